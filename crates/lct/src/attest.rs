@@ -165,14 +165,7 @@ pub fn verify_chain(
 /// Digest of the attestation by which a device identity key vouches for a relationship key:
 /// `H("modbatt1 spk-attest" || cid || role || SPK || cid_partner || nonce16)`.
 pub fn spk_attestation_digest(cid: &Cid, role: Role, spk: &Spk, partner: &Cid, nonce: &[u8; 16]) -> Digest {
-    sha256(&[
-        b"modbatt1 spk-attest",
-        &cid.0,
-        &[role as u8],
-        &spk.0,
-        &partner.0,
-        nonce,
-    ])
+    sha256(&[b"modbatt1 spk-attest", &cid.0, &[role as u8], &spk.0, &partner.0, nonce])
 }
 
 #[cfg(test)]
@@ -210,11 +203,7 @@ mod tests {
         assert_eq!(check(&device_cert, &batch_cert, Some(200)), Err(Error::Expired));
         let foreign_batch =
             DeviceCertificate::issue(&subject(CertificateType::Batch, &batch), &other, &mut rng);
-        assert_eq!(
-            check(&device_cert, &foreign_batch, None),
-            Err(Error::NotAuthentic),
-            "self-made root"
-        );
+        assert_eq!(check(&device_cert, &foreign_batch, None), Err(Error::NotAuthentic), "self-made root");
         let device_as_ca =
             DeviceCertificate::issue(&subject(CertificateType::Device, &batch), &root, &mut rng);
         assert_eq!(
@@ -230,20 +219,12 @@ mod tests {
             "authority as device"
         );
         let by_root = DeviceCertificate::issue(&subject(CertificateType::Device, &device), &root, &mut rng);
-        assert_eq!(
-            check(&by_root, &batch_cert, None),
-            Err(Error::NotAuthentic),
-            "not issued by this batch"
-        );
+        assert_eq!(check(&by_root, &batch_cert, None), Err(Error::NotAuthentic), "not issued by this batch");
         for i in 0..CERTIFICATE_LEN {
             for cert in [&device_cert, &batch_cert] {
                 let mut bad = *cert;
                 bad.0[i] ^= 0x10;
-                let (d, b) = if cert == &device_cert {
-                    (&bad, &batch_cert)
-                } else {
-                    (&device_cert, &bad)
-                };
+                let (d, b) = if cert == &device_cert { (&bad, &batch_cert) } else { (&device_cert, &bad) };
                 assert!(check(d, b, None).is_err(), "byte {i}");
             }
         }

@@ -32,13 +32,7 @@ pub struct AuditLink {
 
 fn link_hash(previous: &Digest, number: u64, entry: &[u8]) -> Result<Digest, Error> {
     let len = u16::try_from(entry.len()).map_err(|_| Error::BufferTooSmall)?;
-    Ok(sha256(&[
-        b"modbatt1 log",
-        previous,
-        &number.to_be_bytes(),
-        &len.to_be_bytes(),
-        entry,
-    ]))
+    Ok(sha256(&[b"modbatt1 log", previous, &number.to_be_bytes(), &len.to_be_bytes(), entry]))
 }
 
 /// `h_0`.
@@ -49,11 +43,7 @@ pub fn genesis() -> Digest {
 impl AuditChain {
     /// An empty chain with its first key `k_1`, which the authority holds too.
     pub fn new(first_key: Secret<32>) -> Self {
-        AuditChain {
-            count: 0,
-            head: genesis(),
-            key: first_key,
-        }
+        AuditChain { count: 0, head: genesis(), key: first_key }
     }
 
     /// Number of the last entry and its hash.

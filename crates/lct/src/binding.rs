@@ -109,13 +109,7 @@ impl BindRequest {
         let partner_access = heapless::Vec::from_slice(f.slice(n)?).map_err(|_| Error::Malformed)?;
         let _sig: [u8; 64] = f.array()?;
         f.end()?;
-        Ok(BindRequest {
-            binding_id,
-            own,
-            partner,
-            nonce,
-            partner_access,
-        })
+        Ok(BindRequest { binding_id, own, partner, nonce, partner_access })
     }
 }
 
@@ -283,12 +277,8 @@ impl BindingRecord {
             })
         };
         let entities = [entity()?, entity()?];
-        let record = BindingRecord {
-            binding_id,
-            entities,
-            time: f.u32()?,
-            assurance: Assurance::from_code(f.u8()?)?,
-        };
+        let record =
+            BindingRecord { binding_id, entities, time: f.u32()?, assurance: Assurance::from_code(f.u8()?)? };
         f.end()?;
         let [a, b] = &record.entities;
         if !crate::id::is_side_a(a.role, a.cid, b.role, b.cid) {

@@ -88,9 +88,7 @@ pub fn issue(what: &Issue<'_>, rng: &mut impl CryptoRng) -> Result<CertificateBy
         cert = cert.put(&[&[tag], &spk.id().0, &sealed])?;
     }
     let secrets = ValidationKeys::new(&pairing_key, &cm_hash, &what.pairing_id)?;
-    let token = what
-        .key
-        .sign(&token_digest(&what.pairing_id, what.validation_nonce), rng);
+    let token = what.key.sign(&token_digest(&what.pairing_id, what.validation_nonce), rng);
     let mut plain = Layout::<VALIDATION_MAX>::default()
         .put(&[
             what.validation_nonce,
@@ -111,14 +109,7 @@ pub fn issue(what: &Issue<'_>, rng: &mut impl CryptoRng) -> Result<CertificateBy
             plain.as_mut_slice().into(),
         )
         .map_err(|_| Error::BufferTooSmall)?;
-    cert = cert.put(&[
-        &[0x0C],
-        secrets.commit.expose(),
-        &iv,
-        &n.to_be_bytes(),
-        &plain,
-        &tag,
-    ])?;
+    cert = cert.put(&[&[0x0C], secrets.commit.expose(), &iv, &n.to_be_bytes(), &plain, &tag])?;
     let cert = cert.done();
     let sig = what.key.sign(&sha256(&[b"modbatt1 paircert", &cert]), rng);
     Ok(Layout::<CERTIFICATE_MAX>::default().put(&[&cert, &sig.0])?.done())
@@ -258,11 +249,7 @@ impl<'a> Certificate<'a> {
     /// Checks the rebuilt pairing key against the commitment, in constant time.
     pub fn check_key(&self, pairing_key: &Secret<64>) -> Result<(), Error> {
         let keys = ValidationKeys::new(pairing_key, &self.cm_hash(), &self.pairing_id)?;
-        if equal(keys.commit.expose(), &self.pk_commit) {
-            Ok(())
-        } else {
-            Err(Error::NotAuthentic)
-        }
+        if equal(keys.commit.expose(), &self.pk_commit) { Ok(()) } else { Err(Error::NotAuthentic) }
     }
 
     /// Checks the commitment, then opens section V into `buffer`.
@@ -298,12 +285,7 @@ impl<'a> Certificate<'a> {
         }
         f.end()?;
         authority.verify(&token_digest(&self.pairing_id, &nonce), &token)?;
-        Ok(Validation {
-            nonce,
-            endpoint,
-            token,
-            timeout_s,
-        })
+        Ok(Validation { nonce, endpoint, token, timeout_s })
     }
 }
 

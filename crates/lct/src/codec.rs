@@ -69,11 +69,7 @@ fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), Error> {
     };
     let (arg, rest) = take(rest, n)?;
     let value = arg.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
-    if value < min {
-        Err(Error::Malformed)
-    } else {
-        Ok((first >> 5, value, rest))
-    }
+    if value < min { Err(Error::Malformed) } else { Ok((first >> 5, value, rest)) }
 }
 
 fn take(bytes: &[u8], n: u64) -> Result<(&[u8], &[u8]), Error> {
@@ -101,29 +97,17 @@ pub fn decoder(bytes: &[u8]) -> Result<minicbor::Decoder<'_>, Error> {
 
 /// Reads the head of a map of exactly `n` entries.
 pub fn expect_map(d: &mut minicbor::Decoder<'_>, n: u64) -> Result<(), Error> {
-    if d.map()? == Some(n) {
-        Ok(())
-    } else {
-        Err(Error::Malformed)
-    }
+    if d.map()? == Some(n) { Ok(()) } else { Err(Error::Malformed) }
 }
 
 /// Reads the head of an array of exactly `n` items.
 pub fn expect_array(d: &mut minicbor::Decoder<'_>, n: u64) -> Result<(), Error> {
-    if d.array()? == Some(n) {
-        Ok(())
-    } else {
-        Err(Error::Malformed)
-    }
+    if d.array()? == Some(n) { Ok(()) } else { Err(Error::Malformed) }
 }
 
 /// Reads the integer map key `key`.
 pub fn expect_key(d: &mut minicbor::Decoder<'_>, key: u8) -> Result<(), Error> {
-    if d.u8()? == key {
-        Ok(())
-    } else {
-        Err(Error::Malformed)
-    }
+    if d.u8()? == key { Ok(()) } else { Err(Error::Malformed) }
 }
 
 /// Reads a byte string of exactly `N` bytes.
@@ -179,11 +163,7 @@ impl<'a> Fields<'a> {
     }
     /// Checks that nothing is left.
     pub fn end(self) -> Result<(), Error> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Malformed)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Malformed) }
     }
 }
 
@@ -200,9 +180,7 @@ impl<const N: usize> Layout<N> {
     /// Appends all `parts`.
     pub fn put(mut self, parts: &[&[u8]]) -> Result<Self, Error> {
         for part in parts {
-            self.0
-                .extend_from_slice(part)
-                .map_err(|_| Error::BufferTooSmall)?;
+            self.0.extend_from_slice(part).map_err(|_| Error::BufferTooSmall)?;
         }
         Ok(self)
     }

@@ -74,13 +74,6 @@ impl Reservation {
         if f.u8()? != 0 {
             return Err(Error::Malformed);
         }
-        Ok(Reservation {
-            slot,
-            tier,
-            direction,
-            epoch: f.u32()?,
-            sequence: f.u32()?,
-            limit: f.u64()?,
-        })
+        Ok(Reservation { slot, tier, direction, epoch: f.u32()?, sequence: f.u32()?, limit: f.u64()? })
     }
 }

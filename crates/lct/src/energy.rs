@@ -53,20 +53,9 @@ impl EnergyEvent {
     pub fn encode(&self, out: &mut [u8; STATEMENT_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
             e.map(10)?.u8(0)?.u8(1)?.u8(1)?.bytes(&self.cid.0)?;
-            e.u8(2)?
-                .u32(self.cycle)?
-                .u8(3)?
-                .u32(self.seq)?
-                .u8(4)?
-                .u8(self.kind as u8)?;
+            e.u8(2)?.u32(self.cycle)?.u8(3)?.u32(self.seq)?.u8(4)?.u8(self.kind as u8)?;
             e.u8(5)?.u64(self.start_ms)?.u8(6)?.u64(self.end_ms)?;
-            e.u8(7)?
-                .u64(self.mwh)?
-                .u8(8)?
-                .u64(self.mean_mw)?
-                .u8(9)?
-                .u32(self.soc_ppm)?
-                .ok()
+            e.u8(7)?.u64(self.mwh)?.u8(8)?.u64(self.mean_mw)?.u8(9)?.u32(self.soc_ppm)?.ok()
         })
     }
 
@@ -104,28 +93,14 @@ impl EnergyEvent {
         if end_ms < start_ms || soc_ppm > 1_000_000 {
             return Err(Error::Malformed);
         }
-        Ok(EnergyEvent {
-            cid,
-            cycle,
-            seq,
-            kind,
-            start_ms,
-            end_ms,
-            mwh,
-            mean_mw,
-            soc_ppm,
-        })
+        Ok(EnergyEvent { cid, cycle, seq, kind, start_ms, end_ms, mwh, mean_mw, soc_ppm })
     }
 
     /// What the pack signs; the statement's `seq` is `cycle << 32 | seq`.
     pub fn digest(&self) -> Result<Digest, Error> {
         let mut out = [0; STATEMENT_MAX];
         let n = self.encode(&mut out)?;
-        Ok(statement_digest(
-            &self.cid,
-            u64::from(self.cycle) << 32 | u64::from(self.seq),
-            &out[..n],
-        ))
+        Ok(statement_digest(&self.cid, u64::from(self.cycle) << 32 | u64::from(self.seq), &out[..n]))
     }
 
     /// Signs with the relationship's signing key.
@@ -194,26 +169,14 @@ impl CycleClose {
         if end_ms < start_ms {
             return Err(Error::Malformed);
         }
-        Ok(CycleClose {
-            cid,
-            cycle,
-            events,
-            charged_mwh,
-            discharged_mwh,
-            start_ms,
-            end_ms,
-        })
+        Ok(CycleClose { cid, cycle, events, charged_mwh, discharged_mwh, start_ms, end_ms })
     }
 
     /// What the pack signs; the statement's `seq` is `cycle << 32 | 0xFFFF_FFFF`.
     pub fn digest(&self) -> Result<Digest, Error> {
         let mut out = [0; STATEMENT_MAX];
         let n = self.encode(&mut out)?;
-        Ok(statement_digest(
-            &self.cid,
-            u64::from(self.cycle) << 32 | 0xFFFF_FFFF,
-            &out[..n],
-        ))
+        Ok(statement_digest(&self.cid, u64::from(self.cycle) << 32 | 0xFFFF_FFFF, &out[..n]))
     }
 
     /// Signs with the relationship's signing key.

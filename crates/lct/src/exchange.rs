@@ -54,11 +54,7 @@ fn keys(side: Side, exchange_key: &Secret<32>, cm_hash: &Digest, id: &PairingId)
     aad[..11].copy_from_slice(b"modbatt1 hx");
     aad[11] = letter;
     aad[12..].copy_from_slice(&id.0);
-    Ok(Keys {
-        cipher: Aes256Gcm::new(key.expose().into()),
-        nonce,
-        aad,
-    })
+    Ok(Keys { cipher: Aes256Gcm::new(key.expose().into()), nonce, aad })
 }
 
 /// Seals one side's half of the pairing key.

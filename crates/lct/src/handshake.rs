@@ -142,10 +142,7 @@ impl Ephemeral {
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        Ephemeral {
-            secret: p256::SecretKey::generate_from_rng(rng),
-            nonce,
-        }
+        Ephemeral { secret: p256::SecretKey::generate_from_rng(rng), nonce }
     }
 
     /// Given values, for published vectors.
@@ -180,9 +177,7 @@ fn commitment(point: &[u8; 33], nonce: &[u8; 16]) -> Digest {
 /// M0 by which B commits itself before it sees M1 (kind DEV with [`COMMITTED`]).
 pub fn commit(context: &Context, ephemeral: &Ephemeral) -> Result<Message, Error> {
     let head = context.head(0x20, SUITE);
-    Layout::default()
-        .put(&[&head, &ephemeral.commitment()])
-        .map(Layout::done)
+    Layout::default().put(&[&head, &ephemeral.commitment()]).map(Layout::done)
 }
 
 /// M1 as read.
@@ -221,11 +216,8 @@ impl Request {
         }
         let boot = f.u32()?;
         let _nonce: [u8; 16] = f.array()?;
-        let request = Request {
-            boot,
-            point: f.array()?,
-            exchange: optional(&mut f, context.kind == Kind::Pair)?,
-        };
+        let request =
+            Request { boot, point: f.array()?, exchange: optional(&mut f, context.kind == Kind::Pair)? };
         f.end()?;
         Ok(request)
     }
@@ -259,9 +251,7 @@ impl Secrets {
     fn new(context: &Context, th0: &Digest, psk: &Psk<'_>, dh: &Secret<32>) -> Result<Self, Error> {
         let s0 = extract(&context.salt, psk.0);
         let salt = derive::<32>(&s0, "hs salt", &[th0])?;
-        Ok(Secrets {
-            s1: extract(salt.expose(), &[dh.expose()]),
-        })
+        Ok(Secrets { s1: extract(salt.expose(), &[dh.expose()]) })
     }
 
     fn finished(&self, label: &str, th: &Digest) -> Result<[u8; 16], Error> {
@@ -324,15 +314,7 @@ impl Initiator {
             .map(Layout::done)?;
         let th0 = context.th0();
         let th1 = sha256(&[&th0, m0.unwrap_or(&[]), &m1]);
-        Ok((
-            Initiator {
-                ephemeral,
-                th0,
-                th1,
-                commitment,
-            },
-            m1,
-        ))
+        Ok((Initiator { ephemeral, th0, th1, commitment }, m1))
     }
 
     /// Checks M2 and builds M3. `psk` may depend on the half received in M2 ([`Response::parse`]).
@@ -397,7 +379,6 @@ pub struct Responder {
 impl Responder {
     /// Answers M1 with M2. `psk` may depend on the half received in M1 ([`Request::parse`]); `m0` is the
     /// commitment sent before, if any.
-    #[allow(clippy::too_many_arguments)]
     pub fn answer(
         context: &Context,
         ephemeral: Ephemeral,
@@ -414,7 +395,6 @@ impl Responder {
     }
 
     /// As [`Responder::answer`], signing with `sign`.
-    #[allow(clippy::too_many_arguments)]
     pub fn answer_signing(
         context: &Context,
         ephemeral: Ephemeral,
@@ -452,9 +432,7 @@ impl Responder {
             _ => return Err(Error::WrongParty),
         };
         let sig_bytes = sig_b.as_ref().map_or(&[][..], |s| s.0.as_slice());
-        let m2 = Layout::<MESSAGE_MAX>::default()
-            .put(&[&core, &mac_b, sig_bytes])
-            .map(Layout::done)?;
+        let m2 = Layout::<MESSAGE_MAX>::default().put(&[&core, &mac_b, sig_bytes]).map(Layout::done)?;
         let th3 = sha256(&[&th2, &mac_b, sig_bytes]);
         Ok((Responder { secrets, th3 }, m2))
     }

@@ -43,9 +43,7 @@ impl Accumulator {
 
     /// Root over all leaves so far.
     pub fn root(&self) -> Digest {
-        let mut peaks = (0..PATH_MAX)
-            .filter(|i| self.count >> i & 1 == 1)
-            .map(|i| &self.peaks[i]);
+        let mut peaks = (0..PATH_MAX).filter(|i| self.count >> i & 1 == 1).map(|i| &self.peaks[i]);
         match peaks.next() {
             None => sha256(&[]),
             Some(first) => peaks.fold(*first, |right, left| node_hash(left, &right)),
@@ -142,27 +140,12 @@ mod tests {
             "5051525354555657",
             "606162636465666768696a6b6c6d6e6f",
         ];
-        let leaves: Vec<Digest> = inputs
-            .iter()
-            .map(|h| leaf_hash(&hex::decode(h).unwrap()))
-            .collect();
+        let leaves: Vec<Digest> = inputs.iter().map(|h| leaf_hash(&hex::decode(h).unwrap())).collect();
         for (n, want) in [
-            (
-                0,
-                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            ),
-            (
-                1,
-                "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            ),
-            (
-                2,
-                "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            ),
-            (
-                8,
-                "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-            ),
+            (0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            (1, "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"),
+            (2, "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"),
+            (8, "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"),
         ] {
             assert_eq!(hex::encode(root(&leaves[..n])), want, "{n} leaves");
         }

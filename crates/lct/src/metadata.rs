@@ -91,35 +91,19 @@ impl ClearMetadata {
     pub fn encode(&self, out: &mut [u8; METADATA_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
             e.map(6)?.u8(1)?.map(6)?;
-            e.u8(1)?
-                .bytes(&self.pairing_id.0)?
-                .u8(2)?
-                .u8(self.context as u8)?;
+            e.u8(1)?.bytes(&self.pairing_id.0)?.u8(2)?.u8(self.context as u8)?;
             e.u8(3)?.array(2)?;
             for entity in &self.entities {
-                e.array(3)?
-                    .bytes(&entity.cid.0)?
-                    .u8(entity.role as u8)?
-                    .bytes(&entity.access)?;
+                e.array(3)?.bytes(&entity.cid.0)?.u8(entity.role as u8)?.bytes(&entity.access)?;
             }
             let t = &self.timing;
-            e.u8(4)?
-                .array(4)?
-                .u32(t.created)?
-                .u32(t.valid_from)?
-                .u32(t.expires)?
-                .u32(t.max_uses)?;
+            e.u8(4)?.array(4)?.u32(t.created)?.u32(t.valid_from)?.u32(t.expires)?.u32(t.max_uses)?;
             e.u8(5)?.u8(self.operations)?;
             e.u8(6)?.array(self.unencrypted_allowed.len() as u64)?;
             for base in &self.unencrypted_allowed {
                 e.u16(*base)?;
             }
-            e.u8(2)?
-                .bytes(&self.salt)?
-                .u8(3)?
-                .bytes(&self.iv_seed)?
-                .u8(4)?
-                .u32(self.policy_version)?;
+            e.u8(2)?.bytes(&self.salt)?.u8(3)?.bytes(&self.iv_seed)?.u8(4)?.u32(self.policy_version)?;
             e.u8(5)?.array(self.compact.len() as u64)?;
             for base in &self.compact {
                 e.u16(*base)?;
@@ -152,12 +136,8 @@ impl ClearMetadata {
         let entities = [entity(d)?, entity(d)?];
         codec::expect_key(d, 4)?;
         codec::expect_array(d, 4)?;
-        let timing = Timing {
-            created: d.u32()?,
-            valid_from: d.u32()?,
-            expires: d.u32()?,
-            max_uses: d.u32()?,
-        };
+        let timing =
+            Timing { created: d.u32()?, valid_from: d.u32()?, expires: d.u32()?, max_uses: d.u32()? };
         codec::expect_key(d, 5)?;
         let operations = d.u8()?;
         codec::expect_key(d, 6)?;
@@ -222,12 +202,11 @@ pub struct LinkParameters {
     pub rotation_days: u16,
 }
 
-/// `H(u16 count || entries || iv_seed 16 || u8 kdf || u8 aead || u16 rotation_days)`; `entries` are the 8-byte
-/// rows of the class table, ascending by first base.
-pub fn policy_hash(entries: &[[u8; 8]], parameters: &LinkParameters) -> Digest {
+/// `H(table || iv_seed 16 || u8 kdf || u8 aead || u16 rotation_days)`; `table` is the class table as
+/// `u16 count || entries`, 8 bytes a row, ascending by first base.
+pub fn policy_hash(table: &[u8], parameters: &LinkParameters) -> Digest {
     sha256(&[
-        &(entries.len() as u16).to_be_bytes(),
-        entries.as_flattened(),
+        table,
         &parameters.iv_seed,
         &[parameters.kdf, parameters.aead],
         &parameters.rotation_days.to_be_bytes(),
@@ -249,12 +228,7 @@ mod tests {
             pairing_id: PairingId([9; 16]),
             context: PairingContext::BatteryManagement,
             entities: [side("app-0001", Role::App), side("pack-0001", Role::Pack)],
-            timing: Timing {
-                created: 1,
-                valid_from: 1,
-                expires: u32::MAX,
-                max_uses: 0,
-            },
+            timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
             operations: 7,
             unencrypted_allowed: heapless::Vec::from_slice(&[0x500]).unwrap(),
             salt: [1; 32],
@@ -267,25 +241,13 @@ mod tests {
         let n = m.encode(&mut out).unwrap();
         assert_eq!(ClearMetadata::decode(&out[..n]), Ok(m));
         for i in 0..n {
-            assert_eq!(
-                ClearMetadata::decode(&out[..i]),
-                Err(Error::Malformed),
-                "cut at {i}"
-            );
+            assert_eq!(ClearMetadata::decode(&out[..i]), Err(Error::Malformed), "cut at {i}");
         }
         let mut longer = out;
         longer[n] = 0;
         assert_eq!(ClearMetadata::decode(&longer[..n + 1]), Err(Error::Malformed));
-        let (index, _) = out[..n]
-            .windows(3)
-            .enumerate()
-            .find(|(_, w)| *w == [0x05, 0x07, 0x06])
-            .unwrap();
+        let (index, _) = out[..n].windows(3).enumerate().find(|(_, w)| *w == [0x05, 0x07, 0x06]).unwrap();
         out[index + 1] = 8;
-        assert_eq!(
-            ClearMetadata::decode(&out[..n]),
-            Err(Error::Malformed),
-            "unknown operation bit"
-        );
+        assert_eq!(ClearMetadata::decode(&out[..n]), Err(Error::Malformed), "unknown operation bit");
     }
 }

@@ -23,13 +23,7 @@ pub struct Completion {
 impl Completion {
     /// `H("modbatt1 pair-complete" || pairing_id || nonce || cert_hash || TH4)`.
     pub fn digest(&self) -> Digest {
-        sha256(&[
-            b"modbatt1 pair-complete",
-            &self.pairing_id.0,
-            &self.nonce,
-            &self.cert_hash,
-            &self.th4,
-        ])
+        sha256(&[b"modbatt1 pair-complete", &self.pairing_id.0, &self.nonce, &self.cert_hash, &self.th4])
     }
 
     /// Verifies the signatures of A and B.

@@ -14,7 +14,7 @@ use crate::{
 use rand_core::CryptoRng;
 
 /// Most values in a record.
-pub const VALUES_MAX: usize = 224;
+pub const VALUES_MAX: usize = 272;
 /// Longest encoded record.
 pub const RECORD_MAX: usize = 48 + 5 * VALUES_MAX;
 /// Most records in a batch.
@@ -51,13 +51,7 @@ impl Record {
     /// Writes the CBOR; returns its length.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, Error> {
         codec::encode(out, |e| {
-            e.map(6)?
-                .u8(0)?
-                .u8(1)?
-                .u8(1)?
-                .bytes(&self.cid.0)?
-                .u8(2)?
-                .u32(self.seq)?;
+            e.map(6)?.u8(0)?.u8(1)?.u8(1)?.bytes(&self.cid.0)?.u8(2)?.u32(self.seq)?;
             e.u8(3)?.u64(self.time_ms)?.u8(4)?.u8(self.kind as u8)?;
             e.u8(5)?.array(self.values.len() as u64)?;
             for value in &self.values {
@@ -93,13 +87,7 @@ impl Record {
         for _ in 0..n {
             values.push(d.i32()?).map_err(|_| Error::Malformed)?;
         }
-        Ok(Record {
-            cid,
-            seq,
-            time_ms,
-            kind,
-            values,
-        })
+        Ok(Record { cid, seq, time_ms, kind, values })
     }
 
     /// The leaf of this record in its batch's tree.
@@ -140,13 +128,7 @@ impl BatchStatement {
     /// Writes the CBOR; returns its length.
     pub fn encode(&self, out: &mut [u8; BATCH_STATEMENT_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
-            e.map(7)?
-                .u8(0)?
-                .u8(1)?
-                .u8(1)?
-                .bytes(&self.cid.0)?
-                .u8(2)?
-                .u32(self.first_seq)?;
+            e.map(7)?.u8(0)?.u8(1)?.u8(1)?.bytes(&self.cid.0)?.u8(2)?.u32(self.first_seq)?;
             e.u8(3)?.u16(self.count)?.u8(4)?.bytes(&self.root)?;
             e.u8(5)?.u64(self.first_ms)?.u8(6)?.u64(self.last_ms)?.ok()
         })
@@ -179,14 +161,7 @@ impl BatchStatement {
         {
             return Err(Error::Malformed);
         }
-        Ok(BatchStatement {
-            cid,
-            first_seq,
-            count,
-            root,
-            first_ms,
-            last_ms,
-        })
+        Ok(BatchStatement { cid, first_seq, count, root, first_ms, last_ms })
     }
 
     /// What the component signs; the statement's `seq` is that of its first record.

@@ -48,11 +48,7 @@ impl Registration {
             e.u8(2)?.bytes(&self.device.0)?.u8(3)?.bytes(&self.batch.0)?;
             e.u8(4)?.str(&self.component_id)?.u8(5)?.str(&self.serial)?;
             e.u8(6)?.u32(self.hardware)?.u8(7)?.u32(self.firmware)?;
-            e.u8(8)?
-                .u64(self.capacity_mwh)?
-                .u8(9)?
-                .u32(self.opening_soc_ppm)?
-                .ok()
+            e.u8(8)?.u64(self.capacity_mwh)?.u8(9)?.u32(self.opening_soc_ppm)?.ok()
         })
     }
 

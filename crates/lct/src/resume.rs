@@ -47,12 +47,7 @@ impl Session<'_> {
 
     fn next(&self, t3: &Digest, mac_a: &[u8; 16]) -> Result<MasterSecret, Error> {
         let next = self.epoch.checked_add(1).ok_or(Error::Exhausted)?;
-        derive(
-            &self.master.0,
-            "resume",
-            &[&next.to_be_bytes(), &sha256(&[t3, mac_a])],
-        )
-        .map(MasterSecret)
+        derive(&self.master.0, "resume", &[&next.to_be_bytes(), &sha256(&[t3, mac_a])]).map(MasterSecret)
     }
 
     /// M1 of the A side.

@@ -121,7 +121,7 @@ pub enum Direction {
 
 impl Direction {
     /// The other direction.
-    pub fn reversed(self) -> Self {
+    pub const fn reversed(self) -> Self {
         match self {
             Direction::Ab => Direction::Ba,
             Direction::Ba => Direction::Ab,
@@ -156,12 +156,7 @@ impl MasterSecret {
         nonce_b: &[u8; 16],
         salt: &[u8; 32],
     ) -> Result<MasterSecret, Error> {
-        derive(
-            &self.0,
-            "rekey",
-            &[&next_epoch.to_be_bytes(), nonce_a, nonce_b, salt],
-        )
-        .map(MasterSecret)
+        derive(&self.0, "rekey", &[&next_epoch.to_be_bytes(), nonce_a, nonce_b, salt]).map(MasterSecret)
     }
 
     /// Traffic secret of a tier and direction in epoch `epoch`.
@@ -192,12 +187,7 @@ pub struct GroupKey(pub Secret<32>);
 impl GroupKey {
     /// Traffic secret of the group tier: always from the pack to its modules.
     pub fn traffic(&self, generation: u32, pack: &Cid) -> Result<TrafficSecret, Error> {
-        traffic_secret(
-            &self.0,
-            Tier::Group,
-            Direction::Ab,
-            &[&generation.to_be_bytes(), &pack.0],
-        )
+        traffic_secret(&self.0, Tier::Group, Direction::Ab, &[&generation.to_be_bytes(), &pack.0])
     }
 }
 
@@ -248,18 +238,12 @@ mod tests {
     /// RFC 5869, A.1 (extract only) and A.3-like empty salt through the same code.
     #[test]
     fn extract_is_rfc5869() {
-        let prk = extract(
-            &hex::decode("000102030405060708090a0b0c").unwrap(),
-            &[&[0x0b; 22]],
-        );
+        let prk = extract(&hex::decode("000102030405060708090a0b0c").unwrap(), &[&[0x0b; 22]]);
         assert_eq!(
             hex::encode(prk.expose()),
             "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"
         );
-        let parts = extract(
-            &hex::decode("000102030405060708090a0b0c").unwrap(),
-            &[&[0x0b; 20], &[0x0b; 2]],
-        );
+        let parts = extract(&hex::decode("000102030405060708090a0b0c").unwrap(), &[&[0x0b; 20], &[0x0b; 2]]);
         assert_eq!(prk, parts);
     }
 

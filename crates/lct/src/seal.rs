@@ -64,12 +64,7 @@ impl Sealer {
     /// A sealer that may use the counters `from..limit`; see [`crate::counter`].
     pub fn new(secret: &TrafficSecret, from: u64, limit: u64) -> Result<Self, Error> {
         let (cipher, base) = cipher(secret)?;
-        Ok(Sealer {
-            cipher,
-            base,
-            counter: from,
-            limit,
-        })
+        Ok(Sealer { cipher, base, counter: from, limit })
     }
 
     /// Next counter to be used, and the first that is not reserved.
@@ -182,11 +177,7 @@ impl Compact {
         let mut base = [0; 4];
         base.copy_from_slice(&iv.expose()[..4]);
         let cipher = aes::Aes256::new(secret.compact_key()?.expose().into());
-        Ok(Compact {
-            cipher,
-            mac: secret.mac_key()?,
-            base,
-        })
+        Ok(Compact { cipher, mac: secret.mac_key()?, base })
     }
 
     fn keystream(&self, counter: u64) -> [u8; 16] {
@@ -200,17 +191,12 @@ impl Compact {
     }
 
     fn apply(&self, counter: u64, text: &mut [u8]) {
-        text.iter_mut()
-            .zip(self.keystream(counter))
-            .for_each(|(t, k)| *t ^= k);
+        text.iter_mut().zip(self.keystream(counter)).for_each(|(t, k)| *t ^= k);
     }
 
     fn tag(&self, label: &[u8], binding: &Binding, counter: u64, ct: &[u8]) -> [u8; 32] {
         let aad = binding.aad(ct.len() as u16);
-        mac(
-            self.mac.expose(),
-            &[label, &aad, &self.base, &counter.to_be_bytes(), ct],
-        )
+        mac(self.mac.expose(), &[label, &aad, &self.base, &counter.to_be_bytes(), ct])
     }
 
     /// C1: `counter[7:0] | ciphertext 4 | tag 3`.
@@ -287,11 +273,7 @@ mod tests {
     fn secret(b: u8) -> TrafficSecret {
         TrafficSecret(Secret::new([b; 32]))
     }
-    const B: Binding = Binding {
-        level: 2,
-        canonical_id: 0x845a_0005,
-        epoch: 3,
-    };
+    const B: Binding = Binding { level: 2, canonical_id: 0x845a_0005, epoch: 3 };
 
     #[test]
     fn every_flipped_bit_length_and_binding_is_refused() {
@@ -312,10 +294,7 @@ mod tests {
             }
             for other in [
                 Binding { level: 1, ..B },
-                Binding {
-                    canonical_id: B.canonical_id ^ 0x1_0000,
-                    ..B
-                },
+                Binding { canonical_id: B.canonical_id ^ 0x1_0000, ..B },
                 Binding { epoch: 4, ..B },
             ] {
                 assert!(opener.open(&other, &mut { good }[..len]).is_err());
@@ -324,17 +303,8 @@ mod tests {
                 assert!(opener.open(&B, &mut { good }[..len - cut]).is_err());
             }
             assert!(opener.open(&B, &mut { good }[..len + 1]).is_err());
-            assert!(
-                Opener::new(&secret(2))
-                    .unwrap()
-                    .open(&B, &mut { good }[..len])
-                    .is_err()
-            );
-            assert_eq!(
-                sealer.seal(&B, &[b"x"], &mut out),
-                Err(Error::Exhausted),
-                "reservation used up"
-            );
+            assert!(Opener::new(&secret(2)).unwrap().open(&B, &mut { good }[..len]).is_err());
+            assert_eq!(sealer.seal(&B, &[b"x"], &mut out), Err(Error::Exhausted), "reservation used up");
         }
     }
 
@@ -349,10 +319,7 @@ mod tests {
     #[test]
     fn a_seal_that_does_not_fit_spends_no_counter_and_reserve_never_shrinks() {
         let mut sealer = Sealer::new(&secret(1), 0, 10).unwrap();
-        assert_eq!(
-            sealer.seal(&B, &[b"abc"], &mut [0; 30]),
-            Err(Error::BufferTooSmall)
-        );
+        assert_eq!(sealer.seal(&B, &[b"abc"], &mut [0; 30]), Err(Error::BufferTooSmall));
         sealer.reserve(4);
         assert_eq!(sealer.counters(), (0, 10));
     }

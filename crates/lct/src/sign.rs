@@ -25,9 +25,7 @@ impl SigningKey {
 
     /// The key with the given scalar (big-endian); refuses zero and values not below the group order.
     pub fn from_bytes(scalar: &[u8; 32]) -> Result<Self, Error> {
-        ecdsa::SigningKey::from_slice(scalar)
-            .map(SigningKey)
-            .map_err(|_| Error::InvalidKey)
+        ecdsa::SigningKey::from_slice(scalar).map(SigningKey).map_err(|_| Error::InvalidKey)
     }
 
     pub(crate) fn from_secret(secret: &p256::SecretKey) -> Self {
@@ -152,11 +150,8 @@ mod tests {
     #[test]
     fn rfc6979_sample_in_low_s_form() {
         let mut d = [0; 32];
-        hex::decode_to_slice(
-            "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721",
-            &mut d,
-        )
-        .unwrap();
+        hex::decode_to_slice("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721", &mut d)
+            .unwrap();
         let key = SigningKey::from_bytes(&d).unwrap();
         let digest = crate::hash::sha256(&[b"sample"]);
         let sig = key.sign_rfc6979(&digest);
@@ -173,11 +168,7 @@ mod tests {
             borrow = i16::from(v < 0);
             twin.0[32 + i] = v.rem_euclid(256) as u8;
         }
-        assert_eq!(
-            key.public().verify(&digest, &twin),
-            Err(BadSignature),
-            "high-s twin must be refused"
-        );
+        assert_eq!(key.public().verify(&digest, &twin), Err(BadSignature), "high-s twin must be refused");
     }
 
     #[test]

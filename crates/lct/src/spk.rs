@@ -80,16 +80,14 @@ impl Spk {
         let key =
             HpkeKey::from_bytes(point.to_sec1_point(false).as_bytes()).map_err(|_| Error::InvalidKey)?;
         out[65..65 + plaintext.len()].copy_from_slice(plaintext);
-        let (enc, tag) =
-            hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
-                &OpModeS::Base,
-                &key,
-                info,
-                (&mut out[65..65 + plaintext.len()]).into(),
-                &[],
-                rng,
-            )
-            .map_err(|_| Error::InvalidKey)?;
+        let (enc, tag) = hpke::single_shot_seal_inout_detached_with_rng::<
+            AesGcm256,
+            HkdfSha256,
+            DhP256HkdfSha256,
+        >(
+            &OpModeS::Base, &key, info, (&mut out[65..65 + plaintext.len()]).into(), &[], rng
+        )
+        .map_err(|_| Error::InvalidKey)?;
         enc.write_exact(&mut out[..65]);
         tag.write_exact(&mut out[len - 16..]);
         Ok(len)
@@ -124,11 +122,7 @@ impl SpkSecret {
     pub fn from_seed(seed: Secret<32>) -> Result<Self, Error> {
         let sign = scalar(&derive::<48>(&seed, "spk sign", &[])?)?;
         let kem = scalar(&derive::<48>(&seed, "spk kem", &[])?)?;
-        Ok(SpkSecret {
-            seed,
-            sign: SigningKey::from_secret(&sign),
-            kem,
-        })
+        Ok(SpkSecret { seed, sign: SigningKey::from_secret(&sign), kem })
     }
 
     /// The seed, for sealed storage.
@@ -184,9 +178,7 @@ fn scalar(wide: &Secret<48>) -> Result<p256::SecretKey, Error> {
         "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550"
     ));
     let modulus = N_MINUS_1.to_nz().into_option().ok_or(Error::InvalidKey)?;
-    let reduced = U384::from_be_slice(wide.expose())
-        .rem(&modulus)
-        .wrapping_add(&U384::ONE);
+    let reduced = U384::from_be_slice(wide.expose()).rem(&modulus).wrapping_add(&U384::ONE);
     let bytes = zeroize::Zeroizing::new(reduced.to_be_bytes());
     p256::SecretKey::from_slice(&bytes.as_ref()[16..]).map_err(|_| Error::InvalidKey)
 }
@@ -199,15 +191,9 @@ mod tests {
     #[test]
     fn sealed_bytes_open_only_for_the_holder_and_the_same_info() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let (a, b) = (
-            SpkSecret::generate(&mut rng).unwrap(),
-            SpkSecret::generate(&mut rng).unwrap(),
-        );
+        let (a, b) = (SpkSecret::generate(&mut rng).unwrap(), SpkSecret::generate(&mut rng).unwrap());
         let mut sealed = [0; 200];
-        let n = a
-            .public()
-            .seal(b"info", b"sixteen byte msg", &mut sealed, &mut rng)
-            .unwrap();
+        let n = a.public().seal(b"info", b"sixteen byte msg", &mut sealed, &mut rng).unwrap();
         let mut out = [0; 64];
         let m = a.open(b"info", &sealed[..n], &mut out).unwrap();
         assert_eq!(&out[..m], b"sixteen byte msg");

@@ -29,9 +29,7 @@ fn vectors() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 fn at<'a>(v: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(v, |v, key| {
-        v.get(key).unwrap_or_else(|| panic!("no entry {path}"))
-    })
+    path.split('.').fold(v, |v, key| v.get(key).unwrap_or_else(|| panic!("no entry {path}")))
 }
 fn bytes(v: &Value, path: &str) -> Vec<u8> {
     hex::decode(at(v, path).as_str().unwrap()).unwrap()
@@ -59,21 +57,14 @@ fn pairing_id(v: &Value) -> PairingId {
 }
 fn halves(v: &Value) -> (Secret<32>, Secret<32>) {
     let pk: [u8; 64] = fixed(v, "inputs.pk64");
-    (
-        Secret::from_slice(&pk[..32]).unwrap(),
-        Secret::from_slice(&pk[32..]).unwrap(),
-    )
+    (Secret::from_slice(&pk[..32]).unwrap(), Secret::from_slice(&pk[32..]).unwrap())
 }
 
 #[test]
 fn label() {
     let v = vectors();
-    let okm = derive::<32>(
-        &secret(&v, "label.secret"),
-        at(&v, "label.label").as_str().unwrap(),
-        &[],
-    )
-    .unwrap();
+    let okm =
+        derive::<32>(&secret(&v, "label.secret"), at(&v, "label.label").as_str().unwrap(), &[]).unwrap();
     same(okm.expose(), &v, "label.okm");
 }
 
@@ -105,17 +96,11 @@ fn certificate() {
         let section = cert.open_section(side, &spk(&v, name), &authority).unwrap();
         assert_eq!(&section.half, half);
         assert_eq!(section.exchange_key, secret(&v, "inputs.xk"));
-        assert!(
-            cert.open_section(side.other(), &spk(&v, name), &authority)
-                .is_err(),
-            "wrong side opened"
-        );
+        assert!(cert.open_section(side.other(), &spk(&v, name), &authority).is_err(), "wrong side opened");
     }
     let pk = pairing_key(&half_a, &half_b).unwrap();
     let mut buffer = [0; VALIDATION_BUFFER];
-    let validation = cert
-        .open_validation(&pk, &authority.sign_pub(), &mut buffer)
-        .unwrap();
+    let validation = cert.open_validation(&pk, &authority.sign_pub(), &mut buffer).unwrap();
     assert_eq!(validation.nonce, fixed::<32>(&v, "inputs.validation_nonce"));
     assert_eq!(validation.endpoint, at(&v, "inputs.endpoint").as_str().unwrap());
     assert_eq!(u64::from(validation.timeout_s), number(&v, "inputs.timeout_s"));
@@ -164,12 +149,7 @@ fn issued_certificates_open_on_both_sides() {
     assert_eq!(section.half, half_b);
     let mut buffer = [0; VALIDATION_BUFFER];
     let pk = pairing_key(&half_a, &half_b).unwrap();
-    assert_eq!(
-        cert.open_validation(&pk, &c.public().sign_pub(), &mut buffer)
-            .unwrap()
-            .nonce,
-        [7; 32]
-    );
+    assert_eq!(cert.open_validation(&pk, &c.public().sign_pub(), &mut buffer).unwrap().nonce, [7; 32]);
 }
 
 struct Run {
@@ -198,11 +178,7 @@ fn pair(v: &Value) -> Run {
     };
     same(&context.policy_hash, v, "handshake_pair.policy_hash");
     let (half_a, half_b) = halves(v);
-    let (xk, cm, id) = (
-        secret(v, "inputs.xk"),
-        fixed::<32>(v, "cert.cm_hash"),
-        pairing_id(v),
-    );
+    let (xk, cm, id) = (secret(v, "inputs.xk"), fixed::<32>(v, "cert.cm_hash"), pairing_id(v));
     let hx_a = seal_half(Side::A, &half_a, &xk, &cm, &id).unwrap();
     let hx_b = seal_half(Side::B, &half_b, &xk, &cm, &id).unwrap();
     same(&hx_a, v, "handshake_pair.HXA");
@@ -234,21 +210,13 @@ fn pair(v: &Value) -> Run {
     .unwrap();
     same(&m2, v, "handshake_pair.M2");
     let (m3, of_a) = initiator
-        .finish_signing(
-            &context,
-            &m2,
-            &psk,
-            Some(|d: &Digest| a.signing_key().sign_rfc6979(d)),
-        )
+        .finish_signing(&context, &m2, &psk, Some(|d: &Digest| a.signing_key().sign_rfc6979(d)))
         .unwrap();
     same(&m3, v, "handshake_pair.M3");
     let of_b = responder.finish(&context, &m3).unwrap();
     assert_eq!(of_a.th4, of_b.th4);
     established(&of_b, v, "handshake_pair");
-    Run {
-        context,
-        established: of_a,
-    }
+    Run { context, established: of_a }
 }
 
 fn dev(v: &Value, group: &str, flags: u8) -> Run {
@@ -263,10 +231,8 @@ fn dev(v: &Value, group: &str, flags: u8) -> Run {
         policy_hash: sha256(&[&bytes(v, "inputs.policy")]),
         salt: fixed(v, "inputs.salt"),
     };
-    let (a, b): ([u8; 64], [u8; 64]) = (
-        fixed(v, "inputs.device_key_half_A"),
-        fixed(v, "inputs.device_key_half_B"),
-    );
+    let (a, b): ([u8; 64], [u8; 64]) =
+        (fixed(v, "inputs.device_key_half_A"), fixed(v, "inputs.device_key_half_B"));
     let psk_parts = [a.as_slice(), &b, &context.salt];
     let psk = Psk(&psk_parts);
     let eph = |side: &str| {
@@ -281,14 +247,9 @@ fn dev(v: &Value, group: &str, flags: u8) -> Run {
     if let Some(m0) = &m0 {
         same(m0, v, &format!("{group}.M0"));
     }
-    let (initiator, m1) = Initiator::start(
-        &context,
-        eph("A"),
-        number(v, "inputs.boot_ctr_A") as u32,
-        None,
-        m0.as_deref(),
-    )
-    .unwrap();
+    let (initiator, m1) =
+        Initiator::start(&context, eph("A"), number(v, "inputs.boot_ctr_A") as u32, None, m0.as_deref())
+            .unwrap();
     same(&m1, v, &format!("{group}.M1"));
     let (responder, m2) = Responder::answer_signing(
         &context,
@@ -308,15 +269,9 @@ fn dev(v: &Value, group: &str, flags: u8) -> Run {
     assert_eq!((of_a.th4, of_a.comparison), (of_b.th4, of_b.comparison));
     established(&of_b, v, group);
     if flags & COMMITTED != 0 {
-        assert_eq!(
-            format!("{:06}", of_a.comparison),
-            at(v, &format!("{group}.SAS")).as_str().unwrap()
-        );
+        assert_eq!(format!("{:06}", of_a.comparison), at(v, &format!("{group}.SAS")).as_str().unwrap());
     }
-    Run {
-        context,
-        established: of_a,
-    }
+    Run { context, established: of_a }
 }
 
 #[test]
@@ -343,21 +298,11 @@ fn a_broken_handshake_never_establishes() {
     let none = None::<fn(&Digest) -> lct::sign::Signature>;
     let m0 = handshake::commit(&run.context, &eph("A")).unwrap();
     let (initiator, m1) = Initiator::start(&run.context, eph("A"), 1, None, Some(&m0)).unwrap();
-    let (_, m2) = Responder::answer_signing(
-        &run.context,
-        eph("B"),
-        1,
-        Some(&m0),
-        &m1,
-        None,
-        &Psk(&psk_parts),
-        none,
-    )
-    .unwrap();
+    let (_, m2) =
+        Responder::answer_signing(&run.context, eph("B"), 1, Some(&m0), &m1, None, &Psk(&psk_parts), none)
+            .unwrap();
     assert!(
-        initiator
-            .finish_signing(&run.context, &m2, &Psk(&psk_parts), none)
-            .is_err(),
+        initiator.finish_signing(&run.context, &m2, &Psk(&psk_parts), none).is_err(),
         "B opened another key than it committed to"
     );
     let m1 = bytes(&v, "handshake_dev.M1");
@@ -365,16 +310,10 @@ fn a_broken_handshake_never_establishes() {
     for i in 0..4 {
         let mut bad = m1.clone();
         bad[i] ^= 1;
-        assert!(
-            handshake::Request::parse(&plain.context, &bad).is_err(),
-            "head byte {i}"
-        );
+        assert!(handshake::Request::parse(&plain.context, &bad).is_err(), "head byte {i}");
     }
     for n in 0..m1.len() {
-        assert!(
-            handshake::Request::parse(&plain.context, &m1[..n]).is_err(),
-            "cut at {n}"
-        );
+        assert!(handshake::Request::parse(&plain.context, &m1[..n]).is_err(), "cut at {n}");
     }
 }
 
@@ -386,15 +325,9 @@ fn traffic(v: &Value, name: &str, epoch: u32, master: &MasterSecret, channel: &[
         "dev" => Tier::Dev,
         other => panic!("tier {other}"),
     };
-    let direction = if parts.next().unwrap() == "ab" {
-        Direction::Ab
-    } else {
-        Direction::Ba
-    };
+    let direction = if parts.next().unwrap() == "ab" { Direction::Ab } else { Direction::Ba };
     let tag = ExchangeTag::of(&secret(v, "inputs.xk"));
-    master
-        .traffic(tier, direction, epoch, channel, Some(&tag))
-        .unwrap()
+    master.traffic(tier, direction, epoch, channel, Some(&tag)).unwrap()
 }
 
 #[test]
@@ -402,12 +335,7 @@ fn tier_keys() {
     let v = vectors();
     let (pair, dev) = (pair(&v).established, dev(&v, "handshake_dev", 0).established);
     let mut seen = 0;
-    for (name, _) in v
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(k, _)| k.starts_with("tier_"))
-    {
+    for (name, _) in v.as_object().unwrap().iter().filter(|(k, _)| k.starts_with("tier_")) {
         let run = if name.contains("_dev_") { &dev } else { &pair };
         let ts = traffic(&v, name, 0, &run.master, &run.channel_id());
         same(ts.0.expose(), &v, &format!("{name}.TS"));
@@ -427,11 +355,7 @@ fn sealed_messages() {
     let ts = traffic(&v, "tier_pair_ab_e0", 0, &run.master, &run.channel_id());
     for group in ["seal_pair_ab", "seal_fd48"] {
         let id = number(&v, &format!("{group}.can_id")) as u32;
-        let binding = Binding {
-            level: 2,
-            canonical_id: 0x8000_0000 | (id & 0x1FFF_00FF),
-            epoch: 0,
-        };
+        let binding = Binding { level: 2, canonical_id: 0x8000_0000 | (id & 0x1FFF_00FF), epoch: 0 };
         let text = bytes(&v, &format!("{group}.plaintext"));
         if group == "seal_pair_ab" {
             same(&binding.aad(text.len() as u16), &v, "seal_pair_ab.aad");
@@ -442,10 +366,7 @@ fn sealed_messages() {
         }
         let counter = number(&v, &format!("{group}.counter"));
         let mut out = [0; 128];
-        let n = Sealer::new(&ts, counter, counter + 1)
-            .unwrap()
-            .seal(&binding, &[&text], &mut out)
-            .unwrap();
+        let n = Sealer::new(&ts, counter, counter + 1).unwrap().seal(&binding, &[&text], &mut out).unwrap();
         same(&out[..n], &v, &format!("{group}.sealed"));
         let (got, plain) = Opener::new(&ts).unwrap().open(&binding, &mut out[..n]).unwrap();
         assert_eq!((got, plain), (counter, text.as_slice()));
@@ -459,29 +380,16 @@ fn compact_profiles() {
     let ts = traffic(&v, "tier_exch_ba_e0", 0, &run.master, &run.channel_id());
     let compact = Compact::new(&ts).unwrap();
     let id = number(&v, "compact_c1.can_id") as u32;
-    let binding = Binding {
-        level: 1,
-        canonical_id: 0x8000_0000 | (id & 0x1FFF_00FF),
-        epoch: 0,
-    };
+    let binding = Binding { level: 1, canonical_id: 0x8000_0000 | (id & 0x1FFF_00FF), epoch: 0 };
     let (c1, c2) = (number(&v, "compact_c1.counter"), number(&v, "compact_c2.counter"));
     let frame = compact.seal1(&binding, c1, fixed(&v, "compact_c1.plaintext"));
-    assert_eq!(
-        hex::encode(frame),
-        at(&v, "compact_c1.frames")[0].as_str().unwrap()
-    );
+    assert_eq!(hex::encode(frame), at(&v, "compact_c1.frames")[0].as_str().unwrap());
     let frames = compact.seal2(&binding, c2, fixed(&v, "compact_c2.plaintext"));
     for (i, frame) in frames.iter().enumerate() {
-        assert_eq!(
-            hex::encode(frame),
-            at(&v, "compact_c2.frames")[i].as_str().unwrap()
-        );
+        assert_eq!(hex::encode(frame), at(&v, "compact_c2.frames")[i].as_str().unwrap());
     }
     assert_eq!(compact.open1(&binding, Some(c1 - 1), &frame).unwrap().0, c1);
-    assert!(
-        compact.open1(&binding, Some(c1), &frame).is_err(),
-        "replay of a compact frame"
-    );
+    assert!(compact.open1(&binding, Some(c1), &frame).is_err(), "replay of a compact frame");
     assert_eq!(
         compact.open2(&binding, Some(c2 - 1), &frames).unwrap(),
         (c2, fixed(&v, "compact_c2.plaintext"))
@@ -495,31 +403,16 @@ fn rekey_and_resume() {
     let run = pair(&v).established;
     let next = run
         .master
-        .rekey(
-            1,
-            &fixed(&v, "rekey.nA"),
-            &fixed(&v, "rekey.nB"),
-            &fixed(&v, "rekey.salt"),
-        )
+        .rekey(1, &fixed(&v, "rekey.nA"), &fixed(&v, "rekey.nB"), &fixed(&v, "rekey.salt"))
         .unwrap();
     same(next.0.expose(), &v, "rekey.MS1");
     let ts = traffic(&v, "tier_pair_ab", 1, &next, &run.channel_id());
     same(ts.key().unwrap().expose(), &v, "rekey.key_pair_ab_e1");
 
-    let session = resume::Session {
-        master: &run.master,
-        epoch: 0,
-        channel: run.channel_id(),
-    };
+    let session = resume::Session { master: &run.master, epoch: 0, channel: run.channel_id() };
     let m1 = session.request(number(&v, "resume.boot_ctr_A") as u32, &fixed(&v, "inputs.N_A"));
     same(&m1, &v, "resume.M1");
-    let m2 = session
-        .respond(
-            &m1,
-            number(&v, "resume.boot_ctr_B") as u32,
-            &fixed(&v, "inputs.N_B"),
-        )
-        .unwrap();
+    let m2 = session.respond(&m1, number(&v, "resume.boot_ctr_B") as u32, &fixed(&v, "inputs.N_B")).unwrap();
     same(&m2, &v, "resume.M2");
     let (m3, of_a) = session.confirm(&m1, &m2).unwrap();
     same(&m3, &v, "resume.M3");
@@ -563,10 +456,8 @@ fn level_5_and_completion() {
         th4: run.th4,
     };
     same(&done.digest(), &v, "completion.digest");
-    let (sig_a, sig_b) = (
-        a.signing_key().sign_rfc6979(&done.digest()),
-        b.signing_key().sign_rfc6979(&done.digest()),
-    );
+    let (sig_a, sig_b) =
+        (a.signing_key().sign_rfc6979(&done.digest()), b.signing_key().sign_rfc6979(&done.digest()));
     same(&sig_a.0, &v, "completion.sigA");
     same(&sig_b.0, &v, "completion.sigB");
     let (pa, pb) = (a.public().sign_pub(), b.public().sign_pub());

@@ -1,0 +1,96 @@
+//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`: assurance B1.
+
+use crate::encoding::{Blob, Fixed, Hex};
+use serde::{Deserialize, Serialize};
+
+/// The same thing for side A and side B.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sides<T> {
+    /// The side nearer the app: lower role, of equal roles the smaller cid.
+    pub a: T,
+    /// The other side.
+    pub b: T,
+}
+
+/// A party of a binding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Party {
+    /// Its id.
+    pub component_id: String,
+    /// How its partner reaches it, for example `can1:0`; at most 96 bytes.
+    pub access: String,
+}
+
+/// Body of `POST /bindings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begin {
+    /// Label of who asks (A6).
+    pub creator: String,
+    /// Side A.
+    pub a: Party,
+    /// Side B.
+    pub b: Party,
+}
+
+/// Answer of `POST /bindings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// `requested`.
+    pub status: String,
+    /// When the ceremony is void, Unix seconds.
+    pub expires_at: u64,
+    /// `lct::binding::BindRequest` bytes, one addressed to each entity.
+    pub requests: Sides<Blob>,
+}
+
+/// A fresh relationship key and what vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttestedKey {
+    /// Relationship key, 68 bytes.
+    pub spk: Fixed<68>,
+    /// Signature of the device identity key over key, partner and nonce.
+    pub attestation: Fixed<64>,
+}
+
+/// Body of `POST /bindings/{id}/keys`.
+pub type Keys = Sides<AttestedKey>;
+
+/// Answer of `POST /bindings/{id}/keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduced {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// `introduced`.
+    pub status: String,
+    /// `lct::binding::Introduction` bytes: `a` is addressed to A and introduces B.
+    pub introductions: Sides<Blob>,
+}
+
+/// Body of `POST /bindings/{id}/complete`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    /// Signatures of the relationship keys over the binding record's digest.
+    pub signatures: Sides<Fixed<64>>,
+}
+
+/// Answer of `POST /bindings/{id}/complete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// `bound`.
+    pub status: String,
+    /// The transaction that recorded it.
+    pub txhash: Hex<32>,
+    /// `lct::binding::BindingRecord` bytes.
+    pub record: Blob,
+    /// `B1`.
+    pub assurance: String,
+}

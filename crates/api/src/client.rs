@@ -1,0 +1,404 @@
+//! A typed client: one method per route.
+//!
+//! It speaks HTTP/1.1 in clear and therefore only to the machine it runs on (A7). Every answer is bounded in
+//! size and time. It retries nothing: [`ClientError::is_transient`] tells a caller that may.
+
+use crate::{
+    account::Account,
+    authority::Authority,
+    binding,
+    component::{Component, Register, Registered},
+    encoding::{Blob, Hex},
+    health::{BlockchainStatus, Health, LedgerStatus},
+    lct, pairing,
+    problem::Problem,
+    receipt,
+    telemetry::{Batch, Stored},
+    transaction::{Submit, Transaction},
+};
+use ::lct::sign::PublicKey;
+use reqwest::{Method, RequestBuilder, Url};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an answer may take; the bridge itself gives up after 45 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+/// Longest answer that is read.
+const ANSWER_MAX: usize = 2 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address cannot be used.
+    #[error("{url:?} is not an address of a bridge: {reason}")]
+    Address {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers there.
+    #[error("the bridge at {url} cannot be reached: {reason}")]
+    Unreachable {
+        /// Of the request.
+        url: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// No answer in time. What was asked may still have happened.
+    #[error("the bridge at {url} did not answer in time")]
+    TimedOut {
+        /// Of the request.
+        url: String,
+    },
+    /// The bridge refused.
+    #[error("the bridge refused: {0}")]
+    Refused(Problem),
+    /// The answer is not what the contract says.
+    #[error("the answer of {url} is not understood: {reason}")]
+    Malformed {
+        /// Of the request.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the same request may succeed later without a change.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::TimedOut { .. } => true,
+            ClientError::Refused(problem) => {
+                matches!(problem.status, 408 | 429 | 503 | 504)
+                    || problem.code == crate::problem::code::RECEIPT_PENDING
+            }
+            ClientError::Address { .. } | ClientError::Malformed { .. } => false,
+        }
+    }
+
+    /// The code of a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            ClientError::Refused(problem) => Some(&problem.code),
+            _ => None,
+        }
+    }
+}
+
+/// A connection to one bridge. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+type Answer<T> = Result<T, ClientError>;
+
+impl Client {
+    /// A client for the bridge at `address`, for example `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] unless it is `http` to a loopback address without path.
+    pub fn new(address: &str) -> Answer<Self> {
+        let refuse = |reason: &str| ClientError::Address { url: address.into(), reason: reason.into() };
+        let base = Url::parse(address).map_err(|e| refuse(&e.to_string()))?;
+        if base.scheme() != "http" {
+            return Err(refuse("only http is spoken"));
+        }
+        if !base.host_str().is_some_and(is_loopback) {
+            return Err(refuse("http is in clear and stays on this machine; use 127.0.0.1, [::1] or localhost"));
+        }
+        if base.path() != "/" || base.query().is_some() || !base.username().is_empty() {
+            return Err(refuse("it must end after the port"));
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .build()
+            .map_err(|e| refuse(&e.to_string()))?;
+        Ok(Client { http, base })
+    }
+
+    /// `GET /health`.
+    pub async fn health(&self) -> Answer<Health> {
+        self.get(&["health"]).await
+    }
+
+    /// `GET /blockchain/status`.
+    pub async fn blockchain_status(&self) -> Answer<BlockchainStatus> {
+        self.get(&["blockchain", "status"]).await
+    }
+
+    /// `GET /ledger/status`.
+    pub async fn ledger_status(&self) -> Answer<LedgerStatus> {
+        self.get(&["ledger", "status"]).await
+    }
+
+    /// `GET /authority`.
+    pub async fn authority(&self) -> Answer<Authority> {
+        self.get(&["authority"]).await
+    }
+
+    /// `GET /accounts/{key}`.
+    pub async fn account(&self, key: &PublicKey) -> Answer<Account> {
+        self.get(&["accounts", &key.to_string()]).await
+    }
+
+    /// `POST /components/register`; answers once a block holds the registration.
+    pub async fn register(&self, request: &Register) -> Answer<Registered> {
+        self.post(&["components", "register"], request).await
+    }
+
+    /// `GET /components/{id}`, by component id or cid.
+    pub async fn component(&self, id: &str) -> Answer<Component> {
+        self.get(&["components", id]).await
+    }
+
+    /// `POST /bindings`.
+    pub async fn begin_binding(&self, request: &binding::Begin) -> Answer<binding::Begun> {
+        self.post(&["bindings"], request).await
+    }
+
+    /// `POST /bindings/{id}/keys`.
+    pub async fn binding_keys(&self, id: &Hex<16>, keys: &binding::Keys) -> Answer<binding::Introduced> {
+        self.post(&["bindings", &id.to_string(), "keys"], keys).await
+    }
+
+    /// `POST /bindings/{id}/complete`; answers once a block holds the binding.
+    pub async fn complete_binding(&self, id: &Hex<16>, request: &binding::Complete) -> Answer<binding::Bound> {
+        self.post(&["bindings", &id.to_string(), "complete"], request).await
+    }
+
+    /// `POST /lct/create`; answers once a block holds the LCT.
+    pub async fn create_lct(&self, request: &lct::Create) -> Answer<lct::Created> {
+        self.post(&["lct", "create"], request).await
+    }
+
+    /// `GET /lct/{id}`.
+    pub async fn lct(&self, id: &Hex<32>) -> Answer<lct::Lct> {
+        self.get(&["lct", &id.to_string()]).await
+    }
+
+    /// `POST /pairings`.
+    pub async fn issue_pairing(&self, request: &pairing::Issue) -> Answer<pairing::Issued> {
+        self.post(&["pairings"], request).await
+    }
+
+    /// `POST /pairings/{id}/complete`; answers once a block holds the completion.
+    pub async fn complete_pairing(
+        &self,
+        id: &Hex<16>,
+        request: &pairing::Complete,
+    ) -> Answer<pairing::Completed> {
+        self.post(&["pairings", &id.to_string(), "complete"], request).await
+    }
+
+    /// `GET /pairings/{id}`.
+    pub async fn pairing(&self, id: &Hex<16>) -> Answer<pairing::Pairing> {
+        self.get(&["pairings", &id.to_string()]).await
+    }
+
+    /// `POST /transactions`; with `wait` answers once a block holds it.
+    pub async fn submit(&self, transaction: &[u8], wait: bool) -> Answer<Transaction> {
+        let mut url = self.url(&["transactions"]);
+        if wait {
+            url.set_query(Some("wait=1"));
+        }
+        let request = Submit { transaction: Blob::from(transaction) };
+        self.json(self.http.request(Method::POST, url).json(&request)).await
+    }
+
+    /// `GET /transactions/{hash}`.
+    pub async fn transaction(&self, hash: &Hex<32>) -> Answer<Transaction> {
+        self.get(&["transactions", &hash.to_string()]).await
+    }
+
+    /// `POST /telemetry/batches`; answers once the records are on disk.
+    pub async fn submit_batch(&self, batch: &Batch) -> Answer<Stored> {
+        self.post(&["telemetry", "batches"], batch).await
+    }
+
+    /// `GET /receipts/{hash}`: the receipt file of a transaction.
+    pub async fn receipt(&self, hash: &Hex<32>) -> Answer<Vec<u8>> {
+        self.file(&["receipts", &hash.to_string()]).await
+    }
+
+    /// `GET /receipts/{component id}/{seq}`: the receipt file of a telemetry record.
+    pub async fn record_receipt(&self, component_id: &str, seq: u32) -> Answer<Vec<u8>> {
+        self.file(&["receipts", component_id, &seq.to_string()]).await
+    }
+
+    /// The address of a route; segments are escaped.
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(crate::PREFIX);
+        // An http address always has a path that can be extended.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        url
+    }
+
+    async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Answer<T> {
+        self.json(self.http.request(Method::GET, self.url(segments))).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, segments: &[&str], body: &impl Serialize) -> Answer<T> {
+        self.json(self.http.request(Method::POST, self.url(segments)).json(body)).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Answer<T> {
+        let (url, body) = self.send(request).await?;
+        serde_json::from_slice(&body).map_err(|e| ClientError::Malformed { url, reason: e.to_string() })
+    }
+
+    async fn file(&self, segments: &[&str]) -> Answer<Vec<u8>> {
+        let (url, body) = self.send(self.http.request(Method::GET, self.url(segments))).await?;
+        if body.len() > receipt::MAX_LEN {
+            let reason = format!("{} bytes are more than any receipt has", body.len());
+            return Err(ClientError::Malformed { url, reason });
+        }
+        Ok(body)
+    }
+
+    /// Sends a request and reads the body of a successful answer.
+    async fn send(&self, request: RequestBuilder) -> Answer<(String, Vec<u8>)> {
+        let (http, request) = request.build_split();
+        let request = request
+            .map_err(|e| ClientError::Address { url: self.base.to_string(), reason: chain(&e) })?;
+        let url = request.url().to_string();
+        let fail = |e: reqwest::Error| failure(&url, &e);
+        let mut answer = http.execute(request).await.map_err(fail)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(fail)? {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                let reason = format!("it is longer than {ANSWER_MAX} bytes");
+                return Err(ClientError::Malformed { url, reason });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if answer.status().is_success() {
+            return Ok((url, body));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
+            Err(_) => {
+                let reason = format!("status {} without a problem body", answer.status());
+                Err(ClientError::Malformed { url, reason })
+            }
+        }
+    }
+}
+
+/// Whether a host in an address or a `Host` header is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn failure(url: &str, e: &reqwest::Error) -> ClientError {
+    let url = url.to_string();
+    if e.is_timeout() && !e.is_connect() {
+        ClientError::TimedOut { url }
+    } else if e.is_body() || e.is_decode() {
+        ClientError::Malformed { url, reason: chain(e) }
+    } else {
+        ClientError::Unreachable { url, reason: chain(e) }
+    }
+}
+
+/// The innermost cause: what lies above it repeats the address.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut at = e;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    #[test]
+    fn addresses_that_leave_the_machine_or_are_none_are_refused() {
+        for (address, ok) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://127.3.2.1:8080/", true),
+            ("http://[::1]:8080", true),
+            ("http://localhost:1", true),
+            ("https://127.0.0.1:8080", false),
+            ("http://10.0.0.1:8080", false),
+            ("http://localhost.example.org", false),
+            ("http://127.0.0.1.example.org", false),
+            ("http://user@127.0.0.1", false),
+            ("http://127.0.0.1:8080/api/v1", false),
+            ("127.0.0.1:8080", false),
+            ("", false),
+        ] {
+            let result = Client::new(address);
+            assert_eq!(result.is_ok(), ok, "{address}");
+            if let Err(e) = result {
+                assert!(matches!(e, ClientError::Address { .. }), "{address}: {e}");
+            }
+        }
+    }
+
+    #[test]
+    fn path_segments_are_escaped() {
+        let client = Client::new("http://127.0.0.1:9").unwrap();
+        assert_eq!(client.url(&["components", "a/../b?c"]).path(), "/api/v1/components/a%2F..%2Fb%3Fc");
+    }
+
+    /// Answers one request with `answer` and closes.
+    async fn against(answer: &[u8]) -> ClientError {
+        let answer = answer.to_vec();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).unwrap();
+            // A client that has seen enough hangs up.
+            let _ = stream.write_all(&answer);
+        });
+        let error = Client::new(&address).unwrap().health().await.unwrap_err();
+        server.join().unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn failures_are_told_apart() {
+        let refused = against(
+            b"HTTP/1.1 503 x\r\nconnection: close\r\n\r\n{\"error\":\"later\",\"code\":\"W4_ERR_BUSY\",\"status\":503}",
+        )
+        .await;
+        assert_eq!(refused.code(), Some("W4_ERR_BUSY"), "{refused:?}");
+        assert!(refused.is_transient());
+        for answer in [
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".as_slice(),
+            b"HTTP/1.1 500 x\r\ncontent-length: 4\r\n\r\noops",
+            b"HTTP/1.1 302 x\r\nlocation: http://10.0.0.1/\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"status\":",
+        ] {
+            let error = against(answer).await;
+            assert!(matches!(error, ClientError::Malformed { .. }), "{}: {error:?}", answer.escape_ascii());
+            assert!(!error.is_transient());
+        }
+        let endless = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &[b'x'; ANSWER_MAX + 1]].concat();
+        assert!(against(&endless).await.to_string().contains("longer than"));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let nobody = Client::new(&format!("http://127.0.0.1:{port}")).unwrap().health().await.unwrap_err();
+        assert!(matches!(nobody, ClientError::Unreachable { .. }), "{nobody}");
+    }
+}

@@ -1,0 +1,96 @@
+//! `POST /components/register`, `GET /components/{id}`.
+
+use crate::encoding::{Blob, Hex};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Body of `POST /components/register`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// Label of who asks; recorded in the log, never an authorisation (A6).
+    pub creator: String,
+    /// Shown text about the component; echoed, not stored.
+    pub component_data: Map<String, Value>,
+    /// Free label.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub context: String,
+    /// Signed transaction of kind `component/register`.
+    pub transaction: Blob,
+}
+
+/// Answer of `POST /components/register`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The component's id.
+    pub component_id: String,
+    /// The same value, under the name that existing clients read.
+    pub component_identity: String,
+    /// Identity of its entity LCT.
+    pub lct_id: Hex<32>,
+    /// `registered`.
+    pub status: String,
+    /// The transaction that registered it; empty when the same component was registered by an earlier
+    /// transaction that is not the one sent.
+    pub txhash: String,
+    /// Echo.
+    pub creator: String,
+    /// Echo.
+    pub component_data: Map<String, Value>,
+    /// Echo.
+    pub context: String,
+}
+
+/// One binding of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingView {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// Cid of the partner.
+    pub partner: Hex<16>,
+    /// Component id of the partner.
+    pub partner_id: String,
+    /// This component's signing key in the binding.
+    pub signing_key: Hex<33>,
+    /// `B0`, `B1`, `B2` or `B1+B2`.
+    pub assurance: String,
+    /// `active` or `revoked`.
+    pub status: String,
+    /// Unix seconds.
+    pub created_at: u64,
+}
+
+/// Answer of `GET /components/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// The component's id.
+    pub component_id: String,
+    /// Its 16-byte identifier on the buses and in the ledger.
+    pub cid: Hex<16>,
+    /// `app`, `pack`, `module` or `sensor`.
+    pub role: String,
+    /// The same word, under the name of existing clients.
+    pub component_type: String,
+    /// `active` or `revoked`.
+    pub status: String,
+    /// Unix seconds of block time.
+    pub registered_at: u64,
+    /// Identity of its entity LCT.
+    pub lct_id: Hex<32>,
+    /// Manufacturer's serial number.
+    pub serial: String,
+    /// Hardware version.
+    pub hardware_version: u32,
+    /// Firmware version.
+    pub firmware_version: u32,
+    /// Attested capacity, mWh.
+    pub capacity_mwh: u64,
+    /// Attested state of charge at registration, ppm.
+    pub opening_soc_ppm: u32,
+    /// Device identity key.
+    pub device_key: Hex<33>,
+    /// Signing keys of its bindings that are in force.
+    pub signing_keys: Vec<Hex<33>>,
+    /// Its bindings.
+    pub bindings: Vec<BindingView>,
+}

@@ -1,0 +1,279 @@
+//! The JSON form of a genesis, and of what a verifier of receipts trusts (A40 to A42).
+//!
+//! The canonical bytes of a genesis are CBOR (`spec/ledger.md`); this form is for people and for the trust file
+//! that goes with receipts. It is read strictly: unknown, missing or repeated members are refused, and the
+//! stated chain id must be the one computed from the rest.
+
+use crate::encoding::Hex;
+use ::lct::sign::PublicKey;
+use ledger::{
+    genesis::{Genesis, GenesisError, Params, Validator, ValidatorSet},
+    receipt::Trust,
+};
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON form.
+const FORMAT: u32 = 1;
+
+/// Why a text is not a usable genesis or trust file.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisTextError {
+    /// Not JSON, or not of this form; says where.
+    #[error("not a genesis in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by another version.
+    #[error("genesis format {0} is not known to this build, which knows {FORMAT}")]
+    Format(u32),
+    /// A key is not a point of its curve.
+    #[error("{list}[{index}] is not a P-256 public key")]
+    Key {
+        /// `roots`, `authorities` or `operators`.
+        list: &'static str,
+        /// Position in it.
+        index: usize,
+    },
+    /// The content cannot start a chain.
+    #[error("the genesis is not usable: {0}")]
+    Content(#[from] GenesisError),
+    /// The stated identity is not that of the content.
+    #[error("the file says it is chain {stated}, its content is chain {computed}")]
+    ChainId {
+        /// In the file.
+        stated: Hex<32>,
+        /// Computed.
+        computed: Hex<32>,
+    },
+    /// A trust file without validators, or with one that has no power or is listed twice.
+    #[error("a trust file lists 1 to 128 different validators with power")]
+    Validators,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GenesisText {
+    format: u32,
+    chain_id: Hex<32>,
+    name: String,
+    time_ms: u64,
+    validators: Vec<ValidatorText>,
+    roots: Vec<Hex<33>>,
+    authorities: Vec<Hex<33>>,
+    operators: Vec<Hex<33>>,
+    params: ParamsText,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValidatorText {
+    key: Hex<32>,
+    power: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParamsText {
+    max_block_txs: u32,
+    max_block_bytes: u32,
+    max_tx_bytes: u32,
+    max_batch_records: u32,
+    max_future_ms: u64,
+    max_lease_s: u32,
+    max_lcts: u32,
+    pool_tolerance_ppm: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrustText {
+    format: u32,
+    chain_id: Hex<32>,
+    validators: Vec<ValidatorText>,
+}
+
+impl From<&Validator> for ValidatorText {
+    fn from(v: &Validator) -> Self {
+        ValidatorText { key: Hex(v.key), power: v.power }
+    }
+}
+
+impl From<ValidatorText> for Validator {
+    fn from(v: ValidatorText) -> Self {
+        Validator { key: v.key.0, power: v.power }
+    }
+}
+
+/// The JSON text of a genesis, ending with a line feed.
+pub fn to_json(genesis: &Genesis) -> String {
+    let keys = |list: &[PublicKey]| list.iter().map(|k| Hex(k.0)).collect();
+    // Every field is named, so that a parameter added to the ledger cannot be forgotten here.
+    let Params {
+        max_block_txs,
+        max_block_bytes,
+        max_tx_bytes,
+        max_batch_records,
+        max_future_ms,
+        max_lease_s,
+        max_lcts,
+        pool_tolerance_ppm,
+    } = genesis.params;
+    pretty(&GenesisText {
+        format: FORMAT,
+        chain_id: Hex(genesis.chain_id()),
+        name: genesis.name.clone(),
+        time_ms: genesis.time_ms,
+        validators: genesis.validators.iter().map(Into::into).collect(),
+        roots: keys(&genesis.roots),
+        authorities: keys(&genesis.authorities),
+        operators: keys(&genesis.operators),
+        params: ParamsText {
+            max_block_txs,
+            max_block_bytes,
+            max_tx_bytes,
+            max_batch_records,
+            max_future_ms,
+            max_lease_s,
+            max_lcts,
+            pool_tolerance_ppm,
+        },
+    })
+}
+
+/// Reads [`to_json`]'s text.
+///
+/// # Errors
+/// The first [`GenesisTextError`].
+pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
+    let t: GenesisText = serde_json::from_str(text)?;
+    if t.format != FORMAT {
+        return Err(GenesisTextError::Format(t.format));
+    }
+    let p = t.params;
+    let genesis = Genesis {
+        name: t.name,
+        time_ms: t.time_ms,
+        validators: t.validators.into_iter().map(Into::into).collect(),
+        roots: keys("roots", &t.roots)?,
+        authorities: keys("authorities", &t.authorities)?,
+        operators: keys("operators", &t.operators)?,
+        params: Params {
+            max_block_txs: p.max_block_txs,
+            max_block_bytes: p.max_block_bytes,
+            max_tx_bytes: p.max_tx_bytes,
+            max_batch_records: p.max_batch_records,
+            max_future_ms: p.max_future_ms,
+            max_lease_s: p.max_lease_s,
+            max_lcts: p.max_lcts,
+            pool_tolerance_ppm: p.pool_tolerance_ppm,
+        },
+    };
+    genesis.check()?;
+    let computed = Hex(genesis.chain_id());
+    if computed != t.chain_id {
+        return Err(GenesisTextError::ChainId { stated: t.chain_id, computed });
+    }
+    Ok(genesis)
+}
+
+fn keys(list: &'static str, texts: &[Hex<33>]) -> Result<Vec<PublicKey>, GenesisTextError> {
+    let key = |(index, k): (usize, &Hex<33>)| {
+        PublicKey::from_slice(&k.0).map_err(|_| GenesisTextError::Key { list, index })
+    };
+    texts.iter().enumerate().map(key).collect()
+}
+
+/// The JSON text of a checkpoint: chain id and validators only.
+pub fn trust_to_json(trust: &Trust) -> String {
+    pretty(&TrustText {
+        format: FORMAT,
+        chain_id: Hex(trust.chain_id),
+        validators: trust.validators.0.iter().map(Into::into).collect(),
+    })
+}
+
+/// Reads a trust file: a genesis ([`to_json`]) or a checkpoint ([`trust_to_json`]).
+///
+/// # Errors
+/// The first [`GenesisTextError`].
+pub fn trust_from_json(text: &str) -> Result<Trust, GenesisTextError> {
+    // Which of the two it is shows in a member that only a genesis has; the strict reading follows.
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+    if members.contains_key("params") {
+        return from_json(text).map(|genesis| genesis.trust());
+    }
+    let t: TrustText = serde_json::from_str(text)?;
+    if t.format != FORMAT {
+        return Err(GenesisTextError::Format(t.format));
+    }
+    let set: Vec<Validator> = t.validators.into_iter().map(Into::into).collect();
+    let distinct = set.iter().enumerate().all(|(i, v)| v.power > 0 && set[..i].iter().all(|o| o.key != v.key));
+    if set.is_empty() || set.len() > ledger::genesis::MAX_VALIDATORS || !distinct {
+        return Err(GenesisTextError::Validators);
+    }
+    Ok(Trust { chain_id: t.chain_id.0, validators: ValidatorSet(set) })
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    // Texts and integers always have a JSON form.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::lct::sign::SigningKey;
+
+    fn genesis() -> Genesis {
+        let key = |n| SigningKey::from_bytes(&[n; 32]).unwrap().public();
+        // The Ed25519 base point.
+        let mut validator = [0x66; 32];
+        validator[0] = 0x58;
+        Genesis {
+            name: "demo".into(),
+            time_ms: 1_700_000_000_000,
+            validators: vec![Validator { key: validator, power: 3 }],
+            roots: vec![key(1)],
+            authorities: vec![key(2)],
+            operators: vec![key(3), key(4)],
+            params: Params { max_lease_s: 77, ..Params::default() },
+        }
+    }
+
+    #[test]
+    fn text_and_genesis_are_the_same_thing() {
+        let text = to_json(&genesis());
+        assert_eq!(from_json(&text).unwrap(), genesis());
+        assert_eq!(trust_from_json(&text).unwrap(), genesis().trust());
+        let checkpoint = trust_to_json(&genesis().trust());
+        assert_eq!(trust_from_json(&checkpoint).unwrap(), genesis().trust());
+        assert!(from_json(&checkpoint).is_err(), "a checkpoint is not a genesis");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let good = to_json(&genesis());
+        let root = Hex(SigningKey::from_bytes(&[1; 32]).unwrap().public().0).to_string();
+        let off_curve = format!("05{}", &root[2..]);
+        for (from, to, expected) in [
+            ("\"max_lease_s\": 77", "\"max_lease_s\": 78", "its content is chain"),
+            ("\"max_lease_s\": 77", "\"max_lease_s\": 0", "a parameter is out of range"),
+            ("\"max_lease_s\": 77", "\"max_lease_s\": -1", "line"),
+            ("\"max_lease_s\": 77,", "", "missing field `max_lease_s`"),
+            ("\"name\"", "\"nane\"", "unknown field `nane`"),
+            ("\"name\": \"demo\"", "\"name\": \"demo\", \"name\": \"demo\"", "duplicate field `name`"),
+            ("\"format\": 1", "\"format\": 2", "genesis format 2"),
+            (root.as_str(), off_curve.as_str(), "roots[0] is not a P-256 public key"),
+            (root.as_str(), "00", "66 hexadecimal digits expected"),
+            ("\"power\": 3", "\"power\": 0", "no power"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = from_json(&good.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        assert!(from_json(&good[..good.len() - 3]).is_err(), "truncated");
+        assert!(from_json(&format!("{good} x")).is_err(), "something follows");
+        let trust = trust_to_json(&genesis().trust()).replace("\"power\": 3", "\"power\": 0");
+        assert!(matches!(trust_from_json(&trust), Err(GenesisTextError::Validators)));
+    }
+}

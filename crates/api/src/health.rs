@@ -1,0 +1,68 @@
+//! `GET /health`, `GET /blockchain/status`, `GET /ledger/status`.
+
+use crate::encoding::Hex;
+use serde::{Deserialize, Serialize};
+
+/// Name of the service in answers.
+pub const SERVICE: &str = "api-bridge";
+
+/// Answer of `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `healthy`.
+    pub status: String,
+    /// Unix seconds.
+    pub timestamp: u64,
+    /// [`SERVICE`].
+    pub service: String,
+}
+
+/// Figures of the ledger. Energies in mWh; the largest value stands for anything above it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// Height of the last block.
+    pub height: u64,
+    /// Blocks after genesis.
+    pub blocks: u64,
+    /// Accepted transactions.
+    pub transactions: u64,
+    /// Telemetry records covered by batches.
+    pub records: u64,
+    /// Telemetry batches.
+    pub batches: u64,
+    /// Sum of discharge events, mWh.
+    pub energy_discharged_mwh: u64,
+    /// Sum of charge events, mWh.
+    pub energy_charged_mwh: u64,
+    /// Registered components.
+    pub components: u64,
+    /// Root of the state after the last block.
+    pub state_root: Hex<32>,
+    /// Identity of the chain.
+    pub chain_id: Hex<32>,
+}
+
+/// Inner object of `GET /blockchain/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainStatus {
+    /// Whether the ledger answers.
+    pub connected: bool,
+    /// Why it does not, if so.
+    pub errors: Vec<String>,
+    /// `embedded`: the ledger runs in this process.
+    pub mode: String,
+    /// The figures, as far as the ledger answers.
+    #[serde(flatten)]
+    pub ledger: Option<LedgerStatus>,
+}
+
+/// Answer of `GET /blockchain/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockchainStatus {
+    /// What is known of the ledger.
+    pub blockchain_status: ChainStatus,
+    /// Unix seconds.
+    pub timestamp: u64,
+    /// [`SERVICE`].
+    pub service: String,
+}

@@ -1,0 +1,111 @@
+//! `POST /pairings`, `POST /pairings/{id}/complete`, `GET /pairings/{id}`.
+
+use crate::{binding::Sides, encoding::{Blob, Fixed, Hex}};
+use ::lct::metadata::PairingContext;
+use serde::{Deserialize, Serialize};
+
+/// The context of normal operation.
+pub const BATTERY_MANAGEMENT: &str = "battery_management";
+
+/// The context with this name: `battery_management`, `diagnostics`, `firmware_update` or `emergency`.
+pub fn context(name: &str) -> Option<PairingContext> {
+    Some(match name {
+        BATTERY_MANAGEMENT => PairingContext::BatteryManagement,
+        "diagnostics" => PairingContext::Diagnostics,
+        "firmware_update" => PairingContext::FirmwareUpdate,
+        "emergency" => PairingContext::Emergency,
+        _ => return None,
+    })
+}
+
+/// Days of a lease when the request names none.
+pub const DEFAULT_DAYS: u16 = 90;
+
+fn default_days() -> u16 {
+    DEFAULT_DAYS
+}
+fn default_context() -> String {
+    BATTERY_MANAGEMENT.into()
+}
+
+/// Body of `POST /pairings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issue {
+    /// Label of who asks (A6).
+    pub creator: String,
+    /// Id of side A.
+    pub a: String,
+    /// Id of side B.
+    pub b: String,
+    /// See [`context`].
+    #[serde(default = "default_context")]
+    pub context: String,
+    /// Drawn by the app.
+    pub salt: Fixed<32>,
+    /// Drawn by the app.
+    pub iv_seed: Fixed<16>,
+    /// Length of the lease in days, 1 to 90.
+    #[serde(default = "default_days")]
+    pub valid_days: u16,
+    /// 11-bit bases whose class may stay clear; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unencrypted_allowed: Vec<u16>,
+}
+
+/// Answer of `POST /pairings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// Which pairing.
+    pub pairing_id: Hex<16>,
+    /// `lct::certificate` bytes: a section sealed to each entity, one for both together.
+    pub certificate: Blob,
+    /// End of the lease, Unix seconds.
+    pub expires_at: u64,
+    /// When the ceremony is void, Unix seconds.
+    pub complete_by: u64,
+    /// `pending`.
+    pub status: String,
+}
+
+/// Body of `POST /pairings/{id}/complete`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    /// From section V of the certificate.
+    pub validation_nonce: Fixed<32>,
+    /// Transcript hash of the handshake.
+    pub th4: Fixed<32>,
+    /// Signatures of the relationship keys over the completion digest.
+    pub entity_signatures: Sides<Fixed<64>>,
+}
+
+/// Answer of `POST /pairings/{id}/complete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completed {
+    /// Which pairing.
+    pub pairing_id: Hex<16>,
+    /// `completed`.
+    pub status: String,
+    /// The transaction that recorded it.
+    pub txhash: Hex<32>,
+}
+
+/// Answer of `GET /pairings/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pairing {
+    /// Which pairing.
+    pub pairing_id: Hex<16>,
+    /// The binding it rests on.
+    pub binding_id: Hex<16>,
+    /// Id of side A.
+    pub a: String,
+    /// Id of side B.
+    pub b: String,
+    /// `pending`, `completed`, `expired` or `revoked`.
+    pub status: String,
+    /// Unix seconds.
+    pub created_at: u64,
+    /// End of the lease, Unix seconds.
+    pub expires_at: u64,
+}

@@ -1,0 +1,104 @@
+//! The body of every refusal: `{error, code, detail?, status}` (A5).
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. `code` is stable, `error` and `detail` are for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error} ({code}{})", .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+pub struct Problem {
+    /// One clause in words.
+    pub error: String,
+    /// `W4_ERR_*`: one of [`code`] or of the ledger's rejections.
+    pub code: String,
+    /// What exactly, for example the field of the body and its fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The HTTP status again, for clients that only keep the body.
+    pub status: u16,
+}
+
+impl Problem {
+    /// A refusal without detail.
+    pub fn new(status: u16, code: &str, error: impl Into<String>) -> Self {
+        Problem { error: error.into(), code: code.into(), detail: None, status }
+    }
+
+    /// Adds what exactly was wrong.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// Codes of refusals that the API itself makes; those of the ledger are in `spec/ledger.md`.
+pub mod code {
+    /// 400: a body, path or query that does not have the documented form.
+    pub const FORMAT: &str = "W4_ERR_PROTO_FORMAT";
+    /// 413: the body is larger than the route allows.
+    pub const SIZE: &str = "W4_ERR_PROTO_SIZE";
+    /// 415: a body that is not declared as `application/json`.
+    pub const MEDIA: &str = "W4_ERR_PROTO_MEDIA";
+    /// 404: there is no such route.
+    pub const ROUTE: &str = "W4_ERR_PROTO_ROUTE";
+    /// 405: the route has other methods.
+    pub const METHOD: &str = "W4_ERR_PROTO_METHOD";
+    /// 408 or 504: the request or its effect took too long; what was submitted may still be included.
+    pub const TIMEOUT: &str = "W4_ERR_PROTO_TIMEOUT";
+    /// 409: a ceremony was already answered with something else.
+    pub const REPLAY: &str = "W4_ERR_PROTO_REPLAY";
+    /// 500: the bridge's own fault; the log names it.
+    pub const INTERNAL: &str = "W4_ERR_INTERNAL";
+    /// 503: the ledger or the disk under it does not accept anything now.
+    pub const UNAVAILABLE: &str = "W4_ERR_UNAVAILABLE";
+    /// 503: too much waits already; try again later.
+    pub const BUSY: &str = "W4_ERR_BUSY";
+    /// 421: the request names another host than this machine.
+    pub const HOST: &str = "W4_ERR_PROTO_HOST";
+    /// 400: the transaction is of another kind than the route takes.
+    pub const KIND: &str = "W4_ERR_PROTO_KIND";
+    /// 404: no such component.
+    pub const COMPONENT_NOT_FOUND: &str = "W4_ERR_COMPONENT_NOT_FOUND";
+    /// 410: the component's registration was withdrawn.
+    pub const COMPONENT_REVOKED: &str = "W4_ERR_COMPONENT_REVOKED";
+    /// 409: a component with this id is registered with other data.
+    pub const REGISTRY_EXISTS: &str = "W4_ERR_REGISTRY_EXISTS";
+    /// 404: no such account.
+    pub const ACCOUNT_NOT_FOUND: &str = "W4_ERR_ACCOUNT_NOT_FOUND";
+    /// 400: a context has 1 to 64 characters of `[A-Za-z0-9_.-]`.
+    pub const LCT_CONTEXT: &str = "W4_ERR_LCT_CONTEXT";
+    /// 404: no such LCT.
+    pub const LCT_NOT_FOUND: &str = "W4_ERR_LCT_NOT_FOUND";
+    /// 404: no such binding ceremony, or it ran out.
+    pub const BINDING_NOT_FOUND: &str = "W4_ERR_BINDING_NOT_FOUND";
+    /// 409: the ceremony is not at this step.
+    pub const BINDING_STEP: &str = "W4_ERR_BINDING_STEP";
+    /// 400: sides in the wrong order, or the same component twice.
+    pub const BINDING_INVALID: &str = "W4_ERR_BINDING_INVALID";
+    /// 401: an attestation does not verify against the registered device key, this partner and this nonce.
+    pub const ATTESTATION: &str = "W4_ERR_ATTEST_VERIFY";
+    /// 409: this bridge does not hold the relationship keys of the binding.
+    pub const BINDING_KEYS: &str = "W4_ERR_BINDING_KEYS";
+    /// 409: the two components are bound already.
+    pub const BINDING_EXISTS: &str = "W4_ERR_BINDING_PAIR_EXISTS";
+    /// 401: an entity's signature over the binding record does not verify.
+    pub const BINDING_PROOF: &str = "W4_ERR_BINDING_PROOF_FAIL";
+    /// 403: the two components are not bound.
+    pub const PAIRING_DENIED: &str = "W4_ERR_PAIRING_DENIED";
+    /// 404: no such pairing, or its ceremony ran out.
+    pub const PAIRING_NOT_FOUND: &str = "W4_ERR_PAIRING_NOT_FOUND";
+    /// 400: parameters of a pairing out of range.
+    pub const PAIRING_INVALID: &str = "W4_ERR_PAIRING_INVALID";
+    /// 401: the nonce is not the committed one, or a signature does not verify.
+    pub const PAIRING_PROOF: &str = "W4_ERR_PAIRING_PROOF_FAIL";
+    /// 409: the relationship LCT exists; its key halves were handed out when it was created.
+    pub const LCT_EXISTS: &str = "W4_ERR_LCT_EXISTS";
+    /// 404: no such transaction.
+    pub const TX_NOT_FOUND: &str = "W4_ERR_TX_NOT_FOUND";
+    /// 400: the records are not those of the batch.
+    pub const TELEMETRY_RECORDS: &str = "W4_ERR_TELEMETRY_RECORDS";
+    /// 404: there is nothing this receipt could prove, or the record was lost.
+    pub const RECEIPT_NOT_FOUND: &str = "W4_ERR_RECEIPT_NOT_FOUND";
+    /// 409: the next block, which certifies the result, is still missing; try again in a second.
+    pub const RECEIPT_PENDING: &str = "W4_ERR_RECEIPT_PENDING";
+}

@@ -1,0 +1,185 @@
+//! Transactions, built and signed offline: the account key stays with its holder (decision 26).
+//!
+//! A statement of a device goes into a transaction as the exact bytes the device signed. Each function reads
+//! the statement once, so that a damaged one is refused before it costs a nonce.
+
+use ::lct::{
+    Digest, Error,
+    binding::BindingRecord,
+    energy::{CycleClose, EnergyEvent},
+    id::{BindingId, Cid},
+    pairing::Completion,
+    record::BatchStatement,
+    registration::Registration,
+    sign::{PublicKey, Signature, SigningKey},
+};
+use ledger::{
+    codec::Canonical,
+    tx::{Body, Signed, Tx, TxId, Unsigned},
+};
+use rand_core::CryptoRng;
+
+/// What a transaction is bound to besides its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    /// The chain.
+    pub chain_id: Digest,
+    /// The signer's next nonce; `GET /accounts/{public key}` tells it.
+    pub nonce: u64,
+    /// Last height at which a block may hold it.
+    pub expiry_height: u64,
+}
+
+/// A transaction ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedTx {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its identity.
+    pub id: TxId,
+}
+
+/// Signs `body` with an account key.
+pub fn sign(body: Body, envelope: &Envelope, key: &SigningKey, rng: &mut impl CryptoRng) -> SignedTx {
+    let unsigned = Unsigned {
+        chain_id: envelope.chain_id,
+        signer: key.public(),
+        nonce: envelope.nonce,
+        expiry_height: envelope.expiry_height,
+        body,
+    };
+    let signature = key.sign(&unsigned.digest(), rng);
+    let bytes = unsigned.with_signature(signature).to_bytes();
+    let id = Tx::id_of(&bytes);
+    SignedTx { bytes, id }
+}
+
+/// Body that registers a component.
+///
+/// `statement` is [`Registration`] bytes, `proof` the certified key's signature over them.
+///
+/// # Errors
+/// [`Error`] when the statement is damaged or the proof does not verify under the certified key.
+pub fn register(statement: &[u8], proof: &Signature) -> Result<Body, Error> {
+    let registration = Registration::decode(statement)?;
+    let key = registration.device.subject()?.key;
+    key.verify(&::lct::registration::digest_of(statement), proof)?;
+    Ok(Body::Register { statement: statement.into(), signature: *proof })
+}
+
+/// Body that creates a relationship LCT. Needs an authority's signature.
+pub fn lct_create(a: Cid, b: Cid, context: &str) -> Body {
+    Body::LctCreate { a, b, context: context.into() }
+}
+
+/// Body that records a binding; signatures of A, B and the authority that will sign the transaction.
+///
+/// # Errors
+/// [`Error`] when a signature of an entity does not verify.
+pub fn bind(record: &BindingRecord, signatures: [Signature; 3]) -> Result<Body, Error> {
+    let digest = record.digest();
+    for (entity, signature) in record.entities.iter().zip(&signatures) {
+        entity.sign_pub.verify(&digest, signature)?;
+    }
+    let [signature_a, signature_b, signature_authority] = signatures;
+    Ok(Body::Bind { record: record.encode().into(), signature_a, signature_b, signature_authority })
+}
+
+/// Body that records the completion of a pairing under `binding` with its keys of A and B.
+///
+/// # Errors
+/// [`Error`] when a signature of an entity does not verify.
+pub fn pair_complete(
+    completion: &Completion,
+    binding: (BindingId, [PublicKey; 2]),
+    lease_s: u32,
+    signatures: [Signature; 3],
+) -> Result<Body, Error> {
+    let (binding_id, [key_a, key_b]) = binding;
+    let [signature_a, signature_b, signature_authority] = signatures;
+    completion.verify((&key_a, &signature_a), (&key_b, &signature_b))?;
+    Ok(Body::PairComplete {
+        pairing_id: completion.pairing_id,
+        binding_id,
+        key_a,
+        key_b,
+        cert_hash: completion.cert_hash,
+        nonce: completion.nonce,
+        th4: completion.th4,
+        lease_s,
+        signature_a,
+        signature_b,
+        signature_authority,
+    })
+}
+
+/// Body that records a telemetry batch; `statement` is [`BatchStatement`] bytes signed by `key`.
+///
+/// # Errors
+/// [`Error`] when the statement is damaged or the signature does not verify.
+pub fn batch(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    BatchStatement::decode(statement)?.verify(key, signature)?;
+    Ok(Body::Batch(signed(statement, key, signature)))
+}
+
+/// Body that records an energy event; `statement` is [`EnergyEvent`] bytes signed by `key`.
+///
+/// # Errors
+/// As [`batch`].
+pub fn energy(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    EnergyEvent::decode(statement)?.verify(key, signature)?;
+    Ok(Body::Energy(signed(statement, key, signature)))
+}
+
+/// Body that closes an energy cycle; `statement` is [`CycleClose`] bytes signed by `key`.
+///
+/// # Errors
+/// As [`batch`].
+pub fn cycle_close(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    CycleClose::decode(statement)?.verify(key, signature)?;
+    Ok(Body::CycleClose(signed(statement, key, signature)))
+}
+
+fn signed(statement: &[u8], key: &PublicKey, signature: &Signature) -> Signed {
+    Signed { statement: statement.into(), key: *key, signature: *signature }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::lct::record::BATCH_STATEMENT_MAX;
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    #[test]
+    fn a_signed_statement_travels_unchanged_and_only_with_its_signature() {
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let (account, device) = (SigningKey::generate(&mut rng), SigningKey::generate(&mut rng));
+        let statement = BatchStatement {
+            cid: Cid::of("pack-0001"),
+            first_seq: 7,
+            count: 3,
+            root: [9; 32],
+            first_ms: 10,
+            last_ms: 20,
+        };
+        let mut bytes = [0; BATCH_STATEMENT_MAX];
+        let n = statement.encode(&mut bytes).unwrap();
+        let signature = statement.sign(&device, &mut rng).unwrap();
+        let body = batch(&bytes[..n], &device.public(), &signature).unwrap();
+        let envelope = Envelope { chain_id: [1; 32], nonce: 1, expiry_height: 100 };
+        let tx = sign(body, &envelope, &account, &mut rng);
+        let read = Tx::from_bytes(&tx.bytes).unwrap();
+        read.verify().unwrap();
+        assert_eq!((read.id(), read.unsigned.signer), (tx.id, account.public()));
+        let Body::Batch(inner) = read.unsigned.body else { panic!("another kind") };
+        assert_eq!(inner.statement, &bytes[..n]);
+
+        assert_eq!(batch(&bytes[..n], &account.public(), &signature), Err(Error::NotAuthentic), "other key");
+        assert_eq!(batch(&bytes[..n - 1], &device.public(), &signature), Err(Error::Malformed), "cut");
+        assert_eq!(
+            cycle_close(&bytes[..n], &device.public(), &signature),
+            Err(Error::Malformed),
+            "statement of another kind"
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! Replacing a small file so that a crash leaves the old content or the new one.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// Replaces `path` with `bytes` and returns after both content and name are on the disk.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    sync_parent(path)
+}
+
+/// Makes the names in the folder of `path` durable.
+#[cfg(unix)]
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Other systems write names through.
+#[cfg(not(unix))]
+pub(crate) fn sync_parent(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! From what went wrong to a status, a code and words (A5).
+//!
+//! What the caller did wrong is said in detail; what went wrong here goes to the log, and the caller learns only
+//! that it did and whether trying again may help.
+
+use api::{
+    Problem,
+    problem::code,
+};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ledger::reject::Rejection;
+use node::{SubmitError, chain::WaitError, receipts::ReceiptFailure, segments::SegmentError};
+
+/// A refused request.
+#[derive(Debug)]
+pub struct Refusal(pub Problem);
+
+/// Result of a handler.
+pub(crate) type Reply<T> = Result<T, Refusal>;
+
+/// Longest detail that is repeated to a caller.
+const DETAIL_MAX: usize = 400;
+
+impl Refusal {
+    /// A refusal with a detail.
+    pub(crate) fn new(status: u16, code: &str, error: &str) -> Self {
+        Refusal(Problem::new(status, code, error))
+    }
+
+    /// Adds what exactly was wrong.
+    pub(crate) fn detail(self, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        if let Some((at, _)) = detail.char_indices().nth(DETAIL_MAX) {
+            detail.truncate(at);
+        }
+        Refusal(self.0.with_detail(detail))
+    }
+
+    /// A body, path or query without the documented form.
+    pub(crate) fn format(detail: impl Into<String>) -> Self {
+        Self::new(400, code::FORMAT, "the request does not have the documented form").detail(detail)
+    }
+
+    /// Our own fault: the log names it, the answer does not.
+    pub(crate) fn internal(what: &dyn std::fmt::Display) -> Self {
+        tracing::error!("{what}");
+        Self::new(500, code::INTERNAL, "the bridge failed; its log says why")
+    }
+
+    /// Something under us does not work now.
+    pub(crate) fn unavailable(what: &dyn std::fmt::Display) -> Self {
+        tracing::error!("{what}");
+        Self::new(503, code::UNAVAILABLE, "the bridge cannot store anything now; its log says why")
+    }
+
+    /// The code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self.0)).into_response();
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Refusal::new(status(rejection), rejection.code(), rejection.text())
+    }
+}
+
+impl From<node::Error> for Refusal {
+    fn from(error: node::Error) -> Self {
+        match error {
+            node::Error::DiskFull(_) | node::Error::Io { .. } => Refusal::unavailable(&error),
+            other => Refusal::internal(&other),
+        }
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(rejection) => rejection.into(),
+            SubmitError::Full => {
+                Refusal::new(503, code::BUSY, "too many transactions wait for a block; try again later")
+            }
+            SubmitError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<WaitError> for Refusal {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Unknown => tx_not_found(),
+            WaitError::Store(e) => e.into(),
+        }
+    }
+}
+
+/// No such transaction.
+pub(crate) fn tx_not_found() -> Refusal {
+    Refusal::new(404, code::TX_NOT_FOUND, "the transaction neither waits nor is it in a block")
+}
+
+impl From<SegmentError> for Refusal {
+    fn from(error: SegmentError) -> Self {
+        let text = error.to_string();
+        match error {
+            SegmentError::Store(e) => e.into(),
+            SegmentError::Overlap { .. } => Rejection::TelemetryOverlap.into(),
+            SegmentError::Statement
+            | SegmentError::Count { .. }
+            | SegmentError::Record(_)
+            | SegmentError::Root => {
+                Refusal::new(400, code::TELEMETRY_RECORDS, "the records are not those of the batch").detail(text)
+            }
+        }
+    }
+}
+
+impl From<ReceiptFailure> for Refusal {
+    fn from(error: ReceiptFailure) -> Self {
+        let text = error.to_string();
+        match error {
+            ReceiptFailure::Store(e) => e.into(),
+            ReceiptFailure::NotCertifiedYet(_) => {
+                Refusal::new(409, code::RECEIPT_PENDING, "the next block is still missing; try again in a second")
+                    .detail(text)
+            }
+            ReceiptFailure::UnknownTx
+            | ReceiptFailure::Refused(_)
+            | ReceiptFailure::UnknownRecord { .. }
+            | ReceiptFailure::RecordMissing { .. } => {
+                Refusal::new(404, code::RECEIPT_NOT_FOUND, "there is nothing to prove").detail(text)
+            }
+        }
+    }
+}
+
+impl From<crate::entropy::NoEntropy> for Refusal {
+    fn from(error: crate::entropy::NoEntropy) -> Self {
+        Refusal::unavailable(&error)
+    }
+}
+
+/// The HTTP status of a ledger's rejection: who has to do what about it.
+pub(crate) fn status(rejection: Rejection) -> u16 {
+    use Rejection as R;
+    match rejection {
+        R::TooLarge => 413,
+        R::Version | R::Malformed | R::OtherChain | R::NonceGap => 400,
+        R::StatementFormat | R::StatementKeyUnknown | R::RegistryChain | R::AttestMismatch | R::AttestRole => 400,
+        R::RegistryCapacity | R::LctSelf | R::LctContext | R::LctComponent => 400,
+        R::BindingParties | R::BindingComponent | R::BindingRole | R::BindingKey => 400,
+        R::PairingKeys | R::PairingLease | R::TelemetrySize => 400,
+        R::EnergyPool | R::EnergyShape | R::EnergyInterval | R::EnergyMismatch => 400,
+        R::UnknownSigner | R::Expired | R::EnvelopeSignature | R::StatementSignature => 401,
+        R::AttestRoot | R::AttestTime | R::RegistryProof => 401,
+        R::BindingProofA | R::BindingProofB | R::BindingAuthority => 401,
+        R::PairingProofA | R::PairingProofB | R::PairingAuthority => 401,
+        R::RoleForbidden | R::StatementSigner | R::PairingDenied => 403,
+        R::NonceUsed | R::RegistryExists | R::RegistrySerialExists | R::RegistryKeyExists => 409,
+        R::LctExists | R::LctLimit | R::BindingExists | R::BindingPairExists | R::PairingExists => 409,
+        R::TelemetryOverlap | R::EnergySequence | R::EnergyOverlap | R::EnergyAtp | R::EnergyAdp => 409,
+        R::EnergyCycleClosed | R::CycleClosed | R::CycleMismatch => 409,
+        R::StatementKeyRevoked | R::PairingBindingRevoked => 410,
+        R::CycleUnknown => 404,
+        R::StatementTime | R::BindingTime => 422,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rejection_blames_the_caller() {
+        for rejection in Rejection::ALL {
+            let s = status(*rejection);
+            assert!((400..500).contains(&s), "{rejection:?} -> {s}");
+        }
+    }
+
+    #[test]
+    fn our_faults_do_not_travel() {
+        let secret_path = std::path::PathBuf::from("/var/lib/x");
+        let Refusal(problem) = node::Error::Corrupted { path: secret_path, what: "y".into() }.into();
+        assert_eq!(problem.status, 500);
+        assert!(!serde_json::to_string(&problem).unwrap().contains("/var"));
+    }
+
+    #[test]
+    fn details_are_bounded() {
+        let Refusal(problem) = Refusal::format("é".repeat(5000));
+        assert_eq!(problem.detail.unwrap().chars().count(), DETAIL_MAX);
+    }
+}

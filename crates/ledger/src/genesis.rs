@@ -1,0 +1,311 @@
+//! The first state of a chain: who may validate, attest, authorise and operate, and the parameters in force.
+//!
+//! The chain id is `H("modbatt1 genesis" || canonical bytes)`, so a genesis cannot be changed without becoming
+//! another chain, and every signed object that carries the chain id is bound to these roots.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use ed25519_dalek::VerifyingKey;
+use lct::{Digest, hash::sha256, sign::PublicKey};
+
+use crate::codec::{Canonical, FormatError, Reader, Writer};
+
+/// Most keys a genesis may list per role.
+pub const MAX_KEYS: usize = 1024;
+/// Most validators of a set.
+pub const MAX_VALIDATORS: usize = 128;
+/// Longest name of a chain in bytes.
+pub const MAX_NAME: usize = 64;
+
+const VERSION: u64 = 1;
+
+/// A block validator: an Ed25519 key and its voting power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validator {
+    /// Ed25519 public key.
+    pub key: [u8; 32],
+    /// Voting power, at least 1.
+    pub power: u64,
+}
+
+/// The validators whose signatures certify a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidatorSet(pub Vec<Validator>);
+
+impl ValidatorSet {
+    /// Power of the validator with this key, 0 if it is none.
+    #[must_use]
+    pub fn power(&self, key: &[u8; 32]) -> u64 {
+        self.0.iter().find(|v| v.key == *key).map_or(0, |v| v.power)
+    }
+
+    /// Sum of all powers.
+    #[must_use]
+    pub fn total(&self) -> u128 {
+        self.0.iter().map(|v| u128::from(v.power)).sum()
+    }
+}
+
+impl Canonical for ValidatorSet {
+    fn write(&self, w: &mut Writer) {
+        w.object(2, VERSION).uint(1).array(self.0.len());
+        for v in &self.0 {
+            w.array(2).bytes(&v.key).uint(v.power);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(2, VERSION)?;
+        r.key(1)?;
+        let n = r.array(MAX_VALIDATORS)?;
+        let mut set = Vec::with_capacity(n);
+        for _ in 0..n {
+            if r.array(2)? != 2 {
+                return Err(FormatError::Unexpected);
+            }
+            set.push(Validator {
+                key: r.fixed()?,
+                power: r.uint()?,
+            });
+        }
+        Ok(Self(set))
+    }
+}
+
+/// Chain parameters. Durations in milliseconds of block time unless the name says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Most transactions in a block (1..=65 535).
+    pub max_block_txs: u32,
+    /// Most bytes of transactions in a block.
+    pub max_block_bytes: u32,
+    /// Most bytes of one transaction.
+    pub max_tx_bytes: u32,
+    /// Most records a telemetry batch may cover (decision 20: 100).
+    pub max_batch_records: u32,
+    /// How far a time stated by a device may lie after block time (facts 8.16: 300 s).
+    pub max_future_ms: u64,
+    /// Longest lease of a pairing in seconds (decision 14: 90 days).
+    pub max_lease_s: u32,
+    /// Most relationship LCTs of one component (facts 2.2: 100).
+    pub max_lcts: u32,
+    /// Per energy cycle, the share of the minted capacity (ppm) by which measured energy may exceed what the
+    /// pool holds before an event is refused: an estimated opening state of charge is never exact.
+    pub pool_tolerance_ppm: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            max_block_txs: 1000,
+            max_block_bytes: 1 << 20,
+            max_tx_bytes: 1 << 14,
+            max_batch_records: 100,
+            max_future_ms: 300_000,
+            max_lease_s: 90 * 86_400,
+            max_lcts: 100,
+            pool_tolerance_ppm: 100_000,
+        }
+    }
+}
+
+impl Canonical for Params {
+    fn write(&self, w: &mut Writer) {
+        w.object(9, VERSION);
+        w.uint(1).uint(self.max_block_txs.into());
+        w.uint(2).uint(self.max_block_bytes.into());
+        w.uint(3).uint(self.max_tx_bytes.into());
+        w.uint(4).uint(self.max_batch_records.into());
+        w.uint(5).uint(self.max_future_ms);
+        w.uint(6).uint(self.max_lease_s.into());
+        w.uint(7).uint(self.max_lcts.into());
+        w.uint(8).uint(self.pool_tolerance_ppm.into());
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(9, VERSION)?;
+        let mut next = |key| r.key(key).and_then(|()| r.uint());
+        let narrow = |v: u64| u32::try_from(v).map_err(|_| FormatError::Unexpected);
+        Ok(Self {
+            max_block_txs: narrow(next(1)?)?,
+            max_block_bytes: narrow(next(2)?)?,
+            max_tx_bytes: narrow(next(3)?)?,
+            max_batch_records: narrow(next(4)?)?,
+            max_future_ms: next(5)?,
+            max_lease_s: narrow(next(6)?)?,
+            max_lcts: narrow(next(7)?)?,
+            pool_tolerance_ppm: narrow(next(8)?)?,
+        })
+    }
+}
+
+/// The first state of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// Name for people, 1..=64 bytes; part of the identity.
+    pub name: String,
+    /// Unix milliseconds; block 1 is later.
+    pub time_ms: u64,
+    /// Block validators (1..=128, unique).
+    pub validators: Vec<Validator>,
+    /// Manufacturer roots that device certificates chain to.
+    pub roots: Vec<PublicKey>,
+    /// Keys of authentication controllers.
+    pub authorities: Vec<PublicKey>,
+    /// Keys of gateways and app accounts.
+    pub operators: Vec<PublicKey>,
+    /// Parameters in force.
+    pub params: Params,
+}
+
+/// Why a genesis cannot start a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GenesisError {
+    /// The name is empty or longer than 64 bytes.
+    Name,
+    /// There is no validator, or more than 128.
+    ValidatorCount,
+    /// A validator has no power or is listed twice.
+    Validator,
+    /// A validator key is no Ed25519 point.
+    ValidatorKey,
+    /// A key is listed twice, as authority, operator or both, or a list is longer than 1024.
+    Account,
+    /// There is no authority, so nothing could ever be bound.
+    NoAuthority,
+    /// A parameter is zero that must not be, or allows no block.
+    Params,
+}
+
+impl fmt::Display for GenesisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "the chain's name must have 1 to 64 bytes",
+            Self::ValidatorCount => "there must be 1 to 128 validators",
+            Self::Validator => "a validator has no power or is listed twice",
+            Self::ValidatorKey => "a validator key is not an Ed25519 key",
+            Self::Account => "an account key is listed twice, or a list has more than 1024 keys",
+            Self::NoAuthority => "there must be at least one authority",
+            Self::Params => "a parameter is out of range",
+        })
+    }
+}
+
+impl core::error::Error for GenesisError {}
+
+impl Genesis {
+    /// `H("modbatt1 genesis" || canonical bytes)`.
+    #[must_use]
+    pub fn chain_id(&self) -> Digest {
+        sha256(&[b"modbatt1 genesis", &self.to_bytes()])
+    }
+
+    /// What a verifier of receipts needs to trust of this chain.
+    #[must_use]
+    pub fn trust(&self) -> crate::receipt::Trust {
+        crate::receipt::Trust {
+            chain_id: self.chain_id(),
+            validators: ValidatorSet(self.validators.clone()),
+        }
+    }
+
+    /// Checks that the genesis can start a chain.
+    ///
+    /// # Errors
+    /// The first [`GenesisError`] in the order of the enum.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.name.is_empty() || self.name.len() > MAX_NAME {
+            return Err(GenesisError::Name);
+        }
+        if self.validators.is_empty() || self.validators.len() > MAX_VALIDATORS {
+            return Err(GenesisError::ValidatorCount);
+        }
+        for (i, v) in self.validators.iter().enumerate() {
+            if v.power == 0 || self.validators[..i].iter().any(|o| o.key == v.key) {
+                return Err(GenesisError::Validator);
+            }
+            if VerifyingKey::from_bytes(&v.key).is_err() {
+                return Err(GenesisError::ValidatorKey);
+            }
+        }
+        let lists = [&self.roots, &self.authorities, &self.operators];
+        let mut accounts: Vec<_> = self.authorities.iter().chain(&self.operators).collect();
+        let count = accounts.len();
+        accounts.sort();
+        accounts.dedup();
+        if accounts.len() != count || lists.iter().any(|l| l.len() > MAX_KEYS) {
+            return Err(GenesisError::Account);
+        }
+        if self.authorities.is_empty() {
+            return Err(GenesisError::NoAuthority);
+        }
+        let p = &self.params;
+        if !(1..=0xffff).contains(&p.max_block_txs)
+            || p.max_tx_bytes == 0
+            || p.max_block_bytes < p.max_tx_bytes
+            || p.max_batch_records == 0
+            || p.max_lease_s == 0
+            || p.pool_tolerance_ppm > 1_000_000
+        {
+            return Err(GenesisError::Params);
+        }
+        Ok(())
+    }
+}
+
+fn write_keys(w: &mut Writer, keys: &[PublicKey]) {
+    w.array(keys.len());
+    for key in keys {
+        w.bytes(&key.0);
+    }
+}
+
+fn read_keys(r: &mut Reader<'_>) -> Result<Vec<PublicKey>, FormatError> {
+    let n = r.array(MAX_KEYS)?;
+    (0..n).map(|_| Ok(PublicKey(r.fixed()?))).collect()
+}
+
+impl Canonical for Genesis {
+    fn write(&self, w: &mut Writer) {
+        w.object(8, VERSION)
+            .uint(1)
+            .text(&self.name)
+            .uint(2)
+            .uint(self.time_ms);
+        w.uint(3).item(&ValidatorSet(self.validators.clone()));
+        w.uint(4);
+        write_keys(w, &self.roots);
+        w.uint(5);
+        write_keys(w, &self.authorities);
+        w.uint(6);
+        write_keys(w, &self.operators);
+        w.uint(7).item(&self.params);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(8, VERSION)?;
+        r.key(1)?;
+        let name = r.text(MAX_NAME)?.into();
+        r.key(2)?;
+        let time_ms = r.uint()?;
+        r.key(3)?;
+        let ValidatorSet(validators) = r.item()?;
+        r.key(4)?;
+        let roots = read_keys(r)?;
+        r.key(5)?;
+        let authorities = read_keys(r)?;
+        r.key(6)?;
+        let operators = read_keys(r)?;
+        r.key(7)?;
+        Ok(Self {
+            name,
+            time_ms,
+            validators,
+            roots,
+            authorities,
+            operators,
+            params: r.item()?,
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! The replicated state machine: (state, block, transaction) -> state, and nothing else.
+//!
+//! Everything here is a pure function of its arguments: no clock but the block header's, no float, no hash
+//! order, no entropy, no I/O. Two replicas that apply the same blocks hold the same bytes.
+//!
+//! * [`codec`]: the one canonical encoding; [`genesis`], [`tx`], [`block`], [`outcome`]: what it encodes.
+//! * [`records`]: keys and objects of the state; [`state`]: how it is read and written.
+//! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
+//! * [`execute`]: a block's execution; [`proof`] and [`receipt`]: how an outsider checks what happened.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::float_arithmetic,
+        clippy::disallowed_types,
+        clippy::disallowed_methods
+    )
+)]
+
+extern crate alloc;
+
+pub mod block;
+pub mod codec;
+pub mod execute;
+pub mod genesis;
+pub mod outcome;
+pub mod proof;
+pub mod receipt;
+pub mod records;
+pub mod reject;
+pub mod rules;
+pub mod state;
+pub mod tx;
+pub mod verdict;

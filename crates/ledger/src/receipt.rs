@@ -1,0 +1,593 @@
+//! Receipts: one file that proves what a chain accepted, without network or database (decision 23).
+//!
+//! ```text
+//! file = "MBRC" || 01 || CBOR {
+//!   0: 1,
+//!   1: transaction bytes, 2: its index, 3: path to tx_root,
+//!   4: header of the block h that holds it,
+//!   5: result bytes, 6: path to result_root of header h+1,
+//!   7: header h+1, whose parent is block h, 8: certificate over header h+1,
+//!   9: state proofs under state_root of header h+1, in the order of `evidence_keys`,
+//!  10: [] or [record bytes, its index in the batch, path to the batch's root] }
+//! ```
+//!
+//! The chain of proof: record to batch root (signed by the device), transaction to header h, result to header
+//! h+1, which names h as its parent and whose identity the validators signed. The state proofs show the
+//! validator set, the sender's account and the device's signing key as they stood after block h.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use lct::{
+    Digest,
+    binding::BindingRecord,
+    energy::{CycleClose, EnergyEvent},
+    id::Cid,
+    merkle::{leaf_hash, verify_path},
+    pairing::Completion,
+    record::{BatchStatement, RECORD_MAX, Record},
+    registration::{Registration, digest_of},
+    sign::PublicKey,
+};
+
+use crate::{
+    block::{Certificate, CertificateError, Header},
+    codec::{Canonical, FormatError, Reader, Writer},
+    genesis::ValidatorSet,
+    outcome::TxResult,
+    proof::{Path, StateProof},
+    records::{Account, DeviceKey, SigningKey, Status, key},
+    reject::Rejection,
+    tx::{Body, MAX_TX, Signed, Tx},
+    verdict::{Proved, RecordFacts, Trusted, Verdict},
+};
+
+/// First bytes of a receipt file.
+pub const MAGIC: &[u8; 4] = b"MBRC";
+/// Format version, the byte after [`MAGIC`].
+pub const VERSION: u8 = 1;
+/// Longest receipt a verifier reads, in bytes.
+pub const MAX_LEN: usize = 1 << 20;
+
+const MAX_PROOFS: usize = 8;
+const MAX_RESULT: usize = 1 << 16;
+
+/// What a verifier trusts of a chain: from its genesis or a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Identity of the chain.
+    pub chain_id: Digest,
+    /// Validators whose certificates count.
+    pub validators: ValidatorSet,
+}
+
+impl Canonical for Trust {
+    fn write(&self, w: &mut Writer) {
+        w.object(3, 1)
+            .uint(1)
+            .bytes(&self.chain_id)
+            .uint(2)
+            .item(&self.validators);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(3, 1)?;
+        r.key(1)?;
+        let chain_id = r.fixed()?;
+        r.key(2)?;
+        Ok(Self {
+            chain_id,
+            validators: r.item()?,
+        })
+    }
+}
+
+/// The record of a batch that a receipt proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordPart {
+    /// Canonical bytes of the record.
+    pub record: Vec<u8>,
+    /// Its index in the batch.
+    pub index: u32,
+    /// Its path to the batch's root.
+    pub path: Vec<Digest>,
+}
+
+/// The parts of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The transaction.
+    pub tx: Vec<u8>,
+    /// Its index in the block.
+    pub index: u32,
+    /// Its path to `header.tx_root`.
+    pub tx_path: Vec<Digest>,
+    /// Header of the block that holds it.
+    pub header: Header,
+    /// Its result.
+    pub result: Vec<u8>,
+    /// The result's path to `next.result_root`.
+    pub result_path: Vec<Digest>,
+    /// Header of the next block.
+    pub next: Header,
+    /// Certificate over `next`.
+    pub certificate: Certificate,
+    /// Proofs under `next.state_root`, one per key of [`evidence_keys`].
+    pub evidence: Vec<StateProof>,
+    /// The record, in a receipt for one.
+    pub record: Option<RecordPart>,
+}
+
+/// State keys a receipt for `tx` must prove, in order: the validator set, the sender's account, then the keys
+/// that signed what is inside. `None` if a statement inside cannot be read.
+#[must_use]
+pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
+    let mut keys = alloc::vec![key::VALIDATORS.to_vec(), key::account(&tx.unsigned.signer)];
+    match &tx.unsigned.body {
+        Body::Register { statement, .. } => {
+            let device = Registration::decode(statement).ok()?.device.subject().ok()?.key;
+            keys.push(key::device_key(&device));
+        }
+        Body::LctCreate { .. } => {}
+        Body::Bind { record, .. } => {
+            let record = BindingRecord::decode(record).ok()?;
+            keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
+        }
+        Body::PairComplete { key_a, key_b, .. } => {
+            keys.extend([key_a, key_b].map(key::signing_key));
+        }
+        Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) => keys.push(key::signing_key(&s.key)),
+    }
+    Some(keys)
+}
+
+/// Why bytes are not a receipt that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceiptError {
+    /// The file does not begin like a receipt.
+    NotAReceipt,
+    /// The file has a format version this build does not know.
+    Version(u8),
+    /// The file is longer than any receipt.
+    TooLong,
+    /// The file is damaged.
+    Format(FormatError),
+    /// The two headers or the transaction name different chains.
+    MixedChains,
+    /// The second header is not the next height.
+    Height,
+    /// The second header has another parent.
+    Parent,
+    /// The transaction is not in the block.
+    TxPath,
+    /// The transaction cannot be read.
+    Tx(FormatError),
+    /// The sender's signature does not verify.
+    TxSignature,
+    /// The result is not the one of the transaction.
+    ResultPath,
+    /// The result cannot be read.
+    Result(FormatError),
+    /// The chain refused the transaction.
+    Refused(Rejection),
+    /// The state proofs are not those this transaction needs.
+    EvidenceList,
+    /// A state proof does not lead to the state root.
+    EvidencePath,
+    /// A proven object cannot be read.
+    Evidence(FormatError),
+    /// The sender's account was withdrawn.
+    AccountRevoked,
+    /// A signing key was withdrawn.
+    KeyRevoked,
+    /// A signing key belongs to another component.
+    KeyOwner,
+    /// The statement inside cannot be read.
+    Statement,
+    /// A signature over the statement does not verify.
+    StatementSignature,
+    /// The receipt holds a record but its transaction is no telemetry batch.
+    RecordWithoutBatch,
+    /// The record cannot be read.
+    Record,
+    /// The record is of another component or has another number than its place in the batch.
+    RecordPlace,
+    /// The record is not in the batch.
+    RecordPath,
+    /// The certificate does not certify the header.
+    Certificate(CertificateError),
+    /// The receipt is for another chain than the trusted one.
+    OtherChain,
+    /// The receipt's validators are not the trusted ones.
+    UntrustedValidators,
+}
+
+impl fmt::Display for ReceiptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::NotAReceipt => "this is not a receipt",
+            Self::Version(v) => return write!(f, "receipt format version {v} is not known to this build"),
+            Self::TooLong => "the file is longer than any receipt",
+            Self::Format(e) => return write!(f, "the receipt is damaged: {e}"),
+            Self::MixedChains => "the parts of the receipt are from different chains",
+            Self::Height => "the second header is not of the next height",
+            Self::Parent => "the second header does not follow the first",
+            Self::TxPath => "the transaction is not in the block",
+            Self::Tx(e) => return write!(f, "the transaction is damaged: {e}"),
+            Self::TxSignature => "the sender's signature does not verify",
+            Self::ResultPath => "the result is not that of the transaction",
+            Self::Result(e) => return write!(f, "the result is damaged: {e}"),
+            Self::Refused(r) => return write!(f, "the chain refused this transaction: {r}"),
+            Self::EvidenceList => "the state proofs are not those the transaction needs",
+            Self::EvidencePath => "a state proof does not lead to the state root",
+            Self::Evidence(e) => return write!(f, "a proven object is damaged: {e}"),
+            Self::AccountRevoked => "the sender's account was withdrawn",
+            Self::KeyRevoked => "a signing key was withdrawn",
+            Self::KeyOwner => "a signing key belongs to another component",
+            Self::Statement => "the statement inside the transaction is damaged",
+            Self::StatementSignature => "a signature over the statement does not verify",
+            Self::RecordWithoutBatch => "the record's transaction is not a telemetry batch",
+            Self::Record => "the record is damaged",
+            Self::RecordPlace => "the record does not have the place in the batch that it claims",
+            Self::RecordPath => "the record is not in the batch",
+            Self::Certificate(e) => return write!(f, "the block is not certified: {e}"),
+            Self::OtherChain => "the receipt is for another chain than the trusted one",
+            Self::UntrustedValidators => "the receipt's validators are not the trusted ones",
+        };
+        f.write_str(text)
+    }
+}
+
+impl core::error::Error for ReceiptError {}
+
+impl Receipt {
+    /// The receipt file.
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        file.push(VERSION);
+        file.extend_from_slice(&self.to_bytes());
+        file
+    }
+
+    /// Reads a receipt file without judging it.
+    ///
+    /// # Errors
+    /// [`ReceiptError::NotAReceipt`], `Version`, `TooLong` or `Format`.
+    pub fn from_file(file: &[u8]) -> Result<Self, ReceiptError> {
+        let rest = file.strip_prefix(MAGIC).ok_or(ReceiptError::NotAReceipt)?;
+        let (version, body) = rest.split_first().ok_or(ReceiptError::NotAReceipt)?;
+        if *version != VERSION {
+            return Err(ReceiptError::Version(*version));
+        }
+        if file.len() > MAX_LEN {
+            return Err(ReceiptError::TooLong);
+        }
+        Self::from_bytes(body).map_err(ReceiptError::Format)
+    }
+}
+
+impl Canonical for Receipt {
+    fn write(&self, w: &mut Writer) {
+        let path = |digests: &Vec<Digest>| Path(digests.clone());
+        w.object(11, 1)
+            .uint(1)
+            .bytes(&self.tx)
+            .uint(2)
+            .uint(self.index.into());
+        w.uint(3).item(&path(&self.tx_path)).uint(4).item(&self.header);
+        w.uint(5)
+            .bytes(&self.result)
+            .uint(6)
+            .item(&path(&self.result_path));
+        w.uint(7).item(&self.next).uint(8).item(&self.certificate);
+        w.uint(9).array(self.evidence.len());
+        for proof in &self.evidence {
+            w.item(proof);
+        }
+        w.uint(10);
+        match &self.record {
+            None => w.array(0),
+            Some(r) => w
+                .array(3)
+                .bytes(&r.record)
+                .uint(r.index.into())
+                .item(&path(&r.path)),
+        };
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(11, 1)?;
+        r.key(1)?;
+        let tx = r.bytes(MAX_TX)?.into();
+        r.key(2)?;
+        let index = r.int()?;
+        r.key(3)?;
+        let Path(tx_path) = r.item()?;
+        r.key(4)?;
+        let header = r.item()?;
+        r.key(5)?;
+        let result = r.bytes(MAX_RESULT)?.into();
+        r.key(6)?;
+        let Path(result_path) = r.item()?;
+        r.key(7)?;
+        let next = r.item()?;
+        r.key(8)?;
+        let certificate = r.item()?;
+        r.key(9)?;
+        let n = r.array(MAX_PROOFS)?;
+        let evidence = (0..n).map(|_| r.item()).collect::<Result<_, _>>()?;
+        r.key(10)?;
+        let record = match r.array(3)? {
+            0 => None,
+            3 => {
+                let record = r.bytes(RECORD_MAX)?.into();
+                let index = r.int()?;
+                let Path(path) = r.item()?;
+                Some(RecordPart { record, index, path })
+            }
+            _ => return Err(FormatError::Unexpected),
+        };
+        Ok(Self {
+            tx,
+            index,
+            tx_path,
+            header,
+            result,
+            result_path,
+            next,
+            certificate,
+            evidence,
+            record,
+        })
+    }
+}
+
+/// Fails with `error` unless `holds`.
+fn ensure(holds: bool, error: ReceiptError) -> Result<(), ReceiptError> {
+    if holds { Ok(()) } else { Err(error) }
+}
+
+/// Verifies a receipt file and says what it proves.
+///
+/// Without `trust` the answer is [`Trusted::SignerUnknown`]: all parts agree with each other, but anyone can
+/// found a chain, so nothing is known about who signed.
+///
+/// # Errors
+/// The first [`ReceiptError`] found.
+pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptError> {
+    let receipt = Receipt::from_file(file)?;
+    let Receipt { header, next, .. } = &receipt;
+    ensure(header.chain_id == next.chain_id, ReceiptError::MixedChains)?;
+    ensure(
+        header.height.checked_add(1) == Some(next.height),
+        ReceiptError::Height,
+    )?;
+    ensure(header.id() == next.parent, ReceiptError::Parent)?;
+
+    let tx_id = Tx::id_of(&receipt.tx);
+    let count = header.tx_count;
+    let in_block = verify_path(
+        &leaf_hash(&tx_id),
+        receipt.index,
+        count,
+        &receipt.tx_path,
+        &header.tx_root,
+    );
+    ensure(in_block, ReceiptError::TxPath)?;
+    let tx = Tx::from_bytes(&receipt.tx).map_err(ReceiptError::Tx)?;
+    ensure(tx.unsigned.chain_id == header.chain_id, ReceiptError::MixedChains)?;
+    tx.verify().map_err(|_| ReceiptError::TxSignature)?;
+
+    let leaf = leaf_hash(&receipt.result);
+    let is_result = verify_path(
+        &leaf,
+        receipt.index,
+        count,
+        &receipt.result_path,
+        &next.result_root,
+    );
+    ensure(is_result, ReceiptError::ResultPath)?;
+    let result = TxResult::from_bytes(&receipt.result).map_err(ReceiptError::Result)?;
+    if let Some(rejection) = result.rejection {
+        return Err(ReceiptError::Refused(rejection));
+    }
+
+    let evidence = Evidence::check(&receipt, &tx)?;
+    let proved = prove(&tx, header, &evidence)?;
+    let record = receipt
+        .record
+        .as_ref()
+        .map(|part| prove_record(part, &proved))
+        .transpose()?;
+    receipt
+        .certificate
+        .verify(&next.id(), &evidence.validators)
+        .map_err(ReceiptError::Certificate)?;
+
+    let trusted = match trust {
+        None => Trusted::SignerUnknown,
+        Some(trust) => {
+            ensure(trust.chain_id == header.chain_id, ReceiptError::OtherChain)?;
+            ensure(
+                trust.validators == evidence.validators,
+                ReceiptError::UntrustedValidators,
+            )?;
+            Trusted::Yes
+        }
+    };
+    Ok(Verdict {
+        trusted,
+        chain_id: header.chain_id,
+        height: header.height,
+        time_ms: header.time_ms,
+        block_id: next.parent,
+        tx_id,
+        tx_index: receipt.index,
+        kind: tx.unsigned.body.kind(),
+        sender: tx.unsigned.signer,
+        sender_role: evidence.account.role,
+        proved,
+        record,
+        signatures: receipt.certificate.signatures.len(),
+        validators: evidence.validators.0.len(),
+    })
+}
+
+/// The proven objects every receipt has, and the key proofs that follow them.
+struct Evidence<'a> {
+    validators: ValidatorSet,
+    account: Account,
+    keys: &'a [StateProof],
+}
+
+impl<'a> Evidence<'a> {
+    fn check(receipt: &'a Receipt, tx: &Tx) -> Result<Self, ReceiptError> {
+        let wanted = evidence_keys(tx).ok_or(ReceiptError::Statement)?;
+        let given = receipt.evidence.iter().map(|p| p.key.as_slice());
+        ensure(
+            wanted.iter().map(Vec::as_slice).eq(given),
+            ReceiptError::EvidenceList,
+        )?;
+        let root = &receipt.next.state_root;
+        ensure(
+            receipt.evidence.iter().all(|p| p.leads_to(root)),
+            ReceiptError::EvidencePath,
+        )?;
+        let [validators, account, keys @ ..] = receipt.evidence.as_slice() else {
+            return Err(ReceiptError::EvidenceList);
+        };
+        let validators = ValidatorSet::from_bytes(&validators.value).map_err(ReceiptError::Evidence)?;
+        let account = Account::from_bytes(&account.value).map_err(ReceiptError::Evidence)?;
+        ensure(account.status == Status::Active, ReceiptError::AccountRevoked)?;
+        Ok(Self {
+            validators,
+            account,
+            keys,
+        })
+    }
+
+    /// Checks that the `n`-th proven signing key is in force and belongs to `cid`.
+    fn signing_key(&self, n: usize, cid: Option<&Cid>) -> Result<Cid, ReceiptError> {
+        let proof = self.keys.get(n).ok_or(ReceiptError::EvidenceList)?;
+        let owner = SigningKey::from_bytes(&proof.value).map_err(ReceiptError::Evidence)?;
+        ensure(owner.status == Status::Active, ReceiptError::KeyRevoked)?;
+        ensure(cid.is_none_or(|cid| owner.cid == *cid), ReceiptError::KeyOwner)?;
+        Ok(owner.cid)
+    }
+}
+
+fn check(key: &PublicKey, digest: &Digest, signature: &lct::sign::Signature) -> Result<(), ReceiptError> {
+    key.verify(digest, signature)
+        .map_err(|_| ReceiptError::StatementSignature)
+}
+
+/// Checks what is inside the transaction against the proven keys.
+fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, ReceiptError> {
+    let broken = |_: lct::Error| ReceiptError::Statement;
+    let authority = &tx.unsigned.signer;
+    let signed = |cid: Cid, s: &Signed, digest: Result<Digest, lct::Error>| {
+        evidence.signing_key(0, Some(&cid))?;
+        check(&s.key, &digest.map_err(broken)?, &s.signature)
+    };
+    match &tx.unsigned.body {
+        Body::Register { statement, signature } => {
+            let r = Registration::decode(statement).map_err(broken)?;
+            let subject = r.device.subject().map_err(broken)?;
+            let proof = evidence.keys.first().ok_or(ReceiptError::EvidenceList)?;
+            let owner = DeviceKey::from_bytes(&proof.value).map_err(ReceiptError::Evidence)?;
+            ensure(owner.status == Status::Active, ReceiptError::KeyRevoked)?;
+            ensure(owner.cid == subject.cid, ReceiptError::KeyOwner)?;
+            check(&subject.key, &digest_of(statement), signature)?;
+            Ok(Proved::Registration(r.into()))
+        }
+        Body::LctCreate { a, b, context } => Ok(Proved::Lct {
+            a: *a,
+            b: *b,
+            context: context.clone(),
+        }),
+        Body::Bind {
+            record,
+            signature_a,
+            signature_b,
+            signature_authority,
+        } => {
+            let record = BindingRecord::decode(record).map_err(broken)?;
+            let digest = record.digest();
+            for (n, (entity, signature)) in record.entities.iter().zip([signature_a, signature_b]).enumerate()
+            {
+                evidence.signing_key(n, Some(&entity.cid))?;
+                check(&entity.sign_pub, &digest, signature)?;
+            }
+            check(authority, &digest, signature_authority)?;
+            Ok(Proved::Binding(record))
+        }
+        Body::PairComplete {
+            pairing_id,
+            key_a,
+            key_b,
+            cert_hash,
+            nonce,
+            th4,
+            lease_s,
+            signature_a,
+            signature_b,
+            signature_authority,
+            ..
+        } => {
+            let completion = Completion {
+                pairing_id: *pairing_id,
+                nonce: *nonce,
+                cert_hash: *cert_hash,
+                th4: *th4,
+            };
+            let digest = completion.digest();
+            let a = evidence.signing_key(0, None)?;
+            let b = evidence.signing_key(1, None)?;
+            check(key_a, &digest, signature_a)?;
+            check(key_b, &digest, signature_b)?;
+            check(authority, &digest, signature_authority)?;
+            let expires_ms = header.time_ms.saturating_add(u64::from(*lease_s) * 1000);
+            Ok(Proved::Pairing {
+                pairing_id: *pairing_id,
+                a,
+                b,
+                expires_ms,
+            })
+        }
+        Body::Batch(s) => {
+            let statement = BatchStatement::decode(&s.statement).map_err(broken)?;
+            signed(statement.cid, s, statement.digest())?;
+            Ok(Proved::Batch(statement))
+        }
+        Body::Energy(s) => {
+            let event = EnergyEvent::decode(&s.statement).map_err(broken)?;
+            signed(event.cid, s, event.digest())?;
+            Ok(Proved::Energy(event))
+        }
+        Body::CycleClose(s) => {
+            let close = CycleClose::decode(&s.statement).map_err(broken)?;
+            signed(close.cid, s, close.digest())?;
+            Ok(Proved::CycleClose(close))
+        }
+    }
+}
+
+fn prove_record(part: &RecordPart, proved: &Proved) -> Result<RecordFacts, ReceiptError> {
+    let Proved::Batch(batch) = proved else {
+        return Err(ReceiptError::RecordWithoutBatch);
+    };
+    let record = Record::decode(&part.record).map_err(|_| ReceiptError::Record)?;
+    let placed = record.cid == batch.cid && batch.first_seq.checked_add(part.index) == Some(record.seq);
+    ensure(placed, ReceiptError::RecordPlace)?;
+    let leaf = leaf_hash(&part.record);
+    let in_batch = verify_path(&leaf, part.index, batch.count.into(), &part.path, &batch.root);
+    ensure(in_batch, ReceiptError::RecordPath)?;
+    Ok(RecordFacts {
+        cid: record.cid,
+        seq: record.seq,
+        time_ms: record.time_ms,
+        kind: record.kind,
+        values: record.values.to_vec(),
+    })
+}

@@ -1,0 +1,653 @@
+//! What the state holds: keys of the tables and the objects under them.
+//!
+//! A state key is a table prefix of four ASCII bytes followed by fixed-length fields, so keys of one table sort
+//! by their fields and no key is a prefix of another table's. The state tree commits to SHA-256 of key and value.
+
+use alloc::{string::String, vec::Vec};
+
+use lct::{
+    Digest,
+    hash::sha256,
+    id::{BindingId, Cid, PairingId, Role},
+    sign::PublicKey,
+};
+
+use crate::codec::{Canonical, FormatError, Reader, Writer};
+
+const VERSION: u64 = 1;
+
+/// Longest component id stored, in bytes.
+const MAX_ID: usize = lct::id::COMPONENT_ID_MAX;
+
+fn join(table: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = table.to_vec();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Keys of the state, one function per table.
+pub mod key {
+    use super::*;
+
+    /// The chain's identity: the 32 bytes of the chain id.
+    pub const CHAIN: &[u8] = b"chn/";
+    /// The validator set in force at the next height.
+    pub const VALIDATORS: &[u8] = b"val/";
+    /// The parameters in force.
+    pub const PARAMS: &[u8] = b"prm/";
+    /// Manufacturer roots.
+    pub const ROOTS: &[u8] = b"rts/";
+    /// [`Totals`].
+    pub const TOTALS: &[u8] = b"tot/";
+    /// Table of [`Pool`]s.
+    pub const POOLS: &[u8] = b"pol/";
+    /// Table of [`Component`]s.
+    pub const COMPONENTS: &[u8] = b"cmp/";
+    /// Table of [`Lct`]s.
+    pub const LCTS: &[u8] = b"lct/";
+    /// Table of [`Binding`]s.
+    pub const BINDINGS: &[u8] = b"bnd/";
+    /// Table of [`Pairing`]s.
+    pub const PAIRINGS: &[u8] = b"par/";
+
+    /// [`Account`] of a transaction signer.
+    #[must_use]
+    pub fn account(signer: &PublicKey) -> Vec<u8> {
+        join(b"acc/", &[&signer.0])
+    }
+
+    /// [`Nonce`]: last accepted nonce of a signer.
+    #[must_use]
+    pub fn nonce(signer: &PublicKey) -> Vec<u8> {
+        join(b"non/", &[&signer.0])
+    }
+
+    /// [`Component`].
+    #[must_use]
+    pub fn component(cid: &Cid) -> Vec<u8> {
+        join(b"cmp/", &[&cid.0])
+    }
+
+    /// [`DeviceKey`]: the component a device identity key belongs to.
+    #[must_use]
+    pub fn device_key(key: &PublicKey) -> Vec<u8> {
+        join(b"dev/", &[&key.0])
+    }
+
+    /// Cid of the component with this serial number (16 bytes).
+    #[must_use]
+    pub fn serial(serial: &str) -> Vec<u8> {
+        join(b"ser/", &[&sha256(&[serial.as_bytes()])])
+    }
+
+    /// [`Lct`].
+    #[must_use]
+    pub fn lct(id: &Digest) -> Vec<u8> {
+        join(b"lct/", &[id])
+    }
+
+    /// [`Binding`].
+    #[must_use]
+    pub fn binding(id: &BindingId) -> Vec<u8> {
+        join(b"bnd/", &[&id.0])
+    }
+
+    /// Id of the active binding between two components (16 bytes).
+    #[must_use]
+    pub fn bound_pair(a: &Cid, b: &Cid) -> Vec<u8> {
+        join(b"bpr/", &[&a.0, &b.0])
+    }
+
+    /// [`SigningKey`] of a binding.
+    #[must_use]
+    pub fn signing_key(key: &PublicKey) -> Vec<u8> {
+        join(b"key/", &[&key.0])
+    }
+
+    /// [`Pairing`].
+    #[must_use]
+    pub fn pairing(id: &PairingId) -> Vec<u8> {
+        join(b"par/", &[&id.0])
+    }
+
+    /// [`TelemetryHead`] of a component.
+    #[must_use]
+    pub fn telemetry(cid: &Cid) -> Vec<u8> {
+        join(b"tel/", &[&cid.0])
+    }
+
+    /// [`Batch`] by its first sequence number.
+    #[must_use]
+    pub fn batch(cid: &Cid, first_seq: u32) -> Vec<u8> {
+        join(b"bat/", &[&cid.0, &first_seq.to_be_bytes()])
+    }
+
+    /// [`Pool`] of a pack.
+    #[must_use]
+    pub fn pool(cid: &Cid) -> Vec<u8> {
+        join(b"pol/", &[&cid.0])
+    }
+
+    /// [`Cycle`] of a pack.
+    #[must_use]
+    pub fn cycle(cid: &Cid, cycle: u32) -> Vec<u8> {
+        join(b"cyc/", &[&cid.0, &cycle.to_be_bytes()])
+    }
+
+    /// Prefix of the [`EnergyRecord`]s of a pack; u32 cycle and u32 sequence number follow.
+    #[must_use]
+    pub fn energy_of(cid: &Cid) -> Vec<u8> {
+        join(b"evt/", &[&cid.0])
+    }
+
+    /// [`EnergyRecord`] of an event.
+    #[must_use]
+    pub fn energy(cid: &Cid, cycle: u32, seq: u32) -> Vec<u8> {
+        join(b"evt/", &[&cid.0, &cycle.to_be_bytes(), &seq.to_be_bytes()])
+    }
+}
+
+/// How one field is encoded. Implemented for the field types of state objects only.
+trait Field: Sized {
+    fn put(&self, w: &mut Writer);
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError>;
+}
+
+macro_rules! fields {
+    (uint: $($t:ty),*) => {$(
+        impl Field for $t {
+            fn put(&self, w: &mut Writer) { w.uint(u64::from(*self)); }
+            fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> { r.int() }
+        }
+    )*};
+    (bytes: $($t:ident),*) => {$(
+        impl Field for $t {
+            fn put(&self, w: &mut Writer) { w.bytes(&self.0); }
+            fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> { Ok($t(r.fixed()?)) }
+        }
+    )*};
+}
+
+fields!(uint: u8, u16, u32, u64);
+fields!(bytes: Cid, BindingId, PairingId, PublicKey);
+
+impl Field for u128 {
+    fn put(&self, w: &mut Writer) {
+        w.wide(*self);
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.wide()
+    }
+}
+
+impl Field for Digest {
+    fn put(&self, w: &mut Writer) {
+        w.bytes(self);
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.fixed()
+    }
+}
+
+impl Field for bool {
+    fn put(&self, w: &mut Writer) {
+        w.uint(u64::from(*self));
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        match r.uint()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(FormatError::Unexpected),
+        }
+    }
+}
+
+impl Field for String {
+    fn put(&self, w: &mut Writer) {
+        w.text(self);
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(r.text(MAX_ID)?.into())
+    }
+}
+
+impl Field for Role {
+    fn put(&self, w: &mut Writer) {
+        w.uint(u64::from(*self as u8));
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Role::from_code(r.int()?).map_err(|_| FormatError::Unexpected)
+    }
+}
+
+/// Declares a state object: a struct, and its encoding as `{0: 1, 1: first field, 2: second field, ...}`.
+macro_rules! object {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $t:ty = $key:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name { $($(#[$doc])* pub $field: $t,)* }
+
+        impl Canonical for $name {
+            fn write(&self, w: &mut Writer) {
+                let pairs = [$($key),*].len() + 1;
+                w.object(pairs, VERSION);
+                $(w.uint($key); Field::put(&self.$field, w);)*
+            }
+            fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+                let pairs = [$($key),*].len() as u64 + 1;
+                r.object(pairs, VERSION)?;
+                Ok(Self { $($field: { r.key($key)?; Field::take(r)? },)* })
+            }
+        }
+    };
+}
+
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant = $code,)* }
+
+        impl $name {
+            /// Lower-case word for people and APIs.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl Field for $name {
+            fn put(&self, w: &mut Writer) { w.uint(u64::from(*self as u8)); }
+            fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+                match r.uint()? { $($code => Ok(Self::$variant),)* _ => Err(FormatError::Unexpected) }
+            }
+        }
+    };
+}
+
+codes! {
+    /// What an account may send; see `rules::allowed`.
+    AccountRole {
+        /// An authentication controller.
+        Authority = 1 "authority",
+        /// A gateway or app account.
+        Operator = 2 "operator",
+    }
+}
+
+codes! {
+    /// Whether something still holds.
+    Status {
+        /// In force.
+        Active = 1 "active",
+        /// Withdrawn, for good.
+        Revoked = 2 "revoked",
+    }
+}
+
+object! {
+    /// An account that may sign transactions.
+    Account {
+        /// What it may send.
+        role: AccountRole = 1,
+        /// Whether it still may.
+        status: Status = 2,
+        /// Height from which it holds the role.
+        from_height: u64 = 3,
+    }
+}
+
+object! {
+    /// Last accepted nonce of a signer.
+    Nonce {
+        /// 0 before the first transaction.
+        last: u64 = 1,
+    }
+}
+
+object! {
+    /// A registered component.
+    Component {
+        /// The id it was registered under.
+        component_id: String = 1,
+        /// Manufacturer's serial number.
+        serial: String = 2,
+        /// Role its device certificate states.
+        role: Role = 3,
+        /// Device identity key.
+        device_key: PublicKey = 4,
+        /// Hardware version.
+        hw: u32 = 5,
+        /// Firmware version.
+        fw: u32 = 6,
+        /// Attested nominal capacity in mWh; 0 when the component stores no energy.
+        capacity_mwh: u64 = 7,
+        /// Attested state of charge at registration, ppm.
+        opening_soc_ppm: u32 = 8,
+        /// Identity of its entity LCT.
+        lct: Digest = 9,
+        /// Whether the registration holds.
+        status: Status = 10,
+        /// Height of registration.
+        height: u64 = 11,
+        /// Block time of registration, Unix milliseconds.
+        time_ms: u64 = 12,
+        /// Relationship LCTs it takes part in.
+        lcts: u32 = 13,
+        /// Active bindings it takes part in.
+        bindings: u32 = 14,
+    }
+}
+
+object! {
+    /// Owner of a device identity key.
+    DeviceKey {
+        /// The component.
+        cid: Cid = 1,
+        /// Whether the key still speaks for it.
+        status: Status = 2,
+        /// Height of registration.
+        from_height: u64 = 3,
+    }
+}
+
+object! {
+    /// A linked context token. An entity LCT has `a == b` and an empty context.
+    Lct {
+        /// First component (smaller cid).
+        a: Cid = 1,
+        /// Second component.
+        b: Cid = 2,
+        /// What it is for.
+        context: String = 3,
+        /// Whether it holds.
+        status: Status = 4,
+        /// Height of creation.
+        height: u64 = 5,
+        /// Block time of creation, Unix milliseconds.
+        time_ms: u64 = 6,
+    }
+}
+
+object! {
+    /// A binding of two components.
+    Binding {
+        /// Side A.
+        a: Cid = 1,
+        /// Side B.
+        b: Cid = 2,
+        /// Signing key of A in this binding.
+        key_a: PublicKey = 3,
+        /// Signing key of B in this binding.
+        key_b: PublicKey = 4,
+        /// Assurance reached (0 B0, 1 B1, 2 B2, 3 B1 and B2).
+        assurance: u8 = 5,
+        /// SHA-256 of the binding record.
+        record: Digest = 6,
+        /// Whether it holds.
+        status: Status = 7,
+        /// Height of recording.
+        height: u64 = 8,
+        /// Block time of recording, Unix milliseconds.
+        time_ms: u64 = 9,
+        /// Completed pairings under it.
+        pairings: u32 = 10,
+    }
+}
+
+object! {
+    /// A signing key that a binding put into force.
+    SigningKey {
+        /// The component it speaks for.
+        cid: Cid = 1,
+        /// The binding it belongs to.
+        binding_id: BindingId = 2,
+        /// Height from which it is in force.
+        from_height: u64 = 3,
+        /// Whether it still is.
+        status: Status = 4,
+    }
+}
+
+object! {
+    /// A completed pairing: a lease.
+    Pairing {
+        /// The binding it rests on.
+        binding_id: BindingId = 1,
+        /// Side A.
+        a: Cid = 2,
+        /// Side B.
+        b: Cid = 3,
+        /// SHA-256 of the pairing certificate.
+        cert_hash: Digest = 4,
+        /// Transcript hash of the handshake.
+        th4: Digest = 5,
+        /// Whether it was withdrawn.
+        status: Status = 6,
+        /// Height of recording.
+        height: u64 = 7,
+        /// Block time of recording, Unix milliseconds.
+        time_ms: u64 = 8,
+        /// Block time at which the lease ends, Unix milliseconds.
+        expires_ms: u64 = 9,
+    }
+}
+
+object! {
+    /// How far a component's telemetry reaches.
+    TelemetryHead {
+        /// Last recorded sequence number.
+        last_seq: u32 = 1,
+        /// Batches recorded.
+        batches: u64 = 2,
+        /// Records recorded.
+        records: u64 = 3,
+        /// End of the last batch, device time in Unix milliseconds.
+        last_ms: u64 = 4,
+    }
+}
+
+object! {
+    /// A recorded telemetry batch.
+    Batch {
+        /// Number of records: sequence numbers `first_seq .. first_seq + count`.
+        count: u16 = 1,
+        /// RFC 6962 root over the records.
+        root: Digest = 2,
+        /// First record's time, Unix milliseconds.
+        first_ms: u64 = 3,
+        /// Last record's time, Unix milliseconds.
+        last_ms: u64 = 4,
+        /// The signing key.
+        key: PublicKey = 5,
+        /// Transaction that recorded it.
+        tx: Digest = 6,
+        /// Height of recording.
+        height: u64 = 7,
+    }
+}
+
+object! {
+    /// A pack's energy account, mWh. `atp` is charged, `adp` is room.
+    ///
+    /// Invariants: `atp + adp == minted` and
+    /// `charged + untracked_charged - discharged - untracked_discharged == atp`.
+    Pool {
+        /// Minted at the first binding: attested capacity.
+        minted: u64 = 1,
+        /// Charged energy the pack holds.
+        atp: u64 = 2,
+        /// Room for charge.
+        adp: u64 = 3,
+        /// Sum of charge events.
+        charged: u128 = 4,
+        /// Sum of discharge events.
+        discharged: u128 = 5,
+        /// Charge that no event recorded: found at an opening, or implied by a discharge beyond `atp`.
+        untracked_charged: u128 = 6,
+        /// Discharge that no event recorded.
+        untracked_discharged: u128 = 7,
+        /// Cycle of the last event.
+        last_cycle: u32 = 8,
+        /// Sequence number of the last event.
+        last_seq: u32 = 9,
+        /// Events recorded.
+        events: u64 = 10,
+    }
+}
+
+impl Pool {
+    /// Whether the invariants of the account hold.
+    #[must_use]
+    pub fn conserves(&self) -> bool {
+        let received = self.charged.checked_add(self.untracked_charged);
+        let given = self.discharged.checked_add(self.untracked_discharged);
+        self.atp.checked_add(self.adp) == Some(self.minted)
+            && matches!((received, given), (Some(r), Some(g)) if r.checked_sub(g) == Some(u128::from(self.atp)))
+    }
+}
+
+object! {
+    /// Sums of one energy cycle.
+    Cycle {
+        /// Events of all kinds.
+        events: u32 = 1,
+        /// Sum of charge events, mWh.
+        charged: u64 = 2,
+        /// Sum of discharge events, mWh.
+        discharged: u64 = 3,
+        /// Start of the first event, Unix milliseconds.
+        start_ms: u64 = 4,
+        /// End of the last event, Unix milliseconds.
+        end_ms: u64 = 5,
+        /// Energy booked as untracked because events exceeded the pool, mWh; bounded by the tolerance.
+        excess: u64 = 6,
+        /// Whether the cycle is closed.
+        closed: bool = 7,
+    }
+}
+
+object! {
+    /// A recorded energy event.
+    EnergyRecord {
+        /// `lct::energy::EnergyKind` code.
+        kind: u8 = 1,
+        /// Energy in mWh.
+        mwh: u64 = 2,
+        /// Start, Unix milliseconds.
+        start_ms: u64 = 3,
+        /// End, Unix milliseconds.
+        end_ms: u64 = 4,
+        /// Transaction that recorded it.
+        tx: Digest = 5,
+    }
+}
+
+object! {
+    /// Counts and sums over the whole chain.
+    Totals {
+        /// Registered components.
+        components: u64 = 1,
+        /// LCTs, entity and relationship.
+        lcts: u64 = 2,
+        /// Bindings.
+        bindings: u64 = 3,
+        /// Completed pairings.
+        pairings: u64 = 4,
+        /// Telemetry batches.
+        batches: u64 = 5,
+        /// Telemetry records covered by batches.
+        records: u64 = 6,
+        /// Energy events.
+        energy_events: u64 = 7,
+        /// Accepted transactions.
+        accepted: u64 = 8,
+        /// Refused transactions in blocks.
+        refused: u64 = 9,
+        /// Minted energy of all pools, mWh.
+        minted: u128 = 10,
+        /// ATP of all pools, mWh.
+        atp: u128 = 11,
+        /// Sum of charge events, mWh.
+        charged: u128 = 12,
+        /// Sum of discharge events, mWh.
+        discharged: u128 = 13,
+        /// Untracked charge, mWh.
+        untracked_charged: u128 = 14,
+        /// Untracked discharge, mWh.
+        untracked_discharged: u128 = 15,
+        /// Closed energy cycles.
+        cycles_closed: u64 = 16,
+    }
+}
+
+impl Totals {
+    /// The totals of an empty chain.
+    #[must_use]
+    pub fn zero() -> Self {
+        Self {
+            components: 0,
+            lcts: 0,
+            bindings: 0,
+            pairings: 0,
+            batches: 0,
+            records: 0,
+            energy_events: 0,
+            accepted: 0,
+            refused: 0,
+            minted: 0,
+            atp: 0,
+            charged: 0,
+            discharged: 0,
+            untracked_charged: 0,
+            untracked_discharged: 0,
+            cycles_closed: 0,
+        }
+    }
+}
+
+/// Manufacturer roots in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roots(pub Vec<PublicKey>);
+
+impl Canonical for Roots {
+    fn write(&self, w: &mut Writer) {
+        w.object(2, VERSION).uint(1).array(self.0.len());
+        for key in &self.0 {
+            w.bytes(&key.0);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(2, VERSION)?;
+        r.key(1)?;
+        let n = r.array(crate::genesis::MAX_KEYS)?;
+        (0..n)
+            .map(|_| Ok(PublicKey(r.fixed()?)))
+            .collect::<Result<_, FormatError>>()
+            .map(Self)
+    }
+}
+
+/// Identity of a component's entity LCT: `H("modbatt1 lct-entity" || chain id || cid || device key)`.
+#[must_use]
+pub fn entity_lct_id(chain_id: &Digest, cid: &Cid, device_key: &PublicKey) -> Digest {
+    sha256(&[b"modbatt1 lct-entity", chain_id, &cid.0, &device_key.0])
+}
+
+/// Identity of a relationship LCT: `H("modbatt1 lct-pair" || chain id || smaller cid || larger cid || context)`.
+/// The order of the components does not matter, so one pair has one LCT per context.
+#[must_use]
+pub fn pair_lct_id(chain_id: &Digest, a: &Cid, b: &Cid, context: &str) -> Digest {
+    let (low, high) = if a <= b { (a, b) } else { (b, a) };
+    sha256(&[
+        b"modbatt1 lct-pair",
+        chain_id,
+        &low.0,
+        &high.0,
+        context.as_bytes(),
+    ])
+}

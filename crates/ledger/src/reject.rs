@@ -1,0 +1,150 @@
+//! Why a transaction is refused: one variant per check.
+//!
+//! The order of the variants is the order of precedence: envelope, then statement, then the rules of the
+//! body. A transaction that fails several checks reports the first. Numbers and `W4_ERR_*` codes are part of
+//! the public contract and are never reused.
+
+use core::fmt;
+
+macro_rules! rejections {
+    ($($variant:ident = $number:literal, $code:literal, $text:literal;)*) => {
+        /// Why a transaction is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Rejection {
+            $(#[doc = $text] $variant = $number,)*
+        }
+
+        impl Rejection {
+            /// All rejections in order of precedence.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stable code of the public contract.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// One clause in words.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The rejection with this number, as results store it.
+            #[must_use]
+            pub fn from_number(number: u64) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+rejections! {
+    // Envelope, checked for every transaction before its body.
+    TooLarge = 1, "W4_ERR_PROTO_SIZE", "the transaction is larger than the chain allows";
+    Version = 2, "W4_ERR_PROTO_VERSION", "the transaction's format version is not known";
+    Malformed = 3, "W4_ERR_PROTO_FORMAT", "the transaction is not canonically encoded";
+    OtherChain = 4, "W4_ERR_PROTO_CHAIN", "the transaction is for another chain";
+    UnknownSigner = 5, "W4_ERR_AUTHZ_DENIED", "the signer has no account on this chain";
+    RoleForbidden = 6, "W4_ERR_AUTHZ_SCOPE", "the signer's role may not send this kind of transaction";
+    Expired = 7, "W4_ERR_AUTHZ_EXPIRED", "the transaction's expiry height has passed";
+    NonceUsed = 8, "W4_ERR_PROTO_REPLAY", "the nonce was already used";
+    NonceGap = 9, "W4_ERR_PROTO_SEQUENCE", "the nonce is not the signer's next one";
+    EnvelopeSignature = 10, "W4_ERR_CRYPTO_VERIFY", "the signer's signature does not verify";
+    // Statements inside a body.
+    StatementFormat = 21, "W4_ERR_STATEMENT_FORMAT", "the statement is not canonically encoded or out of its ranges";
+    StatementKeyUnknown = 22, "W4_ERR_CRYPTO_KEY", "no binding ever recorded this signing key";
+    StatementKeyRevoked = 23, "W4_ERR_STATEMENT_REVOKED", "the signing key is revoked";
+    StatementSigner = 24, "W4_ERR_STATEMENT_SIGNER", "the signing key belongs to another component";
+    StatementSignature = 25, "W4_ERR_STATEMENT_VERIFY", "the device's signature does not verify";
+    StatementTime = 26, "W4_ERR_STATEMENT_TIME", "the statement's time lies in the future";
+    // Registration.
+    RegistryChain = 40, "W4_ERR_REGISTRY_CHAIN", "the registration is for another chain";
+    AttestMismatch = 44, "W4_ERR_ATTEST_MISMATCH", "the device certificate is for another component";
+    AttestRole = 45, "W4_ERR_ATTEST_ROLE", "a device of this role cannot be registered";
+    AttestRoot = 46, "W4_ERR_ATTEST_ROOT", "the certificate chain ends at no manufacturer root of this chain";
+    AttestTime = 47, "W4_ERR_ATTEST_EXPIRED", "a certificate of the attestation is not valid at block time";
+    RegistryCapacity = 48, "W4_ERR_REGISTRY_CAPACITY", "a pack needs a capacity, and no capacity exceeds 1 GWh";
+    RegistryProof = 49, "W4_ERR_REGISTRY_PROOF_FAIL", "the device key did not sign the registration";
+    RegistryExists = 50, "W4_ERR_REGISTRY_EXISTS", "the component is already registered";
+    RegistrySerialExists = 51, "W4_ERR_REGISTRY_SERIAL_EXISTS", "the serial number is already registered";
+    RegistryKeyExists = 52, "W4_ERR_REGISTRY_KEY_EXISTS", "the device key is already registered";
+    // Relationship LCTs.
+    LctSelf = 60, "W4_ERR_LCT_INVALID", "a component has no relationship with itself";
+    LctContext = 61, "W4_ERR_LCT_CONTEXT", "a context has 1 to 64 characters of A-Z, a-z, 0-9, _ . and -";
+    LctComponent = 62, "W4_ERR_LCT_COMPONENT", "a component of the relationship is not registered";
+    LctExists = 63, "W4_ERR_LCT_EXISTS", "the two components already have a relationship in this context";
+    LctLimit = 64, "W4_ERR_LCT_LIMIT", "a component has no room for another relationship";
+    // Bindings.
+    BindingParties = 70, "W4_ERR_BINDING_INVALID", "the parties are equal or not in the order of role and id";
+    BindingComponent = 71, "W4_ERR_BINDING_COMPONENT", "a party of the binding is not registered";
+    BindingRole = 72, "W4_ERR_BINDING_ROLE", "a party has another role than the registry says";
+    BindingTime = 73, "W4_ERR_BINDING_TIME", "the binding's time lies in the future";
+    BindingExists = 74, "W4_ERR_BINDING_EXISTS", "the binding is already recorded";
+    BindingPairExists = 75, "W4_ERR_BINDING_PAIR_EXISTS", "the two components already have an active binding";
+    BindingKey = 76, "W4_ERR_BINDING_KEY", "a signing key of the binding is already in use";
+    BindingProofA = 77, "W4_ERR_BINDING_PROOF_FAIL", "entity A did not sign the binding record";
+    BindingProofB = 78, "W4_ERR_BINDING_PROOF_FAIL_B", "entity B did not sign the binding record";
+    BindingAuthority = 79, "W4_ERR_BINDING_AUTHORITY", "the authority did not sign the binding record";
+    // Pairings.
+    PairingExists = 90, "W4_ERR_PAIRING_EXISTS", "the pairing is already recorded";
+    PairingDenied = 91, "W4_ERR_PAIRING_DENIED", "the entities of the pairing are not bound";
+    PairingBindingRevoked = 92, "W4_ERR_BINDING_REVOKED", "the binding of the pairing is revoked";
+    PairingKeys = 93, "W4_ERR_PAIRING_INVALID", "the keys of the pairing are not those of its binding";
+    PairingLease = 94, "W4_ERR_PAIRING_LEASE", "the lease of the pairing is zero or too long";
+    PairingProofA = 95, "W4_ERR_PAIRING_PROOF_FAIL", "entity A did not sign the completion";
+    PairingProofB = 96, "W4_ERR_PAIRING_PROOF_FAIL_B", "entity B did not sign the completion";
+    PairingAuthority = 97, "W4_ERR_PAIRING_AUTHORITY", "the authority did not sign the completion";
+    // Telemetry batches.
+    TelemetrySize = 110, "W4_ERR_TELEMETRY_SIZE", "the batch has more records than the chain allows";
+    TelemetryOverlap = 113, "W4_ERR_TELEMETRY_OVERLAP", "the batch begins at or before the last recorded sequence number";
+    // Energy.
+    EnergyPool = 120, "W4_ERR_ENERGY_POOL", "the component has no energy pool";
+    EnergyShape = 121, "W4_ERR_ENERGY_INVALID", "the event's fields do not fit its kind";
+    EnergyInterval = 122, "W4_ERR_ENERGY_INTERVAL", "an event that moves energy lasts longer than zero";
+    EnergyMismatch = 123, "W4_ERR_ENERGY_MISMATCH", "energy and mean power differ by more than 2 percent";
+    EnergyCycleClosed = 124, "W4_ERR_ENERGY_CYCLE_CLOSED", "the event's cycle is closed";
+    EnergySequence = 125, "W4_ERR_ENERGY_SEQUENCE", "the event's cycle and sequence do not follow the last event";
+    EnergyOverlap = 126, "W4_ERR_ENERGY_OVERLAP", "the event begins before the last event of its cycle ended";
+    EnergyAtp = 127, "W4_ERR_ENERGY_ATP", "the pool holds less charge than the event took";
+    EnergyAdp = 128, "W4_ERR_ENERGY_ADP", "the pool has less room than the event charged";
+    // Cycle close.
+    CycleUnknown = 140, "W4_ERR_CYCLE_UNKNOWN", "the cycle has no recorded event";
+    CycleClosed = 141, "W4_ERR_CYCLE_CLOSED", "the cycle is already closed";
+    CycleMismatch = 142, "W4_ERR_CYCLE_MISMATCH", "the cycle's sums are not those of its recorded events";
+}
+
+impl Rejection {
+    /// The number stored in results; 0 means accepted and is no rejection.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self as u64
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.text(), self.code())
+    }
+}
+
+impl core::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn numbers_ascend_and_codes_are_unique() {
+        assert!(Rejection::ALL.windows(2).all(|w| w[0].number() < w[1].number()));
+        let codes: BTreeSet<_> = Rejection::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Rejection::ALL.len());
+        assert!(codes.iter().all(|c| c.starts_with("W4_ERR_")));
+        for r in Rejection::ALL {
+            assert_eq!(Rejection::from_number(r.number()), Some(*r));
+        }
+        assert_eq!(Rejection::from_number(0), None);
+    }
+}

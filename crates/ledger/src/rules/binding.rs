@@ -1,0 +1,131 @@
+//! Bindings (validation level 7): both entities and the authority signed one record; it puts one signing key
+//! per entity into force and opens the energy pool of a pack.
+
+use alloc::{vec, vec::Vec};
+
+use lct::{
+    Error,
+    binding::BindingRecord,
+    hash::sha256,
+    id::Role,
+    sign::{PublicKey, Signature},
+};
+
+use super::{Context, Stop, count, ensure, not_future};
+use crate::{
+    outcome::Event,
+    records::{Binding, Component, Pool, SigningKey, Status, key},
+    reject::Rejection,
+    state::{Overlay, View, load},
+};
+
+pub(super) fn apply<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    authority: &PublicKey,
+    bytes: &[u8],
+    signatures: [&Signature; 3],
+) -> Result<Vec<Event>, Stop> {
+    let record = BindingRecord::decode(bytes).map_err(|e| match e {
+        Error::WrongParty => Rejection::BindingParties,
+        _ => Rejection::StatementFormat,
+    })?;
+    let [a, b] = &record.entities;
+    ensure(a.cid != b.cid, Rejection::BindingParties)?;
+    let mut components = Vec::with_capacity(2);
+    for entity in [a, b] {
+        let component: Option<Component> = load(state, &key::component(&entity.cid))?;
+        components.push(component.ok_or(Rejection::BindingComponent)?);
+    }
+    let roles_hold = components.iter().zip([a, b]).all(|(c, e)| c.role == e.role);
+    ensure(roles_hold, Rejection::BindingRole)?;
+    ensure(
+        not_future(context, u64::from(record.time) * 1000),
+        Rejection::BindingTime,
+    )?;
+    ensure(
+        state.get(&key::binding(&record.binding_id))?.is_none(),
+        Rejection::BindingExists,
+    )?;
+    ensure(
+        state.get(&key::bound_pair(&a.cid, &b.cid))?.is_none(),
+        Rejection::BindingPairExists,
+    )?;
+    let mut fresh = a.sign_pub != b.sign_pub;
+    for entity in [a, b] {
+        fresh &= state.get(&key::signing_key(&entity.sign_pub))?.is_none();
+        fresh &= state.get(&key::device_key(&entity.sign_pub))?.is_none();
+    }
+    ensure(fresh, Rejection::BindingKey)?;
+    let digest = record.digest();
+    let signers = [
+        (&a.sign_pub, Rejection::BindingProofA),
+        (&b.sign_pub, Rejection::BindingProofB),
+        (authority, Rejection::BindingAuthority),
+    ];
+    for ((signer, rejection), signature) in signers.into_iter().zip(signatures) {
+        signer.verify(&digest, signature).map_err(|_| rejection)?;
+    }
+
+    let (height, time_ms) = (context.header.height, context.header.time_ms);
+    let mut events = vec![
+        Event::new("BindingRecorded")
+            .with("binding_id", record.binding_id.0.as_slice())
+            .with("entity_a", a.cid.0.as_slice())
+            .with("entity_b", b.cid.0.as_slice())
+            .with("assurance", record.assurance.name()),
+    ];
+    for (entity, mut component) in [a, b].into_iter().zip(components) {
+        let signing = SigningKey {
+            cid: entity.cid,
+            binding_id: record.binding_id,
+            from_height: height,
+            status: Status::Active,
+        };
+        state.put(key::signing_key(&entity.sign_pub), &signing);
+        component.bindings += 1;
+        state.put(key::component(&entity.cid), &component);
+        if component.role == Role::Pack && state.get(&key::pool(&entity.cid))?.is_none() {
+            let capacity = component.capacity_mwh;
+            state.put(key::pool(&entity.cid), &empty_pool(capacity));
+            count(state, |t| t.minted += u128::from(capacity))?;
+            events.push(
+                Event::new("AdpMinted")
+                    .with("cid", entity.cid.0.as_slice())
+                    .with("mwh", capacity),
+            );
+        }
+    }
+    let binding = Binding {
+        a: a.cid,
+        b: b.cid,
+        key_a: a.sign_pub,
+        key_b: b.sign_pub,
+        assurance: record.assurance as u8,
+        record: sha256(&[bytes]),
+        status: Status::Active,
+        height,
+        time_ms,
+        pairings: 0,
+    };
+    state.put(key::binding(&record.binding_id), &binding);
+    state.put_raw(key::bound_pair(&a.cid, &b.cid), record.binding_id.0.into());
+    count(state, |t| t.bindings += 1)?;
+    Ok(events)
+}
+
+/// A pool minted at the attested capacity: all of it is room (decision 19).
+fn empty_pool(capacity: u64) -> Pool {
+    Pool {
+        minted: capacity,
+        atp: 0,
+        adp: capacity,
+        charged: 0,
+        discharged: 0,
+        untracked_charged: 0,
+        untracked_discharged: 0,
+        last_cycle: 0,
+        last_seq: 0,
+        events: 0,
+    }
+}

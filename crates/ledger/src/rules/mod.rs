@@ -1,0 +1,222 @@
+//! What each transaction may do. One file per group of rules; the order of checks is the order in
+//! [`crate::reject::Rejection`].
+
+mod binding;
+mod energy;
+mod lct_create;
+mod pairing;
+mod register;
+mod telemetry;
+
+use alloc::vec::Vec;
+
+use lct::{Digest, id::Cid, sign::PublicKey};
+
+use crate::{
+    block::Header,
+    codec::{Canonical, FormatError},
+    execute::require,
+    genesis::Params,
+    outcome::Event,
+    records::{Account, AccountRole, Nonce, SigningKey, Status, Totals, key},
+    reject::Rejection,
+    state::{Halt, Overlay, View, load},
+    tx::{Body, Kind, Signed, Tx},
+};
+
+/// What a rule may know besides the state.
+pub struct Context<'a> {
+    /// Header of the block that includes the transaction.
+    pub header: &'a Header,
+    /// Parameters in force.
+    pub params: &'a Params,
+    /// Manufacturer roots in force.
+    pub roots: &'a [PublicKey],
+    /// Identity of the transaction.
+    pub tx_id: Digest,
+}
+
+/// Why a transaction did not take effect.
+#[derive(Debug)]
+pub enum Stop {
+    /// It broke a rule.
+    Refused {
+        /// The first check that failed.
+        rejection: Rejection,
+        /// The signer's nonce to record, when the envelope was in order and only the body was refused.
+        nonce: Option<(PublicKey, Nonce)>,
+    },
+    /// The replica must stop.
+    Halt(Halt),
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused {
+            rejection,
+            nonce: None,
+        }
+    }
+}
+
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+/// The rule table of roles: may an account of `role` send a transaction of `kind`?
+///
+/// An authority may send everything. An operator registers components and passes on what devices signed.
+#[must_use]
+pub fn allowed(role: AccountRole, kind: Kind) -> bool {
+    match role {
+        AccountRole::Authority => true,
+        AccountRole::Operator => {
+            matches!(
+                kind,
+                Kind::Register | Kind::Batch | Kind::Energy | Kind::CycleClose
+            )
+        }
+    }
+}
+
+/// Fails with `rejection` unless `holds`.
+fn ensure(holds: bool, rejection: Rejection) -> Result<(), Rejection> {
+    if holds { Ok(()) } else { Err(rejection) }
+}
+
+/// What the envelope of a transaction is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// The chain.
+    pub chain_id: Digest,
+    /// Height of the block that would include it.
+    pub height: u64,
+    /// Transactions of the signer that wait before this one and are not in the state yet.
+    pub pending: u64,
+}
+
+/// Checks everything about a transaction except its body: size, encoding, chain, account, role, expiry,
+/// nonce, signature. A memory pool calls it with the signer's pending count; execution with 0.
+///
+/// # Errors
+/// [`Stop`].
+pub fn admit(view: &impl View, params: &Params, at: &Admission, bytes: &[u8]) -> Result<Tx, Stop> {
+    ensure(bytes.len() <= params.max_tx_bytes as usize, Rejection::TooLarge)?;
+    let tx = Tx::from_bytes(bytes).map_err(|e| match e {
+        FormatError::Version(_) => Rejection::Version,
+        _ => Rejection::Malformed,
+    })?;
+    let t = &tx.unsigned;
+    ensure(t.chain_id == at.chain_id, Rejection::OtherChain)?;
+    let account: Option<Account> = load(view, &key::account(&t.signer))?;
+    let account = account
+        .filter(|a| a.status == Status::Active)
+        .ok_or(Rejection::UnknownSigner)?;
+    ensure(allowed(account.role, t.body.kind()), Rejection::RoleForbidden)?;
+    ensure(at.height <= t.expiry_height, Rejection::Expired)?;
+    let last = load(view, &key::nonce(&t.signer))?.map_or(0, |n: Nonce| n.last);
+    let next = last.saturating_add(at.pending).saturating_add(1);
+    ensure(t.nonce >= next, Rejection::NonceUsed)?;
+    ensure(t.nonce == next, Rejection::NonceGap)?;
+    tx.verify().map_err(|_| Rejection::EnvelopeSignature)?;
+    Ok(tx)
+}
+
+/// Applies one transaction; its writes are meaningless after an error.
+///
+/// # Errors
+/// [`Stop`].
+pub fn apply<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    bytes: &[u8],
+) -> Result<Vec<Event>, Stop> {
+    let at = Admission {
+        chain_id: context.header.chain_id,
+        height: context.header.height,
+        pending: 0,
+    };
+    let tx = admit(state, context.params, &at, bytes)?;
+    let signer = tx.unsigned.signer;
+    let nonce = Nonce {
+        last: tx.unsigned.nonce,
+    };
+    state.put(key::nonce(&signer), &nonce);
+    body(state, context, &tx).map_err(|stop| match stop {
+        Stop::Refused { rejection, .. } => Stop::Refused {
+            rejection,
+            nonce: Some((signer, nonce)),
+        },
+        halt @ Stop::Halt(_) => halt,
+    })
+}
+
+fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Result<Vec<Event>, Stop> {
+    match &tx.unsigned.body {
+        Body::Register { statement, signature } => register::apply(state, context, statement, signature),
+        Body::LctCreate {
+            a,
+            b,
+            context: purpose,
+        } => lct_create::apply(state, context, a, b, purpose),
+        Body::Bind {
+            record,
+            signature_a,
+            signature_b,
+            signature_authority,
+        } => {
+            let signatures = [signature_a, signature_b, signature_authority];
+            binding::apply(state, context, &tx.unsigned.signer, record, signatures)
+        }
+        Body::PairComplete { .. } => pairing::apply(state, context, tx),
+        Body::Batch(signed) => telemetry::apply(state, context, signed),
+        Body::Energy(signed) => energy::event(state, context, signed),
+        Body::CycleClose(signed) => energy::close(state, context, signed),
+    }
+}
+
+/// A statement's cid, digest and latest time: what the common checks of device statements need.
+struct Claim {
+    cid: Cid,
+    digest: Digest,
+    end_ms: u64,
+}
+
+/// The checks every statement of a device passes: its key is in force, belongs to the component the statement
+/// names, signed it, and the statement does not speak of the future.
+fn check_signed<V: View>(
+    state: &Overlay<V>,
+    context: &Context<'_>,
+    signed: &Signed,
+    claim: &Claim,
+) -> Result<(), Stop> {
+    let owner: Option<SigningKey> = load(state, &key::signing_key(&signed.key))?;
+    let owner = owner.ok_or(Rejection::StatementKeyUnknown)?;
+    ensure(owner.status == Status::Active, Rejection::StatementKeyRevoked)?;
+    ensure(owner.cid == claim.cid, Rejection::StatementSigner)?;
+    signed
+        .key
+        .verify(&claim.digest, &signed.signature)
+        .map_err(|_| Rejection::StatementSignature)?;
+    ensure(not_future(context, claim.end_ms), Rejection::StatementTime)?;
+    Ok(())
+}
+
+/// Whether a device's time is not further ahead of block time than the chain allows.
+fn not_future(context: &Context<'_>, time_ms: u64) -> bool {
+    time_ms
+        <= context
+            .header
+            .time_ms
+            .saturating_add(context.params.max_future_ms)
+}
+
+/// Changes the chain's totals.
+fn count<V: View>(state: &mut Overlay<V>, change: impl FnOnce(&mut Totals)) -> Result<(), Halt> {
+    let mut totals: Totals = require(state, key::TOTALS)?;
+    change(&mut totals);
+    state.put(key::TOTALS.into(), &totals);
+    Ok(())
+}

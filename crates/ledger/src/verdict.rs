@@ -1,0 +1,314 @@
+//! What a receipt proved, as facts and in words.
+
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::fmt;
+
+use lct::{
+    Digest,
+    binding::BindingRecord,
+    energy::{CycleClose, EnergyEvent, EnergyKind},
+    id::{Cid, PairingId},
+    record::{BatchStatement, RecordKind},
+    registration::Registration,
+    sign::PublicKey,
+};
+
+use crate::{records::AccountRole, tx::Kind};
+
+/// Whether the signers of a consistent receipt are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trusted {
+    /// They are the validators of the trusted chain.
+    Yes,
+    /// No trust was given: the receipt is consistent, its signer unknown.
+    SignerUnknown,
+}
+
+/// What the transaction of a receipt states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// A component was registered.
+    Registration(Box<Registration>),
+    /// A relationship LCT was created.
+    Lct {
+        /// First component.
+        a: Cid,
+        /// Second component.
+        b: Cid,
+        /// What it is for.
+        context: String,
+    },
+    /// A binding was recorded.
+    Binding(BindingRecord),
+    /// A pairing was completed.
+    Pairing {
+        /// Its identity.
+        pairing_id: PairingId,
+        /// Side A.
+        a: Cid,
+        /// Side B.
+        b: Cid,
+        /// End of the lease, Unix milliseconds of block time.
+        expires_ms: u64,
+    },
+    /// A telemetry batch was recorded.
+    Batch(BatchStatement),
+    /// An energy event was recorded.
+    Energy(EnergyEvent),
+    /// An energy cycle was closed.
+    CycleClose(CycleClose),
+}
+
+/// The record that a receipt proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFacts {
+    /// Who measured.
+    pub cid: Cid,
+    /// Number of the record.
+    pub seq: u32,
+    /// When it was measured, Unix milliseconds.
+    pub time_ms: u64,
+    /// What the values mean.
+    pub kind: RecordKind,
+    /// The values.
+    pub values: Vec<i32>,
+}
+
+/// What a receipt proved. Its `Display` says it in words, one fact per line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the signers are trusted.
+    pub trusted: Trusted,
+    /// The chain.
+    pub chain_id: Digest,
+    /// Height of the block.
+    pub height: u64,
+    /// Block time, Unix milliseconds.
+    pub time_ms: u64,
+    /// Identity of the block.
+    pub block_id: Digest,
+    /// Identity of the transaction.
+    pub tx_id: Digest,
+    /// Its index in the block.
+    pub tx_index: u32,
+    /// Its kind.
+    pub kind: Kind,
+    /// Account that sent it.
+    pub sender: PublicKey,
+    /// Role of that account.
+    pub sender_role: AccountRole,
+    /// What it states.
+    pub proved: Proved,
+    /// The record, in a receipt for one.
+    pub record: Option<RecordFacts>,
+    /// Validators that signed the block.
+    pub signatures: usize,
+    /// Validators of the chain.
+    pub validators: usize,
+}
+
+impl Verdict {
+    /// The component that signed what is proven; of a binding or pairing side B, which is the lower device.
+    #[must_use]
+    pub fn component(&self) -> Option<Cid> {
+        match &self.proved {
+            Proved::Registration(r) => Some(Cid::of(&r.component_id)),
+            Proved::Lct { .. } => None,
+            Proved::Binding(r) => Some(r.entities[1].cid),
+            Proved::Pairing { b, .. } => Some(*b),
+            Proved::Batch(s) => Some(s.cid),
+            Proved::Energy(e) => Some(e.cid),
+            Proved::CycleClose(c) => Some(c.cid),
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// Unix milliseconds as `YYYY-MM-DD hh:mm:ss.mmm UTC` (proleptic Gregorian calendar).
+struct Utc(u64);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, ms) = (self.0 / 86_400_000, self.0 % 86_400_000);
+        // Days are counted in eras of 400 years beginning on 1 March of year 0.
+        let z = days + 719_468;
+        let (era, day_of_era) = (z / 146_097, z % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}.{:03} UTC",
+            ms % 1000
+        )
+    }
+}
+
+/// mWh as Wh with three decimals, in integers.
+struct Wh(u64);
+
+impl fmt::Display for Wh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} Wh", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+impl fmt::Display for Proved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registration(r) => write!(
+                f,
+                "component {} (serial {}, cid {}) was registered with a manufacturer's attestation",
+                r.component_id,
+                r.serial,
+                Cid::of(&r.component_id)
+            ),
+            Self::Lct { a, b, context } => {
+                write!(
+                    f,
+                    "a relationship of components {a} and {b} was created for {context}"
+                )
+            }
+            Self::Binding(r) => write!(
+                f,
+                "components {} ({}) and {} ({}) were bound as {} with assurance {}",
+                r.entities[0].cid,
+                r.entities[0].role.name(),
+                r.entities[1].cid,
+                r.entities[1].role.name(),
+                r.binding_id,
+                r.assurance.name()
+            ),
+            Self::Pairing {
+                pairing_id,
+                a,
+                b,
+                expires_ms,
+            } => {
+                write!(
+                    f,
+                    "components {a} and {b} completed pairing {pairing_id}, valid until {}",
+                    Utc(*expires_ms)
+                )
+            }
+            Self::Batch(s) => write!(
+                f,
+                "component {} signed {} record(s) from number {}, measured {} to {}",
+                s.cid,
+                s.count,
+                s.first_seq,
+                Utc(s.first_ms),
+                Utc(s.last_ms)
+            ),
+            Self::Energy(e) => {
+                let (cid, cycle, seq) = (e.cid, e.cycle, e.seq);
+                match e.kind {
+                    EnergyKind::Opening => write!(
+                        f,
+                        "component {cid} opened energy cycle {cycle} at {} ppm",
+                        e.soc_ppm
+                    )?,
+                    EnergyKind::Charge => write!(f, "component {cid} was charged with {}", Wh(e.mwh))?,
+                    EnergyKind::Discharge => write!(f, "component {cid} delivered {}", Wh(e.mwh))?,
+                }
+                write!(
+                    f,
+                    " (cycle {cycle}, event {seq}), {} to {}",
+                    Utc(e.start_ms),
+                    Utc(e.end_ms)
+                )
+            }
+            Self::CycleClose(c) => write!(
+                f,
+                "component {} closed energy cycle {} after {} event(s): {} charged, {} delivered",
+                c.cid,
+                c.cycle,
+                c.events,
+                Wh(c.charged_mwh),
+                Wh(c.discharged_mwh)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(r) = &self.record {
+            writeln!(
+                f,
+                "Proved: component {} measured record {} at {}",
+                r.cid,
+                r.seq,
+                Utc(r.time_ms)
+            )?;
+            writeln!(f, "Values: {:?}", r.values)?;
+            writeln!(f, "Part of: {}", self.proved)?;
+        } else {
+            writeln!(f, "Proved: {}", self.proved)?;
+        }
+        writeln!(
+            f,
+            "Transaction: {} {} (index {})",
+            self.kind.name(),
+            Hex(&self.tx_id),
+            self.tx_index
+        )?;
+        writeln!(f, "Sent by: {} account {}", self.sender_role.name(), self.sender)?;
+        writeln!(
+            f,
+            "Block: height {}, {}, {}",
+            self.height,
+            Utc(self.time_ms),
+            Hex(&self.block_id)
+        )?;
+        writeln!(f, "Keys: in force after that block, by proof against its state")?;
+        writeln!(
+            f,
+            "Certified by: {} of {} validator(s)",
+            self.signatures, self.validators
+        )?;
+        writeln!(f, "Chain: {}", Hex(&self.chain_id))?;
+        match self.trusted {
+            Trusted::Yes => f.write_str("Signer: trusted"),
+            Trusted::SignerUnknown => {
+                f.write_str("Signer: unknown (the receipt is consistent, no trust file was given)")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn calendar_dates() {
+        let rows = [
+            (0, "1970-01-01 00:00:00.000 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00.000 UTC"),
+            (1_709_251_199_999, "2024-02-29 23:59:59.999 UTC"),
+            (1_735_689_600_001, "2025-01-01 00:00:00.001 UTC"),
+            (4_107_542_400_000, "2100-03-01 00:00:00.000 UTC"),
+        ];
+        for (ms, text) in rows {
+            assert_eq!(Utc(ms).to_string(), text);
+        }
+        assert!(
+            Utc(u64::MAX).to_string().ends_with("UTC"),
+            "no overflow at the end of the range"
+        );
+    }
+}

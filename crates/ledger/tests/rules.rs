@@ -1,0 +1,857 @@
+//! Every rejection of the ledger is reached, and in the documented order of precedence: one table per group.
+
+mod world;
+
+use lct::{
+    attest::CertificateType,
+    binding::BindingRecord,
+    energy::{CycleClose, EnergyEvent, EnergyKind},
+    id::{BindingId, Cid, PairingId, Role},
+    registration::Registration,
+    sign::{PublicKey, SigningKey},
+};
+use ledger::{
+    block::Header,
+    codec::Canonical,
+    execute::{apply_tx, genesis_writes},
+    genesis::Params,
+    records::{Binding, Component, Pool, SigningKey as KeyRecord, Status, Totals, key as state_key},
+    reject::Rejection::{self, *},
+    rules::Context,
+    state::{Overlay, View, Writes, load},
+    tx::{Body, Signed, Tx, Unsigned},
+};
+use world::*;
+
+const PACK: (&str, Role) = ("pack-1", Role::Pack);
+const MODULE: (&str, Role) = ("module-1", Role::Module);
+const APP: (&str, Role) = ("app-1", Role::App);
+
+/// A ledger in memory that applies one transaction per block.
+struct Bench {
+    state: Overlay<Writes>,
+    params: Params,
+    roots: Vec<PublicKey>,
+    time_ms: u64,
+    height: u64,
+    nonces: [u64; 2],
+}
+
+impl Bench {
+    fn new() -> Self {
+        let genesis = genesis();
+        Self {
+            state: Overlay::new(genesis_writes(&genesis)),
+            params: genesis.params,
+            roots: genesis.roots,
+            time_ms: START_MS + 3_600_000,
+            height: 1,
+            nonces: [0; 2],
+        }
+    }
+
+    /// App, pack and module registered; app and pack, pack and module bound; app and pack paired; the pack at 50 %.
+    fn running() -> Self {
+        let mut bench = Self::new();
+        for (id, role) in [APP, PACK, MODULE] {
+            bench.accept(register(id, role));
+        }
+        bench.accept(bind(APP, PACK));
+        bench.accept(bind(PACK, MODULE));
+        bench.accept(pair("app-1", "pack-1", 1));
+        bench.accept(energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &pack_key()));
+        bench
+    }
+
+    fn apply(&mut self, bytes: &[u8]) -> Option<Rejection> {
+        let header = Header {
+            chain_id: chain_id(),
+            height: self.height,
+            time_ms: self.time_ms,
+            proposer: [0; 32],
+            parent: [0; 32],
+            state_root: [0; 32],
+            tx_root: [0; 32],
+            result_root: [0; 32],
+            tx_count: 1,
+        };
+        let context = Context {
+            header: &header,
+            params: &self.params,
+            roots: &self.roots,
+            tx_id: Tx::id_of(bytes),
+        };
+        let result = apply_tx(&mut self.state, &context, bytes).unwrap();
+        assert_eq!(
+            result.accepted(),
+            !result.events.is_empty(),
+            "an accepted transaction says what it did"
+        );
+        result.rejection
+    }
+
+    /// Sends a body as the authority (0) or the operator (1).
+    fn send(&mut self, who: usize, body: Body) -> Option<Rejection> {
+        self.nonces[who] += 1;
+        let signer = key(["authority", "operator"][who]);
+        self.apply(&tx(&signer, self.nonces[who], body))
+    }
+
+    fn accept(&mut self, body: Body) {
+        assert_eq!(self.send(0, body), None);
+    }
+
+    fn refuse(&mut self, what: &str, body: Body, expected: Rejection) {
+        let before: Totals = load(&self.state, state_key::TOTALS).unwrap().unwrap();
+        assert_eq!(self.send(0, body), Some(expected), "{what}");
+        let after: Totals = load(&self.state, state_key::TOTALS).unwrap().unwrap();
+        assert_eq!(
+            Totals {
+                refused: before.refused + 1,
+                ..before
+            },
+            after,
+            "{what}: a refusal changes nothing"
+        );
+    }
+
+    /// Changes an object of the state in place, for states that no transaction of this version leads to.
+    fn change<T: Canonical>(&mut self, key: Vec<u8>, change: impl FnOnce(&mut T)) {
+        let mut object: T = load(&self.state, &key).unwrap().unwrap();
+        change(&mut object);
+        self.state.put(key, &object);
+    }
+}
+
+fn pack_key() -> SigningKey {
+    bound_key("pack-1", "app-1")
+}
+
+fn unsigned(nonce: u64, body: Body) -> Unsigned {
+    let signer = key("authority").public();
+    Unsigned {
+        chain_id: chain_id(),
+        signer,
+        nonce,
+        expiry_height: 10,
+        body,
+    }
+}
+
+fn sign(unsigned: Unsigned, signer: &SigningKey) -> Vec<u8> {
+    let signature = signer.sign_rfc6979(&unsigned.digest());
+    unsigned.with_signature(signature).to_bytes()
+}
+
+fn lct_body() -> Body {
+    Body::LctCreate {
+        a: Cid::of("pack-1"),
+        b: Cid::of("module-1"),
+        context: "energy".into(),
+    }
+}
+
+/// The `n`-th row breaks its own check and every later one, so a check out of order shows.
+#[test]
+fn envelope() {
+    let mut bench = Bench::new();
+    for body in [register("pack-1", Role::Pack), register("module-1", Role::Module)] {
+        bench.accept(body);
+    }
+    bench.height = 11;
+    let authority = key("authority");
+    let stranger = key("stranger");
+    let good = || unsigned(3, lct_body());
+    let signed_by = |change: fn(&mut Unsigned), signer: &SigningKey| {
+        let mut u = good();
+        change(&mut u);
+        sign(u, signer)
+    };
+    let mut long = signed_by(|_| {}, &authority);
+    long.resize(bench.params.max_tx_bytes as usize + 1, 0);
+    let mut newer = signed_by(|_| {}, &authority);
+    newer[2] = 2;
+    newer.push(0);
+    let mut trailing = signed_by(|_| {}, &authority);
+    trailing.push(0);
+    let rows: [(&str, Vec<u8>, Rejection); 10] = [
+        ("too large and garbage", long, TooLarge),
+        ("newer version and trailing bytes", newer, Version),
+        ("trailing byte", trailing, Malformed),
+        (
+            "other chain, unknown signer, expired, used nonce, bad signature",
+            signed_by(
+                |u| (u.chain_id, u.signer, u.nonce) = ([1; 32], key("stranger").public(), 0),
+                &authority,
+            ),
+            OtherChain,
+        ),
+        (
+            "unknown signer, expired, used nonce, bad signature",
+            signed_by(
+                |u| (u.signer, u.nonce) = (key("stranger").public(), 0),
+                &authority,
+            ),
+            UnknownSigner,
+        ),
+        (
+            "operator sends lct/create, expired, bad signature",
+            signed_by(|u| u.signer = key("operator").public(), &stranger),
+            RoleForbidden,
+        ),
+        (
+            "expired, used nonce, bad signature",
+            signed_by(|u| u.nonce = 2, &stranger),
+            Expired,
+        ),
+        (
+            "used nonce, bad signature",
+            signed_by(|u| (u.nonce, u.expiry_height) = (2, 11), &stranger),
+            NonceUsed,
+        ),
+        (
+            "nonce too far, bad signature",
+            signed_by(|u| (u.nonce, u.expiry_height) = (4, 11), &stranger),
+            NonceGap,
+        ),
+        (
+            "bad signature",
+            signed_by(|u| u.expiry_height = 11, &stranger),
+            EnvelopeSignature,
+        ),
+    ];
+    for (what, bytes, expected) in rows {
+        assert_eq!(bench.apply(&bytes), Some(expected), "{what}");
+    }
+    let mut revoked = Bench::new();
+    revoked.change(
+        state_key::account(&authority.public()),
+        |a: &mut ledger::records::Account| {
+            a.status = Status::Revoked;
+        },
+    );
+    assert_eq!(
+        revoked.send(0, lct_body()),
+        Some(UnknownSigner),
+        "withdrawn account"
+    );
+    // None of them used up the nonce; the same transaction in order is accepted, once.
+    let mut ok = good();
+    ok.expiry_height = 11;
+    let bytes = sign(ok, &authority);
+    assert_eq!(bench.apply(&bytes), None);
+    assert_eq!(bench.apply(&bytes), Some(NonceUsed), "a transaction counts once");
+}
+
+#[test]
+fn an_operator_passes_on_what_devices_sign_and_nothing_else() {
+    let mut bench = Bench::running();
+    assert_eq!(bench.send(1, register("module-2", Role::Module)), None);
+    let open = energy(EnergyKind::Discharge, 1, 1, 10);
+    assert_eq!(bench.send(1, energy_with(&open, &pack_key())), None);
+    for body in [lct_body(), bind(APP, MODULE), pair("app-1", "pack-1", 9)] {
+        assert_eq!(bench.send(1, body), Some(RoleForbidden));
+        bench.nonces[1] -= 1;
+    }
+}
+
+#[test]
+fn registration_rules() {
+    let mut bench = Bench::new();
+    bench.accept(register("pack-1", Role::Pack));
+    let with = |change: &dyn Fn(&mut Registration)| {
+        let mut r = registration("module-1", Role::Module);
+        change(&mut r);
+        register_with(&r, &key("module-1"))
+    };
+    let device = |id: &str, role, issuer: &str| {
+        certificate(
+            CertificateType::Device,
+            id,
+            role,
+            key("module-1").public(),
+            &key(issuer),
+        )
+    };
+    let foreign_batch = certificate(
+        CertificateType::Batch,
+        "batch-1",
+        Role::Authority,
+        key("batch").public(),
+        &key("other root"),
+    );
+    let late = Registration {
+        chain_id: chain_id(),
+        ..registration("module-1", Role::Module)
+    };
+    let rows: [(&str, Body, Rejection); 11] = [
+        (
+            "damaged",
+            Body::Register {
+                statement: vec![0xa0],
+                signature: lct::sign::Signature([0; 64]),
+            },
+            StatementFormat,
+        ),
+        (
+            "certificate of another id",
+            with(&|r| r.device = device("module-2", Role::Module, "batch")),
+            AttestMismatch,
+        ),
+        (
+            "other chain and unknown root",
+            with(&|r| (r.chain_id, r.batch) = ([1; 32], foreign_batch)),
+            RegistryChain,
+        ),
+        (
+            "unknown root, authority role",
+            with(&|r| {
+                r.batch = foreign_batch;
+                r.device = device("module-1", Role::Authority, "batch");
+            }),
+            AttestRoot,
+        ),
+        (
+            "issued by nobody",
+            with(&|r| r.device = device("module-1", Role::Module, "stranger")),
+            AttestRoot,
+        ),
+        (
+            "authority role, no capacity",
+            with(&|r| r.device = device("module-1", Role::Authority, "batch")),
+            AttestRole,
+        ),
+        (
+            "pack without capacity, bad proof",
+            {
+                let mut r = registration("module-1", Role::Pack);
+                r.capacity_mwh = 0;
+                register_with(&r, &key("stranger"))
+            },
+            RegistryCapacity,
+        ),
+        (
+            "absurd capacity",
+            with(&|r| r.capacity_mwh = 1_000_000_000_001),
+            RegistryCapacity,
+        ),
+        (
+            "no proof of possession, known component",
+            { register_with(&registration("pack-1", Role::Pack), &key("stranger")) },
+            RegistryProof,
+        ),
+        ("known component", register("pack-1", Role::Pack), RegistryExists),
+        (
+            "known serial",
+            with(&|r| r.serial = "SN-pack-1".try_into().unwrap()),
+            RegistrySerialExists,
+        ),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+    let mut twin = registration("module-9", Role::Module);
+    twin.device = certificate(
+        CertificateType::Device,
+        "module-9",
+        Role::Module,
+        key("pack-1").public(),
+        &key("batch"),
+    );
+    bench.refuse(
+        "known key",
+        register_with(&twin, &key("pack-1")),
+        RegistryKeyExists,
+    );
+    bench.time_ms = START_MS + 86_400_000;
+    bench.refuse(
+        "expired certificate",
+        register_with(&late, &key("stranger")),
+        AttestTime,
+    );
+}
+
+#[test]
+fn registration_creates_component_and_entity_lct() {
+    let mut bench = Bench::new();
+    bench.accept(register("pack-1", Role::Pack));
+    let cid = Cid::of("pack-1");
+    let c: Component = load(&bench.state, &state_key::component(&cid)).unwrap().unwrap();
+    assert_eq!(
+        (c.component_id.as_str(), c.role, c.capacity_mwh),
+        ("pack-1", Role::Pack, CAPACITY)
+    );
+    let lct: ledger::records::Lct = load(&bench.state, &state_key::lct(&c.lct)).unwrap().unwrap();
+    assert_eq!((lct.a, lct.b), (cid, cid));
+    assert!(
+        bench.state.get(&state_key::pool(&cid)).unwrap().is_none(),
+        "no energy before a binding"
+    );
+}
+
+#[test]
+fn lct_rules() {
+    let mut bench = Bench::new();
+    for (id, role) in [PACK, MODULE] {
+        bench.accept(register(id, role));
+    }
+    let lct = |a: &str, b: &str, context: &str| Body::LctCreate {
+        a: Cid::of(a),
+        b: Cid::of(b),
+        context: context.into(),
+    };
+    bench.accept(lct("pack-1", "module-1", "energy"));
+    bench.params.max_lcts = 1;
+    let rows = [
+        ("itself, empty context", lct("pack-1", "pack-1", ""), LctSelf),
+        (
+            "empty context, unknown component",
+            lct("pack-1", "nobody", ""),
+            LctContext,
+        ),
+        ("space in context", lct("pack-1", "module-1", "a b"), LctContext),
+        (
+            "unknown component",
+            lct("pack-1", "nobody", "energy"),
+            LctComponent,
+        ),
+        ("exists, no room", lct("pack-1", "module-1", "energy"), LctExists),
+        (
+            "exists in the other order",
+            lct("module-1", "pack-1", "energy"),
+            LctExists,
+        ),
+        ("no room", lct("pack-1", "module-1", "other"), LctLimit),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+}
+
+#[test]
+fn binding_rules() {
+    let mut bench = Bench::new();
+    for (id, role) in [APP, PACK, MODULE, ("module-2", Role::Module)] {
+        bench.accept(register(id, role));
+    }
+    bench.accept(bind(APP, PACK));
+    let keys = |a: &str, b: &str| [bound_key(a, b), bound_key(b, a), key("authority")];
+    let wrong = [key("stranger"), key("stranger"), key("stranger")];
+    let refuse =
+        |bench: &mut Bench, what: &str, record: &BindingRecord, signers: &[SigningKey; 3], expected| {
+            bench.refuse(
+                what,
+                bind_with(record, [&signers[0], &signers[1], &signers[2]]),
+                expected,
+            );
+        };
+    let garbage = lct::sign::Signature([0; 64]);
+    let damaged = Body::Bind {
+        record: vec![1],
+        signature_a: garbage,
+        signature_b: garbage,
+        signature_authority: garbage,
+    };
+    bench.refuse("damaged", damaged, StatementFormat);
+    let mut swapped = binding(PACK, MODULE);
+    swapped.entities.swap(0, 1);
+    refuse(&mut bench, "sides swapped", &swapped, &wrong, BindingParties);
+    refuse(&mut bench, "itself", &binding(PACK, PACK), &wrong, BindingParties);
+    let mut future = (START_MS / 1000) as u32 + 3600 + 301;
+    let mut r = binding(PACK, ("nobody", Role::Module));
+    r.time = future;
+    refuse(
+        &mut bench,
+        "unknown component, future",
+        &r,
+        &wrong,
+        BindingComponent,
+    );
+    r = binding(PACK, ("module-1", Role::Sensor));
+    r.time = future;
+    refuse(&mut bench, "wrong role, future", &r, &wrong, BindingRole);
+    r = binding(APP, PACK);
+    r.time = future;
+    refuse(&mut bench, "future, exists", &r, &wrong, BindingTime);
+    refuse(
+        &mut bench,
+        "exists, pair exists",
+        &binding(APP, PACK),
+        &wrong,
+        BindingExists,
+    );
+    r = binding(APP, PACK);
+    r.binding_id = BindingId([5; 16]);
+    refuse(
+        &mut bench,
+        "pair exists, keys in use",
+        &r,
+        &wrong,
+        BindingPairExists,
+    );
+    r = binding(PACK, MODULE);
+    r.entities[0].sign_pub = bound_key("pack-1", "app-1").public();
+    refuse(&mut bench, "key of another binding", &r, &wrong, BindingKey);
+    r = binding(PACK, MODULE);
+    r.entities[1].sign_pub = r.entities[0].sign_pub;
+    refuse(&mut bench, "one key for both", &r, &wrong, BindingKey);
+    r = binding(PACK, MODULE);
+    r.entities[1].sign_pub = key("module-1").public();
+    refuse(
+        &mut bench,
+        "device identity key as signing key",
+        &r,
+        &wrong,
+        BindingKey,
+    );
+    future -= 1;
+    r = binding(PACK, MODULE);
+    r.time = future;
+    let [a, b, authority] = keys("pack-1", "module-1");
+    refuse(&mut bench, "nobody signed", &r, &wrong, BindingProofA);
+    let stranger = || key("stranger");
+    refuse(
+        &mut bench,
+        "only A signed",
+        &r,
+        &[a, stranger(), stranger()],
+        BindingProofB,
+    );
+    let [a, ..] = keys("pack-1", "module-1");
+    refuse(
+        &mut bench,
+        "no authority",
+        &r,
+        &[a, b, stranger()],
+        BindingAuthority,
+    );
+    let [a, b, _] = keys("pack-1", "module-1");
+    bench.accept(bind_with(&r, [&a, &b, &authority]));
+    let pool: Pool = load(&bench.state, &state_key::pool(&Cid::of("pack-1")))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (pool.minted, pool.adp, pool.atp),
+        (CAPACITY, CAPACITY, 0),
+        "minted once, at the first binding"
+    );
+    let totals: Totals = load(&bench.state, state_key::TOTALS).unwrap().unwrap();
+    assert_eq!(totals.minted, u128::from(CAPACITY));
+}
+
+#[test]
+fn pairing_rules() {
+    let mut bench = Bench::running();
+    let stranger = key("stranger");
+    let [a, b, authority] = [
+        bound_key("app-1", "pack-1"),
+        bound_key("pack-1", "app-1"),
+        key("authority"),
+    ];
+    let nobody = [&stranger; 3];
+    let p = |id, lease_s, signers| pair_with("app-1", "pack-1", id, lease_s, signers);
+    let other_keys = |body: Body| match body {
+        Body::PairComplete {
+            pairing_id,
+            binding_id,
+            key_a,
+            cert_hash,
+            nonce,
+            th4,
+            signature_a,
+            signature_b,
+            signature_authority,
+            ..
+        } => Body::PairComplete {
+            pairing_id,
+            binding_id,
+            key_a,
+            key_b: key_a,
+            cert_hash,
+            nonce,
+            th4,
+            lease_s: 0,
+            signature_a,
+            signature_b,
+            signature_authority,
+        },
+        other => other,
+    };
+    let most = bench.params.max_lease_s;
+    let rows = [
+        ("exists, no lease", p(1, 0, nobody), PairingExists),
+        (
+            "not bound, no lease",
+            pair_with("app-1", "module-1", 2, 0, nobody),
+            PairingDenied,
+        ),
+        ("other keys, no lease", other_keys(p(2, 1, nobody)), PairingKeys),
+        ("no lease", p(2, 0, nobody), PairingLease),
+        ("lease too long", p(2, most + 1, nobody), PairingLease),
+        ("nobody signed", p(2, most, nobody), PairingProofA),
+        (
+            "only A signed",
+            p(2, most, [&a, &stranger, &stranger]),
+            PairingProofB,
+        ),
+        ("no authority", p(2, most, [&a, &b, &stranger]), PairingAuthority),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+    bench.accept(p(2, most, [&a, &b, &authority]));
+    let pairing: ledger::records::Pairing = load(&bench.state, &state_key::pairing(&PairingId([2; 16])))
+        .unwrap()
+        .unwrap();
+    assert_eq!(pairing.expires_ms, bench.time_ms + u64::from(most) * 1000);
+    bench.change(
+        state_key::binding(&binding_id("app-1", "pack-1")),
+        |b: &mut Binding| b.status = Status::Revoked,
+    );
+    bench.refuse(
+        "binding revoked, other keys",
+        other_keys(p(3, 1, nobody)),
+        PairingBindingRevoked,
+    );
+}
+
+#[test]
+fn statement_signer_rules() {
+    let mut bench = Bench::running();
+    bench.time_ms = START_MS;
+    let s = batch_statement("module-1", 400, 100);
+    let module_key = bound_key("module-1", "pack-1");
+    let mut forged = match batch_with(&s, &module_key) {
+        Body::Batch(signed) => signed,
+        _ => unreachable!(),
+    };
+    let damaged = Signed {
+        statement: vec![0xa0],
+        ..forged.clone()
+    };
+    bench.refuse(
+        "damaged, unknown key",
+        Body::Batch(Signed {
+            key: key("x").public(),
+            ..damaged
+        }),
+        StatementFormat,
+    );
+    bench.refuse(
+        "key of no binding",
+        batch_with(&s, &key("module-1")),
+        StatementKeyUnknown,
+    );
+    bench.refuse(
+        "key of another component",
+        batch_with(&s, &pack_key()),
+        StatementSigner,
+    );
+    forged.signature.0[5] ^= 1;
+    bench.refuse("bad signature, future", Body::Batch(forged), StatementSignature);
+    bench.refuse("future", batch_with(&s, &module_key), StatementTime);
+    bench.time_ms = s.last_ms - bench.params.max_future_ms;
+    bench.change(
+        state_key::signing_key(&module_key.public()),
+        |k: &mut KeyRecord| k.status = Status::Revoked,
+    );
+    let mut other = s;
+    other.cid = Cid::of("pack-1");
+    bench.refuse(
+        "revoked, of another component",
+        batch_with(&other, &module_key),
+        StatementKeyRevoked,
+    );
+    bench.change(
+        state_key::signing_key(&module_key.public()),
+        |k: &mut KeyRecord| k.status = Status::Active,
+    );
+    bench.accept(batch_with(&s, &module_key));
+}
+
+#[test]
+fn telemetry_rules() {
+    let mut bench = Bench::running();
+    let signer = bound_key("module-1", "pack-1");
+    let b = |first, count| batch_with(&batch_statement("module-1", first, count), &signer);
+    bench.accept(b(0, 10));
+    bench.params.max_batch_records = 50;
+    bench.refuse("too many, overlap", b(9, 51), TelemetrySize);
+    bench.refuse("same again", b(0, 10), TelemetryOverlap);
+    bench.refuse("begins at the last number", b(9, 5), TelemetryOverlap);
+    bench.accept(b(10, 50));
+    bench.accept(b(100, 1));
+    let head: ledger::records::TelemetryHead =
+        load(&bench.state, &state_key::telemetry(&Cid::of("module-1")))
+            .unwrap()
+            .unwrap();
+    assert_eq!((head.last_seq, head.batches, head.records), (100, 3, 61));
+}
+
+#[test]
+fn energy_rules() {
+    let mut bench = Bench::running();
+    let module_key = bound_key("module-1", "pack-1");
+    let with = |kind, seq, mwh, change: &dyn Fn(&mut EnergyEvent)| {
+        let mut e = energy(kind, 1, seq, mwh);
+        change(&mut e);
+        energy_with(&e, &pack_key())
+    };
+    use EnergyKind::{Charge, Discharge, Opening};
+    let mut of_module = energy(Opening, 0, 0, 0);
+    of_module.cid = Cid::of("module-1");
+    bench.refuse(
+        "no pool, cycle 0",
+        energy_with(&of_module, &module_key),
+        EnergyPool,
+    );
+    bench.accept(with(Discharge, 1, 100_000, &|_| {}));
+    let rows = [
+        (
+            "opening with energy",
+            with(Opening, 2, 0, &|e| e.mwh = 1),
+            EnergyShape,
+        ),
+        (
+            "opening with power",
+            with(Opening, 2, 0, &|e| e.mean_mw = 1),
+            EnergyShape,
+        ),
+        (
+            "cycle 0, no time",
+            with(Charge, 2, 5, &|e| (e.cycle, e.end_ms) = (0, e.start_ms)),
+            EnergyShape,
+        ),
+        (
+            "no time, wrong power",
+            with(Charge, 2, 5, &|e| e.end_ms = e.start_ms),
+            EnergyInterval,
+        ),
+        (
+            "3 % off, old number",
+            with(Charge, 1, 1000, &|e| e.mean_mw = 61_801),
+            EnergyMismatch,
+        ),
+        (
+            "3 % off below",
+            with(Charge, 2, 1000, &|e| e.mean_mw = 58_199),
+            EnergyMismatch,
+        ),
+        ("old number, overlap", with(Charge, 1, 5, &|_| {}), EnergySequence),
+        (
+            "older cycle",
+            with(Charge, 1, 5, &|e| (e.cycle, e.seq) = (1, 0)),
+            EnergySequence,
+        ),
+        (
+            "overlap, too much",
+            with(Discharge, 2, 500_001, &|e| e.start_ms -= 1),
+            EnergyOverlap,
+        ),
+        ("beyond capacity", with(Discharge, 2, 500_001, &|_| {}), EnergyAtp),
+        (
+            "charge beyond capacity",
+            with(Charge, 2, 500_001, &|_| {}),
+            EnergyAdp,
+        ),
+        (
+            "beyond charge and tolerance",
+            with(Discharge, 2, 200_001, &|_| {}),
+            EnergyAtp,
+        ),
+        (
+            "beyond room and tolerance",
+            with(Charge, 2, 400_001, &|_| {}),
+            EnergyAdp,
+        ),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+    let pool = |bench: &Bench| -> Pool {
+        load(&bench.state, &state_key::pool(&Cid::of("pack-1")))
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(pool(&bench).atp, 150_000);
+    bench.accept(with(Charge, 2, 1000, &|e| e.mean_mw = 61_200));
+    bench.accept(with(Discharge, 3, 1, &|e| e.mean_mw = 120));
+    bench.accept(with(Discharge, 4, 200_000, &|_| {}));
+    let p = pool(&bench);
+    assert_eq!(
+        (p.atp, p.untracked_charged),
+        (0, 250_000 + 49_001),
+        "the excess is booked, not lost"
+    );
+    bench.refuse(
+        "the tolerance is per cycle, not per event",
+        with(Discharge, 5, 1000, &|_| {}),
+        EnergyAtp,
+    );
+    bench.accept(with(Charge, 6, 500_000, &|_| {}));
+    let close = |bench: &Bench, change: &dyn Fn(&mut CycleClose)| {
+        let c: ledger::records::Cycle = load(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1))
+            .unwrap()
+            .unwrap();
+        let mut close = CycleClose {
+            cid: Cid::of("pack-1"),
+            cycle: 1,
+            events: c.events,
+            charged_mwh: c.charged,
+            discharged_mwh: c.discharged,
+            start_ms: c.start_ms,
+            end_ms: c.end_ms,
+        };
+        change(&mut close);
+        close_with(&close, &pack_key())
+    };
+    let wrong: [(&str, fn(&mut CycleClose), Rejection); 6] = [
+        (
+            "unknown cycle, wrong sums",
+            |c| (c.cycle, c.events) = (7, 0),
+            CycleUnknown,
+        ),
+        ("events", |c| c.events += 1, CycleMismatch),
+        ("charged", |c| c.charged_mwh -= 1, CycleMismatch),
+        ("discharged", |c| c.discharged_mwh += 1, CycleMismatch),
+        ("start", |c| c.start_ms -= 1, CycleMismatch),
+        ("end", |c| c.end_ms += 1, CycleMismatch),
+    ];
+    for (what, change, expected) in wrong {
+        let body = close(&bench, &change);
+        bench.refuse(what, body, expected);
+    }
+    let body = close(&bench, &|c| {
+        assert_eq!((c.events, c.charged_mwh, c.discharged_mwh), (6, 501_000, 300_001))
+    });
+    bench.accept(body);
+    let body = close(&bench, &|c| c.events = 0);
+    bench.refuse("closed, wrong sums", body, CycleClosed);
+    bench.refuse(
+        "event of a closed cycle, old number",
+        with(Charge, 1, 5, &|_| {}),
+        EnergyCycleClosed,
+    );
+    let mut next = energy(Opening, 2, 0, 0);
+    next.soc_ppm = 250_000;
+    bench.accept(energy_with(&next, &pack_key()));
+    let p = pool(&bench);
+    assert_eq!(
+        (p.atp, p.untracked_discharged),
+        (125_000, 375_000),
+        "a new cycle opens at its own state of charge"
+    );
+}
+
+/// Every rejection is reached by some test of this file: a new one without a row fails here.
+#[test]
+fn the_tables_name_every_rejection() {
+    let source = include_str!("rules.rs");
+    for rejection in Rejection::ALL {
+        let name = format!("{rejection:?}");
+        assert!(
+            source.contains(&format!("{name})")) || source.contains(&format!("{name},\n")),
+            "{name}"
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! A small world for tests: one manufacturer, one authority, one gateway, and devices with real certificates and
+//! signatures. Everything follows from labels, so two worlds are alike to the byte.
+#![allow(dead_code, reason = "each test file uses its own part of the world")]
+
+use lct::{
+    Digest,
+    attest::{CertificateType, DeviceCertificate, Subject},
+    binding::{Assurance, BindingRecord, BoundEntity},
+    energy::{CycleClose, EnergyEvent, EnergyKind},
+    hash::sha256,
+    id::{BindingId, Cid, PairingId, Role, SpkId},
+    pairing::Completion,
+    record::{BatchStatement, Record, RecordKind},
+    registration::{Registration, digest_of},
+    sign::{PublicKey, SigningKey},
+};
+use ledger::{
+    codec::Canonical,
+    genesis::{Genesis, Params, Validator},
+    tx::{Body, Signed, Unsigned},
+};
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+/// 2026-01-01 00:00:00 UTC.
+pub const START_MS: u64 = 1_767_225_600_000;
+pub const CAPACITY: u64 = 500_000;
+
+pub fn key(label: &str) -> SigningKey {
+    SigningKey::from_bytes(&sha256(&[b"test key", label.as_bytes()])).unwrap()
+}
+
+pub fn validator(label: &str) -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&sha256(&[b"test validator", label.as_bytes()]))
+}
+
+pub fn genesis() -> Genesis {
+    let key_of = |label: &str| key(label).public();
+    Genesis {
+        name: "test".into(),
+        time_ms: START_MS,
+        validators: vec![Validator {
+            key: validator("v").verifying_key().to_bytes(),
+            power: 1,
+        }],
+        roots: vec![key_of("root")],
+        authorities: vec![key_of("authority")],
+        operators: vec![key_of("operator")],
+        params: Params::default(),
+    }
+}
+
+pub fn chain_id() -> Digest {
+    genesis().chain_id()
+}
+
+pub fn certificate(
+    kind: CertificateType,
+    id: &str,
+    role: Role,
+    key: PublicKey,
+    issuer: &SigningKey,
+) -> DeviceCertificate {
+    let start = (START_MS / 1000) as u32;
+    let subject = Subject {
+        kind,
+        cid: Cid::of(id),
+        role,
+        flags: 1,
+        not_before: start - 86_400,
+        not_after: start + 86_400,
+        hw: *b"MB-TEST1",
+        key,
+        code_commit: [0; 32],
+    };
+    DeviceCertificate::issue(&subject, issuer, &mut ChaCha20Rng::seed_from_u64(1))
+}
+
+/// The statement by which the device `id` registers.
+pub fn registration(id: &str, role: Role) -> Registration {
+    let batch = certificate(
+        CertificateType::Batch,
+        "batch-1",
+        Role::Authority,
+        key("batch").public(),
+        &key("root"),
+    );
+    let device = certificate(CertificateType::Device, id, role, key(id).public(), &key("batch"));
+    let stores = matches!(role, Role::Pack | Role::Module);
+    Registration {
+        chain_id: chain_id(),
+        device,
+        batch,
+        component_id: id.try_into().unwrap(),
+        serial: format!("SN-{id}").as_str().try_into().unwrap(),
+        hardware: 1,
+        firmware: 2,
+        capacity_mwh: if stores { CAPACITY } else { 0 },
+        opening_soc_ppm: 500_000,
+    }
+}
+
+pub fn register_with(r: &Registration, signer: &SigningKey) -> Body {
+    let mut out = [0; lct::registration::REGISTRATION_MAX];
+    let n = r.encode(&mut out).unwrap();
+    let statement = out[..n].to_vec();
+    let signature = signer.sign_rfc6979(&digest_of(&statement));
+    Body::Register { statement, signature }
+}
+
+pub fn register(id: &str, role: Role) -> Body {
+    register_with(&registration(id, role), &key(id))
+}
+
+/// Signing key of `own` towards `partner`.
+pub fn bound_key(own: &str, partner: &str) -> SigningKey {
+    key(&format!("{own} towards {partner}"))
+}
+
+pub fn binding_id(a: &str, b: &str) -> BindingId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&sha256(&[a.as_bytes(), b.as_bytes()])[..16]);
+    BindingId(id)
+}
+
+pub fn binding(a: (&str, Role), b: (&str, Role)) -> BindingRecord {
+    let entity = |own: (&str, Role), partner: &str| BoundEntity {
+        cid: Cid::of(own.0),
+        role: own.1,
+        sign_pub: bound_key(own.0, partner).public(),
+        spk_id: SpkId([7; 8]),
+        access_commit: [9; 32],
+    };
+    BindingRecord {
+        binding_id: binding_id(a.0, b.0),
+        entities: [entity(a, b.0), entity(b, a.0)],
+        time: (START_MS / 1000) as u32,
+        assurance: Assurance::Attested,
+    }
+}
+
+/// Signs a binding record by `a`, `b` and an authority.
+pub fn bind_with(record: &BindingRecord, signers: [&SigningKey; 3]) -> Body {
+    let [signature_a, signature_b, signature_authority] = signers.map(|k| k.sign_rfc6979(&record.digest()));
+    Body::Bind {
+        record: record.encode().to_vec(),
+        signature_a,
+        signature_b,
+        signature_authority,
+    }
+}
+
+pub fn bind(a: (&str, Role), b: (&str, Role)) -> Body {
+    let signers = [&bound_key(a.0, b.0), &bound_key(b.0, a.0), &key("authority")];
+    bind_with(&binding(a, b), signers)
+}
+
+pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 3]) -> Body {
+    let completion = Completion {
+        pairing_id: PairingId([id; 16]),
+        nonce: [2; 32],
+        cert_hash: [3; 32],
+        th4: [4; 32],
+    };
+    let digest = completion.digest();
+    let [signature_a, signature_b, signature_authority] = signers.map(|k| k.sign_rfc6979(&digest));
+    Body::PairComplete {
+        pairing_id: completion.pairing_id,
+        binding_id: binding_id(a, b),
+        key_a: bound_key(a, b).public(),
+        key_b: bound_key(b, a).public(),
+        cert_hash: completion.cert_hash,
+        nonce: completion.nonce,
+        th4: completion.th4,
+        lease_s,
+        signature_a,
+        signature_b,
+        signature_authority,
+    }
+}
+
+pub fn pair(a: &str, b: &str, id: u8) -> Body {
+    pair_with(
+        a,
+        b,
+        id,
+        86_400,
+        [&bound_key(a, b), &bound_key(b, a), &key("authority")],
+    )
+}
+
+/// Records `first..first + count` of a component, one per second.
+pub fn records(id: &str, first: u32, count: u16) -> Vec<Vec<u8>> {
+    let record = |i: u16| {
+        let seq = first + u32::from(i);
+        let values = [3650 + i32::from(i), -1200, 25].into_iter().collect();
+        let time_ms = START_MS + u64::from(seq) * 1000;
+        let record = Record {
+            cid: Cid::of(id),
+            seq,
+            time_ms,
+            kind: RecordKind::Module,
+            values,
+        };
+        let mut out = [0; lct::record::RECORD_MAX];
+        let n = record.encode(&mut out).unwrap();
+        out[..n].to_vec()
+    };
+    (0..count).map(record).collect()
+}
+
+pub fn batch_statement(id: &str, first: u32, count: u16) -> BatchStatement {
+    let leaves: Vec<_> = records(id, first, count)
+        .iter()
+        .map(|r| lct::merkle::leaf_hash(r))
+        .collect();
+    let last = first + u32::from(count) - 1;
+    BatchStatement {
+        cid: Cid::of(id),
+        first_seq: first,
+        count,
+        root: lct::merkle::root(&leaves),
+        first_ms: START_MS + u64::from(first) * 1000,
+        last_ms: START_MS + u64::from(last) * 1000,
+    }
+}
+
+fn signed(statement: &[u8], digest: Digest, signer: &SigningKey) -> Signed {
+    Signed {
+        statement: statement.to_vec(),
+        key: signer.public(),
+        signature: signer.sign_rfc6979(&digest),
+    }
+}
+
+pub fn batch_bytes(s: &BatchStatement) -> Vec<u8> {
+    let mut out = [0; lct::record::BATCH_STATEMENT_MAX];
+    let n = s.encode(&mut out).unwrap();
+    out[..n].to_vec()
+}
+
+pub fn batch_with(s: &BatchStatement, signer: &SigningKey) -> Body {
+    Body::Batch(signed(&batch_bytes(s), s.digest().unwrap(), signer))
+}
+
+pub fn energy_with(e: &EnergyEvent, signer: &SigningKey) -> Body {
+    let mut out = [0; lct::energy::STATEMENT_MAX];
+    let n = e.encode(&mut out).unwrap();
+    Body::Energy(signed(&out[..n], e.digest().unwrap(), signer))
+}
+
+pub fn close_with(c: &CycleClose, signer: &SigningKey) -> Body {
+    let mut out = [0; lct::energy::STATEMENT_MAX];
+    let n = c.encode(&mut out).unwrap();
+    Body::CycleClose(signed(&out[..n], c.digest().unwrap(), signer))
+}
+
+/// A minute of `kind` in a pack's cycle: the `seq`-th minute after the start.
+pub fn energy(kind: EnergyKind, cycle: u32, seq: u32, mwh: u64) -> EnergyEvent {
+    let opening = kind == EnergyKind::Opening;
+    EnergyEvent {
+        cid: Cid::of("pack-1"),
+        cycle,
+        seq,
+        kind,
+        start_ms: START_MS + u64::from(seq) * 60_000,
+        end_ms: START_MS + u64::from(seq + u32::from(!opening)) * 60_000,
+        mwh: if opening { 0 } else { mwh },
+        mean_mw: if opening { 0 } else { mwh * 60 },
+        soc_ppm: 500_000,
+    }
+}
+
+/// A transaction's bytes, signed by `signer`.
+pub fn tx(signer: &SigningKey, nonce: u64, body: Body) -> Vec<u8> {
+    let unsigned = Unsigned {
+        chain_id: chain_id(),
+        signer: signer.public(),
+        nonce,
+        expiry_height: 1_000,
+        body,
+    };
+    let signature = signer.sign_rfc6979(&unsigned.digest());
+    unsigned.with_signature(signature).to_bytes()
+}

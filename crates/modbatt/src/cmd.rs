@@ -1,0 +1,90 @@
+//! The subcommands, and how all of them end.
+
+pub mod data_dir;
+pub mod ledger;
+pub mod receipt;
+pub mod selftest;
+pub mod verify;
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Part of every `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; everything checked holds
+  1  failed or refused
+  2  wrong arguments, or a file or folder that cannot be read
+  3  the receipt is consistent, but its signer is unknown (no trust file)";
+
+/// How a command that ran to its end came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything holds.
+    Good,
+    /// Something checked does not hold.
+    Bad,
+    /// Everything agrees, but nothing is known about who signed.
+    SignerUnknown,
+}
+
+/// Why a command could not do its work: one sentence that says what, where and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It was tried and failed, or was refused.
+    Failed(String),
+    /// The arguments are wrong, or what they name cannot be read.
+    Input(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Failed(sentence) | Failure::Input(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+/// Turns the end of a command into its exit code, and a failure into a line on standard error.
+pub fn finish(done: Result<Outcome, Failure>) -> ExitCode {
+    let code = match &done {
+        Ok(Outcome::Good) => 0,
+        Ok(Outcome::Bad) | Err(Failure::Failed(_)) => 1,
+        Err(Failure::Input(_)) => 2,
+        Ok(Outcome::SignerUnknown) => 3,
+    };
+    if let Err(failure) = done {
+        // Nobody is left to be told when standard error is closed too.
+        let _ = writeln!(io::stderr(), "modbatt: {failure}");
+    }
+    ExitCode::from(code)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write the result to standard output: {}", reason(&e))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The system's words for an error, without its number.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+/// Waits for the answer of a bridge.
+pub fn ask<T>(answer: impl Future<Output = Result<T, api::ClientError>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot open a connection: {}", reason(&e))))?;
+    runtime.block_on(answer).map_err(|e| Failure::Failed(e.to_string()))
+}

@@ -1,0 +1,403 @@
+//! The data directory: everything one installation keeps.
+//!
+//! ```text
+//! format         text: "modbatt data 1\nchain <chain id>\n"; written last, so a directory with it is complete
+//! genesis.json   the chain's first state; also the trust file for receipts
+//! ledger/        the replica's database and record files
+//! keys/          private keys, readable by their owner only
+//! flash/         flash memory of simulated devices
+//! receipts/      receipts written by this program
+//! run.json       address and process of the program that runs on it, while it does
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use ledger::genesis::Genesis;
+use lct::Digest;
+use serde_json::{Value, json};
+
+use super::{Failure, reason};
+
+/// Version of the layout, in the file `format`.
+const VERSION: u32 = 1;
+const HEAD: &str = "modbatt data ";
+const FORMAT: &str = "format";
+/// What [`FORMAT`] is called while the directory is being made: a directory with it may be made again.
+const UNFINISHED: &str = "format.new";
+const GENESIS: &str = "genesis.json";
+const RUN: &str = "run.json";
+const FOLDERS: [&str; 4] = ["ledger", "keys", "flash", "receipts"];
+/// Longest text file that is read.
+const TEXT_MAX: u64 = 4 << 20;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing is there.
+    #[error("there is no data directory {}; `modbatt demo --data-dir {0}` makes one", .0.display())]
+    Missing(PathBuf),
+    /// Something else than a directory is there.
+    #[error("{} is not a directory; name another data directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory holds something else.
+    #[error("{} is not a modbatt data directory (it has no file `format`); name another or an empty one", .0.display())]
+    Foreign(PathBuf),
+    /// Another version wrote it.
+    #[error("{} has data format {found}, this build knows {VERSION}; use the build that made it", .path.display())]
+    Version {
+        /// The directory.
+        path: PathBuf,
+        /// Its version, as written.
+        found: String,
+    },
+    /// It belongs to another chain.
+    #[error("{} belongs to chain {found}, not to {expected}; name another data directory", .path.display())]
+    OtherChain {
+        /// The directory.
+        path: PathBuf,
+        /// Its chain.
+        found: String,
+        /// The chain asked for.
+        expected: String,
+    },
+    /// A file in it is damaged.
+    #[error("{} is damaged: {what}; restore it from a copy", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another process runs on it.
+    #[error("{} is in use by another modbatt{}; stop that first or name another data directory", .path.display(), .run)]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// ` (process N at URL)` where that is known.
+        run: String,
+    },
+    /// It must not be written.
+    #[error("{} cannot be written: {what}; change its permissions or name another data directory", .path.display())]
+    NotWritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's words.
+        what: String,
+    },
+    /// No space is left.
+    #[error("the disk that holds {} is full; make room and start again", .0.display())]
+    DiskFull(PathBuf),
+    /// Anything else that the system refuses.
+    #[error("{}: {what}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's words.
+        what: String,
+    },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let sentence = error.to_string();
+        match error {
+            Error::InUse { .. } | Error::NotWritable { .. } | Error::DiskFull(_) | Error::Io { .. } => {
+                Failure::Failed(sentence)
+            }
+            _ => Failure::Input(sentence),
+        }
+    }
+}
+
+fn system(path: &Path, e: &io::Error) -> Error {
+    let path = path.to_owned();
+    match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull(path),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::NotWritable { path, what: reason(e) }
+        }
+        _ => Error::Io { path, what: reason(e) },
+    }
+}
+
+fn damaged(path: &Path, what: impl ToString) -> Error {
+    Error::Damaged { path: path.to_owned(), what: what.to_string() }
+}
+
+/// The program that runs on a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Where its API answers.
+    pub url: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A data directory that was found in order.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    genesis: Genesis,
+    chain_id: Digest,
+    /// Held by the program that runs on the directory; the system releases it however that ends.
+    _lock: Option<File>,
+}
+
+impl DataDir {
+    /// Opens a directory for reading; a program may be running on it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        match fs::metadata(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(Error::Missing(path.to_owned())),
+            Err(e) => return Err(system(path, &e)),
+            Ok(found) if !found.is_dir() => return Err(Error::NotADirectory(path.to_owned())),
+            Ok(_) => {}
+        }
+        let format = path.join(FORMAT);
+        let stated = match read_text(&format) {
+            Ok(text) => parse_format(path, &text)?,
+            Err(Error::Missing(_)) => return Err(Error::Foreign(path.to_owned())),
+            Err(e) => return Err(e),
+        };
+        let genesis_path = path.join(GENESIS);
+        let text = match read_text(&genesis_path) {
+            Err(Error::Missing(_)) => return Err(damaged(&genesis_path, "it is missing")),
+            other => other?,
+        };
+        let genesis = api::genesis::from_json(&text).map_err(|e| damaged(&genesis_path, e))?;
+        let chain_id = genesis.chain_id();
+        if chain_id != stated {
+            let (found, expected) = (hex::encode(chain_id), hex::encode(stated));
+            return Err(Error::OtherChain { path: genesis_path, found, expected });
+        }
+        Ok(DataDir { path: path.to_owned(), genesis, chain_id, _lock: None })
+    }
+
+    /// Opens a directory to run on it, or makes one where there is none or an empty one.
+    ///
+    /// `genesis` is asked for the chain of a new directory; `fill` writes what else belongs into it (keys). A
+    /// directory is either complete or was never begun: what an interrupted making left is made again.
+    pub fn open_or_create<E: From<Error>>(
+        path: &Path,
+        genesis: impl FnOnce() -> Result<Genesis, E>,
+        fill: impl FnOnce(&DataDir) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut dir = match Self::open(path) {
+            Ok(dir) => dir,
+            Err(Error::Missing(_)) => Self::create(path, &genesis()?, fill)?,
+            Err(Error::Foreign(_)) if may_become_ours(path)? => Self::create(path, &genesis()?, fill)?,
+            Err(e) => return Err(e.into()),
+        };
+        dir.lock()?;
+        Ok(dir)
+    }
+
+    fn create<E: From<Error>>(
+        path: &Path,
+        genesis: &Genesis,
+        fill: impl FnOnce(&DataDir) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let chain_id = genesis.chain_id();
+        let dir = DataDir { path: path.to_owned(), genesis: genesis.clone(), chain_id, _lock: None };
+        fs::create_dir_all(path).map_err(|e| system(path, &e))?;
+        let unfinished = path.join(UNFINISHED);
+        let format = format!("{HEAD}{VERSION}\nchain {}\n", hex::encode(chain_id));
+        write_file(&unfinished, format.as_bytes(), false)?;
+        for folder in FOLDERS {
+            let folder = path.join(folder);
+            if folder.exists() {
+                fs::remove_dir_all(&folder).map_err(|e| system(&folder, &e))?;
+            }
+            fs::create_dir(&folder).map_err(|e| system(&folder, &e))?;
+        }
+        private_folder(&dir.keys()).map_err(|e| system(&dir.keys(), &e))?;
+        write_file(&path.join(GENESIS), api::genesis::to_json(genesis).as_bytes(), false)?;
+        fill(&dir)?;
+        let format = path.join(FORMAT);
+        fs::rename(&unfinished, &format).and_then(|()| sync_folder(path)).map_err(|e| system(&format, &e))?;
+        Ok(dir)
+    }
+
+    fn lock(&mut self) -> Result<(), Error> {
+        let path = self.path.join(FORMAT);
+        // Opened for writing: that it may be written is part of being able to run on the directory.
+        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(|e| system(&path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self._lock = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => {
+                let run = self.run()?.map(|r| format!(" (process {} at {})", r.pid, r.url));
+                Err(Error::InUse { path: self.path.clone(), run: run.unwrap_or_default() })
+            }
+            Err(TryLockError::Error(e)) => Err(system(&path, &e)),
+        }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// First state of the chain.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// Identity of the chain.
+    pub fn chain_id(&self) -> &Digest {
+        &self.chain_id
+    }
+
+    /// Where the replica keeps its files.
+    pub fn ledger(&self) -> PathBuf {
+        self.path.join("ledger")
+    }
+
+    /// Private keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// Flash memory of simulated devices.
+    pub fn flash(&self) -> PathBuf {
+        self.path.join("flash")
+    }
+
+    /// Receipts.
+    pub fn receipts(&self) -> PathBuf {
+        self.path.join("receipts")
+    }
+
+    /// The trust file that belongs to the receipts of this chain.
+    pub fn trust_file(&self) -> PathBuf {
+        self.path.join(GENESIS)
+    }
+
+    /// Writes a private key.
+    pub fn write_key(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        write_file(&self.keys().join(name), bytes, true)
+    }
+
+    /// Says where the program that runs on this directory answers.
+    pub fn announce(&self, run: &Run) -> Result<(), Error> {
+        let object = json!({ "url": run.url, "pid": run.pid });
+        replace_file(&self.path.join(RUN), format!("{object}\n").as_bytes())
+    }
+
+    /// Takes back [`DataDir::announce`] when the program ends.
+    pub fn retire(&self) -> Result<(), Error> {
+        let path = self.path.join(RUN);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(system(&path, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The program that announced itself; it may have died since.
+    pub fn run(&self) -> Result<Option<Run>, Error> {
+        let path = self.path.join(RUN);
+        let text = match read_text(&path) {
+            Err(Error::Missing(_)) => return Ok(None),
+            other => other?,
+        };
+        let read = |value: Value| {
+            let url = value.get("url")?.as_str()?.to_owned();
+            let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
+            Some(Run { url, pid })
+        };
+        let run = serde_json::from_str(&text).ok().and_then(read);
+        run.map(Some).ok_or_else(|| damaged(&path, "it does not hold `url` and `pid`"))
+    }
+}
+
+/// Whether a directory without `format` is empty or holds no more than an interrupted making left.
+fn may_become_ours(path: &Path) -> Result<bool, Error> {
+    let mut entries = fs::read_dir(path).map_err(|e| system(path, &e))?;
+    Ok(entries.next().is_none() || path.join(UNFINISHED).exists())
+}
+
+fn parse_format(path: &Path, text: &str) -> Result<Digest, Error> {
+    let file = path.join(FORMAT);
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix(HEAD));
+    let version = version.ok_or_else(|| damaged(&file, "its first line is not `modbatt data <version>`"))?;
+    if version != VERSION.to_string() {
+        return Err(Error::Version { path: path.to_owned(), found: version.chars().take(20).collect() });
+    }
+    let mut chain = [0; 32];
+    lines
+        .next()
+        .and_then(|line| line.strip_prefix("chain "))
+        .and_then(|id| hex::decode_to_slice(id, &mut chain).ok())
+        .ok_or_else(|| damaged(&file, "its second line is not `chain <64 hex digits>`"))?;
+    Ok(chain)
+}
+
+/// Reads a text file of bounded length; [`Error::Missing`] if it is not there.
+fn read_text(path: &Path) -> Result<String, Error> {
+    let read = || -> io::Result<Option<String>> {
+        if fs::metadata(path)?.len() > TEXT_MAX {
+            return Ok(None);
+        }
+        Ok(String::from_utf8(fs::read(path)?).ok())
+    };
+    match read() {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(damaged(path, "it is not a text file")),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(Error::Missing(path.to_owned())),
+        Err(e) => Err(Error::Io { path: path.to_owned(), what: reason(&e) }),
+    }
+}
+
+/// Writes a file and syncs it.
+fn write_file(path: &Path, bytes: &[u8], private: bool) -> Result<(), Error> {
+    let write = || -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        if private {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        let mut file = options.open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| system(path, &e))
+}
+
+/// Replaces a file at once: readers see the old or the new content, never a part.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = write_file(&temporary, bytes, false)
+        .and_then(|()| fs::rename(&temporary, path).map_err(|e| system(path, &e)));
+    if written.is_err() {
+        // The first failure is the one to report; what is left of the file is of no use.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(unix)]
+fn private_folder(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn private_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! `modbatt verify`: checks a receipt file and says in words what it proves. Needs no network and no database.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use lct::energy::EnergyKind;
+use ledger::receipt::{self, ReceiptError, Trust};
+use ledger::verdict::{Proved, Trusted, Verdict};
+use serde_json::{Value, json};
+
+use super::{Failure, Outcome, print, reason};
+
+/// Names the trust file when `--trust` does not.
+const TRUST_VARIABLE: &str = "MODBATT_TRUST";
+/// Longest trust file: 1024 keys per role fit in a quarter of it.
+const TRUST_MAX: usize = 1 << 20;
+
+/// Arguments of `modbatt verify`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    /// The receipt
+    file: PathBuf,
+    /// Whom to trust: the genesis.json or a checkpoint of the chain [default: the file that MODBATT_TRUST names]
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// Print one JSON object instead of sentences
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    let name = args.file.display().to_string();
+    // One byte more than any receipt has, so that the verifier sees when it is too long.
+    let file = read_bounded(&args.file, "receipt", receipt::MAX_LEN + 1)?;
+    let default = std::env::var_os(TRUST_VARIABLE).filter(|v| !v.is_empty());
+    let trust = match args.trust.clone().map(OsString::from).or(default) {
+        Some(path) => Some(read_trust(Path::new(&path))?),
+        None => None,
+    };
+    match receipt::verify(&file, trust.as_ref()) {
+        Ok(verdict) => {
+            let text = if args.json { format!("{}\n", as_json(&name, &verdict)) } else { in_words(&verdict) };
+            print(&text)?;
+            Ok(match verdict.trusted {
+                Trusted::Yes => Outcome::Good,
+                Trusted::SignerUnknown => Outcome::SignerUnknown,
+            })
+        }
+        Err(e) => {
+            let sentence = refusal(&name, &e);
+            if args.json {
+                print(&format!("{}\n", json!({ "file": name, "result": "refused", "reason": e.to_string() })))?;
+            }
+            Err(Failure::Failed(sentence))
+        }
+    }
+}
+
+fn refusal(name: &str, error: &ReceiptError) -> String {
+    let advice = match error {
+        ReceiptError::OtherChain | ReceiptError::UntrustedValidators => "; check that the trust file is the right one",
+        ReceiptError::Version(_) => "; use a newer build",
+        _ => "",
+    };
+    format!("the receipt {name} is refused: {error}{advice}")
+}
+
+/// Reads at most `max` bytes of a file.
+fn read_bounded(path: &Path, what: &str, max: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(max as u64).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(e) => Err(Failure::Input(format!("cannot read the {what} {}: {}", path.display(), reason(&e)))),
+    }
+}
+
+/// Reads a trust file: the genesis or a checkpoint of a chain.
+fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    let name = path.display();
+    let bytes = read_bounded(path, "trust file", TRUST_MAX)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::Input(format!("{name} is not a trust file: it is not UTF-8 text")))?;
+    api::genesis::trust_from_json(&text)
+        .map_err(|e| Failure::Input(format!("{name} is not a usable trust file: {e}")))
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    format!("{verdict}\n")
+}
+
+/// What was proved, for scripts.
+fn as_json(name: &str, verdict: &Verdict) -> Value {
+    let mut object = json!({
+        "file": name,
+        "result": match verdict.trusted {
+            Trusted::Yes => "proved",
+            Trusted::SignerUnknown => "signer_unknown",
+        },
+        "chain_id": hex::encode(verdict.chain_id),
+        "height": verdict.height,
+        "time_ms": verdict.time_ms,
+        "block_id": hex::encode(verdict.block_id),
+        "transaction": hex::encode(verdict.tx_id),
+        "index": verdict.tx_index,
+        "kind": verdict.kind.name(),
+        "sender": verdict.sender.to_string(),
+        "sender_role": verdict.sender_role.name(),
+        "statement": statement(&verdict.proved),
+        "signatures": verdict.signatures,
+        "validators": verdict.validators,
+    });
+    if let Some(cid) = verdict.component() {
+        object["cid"] = json!(cid.to_string());
+    }
+    if let Some(r) = &verdict.record {
+        object["record"] = json!({
+            "cid": r.cid.to_string(), "seq": r.seq, "time_ms": r.time_ms, "kind": r.kind as u8, "values": r.values,
+        });
+    }
+    object
+}
+
+/// The members of a statement that a script computes with, and all of it in words.
+fn statement(proved: &Proved) -> Value {
+    let mut object = match proved {
+        Proved::Registration(r) => json!({
+            "component_id": r.component_id.as_str(), "serial": r.serial.as_str(), "capacity_mwh": r.capacity_mwh,
+        }),
+        Proved::Lct { a, b, context } => json!({ "a": a.to_string(), "b": b.to_string(), "context": context }),
+        Proved::Binding(r) => json!({
+            "binding_id": r.binding_id.to_string(), "a": r.entities[0].cid.to_string(),
+            "b": r.entities[1].cid.to_string(), "assurance": r.assurance.name(),
+        }),
+        Proved::Pairing { pairing_id, a, b, expires_ms } => json!({
+            "pairing_id": pairing_id.to_string(), "a": a.to_string(), "b": b.to_string(), "expires_ms": expires_ms,
+        }),
+        Proved::Batch(s) => json!({
+            "first_seq": s.first_seq, "count": s.count, "first_ms": s.first_ms, "last_ms": s.last_ms,
+            "root": hex::encode(s.root),
+        }),
+        Proved::Energy(e) => json!({
+            "event": match e.kind {
+                EnergyKind::Opening => "opening",
+                EnergyKind::Charge => "charge",
+                EnergyKind::Discharge => "discharge",
+            },
+            "cycle": e.cycle, "seq": e.seq, "start_ms": e.start_ms, "end_ms": e.end_ms, "mwh": e.mwh,
+            "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
+        }),
+        Proved::CycleClose(c) => json!({
+            "cycle": c.cycle, "events": c.events, "charged_mwh": c.charged_mwh, "discharged_mwh": c.discharged_mwh,
+            "start_ms": c.start_ms, "end_ms": c.end_ms,
+        }),
+    };
+    object["text"] = json!(proved.to_string());
+    object
+}

@@ -1,0 +1,37 @@
+//! The command `modbatt`: one line per subcommand, the work is in [`cmd`].
+
+mod cmd;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Secure CAN and ledger for modular batteries.
+#[derive(Parser)]
+#[command(name = "modbatt", version, after_help = cmd::EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Recompute test vectors of the secure link and name every entry that differs
+    Selftest(cmd::selftest::Args),
+    /// Check a receipt and say what it proves; needs no network and no database
+    Verify(cmd::verify::Args),
+    /// Write the receipt of a transaction or of a telemetry record
+    Receipt(cmd::receipt::Args),
+    /// Look into the ledger of a data directory
+    Ledger(cmd::ledger::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Selftest(args) => cmd::selftest::run(&args),
+        Command::Verify(args) => cmd::verify::run(&args),
+        Command::Receipt(args) => cmd::receipt::run(&args),
+        Command::Ledger(args) => cmd::ledger::run(&args),
+    };
+    cmd::finish(done)
+}

@@ -1,0 +1,504 @@
+//! The chain: one object that an engine drives and everyone else asks.
+//!
+//! An engine calls [`Chain::propose`] and [`Chain::commit`]; clients call [`Chain::submit`], [`Chain::wait`]
+//! and [`Chain::read`]. Commits are serialised; reads never wait for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use lct::{Digest, id::Cid, sign::PublicKey};
+use ledger::{
+    block::{Block, Certificate},
+    codec::{Canonical, FormatError},
+    execute::{Tip, check_block, execute},
+    genesis::{Genesis, Params, ValidatorSet},
+    outcome::TxResult,
+    receipt::{Receipt, evidence_keys},
+    reject::Rejection,
+    rules::{Admission, Stop, admit},
+    state::{Overlay, View},
+    tx::{Tx, TxId},
+};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::{
+    error::Error,
+    mempool::{Mempool, Waiting},
+    receipts::ReceiptFailure,
+    segments::{Appended, SegmentError, Segments, StoredBatch},
+    snapshot::{Snapshot, Status},
+    store::{Head, NewBlock, StateTable, Store},
+};
+
+const SEGMENTS: &str = "segments";
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A block holds it.
+    Included {
+        /// Height of the block.
+        height: u64,
+        /// Index in the block.
+        index: u32,
+        /// What it did: a block can hold a refused transaction.
+        result: TxResult,
+    },
+    /// It left the queue without a block.
+    Dropped(Rejection),
+}
+
+/// Why a transaction is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Its envelope breaks a rule.
+    #[error("{0}")]
+    Refused(Rejection),
+    /// Too many transactions wait.
+    #[error("too many transactions wait for a block; try again later")]
+    Full,
+    /// The replica is broken or stopped.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Why nothing is known about a transaction's fate.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// It neither waits nor is it in a block.
+    #[error("this transaction is not known")]
+    Unknown,
+    /// The replica is broken or stopped.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// A ledger replica.
+pub struct Chain {
+    store: Store,
+    params: Params,
+    validators: ValidatorSet,
+    head: RwLock<Head>,
+    /// Held while a block is committed.
+    committing: Mutex<()>,
+    pool: Mutex<Mempool>,
+    waiters: Mutex<BTreeMap<TxId, Vec<oneshot::Sender<Fate>>>>,
+    segments: Mutex<Segments>,
+    work: Notify,
+    height: watch::Sender<u64>,
+}
+
+/// Locks a mutex. A panic elsewhere does not make what it guards wrong: every critical section here leaves its
+/// data whole, because it is either replaced at once or rebuilt from the store.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Chain {
+    /// Opens the ledger in `dir` or founds it with `genesis`.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::OtherChain`], [`Error::FormatVersion`], [`Error::Corrupted`],
+    /// [`Error::DiskFull`], [`Error::Genesis`] or [`Error::Io`].
+    pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
+        let (store, head) = Store::open(dir, genesis)?;
+        let segments = Segments::open(&dir.join(SEGMENTS), head.tip.chain_id)?;
+        let snapshot = Snapshot::new(&store)?;
+        let (params, validators) = (snapshot.params()?, snapshot.validators()?);
+        drop(snapshot);
+        Ok(Self {
+            store,
+            params,
+            validators,
+            head: RwLock::new(head),
+            committing: Mutex::new(()),
+            pool: Mutex::default(),
+            waiters: Mutex::default(),
+            segments: Mutex::new(segments),
+            work: Notify::new(),
+            height: watch::Sender::new(head.tip.height),
+        })
+    }
+
+    fn head(&self) -> Head {
+        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the next block builds on.
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        self.head().tip
+    }
+
+    /// Identity of the chain.
+    #[must_use]
+    pub fn chain_id(&self) -> Digest {
+        self.tip().chain_id
+    }
+
+    /// The parameters in force.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The validators of the next block.
+    #[must_use]
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// A consistent view of everything committed so far.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn read(&self) -> Result<Snapshot<'_>, Error> {
+        Snapshot::new(&self.store)
+    }
+
+    /// The figures of the ledger.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn status(&self) -> Result<Status, Error> {
+        self.read()?.status()
+    }
+
+    /// The genesis the chain was founded with.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn genesis(&self) -> Result<Genesis, Error> {
+        self.store.genesis()
+    }
+
+    /// The nonce a new transaction of `signer` needs, waiting transactions counted.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn next_nonce(&self, signer: &PublicKey) -> Result<u64, Error> {
+        let pool = lock(&self.pool);
+        let last = match pool.last_nonce(signer) {
+            Some(last) => last,
+            None => self.read()?.nonce(signer)?,
+        };
+        Ok(last.saturating_add(1))
+    }
+
+    /// Transactions that wait for a block.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.pool).len()
+    }
+
+    /// Takes a transaction into the queue after checking its envelope; its body is judged in a block. A
+    /// transaction that already waits is accepted again without effect.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub fn submit(&self, bytes: Vec<u8>) -> Result<TxId, SubmitError> {
+        let id = Tx::id_of(&bytes);
+        let refuse = SubmitError::Refused;
+        if bytes.len() > self.params.max_tx_bytes as usize {
+            return Err(refuse(Rejection::TooLarge));
+        }
+        let tx = Tx::from_bytes(&bytes).map_err(|e| match e {
+            FormatError::Version(_) => refuse(Rejection::Version),
+            _ => refuse(Rejection::Malformed),
+        })?;
+        let signer = tx.unsigned.signer;
+        let mut pool = lock(&self.pool);
+        if pool.contains(&id) {
+            return Ok(id);
+        }
+        if !pool.has_room(bytes.len()) {
+            return Err(SubmitError::Full);
+        }
+        // Read after the queue is locked: what a commit takes out of the queue is in the state by then.
+        let snapshot = self.read()?;
+        let committed = snapshot.nonce(&signer)?;
+        let pending = pool
+            .last_nonce(&signer)
+            .map_or(0, |last| last.saturating_sub(committed));
+        let tip = snapshot.tip();
+        let at = Admission {
+            chain_id: tip.chain_id,
+            height: tip.height + 1,
+            pending,
+        };
+        let tx = admit(&snapshot.view(), &self.params, &at, &bytes).map_err(|stop| match stop {
+            Stop::Refused { rejection, .. } => refuse(rejection),
+            Stop::Halt(halt) => SubmitError::Store(halt.into()),
+        })?;
+        pool.push(Waiting {
+            id,
+            bytes,
+            signer,
+            nonce: tx.unsigned.nonce,
+            expiry_height: tx.unsigned.expiry_height,
+        });
+        drop(pool);
+        self.work.notify_one();
+        Ok(id)
+    }
+
+    /// Waits until a block holds the transaction or it is dropped.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub async fn wait(&self, id: &TxId) -> Result<Fate, WaitError> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.waiters).entry(*id).or_default().push(sender);
+        // Looked up after registering, so that a block committed in between is not missed.
+        let waits = lock(&self.pool).contains(id);
+        if let Some(tx) = self.read()?.tx(id)?
+            && (tx.result.accepted() || !waits)
+        {
+            drop(receiver);
+            self.forget_waiters(id);
+            return Ok(Fate::Included {
+                height: tx.height,
+                index: tx.index,
+                result: tx.result,
+            });
+        }
+        if !waits && lock(&self.waiters).remove(id).is_some() {
+            return Err(WaitError::Unknown);
+        }
+        receiver.await.map_err(|_| WaitError::Unknown)
+    }
+
+    /// Forgets those who no longer wait for a transaction.
+    fn forget_waiters(&self, id: &TxId) {
+        let mut waiters = lock(&self.waiters);
+        if let Some(senders) = waiters.get_mut(id) {
+            senders.retain(|s| !s.is_closed());
+            if senders.is_empty() {
+                waiters.remove(id);
+            }
+        }
+    }
+
+    /// Follows the height of the chain.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.height.subscribe()
+    }
+
+    /// Resolves when there may be work for the engine: a transaction arrived since the last call.
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Whether the engine has a block to make: transactions wait, or the last block had some and is not yet
+    /// followed by the empty block that certifies what it did (decision 22).
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.waiting() > 0 || self.tip().tx_count > 0
+    }
+
+    /// Whether the waiting transactions fill a block.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        lock(&self.pool).fills_block(&self.params)
+    }
+
+    /// Builds the next block from the waiting transactions. Its time is `now_ms`, or 1 ms after the last block's
+    /// if that is not later.
+    #[must_use]
+    pub fn propose(&self, now_ms: u64, proposer: [u8; 32]) -> Block {
+        let tip = self.tip();
+        let (txs, dropped) = {
+            let mut pool = lock(&self.pool);
+            let dropped = pool.expire(tip.height + 1);
+            (pool.select(&self.params), dropped)
+        };
+        for (id, rejection) in dropped {
+            self.announce(&id, &Fate::Dropped(rejection));
+        }
+        tip.next_block(now_ms, proposer, txs)
+    }
+
+    /// Executes a certified block and stores it, durably and at once. Committing the last block again is no
+    /// error.
+    ///
+    /// # Errors
+    /// [`Error::Block`], [`Error::Certificate`]; [`Error::Halt`] and storage errors mean the replica must stop.
+    pub fn commit(&self, block: &Block, certificate: &Certificate) -> Result<Tip, Error> {
+        let guard = lock(&self.committing);
+        let head = self.head();
+        let id = block.header.id();
+        if id == head.tip.block_id && block.header.height == head.tip.height {
+            return Ok(head.tip);
+        }
+        check_block(&head.tip, &self.params, &self.validators, block)?;
+        certificate.verify(&id, &self.validators)?;
+
+        let snapshot = self.read()?;
+        let outcome = execute(snapshot.view(), block)?;
+        let update = self
+            .store
+            .tree_update(snapshot.txn(), &snapshot.head(), &outcome.writes)?;
+        let evidence = match &update {
+            None => Vec::new(),
+            Some(update) => {
+                let accepted = block
+                    .txs
+                    .iter()
+                    .zip(&outcome.results)
+                    .filter(|(_, r)| r.accepted());
+                let txs = accepted.filter_map(|(bytes, _)| Tx::from_bytes(bytes).ok());
+                let keys: BTreeSet<_> = txs.filter_map(|tx| evidence_keys(&tx)).flatten().collect();
+                let after = after(&snapshot, &outcome.writes);
+                self.store
+                    .prove(snapshot.txn(), update, &after, keys.into_iter())?
+            }
+        };
+        let (state_root, tree_version) = update
+            .as_ref()
+            .map_or((head.tip.state_root, head.tree_version), |u| (u.root, u.version));
+        let new = Head {
+            tip: Tip::after(block, &outcome, state_root),
+            tree_version,
+        };
+        self.store.store_block(&NewBlock {
+            block,
+            certificate,
+            outcome: &outcome,
+            update: update.as_ref(),
+            evidence: &evidence,
+            head: new,
+        })?;
+        drop(snapshot);
+
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let ids: Vec<_> = block.txs.iter().map(|tx| Tx::id_of(tx)).collect();
+        lock(&self.pool).settle(&ids.iter().copied().collect());
+        drop(guard);
+        for (index, (id, result)) in (0..).zip(ids.iter().zip(outcome.results)) {
+            self.announce(
+                id,
+                &Fate::Included {
+                    height: new.tip.height,
+                    index,
+                    result,
+                },
+            );
+        }
+        self.height.send_replace(new.tip.height);
+        Ok(new.tip)
+    }
+
+    fn announce(&self, id: &TxId, fate: &Fate) {
+        for waiter in lock(&self.waiters).remove(id).into_iter().flatten() {
+            // A waiter that gave up has dropped its end.
+            let _gone = waiter.send(fate.clone());
+        }
+    }
+
+    /// Stores telemetry batches and returns after they are synced; see [`Segments::append`].
+    ///
+    /// # Errors
+    /// [`SegmentError`].
+    pub fn append(&self, batches: &[StoredBatch]) -> Result<Vec<Appended>, SegmentError> {
+        lock(&self.segments).append(batches)
+    }
+
+    /// The record files, for reading; appending waits while they are held.
+    pub fn segments(&self) -> MutexGuard<'_, Segments> {
+        lock(&self.segments)
+    }
+
+    /// The receipt of a transaction.
+    ///
+    /// # Errors
+    /// [`ReceiptFailure`].
+    pub fn receipt_tx(&self, id: &TxId) -> Result<Receipt, ReceiptFailure> {
+        self.read()?.receipt_tx(id)
+    }
+
+    /// The receipt of a telemetry record.
+    ///
+    /// # Errors
+    /// [`ReceiptFailure`].
+    pub fn receipt_record(&self, cid: &Cid, seq: u32) -> Result<Receipt, ReceiptFailure> {
+        let snapshot = self.read()?;
+        snapshot.receipt_record(&lock(&self.segments), cid, seq)
+    }
+}
+
+/// The state that `writes` make of a snapshot.
+fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl View + use<'a> {
+    let mut state: Overlay<StateTable<'a>> = Overlay::new(snapshot.view());
+    state.absorb(writes.clone());
+    state
+}
+
+/// A ledger opened for reading by a process that does not run it.
+pub struct ReadOnly {
+    store: Store,
+    segments: Segments,
+}
+
+impl ReadOnly {
+    /// Opens the ledger in `dir`; with `chain_id` only if it is that chain. A ledger that was not closed
+    /// properly is repaired first.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], and as [`Chain::open`].
+    pub fn open(dir: &Path, chain_id: Option<&Digest>) -> Result<Self, Error> {
+        let (store, head) = Store::open_read_only(dir)?;
+        let found = head.tip.chain_id;
+        if let Some(expected) = chain_id.filter(|id| **id != found) {
+            let (found, expected) = (crate::error::hex(&found), crate::error::hex(expected));
+            return Err(Error::OtherChain {
+                path: dir.into(),
+                found,
+                expected,
+            });
+        }
+        let segments = Segments::open_read_only(&dir.join(SEGMENTS), found)?;
+        Ok(Self { store, segments })
+    }
+
+    /// A view of the ledger.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn read(&self) -> Result<Snapshot<'_>, Error> {
+        Snapshot::new(&self.store)
+    }
+
+    /// The genesis the chain was founded with.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails.
+    pub fn genesis(&self) -> Result<Genesis, Error> {
+        self.store.genesis()
+    }
+
+    /// The record files.
+    #[must_use]
+    pub fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The receipt of a transaction.
+    ///
+    /// # Errors
+    /// [`ReceiptFailure`].
+    pub fn receipt_tx(&self, id: &TxId) -> Result<Receipt, ReceiptFailure> {
+        self.read()?.receipt_tx(id)
+    }
+
+    /// The receipt of a telemetry record.
+    ///
+    /// # Errors
+    /// [`ReceiptFailure`].
+    pub fn receipt_record(&self, cid: &Cid, seq: u32) -> Result<Receipt, ReceiptFailure> {
+        self.read()?.receipt_record(&self.segments, cid, seq)
+    }
+}

@@ -1,0 +1,3 @@
+//! Engines decide which block comes next; all of them only drive [`crate::Chain`].
+
+pub mod solo;

@@ -1,0 +1,112 @@
+//! What can go wrong with a replica's files, said so that an operator can act on it.
+
+use std::path::{Path, PathBuf};
+
+use ledger::{block::CertificateError, execute::BlockError, genesis::GenesisError, state::Halt};
+
+/// A failure of a replica.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has the ledger open.
+    #[error("the ledger in {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// The directory holds another chain.
+    #[error("{} holds the chain {found}, not {expected}", .path.display())]
+    OtherChain {
+        /// The directory.
+        path: PathBuf,
+        /// Its chain id, hexadecimal.
+        found: String,
+        /// The chain id asked for, hexadecimal.
+        expected: String,
+    },
+    /// The directory was written by another version of the format.
+    #[error("{} has ledger format version {found}; this build knows version {known}", .path.display())]
+    FormatVersion {
+        /// The directory.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version of this build.
+        known: u32,
+    },
+    /// There is no ledger in the directory.
+    #[error("there is no ledger in {}", .0.display())]
+    Missing(PathBuf),
+    /// A file is damaged.
+    #[error("{} is damaged: {what}", .path.display())]
+    Corrupted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The disk is full.
+    #[error("the disk that holds {} is full; nothing that was acknowledged is lost", .0.display())]
+    DiskFull(PathBuf),
+    /// Another failure of the file system.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The genesis cannot start a chain.
+    #[error("the genesis is not usable: {0}")]
+    Genesis(#[from] GenesisError),
+    /// The state machine stopped: store or invariant broken.
+    #[error("{0}")]
+    Halt(#[from] Halt),
+    /// A block does not follow the tip.
+    #[error("{0}")]
+    Block(#[from] BlockError),
+    /// A block is not certified.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
+    /// The engine's key is not the one validator this kind of engine needs.
+    #[error("the solo engine's key does not hold more than two thirds of the voting power")]
+    NotTheValidator,
+    /// A background task of the engine ended without an answer.
+    #[error("the engine's task was interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// An I/O failure at `path`; a full disk gets its own variant.
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::StorageFull
+            || source.kind() == std::io::ErrorKind::QuotaExceeded
+        {
+            Self::DiskFull(path.into())
+        } else {
+            Self::Io {
+                path: path.into(),
+                source,
+            }
+        }
+    }
+
+    /// A damaged file.
+    pub(crate) fn corrupted(path: &Path, what: impl ToString) -> Self {
+        Self::Corrupted {
+            path: path.into(),
+            what: what.to_string(),
+        }
+    }
+
+    /// A failure of the database at `path`.
+    pub(crate) fn store(path: &Path, error: impl Into<redb::Error>) -> Self {
+        match error.into() {
+            redb::Error::DatabaseAlreadyOpen => Self::Locked(path.into()),
+            redb::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => Self::corrupted(path, e),
+            redb::Error::Io(e) => Self::io(path, e),
+            other => Self::corrupted(path, other),
+        }
+    }
+}
+
+/// Lower-case hexadecimal of an identifier, for messages.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

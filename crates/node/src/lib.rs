@@ -1,0 +1,24 @@
+//! A ledger replica: where the state machine of crate `ledger` keeps its blocks, and what drives it.
+//!
+//! * [`chain`]: one object every engine drives: submit, propose, commit, read, wait.
+//! * [`snapshot`]: consistent reads; [`receipts`]: proofs for outsiders made from them.
+//! * [`segments`]: telemetry records in append-only files, durable before they are acknowledged.
+//! * [`engine`]: who decides on blocks. [`engine::solo`] is one machine with one validator key.
+//!
+//! Blocks, certificates, results, state, state tree, evidence and indexes change in ONE redb transaction per
+//! block, so a crash leaves either the whole block or nothing of it.
+#![forbid(unsafe_code)]
+
+pub mod chain;
+pub mod engine;
+pub mod error;
+mod mempool;
+pub mod receipts;
+pub mod segments;
+pub mod snapshot;
+mod store;
+mod tree;
+
+pub use chain::{Chain, Fate, ReadOnly, SubmitError};
+pub use error::Error;
+pub use snapshot::{Snapshot, Status};

@@ -1,0 +1,475 @@
+//! Consistent reads of a ledger as it was after one block.
+
+use lct::{
+    Digest,
+    id::{BindingId, Cid, PairingId},
+    sign::PublicKey,
+};
+use ledger::{
+    block::{Block, Certificate},
+    codec::Canonical,
+    execute::Tip,
+    genesis::{Params, ValidatorSet},
+    outcome::{Event, TxResult},
+    proof::StateProof,
+    records::{
+        Account, Batch, Binding, Component, Cycle, EnergyRecord, Lct, Nonce, Pairing, Pool, SigningKey,
+        TelemetryHead, Totals, key,
+    },
+    state::load,
+    tx::TxId,
+};
+use redb::{ReadOnlyTable, ReadTransaction};
+
+use crate::{
+    error::Error,
+    store::{BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, Head, RESULTS, STATE, StateTable, Store, TXS},
+};
+
+/// Figures of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Identity of the chain.
+    pub chain_id: Digest,
+    /// Height of the last block.
+    pub height: u64,
+    /// Blocks stored; the genesis is none.
+    pub blocks: u64,
+    /// Time of the last block, Unix milliseconds.
+    pub time_ms: u64,
+    /// Root of the state after the last block.
+    pub state_root: Digest,
+    /// Transactions in blocks, refused ones included.
+    pub txs: u64,
+    /// Refused transactions in blocks.
+    pub refused: u64,
+    /// Components registered.
+    pub components: u64,
+    /// LCTs, entity and relationship.
+    pub lcts: u64,
+    /// Bindings recorded.
+    pub bindings: u64,
+    /// Pairings completed.
+    pub pairings: u64,
+    /// Telemetry batches recorded.
+    pub batches: u64,
+    /// Telemetry records covered by batches.
+    pub records: u64,
+    /// Energy events recorded.
+    pub energy_events: u64,
+    /// Energy charged by events, mWh.
+    pub energy_charged_mwh: u128,
+    /// Energy discharged by events, mWh.
+    pub energy_discharged_mwh: u128,
+    /// Energy cycles closed.
+    pub cycles_closed: u64,
+}
+
+/// A transaction in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// Height of the block.
+    pub height: u64,
+    /// Index in the block.
+    pub index: u32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it did.
+    pub result: TxResult,
+}
+
+/// An event with its stable identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Height, transaction index, index in the transaction.
+    pub id: (u64, u32, u32),
+    /// The event.
+    pub event: Event,
+}
+
+/// A consistent view of a ledger. Blocks committed later do not show.
+pub struct Snapshot<'a> {
+    store: &'a Store,
+    txn: ReadTransaction,
+    state: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    head: Head,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(crate) fn new(store: &'a Store) -> Result<Self, Error> {
+        let txn = store.begin_read()?;
+        let state = txn.open_table(STATE).map_err(|e| store.fail(e))?;
+        let head = store.head(&txn)?;
+        Ok(Self {
+            store,
+            txn,
+            state,
+            head,
+        })
+    }
+
+    /// Where the chain stood.
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        self.head.tip
+    }
+
+    /// A complaint about the database file.
+    pub(crate) fn damaged(&self, what: &str) -> Error {
+        self.store.damaged(what)
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.head
+    }
+
+    pub(crate) fn txn(&self) -> &ReadTransaction {
+        &self.txn
+    }
+
+    /// The state, for the functions of crate `ledger`.
+    pub(crate) fn view(&self) -> StateTable<'_> {
+        StateTable(&self.state)
+    }
+
+    fn get<T: Canonical>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        Ok(load(&self.view(), key)?)
+    }
+
+    fn require<T: Canonical>(&self, key: &[u8]) -> Result<T, Error> {
+        self.get(key)?
+            .ok_or_else(|| self.store.damaged("an object of the genesis is missing"))
+    }
+
+    /// All objects whose key begins with `prefix`, by the rest of their keys.
+    fn scan<T: Canonical>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, Error> {
+        let mut found = Vec::new();
+        for entry in self.state.range(prefix..).map_err(|e| self.store.fail(e))? {
+            let (key, value) = entry.map_err(|e| self.store.fail(e))?;
+            let Some(rest) = key.value().strip_prefix(prefix) else {
+                break;
+            };
+            let object = T::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
+            found.push((rest.to_vec(), object));
+        }
+        Ok(found)
+    }
+
+    fn scan_ids<T: Canonical, const N: usize, I>(
+        &self,
+        prefix: &[u8],
+        id: impl Fn([u8; N]) -> I,
+    ) -> Result<Vec<(I, T)>, Error> {
+        let rows = self.scan(prefix)?.into_iter();
+        let bad = |_| self.store.damaged("a key of the state has the wrong length");
+        rows.map(|(key, object)| Ok((id(key.try_into().map_err(bad)?), object)))
+            .collect()
+    }
+
+    /// The figures of the ledger.
+    ///
+    /// # Errors
+    /// [`Error`] when the store fails, as every query.
+    pub fn status(&self) -> Result<Status, Error> {
+        let (tip, t) = (self.tip(), self.totals()?);
+        Ok(Status {
+            chain_id: tip.chain_id,
+            height: tip.height,
+            blocks: tip.height,
+            time_ms: tip.time_ms,
+            state_root: tip.state_root,
+            txs: t.accepted + t.refused,
+            refused: t.refused,
+            components: t.components,
+            lcts: t.lcts,
+            bindings: t.bindings,
+            pairings: t.pairings,
+            batches: t.batches,
+            records: t.records,
+            energy_events: t.energy_events,
+            energy_charged_mwh: t.charged,
+            energy_discharged_mwh: t.discharged,
+            cycles_closed: t.cycles_closed,
+        })
+    }
+
+    /// Counts and sums over the whole chain.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn totals(&self) -> Result<Totals, Error> {
+        self.require(key::TOTALS)
+    }
+
+    /// The parameters in force.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn params(&self) -> Result<Params, Error> {
+        self.require(key::PARAMS)
+    }
+
+    /// The validators of the next block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn validators(&self) -> Result<ValidatorSet, Error> {
+        self.require(key::VALIDATORS)
+    }
+
+    /// The account of a transaction signer.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn account(&self, signer: &PublicKey) -> Result<Option<Account>, Error> {
+        self.get(&key::account(signer))
+    }
+
+    /// Last accepted nonce of a signer; 0 before the first.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn nonce(&self, signer: &PublicKey) -> Result<u64, Error> {
+        Ok(self.get::<Nonce>(&key::nonce(signer))?.map_or(0, |n| n.last))
+    }
+
+    /// A component.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn component(&self, cid: &Cid) -> Result<Option<Component>, Error> {
+        self.get(&key::component(cid))
+    }
+
+    /// All components, by cid.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn components(&self) -> Result<Vec<(Cid, Component)>, Error> {
+        self.scan_ids(key::COMPONENTS, Cid)
+    }
+
+    /// An LCT.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn lct(&self, id: &Digest) -> Result<Option<Lct>, Error> {
+        self.get(&key::lct(id))
+    }
+
+    /// The LCTs a component takes part in, its entity LCT included.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn lcts_of(&self, cid: &Cid) -> Result<Vec<(Digest, Lct)>, Error> {
+        let mut lcts = self.scan_ids(key::LCTS, |id: Digest| id)?;
+        lcts.retain(|(_, lct): &(_, Lct)| lct.a == *cid || lct.b == *cid);
+        Ok(lcts)
+    }
+
+    /// A binding.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn binding(&self, id: &BindingId) -> Result<Option<Binding>, Error> {
+        self.get(&key::binding(id))
+    }
+
+    /// The bindings a component takes part in.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn bindings_of(&self, cid: &Cid) -> Result<Vec<(BindingId, Binding)>, Error> {
+        let mut bindings = self.scan_ids(key::BINDINGS, BindingId)?;
+        bindings.retain(|(_, b): &(_, Binding)| b.a == *cid || b.b == *cid);
+        Ok(bindings)
+    }
+
+    /// The owner of a statement signing key.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn signing_key(&self, key: &PublicKey) -> Result<Option<SigningKey>, Error> {
+        self.get(&key::signing_key(key))
+    }
+
+    /// A pairing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn pairing(&self, id: &PairingId) -> Result<Option<Pairing>, Error> {
+        self.get(&key::pairing(id))
+    }
+
+    /// The pairings a component takes part in.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn pairings_of(&self, cid: &Cid) -> Result<Vec<(PairingId, Pairing)>, Error> {
+        let mut pairings = self.scan_ids(key::PAIRINGS, PairingId)?;
+        pairings.retain(|(_, p): &(_, Pairing)| p.a == *cid || p.b == *cid);
+        Ok(pairings)
+    }
+
+    /// How far a component's telemetry reaches.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn telemetry(&self, cid: &Cid) -> Result<Option<TelemetryHead>, Error> {
+        self.get(&key::telemetry(cid))
+    }
+
+    /// The batch that covers record `seq` of a component, with its first sequence number.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(u32, Batch)>, Error> {
+        let (first, last) = (key::batch(cid, 0), key::batch(cid, seq));
+        let mut range = self
+            .state
+            .range(first.as_slice()..=last.as_slice())
+            .map_err(|e| self.store.fail(e))?;
+        let Some(entry) = range.next_back() else {
+            return Ok(None);
+        };
+        let (key, value) = entry.map_err(|e| self.store.fail(e))?;
+        let first = key
+            .value()
+            .last_chunk()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let batch = Batch::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
+        let covers = seq - first < u32::from(batch.count);
+        Ok(covers.then_some((first, batch)))
+    }
+
+    /// A pack's energy account.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn pool(&self, cid: &Cid) -> Result<Option<Pool>, Error> {
+        self.get(&key::pool(cid))
+    }
+
+    /// All energy accounts.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn pools(&self) -> Result<Vec<(Cid, Pool)>, Error> {
+        self.scan_ids(key::POOLS, Cid)
+    }
+
+    /// The sums of an energy cycle.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn cycle(&self, cid: &Cid, cycle: u32) -> Result<Option<Cycle>, Error> {
+        self.get(&key::cycle(cid, cycle))
+    }
+
+    /// The recorded energy events of a pack: cycle, sequence number, event.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn energy_events(&self, cid: &Cid) -> Result<Vec<(u32, u32, EnergyRecord)>, Error> {
+        let rows = self.scan_ids(&key::energy_of(cid), |k: [u8; 8]| u64::from_be_bytes(k))?;
+        Ok(rows
+            .into_iter()
+            .map(|(k, e)| ((k >> 32) as u32, k as u32, e))
+            .collect())
+    }
+
+    /// A transaction in a block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn tx(&self, id: &TxId) -> Result<Option<Included>, Error> {
+        let table = self.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
+        let Some(at) = table.get(id.as_slice()).map_err(|e| self.store.fail(e))? else {
+            return Ok(None);
+        };
+        let (height, index) = at.value();
+        let block = self
+            .block(height)?
+            .ok_or_else(|| self.store.damaged("an indexed block is missing"))?;
+        let bytes = block.txs.into_iter().nth(index as usize);
+        let result = self.results(height)?.into_iter().nth(index as usize);
+        let (bytes, result) = bytes
+            .zip(result)
+            .ok_or_else(|| self.store.damaged("an indexed transaction is missing"))?;
+        let result = TxResult::from_bytes(&result).map_err(|e| self.store.damaged(e))?;
+        Ok(Some(Included {
+            height,
+            index,
+            bytes,
+            result,
+        }))
+    }
+
+    /// A block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn block(&self, height: u64) -> Result<Option<Block>, Error> {
+        self.by_height(BLOCKS, height)
+    }
+
+    /// The certificate of a block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn certificate(&self, height: u64) -> Result<Option<Certificate>, Error> {
+        self.by_height(CERTIFICATES, height)
+    }
+
+    /// The results of a block's transactions, as bytes.
+    pub(crate) fn results(&self, height: u64) -> Result<Vec<Vec<u8>>, Error> {
+        Ok(self
+            .by_height(RESULTS, height)?
+            .map_or_else(Vec::new, |Blobs(results)| results))
+    }
+
+    /// The proof of a state key that was kept when block `height` was committed.
+    pub(crate) fn evidence(&self, height: u64, key: &[u8]) -> Result<Option<StateProof>, Error> {
+        let table = self.txn.open_table(EVIDENCE).map_err(|e| self.store.fail(e))?;
+        let stored = table.get((height, key)).map_err(|e| self.store.fail(e))?;
+        stored
+            .map(|v| StateProof::from_bytes(v.value()).map_err(|e| self.store.damaged(e)))
+            .transpose()
+    }
+
+    /// Up to `limit` events after the event `after`, in order; `None` starts at the beginning.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn events(&self, after: Option<(u64, u32, u32)>, limit: usize) -> Result<Vec<LoggedEvent>, Error> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        let from = after.map_or(Unbounded, Excluded);
+        let mut events = Vec::new();
+        for entry in table
+            .range::<(u64, u32, u32)>((from, Unbounded))
+            .map_err(|e| self.store.fail(e))?
+            .take(limit)
+        {
+            let (id, event) = entry.map_err(|e| self.store.fail(e))?;
+            let event = Event::from_bytes(event.value()).map_err(|e| self.store.damaged(e))?;
+            events.push(LoggedEvent {
+                id: id.value(),
+                event,
+            });
+        }
+        Ok(events)
+    }
+
+    fn by_height<T: Canonical>(
+        &self,
+        table: redb::TableDefinition<'_, u64, &'static [u8]>,
+        height: u64,
+    ) -> Result<Option<T>, Error> {
+        let table = self.txn.open_table(table).map_err(|e| self.store.fail(e))?;
+        let stored = table.get(height).map_err(|e| self.store.fail(e))?;
+        stored
+            .map(|v| T::from_bytes(v.value()).map_err(|e| self.store.damaged(e)))
+            .transpose()
+    }
+}

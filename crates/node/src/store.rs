@@ -1,0 +1,423 @@
+//! The database file: tables, opening, and the one transaction that stores a block.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use lct::Digest;
+use ledger::{
+    block::{Block, Certificate},
+    codec::{Canonical, FormatError, Reader, Writer},
+    execute::{Outcome, Tip, genesis_writes},
+    genesis::Genesis,
+    proof::StateProof,
+    state::{Halt, View, Writes},
+    tx::Tx,
+};
+use redb::{
+    Database, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition,
+};
+
+use crate::{
+    error::{Error, hex},
+    tree::Update,
+};
+
+type Bytes = &'static [u8];
+
+const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
+pub(crate) const BLOCKS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("blocks");
+pub(crate) const CERTIFICATES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("certificates");
+pub(crate) const RESULTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("results");
+pub(crate) const STATE: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("state");
+const NODES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("tree nodes");
+const STALE: TableDefinition<'_, (u64, Bytes), ()> = TableDefinition::new("stale tree nodes");
+pub(crate) const TXS: TableDefinition<'_, Bytes, (u64, u32)> = TableDefinition::new("transaction index");
+pub(crate) const EVENTS: TableDefinition<'_, (u64, u32, u32), Bytes> = TableDefinition::new("events");
+pub(crate) const EVIDENCE: TableDefinition<'_, (u64, Bytes), Bytes> = TableDefinition::new("evidence");
+
+/// Version of the database's layout.
+const FORMAT: u32 = 1;
+/// How many versions of the state tree keep their nodes.
+const KEEP_VERSIONS: u64 = 100;
+const CACHE_BYTES: usize = 64 << 20;
+const FILE: &str = "ledger.redb";
+
+/// The tip and the version of the state tree, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub tip: Tip,
+    pub tree_version: u64,
+}
+
+impl Canonical for Head {
+    fn write(&self, w: &mut Writer) {
+        let t = &self.tip;
+        w.object(9, 1)
+            .uint(1)
+            .bytes(&t.chain_id)
+            .uint(2)
+            .uint(t.height)
+            .uint(3)
+            .bytes(&t.block_id);
+        w.uint(4)
+            .uint(t.time_ms)
+            .uint(5)
+            .bytes(&t.state_root)
+            .uint(6)
+            .bytes(&t.result_root);
+        w.uint(7).uint(t.tx_count.into()).uint(8).uint(self.tree_version);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(9, 1)?;
+        let digest = |r: &mut Reader<'_>, key| r.key(key).and_then(|()| r.fixed());
+        let uint = |r: &mut Reader<'_>, key| r.key(key).and_then(|()| r.uint());
+        let tip = Tip {
+            chain_id: digest(r, 1)?,
+            height: uint(r, 2)?,
+            block_id: digest(r, 3)?,
+            time_ms: uint(r, 4)?,
+            state_root: digest(r, 5)?,
+            result_root: digest(r, 6)?,
+            tx_count: u32::try_from(uint(r, 7)?).map_err(|_| FormatError::Unexpected)?,
+        };
+        Ok(Self {
+            tip,
+            tree_version: uint(r, 8)?,
+        })
+    }
+}
+
+/// A list of byte strings: the results of a block.
+pub(crate) struct Blobs(pub Vec<Vec<u8>>);
+
+impl Canonical for Blobs {
+    fn write(&self, w: &mut Writer) {
+        w.object(2, 1).uint(1).array(self.0.len());
+        for blob in &self.0 {
+            w.bytes(blob);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(2, 1)?;
+        r.key(1)?;
+        let n = r.array(usize::MAX)?;
+        (0..n)
+            .map(|_| Ok(r.bytes(usize::MAX)?.to_vec()))
+            .collect::<Result<_, FormatError>>()
+            .map(Self)
+    }
+}
+
+enum Handle {
+    Write(Database),
+    Read(ReadOnlyDatabase),
+}
+
+/// The open database.
+pub(crate) struct Store {
+    handle: Handle,
+    path: PathBuf,
+}
+
+/// The state table of one read transaction.
+pub(crate) struct StateTable<'a>(pub &'a ReadOnlyTable<Bytes, Bytes>);
+
+impl View for StateTable<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Halt> {
+        let value = self.0.get(key).map_err(|e| Halt::Store(e.to_string()))?;
+        Ok(value.map(|v| v.value().to_vec()))
+    }
+}
+
+impl Store {
+    /// Opens the ledger in `dir` or founds it with `genesis`.
+    pub fn open(dir: &Path, genesis: &Genesis) -> Result<(Self, Head), Error> {
+        genesis.check()?;
+        fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let path = dir.join(FILE);
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let store = Self {
+            handle: Handle::Write(db.map_err(|e| Error::store(&path, e))?),
+            path,
+        };
+        let head = match store.identity()? {
+            Some((chain_id, head)) => {
+                let expected = genesis.chain_id();
+                if chain_id != expected {
+                    let (found, expected) = (hex(&chain_id), hex(&expected));
+                    return Err(Error::OtherChain {
+                        path: dir.into(),
+                        found,
+                        expected,
+                    });
+                }
+                head
+            }
+            None => store.found(genesis)?,
+        };
+        Ok((store, head))
+    }
+
+    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first.
+    pub fn open_read_only(dir: &Path) -> Result<(Self, Head), Error> {
+        let path = dir.join(FILE);
+        if !path.exists() {
+            return Err(Error::Missing(dir.into()));
+        }
+        let db = match Database::builder().open_read_only(&path) {
+            Err(redb::DatabaseError::RepairAborted) => {
+                drop(Database::open(&path).map_err(|e| Error::store(&path, e))?);
+                Database::builder().open_read_only(&path)
+            }
+            other => other,
+        };
+        let store = Self {
+            handle: Handle::Read(db.map_err(|e| Error::store(&path, e))?),
+            path,
+        };
+        let head = store.identity()?.ok_or(Error::Missing(dir.into()))?.1;
+        Ok((store, head))
+    }
+
+    /// Names the file in an error of the database.
+    pub fn fail(&self, error: impl Into<redb::Error>) -> Error {
+        Error::store(&self.path, error)
+    }
+
+    pub fn damaged(&self, what: impl ToString) -> Error {
+        Error::corrupted(&self.path, what)
+    }
+
+    /// A consistent view of everything committed.
+    pub fn begin_read(&self) -> Result<ReadTransaction, Error> {
+        match &self.handle {
+            Handle::Write(db) => db.begin_read(),
+            Handle::Read(db) => db.begin_read(),
+        }
+        .map_err(|e| self.fail(e))
+    }
+
+    /// Chain id and head; `None` for a file that was created but never founded.
+    fn identity(&self) -> Result<Option<(Digest, Head)>, Error> {
+        let txn = self.begin_read()?;
+        let meta = match txn.open_table(META) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            other => other.map_err(|e| self.fail(e))?,
+        };
+        let read = |name: &str| -> Result<Vec<u8>, Error> {
+            let value = meta.get(name).map_err(|e| self.fail(e))?;
+            value
+                .map(|v| v.value().to_vec())
+                .ok_or_else(|| self.damaged(format!("its {name} is missing")))
+        };
+        let format = read("format")?
+            .try_into()
+            .map_err(|_| self.damaged("its format version is unreadable"))?;
+        let found = u32::from_be_bytes(format);
+        if found != FORMAT {
+            return Err(Error::FormatVersion {
+                path: self.path.clone(),
+                found,
+                known: FORMAT,
+            });
+        }
+        let chain_id = read("chain")?
+            .try_into()
+            .map_err(|_| self.damaged("its chain id is unreadable"))?;
+        let head = Head::from_bytes(&read("head")?).map_err(|e| self.damaged(format!("its head: {e}")))?;
+        Ok(Some((chain_id, head)))
+    }
+
+    /// The genesis the chain was founded with.
+    pub fn genesis(&self) -> Result<Genesis, Error> {
+        let txn = self.begin_read()?;
+        let meta = txn.open_table(META).map_err(|e| self.fail(e))?;
+        let bytes = meta.get("genesis").map_err(|e| self.fail(e))?;
+        let bytes = bytes.ok_or_else(|| self.damaged("its genesis is missing"))?;
+        Genesis::from_bytes(bytes.value()).map_err(|e| self.damaged(format!("its genesis: {e}")))
+    }
+
+    /// Stores the first state in an empty database.
+    fn found(&self, genesis: &Genesis) -> Result<Head, Error> {
+        let Handle::Write(db) = &self.handle else {
+            return Err(Error::Missing(self.path.clone()));
+        };
+        let writes = genesis_writes(genesis);
+        let txn = db.begin_write().map_err(|e| self.fail(e))?;
+        let head;
+        {
+            let mut nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
+            let update = Update::compute(&nodes, 0, &writes).map_err(|e| self.damaged(e))?;
+            head = Head {
+                tip: Tip::genesis(genesis, update.root),
+                tree_version: 0,
+            };
+            for node in update.encoded() {
+                let (key, value) = node.map_err(|e| self.damaged(e))?;
+                nodes
+                    .insert(key.as_slice(), value.as_slice())
+                    .map_err(|e| self.fail(e))?;
+            }
+            let mut meta = txn.open_table(META).map_err(|e| self.fail(e))?;
+            let entries: [(&str, &[u8]); 4] = [
+                ("format", &FORMAT.to_be_bytes()),
+                ("chain", &genesis.chain_id()),
+                ("genesis", &genesis.to_bytes()),
+                ("head", &head.to_bytes()),
+            ];
+            for (name, value) in entries {
+                meta.insert(name, value).map_err(|e| self.fail(e))?;
+            }
+            let mut state = txn.open_table(STATE).map_err(|e| self.fail(e))?;
+            put_state(&mut state, &writes).map_err(|e| self.fail(e))?;
+            // Every table exists from the start, so that readers need not tell "empty" from "absent".
+            txn.open_table(BLOCKS).map_err(|e| self.fail(e))?;
+            txn.open_table(CERTIFICATES).map_err(|e| self.fail(e))?;
+            txn.open_table(RESULTS).map_err(|e| self.fail(e))?;
+            txn.open_table(STALE).map_err(|e| self.fail(e))?;
+            txn.open_table(TXS).map_err(|e| self.fail(e))?;
+            txn.open_table(EVENTS).map_err(|e| self.fail(e))?;
+            txn.open_table(EVIDENCE).map_err(|e| self.fail(e))?;
+        }
+        txn.commit().map_err(|e| self.fail(e))?;
+        Ok(head)
+    }
+
+    /// The head as `txn` sees it.
+    pub fn head(&self, txn: &ReadTransaction) -> Result<Head, Error> {
+        let meta = txn.open_table(META).map_err(|e| self.fail(e))?;
+        let bytes = meta.get("head").map_err(|e| self.fail(e))?;
+        let bytes = bytes.ok_or_else(|| self.damaged("its head is missing"))?;
+        Head::from_bytes(bytes.value()).map_err(|e| self.damaged(format!("its head: {e}")))
+    }
+
+    /// The tree after `writes`; `None` when there are none.
+    pub fn tree_update(
+        &self,
+        txn: &ReadTransaction,
+        head: &Head,
+        writes: &Writes,
+    ) -> Result<Option<Update>, Error> {
+        if writes.is_empty() {
+            return Ok(None);
+        }
+        let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
+        Update::compute(&nodes, head.tree_version + 1, writes)
+            .map(Some)
+            .map_err(|e| self.damaged(e))
+    }
+
+    /// Proves `keys` in the state that `update` makes.
+    pub fn prove(
+        &self,
+        txn: &ReadTransaction,
+        update: &Update,
+        state: &impl View,
+        keys: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<Vec<StateProof>, Error> {
+        let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
+        let mut proofs = Vec::new();
+        for key in keys {
+            let value = state.get(&key)?.ok_or(Halt::Invariant(
+                "an accepted transaction's key is not in the state",
+            ))?;
+            proofs.push(update.prove(&nodes, &key, value).map_err(|e| self.damaged(e))?);
+        }
+        Ok(proofs)
+    }
+
+    /// Stores a block and all it did, durably, in one transaction.
+    pub fn store_block(&self, new: &NewBlock<'_>) -> Result<(), Error> {
+        let Handle::Write(db) = &self.handle else {
+            return Err(Error::Missing(self.path.clone()));
+        };
+        let write = || -> Result<(), redb::Error> {
+            let txn = db.begin_write()?;
+            {
+                let height = new.head.tip.height;
+                txn.open_table(BLOCKS)?
+                    .insert(height, new.block.to_bytes().as_slice())?;
+                txn.open_table(CERTIFICATES)?
+                    .insert(height, new.certificate.to_bytes().as_slice())?;
+                let results = Blobs(new.outcome.results.iter().map(Canonical::to_bytes).collect());
+                txn.open_table(RESULTS)?
+                    .insert(height, results.to_bytes().as_slice())?;
+                put_state(&mut txn.open_table(STATE)?, &new.outcome.writes)?;
+                if let Some(update) = new.update {
+                    put_tree(&txn, update)?;
+                }
+                let mut txs = txn.open_table(TXS)?;
+                let mut events = txn.open_table(EVENTS)?;
+                for (i, (tx, result)) in (0..).zip(new.block.txs.iter().zip(&new.outcome.results)) {
+                    let id = Tx::id_of(tx);
+                    // A transaction can be refused (say, a nonce too early) and later be accepted: that one counts.
+                    if result.accepted() || txs.get(id.as_slice())?.is_none() {
+                        txs.insert(id.as_slice(), (height, i))?;
+                    }
+                    for (n, event) in (0..).zip(&result.events) {
+                        events.insert((height, i, n), event.to_bytes().as_slice())?;
+                    }
+                }
+                let mut evidence = txn.open_table(EVIDENCE)?;
+                for proof in new.evidence {
+                    evidence.insert((height, proof.key.as_slice()), proof.to_bytes().as_slice())?;
+                }
+                txn.open_table(META)?
+                    .insert("head", new.head.to_bytes().as_slice())?;
+            }
+            txn.commit()?;
+            Ok(())
+        };
+        write().map_err(|e| self.fail(e))
+    }
+}
+
+/// A block to be stored and everything derived from it.
+pub(crate) struct NewBlock<'a> {
+    pub block: &'a Block,
+    pub certificate: &'a Certificate,
+    pub outcome: &'a Outcome,
+    pub update: Option<&'a Update>,
+    pub evidence: &'a [StateProof],
+    pub head: Head,
+}
+
+fn put_state(table: &mut redb::Table<'_, Bytes, Bytes>, writes: &Writes) -> Result<(), redb::StorageError> {
+    for (key, value) in writes {
+        match value {
+            Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+            None => table.remove(key.as_slice())?,
+        };
+    }
+    Ok(())
+}
+
+/// Stores new nodes, remembers which became stale, and deletes those stale for long enough.
+fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::Error> {
+    let mut nodes = txn.open_table(NODES)?;
+    for node in update.encoded() {
+        let (key, value) = node?;
+        nodes.insert(key.as_slice(), value.as_slice())?;
+    }
+    let mut stale = txn.open_table(STALE)?;
+    for key in &update.stale {
+        stale.insert((update.version, key.as_slice()), ())?;
+    }
+    let oldest = update.version.saturating_sub(KEEP_VERSIONS);
+    let mut gone = Vec::new();
+    for entry in stale.range::<(u64, &[u8])>(..(oldest, &[][..]))? {
+        let (at, _) = entry?;
+        let (version, key) = at.value();
+        gone.push((version, key.to_vec()));
+    }
+    for (version, key) in gone {
+        nodes.remove(key.as_slice())?;
+        stale.remove((version, key.as_slice()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The authenticated state: crate `jmt`'s Jellyfish Merkle tree over the database's node table.
+//!
+//! The tree commits to `H(key)` and `H(value)`; values live in the state table only. Its versions count
+//! non-empty blocks, because an unchanged tree needs no new root.
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+use jmt::{
+    JellyfishMerkleTree, KeyHash, OwnedValue, SimpleHasher, Version,
+    proof::SparseMerkleProof,
+    storage::{LeafNode, Node, NodeBatch, NodeKey, TreeReader},
+};
+use lct::{Digest, hash::sha256};
+use ledger::{proof::StateProof, state::Writes};
+use redb::ReadableTable;
+use sha2::Digest as _;
+
+/// SHA-256 of the workspace's generation: `jmt` itself is built on an older `digest`.
+pub(crate) struct Sha256(sha2::Sha256);
+
+impl SimpleHasher for Sha256 {
+    fn new() -> Self {
+        Self(sha2::Sha256::new())
+    }
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+    fn finalize(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// Reads nodes from a table below a batch of new ones.
+struct Nodes<'a, T> {
+    table: &'a T,
+    fresh: &'a BTreeMap<NodeKey, Node>,
+}
+
+impl<T: ReadableTable<&'static [u8], &'static [u8]>> TreeReader for Nodes<'_, T> {
+    fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
+        if let Some(node) = self.fresh.get(key) {
+            return Ok(Some(node.clone()));
+        }
+        let stored = self.table.get(borsh::to_vec(key)?.as_slice())?;
+        stored
+            .map(|bytes| Ok(borsh::from_slice(bytes.value())?))
+            .transpose()
+    }
+
+    /// The tree asks for values only to return them beside a proof, which nobody here reads.
+    fn get_value_option(&self, _: Version, _: KeyHash) -> anyhow::Result<Option<OwnedValue>> {
+        Ok(Some(OwnedValue::new()))
+    }
+
+    /// Needed only to restore a tree from a snapshot of another store.
+    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
+        Err(anyhow!("this store does not restore trees"))
+    }
+}
+
+/// A change of the tree that is not stored yet.
+pub(crate) struct Update {
+    /// The version it makes.
+    pub version: Version,
+    /// Root after it.
+    pub root: Digest,
+    /// New nodes.
+    nodes: NodeBatch,
+    /// Nodes that no version from `version` on refers to: their stored keys.
+    pub stale: Vec<Vec<u8>>,
+}
+
+impl Update {
+    /// Computes the tree of `version` from that of `version - 1` and `writes`, which must not be empty.
+    pub fn compute(
+        table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        version: Version,
+        writes: &Writes,
+    ) -> anyhow::Result<Self> {
+        let none = BTreeMap::new();
+        let nodes = Nodes { table, fresh: &none };
+        let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
+        let values = writes
+            .iter()
+            .map(|(key, value)| (KeyHash(sha256(&[key])), value.clone()));
+        let (root, batch) = tree.put_value_set(values, version)?;
+        let stale = batch.stale_node_index_batch.iter();
+        Ok(Self {
+            version,
+            root: root.0,
+            stale: stale
+                .map(|s| borsh::to_vec(&s.node_key))
+                .collect::<Result<_, _>>()?,
+            nodes: batch.node_batch,
+        })
+    }
+
+    /// New nodes as stored: key and value.
+    pub fn encoded(&self) -> impl Iterator<Item = std::io::Result<(Vec<u8>, Vec<u8>)>> {
+        self.nodes
+            .nodes()
+            .iter()
+            .map(|(key, node)| Ok((borsh::to_vec(key)?, borsh::to_vec(node)?)))
+    }
+
+    /// Proves that the state after this update holds `value` under `key`.
+    pub fn prove(
+        &self,
+        table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> anyhow::Result<StateProof> {
+        let nodes = Nodes {
+            table,
+            fresh: self.nodes.nodes(),
+        };
+        let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
+        let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), self.version)?;
+        let proof = StateProof {
+            key: key.into(),
+            value,
+            siblings: siblings(&proof)?,
+        };
+        if proof.leads_to(&self.root) {
+            Ok(proof)
+        } else {
+            Err(anyhow!("the tree proves another state"))
+        }
+    }
+}
+
+/// The sibling hashes of a proof, leaf to root.
+///
+/// `jmt` keeps them private but serialises them: option of leaf (1 + 64 bytes), then a u32 count, then per
+/// sibling a tag (0 none, 1 node, 2 leaf) and for the latter two the 64 bytes that are hashed.
+fn siblings(proof: &SparseMerkleProof<Sha256>) -> anyhow::Result<Vec<Digest>> {
+    type Shape = (Option<(Digest, Digest)>, Vec<Sibling>);
+    #[derive(borsh::BorshDeserialize)]
+    enum Sibling {
+        None,
+        Node([Digest; 2]),
+        Leaf([Digest; 2]),
+    }
+    let (_, siblings): Shape = borsh::from_slice(&borsh::to_vec(proof)?)?;
+    let hash = |s| match s {
+        Sibling::None => *b"SPARSE_MERKLE_PLACEHOLDER_HASH__",
+        Sibling::Node([l, r]) => sha256(&[jmt::proof::INTERNAL_DOMAIN_SEPARATOR, &l, &r]),
+        Sibling::Leaf([k, v]) => sha256(&[jmt::proof::LEAF_DOMAIN_SEPARATOR, &k, &v]),
+    };
+    Ok(siblings.into_iter().map(hash).collect())
+}

@@ -1,0 +1,384 @@
+//! Receipts hold for what happened, for nothing else, and say so.
+
+#[path = "../../ledger/tests/world/mod.rs"]
+mod world;
+
+use std::{path::Path, sync::Arc};
+
+use lct::{
+    Digest,
+    energy::{CycleClose, EnergyKind},
+    id::{Cid, Role},
+    sign::SigningKey,
+};
+use ledger::{
+    genesis::{Genesis, Validator, ValidatorSet},
+    receipt::{Receipt, ReceiptError, Trust, verify},
+    reject::Rejection,
+    tx::{Body, TxId},
+    verdict::{Proved, Trusted},
+};
+use node::{
+    Chain,
+    engine::solo::Solo,
+    receipts::ReceiptFailure,
+    segments::{Entry, StoredBatch},
+};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use world::*;
+
+fn pack_key() -> SigningKey {
+    bound_key("pack-1", "app-1")
+}
+
+fn module_key() -> SigningKey {
+    bound_key("module-1", "pack-1")
+}
+
+/// One transaction of every kind, several in one block and some alone.
+fn bodies() -> Vec<Body> {
+    let discharge = energy(EnergyKind::Discharge, 1, 1, 1234);
+    let close = CycleClose {
+        cid: Cid::of("pack-1"),
+        cycle: 1,
+        events: 2,
+        charged_mwh: 0,
+        discharged_mwh: 1234,
+        start_ms: START_MS,
+        end_ms: START_MS + 120_000,
+    };
+    vec![
+        register("app-1", Role::App),
+        register("pack-1", Role::Pack),
+        register("module-1", Role::Module),
+        Body::LctCreate {
+            a: Cid::of("pack-1"),
+            b: Cid::of("module-1"),
+            context: "energy".into(),
+        },
+        bind(("app-1", Role::App), ("pack-1", Role::Pack)),
+        bind(("pack-1", Role::Pack), ("module-1", Role::Module)),
+        pair("app-1", "pack-1", 1),
+        batch_with(&batch_statement("module-1", 0, 10), &module_key()),
+        batch_with(&batch_statement("module-1", 10, 7), &module_key()),
+        energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &pack_key()),
+        energy_with(&discharge, &pack_key()),
+        close_with(&close, &pack_key()),
+    ]
+}
+
+struct Run {
+    chain: Arc<Chain>,
+    engine: Solo,
+    ids: Vec<TxId>,
+}
+
+fn run(dir: &Path) -> Run {
+    let chain = Arc::new(Chain::open(dir, &genesis()).unwrap());
+    let engine = Solo::new(Arc::clone(&chain), validator("v")).unwrap();
+    let clock = || START_MS + 600_000;
+    for (first, count) in [(0, 10), (10, 7)] {
+        let mut entries: Vec<_> = records("module-1", first, count)
+            .into_iter()
+            .map(Entry::Record)
+            .collect();
+        entries[4] = Entry::Missing(entries[4].leaf());
+        let statement = batch_bytes(&batch_statement("module-1", first, count));
+        chain.append(&[StoredBatch { statement, entries }]).unwrap();
+    }
+    let mut ids = Vec::new();
+    for (n, body) in (1..).zip(bodies()) {
+        ids.push(chain.submit(tx(&key("authority"), n, body)).unwrap());
+        if [7, 9].contains(&n) {
+            engine.cut(clock()).unwrap();
+        }
+    }
+    engine.drain(clock).unwrap();
+    for id in &ids {
+        let included = chain.read().unwrap().tx(id).unwrap().unwrap();
+        assert_eq!(included.result.rejection, None);
+    }
+    Run { chain, engine, ids }
+}
+
+fn all(run: &Run) -> Vec<Receipt> {
+    let mut receipts: Vec<_> = run
+        .ids
+        .iter()
+        .map(|id| run.chain.receipt_tx(id).unwrap())
+        .collect();
+    receipts.push(run.chain.receipt_record(&Cid::of("module-1"), 3).unwrap());
+    receipts.push(run.chain.receipt_record(&Cid::of("module-1"), 16).unwrap());
+    receipts
+}
+
+fn trust() -> Trust {
+    genesis().trust()
+}
+
+#[test]
+fn every_kind_of_receipt_holds_and_says_what_it_proves() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let words = [
+        "component app-1",
+        "component pack-1",
+        "component module-1",
+        "created for energy",
+        "(app) and",
+        "(pack) and",
+        "completed pairing",
+        "signed 10 record(s) from number 0",
+        "signed 7 record(s) from number 10",
+        "opened energy cycle 1 at 500000 ppm",
+        "delivered 1.234 Wh",
+        "closed energy cycle 1 after 2 event(s)",
+        "measured record 3",
+        "measured record 16",
+    ];
+    for (receipt, words) in all(&run).iter().zip(words) {
+        let file = receipt.to_file();
+        let verdict = verify(&file, Some(&trust())).unwrap();
+        assert_eq!((verdict.trusted, verdict.chain_id), (Trusted::Yes, chain_id()));
+        assert_eq!(
+            (verdict.height, verdict.tx_index),
+            (receipt.header.height, receipt.index)
+        );
+        let text = verdict.to_string();
+        assert!(text.contains(words), "{text}");
+        assert!(text.ends_with("Signer: trusted"), "{text}");
+        let alone = verify(&file, None).unwrap();
+        assert_eq!(alone.trusted, Trusted::SignerUnknown);
+        assert!(alone.to_string().contains("Signer: unknown"));
+    }
+    let record = verify(&all(&run)[13].to_file(), Some(&trust())).unwrap();
+    let facts = record.record.as_ref().unwrap();
+    assert_eq!(
+        (facts.seq, facts.time_ms, &facts.values[..]),
+        (16, START_MS + 16_000, &[3656, -1200, 25][..])
+    );
+    assert_eq!(record.component(), Some(Cid::of("module-1")));
+    assert!(matches!(record.proved, Proved::Batch(_)));
+}
+
+#[test]
+fn no_single_byte_can_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let mut rng = ChaCha20Rng::seed_from_u64(20);
+    for receipt in all(&run) {
+        let file = receipt.to_file();
+        for _ in 0..1000 {
+            let (at, change) = (
+                rng.next_u32() as usize % file.len(),
+                1 + (rng.next_u32() % 255) as u8,
+            );
+            let mut bad = file.clone();
+            bad[at] ^= change;
+            assert!(
+                verify(&bad, Some(&trust())).is_err(),
+                "byte {at} of {}: xor {change:02x}",
+                file.len()
+            );
+            assert!(verify(&bad, None).is_err(), "byte {at}, without trust");
+        }
+        for n in 0..file.len() {
+            assert!(verify(&file[..n], None).is_err(), "cut at {n}");
+        }
+        assert!(verify(&[&file[..], &[0]].concat(), None).is_err(), "a byte more");
+    }
+}
+
+/// Every part of one receipt put into another of the same chain.
+#[test]
+fn parts_of_two_receipts_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let receipts = all(&run);
+    let parts: [fn(&mut Receipt, &Receipt); 10] = [
+        |a, b| a.tx.clone_from(&b.tx),
+        |a, b| a.index = b.index,
+        |a, b| a.tx_path.clone_from(&b.tx_path),
+        |a, b| a.header.clone_from(&b.header),
+        |a, b| a.result.clone_from(&b.result),
+        |a, b| a.result_path.clone_from(&b.result_path),
+        |a, b| a.next.clone_from(&b.next),
+        |a, b| a.certificate.clone_from(&b.certificate),
+        |a, b| a.evidence.clone_from(&b.evidence),
+        |a, b| a.record.clone_from(&b.record),
+    ];
+    let mut refused = 0;
+    for (i, a) in receipts.iter().enumerate() {
+        for (j, b) in receipts.iter().enumerate() {
+            for (n, part) in parts.iter().enumerate() {
+                let mut mixed = a.clone();
+                part(&mut mixed, b);
+                if mixed == *a || receipts.contains(&mixed) {
+                    continue;
+                }
+                let dropped_record = n == 9 && mixed.record.is_none();
+                let verdict = verify(&mixed.to_file(), Some(&trust()));
+                assert_eq!(
+                    verdict.is_ok(),
+                    dropped_record,
+                    "part {n} of {j} in {i}: {verdict:?}"
+                );
+                refused += usize::from(verdict.is_err());
+            }
+            // Larger swaps: the transaction with everything that depends on it but the certificate.
+            let mut mixed = a.clone();
+            mixed.tx.clone_from(&b.tx);
+            mixed.index = b.index;
+            mixed.tx_path.clone_from(&b.tx_path);
+            mixed.header.clone_from(&b.header);
+            mixed.evidence.clone_from(&b.evidence);
+            if !receipts.iter().any(|r| {
+                Receipt {
+                    record: None,
+                    ..r.clone()
+                } == Receipt {
+                    record: None,
+                    ..mixed.clone()
+                }
+            }) {
+                assert!(
+                    verify(&mixed.to_file(), Some(&trust())).is_err(),
+                    "block of {j} in {i}"
+                );
+            }
+        }
+    }
+    assert!(refused > 500, "the table is not empty: {refused}");
+}
+
+#[test]
+fn a_chain_of_ones_own_is_consistent_but_never_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let forged: Genesis = {
+        let mut g = genesis();
+        g.validators = vec![Validator {
+            key: validator("mallory").verifying_key().to_bytes(),
+            power: 1,
+        }];
+        g
+    };
+    let chain = Arc::new(Chain::open(dir.path(), &forged).unwrap());
+    let engine = Solo::new(Arc::clone(&chain), validator("mallory")).unwrap();
+    let signer = key("authority");
+    let body = Body::LctCreate {
+        a: Cid::of("a-1"),
+        b: Cid::of("b-1"),
+        context: "x".into(),
+    };
+    let r = {
+        let mut r = registration("pack-1", Role::Pack);
+        r.chain_id = forged.chain_id();
+        register_with(&r, &key("pack-1"))
+    };
+    let send = |nonce, body| {
+        let u = ledger::tx::Unsigned {
+            chain_id: forged.chain_id(),
+            signer: signer.public(),
+            nonce,
+            expiry_height: 9,
+            body,
+        };
+        let signature = signer.sign_rfc6979(&u.digest());
+        use ledger::codec::Canonical;
+        chain.submit(u.with_signature(signature).to_bytes()).unwrap()
+    };
+    let id = send(1, r);
+    let refused = send(2, body);
+    engine.cut(START_MS).unwrap();
+    assert!(matches!(
+        chain.receipt_tx(&id),
+        Err(ReceiptFailure::NotCertifiedYet(1))
+    ));
+    engine.drain(|| START_MS).unwrap();
+    assert!(matches!(
+        chain.receipt_tx(&refused),
+        Err(ReceiptFailure::Refused(Rejection::LctComponent))
+    ));
+    assert!(matches!(
+        chain.receipt_tx(&[0; 32]),
+        Err(ReceiptFailure::UnknownTx)
+    ));
+    let file = chain.receipt_tx(&id).unwrap().to_file();
+    assert_eq!(verify(&file, None).unwrap().trusted, Trusted::SignerUnknown);
+    assert_eq!(
+        verify(&file, Some(&forged.trust())).unwrap().trusted,
+        Trusted::Yes
+    );
+    assert_eq!(verify(&file, Some(&trust())), Err(ReceiptError::OtherChain));
+    let same_name = Trust {
+        chain_id: forged.chain_id(),
+        ..trust()
+    };
+    assert_eq!(
+        verify(&file, Some(&same_name)),
+        Err(ReceiptError::UntrustedValidators)
+    );
+    let mut both = forged.trust();
+    both.validators = ValidatorSet([both.validators.0, trust().validators.0].concat());
+    assert_eq!(
+        verify(&file, Some(&both)),
+        Err(ReceiptError::UntrustedValidators),
+        "a set is trusted as a whole"
+    );
+}
+
+#[test]
+fn records_that_have_no_receipt() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let cid = Cid::of("module-1");
+    assert!(matches!(
+        run.chain.receipt_record(&cid, 17),
+        Err(ReceiptFailure::UnknownRecord { seq: 17, .. })
+    ));
+    assert!(matches!(
+        run.chain.receipt_record(&Cid::of("pack-1"), 0),
+        Err(ReceiptFailure::UnknownRecord { .. })
+    ));
+    assert!(
+        matches!(
+            run.chain.receipt_record(&cid, 4),
+            Err(ReceiptFailure::RecordMissing { seq: 4, .. })
+        ),
+        "a gap"
+    );
+    assert!(run.chain.receipt_record(&cid, 5).is_ok(), "its neighbours stand");
+    let n = run.chain.next_nonce(&key("authority").public()).unwrap();
+    let statement = batch_statement("module-1", 50, 2);
+    run.chain
+        .submit(tx(&key("authority"), n, batch_with(&statement, &module_key())))
+        .unwrap();
+    run.engine.drain(|| START_MS + 600_000).unwrap();
+    let missing = run.chain.receipt_record(&cid, 50);
+    assert!(
+        matches!(missing, Err(ReceiptFailure::RecordMissing { .. })),
+        "on the chain, but never stored here"
+    );
+}
+
+/// The tree keeps the nodes of the last 100 versions; receipts of older blocks must still come.
+#[test]
+fn receipts_outlive_the_tree_nodes_that_proved_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run(dir.path());
+    let before: Vec<_> = all(&run).iter().map(Receipt::to_file).collect();
+    for n in 0..150 {
+        let nonce = run.chain.next_nonce(&key("authority").public()).unwrap();
+        let body = batch_with(&batch_statement("module-1", 100 + n, 1), &module_key());
+        run.chain.submit(tx(&key("authority"), nonce, body)).unwrap();
+        run.engine.cut(START_MS + 600_000).unwrap();
+    }
+    run.engine.drain(|| START_MS).unwrap();
+    let after: Vec<_> = all(&run).iter().map(Receipt::to_file).collect();
+    assert_eq!(before, after);
+    let root: Digest = run.chain.tip().state_root;
+    assert_eq!(run.chain.status().unwrap().state_root, root);
+}

@@ -1,0 +1,501 @@
+//! The app role: the commissioning side of CAN 1. It finds the pack and its modules, carries messages between the
+//! authority and the devices, holds the channel to the pack, commands it and receives what it reports
+//! (`spec/can.md`, C80 to C89).
+//!
+//! Sans-IO like the other roles; it runs on a host, in the gateway.
+
+use crate::{
+    can::{Bus, Frame},
+    command::{Acknowledgement, CommandResult},
+    controller::time_pdu,
+    identity::{Identity, Record, key, next_boot},
+    link::{Buffer, Inbound, Link, LinkCounters},
+    message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
+    module::Refused,
+    pdu::{self, Pdu, binding as op},
+    policy::{self, DeviceState, MinLevel},
+    relation::{Effect, Effects, Introduced, Relation, RelationEvent},
+    sealed_id::{Level, SealedId, SecurityId},
+    session::{H0_SIGNED, Opened},
+    time::{Duration, Instant},
+};
+use lct::{
+    Digest, Error,
+    codec::Fields,
+    command::SignedCommand,
+    energy::STATEMENT_MAX,
+    record::{BATCH_STATEMENT_MAX, BatchStatement},
+    schedule::{Direction, Tier},
+    sign::Signature,
+};
+use rand_core::CryptoRng;
+
+/// Period of the keep-alive.
+pub const KEEP_ALIVE: Duration = Duration::from_millis(250);
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(400);
+const COMMAND_TTL_MS: u16 = 500;
+
+/// Whom a message is for or from: the pack, or a module behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// The pack controller.
+    Pack,
+    /// The module with this node, 1 to 31.
+    Module(u8),
+}
+
+impl Party {
+    /// Wire node: 0 for the pack.
+    pub fn node(self) -> u8 {
+        match self {
+            Party::Pack => 0,
+            Party::Module(node) => node,
+        }
+    }
+    /// The party with wire node `node`.
+    pub fn from_node(node: u8) -> Party {
+        match node {
+            0 => Party::Pack,
+            node => Party::Module(node),
+        }
+    }
+}
+
+/// What happened, as the app sees it.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// An identity was told.
+    Identified(Party, Introduced),
+    /// An answer for the authority: a certificate or binding PDU, or this app's own statement (`None`).
+    Answer(Option<Party>, Pdu),
+    /// The relationship with the pack changed.
+    Relation(RelationEvent),
+    /// A pack status arrived.
+    PackStatus(PackStatusAll),
+    /// A module's scan arrived.
+    ModuleScan(u8, ModuleScan),
+    /// A signed batch statement arrived; acknowledge it once it is kept.
+    Batch(Party, BatchStatement, Signature),
+    /// A signed energy statement arrived; acknowledge it once it is kept.
+    Energy(heapless::Vec<u8, STATEMENT_MAX>, Signature),
+    /// The leaf of a record that did not arrive.
+    Leaf(Party, u32, Digest),
+    /// A raised state was accepted or refused by the pack.
+    Commanded(RelayState, CommandResult),
+}
+
+/// What the app wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Make durable before any frame that follows.
+    Store(Record),
+    /// Send on CAN 1.
+    Transmit(Frame),
+    /// Tell the owner.
+    Event(Event),
+}
+
+struct CommandRun {
+    seq: u32,
+    due: Instant,
+}
+
+/// The app role.
+pub struct App {
+    own: Identity,
+    pack: u8,
+    boot: u32,
+    relation: Relation,
+    link: Link<4>,
+    challenge: Option<u32>,
+    next_seq: u32,
+    wanted: RelayState,
+    accepted: RelayState,
+    run: Option<CommandRun>,
+    keep_alive: Instant,
+    stores: heapless::Deque<Record, 16>,
+    events: heapless::Deque<Event, 64>,
+    refused: Refused,
+    buffer: Buffer,
+}
+
+impl App {
+    /// An app that starts, for pack number `pack` (0 or 1): `load` reads its store.
+    pub fn start<'a>(
+        own: Identity,
+        pack: u8,
+        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Error> {
+        let (boot, record) = next_boot(load(key::BOOT))?;
+        let mut relation = Relation::new(0);
+        relation.restore(&own, &mut load)?;
+        let mut app = App {
+            own,
+            pack,
+            boot,
+            relation,
+            link: Link::new(Bus::Can1, Direction::Ba),
+            challenge: None,
+            next_seq: 0,
+            wanted: RelayState::Off,
+            accepted: RelayState::Off,
+            run: None,
+            keep_alive: now,
+            stores: heapless::Deque::new(),
+            events: heapless::Deque::new(),
+            refused: Refused::default(),
+            buffer: [0; crate::link::MESSAGE_MAX],
+        };
+        app.store(record)?;
+        if app.relation.is_paired() {
+            let mut fx = Effects::new();
+            app.relation.resume(now, boot, &mut fx, rng)?;
+            app.apply(now, fx)?;
+        }
+        Ok(app)
+    }
+
+    /// Identity of this app.
+    pub fn identity(&self) -> &Identity {
+        &self.own
+    }
+    /// The relationship with the pack.
+    pub fn relation(&self) -> &Relation {
+        &self.relation
+    }
+    /// The state that the pack accepted last.
+    pub fn accepted(&self) -> RelayState {
+        self.accepted
+    }
+    /// What was refused since the start.
+    pub fn refused(&self) -> Refused {
+        self.refused
+    }
+    /// Counters of the bus end.
+    pub fn link_counters(&self) -> LinkCounters {
+        self.link.counters()
+    }
+
+    /// The next thing to do: records first, so that each is durable before the frames that depend on it.
+    pub fn poll(&mut self, now: Instant) -> Option<Output> {
+        if let Some(record) = self.stores.pop_front() {
+            return Some(Output::Store(record));
+        }
+        if let Some(frame) = self.link.poll(now) {
+            return Some(Output::Transmit(frame));
+        }
+        self.events.pop_front().map(Output::Event)
+    }
+
+    /// When [`App::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let alive = self.relation.is_up().then_some(self.keep_alive);
+        let command = self.run.as_ref().map(|r| r.due);
+        [alive, command, self.relation.due(), self.link.due()].into_iter().flatten().min()
+    }
+
+    /// Takes a frame from CAN 1.
+    pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let pack = self.pack;
+        let mut buffer = core::mem::replace(&mut self.buffer, [0; crate::link::MESSAGE_MAX]);
+        let result = match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
+            None => Ok(()),
+            Some(Inbound::Clear(id, _)) => {
+                let state =
+                    if self.relation.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
+                if policy::required(Bus::Can1, id.base, state) != MinLevel::Clear {
+                    self.refused.policy = self.refused.policy.saturating_add(1);
+                }
+                Ok(())
+            }
+            Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
+            Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
+        };
+        self.buffer = buffer;
+        result
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
+        self.apply(now, fx)?;
+        if self.relation.is_up() && self.keep_alive <= now {
+            self.keep_alive = now + KEEP_ALIVE;
+            let (body, len) = VcuKeepAlive { node: 0 }.encode();
+            self.seal(now, VcuKeepAlive::BASE, Level::Exch, 0, &body[..len])?;
+        }
+        if self.run.as_ref().is_some_and(|r| r.due <= now) {
+            self.run = None;
+            self.command(now, rng)?;
+        }
+        Ok(())
+    }
+
+    // --- what the owner asks --------------------------------------------------------------------------
+
+    /// Sends a PDU to the pack or, through it, to a module.
+    pub fn send(&mut self, now: Instant, to: Party, pdu: &[u8]) -> Result<(), Error> {
+        let id = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
+        match to {
+            Party::Pack => self.link.send_security(now, id, pdu),
+            Party::Module(node) => {
+                let mut relayed = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
+                relayed.extend_from_slice(&[pdu::RELAY, node]).map_err(|_| Error::BufferTooSmall)?;
+                relayed.extend_from_slice(pdu).map_err(|_| Error::BufferTooSmall)?;
+                self.link.send_security(now, id, &relayed)
+            }
+        }
+        .map_err(|_| Error::BufferTooSmall)
+    }
+
+    /// Gives this app a message of the authority about itself: a binding or certificate PDU.
+    pub fn authority(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        let relation = &mut self.relation;
+        let result = match *message {
+            [pdu::CERTIFICATE, ref m @ ..] => {
+                relation.certificate(&self.own, m, now, self.boot, &mut fx, rng)
+            }
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => relation.bind_request(&self.own, m, &mut fx, rng),
+            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
+                relation.introduction(&self.own, m, now, self.boot, &mut fx, rng)
+            }
+            _ => Err(Error::Malformed),
+        };
+        self.apply(now, fx)?;
+        result
+    }
+
+    /// Tells the pack the time.
+    pub fn set_time(&mut self, now: Instant, unix_ms: u64) -> Result<(), Error> {
+        let body = time_pdu(unix_ms)?;
+        self.seal_pdu(now, Tier::Pair, &body)
+    }
+
+    /// Wants the pack in `state`: signed when it raises, sealed when it lowers.
+    pub fn set_state(
+        &mut self,
+        now: Instant,
+        state: RelayState,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        self.wanted = state;
+        self.run = None;
+        self.command(now, rng)
+    }
+
+    /// Tells the sender that its statement is kept: `number` is the first sequence number of a batch, or
+    /// `cycle << 32 | event`.
+    pub fn received(&mut self, now: Instant, from: Party, kind: u8, number: u64) -> Result<(), Error> {
+        let body = pdu::build(&[&[pdu::RECEIVED, from.node(), kind], &number.to_be_bytes()])?;
+        self.seal_pdu(now, Tier::Exch, &body)
+    }
+
+    /// Asks for the leaf of a record that did not arrive.
+    pub fn ask_leaf(&mut self, now: Instant, from: Party, seq: u32) -> Result<(), Error> {
+        let body = pdu::build(&[&[pdu::LEAF, from.node()], &seq.to_be_bytes()])?;
+        self.seal_pdu(now, Tier::Exch, &body)
+    }
+
+    fn command(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let (body, len) = VcuCommand { state: self.wanted, ..VcuCommand::default() }.encode();
+        if self.wanted <= self.accepted {
+            self.accepted = self.wanted;
+            return self.seal(now, VcuCommand::BASE, Level::Pair, 0, &body[..len]);
+        }
+        let (Some(challenge), Some(session), Some(spk)) =
+            (self.challenge, self.relation.session(), self.relation.own_spk())
+        else {
+            return Err(Error::WrongParty);
+        };
+        let command = SignedCommand {
+            base: VcuCommand::BASE,
+            seq: self.next_seq,
+            challenge,
+            ttl_ms: COMMAND_TTL_MS,
+            command: &body[..len],
+        };
+        let signed = command.sign(session.th4(), session.epoch(), spk.signing_key(), rng)?;
+        self.run = Some(CommandRun { seq: self.next_seq, due: now + COMMAND_TIMEOUT });
+        self.next_seq = self.next_seq.checked_add(1).ok_or(Error::Exhausted)?;
+        self.seal(now, VcuCommand::BASE, Level::Pair, H0_SIGNED, &signed)
+    }
+
+    // --- what the pack sends --------------------------------------------------------------------------
+
+    fn security(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let (from, inner) = match *message {
+            [pdu::RELAY, node, ref inner @ ..] if node != 0 => (Party::Module(node), inner),
+            _ => (Party::Pack, message),
+        };
+        match (inner, from) {
+            ([pdu::HANDSHAKE, m @ ..], Party::Pack) => {
+                let mut fx = Effects::new();
+                if self.relation.handshake(&self.own, m, now, self.boot, &mut fx, rng).is_err() {
+                    self.refused.security = self.refused.security.saturating_add(1);
+                }
+                self.apply(now, fx)
+            }
+            ([pdu::IDENTIFY, 1, body @ ..], _) => match Introduced::parse(body) {
+                Ok(who) => self.event(Event::Identified(from, who)),
+                Err(_) => Ok(()),
+            },
+            ([pdu::CERTIFICATE | pdu::BINDING, ..], _) => {
+                let pdu = Pdu::from_slice(inner).map_err(|_| Error::BufferTooSmall)?;
+                self.event(Event::Answer(Some(from), pdu))
+            }
+            _ => {
+                self.refused.security = self.refused.security.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
+                Effect::ToAuthority(pdu) => self.event(Event::Answer(None, pdu))?,
+                Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,
+                Effect::Store(record) => self.store(record)?,
+                Effect::Event(event) => {
+                    if let RelationEvent::ChannelUp { challenge, .. } = event {
+                        self.challenge = challenge;
+                        (self.next_seq, self.run) = (0, None);
+                        self.accepted = RelayState::Off;
+                        self.keep_alive = now;
+                    }
+                    self.event(Event::Relation(event))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
+        let (base, tier) = match self.relation.open(id, bytes) {
+            Ok(Opened { base, tier, signed: false, body: opened }) => {
+                body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
+                (base, tier)
+            }
+            _ => {
+                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                return Ok(());
+            }
+        };
+        match (base, tier) {
+            (PackStatusAll::BASE, Tier::Pair) => match PackStatusAll::decode(&body) {
+                Ok(status) => self.event(Event::PackStatus(status)),
+                Err(_) => Ok(()),
+            },
+            (b, _) if b == SecurityId::new(Bus::Can1, Direction::Ba, self.pack).base() => {
+                self.sealed_pdu(now, tier, &body, rng)
+            }
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn sealed_pdu(
+        &mut self,
+        now: Instant,
+        tier: Tier,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        match *body {
+            [pdu::CONFIRM, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.confirmed(tier, m, &mut fx)?;
+                self.apply(now, fx)
+            }
+            [pdu::FORWARD, node, hi, lo, ref m @ ..] if u16::from_be_bytes([hi, lo]) == ModuleScan::BASE => {
+                match ModuleScan::decode(m) {
+                    Ok(scan) => self.event(Event::ModuleScan(node, scan)),
+                    Err(_) => Ok(()),
+                }
+            }
+            [pdu::BATCH, node, ref m @ ..] if tier == Tier::Pair => {
+                let (statement, signature) = signed_statement::<BATCH_STATEMENT_MAX>(m)?;
+                let statement = BatchStatement::decode(&statement)?;
+                self.event(Event::Batch(Party::from_node(node), statement, signature))
+            }
+            [pdu::ENERGY, ref m @ ..] if tier == Tier::Pair => {
+                let (statement, signature) = signed_statement::<STATEMENT_MAX>(m)?;
+                self.event(Event::Energy(statement, signature))
+            }
+            [pdu::LEAF, node, ref m @ ..] if m.len() == 36 => {
+                let mut f = Fields::new(m);
+                let (seq, leaf) = (f.u32()?, f.array()?);
+                self.event(Event::Leaf(Party::from_node(node), seq, leaf))
+            }
+            [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
+                let ack = Acknowledgement::parse(m)?;
+                self.challenge = Some(ack.challenge);
+                if self.run.take_if(|r| r.seq == ack.seq).is_none() {
+                    return Ok(());
+                }
+                match ack.result {
+                    CommandResult::Stale => return self.command(now, rng),
+                    CommandResult::Done => self.accepted = self.wanted,
+                    CommandResult::Refused => {}
+                }
+                self.event(Event::Commanded(self.wanted, ack.result))
+            }
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn seal_pdu(&mut self, now: Instant, tier: Tier, pdu: &[u8]) -> Result<(), Error> {
+        let id = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
+        self.seal_as(now, id.sealed(Level::from_bits(u32::from(tier.level()))), id.base(), 0, pdu)
+    }
+
+    fn seal(&mut self, now: Instant, base: u16, level: Level, h0: u8, body: &[u8]) -> Result<(), Error> {
+        let id = SealedId::new(base, level, Direction::Ab, self.pack).map_err(|_| Error::Malformed)?;
+        self.seal_as(now, id, base, h0, body)
+    }
+
+    fn seal_as(&mut self, now: Instant, id: SealedId, base: u16, h0: u8, body: &[u8]) -> Result<(), Error> {
+        let mut sealed = [0; 256];
+        let mut fx = Effects::new();
+        let n = self.relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        self.link.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn store(&mut self, record: Record) -> Result<(), Error> {
+        self.stores.push_back(record).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Error> {
+        self.events.push_back(event).map_err(|_| Error::BufferTooSmall)
+    }
+}
+
+/// Reads `n u8 | statement n | signature 64`.
+fn signed_statement<const N: usize>(body: &[u8]) -> Result<(heapless::Vec<u8, N>, Signature), Error> {
+    let mut f = Fields::new(body);
+    let n = usize::from(f.u8()?);
+    let statement = heapless::Vec::from_slice(f.slice(n)?).map_err(|_| Error::Malformed)?;
+    let signature = Signature(f.array()?);
+    f.end()?;
+    Ok((statement, signature))
+}

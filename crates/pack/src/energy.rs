@@ -1,0 +1,335 @@
+//! The energy meter of a pack: integrates measured voltage and current into signed events and closes cycles
+//! (`spec/ledger.md`).
+//!
+//! Integers throughout: mV x mA = uW, uW x ms = nJ; 1 mWh = 3 600 000 000 nJ. What is less than a mWh is carried,
+//! so the events of a cycle sum to the integral.
+
+use crate::{
+    identity::{Record, key, versioned_u32},
+    time::{Duration, Instant},
+};
+use lct::{
+    Error,
+    energy::{CycleClose, EnergyEvent, EnergyKind, STATEMENT_MAX},
+    id::Cid,
+    sign::{Signature, SigningKey},
+};
+use rand_core::CryptoRng;
+
+/// Longest span of one event.
+pub const EVENT_MS: u64 = 60_000;
+/// Statements kept until they are acknowledged; when they are, longer events are made instead of losing any.
+pub const STATEMENTS_KEPT: usize = 16;
+const RETRY: Duration = Duration::from_millis(500);
+const NJ_PER_MWH: u64 = 3_600_000_000;
+
+/// A signed statement that waits for its acknowledgement.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Canonical bytes.
+    pub statement: heapless::Vec<u8, STATEMENT_MAX>,
+    /// By the relationship's signing key.
+    pub signature: Signature,
+    /// `cycle << 32 | event`, event 0xFFFF_FFFF for the close.
+    pub number: u64,
+    due: Instant,
+}
+
+struct Cycle {
+    number: u32,
+    next_event: u32,
+    start_ms: u64,
+    window_ms: u64,
+    last_ms: u64,
+    last_uw: i64,
+    charged_nj: u64,
+    discharged_nj: u64,
+    charged_mwh: u64,
+    discharged_mwh: u64,
+    opening_soc_ppm: u32,
+}
+
+/// Integrates and signs.
+pub struct Meter {
+    cid: Cid,
+    capacity_mwh: u64,
+    last_cycle: u32,
+    cycle: Option<Cycle>,
+    pending: heapless::Deque<Pending, STATEMENTS_KEPT>,
+}
+
+impl Meter {
+    /// Continues after the cycle number stored under [`key::CYCLE`].
+    pub fn new(cid: Cid, capacity_mwh: u64, stored: Option<&[u8]>) -> Result<Self, Error> {
+        let last_cycle = stored.map_or(Ok(0), versioned_u32)?;
+        Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, pending: heapless::Deque::new() })
+    }
+
+    /// True while a cycle is open.
+    pub fn is_open(&self) -> bool {
+        self.cycle.is_some()
+    }
+
+    /// Opens a cycle at an estimated state of charge; returns the record that must be durable first.
+    pub fn open(
+        &mut self,
+        soc_ppm: u32,
+        time_ms: u64,
+        key: &SigningKey,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Record, Error> {
+        if self.pending.is_full() {
+            return Err(Error::BufferTooSmall);
+        }
+        let number = self.last_cycle.checked_add(1).ok_or(Error::Exhausted)?;
+        let record = Record::new(key::CYCLE, &[&[1], &number.to_be_bytes()])?;
+        self.last_cycle = number;
+        self.cycle = Some(Cycle {
+            number,
+            next_event: 0,
+            start_ms: time_ms,
+            window_ms: time_ms,
+            last_ms: time_ms,
+            last_uw: 0,
+            charged_nj: 0,
+            discharged_nj: 0,
+            charged_mwh: 0,
+            discharged_mwh: 0,
+            opening_soc_ppm: soc_ppm.min(1_000_000),
+        });
+        self.event(EnergyKind::Opening, time_ms, 0, key, now, rng)?;
+        Ok(record)
+    }
+
+    /// True when there is room for the statements of a new cycle.
+    pub fn can_open(&self) -> bool {
+        self.cycle.is_none() && !self.pending.is_full()
+    }
+
+    /// Estimated state of charge: the opening value moved by the net energy.
+    pub fn soc_ppm(&self) -> Option<u32> {
+        let c = self.cycle.as_ref()?;
+        let net = i128::from(c.charged_nj) - i128::from(c.discharged_nj);
+        let capacity = i128::from(self.capacity_mwh.max(1)) * i128::from(NJ_PER_MWH);
+        let soc = i128::from(c.opening_soc_ppm) + net * 1_000_000 / capacity;
+        Some(soc.clamp(0, 1_000_000) as u32)
+    }
+
+    /// Adds a measurement: trapezoid from the one before. The first of a cycle only sets the start.
+    pub fn sample(
+        &mut self,
+        time_ms: u64,
+        mv: u32,
+        ma: i32,
+        key: &SigningKey,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let Some(c) = &mut self.cycle else { return Ok(()) };
+        let uw = i64::from(mv) * i64::from(ma);
+        if time_ms > c.last_ms {
+            let span = (time_ms - c.last_ms) as i64;
+            let nj = (c.last_uw + uw) / 2 * span;
+            match nj >= 0 {
+                true => c.charged_nj += nj.unsigned_abs(),
+                false => c.discharged_nj += nj.unsigned_abs(),
+            }
+            c.last_ms = time_ms;
+        }
+        c.last_uw = uw;
+        if time_ms.saturating_sub(c.window_ms) >= EVENT_MS && self.pending.len() + 3 <= STATEMENTS_KEPT {
+            self.close_window(key, now, rng)?;
+        }
+        Ok(())
+    }
+
+    fn close_window(
+        &mut self,
+        key: &SigningKey,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let Some(c) = &mut self.cycle else { return Ok(()) };
+        let start = c.window_ms;
+        c.window_ms = c.last_ms;
+        let charged = c.charged_nj / NJ_PER_MWH - c.charged_mwh;
+        let discharged = c.discharged_nj / NJ_PER_MWH - c.discharged_mwh;
+        c.charged_mwh += charged;
+        c.discharged_mwh += discharged;
+        for (kind, mwh) in [(EnergyKind::Charge, charged), (EnergyKind::Discharge, discharged)] {
+            if mwh > 0 {
+                self.event(kind, start, mwh, key, now, rng)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        kind: EnergyKind,
+        start_ms: u64,
+        mwh: u64,
+        key: &SigningKey,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let soc_ppm = self.soc_ppm().unwrap_or(0);
+        let Some(c) = &mut self.cycle else { return Ok(()) };
+        let span = c.last_ms.saturating_sub(start_ms);
+        let event = EnergyEvent {
+            cid: self.cid,
+            cycle: c.number,
+            seq: c.next_event,
+            kind,
+            start_ms,
+            end_ms: c.last_ms,
+            mwh,
+            mean_mw: (mwh * 3_600_000).checked_div(span).unwrap_or(0),
+            soc_ppm,
+        };
+        c.next_event = c.next_event.checked_add(1).ok_or(Error::Exhausted)?;
+        let mut bytes = [0; STATEMENT_MAX];
+        let n = event.encode(&mut bytes)?;
+        let signature = event.sign(key, rng)?;
+        self.keep(&bytes[..n], signature, u64::from(event.cycle) << 32 | u64::from(event.seq), now)
+    }
+
+    fn keep(
+        &mut self,
+        statement: &[u8],
+        signature: Signature,
+        number: u64,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let statement = heapless::Vec::from_slice(statement).map_err(|_| Error::BufferTooSmall)?;
+        let pending = Pending { statement, signature, number, due: now };
+        self.pending.push_back(pending).map_err(|_| Error::BufferTooSmall)
+    }
+
+    /// Ends the cycle: the last event and the close. Does nothing when none is open, and waits for
+    /// acknowledgements when there is no room; call again.
+    pub fn close(&mut self, key: &SigningKey, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if self.cycle.is_none() || self.pending.len() + 3 > STATEMENTS_KEPT {
+            return Ok(());
+        }
+        self.close_window(key, now, rng)?;
+        let Some(c) = self.cycle.take() else { return Ok(()) };
+        let close = CycleClose {
+            cid: self.cid,
+            cycle: c.number,
+            events: c.next_event,
+            charged_mwh: c.charged_mwh,
+            discharged_mwh: c.discharged_mwh,
+            start_ms: c.start_ms,
+            end_ms: c.last_ms,
+        };
+        let mut bytes = [0; STATEMENT_MAX];
+        let n = close.encode(&mut bytes)?;
+        let signature = close.sign(key, rng)?;
+        self.keep(&bytes[..n], signature, u64::from(c.number) << 32 | 0xFFFF_FFFF, now)
+    }
+
+    /// The next statement to send or send again, if any.
+    pub fn poll(&mut self, now: Instant) -> Option<Pending> {
+        let pending = self.pending.iter_mut().find(|p| p.due <= now)?;
+        pending.due = now + RETRY;
+        Some(pending.clone())
+    }
+
+    /// When [`Meter::poll`] has something.
+    pub fn due(&self) -> Option<Instant> {
+        self.pending.iter().map(|p| p.due).min()
+    }
+
+    /// The statement `number` is kept by the receiver.
+    pub fn acknowledge(&mut self, number: u64) {
+        self.pending.retain(|p| p.number != number);
+    }
+
+    /// True when every statement was acknowledged and no cycle is open.
+    pub fn is_empty(&self) -> bool {
+        self.cycle.is_none() && self.pending.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::sign::SigningKey;
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    /// The sum of the signed events is the integral, whatever the steps, with less than one mWh left over.
+    #[test]
+    fn events_sum_to_the_integral() {
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let key = SigningKey::generate(&mut rng);
+        let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
+        let t0 = 1_700_000_000_000;
+        meter.open(980_000, t0, &key, Instant::START, &mut rng).unwrap();
+        let (mut discharged, mut charged, mut count) = (0, 0, 0);
+        let mut drain = |meter: &mut Meter| {
+            while let Some(p) = meter.poll(Instant::from_millis(u64::from(u32::MAX))) {
+                if let Ok(e) = EnergyEvent::decode(&p.statement) {
+                    e.verify(&key.public(), &p.signature).unwrap();
+                    assert_eq!(e.seq, count);
+                    count += 1;
+                    match e.kind {
+                        EnergyKind::Charge => charged += e.mwh,
+                        EnergyKind::Discharge => discharged += e.mwh,
+                        EnergyKind::Opening => assert_eq!(e.mwh, 0),
+                    }
+                } else {
+                    let c = CycleClose::decode(&p.statement).unwrap();
+                    assert_eq!((c.discharged_mwh, c.charged_mwh, c.events), (discharged, charged, count));
+                }
+                meter.acknowledge(p.number);
+            }
+        };
+        // 24 V at -65 A for an hour in steps of 700 ms, then 30 A back for ten minutes in steps of 1 s.
+        let mut t = t0;
+        meter.sample(t, 24_000, -65_000, &key, Instant::START, &mut rng).unwrap();
+        while t < t0 + 3_600_000 {
+            t += 700;
+            meter.sample(t, 24_000, -65_000, &key, Instant::START, &mut rng).unwrap();
+            drain(&mut meter);
+        }
+        let turn = t;
+        meter.sample(t, 24_000, 30_000, &key, Instant::START, &mut rng).unwrap();
+        while t < turn + 600_000 {
+            t += 1_000;
+            meter.sample(t, 24_000, 30_000, &key, Instant::START, &mut rng).unwrap();
+            drain(&mut meter);
+        }
+        meter.close(&key, Instant::START, &mut rng).unwrap();
+        drain(&mut meter);
+        assert!(meter.is_empty());
+        let want = 24 * 65 * (turn - t0) / 3_600;
+        assert!(discharged.abs_diff(want) <= 1, "{discharged} {want}");
+        assert!(charged.abs_diff(120_000) <= 1, "{charged}");
+    }
+
+    /// Statements that nobody acknowledges stop the making of new ones, never the counting.
+    #[test]
+    fn nothing_is_lost_while_the_receiver_is_away() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let key = SigningKey::generate(&mut rng);
+        let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
+        meter.open(980_000, 0, &key, Instant::START, &mut rng).unwrap();
+        for s in 0..7_200 {
+            meter.sample(s * 1_000, 24_000, -50_000, &key, Instant::START, &mut rng).unwrap();
+        }
+        meter.close(&key, Instant::START, &mut rng).unwrap();
+        assert!(meter.is_open(), "no room for the close yet");
+        let mut sum = 0;
+        for _ in 0..40 {
+            while let Some(p) = meter.poll(Instant::from_millis(u64::from(u32::MAX))) {
+                sum += EnergyEvent::decode(&p.statement).map_or(0, |e| e.mwh);
+                meter.acknowledge(p.number);
+            }
+            meter.close(&key, Instant::START, &mut rng).unwrap();
+        }
+        assert!(meter.is_empty());
+        assert!(sum.abs_diff(24 * 50 * 7_199 / 3_600 * 1_000) < 1_200, "{sum}");
+    }
+}

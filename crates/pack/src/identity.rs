@@ -1,0 +1,143 @@
+//! What a device knows from the factory, and the records that it keeps in flash.
+
+use lct::{
+    Digest, Error,
+    attest::DeviceCertificate,
+    codec::Fields,
+    hash::sha256,
+    id::{COMPONENT_ID_MAX, Cid, Role},
+    registration::SERIAL_MAX,
+    schedule::derive,
+    secret::Secret,
+    sign::{PublicKey, SigningKey},
+    spk::Spk,
+};
+
+/// Factory data of one entity.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Full name.
+    pub component_id: heapless::String<COMPONENT_ID_MAX>,
+    /// Printed serial number.
+    pub serial: heapless::String<SERIAL_MAX>,
+    /// What it is.
+    pub role: Role,
+    /// The identity key, born in the device.
+    pub key: SigningKey,
+    /// The manufacturer's certificate over it.
+    pub device: DeviceCertificate,
+    /// The issuer of that certificate.
+    pub batch: DeviceCertificate,
+    /// Pinned manufacturer root.
+    pub root: PublicKey,
+    /// Pinned authority.
+    pub authority: Spk,
+    /// Hardware version.
+    pub hardware: u32,
+    /// Firmware version.
+    pub firmware: u32,
+    /// Nominal energy in mWh; 0 for what stores none.
+    pub capacity_mwh: u64,
+    /// 32-bit identifier announced on CAN 2; 0 elsewhere.
+    pub unique_id: u32,
+}
+
+impl Identity {
+    /// Short identifier.
+    pub fn cid(&self) -> Cid {
+        Cid::of(&self.component_id)
+    }
+
+    /// Authenticates flash records of this device.
+    pub fn storage_key(&self) -> Result<Secret<32>, Error> {
+        derive(&self.key.to_bytes(), "storage", &[])
+    }
+
+    /// Digest of the certified identity, for logs and displays.
+    pub fn fingerprint(&self) -> Digest {
+        sha256(&[&self.device.0])
+    }
+}
+
+/// Longest flash record.
+pub const RECORD_MAX: usize = 256;
+
+/// One record for the device's flash: the latest value of a key wins.
+#[derive(Clone)]
+pub struct Record {
+    /// Which record, see [`key`].
+    pub key: u16,
+    /// Content, starting with a format version; it may hold secrets.
+    pub value: heapless::Vec<u8, RECORD_MAX>,
+}
+
+impl core::fmt::Debug for Record {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Record({:#06x}, {} bytes)", self.key, self.value.len())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(self.value.as_mut_slice());
+    }
+}
+
+impl Record {
+    /// A record from its parts.
+    pub fn new(key: u16, parts: &[&[u8]]) -> Result<Self, Error> {
+        let mut value = heapless::Vec::new();
+        for part in parts {
+            value.extend_from_slice(part).map_err(|_| Error::BufferTooSmall)?;
+        }
+        Ok(Record { key, value })
+    }
+}
+
+/// Keys of flash records.
+pub mod key {
+    /// `1 | boot counter u32`.
+    pub const BOOT: u16 = 0x0001;
+    /// `1 | first telemetry sequence number that is not reserved u32`.
+    pub const SEQUENCE: u16 = 0x0002;
+    /// `1 | cycle u32 | next event u32`: the energy cycle last opened.
+    pub const CYCLE: u16 = 0x0003;
+
+    /// Binding of the relation in `slot`.
+    pub const fn bond(slot: u8) -> u16 {
+        0x1000 | (slot as u16) << 4
+    }
+    /// Pairing session of the relation in `slot`.
+    pub const fn session(slot: u8) -> u16 {
+        0x1001 | (slot as u16) << 4
+    }
+    /// Unique id of the module in `slot`: `1 | unique id u32`.
+    pub const fn module(slot: u8) -> u16 {
+        0x1002 | (slot as u16) << 4
+    }
+    /// Counter reservation of `tier` (0..=4) of the relation in `slot`.
+    pub const fn counter(slot: u8, tier: u8) -> u16 {
+        0x1004 | (slot as u16) << 4 | tier as u16
+    }
+}
+
+/// Reads the counter stored under [`key::BOOT`] and returns the record of its successor.
+pub fn next_boot(stored: Option<&[u8]>) -> Result<(u32, Record), Error> {
+    let last = match stored {
+        None => 0,
+        Some(bytes) => versioned_u32(bytes)?,
+    };
+    let boot = last.checked_add(1).ok_or(Error::Exhausted)?;
+    Ok((boot, Record::new(key::BOOT, &[&[1], &boot.to_be_bytes()])?))
+}
+
+/// Reads `1 | u32`.
+pub fn versioned_u32(bytes: &[u8]) -> Result<u32, Error> {
+    let mut f = Fields::new(bytes);
+    if f.u8()? != 1 {
+        return Err(Error::Malformed);
+    }
+    let value = f.u32()?;
+    f.end()?;
+    Ok(value)
+}

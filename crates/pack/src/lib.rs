@@ -1,0 +1,36 @@
+//! Everything that is spoken on the two CAN buses of a modular battery, without a bus, a clock or an allocator.
+//!
+//! From the wire upwards: [`can`] frames and their arbitration order, [`sealed_id`] which tells sealed from clear
+//! traffic, [`chunk`] and [`isotp`] which carry messages longer than a frame, [`message`] the typed clear messages,
+//! [`policy`] which says how well each of them must be protected. Time is always an argument ([`time`]).
+//!
+//! CAN 1 joins the app (or a vehicle control unit) with up to two packs, CAN 2 joins a pack controller with its
+//! modules. Bodies are little-endian as in `spec/modbatt.dbc`.
+#![no_std]
+#![forbid(unsafe_code)]
+// There is no allocator to box the larger variants with.
+#![allow(clippy::large_enum_variant)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod aggregate;
+pub mod app;
+pub mod can;
+pub mod chunk;
+pub mod command;
+pub mod controller;
+pub mod energy;
+pub mod identity;
+pub mod isotp;
+pub mod link;
+pub mod message;
+pub mod module;
+pub mod pdu;
+pub mod policy;
+pub mod relation;
+pub mod sealed_id;
+pub mod session;
+pub mod soc;
+pub mod telemetry;
+pub mod time;

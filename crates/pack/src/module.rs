@@ -1,0 +1,762 @@
+//! The module role: announces itself, takes its node, is bound and paired, switches its relay on command, and
+//! reports its cells in signed batches (`spec/can.md`, C50 to C59).
+//!
+//! Sans-IO: frames, time and commands in; [`Output`]s out through [`Module::poll`]. Records come out before the
+//! frames that they guard.
+
+use crate::{
+    can::{Bus, Frame},
+    identity::{Identity, Record, key, next_boot},
+    link::{Buffer, Inbound, Link, LinkCounters},
+    message::{
+        Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
+        ModuleCellCommStatus1, ModuleDeregister, ModuleHardware, ModuleMaxState, ModuleRegistration,
+        ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatus2, ModuleStatus3, ModuleStatusAll,
+        ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
+    },
+    pdu::{self, Pdu, binding as op},
+    policy::{self, DeviceState, MinLevel},
+    relation::{Effect, Effects, Relation, RelationEvent},
+    sealed_id::{ClearId, Level, SealedId, SecurityId},
+    session::{GroupReceiver, Opened, Refusal},
+    telemetry::{Batcher, module_record},
+    time::{Duration, Instant},
+};
+use lct::{
+    Error,
+    command::SignedCommand,
+    schedule::{Direction, GroupKey, Tier},
+    secret::Secret,
+};
+use rand_core::CryptoRng;
+
+/// Node of a module that has none.
+pub const UNREGISTERED: u8 = 0xFF;
+/// Silence of the controller after which a module opens its relay and starts over.
+pub const CONTROLLER_SILENCE: Duration = Duration::from_millis(11_100);
+/// How often an unregistered module announces itself without being asked.
+const ANNOUNCE_PERIOD: Duration = Duration::from_millis(5_000);
+/// Hardware maker and part code of the announcement.
+const MANUFACTURER: u8 = 2;
+const PART: u8 = 3;
+
+/// What a module measured.
+#[derive(Debug, Clone, Default)]
+pub struct Measurement {
+    /// Cells in order: mV and whole degrees Celsius.
+    pub cells: heapless::Vec<ScanCell, { crate::message::MAX_CELLS }>,
+    /// String current, mA, positive charges.
+    pub current_ma: i32,
+    /// Lowest, highest and mean cell temperature in thousandths of a degree.
+    pub temperature_mc: [i32; 3],
+}
+
+/// What the owner of a module tells it.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A new measurement: becomes a record and a sealed scan.
+    Measure(Measurement),
+}
+
+/// What a module wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Make durable before any frame that follows.
+    Store(Record),
+    /// Send on CAN 2.
+    Transmit(Frame),
+    /// Tell the owner.
+    Event(Event),
+}
+
+/// What happened to a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A node was assigned.
+    Registered {
+        /// The node, 1 to 32.
+        node: u8,
+    },
+    /// The relationship with the pack changed.
+    Relation(RelationEvent),
+    /// The relay switched.
+    Relay(RelayState),
+}
+
+/// Messages and frames that were refused, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Sealed messages that did not open: unknown key, bad tag, replay, malformed.
+    pub sealed: u32,
+    /// Clear messages whose class asks for more.
+    pub policy: u32,
+    /// Security PDUs that were refused.
+    pub security: u32,
+}
+
+/// Electrical rating of a module, reported in 0x501.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rating {
+    /// Highest charge current, mA, positive.
+    pub charge_ma: i32,
+    /// Highest discharge current, mA, negative.
+    pub discharge_ma: i32,
+    /// End of charge, mV.
+    pub end_of_charge_mv: u32,
+}
+
+const NODE_BROADCAST: u8 = 0;
+type ModuleLink = Link<6>;
+
+/// The module role.
+pub struct Module {
+    own: Identity,
+    rating: Rating,
+    boot: u32,
+    node: u8,
+    relation: Relation,
+    link: ModuleLink,
+    group: Option<GroupReceiver>,
+    relay: RelayState,
+    ceiling: RelayState,
+    target: RelayState,
+    last_contact: Instant,
+    announce_due: Option<Instant>,
+    clock: Option<(u64, Instant)>,
+    challenge: u32,
+    last_command: Option<u32>,
+    batcher: Batcher,
+    last: Option<Measurement>,
+    /// The relay opened: what is unsigned gets signed.
+    stopped: bool,
+    stores: heapless::Deque<Record, 16>,
+    events: heapless::Deque<Event, 16>,
+    refused: Refused,
+    buffer: Buffer,
+}
+
+impl Module {
+    /// A module that starts: `load` reads its flash.
+    pub fn start<'a>(
+        own: Identity,
+        rating: Rating,
+        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Error> {
+        let (boot, record) = next_boot(load(key::BOOT))?;
+        let batcher = Batcher::new(own.cid(), load(key::SEQUENCE))?;
+        let mut relation = Relation::new(0);
+        relation.restore(&own, &mut load)?;
+        let mut module = Module {
+            own,
+            rating,
+            boot,
+            node: UNREGISTERED,
+            relation,
+            link: Link::new(Bus::Can2, Direction::Ab),
+            group: None,
+            relay: RelayState::Off,
+            ceiling: RelayState::Off,
+            target: RelayState::Off,
+            last_contact: now,
+            announce_due: Some(now),
+            clock: None,
+            challenge: 0,
+            last_command: None,
+            batcher,
+            last: None,
+            stopped: false,
+            stores: heapless::Deque::new(),
+            events: heapless::Deque::new(),
+            refused: Refused::default(),
+            buffer: [0; crate::link::MESSAGE_MAX],
+        };
+        module.roll_challenge(rng);
+        module.store(record)?;
+        Ok(module)
+    }
+
+    /// Node, or [`UNREGISTERED`].
+    pub fn node(&self) -> u8 {
+        self.node
+    }
+    /// Identity of this module.
+    pub fn identity(&self) -> &Identity {
+        &self.own
+    }
+    /// Relay state in force.
+    pub fn relay(&self) -> RelayState {
+        self.relay
+    }
+    /// The relationship with the pack.
+    pub fn relation(&self) -> &Relation {
+        &self.relation
+    }
+    /// What was refused since the start.
+    pub fn refused(&self) -> Refused {
+        self.refused
+    }
+    /// Counters of the bus end.
+    pub fn link_counters(&self) -> LinkCounters {
+        self.link.counters()
+    }
+    /// True when every record is in a statement that was acknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.batcher.is_empty()
+    }
+
+    /// The next thing to do: records first, so that each is durable before the frames that depend on it.
+    pub fn poll(&mut self, now: Instant) -> Option<Output> {
+        if let Some(record) = self.stores.pop_front() {
+            return Some(Output::Store(record));
+        }
+        if let Some(frame) = self.link.poll(now) {
+            return Some(Output::Transmit(frame));
+        }
+        self.events.pop_front().map(Output::Event)
+    }
+
+    /// When [`Module::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let silence = (self.node != UNREGISTERED).then(|| self.last_contact + CONTROLLER_SILENCE);
+        let statements = self.batcher.due().filter(|_| self.relation.is_up());
+        [self.announce_due, silence, self.relation.due(), self.link.due(), statements]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes a frame from CAN 2.
+    pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let node = self.node;
+        let mut buffer = core::mem::replace(&mut self.buffer, [0; crate::link::MESSAGE_MAX]);
+        let accepts = |device: u8| device == NODE_BROADCAST || (device == node && node != UNREGISTERED);
+        let result = match self.link.receive(now, frame, accepts, &mut buffer) {
+            None => Ok(()),
+            Some(Inbound::Clear(id, n)) => self.clear(now, id, &buffer[..n]),
+            Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
+            Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
+        };
+        self.buffer = buffer;
+        result?;
+        if core::mem::take(&mut self.stopped) {
+            self.close_batch(now, rng)?;
+            self.send_statements(now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a command of the owner.
+    pub fn command(&mut self, now: Instant, command: Command, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Command::Measure(measurement) = command;
+        self.last = Some(measurement);
+        if self.relation.is_up() && self.clock.is_some() { self.report(now, rng) } else { Ok(()) }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if self.node != UNREGISTERED && now >= self.last_contact + CONTROLLER_SILENCE {
+            self.unregister(now)?;
+        }
+        if self.announce_due.is_some_and(|due| due <= now) {
+            self.announce(now)?;
+        }
+        let mut fx = Effects::new();
+        self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
+        self.apply(now, fx)?;
+        self.send_statements(now)
+    }
+
+    // --- clear messages -------------------------------------------------------------------------------
+
+    fn announce(&mut self, now: Instant) -> Result<(), Error> {
+        self.announce_due = (self.node == UNREGISTERED).then(|| now + ANNOUNCE_PERIOD);
+        if self.node != UNREGISTERED {
+            return Ok(());
+        }
+        let message = ModuleAnnouncement {
+            fw_build: self.own.firmware as u16,
+            manufacturer: MANUFACTURER,
+            part: PART,
+            unique_id: self.own.unique_id,
+        };
+        self.send_clear(&message, UNREGISTERED)
+    }
+
+    fn send_clear<M: Message>(&mut self, message: &M, node: u8) -> Result<(), Error> {
+        let frame = message.frame(node).map_err(|_| Error::Malformed)?;
+        self.link.send_frame(frame).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn clear(&mut self, now: Instant, id: ClearId, body: &[u8]) -> Result<(), Error> {
+        let mine = id.node == self.node && self.node != UNREGISTERED;
+        if !(mine || id.node == NODE_BROADCAST || id.node == UNREGISTERED) {
+            return Ok(());
+        }
+        let state = if self.relation.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
+        if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
+            self.refused.policy = self.refused.policy.saturating_add(1);
+            return Ok(());
+        }
+        if self.node != UNREGISTERED {
+            self.last_contact = now;
+        }
+        match id.base {
+            ModuleAnnounceRequest::BASE if self.node == UNREGISTERED => {
+                // Spread the answers: the lowest byte of the unique id decides, 0.1 s to 2.5 s.
+                let ticks = u64::from((self.own.unique_id as u8) / 10).max(1);
+                self.announce_due = Some(now + Duration::from_millis(100 * ticks));
+            }
+            ModuleRegistration::BASE => {
+                if let Ok(m) = ModuleRegistration::decode(body) {
+                    return self.register(now, &m);
+                }
+            }
+            ModuleStatusRequest::BASE if mine => return self.clear_status(),
+            ModuleStateChange::BASE if mine => {
+                if let Ok(m) = ModuleStateChange::decode(body) {
+                    return self.switch(m.state);
+                }
+            }
+            ModuleMaxState::BASE => {
+                if let Ok(m) = ModuleMaxState::decode(body) {
+                    self.ceiling = m.max;
+                    return self.switch(self.target);
+                }
+            }
+            ModuleAllIsolate::BASE => return self.switch(RelayState::Off),
+            ModuleAllDeregister::BASE => return self.unregister(now),
+            ModuleDeregister::BASE if mine => return self.unregister(now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, now: Instant, m: &ModuleRegistration) -> Result<(), Error> {
+        let for_me = (m.manufacturer, m.part, m.unique_id) == (MANUFACTURER, PART, self.own.unique_id);
+        if !for_me || !(1..=32).contains(&m.node) {
+            return Ok(());
+        }
+        self.last_contact = now;
+        self.announce_due = None;
+        if self.node == m.node {
+            return Ok(());
+        }
+        self.node = m.node;
+        let hardware = self.hardware();
+        if !self.relation.is_paired() {
+            self.send_clear(&hardware, self.node)?;
+            self.clear_status()?;
+        }
+        self.event(Event::Registered { node: m.node })
+    }
+
+    fn hardware(&self) -> ModuleHardware {
+        ModuleHardware {
+            max_charge_ma: self.rating.charge_ma,
+            max_discharge_ma: self.rating.discharge_ma,
+            end_of_charge_mv: self.rating.end_of_charge_mv,
+            hardware_version: self.own.hardware as u16,
+        }
+    }
+
+    fn unregister(&mut self, now: Instant) -> Result<(), Error> {
+        self.node = UNREGISTERED;
+        self.ceiling = RelayState::Off;
+        self.announce_due = Some(now + Duration::from_millis(100));
+        self.switch(RelayState::Off)
+    }
+
+    fn clear_status(&mut self) -> Result<(), Error> {
+        let status = self.status();
+        self.send_clear(&status.status1, self.node)?;
+        self.send_clear(&status.status2, self.node)?;
+        self.send_clear(&status.status3, self.node)?;
+        self.send_clear(&status.comm, self.node)
+    }
+
+    fn status(&self) -> ModuleStatusAll {
+        let none = Measurement::default();
+        let m = self.last.as_ref().unwrap_or(&none);
+        let cells = m.cells.iter().map(|c| u32::from(c.mv));
+        let sum: u32 = cells.clone().sum();
+        let count = m.cells.len() as u32;
+        let on = self.relay == RelayState::On;
+        ModuleStatusAll {
+            status1: ModuleStatus1 {
+                state: self.relay,
+                permission: if on { Permission::Both } else { Permission::Neither },
+                soc_ppm: crate::soc::from_cell_mv(sum.checked_div(count).unwrap_or(0)),
+                soh_ppm: 1_000_000,
+                cells_expected: count as u8,
+                current_ma: m.current_ma,
+                voltage_mv: sum,
+            },
+            status2: ModuleStatus2 {
+                cell_min_mv: cells.clone().min().unwrap_or(0),
+                cell_max_mv: cells.max().unwrap_or(0),
+                cell_avg_mv: sum.checked_div(count).unwrap_or(0),
+                cell_sum_mv: sum,
+            },
+            status3: ModuleStatus3 {
+                cell_min_mc: m.temperature_mc[0],
+                cell_max_mc: m.temperature_mc[1],
+                cell_avg_mc: m.temperature_mc[2],
+            },
+            comm: ModuleCellCommStatus1 {
+                fewest: count as u8,
+                most: count as u8,
+                i2c_errors: 0,
+                framing_errors: 0,
+                first_i2c_fault: 255,
+            },
+        }
+    }
+
+    /// Switches to `target`, never above the ceiling.
+    fn switch(&mut self, target: RelayState) -> Result<(), Error> {
+        self.target = target;
+        let relay = target.min(self.ceiling);
+        if relay == self.relay {
+            return Ok(());
+        }
+        self.relay = relay;
+        self.stopped |= relay == RelayState::Off;
+        self.event(Event::Relay(relay))
+    }
+
+    // --- security PDUs --------------------------------------------------------------------------------
+
+    fn security(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.last_contact = now;
+        let mut fx = Effects::new();
+        let result = match *message {
+            [pdu::HANDSHAKE, ref m @ ..] => {
+                self.relation.handshake(&self.own, m, now, self.boot, &mut fx, rng)
+            }
+            [pdu::CERTIFICATE, ref cert @ ..] => {
+                self.relation.certificate(&self.own, cert, now, self.boot, &mut fx, rng)
+            }
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => self.relation.bind_request(&self.own, m, &mut fx, rng),
+            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
+                self.relation.introduction(&self.own, m, now, self.boot, &mut fx, rng)
+            }
+            [pdu::BINDING, ref m @ ..] => {
+                let soc = self.status().status1.soc_ppm;
+                crate::relation::answer_identity(&self.own, m, soc, rng)
+                    .and_then(|pdu| self.send_pack(now, &pdu))
+            }
+            [pdu::IDENTIFY, 0] => {
+                let state = if self.relation.is_paired() { 2 } else { 0 };
+                let assurance = self.relation.binding().map_or(0, |(_, a)| a as u8);
+                crate::relation::identify(&self.own, state, assurance, 0)
+                    .and_then(|pdu| self.send_pack(now, &pdu))
+            }
+            _ => Err(Error::Malformed),
+        };
+        if result.is_err() {
+            self.refused.security = self.refused.security.saturating_add(1);
+        }
+        self.apply(now, fx)
+    }
+
+    fn security_id(&self) -> SecurityId {
+        SecurityId::new(Bus::Can2, Direction::Ba, self.node)
+    }
+
+    fn send_pack(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        self.link.send_security(now, self.security_id(), pdu).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn apply(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_pack(now, &pdu)?,
+                Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,
+                Effect::Store(record) => self.store(record)?,
+                Effect::Event(event) => {
+                    self.event(Event::Relation(event))?;
+                    if matches!(event, RelationEvent::ChannelUp { .. }) {
+                        self.last_command = None;
+                        self.group = None;
+                        let (body, len) = self.hardware().encode();
+                        let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
+                        self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // --- sealed messages ------------------------------------------------------------------------------
+
+    fn seal_pdu(&mut self, now: Instant, tier: Tier, pdu: &[u8]) -> Result<(), Error> {
+        let level = Level::from_bits(u32::from(tier.level()));
+        let id = self.security_id();
+        self.seal(now, id.sealed(level), id.base(), 0, pdu)
+    }
+
+    fn seal(&mut self, now: Instant, id: SealedId, base: u16, h0: u8, body: &[u8]) -> Result<(), Error> {
+        let mut sealed = [0; crate::link::MESSAGE_MAX];
+        let mut fx = Effects::new();
+        let n = self.relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        self.link.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let opened = match (id.device() == NODE_BROADCAST, &mut self.group) {
+            (true, Some(group)) => group.open(id, bytes),
+            (true, None) => Err(Refusal::UnknownKey),
+            (false, _) => self.relation.open(id, bytes),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(_) => {
+                // A group frame before this start's group key is not an attack: the key comes after RESUME.
+                if !(id.device() == NODE_BROADCAST && self.group.is_none()) {
+                    self.refused.sealed = self.refused.sealed.saturating_add(1);
+                }
+                return Ok(());
+            }
+        };
+        self.last_contact = now;
+        if id.device() == NODE_BROADCAST {
+            return self.group_message(now, &opened);
+        }
+        if opened.base == SecurityId::new(Bus::Can2, Direction::Ab, self.node).base() {
+            return self.sealed_pdu(now, opened.tier, opened.body);
+        }
+        self.sealed_message(now, &opened, rng)
+    }
+
+    /// A group frame may only reduce authority.
+    fn group_message(&mut self, now: Instant, opened: &Opened<'_>) -> Result<(), Error> {
+        match opened.base {
+            ModuleMaxState::BASE => match ModuleMaxState::decode(opened.body) {
+                Ok(m) if m.max <= self.ceiling => {
+                    self.ceiling = m.max;
+                    self.switch(self.target)
+                }
+                _ => {
+                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    Ok(())
+                }
+            },
+            ModuleAllIsolate::BASE => {
+                self.ceiling = RelayState::Off;
+                self.switch(RelayState::Off)
+            }
+            ModuleAllDeregister::BASE => self.unregister(now),
+            _ => Ok(()),
+        }
+    }
+
+    fn sealed_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
+        match *body {
+            [pdu::TIME, ref t @ ..] if tier == Tier::Pair && t.len() == 6 => {
+                let seconds = u32::from_be_bytes([t[0], t[1], t[2], t[3]]);
+                let millis = u16::from_be_bytes([t[4], t[5]]);
+                let unix_ms = u64::from(seconds) * 1_000 + u64::from(millis);
+                let shown = self.unix_ms(now).unwrap_or(0);
+                self.clock = Some((unix_ms.max(shown), now));
+                Ok(())
+            }
+            [pdu::GROUP_KEY, ref k @ ..] if tier == Tier::Pair && k.len() == 36 => {
+                let generation = u32::from_be_bytes([k[0], k[1], k[2], k[3]]);
+                let key = GroupKey(Secret::from_slice(&k[4..])?);
+                let Some((pack, _)) = self.relation.peer() else {
+                    return Ok(());
+                };
+                if self.group.as_ref().is_none_or(|g| g.generation() < generation) {
+                    self.group = Some(GroupReceiver::new(&key.traffic(generation, &pack)?, generation)?);
+                }
+                Ok(())
+            }
+            [pdu::RECEIVED, _, pdu::BATCH, ref n @ ..] if n.len() == 8 => {
+                let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
+                if let Ok(first) = u32::try_from(number) {
+                    self.batcher.acknowledge(first);
+                }
+                Ok(())
+            }
+            [pdu::LEAF, node, ref s @ ..] if s.len() == 4 => {
+                let seq = u32::from_be_bytes([s[0], s[1], s[2], s[3]]);
+                match self.batcher.leaf(seq) {
+                    Some(leaf) => {
+                        let answer = pdu::build(&[&[pdu::LEAF, node], s, &leaf])?;
+                        self.seal_pdu(now, Tier::Exch, &answer)
+                    }
+                    None => Ok(()),
+                }
+            }
+            [pdu::CONFIRM, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.confirmed(tier, m, &mut fx)?;
+                self.apply(now, fx)
+            }
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn sealed_message(
+        &mut self,
+        now: Instant,
+        opened: &Opened<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let state = ModuleStateChange::BASE;
+        match (opened.base, opened.signed, opened.tier) {
+            (base, true, Tier::Pair) => self.signed_command(now, base, opened.body, rng),
+            (base, false, Tier::Pair) if base == state => match ModuleStateChange::decode(opened.body) {
+                // Repeating or lowering needs no signature; raising does.
+                Ok(m) if m.state <= self.relay || m.state == self.target => self.switch(m.state),
+                _ => {
+                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    Ok(())
+                }
+            },
+            (ModuleStatusRequest::BASE, false, Tier::Exch | Tier::Pair) => {
+                let body = self.status().encode();
+                let id = self.data_id(ModuleStatusAll::BASE, Level::Exch)?;
+                self.seal(now, id, ModuleStatusAll::BASE, 0, &body)
+            }
+            (ModuleDeregister::BASE, false, Tier::Pair) => self.unregister(now),
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    fn data_id(&self, base: u16, level: Level) -> Result<SealedId, Error> {
+        SealedId::new(base, level, Direction::Ba, self.node).map_err(|_| Error::Malformed)
+    }
+
+    fn signed_command(
+        &mut self,
+        now: Instant,
+        base: u16,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let (Some(session), Some(peer)) = (self.relation.session(), self.relation.peer_spk()) else {
+            return Ok(());
+        };
+        let command = match SignedCommand::open(body, session.th4(), session.epoch(), &peer.sign_pub()) {
+            Ok(command) if command.base == base => command,
+            _ => {
+                self.refused.security = self.refused.security.saturating_add(1);
+                return Ok(());
+            }
+        };
+        let stale =
+            command.challenge != self.challenge || self.last_command.is_some_and(|s| command.seq <= s);
+        let result = if stale {
+            crate::command::CommandResult::Stale
+        } else {
+            match base {
+                ModuleStateChange::BASE => match ModuleStateChange::decode(command.command) {
+                    Ok(m) => {
+                        self.ceiling = self.ceiling.max(m.state);
+                        self.switch(m.state)?;
+                        crate::command::CommandResult::Done
+                    }
+                    Err(_) => crate::command::CommandResult::Refused,
+                },
+                _ => crate::command::CommandResult::Refused,
+            }
+        };
+        let seq = command.seq;
+        if !stale {
+            self.last_command = Some(seq);
+            self.roll_challenge(rng);
+        }
+        let ack = crate::command::acknowledgement(seq, result, self.challenge)?;
+        self.seal_pdu(now, Tier::Pair, &ack)
+    }
+
+    fn roll_challenge(&mut self, rng: &mut impl CryptoRng) {
+        let mut c = [0; 4];
+        rng.fill_bytes(&mut c);
+        self.challenge = u32::from_be_bytes(c);
+        self.relation.set_challenge(self.challenge);
+    }
+
+    // --- telemetry ------------------------------------------------------------------------------------
+
+    fn unix_ms(&self, now: Instant) -> Option<u64> {
+        self.clock.map(|(ms, at)| ms + now.saturating_since(at).as_millis())
+    }
+
+    fn report(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let (Some(time_ms), Some(m)) = (self.unix_ms(now), &self.last) else {
+            return Ok(());
+        };
+        let (seq, reservation) = self.batcher.reserve()?;
+        let scan = ModuleScan {
+            first: 0,
+            cells: m.cells.clone(),
+            status: self.status(),
+            stamp: Stamp { seq, time_ms },
+        };
+        if let Some(record) = reservation {
+            self.store(record)?;
+        }
+        let body = scan.encode();
+        // The record is made of what the receiver can read, in the steps of the wire.
+        let heard = ModuleScan::decode(&body).map_err(|_| Error::Malformed)?;
+        self.batcher.push(&module_record(self.own.cid(), &heard)?)?;
+        let id = self.data_id(ModuleScan::BASE, Level::Exch)?;
+        self.seal(now, id, ModuleScan::BASE, 0, &body)?;
+        if self.batcher.is_due(time_ms) {
+            self.close_batch(now, rng)?;
+        }
+        self.send_statements(now)
+    }
+
+    /// Signs what is open, so that nothing measured stays unsigned.
+    fn close_batch(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        match self.relation.own_spk() {
+            Some(spk) => self.batcher.close(spk.signing_key(), now, rng),
+            None => Ok(()),
+        }
+    }
+
+    fn send_statements(&mut self, now: Instant) -> Result<(), Error> {
+        if !self.relation.is_up() {
+            return Ok(());
+        }
+        while let Some(pending) = self.batcher.poll(now) {
+            let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
+            let n = pending.statement.encode(&mut statement)?;
+            let body: Pdu = pdu::build(&[&[pdu::BATCH, 0, n as u8], &statement[..n], &pending.signature.0])?;
+            self.seal_pdu(now, Tier::Pair, &body)?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, record: Record) -> Result<(), Error> {
+        self.stores.push_back(record).map_err(|_| Error::BufferTooSmall)
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Error> {
+        if self.events.is_full() {
+            self.events.pop_front();
+        }
+        self.events.push_back(event).map_err(|_| Error::BufferTooSmall)
+    }
+}

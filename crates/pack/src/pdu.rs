@@ -1,0 +1,119 @@
+//! Security PDUs: type byte first, then the body (`spec/can.md`, C30).
+//!
+//! They travel with E = 0 on the security bases when they authenticate themselves (handshakes, what the
+//! authority signed, identities), and sealed on the same bases once a channel stands.
+
+/// Longest PDU that a device originates or stores; certificates are longer and only read.
+pub const PDU_MAX: usize = 512;
+
+/// A PDU of a device's own making.
+pub type Pdu = heapless::Vec<u8, PDU_MAX>;
+
+/// Handshake message (`lct::handshake`, `lct::resume`).
+pub const HANDSHAKE: u8 = 0x01;
+/// Pairing certificate and what follows from it: `02 | certificate`, `02 81 ..`, `02 82 ..`.
+pub const CERTIFICATE: u8 = 0x02;
+/// Identity and binding: `04 | operation | ..`, see [`binding`].
+pub const BINDING: u8 = 0x04;
+/// Authenticated time, sealed: `09 | Unix seconds u32 | milliseconds u16`.
+pub const TIME: u8 = 0x09;
+/// Alert, sealed: `0A | code u8 | node u8`.
+pub const ALERT: u8 = 0x0A;
+/// Identify: `0B 00` asks; `0B 01 | cid 16 | role | state | assurance | hardware u32 | firmware u32 | nodes u32 |
+/// n u8 | component id n` answers. Bit k of `nodes` is set when node k + 1 is registered.
+pub const IDENTIFY: u8 = 0x0B;
+/// First sealed message of a fresh epoch, from B: `0C | epoch u32 | challenge u32`.
+pub const CONFIRM: u8 = 0x0C;
+/// Group key, sealed at pair tier: `0E | generation u32 | key 32`.
+pub const GROUP_KEY: u8 = 0x0E;
+/// Signed batch: `10 | node | n u8 | statement n | signature 64`; node 0 is the sender itself.
+pub const BATCH: u8 = 0x10;
+/// Answer to a level-5 command: `11 | seq u32 | result u8 | next challenge u32`.
+pub const COMMAND_ACK: u8 = 0x11;
+/// Between app and module through the pack: `12 | node | inner PDU`.
+pub const RELAY: u8 = 0x12;
+/// A statement arrived and is kept: `13 | node | type of the statement | number u64`.
+pub const RECEIVED: u8 = 0x13;
+/// Signed energy statement of the pack: `14 | n u8 | statement n | signature 64`.
+pub const ENERGY: u8 = 0x14;
+/// A record that did not arrive: `15 | node | seq u32` asks, `15 | node | seq u32 | leaf 32` answers.
+pub const LEAF: u8 = 0x15;
+/// A module's message, forwarded by the pack after it opened it: `16 | node | base u16 | body`.
+pub const FORWARD: u8 = 0x16;
+
+/// Second byte of a [`CERTIFICATE`] PDU that answers: `pairing_id 16 | status u8`.
+pub const CERTIFICATE_STATUS: u8 = 0x81;
+/// Second byte of a [`CERTIFICATE`] PDU: `pairing_id 16 | validation nonce 32 | TH4 32 | signature 64`.
+pub const PAIRING_COMPLETE: u8 = 0x82;
+
+/// Second byte of a [`BINDING`] PDU.
+pub mod binding {
+    /// `registration bytes` asks for the signature of the component's identity key over them.
+    pub const REGISTER: u8 = 0x01;
+    /// `signature 64`.
+    pub const REGISTERED: u8 = 0x02;
+    /// Bind request of the authority (`lct::binding::BindRequest`).
+    pub const REQUEST: u8 = 0x03;
+    /// `binding_id 16 | SPK 68 | attestation 64`.
+    pub const KEYS: u8 = 0x04;
+    /// Introduction of the partner (`lct::binding::Introduction`).
+    pub const INTRODUCTION: u8 = 0x05;
+    /// `binding_id 16 | status u8`.
+    pub const STATUS: u8 = 0x06;
+    /// `binding_id 16 | signature 64` over the binding record.
+    pub const SIGNED: u8 = 0x07;
+    /// Asks for the certificates.
+    pub const CERTIFICATES: u8 = 0x08;
+    /// `device certificate 167 | batch certificate 167 | hardware u32 | firmware u32 | capacity mWh u64 |
+    /// state of charge ppm u32 | n | serial n`.
+    pub const IDENTITY: u8 = 0x09;
+}
+
+/// Status byte of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Accepted.
+    Accepted = 0,
+    /// A signature, chain or commitment did not verify.
+    NotAuthentic = 1,
+    /// Meant for another entity or relationship.
+    WrongParty = 2,
+    /// Not possible in the present state.
+    WrongState = 3,
+    /// Not readable.
+    Malformed = 4,
+}
+
+impl Status {
+    /// The status with wire code `code`; unknown codes read as [`Status::Malformed`].
+    pub fn from_code(code: u8) -> Status {
+        match code {
+            0 => Status::Accepted,
+            1 => Status::NotAuthentic,
+            2 => Status::WrongParty,
+            3 => Status::WrongState,
+            _ => Status::Malformed,
+        }
+    }
+}
+
+impl From<lct::Error> for Status {
+    fn from(e: lct::Error) -> Self {
+        match e {
+            lct::Error::WrongParty => Status::WrongParty,
+            lct::Error::Malformed | lct::Error::BufferTooSmall => Status::Malformed,
+            lct::Error::Exhausted => Status::WrongState,
+            _ => Status::NotAuthentic,
+        }
+    }
+}
+
+/// Concatenates `parts` into a PDU; what does not fit 512 bytes is [`lct::Error::BufferTooSmall`].
+pub fn build(parts: &[&[u8]]) -> Result<Pdu, lct::Error> {
+    let mut pdu = Pdu::new();
+    for part in parts {
+        pdu.extend_from_slice(part).map_err(|_| lct::Error::BufferTooSmall)?;
+    }
+    Ok(pdu)
+}

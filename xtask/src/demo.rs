@@ -1,0 +1,95 @@
+//! `cargo xtask demo`: build the command, then become it.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::shell;
+
+/// Builds `modbatt` in release and runs its `demo` with `args`.
+///
+/// Everything said here goes to standard error: standard output belongs to the
+/// demo, whose last line is read by scripts.
+pub fn run(args: &[String]) -> Result<()> {
+    let rustc = shell::output_of(Command::new("rustc").arg("--version").current_dir(shell::root()))
+        .context("the Rust toolchain named in rust-toolchain.toml is not usable")?;
+    eprintln!("demo: {}", rustc.trim());
+    eprintln!("demo: building modbatt (release; the first time takes some minutes, then seconds)");
+    let binary = build()?;
+    become_program(Command::new(&binary).arg("demo").args(args))
+        .with_context(|| format!("cannot start {}", binary.display()))
+}
+
+/// Builds the binary, with cargo's own progress, and says where it lies.
+fn build() -> Result<PathBuf> {
+    let mut child = shell::cargo()
+        .args(["build", "--release", "--package", "modbatt", "--bin", "modbatt"])
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let mut binary = None;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            binary = executable(&line.context("cannot read cargo's messages")?).or(binary);
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!("modbatt could not be built ({status}); the reason stands above");
+    }
+    binary.context("cargo named no executable for modbatt")
+}
+
+/// The path of the built program, if this line of cargo's messages names it.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    (message["reason"] == "compiler-artifact" && message["target"]["name"] == "modbatt").then_some(())?;
+    message["executable"].as_str().map(PathBuf::from)
+}
+
+/// Replaces this process, so that signals and the exit code need no forwarding.
+#[cfg(unix)]
+fn become_program(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+fn become_program(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    std::process::exit(status.code().unwrap_or(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_artifact_of_the_binary_names_the_executable() {
+        let cases = [
+            (
+                r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":"/t/release/modbatt"}"#,
+                true,
+            ),
+            // The library target of the same name has no executable.
+            (
+                r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":null}"#,
+                false,
+            ),
+            (
+                r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"executable":"/t/b"}"#,
+                false,
+            ),
+            (r#"{"reason":"build-finished","success":true}"#, false),
+            ("not json", false),
+        ];
+        for (line, named) in cases {
+            let expected = named.then(|| PathBuf::from("/t/release/modbatt"));
+            assert_eq!(executable(line), expected, "{line}");
+        }
+    }
+}
