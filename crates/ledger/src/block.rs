@@ -54,23 +54,9 @@ impl Header {
 
 impl Canonical for Header {
     fn write(&self, w: &mut Writer) {
-        w.object(10, VERSION)
-            .uint(1)
-            .bytes(&self.chain_id)
-            .uint(2)
-            .uint(self.height);
-        w.uint(3)
-            .uint(self.time_ms)
-            .uint(4)
-            .bytes(&self.proposer)
-            .uint(5)
-            .bytes(&self.parent);
-        w.uint(6)
-            .bytes(&self.state_root)
-            .uint(7)
-            .bytes(&self.tx_root)
-            .uint(8)
-            .bytes(&self.result_root);
+        w.object(10, VERSION).uint(1).bytes(&self.chain_id).uint(2).uint(self.height);
+        w.uint(3).uint(self.time_ms).uint(4).bytes(&self.proposer).uint(5).bytes(&self.parent);
+        w.uint(6).bytes(&self.state_root).uint(7).bytes(&self.tx_root).uint(8).bytes(&self.result_root);
         w.uint(9).uint(self.tx_count.into());
     }
 
@@ -103,11 +89,7 @@ pub struct Block {
 
 impl Canonical for Block {
     fn write(&self, w: &mut Writer) {
-        w.object(3, VERSION)
-            .uint(1)
-            .item(&self.header)
-            .uint(2)
-            .array(self.txs.len());
+        w.object(3, VERSION).uint(1).item(&self.header).uint(2).array(self.txs.len());
         for tx in &self.txs {
             w.bytes(tx);
         }
@@ -119,9 +101,7 @@ impl Canonical for Block {
         let header = r.item()?;
         r.key(2)?;
         let n = r.array(MAX_BLOCK_TXS)?;
-        let txs = (0..n)
-            .map(|_| Ok(r.bytes(MAX_TX)?.to_vec()))
-            .collect::<Result<_, FormatError>>()?;
+        let txs = (0..n).map(|_| Ok(r.bytes(MAX_TX)?.to_vec())).collect::<Result<_, FormatError>>()?;
         Ok(Self { header, txs })
     }
 }
@@ -201,11 +181,7 @@ impl Certificate {
                 .map_err(|_| CertificateError::Signature)?;
             power += u128::from(share);
         }
-        if power * 3 > set.total() * 2 {
-            Ok(())
-        } else {
-            Err(CertificateError::Quorum)
-        }
+        if power * 3 > set.total() * 2 { Ok(()) } else { Err(CertificateError::Quorum) }
     }
 }
 

@@ -182,15 +182,8 @@ impl<'a> Reader<'a> {
             27 => (8, 0x1_0000_0000),
             _ => return Err(FormatError::Unexpected),
         };
-        let value = self
-            .take(len)?
-            .iter()
-            .fold(0_u64, |v, b| (v << 8) | u64::from(*b));
-        if value < least {
-            Err(FormatError::NotCanonical)
-        } else {
-            Ok(value)
-        }
+        let value = self.take(len)?.iter().fold(0_u64, |v, b| (v << 8) | u64::from(*b));
+        if value < least { Err(FormatError::NotCanonical) } else { Ok(value) }
     }
 
     /// Checks that nothing is left.
@@ -198,11 +191,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`FormatError::Trailing`].
     pub fn end(&self) -> Result<(), FormatError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(FormatError::Trailing)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(FormatError::Trailing) }
     }
 
     /// Reads a map header and returns its number of pairs.
@@ -236,11 +225,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`FormatError`].
     pub fn key(&mut self, key: u64) -> Result<(), FormatError> {
-        if self.uint()? == key {
-            Ok(())
-        } else {
-            Err(FormatError::Unexpected)
-        }
+        if self.uint()? == key { Ok(()) } else { Err(FormatError::Unexpected) }
     }
 
     /// Reads an array header of at most `max` items.
@@ -250,11 +235,7 @@ impl<'a> Reader<'a> {
     pub fn array(&mut self, max: usize) -> Result<usize, FormatError> {
         let n = usize::try_from(self.head(ARRAY)?).map_err(|_| FormatError::TooLong)?;
         // Every item takes at least one byte: a larger count is a lie and must not steer an allocation.
-        if n > max || n > self.rest.len() {
-            Err(FormatError::TooLong)
-        } else {
-            Ok(n)
-        }
+        if n > max || n > self.rest.len() { Err(FormatError::TooLong) } else { Ok(n) }
     }
 
     /// Reads an unsigned integer.
@@ -287,11 +268,7 @@ impl<'a> Reader<'a> {
     /// [`FormatError`].
     pub fn bytes(&mut self, max: usize) -> Result<&'a [u8], FormatError> {
         let n = usize::try_from(self.head(BYTES)?).map_err(|_| FormatError::TooLong)?;
-        if n > max {
-            Err(FormatError::TooLong)
-        } else {
-            self.take(n)
-        }
+        if n > max { Err(FormatError::TooLong) } else { self.take(n) }
     }
 
     /// Reads a byte string of exactly `N` bytes.
@@ -337,10 +314,7 @@ mod tests {
             (100, &[0x18, 0x64]),
             (1000, &[0x19, 0x03, 0xe8]),
             (1_000_000, &[0x1a, 0x00, 0x0f, 0x42, 0x40]),
-            (
-                1_000_000_000_000,
-                &[0x1b, 0x00, 0x00, 0x00, 0xe8, 0xd4, 0xa5, 0x10, 0x00],
-            ),
+            (1_000_000_000_000, &[0x1b, 0x00, 0x00, 0x00, 0xe8, 0xd4, 0xa5, 0x10, 0x00]),
             (u64::MAX, &[0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
             (65_536, &[0x1a, 0x00, 0x01, 0x00, 0x00]),
         ];
@@ -358,10 +332,7 @@ mod tests {
             (&[0x18, 0x17], FormatError::NotCanonical),
             (&[0x19, 0x00, 0xff], FormatError::NotCanonical),
             (&[0x1a, 0, 0, 0xff, 0xff], FormatError::NotCanonical),
-            (
-                &[0x1b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
-                FormatError::NotCanonical,
-            ),
+            (&[0x1b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], FormatError::NotCanonical),
             (&[0x1f], FormatError::Unexpected),
             (&[0x20], FormatError::Unexpected),
             (&[0x19, 0x01], FormatError::Truncated),
@@ -369,24 +340,13 @@ mod tests {
         for (bytes, error) in uint {
             assert_eq!(Reader::new(bytes).uint(), Err(error), "{bytes:02x?}");
         }
-        assert_eq!(
-            Reader::new(&[0x5f, 0x41, 0, 0xff]).bytes(9),
-            Err(FormatError::Unexpected),
-            "indefinite"
-        );
+        assert_eq!(Reader::new(&[0x5f, 0x41, 0, 0xff]).bytes(9), Err(FormatError::Unexpected), "indefinite");
         assert_eq!(
             Reader::new(&[0x5b, 255, 255, 255, 255, 255, 255, 255, 255]).bytes(9),
             Err(FormatError::TooLong)
         );
-        assert_eq!(
-            Reader::new(&[0x9a, 0x7f, 255, 255, 255]).array(usize::MAX),
-            Err(FormatError::TooLong)
-        );
-        assert_eq!(
-            Reader::new(&[0x61, 0xff]).text(1),
-            Err(FormatError::Unexpected),
-            "not UTF-8"
-        );
+        assert_eq!(Reader::new(&[0x9a, 0x7f, 255, 255, 255]).array(usize::MAX), Err(FormatError::TooLong));
+        assert_eq!(Reader::new(&[0x61, 0xff]).text(1), Err(FormatError::Unexpected), "not UTF-8");
     }
 
     #[test]

@@ -176,20 +176,10 @@ pub fn genesis_writes(genesis: &Genesis) -> Writes {
     state.put(key::PARAMS.into(), &genesis.params);
     state.put(key::ROOTS.into(), &Roots(genesis.roots.clone()));
     state.put(key::TOTALS.into(), &Totals::zero());
-    let roles = [
-        (&genesis.authorities, AccountRole::Authority),
-        (&genesis.operators, AccountRole::Operator),
-    ];
+    let roles = [(&genesis.authorities, AccountRole::Authority), (&genesis.operators, AccountRole::Operator)];
     for (keys, role) in roles {
         for k in keys {
-            state.put(
-                key::account(k),
-                &Account {
-                    role,
-                    status: Status::Active,
-                    from_height: 0,
-                },
-            );
+            state.put(key::account(k), &Account { role, status: Status::Active, from_height: 0 });
         }
     }
     state.into_writes()
@@ -215,25 +205,13 @@ pub fn apply_tx<V: View>(
 ) -> Result<TxResult, Halt> {
     let mut scratch = Overlay::new(&*state);
     let (result, writes) = match apply(&mut scratch, context, bytes) {
-        Ok(events) => (
-            TxResult {
-                rejection: None,
-                events,
-            },
-            scratch.into_writes(),
-        ),
+        Ok(events) => (TxResult { rejection: None, events }, scratch.into_writes()),
         Err(Stop::Refused { rejection, nonce }) => {
             let mut only_nonce = Overlay::new(&*state);
             if let Some((signer, nonce)) = nonce {
                 only_nonce.put(key::nonce(&signer), &nonce);
             }
-            (
-                TxResult {
-                    rejection: Some(rejection),
-                    events: Vec::new(),
-                },
-                only_nonce.into_writes(),
-            )
+            (TxResult { rejection: Some(rejection), events: Vec::new() }, only_nonce.into_writes())
         }
         Err(Stop::Halt(halt)) => return Err(halt),
     };
@@ -259,21 +237,13 @@ pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
     let mut state = Overlay::new(view);
     let mut results = Vec::with_capacity(block.txs.len());
     for bytes in &block.txs {
-        let context = Context {
-            header: &block.header,
-            params: &params,
-            roots: &roots.0,
-            tx_id: Tx::id_of(bytes),
-        };
+        let context =
+            Context { header: &block.header, params: &params, roots: &roots.0, tx_id: Tx::id_of(bytes) };
         results.push(apply_tx(&mut state, &context, bytes)?);
     }
     check_invariants(&state, &before)?;
     let bytes: Vec<_> = results.iter().map(Canonical::to_bytes).collect();
-    Ok(Outcome {
-        writes: state.into_writes(),
-        results,
-        result_root: merkle::root(&result_leaves(&bytes)),
-    })
+    Ok(Outcome { writes: state.into_writes(), results, result_root: merkle::root(&result_leaves(&bytes)) })
 }
 
 /// Conservation: every pool the block touched balances, and so do the totals.

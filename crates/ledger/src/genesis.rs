@@ -64,10 +64,7 @@ impl Canonical for ValidatorSet {
             if r.array(2)? != 2 {
                 return Err(FormatError::Unexpected);
             }
-            set.push(Validator {
-                key: r.fixed()?,
-                power: r.uint()?,
-            });
+            set.push(Validator { key: r.fixed()?, power: r.uint()? });
         }
         Ok(Self(set))
     }
@@ -204,10 +201,7 @@ impl Genesis {
     /// What a verifier of receipts needs to trust of this chain.
     #[must_use]
     pub fn trust(&self) -> crate::receipt::Trust {
-        crate::receipt::Trust {
-            chain_id: self.chain_id(),
-            validators: ValidatorSet(self.validators.clone()),
-        }
+        crate::receipt::Trust { chain_id: self.chain_id(), validators: ValidatorSet(self.validators.clone()) }
     }
 
     /// Checks that the genesis can start a chain.
@@ -268,11 +262,7 @@ fn read_keys(r: &mut Reader<'_>) -> Result<Vec<PublicKey>, FormatError> {
 
 impl Canonical for Genesis {
     fn write(&self, w: &mut Writer) {
-        w.object(8, VERSION)
-            .uint(1)
-            .text(&self.name)
-            .uint(2)
-            .uint(self.time_ms);
+        w.object(8, VERSION).uint(1).text(&self.name).uint(2).uint(self.time_ms);
         w.uint(3).item(&ValidatorSet(self.validators.clone()));
         w.uint(4);
         write_keys(w, &self.roots);
@@ -298,14 +288,6 @@ impl Canonical for Genesis {
         r.key(6)?;
         let operators = read_keys(r)?;
         r.key(7)?;
-        Ok(Self {
-            name,
-            time_ms,
-            validators,
-            roots,
-            authorities,
-            operators,
-            params: r.item()?,
-        })
+        Ok(Self { name, time_ms, validators, roots, authorities, operators, params: r.item()? })
     }
 }

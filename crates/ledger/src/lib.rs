@@ -9,14 +9,7 @@
 //! * [`execute`]: a block's execution; [`proof`] and [`receipt`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::float_arithmetic,
-        clippy::disallowed_types,
-        clippy::disallowed_methods
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::disallowed_types, clippy::disallowed_methods))]
 
 extern crate alloc;
 

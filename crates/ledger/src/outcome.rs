@@ -63,10 +63,7 @@ impl Event {
     /// An event without attributes.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
-        Self {
-            kind: kind.into(),
-            attributes: Vec::new(),
-        }
+        Self { kind: kind.into(), attributes: Vec::new() }
     }
 
     /// Adds an attribute.
@@ -139,9 +136,7 @@ impl TxResult {
 
 impl Canonical for TxResult {
     fn write(&self, w: &mut Writer) {
-        w.object(3, VERSION)
-            .uint(1)
-            .uint(self.rejection.map_or(0, Rejection::number));
+        w.object(3, VERSION).uint(1).uint(self.rejection.map_or(0, Rejection::number));
         w.uint(2).array(self.events.len());
         for event in &self.events {
             w.item(event);

@@ -55,10 +55,7 @@ impl StateProof {
 
 impl Canonical for StateProof {
     fn write(&self, w: &mut Writer) {
-        w.array(3)
-            .bytes(&self.key)
-            .bytes(&self.value)
-            .item(&Path(self.siblings.clone()));
+        w.array(3).bytes(&self.key).bytes(&self.value).item(&Path(self.siblings.clone()));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -83,10 +80,6 @@ impl Canonical for Path {
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
         let (digests, rest) = r.bytes(MAX_SIBLINGS * 32)?.as_chunks::<32>();
-        if rest.is_empty() {
-            Ok(Self(digests.to_vec()))
-        } else {
-            Err(FormatError::Unexpected)
-        }
+        if rest.is_empty() { Ok(Self(digests.to_vec())) } else { Err(FormatError::Unexpected) }
     }
 }

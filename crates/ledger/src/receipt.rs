@@ -63,11 +63,7 @@ pub struct Trust {
 
 impl Canonical for Trust {
     fn write(&self, w: &mut Writer) {
-        w.object(3, 1)
-            .uint(1)
-            .bytes(&self.chain_id)
-            .uint(2)
-            .item(&self.validators);
+        w.object(3, 1).uint(1).bytes(&self.chain_id).uint(2).item(&self.validators);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -75,10 +71,7 @@ impl Canonical for Trust {
         r.key(1)?;
         let chain_id = r.fixed()?;
         r.key(2)?;
-        Ok(Self {
-            chain_id,
-            validators: r.item()?,
-        })
+        Ok(Self { chain_id, validators: r.item()? })
     }
 }
 
@@ -270,16 +263,9 @@ impl Receipt {
 impl Canonical for Receipt {
     fn write(&self, w: &mut Writer) {
         let path = |digests: &Vec<Digest>| Path(digests.clone());
-        w.object(11, 1)
-            .uint(1)
-            .bytes(&self.tx)
-            .uint(2)
-            .uint(self.index.into());
+        w.object(11, 1).uint(1).bytes(&self.tx).uint(2).uint(self.index.into());
         w.uint(3).item(&path(&self.tx_path)).uint(4).item(&self.header);
-        w.uint(5)
-            .bytes(&self.result)
-            .uint(6)
-            .item(&path(&self.result_path));
+        w.uint(5).bytes(&self.result).uint(6).item(&path(&self.result_path));
         w.uint(7).item(&self.next).uint(8).item(&self.certificate);
         w.uint(9).array(self.evidence.len());
         for proof in &self.evidence {
@@ -288,11 +274,7 @@ impl Canonical for Receipt {
         w.uint(10);
         match &self.record {
             None => w.array(0),
-            Some(r) => w
-                .array(3)
-                .bytes(&r.record)
-                .uint(r.index.into())
-                .item(&path(&r.path)),
+            Some(r) => w.array(3).bytes(&r.record).uint(r.index.into()).item(&path(&r.path)),
         };
     }
 
@@ -328,18 +310,7 @@ impl Canonical for Receipt {
             }
             _ => return Err(FormatError::Unexpected),
         };
-        Ok(Self {
-            tx,
-            index,
-            tx_path,
-            header,
-            result,
-            result_path,
-            next,
-            certificate,
-            evidence,
-            record,
-        })
+        Ok(Self { tx, index, tx_path, header, result, result_path, next, certificate, evidence, record })
     }
 }
 
@@ -359,34 +330,19 @@ pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptErro
     let receipt = Receipt::from_file(file)?;
     let Receipt { header, next, .. } = &receipt;
     ensure(header.chain_id == next.chain_id, ReceiptError::MixedChains)?;
-    ensure(
-        header.height.checked_add(1) == Some(next.height),
-        ReceiptError::Height,
-    )?;
+    ensure(header.height.checked_add(1) == Some(next.height), ReceiptError::Height)?;
     ensure(header.id() == next.parent, ReceiptError::Parent)?;
 
     let tx_id = Tx::id_of(&receipt.tx);
     let count = header.tx_count;
-    let in_block = verify_path(
-        &leaf_hash(&tx_id),
-        receipt.index,
-        count,
-        &receipt.tx_path,
-        &header.tx_root,
-    );
+    let in_block = verify_path(&leaf_hash(&tx_id), receipt.index, count, &receipt.tx_path, &header.tx_root);
     ensure(in_block, ReceiptError::TxPath)?;
     let tx = Tx::from_bytes(&receipt.tx).map_err(ReceiptError::Tx)?;
     ensure(tx.unsigned.chain_id == header.chain_id, ReceiptError::MixedChains)?;
     tx.verify().map_err(|_| ReceiptError::TxSignature)?;
 
     let leaf = leaf_hash(&receipt.result);
-    let is_result = verify_path(
-        &leaf,
-        receipt.index,
-        count,
-        &receipt.result_path,
-        &next.result_root,
-    );
+    let is_result = verify_path(&leaf, receipt.index, count, &receipt.result_path, &next.result_root);
     ensure(is_result, ReceiptError::ResultPath)?;
     let result = TxResult::from_bytes(&receipt.result).map_err(ReceiptError::Result)?;
     if let Some(rejection) = result.rejection {
@@ -395,24 +351,14 @@ pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptErro
 
     let evidence = Evidence::check(&receipt, &tx)?;
     let proved = prove(&tx, header, &evidence)?;
-    let record = receipt
-        .record
-        .as_ref()
-        .map(|part| prove_record(part, &proved))
-        .transpose()?;
-    receipt
-        .certificate
-        .verify(&next.id(), &evidence.validators)
-        .map_err(ReceiptError::Certificate)?;
+    let record = receipt.record.as_ref().map(|part| prove_record(part, &proved)).transpose()?;
+    receipt.certificate.verify(&next.id(), &evidence.validators).map_err(ReceiptError::Certificate)?;
 
     let trusted = match trust {
         None => Trusted::SignerUnknown,
         Some(trust) => {
             ensure(trust.chain_id == header.chain_id, ReceiptError::OtherChain)?;
-            ensure(
-                trust.validators == evidence.validators,
-                ReceiptError::UntrustedValidators,
-            )?;
+            ensure(trust.validators == evidence.validators, ReceiptError::UntrustedValidators)?;
             Trusted::Yes
         }
     };
@@ -445,26 +391,16 @@ impl<'a> Evidence<'a> {
     fn check(receipt: &'a Receipt, tx: &Tx) -> Result<Self, ReceiptError> {
         let wanted = evidence_keys(tx).ok_or(ReceiptError::Statement)?;
         let given = receipt.evidence.iter().map(|p| p.key.as_slice());
-        ensure(
-            wanted.iter().map(Vec::as_slice).eq(given),
-            ReceiptError::EvidenceList,
-        )?;
+        ensure(wanted.iter().map(Vec::as_slice).eq(given), ReceiptError::EvidenceList)?;
         let root = &receipt.next.state_root;
-        ensure(
-            receipt.evidence.iter().all(|p| p.leads_to(root)),
-            ReceiptError::EvidencePath,
-        )?;
+        ensure(receipt.evidence.iter().all(|p| p.leads_to(root)), ReceiptError::EvidencePath)?;
         let [validators, account, keys @ ..] = receipt.evidence.as_slice() else {
             return Err(ReceiptError::EvidenceList);
         };
         let validators = ValidatorSet::from_bytes(&validators.value).map_err(ReceiptError::Evidence)?;
         let account = Account::from_bytes(&account.value).map_err(ReceiptError::Evidence)?;
         ensure(account.status == Status::Active, ReceiptError::AccountRevoked)?;
-        Ok(Self {
-            validators,
-            account,
-            keys,
-        })
+        Ok(Self { validators, account, keys })
     }
 
     /// Checks that the `n`-th proven signing key is in force and belongs to `cid`.
@@ -478,8 +414,7 @@ impl<'a> Evidence<'a> {
 }
 
 fn check(key: &PublicKey, digest: &Digest, signature: &lct::sign::Signature) -> Result<(), ReceiptError> {
-    key.verify(digest, signature)
-        .map_err(|_| ReceiptError::StatementSignature)
+    key.verify(digest, signature).map_err(|_| ReceiptError::StatementSignature)
 }
 
 /// Checks what is inside the transaction against the proven keys.
@@ -501,17 +436,8 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             check(&subject.key, &digest_of(statement), signature)?;
             Ok(Proved::Registration(r.into()))
         }
-        Body::LctCreate { a, b, context } => Ok(Proved::Lct {
-            a: *a,
-            b: *b,
-            context: context.clone(),
-        }),
-        Body::Bind {
-            record,
-            signature_a,
-            signature_b,
-            signature_authority,
-        } => {
+        Body::LctCreate { a, b, context } => Ok(Proved::Lct { a: *a, b: *b, context: context.clone() }),
+        Body::Bind { record, signature_a, signature_b, signature_authority } => {
             let record = BindingRecord::decode(record).map_err(broken)?;
             let digest = record.digest();
             for (n, (entity, signature)) in record.entities.iter().zip([signature_a, signature_b]).enumerate()
@@ -535,12 +461,8 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             signature_authority,
             ..
         } => {
-            let completion = Completion {
-                pairing_id: *pairing_id,
-                nonce: *nonce,
-                cert_hash: *cert_hash,
-                th4: *th4,
-            };
+            let completion =
+                Completion { pairing_id: *pairing_id, nonce: *nonce, cert_hash: *cert_hash, th4: *th4 };
             let digest = completion.digest();
             let a = evidence.signing_key(0, None)?;
             let b = evidence.signing_key(1, None)?;
@@ -548,12 +470,7 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             check(key_b, &digest, signature_b)?;
             check(authority, &digest, signature_authority)?;
             let expires_ms = header.time_ms.saturating_add(u64::from(*lease_s) * 1000);
-            Ok(Proved::Pairing {
-                pairing_id: *pairing_id,
-                a,
-                b,
-                expires_ms,
-            })
+            Ok(Proved::Pairing { pairing_id: *pairing_id, a, b, expires_ms })
         }
         Body::Batch(s) => {
             let statement = BatchStatement::decode(&s.statement).map_err(broken)?;

@@ -625,10 +625,7 @@ impl Canonical for Roots {
         r.object(2, VERSION)?;
         r.key(1)?;
         let n = r.array(crate::genesis::MAX_KEYS)?;
-        (0..n)
-            .map(|_| Ok(PublicKey(r.fixed()?)))
-            .collect::<Result<_, FormatError>>()
-            .map(Self)
+        (0..n).map(|_| Ok(PublicKey(r.fixed()?))).collect::<Result<_, FormatError>>().map(Self)
     }
 }
 
@@ -643,11 +640,5 @@ pub fn entity_lct_id(chain_id: &Digest, cid: &Cid, device_key: &PublicKey) -> Di
 #[must_use]
 pub fn pair_lct_id(chain_id: &Digest, a: &Cid, b: &Cid, context: &str) -> Digest {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
-    sha256(&[
-        b"modbatt1 lct-pair",
-        chain_id,
-        &low.0,
-        &high.0,
-        context.as_bytes(),
-    ])
+    sha256(&[b"modbatt1 lct-pair", chain_id, &low.0, &high.0, context.as_bytes()])
 }

@@ -58,10 +58,7 @@ pub struct Overlay<V> {
 impl<V: View> Overlay<V> {
     /// An empty layer over `below`.
     pub fn new(below: V) -> Self {
-        Self {
-            below,
-            writes: Writes::new(),
-        }
+        Self { below, writes: Writes::new() }
     }
 
     /// The writes of this layer.
@@ -86,10 +83,7 @@ impl<V: View> Overlay<V> {
 
     /// Keys written in this layer that begin with `prefix`.
     pub fn touched<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.writes
-            .keys()
-            .map(Vec::as_slice)
-            .filter(move |k| k.starts_with(prefix))
+        self.writes.keys().map(Vec::as_slice).filter(move |k| k.starts_with(prefix))
     }
 }
 
@@ -107,9 +101,7 @@ impl<V: View> View for Overlay<V> {
 /// # Errors
 /// [`Halt`] when the store fails or the object is damaged.
 pub fn load<T: Canonical>(view: &(impl View + ?Sized), key: &[u8]) -> Result<Option<T>, Halt> {
-    view.get(key)?
-        .map(|bytes| T::from_bytes(&bytes).map_err(Halt::Corrupt))
-        .transpose()
+    view.get(key)?.map(|bytes| T::from_bytes(&bytes).map_err(Halt::Corrupt)).transpose()
 }
 
 /// A state in memory: the writes since an empty one.

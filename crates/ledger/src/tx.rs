@@ -185,17 +185,9 @@ impl Canonical for Body {
             Self::LctCreate { a, b, context } => {
                 w.uint(2).bytes(&a.0).uint(3).bytes(&b.0).uint(4).text(context);
             }
-            Self::Bind {
-                record,
-                signature_a,
-                signature_b,
-                signature_authority,
-            } => {
+            Self::Bind { record, signature_a, signature_b, signature_authority } => {
                 w.uint(2).bytes(record).uint(3).bytes(&signature_a.0);
-                w.uint(4)
-                    .bytes(&signature_b.0)
-                    .uint(5)
-                    .bytes(&signature_authority.0);
+                w.uint(4).bytes(&signature_b.0).uint(5).bytes(&signature_authority.0);
             }
             Self::PairComplete {
                 pairing_id,
@@ -214,18 +206,10 @@ impl Canonical for Body {
                 w.uint(4).bytes(&key_a.0).uint(5).bytes(&key_b.0);
                 w.uint(6).bytes(cert_hash).uint(7).bytes(nonce).uint(8).bytes(th4);
                 w.uint(9).uint((*lease_s).into()).uint(10).bytes(&signature_a.0);
-                w.uint(11)
-                    .bytes(&signature_b.0)
-                    .uint(12)
-                    .bytes(&signature_authority.0);
+                w.uint(11).bytes(&signature_b.0).uint(12).bytes(&signature_authority.0);
             }
             Self::Batch(s) | Self::Energy(s) | Self::CycleClose(s) => {
-                w.uint(2)
-                    .bytes(&s.statement)
-                    .uint(3)
-                    .bytes(&s.key.0)
-                    .uint(4)
-                    .bytes(&s.signature.0);
+                w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
             }
         }
     }
@@ -246,18 +230,11 @@ impl Canonical for Body {
             })
         };
         match (r.uint()?, pairs) {
-            (1, 4) => Ok(Self::Register {
-                statement: statement(r, 2)?,
-                signature: Signature(fixed(r, 3)?),
-            }),
+            (1, 4) => Ok(Self::Register { statement: statement(r, 2)?, signature: Signature(fixed(r, 3)?) }),
             (2, 5) => {
                 let (a, b) = (Cid(fixed(r, 2)?), Cid(fixed(r, 3)?));
                 r.key(4)?;
-                Ok(Self::LctCreate {
-                    a,
-                    b,
-                    context: r.text(MAX_CONTEXT)?.into(),
-                })
+                Ok(Self::LctCreate { a, b, context: r.text(MAX_CONTEXT)?.into() })
             }
             (3, 6) => Ok(Self::Bind {
                 record: statement(r, 2)?,
@@ -314,10 +291,7 @@ impl Unsigned {
     /// Joins the signature over [`Unsigned::digest`].
     #[must_use]
     pub fn with_signature(self, signature: Signature) -> Tx {
-        Tx {
-            unsigned: self,
-            signature,
-        }
+        Tx { unsigned: self, signature }
     }
 }
 
@@ -327,17 +301,8 @@ fn signing_digest(unsigned: &[u8]) -> Digest {
 
 impl Canonical for Unsigned {
     fn write(&self, w: &mut Writer) {
-        w.object(6, VERSION)
-            .uint(1)
-            .bytes(&self.chain_id)
-            .uint(2)
-            .bytes(&self.signer.0);
-        w.uint(3)
-            .uint(self.nonce)
-            .uint(4)
-            .uint(self.expiry_height)
-            .uint(5)
-            .item(&self.body);
+        w.object(6, VERSION).uint(1).bytes(&self.chain_id).uint(2).bytes(&self.signer.0);
+        w.uint(3).uint(self.nonce).uint(4).uint(self.expiry_height).uint(5).item(&self.body);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -348,13 +313,7 @@ impl Canonical for Unsigned {
         r.key(4)?;
         let expiry_height = r.uint()?;
         r.key(5)?;
-        Ok(Self {
-            chain_id,
-            signer,
-            nonce,
-            expiry_height,
-            body: r.item()?,
-        })
+        Ok(Self { chain_id, signer, nonce, expiry_height, body: r.item()? })
     }
 }
 
@@ -385,28 +344,19 @@ impl Tx {
     /// # Errors
     /// [`lct::sign::BadSignature`].
     pub fn verify(&self) -> Result<(), lct::sign::BadSignature> {
-        self.unsigned
-            .signer
-            .verify(&self.unsigned.digest(), &self.signature)
+        self.unsigned.signer.verify(&self.unsigned.digest(), &self.signature)
     }
 }
 
 impl Canonical for Tx {
     fn write(&self, w: &mut Writer) {
-        w.object(3, VERSION)
-            .uint(1)
-            .bytes(&self.unsigned.to_bytes())
-            .uint(2)
-            .bytes(&self.signature.0);
+        w.object(3, VERSION).uint(1).bytes(&self.unsigned.to_bytes()).uint(2).bytes(&self.signature.0);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
         r.object(3, VERSION)?;
         r.key(1)?;
         let unsigned = Unsigned::from_bytes(r.bytes(MAX_TX)?)?;
-        Ok(Self {
-            unsigned,
-            signature: Signature(fixed(r, 2)?),
-        })
+        Ok(Self { unsigned, signature: Signature(fixed(r, 2)?) })
     }
 }

@@ -148,11 +148,7 @@ impl fmt::Display for Utc {
         let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
         let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}.{:03} UTC",
-            ms % 1000
-        )
+        write!(f, "{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}.{:03} UTC", ms % 1000)
     }
 }
 
@@ -176,10 +172,7 @@ impl fmt::Display for Proved {
                 Cid::of(&r.component_id)
             ),
             Self::Lct { a, b, context } => {
-                write!(
-                    f,
-                    "a relationship of components {a} and {b} was created for {context}"
-                )
+                write!(f, "a relationship of components {a} and {b} was created for {context}")
             }
             Self::Binding(r) => write!(
                 f,
@@ -191,12 +184,7 @@ impl fmt::Display for Proved {
                 r.binding_id,
                 r.assurance.name()
             ),
-            Self::Pairing {
-                pairing_id,
-                a,
-                b,
-                expires_ms,
-            } => {
+            Self::Pairing { pairing_id, a, b, expires_ms } => {
                 write!(
                     f,
                     "components {a} and {b} completed pairing {pairing_id}, valid until {}",
@@ -215,20 +203,13 @@ impl fmt::Display for Proved {
             Self::Energy(e) => {
                 let (cid, cycle, seq) = (e.cid, e.cycle, e.seq);
                 match e.kind {
-                    EnergyKind::Opening => write!(
-                        f,
-                        "component {cid} opened energy cycle {cycle} at {} ppm",
-                        e.soc_ppm
-                    )?,
+                    EnergyKind::Opening => {
+                        write!(f, "component {cid} opened energy cycle {cycle} at {} ppm", e.soc_ppm)?
+                    }
                     EnergyKind::Charge => write!(f, "component {cid} was charged with {}", Wh(e.mwh))?,
                     EnergyKind::Discharge => write!(f, "component {cid} delivered {}", Wh(e.mwh))?,
                 }
-                write!(
-                    f,
-                    " (cycle {cycle}, event {seq}), {} to {}",
-                    Utc(e.start_ms),
-                    Utc(e.end_ms)
-                )
+                write!(f, " (cycle {cycle}, event {seq}), {} to {}", Utc(e.start_ms), Utc(e.end_ms))
             }
             Self::CycleClose(c) => write!(
                 f,
@@ -246,39 +227,17 @@ impl fmt::Display for Proved {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(r) = &self.record {
-            writeln!(
-                f,
-                "Proved: component {} measured record {} at {}",
-                r.cid,
-                r.seq,
-                Utc(r.time_ms)
-            )?;
+            writeln!(f, "Proved: component {} measured record {} at {}", r.cid, r.seq, Utc(r.time_ms))?;
             writeln!(f, "Values: {:?}", r.values)?;
             writeln!(f, "Part of: {}", self.proved)?;
         } else {
             writeln!(f, "Proved: {}", self.proved)?;
         }
-        writeln!(
-            f,
-            "Transaction: {} {} (index {})",
-            self.kind.name(),
-            Hex(&self.tx_id),
-            self.tx_index
-        )?;
+        writeln!(f, "Transaction: {} {} (index {})", self.kind.name(), Hex(&self.tx_id), self.tx_index)?;
         writeln!(f, "Sent by: {} account {}", self.sender_role.name(), self.sender)?;
-        writeln!(
-            f,
-            "Block: height {}, {}, {}",
-            self.height,
-            Utc(self.time_ms),
-            Hex(&self.block_id)
-        )?;
+        writeln!(f, "Block: height {}, {}, {}", self.height, Utc(self.time_ms), Hex(&self.block_id))?;
         writeln!(f, "Keys: in force after that block, by proof against its state")?;
-        writeln!(
-            f,
-            "Certified by: {} of {} validator(s)",
-            self.signatures, self.validators
-        )?;
+        writeln!(f, "Certified by: {} of {} validator(s)", self.signatures, self.validators)?;
         writeln!(f, "Chain: {}", Hex(&self.chain_id))?;
         match self.trusted {
             Trusted::Yes => f.write_str("Signer: trusted"),
@@ -306,9 +265,6 @@ mod tests {
         for (ms, text) in rows {
             assert_eq!(Utc(ms).to_string(), text);
         }
-        assert!(
-            Utc(u64::MAX).to_string().ends_with("UTC"),
-            "no overflow at the end of the range"
-        );
+        assert!(Utc(u64::MAX).to_string().ends_with("UTC"), "no overflow at the end of the range");
     }
 }

@@ -1,4 +1,5 @@
 //! Blocks: what may follow a tip, execution that repeats to the byte, conservation of energy, and proofs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod world;
 
@@ -32,10 +33,8 @@ struct Replica {
 }
 
 fn root(state: &Writes) -> Digest {
-    let parts: Vec<Vec<u8>> = state
-        .iter()
-        .map(|(k, v)| [&sha256(&[k])[..], &sha256(&[v.as_ref().unwrap()])].concat())
-        .collect();
+    let parts: Vec<Vec<u8>> =
+        state.iter().map(|(k, v)| [&sha256(&[k])[..], &sha256(&[v.as_ref().unwrap()])].concat()).collect();
     sha256(&[&parts.concat()])
 }
 
@@ -47,11 +46,7 @@ impl Replica {
     }
 
     fn next(&self, txs: Vec<Vec<u8>>) -> Block {
-        self.tip.next_block(
-            self.tip.time_ms + 1000,
-            validator("v").verifying_key().to_bytes(),
-            txs,
-        )
+        self.tip.next_block(self.tip.time_ms + 1000, validator("v").verifying_key().to_bytes(), txs)
     }
 
     fn run(&mut self, block: &Block) -> Vec<TxResult> {
@@ -76,10 +71,7 @@ fn setup() -> Vec<Body> {
 }
 
 fn signed(bodies: Vec<Body>, first_nonce: u64) -> Vec<Vec<u8>> {
-    (first_nonce..)
-        .zip(bodies)
-        .map(|(nonce, body)| tx(&key("authority"), nonce, body))
-        .collect()
+    (first_nonce..).zip(bodies).map(|(nonce, body)| tx(&key("authority"), nonce, body)).collect()
 }
 
 #[test]
@@ -89,39 +81,16 @@ fn blocks_that_do_not_follow() {
     replica.run(&first);
     let set = ValidatorSet(genesis().validators);
     let params = genesis().params;
-    let rows: [(fn(&mut Block), BlockError); 11] = [
-        (
-            |b| (b.header.chain_id, b.header.height) = ([0; 32], 9),
-            BlockError::OtherChain,
-        ),
-        (
-            |b| (b.header.height, b.header.parent) = (1, [0; 32]),
-            BlockError::Height,
-        ),
-        (
-            |b| (b.header.height, b.header.parent) = (3, [0; 32]),
-            BlockError::Height,
-        ),
-        (
-            |b| (b.header.parent, b.header.time_ms) = ([0; 32], 0),
-            BlockError::Parent,
-        ),
-        (
-            |b| (b.header.time_ms, b.header.proposer) = (b.header.time_ms - 1000, [0; 32]),
-            BlockError::Time,
-        ),
-        (
-            |b| (b.header.proposer, b.header.state_root) = ([0; 32], [0; 32]),
-            BlockError::Proposer,
-        ),
-        (
-            |b| (b.header.state_root, b.header.result_root) = ([0; 32], [0; 32]),
-            BlockError::StateRoot,
-        ),
-        (
-            |b| (b.header.result_root, b.header.tx_root) = ([0; 32], [0; 32]),
-            BlockError::ResultRoot,
-        ),
+    type Row = (fn(&mut Block), BlockError);
+    let rows: [Row; 11] = [
+        (|b| (b.header.chain_id, b.header.height) = ([0; 32], 9), BlockError::OtherChain),
+        (|b| (b.header.height, b.header.parent) = (1, [0; 32]), BlockError::Height),
+        (|b| (b.header.height, b.header.parent) = (3, [0; 32]), BlockError::Height),
+        (|b| (b.header.parent, b.header.time_ms) = ([0; 32], 0), BlockError::Parent),
+        (|b| (b.header.time_ms, b.header.proposer) = (b.header.time_ms - 1000, [0; 32]), BlockError::Time),
+        (|b| (b.header.proposer, b.header.state_root) = ([0; 32], [0; 32]), BlockError::Proposer),
+        (|b| (b.header.state_root, b.header.result_root) = ([0; 32], [0; 32]), BlockError::StateRoot),
+        (|b| (b.header.result_root, b.header.tx_root) = ([0; 32], [0; 32]), BlockError::ResultRoot),
         (|b| b.txs = vec![vec![0; 1 << 20], vec![0]], BlockError::Size),
         (|b| b.txs[0][0] ^= 1, BlockError::TxRoot),
         (|b| b.header.tx_count += 1, BlockError::TxRoot),
@@ -132,10 +101,7 @@ fn blocks_that_do_not_follow() {
         assert_eq!(check_block(&replica.tip, &params, &set, &block), Err(expected));
     }
     let many = replica.next(vec![vec![0]; 1001]);
-    assert_eq!(
-        check_block(&replica.tip, &params, &set, &many),
-        Err(BlockError::Size)
-    );
+    assert_eq!(check_block(&replica.tip, &params, &set, &many), Err(BlockError::Size));
 }
 
 #[test]
@@ -152,20 +118,12 @@ fn replay_gives_the_same_bytes_and_bad_transactions_never_stop_a_block() {
     let refused: Vec<_> = results.iter().filter_map(|r| r.rejection).collect();
     assert_eq!(
         refused,
-        [
-            Rejection::Malformed,
-            Rejection::Malformed,
-            Rejection::Malformed,
-            Rejection::NonceUsed
-        ]
+        [Rejection::Malformed, Rejection::Malformed, Rejection::Malformed, Rejection::NonceUsed]
     );
     blocks.push(block);
     for n in 0..5 {
         let s = batch_statement("module-1", n * 10, 10);
-        let block = a.next(signed(
-            vec![batch_with(&s, &bound_key("module-1", "pack-1"))],
-            7 + u64::from(n),
-        ));
+        let block = a.next(signed(vec![batch_with(&s, &bound_key("module-1", "pack-1"))], 7 + u64::from(n)));
         assert!(a.run(&block)[0].accepted());
         blocks.push(block);
         let empty = a.next(vec![]);
@@ -191,29 +149,18 @@ fn a_broken_pool_stops_the_replica() {
     let mut pool: Pool = load(&replica.state, &pool_key).unwrap().unwrap();
     pool.charged += 1;
     replica.state.insert(pool_key, Some(pool.to_bytes()));
-    let event = energy_with(
-        &energy(EnergyKind::Opening, 1, 0, 0),
-        &bound_key("pack-1", "app-1"),
-    );
+    let event = energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &bound_key("pack-1", "app-1"));
     let block = replica.next(signed(vec![event], 7));
     assert_eq!(
         execute(&replica.state, &block).err(),
         Some(Halt::Invariant("an energy pool does not balance"))
     );
     replica.state.insert(state_key::PARAMS.into(), Some(vec![1]));
-    assert_eq!(
-        execute(&replica.state, &block).err(),
-        Some(Halt::Corrupt(FormatError::Unexpected))
-    );
+    assert_eq!(execute(&replica.state, &block).err(), Some(Halt::Corrupt(FormatError::Unexpected)));
 }
 
 fn event() -> impl Strategy<Value = (u8, u32, u64, u32)> {
-    let mwh = prop_oneof![
-        0..2_000_u64,
-        0..CAPACITY,
-        CAPACITY - 2..CAPACITY + 50_000,
-        Just(u64::MAX)
-    ];
+    let mwh = prop_oneof![0..2_000_u64, 0..CAPACITY, CAPACITY - 2..CAPACITY + 50_000, Just(u64::MAX)];
     (1_u8..=3, 0_u32..2, mwh, 0_u32..=1_000_000)
 }
 
@@ -271,24 +218,14 @@ fn certificates() {
     let id = [7; 32];
     let labels = ["a", "b", "c", "d"];
     let set = ValidatorSet(
-        labels
-            .map(|l| Validator {
-                key: validator(l).verifying_key().to_bytes(),
-                power: 1,
-            })
-            .to_vec(),
+        labels.map(|l| Validator { key: validator(l).verifying_key().to_bytes(), power: 1 }).to_vec(),
     );
     let sign = |label: &str, id: &Digest| {
         use ed25519_dalek::Signer;
         let key = validator(label);
-        (
-            key.verifying_key().to_bytes(),
-            key.sign(&Certificate::message(id)).to_bytes(),
-        )
+        (key.verifying_key().to_bytes(), key.sign(&Certificate::message(id)).to_bytes())
     };
-    let by = |labels: &[&str]| Certificate {
-        signatures: labels.iter().map(|l| sign(l, &id)).collect(),
-    };
+    let by = |labels: &[&str]| Certificate { signatures: labels.iter().map(|l| sign(l, &id)).collect() };
     assert_eq!(by(&["a", "b", "c"]).verify(&id, &set), Ok(()));
     assert_eq!(
         by(&["a", "b"]).verify(&id, &set),
@@ -296,18 +233,9 @@ fn certificates() {
         "two of four are not enough"
     );
     assert_eq!(by(&[]).verify(&id, &set), Err(CertificateError::Quorum));
-    assert_eq!(
-        by(&["a", "b", "b"]).verify(&id, &set),
-        Err(CertificateError::Duplicate)
-    );
-    assert_eq!(
-        by(&["a", "b", "x"]).verify(&id, &set),
-        Err(CertificateError::UnknownValidator)
-    );
-    assert_eq!(
-        by(&["a", "b", "c"]).verify(&[8; 32], &set),
-        Err(CertificateError::Signature)
-    );
+    assert_eq!(by(&["a", "b", "b"]).verify(&id, &set), Err(CertificateError::Duplicate));
+    assert_eq!(by(&["a", "b", "x"]).verify(&id, &set), Err(CertificateError::UnknownValidator));
+    assert_eq!(by(&["a", "b", "c"]).verify(&[8; 32], &set), Err(CertificateError::Signature));
     let mut swapped = by(&["a", "b", "c"]);
     swapped.signatures[0].1 = swapped.signatures[1].1;
     assert_eq!(swapped.verify(&id, &set), Err(CertificateError::Signature));
@@ -315,7 +243,8 @@ fn certificates() {
 
 #[test]
 fn genesis_rules() {
-    let rows: [(fn(&mut Genesis), GenesisError); 9] = [
+    type Row = (fn(&mut Genesis), GenesisError);
+    let rows: [Row; 9] = [
         (|g| g.name.clear(), GenesisError::Name),
         (|g| g.validators.clear(), GenesisError::ValidatorCount),
         (|g| g.validators[0].power = 0, GenesisError::Validator),
@@ -359,42 +288,19 @@ fn reference(leaves: &BTreeMap<Digest, Digest>, depth: usize, key: Option<&Diges
 
 #[test]
 fn state_proofs_against_a_reference_tree() {
-    let entries: Vec<(Vec<u8>, Vec<u8>)> = (0..200_u32)
-        .map(|i| (format!("key {i}").into_bytes(), i.to_be_bytes().to_vec()))
-        .collect();
-    let leaves = entries
-        .iter()
-        .map(|(k, v)| (sha256(&[k]), sha256(&[v])))
-        .collect();
+    let entries: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..200_u32).map(|i| (format!("key {i}").into_bytes(), i.to_be_bytes().to_vec())).collect();
+    let leaves = entries.iter().map(|(k, v)| (sha256(&[k]), sha256(&[v]))).collect();
     for (k, v) in &entries {
         let (root, siblings) = reference(&leaves, 0, Some(&sha256(&[k])));
-        let proof = StateProof {
-            key: k.clone(),
-            value: v.clone(),
-            siblings,
-        };
+        let proof = StateProof { key: k.clone(), value: v.clone(), siblings };
         assert!(proof.leads_to(&root));
         for broken in [
-            StateProof {
-                key: b"key x".to_vec(),
-                ..proof.clone()
-            },
-            StateProof {
-                value: b"other".to_vec(),
-                ..proof.clone()
-            },
-            StateProof {
-                siblings: proof.siblings[1..].to_vec(),
-                ..proof.clone()
-            },
-            StateProof {
-                siblings: [&proof.siblings[..], &[[0; 32]]].concat(),
-                ..proof.clone()
-            },
-            StateProof {
-                siblings: vec![[0; 32]; 257],
-                ..proof.clone()
-            },
+            StateProof { key: b"key x".to_vec(), ..proof.clone() },
+            StateProof { value: b"other".to_vec(), ..proof.clone() },
+            StateProof { siblings: proof.siblings[1..].to_vec(), ..proof.clone() },
+            StateProof { siblings: [&proof.siblings[..], &[[0; 32]]].concat(), ..proof.clone() },
+            StateProof { siblings: vec![[0; 32]; 257], ..proof.clone() },
         ] {
             assert!(!broken.leads_to(&root));
         }
@@ -406,15 +312,8 @@ fn state_proofs_against_a_reference_tree() {
 #[test]
 fn identities_do_not_move() {
     let hex = |d: Digest| d.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    assert_eq!(
-        hex(chain_id()),
-        "c449352e5296bd18d90e15833386604f6bcc42a95d6f9d62e9bdab33536fab91"
-    );
-    let lct = Body::LctCreate {
-        a: Cid::of("pack-1"),
-        b: Cid::of("module-1"),
-        context: "energy".into(),
-    };
+    assert_eq!(hex(chain_id()), "c449352e5296bd18d90e15833386604f6bcc42a95d6f9d62e9bdab33536fab91");
+    let lct = Body::LctCreate { a: Cid::of("pack-1"), b: Cid::of("module-1"), context: "energy".into() };
     let mut tip = Replica::new().tip;
     tip.state_root = std::array::from_fn(|i| i as u8);
     let proposer = validator("v").verifying_key().to_bytes();
@@ -423,8 +322,5 @@ fn identities_do_not_move() {
         hex(Tx::id_of(&block.txs[0])),
         "2005e364f8364413bb4ea7c84e0b017b7fbe54a4e6201bc4e6be700e4e1d0f29"
     );
-    assert_eq!(
-        hex(block.header.id()),
-        "d7fc8c29f021abcc6d4c713e1a16036f0a34000c05b77328147150279be4e6b4"
-    );
+    assert_eq!(hex(block.header.id()), "d7fc8c29f021abcc6d4c713e1a16036f0a34000c05b77328147150279be4e6b4");
 }

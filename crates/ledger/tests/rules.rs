@@ -1,4 +1,5 @@
 //! Every rejection of the ledger is reached, and in the documented order of precedence: one table per group.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod world;
 
@@ -75,18 +76,10 @@ impl Bench {
             result_root: [0; 32],
             tx_count: 1,
         };
-        let context = Context {
-            header: &header,
-            params: &self.params,
-            roots: &self.roots,
-            tx_id: Tx::id_of(bytes),
-        };
+        let context =
+            Context { header: &header, params: &self.params, roots: &self.roots, tx_id: Tx::id_of(bytes) };
         let result = apply_tx(&mut self.state, &context, bytes).unwrap();
-        assert_eq!(
-            result.accepted(),
-            !result.events.is_empty(),
-            "an accepted transaction says what it did"
-        );
+        assert_eq!(result.accepted(), !result.events.is_empty(), "an accepted transaction says what it did");
         result.rejection
     }
 
@@ -106,10 +99,7 @@ impl Bench {
         assert_eq!(self.send(0, body), Some(expected), "{what}");
         let after: Totals = load(&self.state, state_key::TOTALS).unwrap().unwrap();
         assert_eq!(
-            Totals {
-                refused: before.refused + 1,
-                ..before
-            },
+            Totals { refused: before.refused + 1, ..before },
             after,
             "{what}: a refusal changes nothing"
         );
@@ -129,13 +119,7 @@ fn pack_key() -> SigningKey {
 
 fn unsigned(nonce: u64, body: Body) -> Unsigned {
     let signer = key("authority").public();
-    Unsigned {
-        chain_id: chain_id(),
-        signer,
-        nonce,
-        expiry_height: 10,
-        body,
-    }
+    Unsigned { chain_id: chain_id(), signer, nonce, expiry_height: 10, body }
 }
 
 fn sign(unsigned: Unsigned, signer: &SigningKey) -> Vec<u8> {
@@ -144,11 +128,7 @@ fn sign(unsigned: Unsigned, signer: &SigningKey) -> Vec<u8> {
 }
 
 fn lct_body() -> Body {
-    Body::LctCreate {
-        a: Cid::of("pack-1"),
-        b: Cid::of("module-1"),
-        context: "energy".into(),
-    }
+    Body::LctCreate { a: Cid::of("pack-1"), b: Cid::of("module-1"), context: "energy".into() }
 }
 
 /// The `n`-th row breaks its own check and every later one, so a check out of order shows.
@@ -188,10 +168,7 @@ fn envelope() {
         ),
         (
             "unknown signer, expired, used nonce, bad signature",
-            signed_by(
-                |u| (u.signer, u.nonce) = (key("stranger").public(), 0),
-                &authority,
-            ),
+            signed_by(|u| (u.signer, u.nonce) = (key("stranger").public(), 0), &authority),
             UnknownSigner,
         ),
         (
@@ -199,11 +176,7 @@ fn envelope() {
             signed_by(|u| u.signer = key("operator").public(), &stranger),
             RoleForbidden,
         ),
-        (
-            "expired, used nonce, bad signature",
-            signed_by(|u| u.nonce = 2, &stranger),
-            Expired,
-        ),
+        ("expired, used nonce, bad signature", signed_by(|u| u.nonce = 2, &stranger), Expired),
         (
             "used nonce, bad signature",
             signed_by(|u| (u.nonce, u.expiry_height) = (2, 11), &stranger),
@@ -214,27 +187,16 @@ fn envelope() {
             signed_by(|u| (u.nonce, u.expiry_height) = (4, 11), &stranger),
             NonceGap,
         ),
-        (
-            "bad signature",
-            signed_by(|u| u.expiry_height = 11, &stranger),
-            EnvelopeSignature,
-        ),
+        ("bad signature", signed_by(|u| u.expiry_height = 11, &stranger), EnvelopeSignature),
     ];
     for (what, bytes, expected) in rows {
         assert_eq!(bench.apply(&bytes), Some(expected), "{what}");
     }
     let mut revoked = Bench::new();
-    revoked.change(
-        state_key::account(&authority.public()),
-        |a: &mut ledger::records::Account| {
-            a.status = Status::Revoked;
-        },
-    );
-    assert_eq!(
-        revoked.send(0, lct_body()),
-        Some(UnknownSigner),
-        "withdrawn account"
-    );
+    revoked.change(state_key::account(&authority.public()), |a: &mut ledger::records::Account| {
+        a.status = Status::Revoked;
+    });
+    assert_eq!(revoked.send(0, lct_body()), Some(UnknownSigner), "withdrawn account");
     // None of them used up the nonce; the same transaction in order is accepted, once.
     let mut ok = good();
     ok.expiry_height = 11;
@@ -265,13 +227,7 @@ fn registration_rules() {
         register_with(&r, &key("module-1"))
     };
     let device = |id: &str, role, issuer: &str| {
-        certificate(
-            CertificateType::Device,
-            id,
-            role,
-            key("module-1").public(),
-            &key(issuer),
-        )
+        certificate(CertificateType::Device, id, role, key("module-1").public(), &key(issuer))
     };
     let foreign_batch = certificate(
         CertificateType::Batch,
@@ -280,17 +236,11 @@ fn registration_rules() {
         key("batch").public(),
         &key("other root"),
     );
-    let late = Registration {
-        chain_id: chain_id(),
-        ..registration("module-1", Role::Module)
-    };
+    let late = Registration { chain_id: chain_id(), ..registration("module-1", Role::Module) };
     let rows: [(&str, Body, Rejection); 11] = [
         (
             "damaged",
-            Body::Register {
-                statement: vec![0xa0],
-                signature: lct::sign::Signature([0; 64]),
-            },
+            Body::Register { statement: vec![0xa0], signature: lct::sign::Signature([0; 64]) },
             StatementFormat,
         ),
         (
@@ -311,11 +261,7 @@ fn registration_rules() {
             }),
             AttestRoot,
         ),
-        (
-            "issued by nobody",
-            with(&|r| r.device = device("module-1", Role::Module, "stranger")),
-            AttestRoot,
-        ),
+        ("issued by nobody", with(&|r| r.device = device("module-1", Role::Module, "stranger")), AttestRoot),
         (
             "authority role, no capacity",
             with(&|r| r.device = device("module-1", Role::Authority, "batch")),
@@ -330,45 +276,24 @@ fn registration_rules() {
             },
             RegistryCapacity,
         ),
-        (
-            "absurd capacity",
-            with(&|r| r.capacity_mwh = 1_000_000_000_001),
-            RegistryCapacity,
-        ),
+        ("absurd capacity", with(&|r| r.capacity_mwh = 1_000_000_000_001), RegistryCapacity),
         (
             "no proof of possession, known component",
             { register_with(&registration("pack-1", Role::Pack), &key("stranger")) },
             RegistryProof,
         ),
         ("known component", register("pack-1", Role::Pack), RegistryExists),
-        (
-            "known serial",
-            with(&|r| r.serial = "SN-pack-1".try_into().unwrap()),
-            RegistrySerialExists,
-        ),
+        ("known serial", with(&|r| r.serial = "SN-pack-1".try_into().unwrap()), RegistrySerialExists),
     ];
     for (what, body, expected) in rows {
         bench.refuse(what, body, expected);
     }
     let mut twin = registration("module-9", Role::Module);
-    twin.device = certificate(
-        CertificateType::Device,
-        "module-9",
-        Role::Module,
-        key("pack-1").public(),
-        &key("batch"),
-    );
-    bench.refuse(
-        "known key",
-        register_with(&twin, &key("pack-1")),
-        RegistryKeyExists,
-    );
+    twin.device =
+        certificate(CertificateType::Device, "module-9", Role::Module, key("pack-1").public(), &key("batch"));
+    bench.refuse("known key", register_with(&twin, &key("pack-1")), RegistryKeyExists);
     bench.time_ms = START_MS + 86_400_000;
-    bench.refuse(
-        "expired certificate",
-        register_with(&late, &key("stranger")),
-        AttestTime,
-    );
+    bench.refuse("expired certificate", register_with(&late, &key("stranger")), AttestTime);
 }
 
 #[test]
@@ -377,16 +302,10 @@ fn registration_creates_component_and_entity_lct() {
     bench.accept(register("pack-1", Role::Pack));
     let cid = Cid::of("pack-1");
     let c: Component = load(&bench.state, &state_key::component(&cid)).unwrap().unwrap();
-    assert_eq!(
-        (c.component_id.as_str(), c.role, c.capacity_mwh),
-        ("pack-1", Role::Pack, CAPACITY)
-    );
+    assert_eq!((c.component_id.as_str(), c.role, c.capacity_mwh), ("pack-1", Role::Pack, CAPACITY));
     let lct: ledger::records::Lct = load(&bench.state, &state_key::lct(&c.lct)).unwrap().unwrap();
     assert_eq!((lct.a, lct.b), (cid, cid));
-    assert!(
-        bench.state.get(&state_key::pool(&cid)).unwrap().is_none(),
-        "no energy before a binding"
-    );
+    assert!(bench.state.get(&state_key::pool(&cid)).unwrap().is_none(), "no energy before a binding");
 }
 
 #[test]
@@ -404,23 +323,11 @@ fn lct_rules() {
     bench.params.max_lcts = 1;
     let rows = [
         ("itself, empty context", lct("pack-1", "pack-1", ""), LctSelf),
-        (
-            "empty context, unknown component",
-            lct("pack-1", "nobody", ""),
-            LctContext,
-        ),
+        ("empty context, unknown component", lct("pack-1", "nobody", ""), LctContext),
         ("space in context", lct("pack-1", "module-1", "a b"), LctContext),
-        (
-            "unknown component",
-            lct("pack-1", "nobody", "energy"),
-            LctComponent,
-        ),
+        ("unknown component", lct("pack-1", "nobody", "energy"), LctComponent),
         ("exists, no room", lct("pack-1", "module-1", "energy"), LctExists),
-        (
-            "exists in the other order",
-            lct("module-1", "pack-1", "energy"),
-            LctExists,
-        ),
+        ("exists in the other order", lct("module-1", "pack-1", "energy"), LctExists),
         ("no room", lct("pack-1", "module-1", "other"), LctLimit),
     ];
     for (what, body, expected) in rows {
@@ -439,11 +346,7 @@ fn binding_rules() {
     let wrong = [key("stranger"), key("stranger"), key("stranger")];
     let refuse =
         |bench: &mut Bench, what: &str, record: &BindingRecord, signers: &[SigningKey; 3], expected| {
-            bench.refuse(
-                what,
-                bind_with(record, [&signers[0], &signers[1], &signers[2]]),
-                expected,
-            );
+            bench.refuse(what, bind_with(record, [&signers[0], &signers[1], &signers[2]]), expected);
         };
     let garbage = lct::sign::Signature([0; 64]);
     let damaged = Body::Bind {
@@ -460,35 +363,17 @@ fn binding_rules() {
     let mut future = (START_MS / 1000) as u32 + 3600 + 301;
     let mut r = binding(PACK, ("nobody", Role::Module));
     r.time = future;
-    refuse(
-        &mut bench,
-        "unknown component, future",
-        &r,
-        &wrong,
-        BindingComponent,
-    );
+    refuse(&mut bench, "unknown component, future", &r, &wrong, BindingComponent);
     r = binding(PACK, ("module-1", Role::Sensor));
     r.time = future;
     refuse(&mut bench, "wrong role, future", &r, &wrong, BindingRole);
     r = binding(APP, PACK);
     r.time = future;
     refuse(&mut bench, "future, exists", &r, &wrong, BindingTime);
-    refuse(
-        &mut bench,
-        "exists, pair exists",
-        &binding(APP, PACK),
-        &wrong,
-        BindingExists,
-    );
+    refuse(&mut bench, "exists, pair exists", &binding(APP, PACK), &wrong, BindingExists);
     r = binding(APP, PACK);
     r.binding_id = BindingId([5; 16]);
-    refuse(
-        &mut bench,
-        "pair exists, keys in use",
-        &r,
-        &wrong,
-        BindingPairExists,
-    );
+    refuse(&mut bench, "pair exists, keys in use", &r, &wrong, BindingPairExists);
     r = binding(PACK, MODULE);
     r.entities[0].sign_pub = bound_key("pack-1", "app-1").public();
     refuse(&mut bench, "key of another binding", &r, &wrong, BindingKey);
@@ -497,39 +382,19 @@ fn binding_rules() {
     refuse(&mut bench, "one key for both", &r, &wrong, BindingKey);
     r = binding(PACK, MODULE);
     r.entities[1].sign_pub = key("module-1").public();
-    refuse(
-        &mut bench,
-        "device identity key as signing key",
-        &r,
-        &wrong,
-        BindingKey,
-    );
+    refuse(&mut bench, "device identity key as signing key", &r, &wrong, BindingKey);
     future -= 1;
     r = binding(PACK, MODULE);
     r.time = future;
     let [a, b, authority] = keys("pack-1", "module-1");
     refuse(&mut bench, "nobody signed", &r, &wrong, BindingProofA);
     let stranger = || key("stranger");
-    refuse(
-        &mut bench,
-        "only A signed",
-        &r,
-        &[a, stranger(), stranger()],
-        BindingProofB,
-    );
+    refuse(&mut bench, "only A signed", &r, &[a, stranger(), stranger()], BindingProofB);
     let [a, ..] = keys("pack-1", "module-1");
-    refuse(
-        &mut bench,
-        "no authority",
-        &r,
-        &[a, b, stranger()],
-        BindingAuthority,
-    );
+    refuse(&mut bench, "no authority", &r, &[a, b, stranger()], BindingAuthority);
     let [a, b, _] = keys("pack-1", "module-1");
     bench.accept(bind_with(&r, [&a, &b, &authority]));
-    let pool: Pool = load(&bench.state, &state_key::pool(&Cid::of("pack-1")))
-        .unwrap()
-        .unwrap();
+    let pool: Pool = load(&bench.state, &state_key::pool(&Cid::of("pack-1"))).unwrap().unwrap();
     assert_eq!(
         (pool.minted, pool.adp, pool.atp),
         (CAPACITY, CAPACITY, 0),
@@ -543,11 +408,7 @@ fn binding_rules() {
 fn pairing_rules() {
     let mut bench = Bench::running();
     let stranger = key("stranger");
-    let [a, b, authority] = [
-        bound_key("app-1", "pack-1"),
-        bound_key("pack-1", "app-1"),
-        key("authority"),
-    ];
+    let [a, b, authority] = [bound_key("app-1", "pack-1"), bound_key("pack-1", "app-1"), key("authority")];
     let nobody = [&stranger; 3];
     let p = |id, lease_s, signers| pair_with("app-1", "pack-1", id, lease_s, signers);
     let other_keys = |body: Body| match body {
@@ -580,39 +441,25 @@ fn pairing_rules() {
     let most = bench.params.max_lease_s;
     let rows = [
         ("exists, no lease", p(1, 0, nobody), PairingExists),
-        (
-            "not bound, no lease",
-            pair_with("app-1", "module-1", 2, 0, nobody),
-            PairingDenied,
-        ),
+        ("not bound, no lease", pair_with("app-1", "module-1", 2, 0, nobody), PairingDenied),
         ("other keys, no lease", other_keys(p(2, 1, nobody)), PairingKeys),
         ("no lease", p(2, 0, nobody), PairingLease),
         ("lease too long", p(2, most + 1, nobody), PairingLease),
         ("nobody signed", p(2, most, nobody), PairingProofA),
-        (
-            "only A signed",
-            p(2, most, [&a, &stranger, &stranger]),
-            PairingProofB,
-        ),
+        ("only A signed", p(2, most, [&a, &stranger, &stranger]), PairingProofB),
         ("no authority", p(2, most, [&a, &b, &stranger]), PairingAuthority),
     ];
     for (what, body, expected) in rows {
         bench.refuse(what, body, expected);
     }
     bench.accept(p(2, most, [&a, &b, &authority]));
-    let pairing: ledger::records::Pairing = load(&bench.state, &state_key::pairing(&PairingId([2; 16])))
-        .unwrap()
-        .unwrap();
+    let pairing: ledger::records::Pairing =
+        load(&bench.state, &state_key::pairing(&PairingId([2; 16]))).unwrap().unwrap();
     assert_eq!(pairing.expires_ms, bench.time_ms + u64::from(most) * 1000);
-    bench.change(
-        state_key::binding(&binding_id("app-1", "pack-1")),
-        |b: &mut Binding| b.status = Status::Revoked,
-    );
-    bench.refuse(
-        "binding revoked, other keys",
-        other_keys(p(3, 1, nobody)),
-        PairingBindingRevoked,
-    );
+    bench.change(state_key::binding(&binding_id("app-1", "pack-1")), |b: &mut Binding| {
+        b.status = Status::Revoked
+    });
+    bench.refuse("binding revoked, other keys", other_keys(p(3, 1, nobody)), PairingBindingRevoked);
 }
 
 #[test]
@@ -625,47 +472,24 @@ fn statement_signer_rules() {
         Body::Batch(signed) => signed,
         _ => unreachable!(),
     };
-    let damaged = Signed {
-        statement: vec![0xa0],
-        ..forged.clone()
-    };
+    let damaged = Signed { statement: vec![0xa0], ..forged.clone() };
     bench.refuse(
         "damaged, unknown key",
-        Body::Batch(Signed {
-            key: key("x").public(),
-            ..damaged
-        }),
+        Body::Batch(Signed { key: key("x").public(), ..damaged }),
         StatementFormat,
     );
-    bench.refuse(
-        "key of no binding",
-        batch_with(&s, &key("module-1")),
-        StatementKeyUnknown,
-    );
-    bench.refuse(
-        "key of another component",
-        batch_with(&s, &pack_key()),
-        StatementSigner,
-    );
+    bench.refuse("key of no binding", batch_with(&s, &key("module-1")), StatementKeyUnknown);
+    bench.refuse("key of another component", batch_with(&s, &pack_key()), StatementSigner);
     forged.signature.0[5] ^= 1;
     bench.refuse("bad signature, future", Body::Batch(forged), StatementSignature);
     bench.refuse("future", batch_with(&s, &module_key), StatementTime);
     bench.time_ms = s.last_ms - bench.params.max_future_ms;
-    bench.change(
-        state_key::signing_key(&module_key.public()),
-        |k: &mut KeyRecord| k.status = Status::Revoked,
-    );
+    bench
+        .change(state_key::signing_key(&module_key.public()), |k: &mut KeyRecord| k.status = Status::Revoked);
     let mut other = s;
     other.cid = Cid::of("pack-1");
-    bench.refuse(
-        "revoked, of another component",
-        batch_with(&other, &module_key),
-        StatementKeyRevoked,
-    );
-    bench.change(
-        state_key::signing_key(&module_key.public()),
-        |k: &mut KeyRecord| k.status = Status::Active,
-    );
+    bench.refuse("revoked, of another component", batch_with(&other, &module_key), StatementKeyRevoked);
+    bench.change(state_key::signing_key(&module_key.public()), |k: &mut KeyRecord| k.status = Status::Active);
     bench.accept(batch_with(&s, &module_key));
 }
 
@@ -682,9 +506,7 @@ fn telemetry_rules() {
     bench.accept(b(10, 50));
     bench.accept(b(100, 1));
     let head: ledger::records::TelemetryHead =
-        load(&bench.state, &state_key::telemetry(&Cid::of("module-1")))
-            .unwrap()
-            .unwrap();
+        load(&bench.state, &state_key::telemetry(&Cid::of("module-1"))).unwrap().unwrap();
     assert_eq!((head.last_seq, head.batches, head.records), (100, 3, 61));
 }
 
@@ -700,99 +522,40 @@ fn energy_rules() {
     use EnergyKind::{Charge, Discharge, Opening};
     let mut of_module = energy(Opening, 0, 0, 0);
     of_module.cid = Cid::of("module-1");
-    bench.refuse(
-        "no pool, cycle 0",
-        energy_with(&of_module, &module_key),
-        EnergyPool,
-    );
+    bench.refuse("no pool, cycle 0", energy_with(&of_module, &module_key), EnergyPool);
     bench.accept(with(Discharge, 1, 100_000, &|_| {}));
     let rows = [
-        (
-            "opening with energy",
-            with(Opening, 2, 0, &|e| e.mwh = 1),
-            EnergyShape,
-        ),
-        (
-            "opening with power",
-            with(Opening, 2, 0, &|e| e.mean_mw = 1),
-            EnergyShape,
-        ),
-        (
-            "cycle 0, no time",
-            with(Charge, 2, 5, &|e| (e.cycle, e.end_ms) = (0, e.start_ms)),
-            EnergyShape,
-        ),
-        (
-            "no time, wrong power",
-            with(Charge, 2, 5, &|e| e.end_ms = e.start_ms),
-            EnergyInterval,
-        ),
-        (
-            "3 % off, old number",
-            with(Charge, 1, 1000, &|e| e.mean_mw = 61_801),
-            EnergyMismatch,
-        ),
-        (
-            "3 % off below",
-            with(Charge, 2, 1000, &|e| e.mean_mw = 58_199),
-            EnergyMismatch,
-        ),
+        ("opening with energy", with(Opening, 2, 0, &|e| e.mwh = 1), EnergyShape),
+        ("opening with power", with(Opening, 2, 0, &|e| e.mean_mw = 1), EnergyShape),
+        ("cycle 0, no time", with(Charge, 2, 5, &|e| (e.cycle, e.end_ms) = (0, e.start_ms)), EnergyShape),
+        ("no time, wrong power", with(Charge, 2, 5, &|e| e.end_ms = e.start_ms), EnergyInterval),
+        ("3 % off, old number", with(Charge, 1, 1000, &|e| e.mean_mw = 61_801), EnergyMismatch),
+        ("3 % off below", with(Charge, 2, 1000, &|e| e.mean_mw = 58_199), EnergyMismatch),
         ("old number, overlap", with(Charge, 1, 5, &|_| {}), EnergySequence),
-        (
-            "older cycle",
-            with(Charge, 1, 5, &|e| (e.cycle, e.seq) = (1, 0)),
-            EnergySequence,
-        ),
-        (
-            "overlap, too much",
-            with(Discharge, 2, 500_001, &|e| e.start_ms -= 1),
-            EnergyOverlap,
-        ),
+        ("older cycle", with(Charge, 1, 5, &|e| (e.cycle, e.seq) = (1, 0)), EnergySequence),
+        ("overlap, too much", with(Discharge, 2, 500_001, &|e| e.start_ms -= 1), EnergyOverlap),
         ("beyond capacity", with(Discharge, 2, 500_001, &|_| {}), EnergyAtp),
-        (
-            "charge beyond capacity",
-            with(Charge, 2, 500_001, &|_| {}),
-            EnergyAdp,
-        ),
-        (
-            "beyond charge and tolerance",
-            with(Discharge, 2, 200_001, &|_| {}),
-            EnergyAtp,
-        ),
-        (
-            "beyond room and tolerance",
-            with(Charge, 2, 400_001, &|_| {}),
-            EnergyAdp,
-        ),
+        ("charge beyond capacity", with(Charge, 2, 500_001, &|_| {}), EnergyAdp),
+        ("beyond charge and tolerance", with(Discharge, 2, 200_001, &|_| {}), EnergyAtp),
+        ("beyond room and tolerance", with(Charge, 2, 400_001, &|_| {}), EnergyAdp),
     ];
     for (what, body, expected) in rows {
         bench.refuse(what, body, expected);
     }
     let pool = |bench: &Bench| -> Pool {
-        load(&bench.state, &state_key::pool(&Cid::of("pack-1")))
-            .unwrap()
-            .unwrap()
+        load(&bench.state, &state_key::pool(&Cid::of("pack-1"))).unwrap().unwrap()
     };
     assert_eq!(pool(&bench).atp, 150_000);
     bench.accept(with(Charge, 2, 1000, &|e| e.mean_mw = 61_200));
     bench.accept(with(Discharge, 3, 1, &|e| e.mean_mw = 120));
     bench.accept(with(Discharge, 4, 200_000, &|_| {}));
     let p = pool(&bench);
-    assert_eq!(
-        (p.atp, p.untracked_charged),
-        (0, 250_000 + 49_001),
-        "the excess is booked, not lost"
-    );
-    bench.refuse(
-        "the tolerance is per cycle, not per event",
-        with(Discharge, 5, 1000, &|_| {}),
-        EnergyAtp,
-    );
+    assert_eq!((p.atp, p.untracked_charged), (0, 250_000 + 49_001), "the excess is booked, not lost");
+    bench.refuse("the tolerance is per cycle, not per event", with(Discharge, 5, 1000, &|_| {}), EnergyAtp);
     bench.accept(with(Charge, 6, 500_000, &|_| {}));
     let close = |bench: &Bench, change: &dyn Fn(&mut CycleClose)| {
-        let c: ledger::records::Cycle = load(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1))
-            .unwrap()
-            .unwrap();
+        let c: ledger::records::Cycle =
+            load(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1)).unwrap().unwrap();
         let mut close = CycleClose {
             cid: Cid::of("pack-1"),
             cycle: 1,
@@ -805,12 +568,9 @@ fn energy_rules() {
         change(&mut close);
         close_with(&close, &pack_key())
     };
-    let wrong: [(&str, fn(&mut CycleClose), Rejection); 6] = [
-        (
-            "unknown cycle, wrong sums",
-            |c| (c.cycle, c.events) = (7, 0),
-            CycleUnknown,
-        ),
+    type Row = (&'static str, fn(&mut CycleClose), Rejection);
+    let wrong: [Row; 6] = [
+        ("unknown cycle, wrong sums", |c| (c.cycle, c.events) = (7, 0), CycleUnknown),
         ("events", |c| c.events += 1, CycleMismatch),
         ("charged", |c| c.charged_mwh -= 1, CycleMismatch),
         ("discharged", |c| c.discharged_mwh += 1, CycleMismatch),
@@ -821,17 +581,12 @@ fn energy_rules() {
         let body = close(&bench, &change);
         bench.refuse(what, body, expected);
     }
-    let body = close(&bench, &|c| {
-        assert_eq!((c.events, c.charged_mwh, c.discharged_mwh), (6, 501_000, 300_001))
-    });
+    let body =
+        close(&bench, &|c| assert_eq!((c.events, c.charged_mwh, c.discharged_mwh), (6, 501_000, 300_001)));
     bench.accept(body);
     let body = close(&bench, &|c| c.events = 0);
     bench.refuse("closed, wrong sums", body, CycleClosed);
-    bench.refuse(
-        "event of a closed cycle, old number",
-        with(Charge, 1, 5, &|_| {}),
-        EnergyCycleClosed,
-    );
+    bench.refuse("event of a closed cycle, old number", with(Charge, 1, 5, &|_| {}), EnergyCycleClosed);
     let mut next = energy(Opening, 2, 0, 0);
     next.soc_ppm = 250_000;
     bench.accept(energy_with(&next, &pack_key()));
@@ -849,9 +604,6 @@ fn the_tables_name_every_rejection() {
     let source = include_str!("rules.rs");
     for rejection in Rejection::ALL {
         let name = format!("{rejection:?}");
-        assert!(
-            source.contains(&format!("{name})")) || source.contains(&format!("{name},\n")),
-            "{name}"
-        );
+        assert!(source.contains(&format!("{name})")) || source.contains(&format!("{name},\n")), "{name}");
     }
 }

@@ -1,5 +1,9 @@
 //! The subcommands, and how all of them end.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "making a data directory and running on it is the demo's part")
+)]
 pub mod data_dir;
 pub mod ledger;
 pub mod receipt;
@@ -57,7 +61,7 @@ pub fn finish(done: Result<Outcome, Failure>) -> ExitCode {
     };
     if let Err(failure) = done {
         // Nobody is left to be told when standard error is closed too.
-        let _ = writeln!(io::stderr(), "modbatt: {failure}");
+        let _ = writeln!(io::stderr(), "modbatt: {}", without_numbers(&failure.to_string()));
     }
     ExitCode::from(code)
 }
@@ -73,18 +77,47 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The system's words for an error, without its number.
+/// The system's words for an error.
 pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_lowercase(),
-        None => text,
+    without_numbers(&error.to_string()).to_lowercase()
+}
+
+/// Takes the numbers of system errors out of a sentence: ` (os error 2)` helps nobody.
+fn without_numbers(sentence: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut parts = sentence.split(MARK);
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        words.push_str(part.split_once(')').map_or("", |(_, rest)| rest));
     }
+    words
 }
 
 /// Waits for the answer of a bridge.
 pub fn ask<T>(answer: impl Future<Output = Result<T, api::ClientError>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot open a connection: {}", reason(&e))))?;
-    runtime.block_on(answer).map_err(|e| Failure::Failed(e.to_string()))
+    let runtime =
+        runtime.map_err(|e| Failure::Failed(format!("cannot open a connection: {}", reason(&e))))?;
+    runtime.block_on(answer).map_err(|e| {
+        let advice = if e.is_transient() { "; try again in a moment" } else { "" };
+        Failure::Failed(format!("{e}{advice}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_system_are_taken_out() {
+        for (text, words) in [
+            ("a: No such file (os error 2)", "a: No such file"),
+            ("a (os error 2); b (os error 111) c", "a; b c"),
+            ("nothing", "nothing"),
+            ("cut (os error 2", "cut"),
+            ("", ""),
+        ] {
+            assert_eq!(without_numbers(text), words);
+        }
+    }
 }

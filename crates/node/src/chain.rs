@@ -220,15 +220,9 @@ impl Chain {
         // Read after the queue is locked: what a commit takes out of the queue is in the state by then.
         let snapshot = self.read()?;
         let committed = snapshot.nonce(&signer)?;
-        let pending = pool
-            .last_nonce(&signer)
-            .map_or(0, |last| last.saturating_sub(committed));
+        let pending = pool.last_nonce(&signer).map_or(0, |last| last.saturating_sub(committed));
         let tip = snapshot.tip();
-        let at = Admission {
-            chain_id: tip.chain_id,
-            height: tip.height + 1,
-            pending,
-        };
+        let at = Admission { chain_id: tip.chain_id, height: tip.height + 1, pending };
         let tx = admit(&snapshot.view(), &self.params, &at, &bytes).map_err(|stop| match stop {
             Stop::Refused { rejection, .. } => refuse(rejection),
             Stop::Halt(halt) => SubmitError::Store(halt.into()),
@@ -259,11 +253,7 @@ impl Chain {
         {
             drop(receiver);
             self.forget_waiters(id);
-            return Ok(Fate::Included {
-                height: tx.height,
-                index: tx.index,
-                result: tx.result,
-            });
+            return Ok(Fate::Included { height: tx.height, index: tx.index, result: tx.result });
         }
         if !waits && lock(&self.waiters).remove(id).is_some() {
             return Err(WaitError::Unknown);
@@ -339,31 +329,20 @@ impl Chain {
 
         let snapshot = self.read()?;
         let outcome = execute(snapshot.view(), block)?;
-        let update = self
-            .store
-            .tree_update(snapshot.txn(), &snapshot.head(), &outcome.writes)?;
+        let update = self.store.tree_update(snapshot.txn(), &snapshot.head(), &outcome.writes)?;
         let evidence = match &update {
             None => Vec::new(),
             Some(update) => {
-                let accepted = block
-                    .txs
-                    .iter()
-                    .zip(&outcome.results)
-                    .filter(|(_, r)| r.accepted());
+                let accepted = block.txs.iter().zip(&outcome.results).filter(|(_, r)| r.accepted());
                 let txs = accepted.filter_map(|(bytes, _)| Tx::from_bytes(bytes).ok());
                 let keys: BTreeSet<_> = txs.filter_map(|tx| evidence_keys(&tx)).flatten().collect();
                 let after = after(&snapshot, &outcome.writes);
-                self.store
-                    .prove(snapshot.txn(), update, &after, keys.into_iter())?
+                self.store.prove(snapshot.txn(), update, &after, keys.into_iter())?
             }
         };
-        let (state_root, tree_version) = update
-            .as_ref()
-            .map_or((head.tip.state_root, head.tree_version), |u| (u.root, u.version));
-        let new = Head {
-            tip: Tip::after(block, &outcome, state_root),
-            tree_version,
-        };
+        let (state_root, tree_version) =
+            update.as_ref().map_or((head.tip.state_root, head.tree_version), |u| (u.root, u.version));
+        let new = Head { tip: Tip::after(block, &outcome, state_root), tree_version };
         self.store.store_block(&NewBlock {
             block,
             certificate,
@@ -379,14 +358,7 @@ impl Chain {
         lock(&self.pool).settle(&ids.iter().copied().collect());
         drop(guard);
         for (index, (id, result)) in (0..).zip(ids.iter().zip(outcome.results)) {
-            self.announce(
-                id,
-                &Fate::Included {
-                    height: new.tip.height,
-                    index,
-                    result,
-                },
-            );
+            self.announce(id, &Fate::Included { height: new.tip.height, index, result });
         }
         self.height.send_replace(new.tip.height);
         Ok(new.tip)
@@ -454,11 +426,7 @@ impl ReadOnly {
         let found = head.tip.chain_id;
         if let Some(expected) = chain_id.filter(|id| **id != found) {
             let (found, expected) = (crate::error::hex(&found), crate::error::hex(expected));
-            return Err(Error::OtherChain {
-                path: dir.into(),
-                found,
-                expected,
-            });
+            return Err(Error::OtherChain { path: dir.into(), found, expected });
         }
         let segments = Segments::open_read_only(&dir.join(SEGMENTS), found)?;
         Ok(Self { store, segments })

@@ -80,19 +80,13 @@ impl Error {
         {
             Self::DiskFull(path.into())
         } else {
-            Self::Io {
-                path: path.into(),
-                source,
-            }
+            Self::Io { path: path.into(), source }
         }
     }
 
     /// A damaged file.
     pub(crate) fn corrupted(path: &Path, what: impl ToString) -> Self {
-        Self::Corrupted {
-            path: path.into(),
-            what: what.to_string(),
-        }
+        Self::Corrupted { path: path.into(), what: what.to_string() }
     }
 
     /// A failure of the database at `path`.

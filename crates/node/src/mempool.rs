@@ -73,23 +73,13 @@ impl Mempool {
             }
             None => false,
         };
-        let txs = self
-            .queue
-            .iter()
-            .take(params.max_block_txs as usize)
-            .take_while(fits);
+        let txs = self.queue.iter().take(params.max_block_txs as usize).take_while(fits);
         txs.map(|tx| tx.bytes.clone()).collect()
     }
 
     /// Removes what a block included.
     pub fn settle(&mut self, included: &BTreeSet<TxId>) {
-        self.retain(|tx, _| {
-            if included.contains(&tx.id) {
-                Err(None)
-            } else {
-                Ok(())
-            }
-        });
+        self.retain(|tx, _| if included.contains(&tx.id) { Err(None) } else { Ok(()) });
     }
 
     /// Removes what can no longer be included in a block of `height`, and what cannot follow without it.
@@ -113,12 +103,7 @@ impl Mempool {
     ) -> Vec<(TxId, Rejection)> {
         let mut dropped = Vec::new();
         let mut lost = BTreeSet::new();
-        let Self {
-            queue,
-            ids,
-            last,
-            bytes,
-        } = self;
+        let Self { queue, ids, last, bytes } = self;
         last.clear();
         queue.retain(|tx| match keep(tx, lost.contains(&tx.signer)) {
             Ok(()) => {

@@ -78,10 +78,7 @@ impl Snapshot<'_> {
         let keys = evidence_keys(&tx).ok_or_else(|| lost("an accepted statement is unreadable"))?;
         let mut evidence = Vec::with_capacity(keys.len());
         for key in keys {
-            evidence.push(
-                self.evidence(height, &key)?
-                    .ok_or_else(|| lost("a state proof is missing"))?,
-            );
+            evidence.push(self.evidence(height, &key)?.ok_or_else(|| lost("a state proof is missing"))?);
         }
         Ok(Receipt {
             tx: included.bytes,
@@ -107,9 +104,7 @@ impl Snapshot<'_> {
         cid: &Cid,
         seq: u32,
     ) -> Result<Receipt, ReceiptFailure> {
-        let (first, batch) = self
-            .batch(cid, seq)?
-            .ok_or(ReceiptFailure::UnknownRecord { cid: *cid, seq })?;
+        let (first, batch) = self.batch(cid, seq)?.ok_or(ReceiptFailure::UnknownRecord { cid: *cid, seq })?;
         let missing = || ReceiptFailure::RecordMissing { cid: *cid, seq };
         let (statement, stored) = segments.batch(cid, seq)?.ok_or_else(missing)?;
         if statement.root != batch.root || statement.first_seq != first {
@@ -122,11 +117,7 @@ impl Snapshot<'_> {
         let leaves: Vec<_> = stored.entries.iter().map(Entry::leaf).collect();
         let path = path(&leaves, index as usize).ok_or_else(missing)?;
         let mut receipt = self.receipt_tx(&batch.tx)?;
-        receipt.record = Some(RecordPart {
-            record: record.clone(),
-            index,
-            path,
-        });
+        receipt.record = Some(RecordPart { record: record.clone(), index, path });
         Ok(receipt)
     }
 }

@@ -139,10 +139,7 @@ impl StoredBatch {
     fn check(&self) -> Result<BatchStatement, SegmentError> {
         let s = BatchStatement::decode(&self.statement).map_err(|_| SegmentError::Statement)?;
         if self.entries.len() != usize::from(s.count) {
-            return Err(SegmentError::Count {
-                found: self.entries.len(),
-                stated: s.count,
-            });
+            return Err(SegmentError::Count { found: self.entries.len(), stated: s.count });
         }
         for (i, (entry, seq)) in self.entries.iter().zip(s.first_seq..).enumerate() {
             if let Entry::Record(bytes) = entry {
@@ -154,11 +151,7 @@ impl StoredBatch {
             }
         }
         let leaves: Vec<_> = self.entries.iter().map(Entry::leaf).collect();
-        if merkle::root(&leaves) == s.root {
-            Ok(s)
-        } else {
-            Err(SegmentError::Root)
-        }
+        if merkle::root(&leaves) == s.root { Ok(s) } else { Err(SegmentError::Root) }
     }
 }
 
@@ -308,8 +301,7 @@ impl Segments {
         }
         let path = self.path(place.file);
         let mut file = File::open(&path).map_err(|e| Error::io(&path, e))?;
-        file.seek(SeekFrom::Start(place.offset))
-            .map_err(|e| Error::io(&path, e))?;
+        file.seek(SeekFrom::Start(place.offset)).map_err(|e| Error::io(&path, e))?;
         let damaged = || Error::corrupted(&path, format!("the frame at byte {}", place.offset));
         let Frame::Whole(payload) = read_frame(&mut file).map_err(|e| Error::io(&path, e))? else {
             return Err(damaged());
@@ -336,10 +328,8 @@ impl Segments {
         let mut numbers = Vec::new();
         for entry in entries {
             let name = entry.map_err(|e| Error::io(&self.dir, e))?.file_name();
-            let number: Option<u32> = name
-                .to_str()
-                .and_then(|n| n.strip_prefix("segment-"))
-                .and_then(|n| n.parse().ok());
+            let number: Option<u32> =
+                name.to_str().and_then(|n| n.strip_prefix("segment-")).and_then(|n| n.parse().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable();
@@ -353,22 +343,14 @@ impl Segments {
         let mut file = File::create_new(&path).map_err(fail)?;
         file.write_all(&file_header(&self.chain_id)).map_err(fail)?;
         file.sync_all().map_err(fail)?;
-        File::open(&self.dir)
-            .and_then(|d| d.sync_all())
-            .map_err(|e| Error::io(&self.dir, e))?;
+        File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&self.dir, e))?;
         Ok((file, number, FILE_HEADER))
     }
 
     /// Reads all files and builds the index; with `repair` a torn tail is cut off.
     fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<Self, Error> {
-        let mut segments = Self {
-            dir: dir.into(),
-            chain_id,
-            index: BTreeMap::new(),
-            records: 0,
-            tail: None,
-            cut: 0,
-        };
+        let mut segments =
+            Self { dir: dir.into(), chain_id, index: BTreeMap::new(), records: 0, tail: None, cut: 0 };
         let numbers = segments.numbers()?;
         for number in &numbers {
             segments.scan_file(*number, numbers.last() == Some(number), repair)?;
@@ -379,11 +361,7 @@ impl Segments {
     fn scan_file(&mut self, number: u32, last: bool, repair: bool) -> Result<(), Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(repair)
-            .open(&path)
-            .map_err(fail)?;
+        let mut file = OpenOptions::new().read(true).write(repair).open(&path).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
         let mut header = Vec::new();
         (&file).take(FILE_HEADER).read_to_end(&mut header).map_err(fail)?;
@@ -413,13 +391,7 @@ impl Segments {
                         self.note(
                             &s,
                             batch,
-                            Place {
-                                file: number,
-                                offset,
-                                index,
-                                count: s.count,
-                                root: s.root,
-                            },
+                            Place { file: number, offset, index, count: s.count, root: s.root },
                         );
                     }
                     offset += (FRAME_HEADER + payload.len()) as u64;
@@ -440,11 +412,7 @@ impl Segments {
     }
 
     fn note(&mut self, s: &BatchStatement, batch: &StoredBatch, place: Place) {
-        let present = batch
-            .entries
-            .iter()
-            .filter(|e| matches!(e, Entry::Record(_)))
-            .count();
+        let present = batch.entries.iter().filter(|e| matches!(e, Entry::Record(_))).count();
         self.records += present as u64;
         self.index.insert((s.cid, s.first_seq), place);
     }
@@ -490,17 +458,7 @@ impl Segments {
         }
         *len += frame.len() as u64;
         for (index, (s, batch)) in statements.iter().zip(&group.0).enumerate() {
-            self.note(
-                s,
-                batch,
-                Place {
-                    file: number,
-                    offset,
-                    index,
-                    count: s.count,
-                    root: s.root,
-                },
-            );
+            self.note(s, batch, Place { file: number, offset, index, count: s.count, root: s.root });
         }
         Ok(())
     }
@@ -533,13 +491,7 @@ fn header_complaint(header: &[u8]) -> &'static str {
 
 fn frame(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
-    [
-        &length[..],
-        &sha256(&[&length])[..4],
-        &sha256(&[payload])[..8],
-        payload,
-    ]
-    .concat()
+    [&length[..], &sha256(&[&length])[..4], &sha256(&[payload])[..8], payload].concat()
 }
 
 /// What stands at a place in a file.
@@ -562,9 +514,7 @@ fn read_frame(file: &mut impl Read) -> io::Result<Frame> {
     if header[4..8] != sha256(&[&length])[..4] || size > MAX_PAYLOAD {
         // A file system may have grown the file without its data: zeros to the end are a torn frame too.
         let mut rest = Vec::new();
-        file.by_ref()
-            .take((MAX_PAYLOAD + FRAME_HEADER) as u64)
-            .read_to_end(&mut rest)?;
+        file.by_ref().take((MAX_PAYLOAD + FRAME_HEADER) as u64).read_to_end(&mut rest)?;
         let zeros = header.iter().chain(&rest).all(|b| *b == 0);
         return Ok(if zeros { Frame::Torn } else { Frame::Damaged });
     }

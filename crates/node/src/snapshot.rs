@@ -100,12 +100,7 @@ impl<'a> Snapshot<'a> {
         let txn = store.begin_read()?;
         let state = txn.open_table(STATE).map_err(|e| store.fail(e))?;
         let head = store.head(&txn)?;
-        Ok(Self {
-            store,
-            txn,
-            state,
-            head,
-        })
+        Ok(Self { store, txn, state, head })
     }
 
     /// Where the chain stood.
@@ -137,8 +132,7 @@ impl<'a> Snapshot<'a> {
     }
 
     fn require<T: Canonical>(&self, key: &[u8]) -> Result<T, Error> {
-        self.get(key)?
-            .ok_or_else(|| self.store.damaged("an object of the genesis is missing"))
+        self.get(key)?.ok_or_else(|| self.store.damaged("an object of the genesis is missing"))
     }
 
     /// All objects whose key begins with `prefix`, by the rest of their keys.
@@ -162,8 +156,7 @@ impl<'a> Snapshot<'a> {
     ) -> Result<Vec<(I, T)>, Error> {
         let rows = self.scan(prefix)?.into_iter();
         let bad = |_| self.store.damaged("a key of the state has the wrong length");
-        rows.map(|(key, object)| Ok((id(key.try_into().map_err(bad)?), object)))
-            .collect()
+        rows.map(|(key, object)| Ok((id(key.try_into().map_err(bad)?), object))).collect()
     }
 
     /// The figures of the ledger.
@@ -325,18 +318,13 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(u32, Batch)>, Error> {
         let (first, last) = (key::batch(cid, 0), key::batch(cid, seq));
-        let mut range = self
-            .state
-            .range(first.as_slice()..=last.as_slice())
-            .map_err(|e| self.store.fail(e))?;
+        let mut range =
+            self.state.range(first.as_slice()..=last.as_slice()).map_err(|e| self.store.fail(e))?;
         let Some(entry) = range.next_back() else {
             return Ok(None);
         };
         let (key, value) = entry.map_err(|e| self.store.fail(e))?;
-        let first = key
-            .value()
-            .last_chunk()
-            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let first = key.value().last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let batch = Batch::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
         let covers = seq - first < u32::from(batch.count);
         Ok(covers.then_some((first, batch)))
@@ -372,10 +360,7 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn energy_events(&self, cid: &Cid) -> Result<Vec<(u32, u32, EnergyRecord)>, Error> {
         let rows = self.scan_ids(&key::energy_of(cid), |k: [u8; 8]| u64::from_be_bytes(k))?;
-        Ok(rows
-            .into_iter()
-            .map(|(k, e)| ((k >> 32) as u32, k as u32, e))
-            .collect())
+        Ok(rows.into_iter().map(|(k, e)| ((k >> 32) as u32, k as u32, e)).collect())
     }
 
     /// A transaction in a block.
@@ -388,21 +373,13 @@ impl<'a> Snapshot<'a> {
             return Ok(None);
         };
         let (height, index) = at.value();
-        let block = self
-            .block(height)?
-            .ok_or_else(|| self.store.damaged("an indexed block is missing"))?;
+        let block = self.block(height)?.ok_or_else(|| self.store.damaged("an indexed block is missing"))?;
         let bytes = block.txs.into_iter().nth(index as usize);
         let result = self.results(height)?.into_iter().nth(index as usize);
-        let (bytes, result) = bytes
-            .zip(result)
-            .ok_or_else(|| self.store.damaged("an indexed transaction is missing"))?;
+        let (bytes, result) =
+            bytes.zip(result).ok_or_else(|| self.store.damaged("an indexed transaction is missing"))?;
         let result = TxResult::from_bytes(&result).map_err(|e| self.store.damaged(e))?;
-        Ok(Some(Included {
-            height,
-            index,
-            bytes,
-            result,
-        }))
+        Ok(Some(Included { height, index, bytes, result }))
     }
 
     /// A block.
@@ -423,18 +400,14 @@ impl<'a> Snapshot<'a> {
 
     /// The results of a block's transactions, as bytes.
     pub(crate) fn results(&self, height: u64) -> Result<Vec<Vec<u8>>, Error> {
-        Ok(self
-            .by_height(RESULTS, height)?
-            .map_or_else(Vec::new, |Blobs(results)| results))
+        Ok(self.by_height(RESULTS, height)?.map_or_else(Vec::new, |Blobs(results)| results))
     }
 
     /// The proof of a state key that was kept when block `height` was committed.
     pub(crate) fn evidence(&self, height: u64, key: &[u8]) -> Result<Option<StateProof>, Error> {
         let table = self.txn.open_table(EVIDENCE).map_err(|e| self.store.fail(e))?;
         let stored = table.get((height, key)).map_err(|e| self.store.fail(e))?;
-        stored
-            .map(|v| StateProof::from_bytes(v.value()).map_err(|e| self.store.damaged(e)))
-            .transpose()
+        stored.map(|v| StateProof::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
     }
 
     /// Up to `limit` events after the event `after`, in order; `None` starts at the beginning.
@@ -446,17 +419,12 @@ impl<'a> Snapshot<'a> {
         let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
         let from = after.map_or(Unbounded, Excluded);
         let mut events = Vec::new();
-        for entry in table
-            .range::<(u64, u32, u32)>((from, Unbounded))
-            .map_err(|e| self.store.fail(e))?
-            .take(limit)
+        for entry in
+            table.range::<(u64, u32, u32)>((from, Unbounded)).map_err(|e| self.store.fail(e))?.take(limit)
         {
             let (id, event) = entry.map_err(|e| self.store.fail(e))?;
             let event = Event::from_bytes(event.value()).map_err(|e| self.store.damaged(e))?;
-            events.push(LoggedEvent {
-                id: id.value(),
-                event,
-            });
+            events.push(LoggedEvent { id: id.value(), event });
         }
         Ok(events)
     }
@@ -468,8 +436,6 @@ impl<'a> Snapshot<'a> {
     ) -> Result<Option<T>, Error> {
         let table = self.txn.open_table(table).map_err(|e| self.store.fail(e))?;
         let stored = table.get(height).map_err(|e| self.store.fail(e))?;
-        stored
-            .map(|v| T::from_bytes(v.value()).map_err(|e| self.store.damaged(e)))
-            .transpose()
+        stored.map(|v| T::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
     }
 }

@@ -55,19 +55,8 @@ pub(crate) struct Head {
 impl Canonical for Head {
     fn write(&self, w: &mut Writer) {
         let t = &self.tip;
-        w.object(9, 1)
-            .uint(1)
-            .bytes(&t.chain_id)
-            .uint(2)
-            .uint(t.height)
-            .uint(3)
-            .bytes(&t.block_id);
-        w.uint(4)
-            .uint(t.time_ms)
-            .uint(5)
-            .bytes(&t.state_root)
-            .uint(6)
-            .bytes(&t.result_root);
+        w.object(9, 1).uint(1).bytes(&t.chain_id).uint(2).uint(t.height).uint(3).bytes(&t.block_id);
+        w.uint(4).uint(t.time_ms).uint(5).bytes(&t.state_root).uint(6).bytes(&t.result_root);
         w.uint(7).uint(t.tx_count.into()).uint(8).uint(self.tree_version);
     }
 
@@ -84,10 +73,7 @@ impl Canonical for Head {
             result_root: digest(r, 6)?,
             tx_count: u32::try_from(uint(r, 7)?).map_err(|_| FormatError::Unexpected)?,
         };
-        Ok(Self {
-            tip,
-            tree_version: uint(r, 8)?,
-        })
+        Ok(Self { tip, tree_version: uint(r, 8)? })
     }
 }
 
@@ -106,10 +92,7 @@ impl Canonical for Blobs {
         r.object(2, 1)?;
         r.key(1)?;
         let n = r.array(usize::MAX)?;
-        (0..n)
-            .map(|_| Ok(r.bytes(usize::MAX)?.to_vec()))
-            .collect::<Result<_, FormatError>>()
-            .map(Self)
+        (0..n).map(|_| Ok(r.bytes(usize::MAX)?.to_vec())).collect::<Result<_, FormatError>>().map(Self)
     }
 }
 
@@ -141,20 +124,13 @@ impl Store {
         fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join(FILE);
         let db = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
-        let store = Self {
-            handle: Handle::Write(db.map_err(|e| Error::store(&path, e))?),
-            path,
-        };
+        let store = Self { handle: Handle::Write(db.map_err(|e| Error::store(&path, e))?), path };
         let head = match store.identity()? {
             Some((chain_id, head)) => {
                 let expected = genesis.chain_id();
                 if chain_id != expected {
                     let (found, expected) = (hex(&chain_id), hex(&expected));
-                    return Err(Error::OtherChain {
-                        path: dir.into(),
-                        found,
-                        expected,
-                    });
+                    return Err(Error::OtherChain { path: dir.into(), found, expected });
                 }
                 head
             }
@@ -176,10 +152,7 @@ impl Store {
             }
             other => other,
         };
-        let store = Self {
-            handle: Handle::Read(db.map_err(|e| Error::store(&path, e))?),
-            path,
-        };
+        let store = Self { handle: Handle::Read(db.map_err(|e| Error::store(&path, e))?), path };
         let head = store.identity()?.ok_or(Error::Missing(dir.into()))?.1;
         Ok((store, head))
     }
@@ -211,24 +184,15 @@ impl Store {
         };
         let read = |name: &str| -> Result<Vec<u8>, Error> {
             let value = meta.get(name).map_err(|e| self.fail(e))?;
-            value
-                .map(|v| v.value().to_vec())
-                .ok_or_else(|| self.damaged(format!("its {name} is missing")))
+            value.map(|v| v.value().to_vec()).ok_or_else(|| self.damaged(format!("its {name} is missing")))
         };
-        let format = read("format")?
-            .try_into()
-            .map_err(|_| self.damaged("its format version is unreadable"))?;
+        let format =
+            read("format")?.try_into().map_err(|_| self.damaged("its format version is unreadable"))?;
         let found = u32::from_be_bytes(format);
         if found != FORMAT {
-            return Err(Error::FormatVersion {
-                path: self.path.clone(),
-                found,
-                known: FORMAT,
-            });
+            return Err(Error::FormatVersion { path: self.path.clone(), found, known: FORMAT });
         }
-        let chain_id = read("chain")?
-            .try_into()
-            .map_err(|_| self.damaged("its chain id is unreadable"))?;
+        let chain_id = read("chain")?.try_into().map_err(|_| self.damaged("its chain id is unreadable"))?;
         let head = Head::from_bytes(&read("head")?).map_err(|e| self.damaged(format!("its head: {e}")))?;
         Ok(Some((chain_id, head)))
     }
@@ -253,15 +217,10 @@ impl Store {
         {
             let mut nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
             let update = Update::compute(&nodes, 0, &writes).map_err(|e| self.damaged(e))?;
-            head = Head {
-                tip: Tip::genesis(genesis, update.root),
-                tree_version: 0,
-            };
+            head = Head { tip: Tip::genesis(genesis, update.root), tree_version: 0 };
             for node in update.encoded() {
                 let (key, value) = node.map_err(|e| self.damaged(e))?;
-                nodes
-                    .insert(key.as_slice(), value.as_slice())
-                    .map_err(|e| self.fail(e))?;
+                nodes.insert(key.as_slice(), value.as_slice()).map_err(|e| self.fail(e))?;
             }
             let mut meta = txn.open_table(META).map_err(|e| self.fail(e))?;
             let entries: [(&str, &[u8]); 4] = [
@@ -307,9 +266,7 @@ impl Store {
             return Ok(None);
         }
         let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
-        Update::compute(&nodes, head.tree_version + 1, writes)
-            .map(Some)
-            .map_err(|e| self.damaged(e))
+        Update::compute(&nodes, head.tree_version + 1, writes).map(Some).map_err(|e| self.damaged(e))
     }
 
     /// Proves `keys` in the state that `update` makes.
@@ -323,9 +280,9 @@ impl Store {
         let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
         let mut proofs = Vec::new();
         for key in keys {
-            let value = state.get(&key)?.ok_or(Halt::Invariant(
-                "an accepted transaction's key is not in the state",
-            ))?;
+            let value = state
+                .get(&key)?
+                .ok_or(Halt::Invariant("an accepted transaction's key is not in the state"))?;
             proofs.push(update.prove(&nodes, &key, value).map_err(|e| self.damaged(e))?);
         }
         Ok(proofs)
@@ -340,13 +297,10 @@ impl Store {
             let txn = db.begin_write()?;
             {
                 let height = new.head.tip.height;
-                txn.open_table(BLOCKS)?
-                    .insert(height, new.block.to_bytes().as_slice())?;
-                txn.open_table(CERTIFICATES)?
-                    .insert(height, new.certificate.to_bytes().as_slice())?;
+                txn.open_table(BLOCKS)?.insert(height, new.block.to_bytes().as_slice())?;
+                txn.open_table(CERTIFICATES)?.insert(height, new.certificate.to_bytes().as_slice())?;
                 let results = Blobs(new.outcome.results.iter().map(Canonical::to_bytes).collect());
-                txn.open_table(RESULTS)?
-                    .insert(height, results.to_bytes().as_slice())?;
+                txn.open_table(RESULTS)?.insert(height, results.to_bytes().as_slice())?;
                 put_state(&mut txn.open_table(STATE)?, &new.outcome.writes)?;
                 if let Some(update) = new.update {
                     put_tree(&txn, update)?;
@@ -367,8 +321,7 @@ impl Store {
                 for proof in new.evidence {
                     evidence.insert((height, proof.key.as_slice()), proof.to_bytes().as_slice())?;
                 }
-                txn.open_table(META)?
-                    .insert("head", new.head.to_bytes().as_slice())?;
+                txn.open_table(META)?.insert("head", new.head.to_bytes().as_slice())?;
             }
             txn.commit()?;
             Ok(())
@@ -420,4 +373,70 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
         stale.remove((version, key.as_slice()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{
+        block::Header,
+        genesis::{Params, Validator},
+    };
+
+    /// Stores blocks whose only effect is one write each, without the rules of crate `ledger`.
+    #[test]
+    fn stale_tree_nodes_are_deleted_and_the_tree_still_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = |label: &[u8]| {
+            let seed = lct::hash::sha256(&[label]);
+            lct::sign::SigningKey::from_bytes(&seed).unwrap().public()
+        };
+        let validator = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes();
+        let genesis = Genesis {
+            name: "prune".into(),
+            time_ms: 1,
+            validators: vec![Validator { key: validator, power: 1 }],
+            roots: vec![],
+            authorities: vec![key(b"a")],
+            operators: vec![],
+            params: Params::default(),
+        };
+        let (store, mut head) = Store::open(dir.path(), &genesis).unwrap();
+        let count = |store: &Store| {
+            let txn = store.begin_read().unwrap();
+            let nodes = txn.open_table(NODES).unwrap();
+            let stale = txn.open_table(STALE).unwrap();
+            let oldest = stale.first().unwrap().map_or(0, |(k, _)| k.value().0);
+            (redb::ReadableTableMetadata::len(&nodes).unwrap(), oldest)
+        };
+        let mut sizes = Vec::new();
+        for height in 1..=400_u64 {
+            // Sixteen keys are rewritten again and again; a tree that keeps everything grows by several nodes a block.
+            let writes = Writes::from([(vec![(height % 16) as u8], Some(height.to_be_bytes().to_vec()))]);
+            let header = Header { height, ..head.tip.next_block(height, validator, vec![]).header };
+            let block = Block { header, txs: vec![] };
+            let txn = store.begin_read().unwrap();
+            let update = store.tree_update(&txn, &head, &writes).unwrap().unwrap();
+            drop(txn);
+            let outcome = Outcome { writes, results: vec![], result_root: [0; 32] };
+            head = Head { tip: Tip::after(&block, &outcome, update.root), tree_version: update.version };
+            let certificate = Certificate { signatures: vec![] };
+            let new = NewBlock {
+                block: &block,
+                certificate: &certificate,
+                outcome: &outcome,
+                update: Some(&update),
+                evidence: &[],
+                head,
+            };
+            store.store_block(&new).unwrap();
+            sizes.push(count(&store));
+        }
+        let (nodes, oldest) = sizes[399];
+        assert_eq!(oldest, 400 - KEEP_VERSIONS);
+        let later = sizes[250..].iter().map(|s| s.0);
+        assert!(later.clone().max() <= later.min().map(|n| n + 16), "it no longer grows: {nodes}");
+        drop(store);
+        assert_eq!(Store::open(dir.path(), &genesis).unwrap().1, head);
+    }
 }

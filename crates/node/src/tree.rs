@@ -43,9 +43,7 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> TreeReader for Nodes<'_, T>
             return Ok(Some(node.clone()));
         }
         let stored = self.table.get(borsh::to_vec(key)?.as_slice())?;
-        stored
-            .map(|bytes| Ok(borsh::from_slice(bytes.value())?))
-            .transpose()
+        stored.map(|bytes| Ok(borsh::from_slice(bytes.value())?)).transpose()
     }
 
     /// The tree asks for values only to return them beside a proof, which nobody here reads.
@@ -81,27 +79,20 @@ impl Update {
         let none = BTreeMap::new();
         let nodes = Nodes { table, fresh: &none };
         let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
-        let values = writes
-            .iter()
-            .map(|(key, value)| (KeyHash(sha256(&[key])), value.clone()));
+        let values = writes.iter().map(|(key, value)| (KeyHash(sha256(&[key])), value.clone()));
         let (root, batch) = tree.put_value_set(values, version)?;
         let stale = batch.stale_node_index_batch.iter();
         Ok(Self {
             version,
             root: root.0,
-            stale: stale
-                .map(|s| borsh::to_vec(&s.node_key))
-                .collect::<Result<_, _>>()?,
+            stale: stale.map(|s| borsh::to_vec(&s.node_key)).collect::<Result<_, _>>()?,
             nodes: batch.node_batch,
         })
     }
 
     /// New nodes as stored: key and value.
     pub fn encoded(&self) -> impl Iterator<Item = std::io::Result<(Vec<u8>, Vec<u8>)>> {
-        self.nodes
-            .nodes()
-            .iter()
-            .map(|(key, node)| Ok((borsh::to_vec(key)?, borsh::to_vec(node)?)))
+        self.nodes.nodes().iter().map(|(key, node)| Ok((borsh::to_vec(key)?, borsh::to_vec(node)?)))
     }
 
     /// Proves that the state after this update holds `value` under `key`.
@@ -111,22 +102,11 @@ impl Update {
         key: &[u8],
         value: Vec<u8>,
     ) -> anyhow::Result<StateProof> {
-        let nodes = Nodes {
-            table,
-            fresh: self.nodes.nodes(),
-        };
+        let nodes = Nodes { table, fresh: self.nodes.nodes() };
         let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
         let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), self.version)?;
-        let proof = StateProof {
-            key: key.into(),
-            value,
-            siblings: siblings(&proof)?,
-        };
-        if proof.leads_to(&self.root) {
-            Ok(proof)
-        } else {
-            Err(anyhow!("the tree proves another state"))
-        }
+        let proof = StateProof { key: key.into(), value, siblings: siblings(&proof)? };
+        if proof.leads_to(&self.root) { Ok(proof) } else { Err(anyhow!("the tree proves another state")) }
     }
 }
 

@@ -1,4 +1,5 @@
 //! A replica's life: founding, queue, blocks, waiting, reopening, and every way its directory can be wrong.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 #[path = "../../ledger/tests/world/mod.rs"]
 mod world;
@@ -55,44 +56,22 @@ fn a_chain_continues_where_it_was_closed() {
             submit(&chain, body);
         }
         engine.drain(|| START_MS + 1000).unwrap();
-        assert_eq!(
-            chain.tip().height,
-            2,
-            "one block with all, and one empty block that certifies it"
-        );
+        assert_eq!(chain.tip().height, 2, "one block with all, and one empty block that certifies it");
         assert!(!chain.has_work());
         (chain.tip(), chain.status().unwrap())
     };
     let (chain, engine) = solo(dir.path());
     assert_eq!((chain.tip(), chain.status().unwrap()), before);
     let s = before.1;
-    assert_eq!(
-        (s.components, s.bindings, s.pairings, s.lcts, s.txs, s.refused),
-        (3, 2, 1, 3, 6, 0)
-    );
-    submit(
-        &chain,
-        batch_with(
-            &batch_statement("module-1", 0, 100),
-            &bound_key("module-1", "pack-1"),
-        ),
-    );
+    assert_eq!((s.components, s.bindings, s.pairings, s.lcts, s.txs, s.refused), (3, 2, 1, 3, 6, 0));
+    submit(&chain, batch_with(&batch_statement("module-1", 0, 100), &bound_key("module-1", "pack-1")));
     engine.drain(|| START_MS + 1000).unwrap();
     let status = chain.status().unwrap();
     assert_eq!((status.height, status.records, status.batches), (4, 100, 1));
-    assert!(
-        chain.tip().time_ms > before.0.time_ms,
-        "block time rises although the clock stood still"
-    );
+    assert!(chain.tip().time_ms > before.0.time_ms, "block time rises although the clock stood still");
     let snapshot = chain.read().unwrap();
     let cid = Cid::of("module-1");
-    assert_eq!(
-        snapshot
-            .batch(&cid, 99)
-            .unwrap()
-            .map(|(first, b)| (first, b.count)),
-        Some((0, 100))
-    );
+    assert_eq!(snapshot.batch(&cid, 99).unwrap().map(|(first, b)| (first, b.count)), Some((0, 100)));
     assert_eq!(snapshot.batch(&cid, 100).unwrap(), None);
     assert_eq!(snapshot.batch(&Cid::of("pack-1"), 5).unwrap(), None);
     assert_eq!(snapshot.bindings_of(&Cid::of("pack-1")).unwrap().len(), 2);
@@ -102,11 +81,7 @@ fn a_chain_continues_where_it_was_closed() {
         "seven transactions, and the minting of one pool"
     );
     let first = snapshot.events(None, 1).unwrap()[0].id;
-    assert_eq!(
-        snapshot.events(Some(first), 100).unwrap().len(),
-        7,
-        "a cursor continues after its event"
-    );
+    assert_eq!(snapshot.events(Some(first), 100).unwrap().len(), 7, "a cursor continues after its event");
 }
 
 #[test]
@@ -121,21 +96,13 @@ fn the_queue_admits_each_nonce_once_and_in_order() {
     };
     assert_eq!(refused(at(2, "m-2")), Rejection::NonceGap);
     let first = chain.submit(at(1, "m-1")).unwrap();
-    assert_eq!(
-        chain.submit(at(1, "m-1")).unwrap(),
-        first,
-        "the same bytes again are the same transaction"
-    );
+    assert_eq!(chain.submit(at(1, "m-1")).unwrap(), first, "the same bytes again are the same transaction");
     assert_eq!(refused(at(1, "m-2")), Rejection::NonceUsed);
     chain.submit(at(2, "m-2")).unwrap();
     assert_eq!(refused(at(4, "m-4")), Rejection::NonceGap);
     assert_eq!(chain.waiting(), 2);
     engine.drain(|| START_MS).unwrap();
-    assert_eq!(
-        refused(at(2, "m-2")),
-        Rejection::NonceUsed,
-        "replay of a committed transaction"
-    );
+    assert_eq!(refused(at(2, "m-2")), Rejection::NonceUsed, "replay of a committed transaction");
     assert_eq!(chain.next_nonce(&signer.public()).unwrap(), 3);
     let mut forged = at(3, "m-3");
     let last = forged.len() - 1;
@@ -159,19 +126,11 @@ fn an_expired_transaction_leaves_the_queue_with_those_that_need_it() {
     let operator = key("operator");
     let expiring = |nonce, id: &str, expiry_height| {
         let body = register(id, Role::Module);
-        let u = Unsigned {
-            chain_id: chain_id(),
-            signer: signer.public(),
-            nonce,
-            expiry_height,
-            body,
-        };
+        let u = Unsigned { chain_id: chain_id(), signer: signer.public(), nonce, expiry_height, body };
         let signature = signer.sign_rfc6979(&u.digest());
         u.with_signature(signature).to_bytes()
     };
-    chain
-        .submit(tx(&operator, 1, register("m-0", Role::Module)))
-        .unwrap();
+    chain.submit(tx(&operator, 1, register("m-0", Role::Module))).unwrap();
     engine.cut(START_MS).unwrap();
     // Waits for height 2 only, but height 2 is made by someone else's block first.
     let block = chain.propose(START_MS, validator("v").verifying_key().to_bytes());
@@ -190,17 +149,8 @@ fn an_expired_transaction_leaves_the_queue_with_those_that_need_it() {
         let [a, b] = waits;
         [a.await.unwrap(), b.await.unwrap()]
     });
-    assert_eq!(
-        fates,
-        [
-            Fate::Dropped(Rejection::Expired),
-            Fate::Dropped(Rejection::NonceGap)
-        ]
-    );
-    assert_eq!(
-        (chain.waiting(), chain.next_nonce(&signer.public()).unwrap()),
-        (0, 1)
-    );
+    assert_eq!(fates, [Fate::Dropped(Rejection::Expired), Fate::Dropped(Rejection::NonceGap)]);
+    assert_eq!((chain.waiting(), chain.next_nonce(&signer.public()).unwrap()), (0, 1));
 }
 
 #[test]
@@ -211,10 +161,7 @@ fn a_block_is_committed_once_and_only_by_the_validators() {
     let block = chain.propose(START_MS, validator("v").verifying_key().to_bytes());
     let mut certificate = engine.certify(&block);
     certificate.signatures[0].1[0] ^= 1;
-    assert!(matches!(
-        chain.commit(&block, &certificate),
-        Err(Error::Certificate(_))
-    ));
+    assert!(matches!(chain.commit(&block, &certificate), Err(Error::Certificate(_))));
     let tip = chain.commit(&block, &engine.certify(&block)).unwrap();
     assert_eq!(
         chain.commit(&block, &engine.certify(&block)).unwrap(),
@@ -225,16 +172,10 @@ fn a_block_is_committed_once_and_only_by_the_validators() {
     let mut other = block;
     other.header.time_ms += 1;
     assert!(
-        matches!(
-            chain.commit(&other, &engine.certify(&other)),
-            Err(Error::Block(_))
-        ),
+        matches!(chain.commit(&other, &engine.certify(&other)), Err(Error::Block(_))),
         "no second block of a height"
     );
-    assert!(matches!(
-        Solo::new(Arc::clone(&chain), validator("x")),
-        Err(Error::NotTheValidator)
-    ));
+    assert!(matches!(Solo::new(Arc::clone(&chain), validator("x")), Err(Error::NotTheValidator)));
 }
 
 #[test]
@@ -247,22 +188,13 @@ fn directories_that_cannot_be_opened() {
     assert!(said(Chain::open(dir.path(), &genesis()).err()).ends_with("is in use by another process"));
     assert!(matches!(ReadOnly::open(dir.path(), None), Err(Error::Locked(_))));
     drop(chain);
-    assert!(matches!(
-        Chain::open(dir.path(), &other),
-        Err(Error::OtherChain { .. })
-    ));
-    assert!(matches!(
-        ReadOnly::open(dir.path(), Some(&other.chain_id())),
-        Err(Error::OtherChain { .. })
-    ));
+    assert!(matches!(Chain::open(dir.path(), &other), Err(Error::OtherChain { .. })));
+    assert!(matches!(ReadOnly::open(dir.path(), Some(&other.chain_id())), Err(Error::OtherChain { .. })));
     assert!(ReadOnly::open(dir.path(), Some(&chain_id())).is_ok());
     other.validators.clear();
     assert!(matches!(Chain::open(dir.path(), &other), Err(Error::Genesis(_))));
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        ReadOnly::open(empty.path(), None),
-        Err(Error::Missing(_))
-    ));
+    assert!(matches!(ReadOnly::open(empty.path(), None), Err(Error::Missing(_))));
     let file = empty.path().join("file");
     fs::write(&file, "x").unwrap();
     assert!(
@@ -270,13 +202,7 @@ fn directories_that_cannot_be_opened() {
         "a file where the directory should be"
     );
     fs::write(empty.path().join("ledger.redb"), vec![7; 5000]).unwrap();
-    assert!(
-        matches!(
-            Chain::open(empty.path(), &genesis()),
-            Err(Error::Corrupted { .. })
-        ),
-        "not a database"
-    );
+    assert!(matches!(Chain::open(empty.path(), &genesis()), Err(Error::Corrupted { .. })), "not a database");
     let mut segment = fs::read(dir.path().join("segments/segment-00000001")).unwrap();
     segment[5] ^= 1;
     fs::write(dir.path().join("segments/segment-00000001"), segment).unwrap();
@@ -290,24 +216,11 @@ fn another_format_version_is_named() {
     let db = redb::Database::open(dir.path().join("ledger.redb")).unwrap();
     let txn = db.begin_write().unwrap();
     let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-    txn.open_table(meta)
-        .unwrap()
-        .insert("format", [0, 0, 0, 9].as_slice())
-        .unwrap();
+    txn.open_table(meta).unwrap().insert("format", [0, 0, 0, 9].as_slice()).unwrap();
     txn.commit().unwrap();
     drop(db);
     let error = Chain::open(dir.path(), &genesis()).err().unwrap();
-    assert!(
-        matches!(
-            error,
-            Error::FormatVersion {
-                found: 9,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::FormatVersion { found: 9, known: 1, .. }), "{error}");
 }
 
 #[test]
@@ -318,19 +231,10 @@ fn a_second_process_reads_what_the_first_committed() {
         for body in setup() {
             submit(&chain, body);
         }
+        submit(&chain, energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &bound_key("pack-1", "app-1")));
         submit(
             &chain,
-            energy_with(
-                &energy(EnergyKind::Opening, 1, 0, 0),
-                &bound_key("pack-1", "app-1"),
-            ),
-        );
-        submit(
-            &chain,
-            energy_with(
-                &energy(EnergyKind::Discharge, 1, 1, 1234),
-                &bound_key("pack-1", "app-1"),
-            ),
+            energy_with(&energy(EnergyKind::Discharge, 1, 1, 1234), &bound_key("pack-1", "app-1")),
         );
         engine.drain(|| START_MS + 600_000).unwrap();
         chain.status().unwrap()
@@ -339,63 +243,34 @@ fn a_second_process_reads_what_the_first_committed() {
     assert_eq!(reader.read().unwrap().status().unwrap(), status);
     assert_eq!(status.energy_discharged_mwh, 1234);
     assert_eq!(reader.genesis().unwrap(), genesis());
-    assert_eq!(
-        reader
-            .read()
-            .unwrap()
-            .energy_events(&Cid::of("pack-1"))
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(reader.read().unwrap().energy_events(&Cid::of("pack-1")).unwrap().len(), 2);
 }
 
 #[test]
 fn the_engine_answers_promptly_and_then_rests() {
     let dir = tempfile::tempdir().unwrap();
     let (chain, engine) = solo(dir.path());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let clock = || START_MS + 1000;
         let stopped = async { stopped.await.unwrap_or(()) };
-        let run = tokio::spawn(engine.run(
-            Config {
-                min_gap: Duration::from_millis(5),
-            },
-            clock,
-            stopped,
-        ));
+        let run = tokio::spawn(engine.run(Config { min_gap: Duration::from_millis(5) }, clock, stopped));
         let mut heights = chain.subscribe();
         for body in setup() {
             let id = submit(&chain, body);
-            let fate = tokio::time::timeout(Duration::from_secs(10), chain.wait(&id))
-                .await
-                .unwrap()
-                .unwrap();
-            let Fate::Included { result, .. } = &fate else {
-                panic!("{fate:?}")
-            };
+            let fate = tokio::time::timeout(Duration::from_secs(10), chain.wait(&id)).await.unwrap().unwrap();
+            let Fate::Included { result, .. } = &fate else { panic!("{fate:?}") };
             assert!(result.accepted(), "{result:?}");
-            assert_eq!(
-                chain.wait(&id).await.unwrap(),
-                fate,
-                "asked again later, the answer is the same"
-            );
+            assert_eq!(chain.wait(&id).await.unwrap(), fate, "asked again later, the answer is the same");
         }
         tokio::time::timeout(Duration::from_secs(10), heights.wait_for(|_| !chain.has_work()))
             .await
             .unwrap()
             .unwrap();
         let resting = chain.tip();
-        assert_eq!(
-            resting.tx_count, 0,
-            "the last block is the empty one that certifies the last state"
-        );
+        assert_eq!(resting.tx_count, 0, "the last block is the empty one that certifies the last state");
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(chain.tip(), resting, "no blocks while idle");
         // What was taken before the stop is in a block after it, certified.
@@ -403,9 +278,30 @@ fn the_engine_answers_promptly_and_then_rests() {
         stop.send(()).unwrap();
         run.await.unwrap().unwrap();
         assert!(chain.receipt_tx(&last).is_ok());
-        assert!(
-            chain.wait(&[9; 32]).await.is_err(),
-            "nobody waits for what is not known"
-        );
+        assert!(chain.wait(&[9; 32]).await.is_err(), "nobody waits for what is not known");
     });
+}
+
+#[test]
+fn a_ledger_that_was_not_closed_is_repaired_by_whoever_opens_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine) = solo(dir.path());
+    for body in setup() {
+        submit(&chain, body);
+    }
+    engine.drain(|| START_MS).unwrap();
+    // A copy of the files of a running replica is what a power cut leaves behind.
+    let copy = |to: &Path| {
+        fs::create_dir_all(to.join("segments")).unwrap();
+        for file in ["ledger.redb", "segments/segment-00000001"] {
+            fs::copy(dir.path().join(file), to.join(file)).unwrap();
+        }
+    };
+    let crashed = tempfile::tempdir().unwrap();
+    copy(crashed.path());
+    let reader = ReadOnly::open(crashed.path(), None).unwrap();
+    assert_eq!(reader.read().unwrap().status().unwrap(), chain.status().unwrap());
+    let crashed = tempfile::tempdir().unwrap();
+    copy(crashed.path());
+    assert_eq!(open(crashed.path()).tip(), chain.tip());
 }

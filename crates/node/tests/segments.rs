@@ -1,4 +1,5 @@
 //! Record files: what is acknowledged is there after a crash, what is not is cut, and damage is told apart.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 #[path = "../../ledger/tests/world/mod.rs"]
 mod world;
@@ -36,28 +37,14 @@ fn batches_come_back_after_reopening() {
     let mut gap = stored("module-1", 100, 5);
     gap.entries[2] = Entry::Missing(gap.entries[2].leaf());
     assert_eq!(segments.append(&[gap.clone()]).unwrap(), [Appended::Stored]);
-    assert_eq!(
-        segments.append(&both).unwrap(),
-        [Appended::AlreadyStored; 2],
-        "a retry is no error"
-    );
+    assert_eq!(segments.append(&both).unwrap(), [Appended::AlreadyStored; 2], "a retry is no error");
     drop(segments);
-    for segments in [
-        open(dir.path()),
-        Segments::open_read_only(dir.path(), chain_id()).unwrap(),
-    ] {
-        assert_eq!(
-            (segments.batches(), segments.records(), segments.torn_bytes()),
-            (3, 107, 0)
-        );
+    for segments in [open(dir.path()), Segments::open_read_only(dir.path(), chain_id()).unwrap()] {
+        assert_eq!((segments.batches(), segments.records(), segments.torn_bytes()), (3, 107, 0));
         let cid = Cid::of("module-1");
-        for (seq, expected) in [
-            (0, Some(&both[0])),
-            (99, Some(&both[0])),
-            (100, Some(&gap)),
-            (104, Some(&gap)),
-            (105, None),
-        ] {
+        for (seq, expected) in
+            [(0, Some(&both[0])), (99, Some(&both[0])), (100, Some(&gap)), (104, Some(&gap)), (105, None)]
+        {
             let found = segments.batch(&cid, seq).unwrap();
             assert_eq!(found.as_ref().map(|(_, b)| b), expected, "record {seq}");
         }
@@ -77,34 +64,22 @@ fn what_does_not_match_its_statement_is_refused() {
     assert!(matches!(refuse(&mut segments, b), SegmentError::Statement));
     let mut b = stored("module-1", 20, 3);
     b.entries.pop();
-    assert!(matches!(
-        refuse(&mut segments, b),
-        SegmentError::Count { found: 2, stated: 3 }
-    ));
+    assert!(matches!(refuse(&mut segments, b), SegmentError::Count { found: 2, stated: 3 }));
     let mut b = stored("module-1", 20, 3);
     b.entries.swap(0, 1);
     assert!(matches!(refuse(&mut segments, b), SegmentError::Record(0)));
     let mut b = stored("module-1", 20, 3);
     b.entries[1] = Entry::Record(records("module-2", 21, 1).remove(0));
-    assert!(
-        matches!(refuse(&mut segments, b), SegmentError::Record(1)),
-        "another component's record"
-    );
+    assert!(matches!(refuse(&mut segments, b), SegmentError::Record(1)), "another component's record");
     let mut b = stored("module-1", 20, 3);
     b.entries[1] = Entry::Missing([0; 32]);
     assert!(matches!(refuse(&mut segments, b), SegmentError::Root));
     for (first, count) in [(5, 6), (19, 2), (10, 5), (0, 100)] {
         let overlap = refuse(&mut segments, stored("module-1", first, count));
-        assert!(
-            matches!(overlap, SegmentError::Overlap { seq: 10, .. }),
-            "{first}+{count}: {overlap}"
-        );
+        assert!(matches!(overlap, SegmentError::Overlap { seq: 10, .. }), "{first}+{count}: {overlap}");
     }
     let inside = segments.append(&[stored("module-1", 30, 10), stored("module-1", 35, 10)]);
-    assert!(
-        matches!(inside, Err(SegmentError::Overlap { seq: 30, .. })),
-        "two of one call overlap"
-    );
+    assert!(matches!(inside, Err(SegmentError::Overlap { seq: 30, .. })), "two of one call overlap");
     assert_eq!(segments.batches(), 1, "nothing of a refused call is stored");
 }
 
@@ -128,31 +103,16 @@ fn a_torn_tail_is_cut_at_every_length() {
         fs::write(file(dir.path()), &bytes).unwrap();
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
         assert_eq!(reader.batches(), 1);
-        assert_eq!(
-            fs::read(file(dir.path())).unwrap(),
-            bytes,
-            "a reader changes nothing"
-        );
+        assert_eq!(fs::read(file(dir.path())).unwrap(), bytes, "a reader changes nothing");
         let mut segments = open(dir.path());
-        assert_eq!(
-            (segments.batches(), segments.torn_bytes()),
-            (1, (bytes.len() - kept.len()) as u64)
-        );
+        assert_eq!((segments.batches(), segments.torn_bytes()), (1, (bytes.len() - kept.len()) as u64));
         assert_eq!(fs::read(file(dir.path())).unwrap(), kept);
         segments.append(&[stored("module-1", 4, 4)]).unwrap();
-        assert_eq!(
-            fs::read(file(dir.path())).unwrap(),
-            whole,
-            "and it continues as if nothing had been"
-        );
+        assert_eq!(fs::read(file(dir.path())).unwrap(), whole, "and it continues as if nothing had been");
     }
     for n in 0..37 {
         fs::write(file(dir.path()), &whole[..n]).unwrap();
-        assert_eq!(
-            open(dir.path()).batches(),
-            0,
-            "a file whose header was never synced is empty"
-        );
+        assert_eq!(open(dir.path()).batches(), 0, "a file whose header was never synced is empty");
     }
 }
 
@@ -170,10 +130,7 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
         bytes[at] ^= 0x40;
         fs::write(file(dir.path()), &bytes).unwrap();
         let opened = Segments::open(dir.path(), chain_id());
-        assert!(
-            matches!(opened, Err(Error::Corrupted { .. })),
-            "byte {at}: {opened:?}"
-        );
+        assert!(matches!(opened, Err(Error::Corrupted { .. })), "byte {at}: {opened:?}");
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes);
     }
     // Damage after opening is found when the batch is read.
@@ -182,9 +139,6 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
     let mut bytes = whole;
     bytes[first_end - 5] ^= 1;
     fs::write(file(dir.path()), &bytes).unwrap();
-    assert!(matches!(
-        segments.batch(&Cid::of("module-1"), 0),
-        Err(Error::Corrupted { .. })
-    ));
+    assert!(matches!(segments.batch(&Cid::of("module-1"), 0), Err(Error::Corrupted { .. })));
     assert!(segments.batch(&Cid::of("module-1"), 4).is_ok());
 }

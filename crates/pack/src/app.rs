@@ -240,15 +240,17 @@ impl App {
     pub fn send(&mut self, now: Instant, to: Party, pdu: &[u8]) -> Result<(), Error> {
         let id = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
         match to {
-            Party::Pack => self.link.send_security(now, id, pdu),
+            Party::Pack => {
+                self.link.send_security(now, id, pdu);
+            }
             Party::Module(node) => {
                 let mut relayed = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
                 relayed.extend_from_slice(&[pdu::RELAY, node]).map_err(|_| Error::BufferTooSmall)?;
                 relayed.extend_from_slice(pdu).map_err(|_| Error::BufferTooSmall)?;
-                self.link.send_security(now, id, &relayed)
+                self.link.send_security(now, id, &relayed);
             }
         }
-        .map_err(|_| Error::BufferTooSmall)
+        Ok(())
     }
 
     /// Gives this app a message of the authority about itself: a binding or certificate PDU.
@@ -478,7 +480,8 @@ impl App {
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        self.link.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+        self.link.send_sealed(now, id, &sealed[..n]);
+        Ok(())
     }
 
     fn store(&mut self, record: Record) -> Result<(), Error> {

@@ -309,7 +309,9 @@ impl Controller {
             self.can2.due(),
             watch,
         ];
-        let statements = [self.batcher.due(), self.meter.due()].into_iter().filter(|_| self.app.is_up());
+        let statements = [self.batcher.due(), self.meter.due()]
+            .into_iter()
+            .filter(|_| self.app.is_up() && self.can1.is_idle());
         let modules = self.slots.iter().flat_map(|s| {
             let command = s.run.as_ref().map(|r| r.due);
             [s.relation.due(), command, s.healthy().then_some(s.repeat)]
@@ -400,7 +402,8 @@ impl Controller {
             let (body, len) = message.encode();
             let mut sealed = [0; 64];
             let n = self.group.seal(id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
-            return self.can2.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall);
+            self.can2.send_sealed(now, id, &sealed[..n]);
+            return Ok(());
         }
         if self.slots.iter().any(|s| s.registered) { self.send_module_clear(&message, 0) } else { Ok(()) }
     }
@@ -409,7 +412,8 @@ impl Controller {
 
     fn send_module_clear<M: Message>(&mut self, message: &M, node: u8) -> Result<(), Error> {
         let frame = message.frame(node).map_err(|_| Error::Malformed)?;
-        self.can2.send_frame(frame).map_err(|_| Error::BufferTooSmall)
+        self.can2.send_frame(frame);
+        Ok(())
     }
 
     fn index(&self, node: u8) -> Option<usize> {
@@ -493,7 +497,8 @@ impl Controller {
     }
 
     fn send_module(&mut self, index: usize, now: Instant, pdu: &[u8]) -> Result<(), Error> {
-        self.can2.send_security(now, Self::module_id(index), pdu).map_err(|_| Error::BufferTooSmall)
+        self.can2.send_security(now, Self::module_id(index), pdu);
+        Ok(())
     }
 
     fn resume_module(&mut self, index: usize, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
@@ -599,7 +604,8 @@ impl Controller {
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        self.can2.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+        self.can2.send_sealed(now, id, &sealed[..n]);
+        Ok(())
     }
 
     fn module_sealed(
@@ -865,7 +871,8 @@ impl Controller {
     }
 
     fn send_app(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
-        self.can1.send_security(now, self.app_id(), pdu).map_err(|_| Error::BufferTooSmall)
+        self.can1.send_security(now, self.app_id(), pdu);
+        Ok(())
     }
 
     fn app_security(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
@@ -1011,7 +1018,8 @@ impl Controller {
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        self.can1.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+        self.can1.send_sealed(now, id, &sealed[..n]);
+        Ok(())
     }
 
     fn app_sealed(
@@ -1208,13 +1216,17 @@ impl Controller {
         if !self.app.is_up() {
             return Ok(());
         }
-        while let Some(p) = self.batcher.poll(now) {
+        while self.can1.is_idle()
+            && let Some(p) = self.batcher.poll(now)
+        {
             let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
             let n = p.statement.encode(&mut statement)?;
             let head = [pdu::BATCH, 0, n as u8];
             self.seal_to_app_parts(now, Tier::Pair, &[&head, &statement[..n], &p.signature.0])?;
         }
-        while let Some(p) = self.meter.poll(now) {
+        while self.can1.is_idle()
+            && let Some(p) = self.meter.poll(now)
+        {
             let head = [pdu::ENERGY, p.statement.len() as u8];
             self.seal_to_app_parts(now, Tier::Pair, &[&head, &p.statement, &p.signature.0])?;
         }

@@ -35,10 +35,6 @@ pub enum Inbound {
     Sealed(SealedId, usize),
 }
 
-/// There is no room; try again when frames have left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
-
 /// Events of one end since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LinkCounters {
@@ -46,7 +42,7 @@ pub struct LinkCounters {
     pub rejected_frames: u32,
     /// Messages that never became whole.
     pub incomplete: u32,
-    /// Long messages that could not be sent to their end.
+    /// Messages that found no room, and long ones that could not be sent to their end.
     pub unsent: u32,
 }
 
@@ -187,9 +183,8 @@ impl<const SLOTS: usize> Link<SLOTS> {
         };
         if let Some(fc) = transfer.receiver.flow_control()
             && let Ok(frame) = Frame::new_classic(answers.frame_id(Transport::IsoTp), &fc)
-            && self.queue.push_back(frame).is_err()
         {
-            self.counters.unsent = self.counters.unsent.saturating_add(1);
+            self.send_frame(frame);
         }
         done
     }
@@ -202,19 +197,22 @@ impl<const SLOTS: usize> Link<SLOTS> {
         }
     }
 
-    /// Queues a clear frame.
-    pub fn send_frame(&mut self, frame: Frame) -> Result<(), Full> {
-        self.queue.push_back(frame).map_err(|_| Full)
+    /// Queues a clear frame. Like every `send`: what finds no room is dropped and counted as `unsent`, because
+    /// the protocol repeats what matters and must never wait for a bus.
+    pub fn send_frame(&mut self, frame: Frame) {
+        if self.queue.push_back(frame).is_err() {
+            self.unsent();
+        }
     }
 
     /// Queues a security PDU.
-    pub fn send_security(&mut self, now: Instant, id: SecurityId, message: &[u8]) -> Result<(), Full> {
-        self.send(now, id.canonical(), id.reversed().canonical(), message)
+    pub fn send_security(&mut self, now: Instant, id: SecurityId, message: &[u8]) {
+        self.send(now, id.canonical(), id.reversed().canonical(), message);
     }
 
     /// Queues a sealed message.
-    pub fn send_sealed(&mut self, now: Instant, id: SealedId, message: &[u8]) -> Result<(), Full> {
-        self.send(now, id.canonical(), id.reversed().canonical(), message)
+    pub fn send_sealed(&mut self, now: Instant, id: SealedId, message: &[u8]) {
+        self.send(now, id.canonical(), id.reversed().canonical(), message);
     }
 
     /// True when `n` more frames fit.
@@ -222,29 +220,35 @@ impl<const SLOTS: usize> Link<SLOTS> {
         QUEUE - self.queue.len() >= n
     }
 
-    fn send(
-        &mut self,
-        now: Instant,
-        id: CanonicalId,
-        answers: CanonicalId,
-        message: &[u8],
-    ) -> Result<(), Full> {
+    /// True when a long message would leave at once.
+    pub fn is_idle(&self) -> bool {
+        self.sending.is_none() && self.has_room(chunk::MAX_LEN / chunk::CHUNK_LEN)
+    }
+
+    fn unsent(&mut self) {
+        self.counters.unsent = self.counters.unsent.saturating_add(1);
+    }
+
+    fn send(&mut self, now: Instant, id: CanonicalId, answers: CanonicalId, message: &[u8]) {
         if let Ok(frames) = chunk::split(id, message) {
             if !self.has_room(frames.len()) {
-                return Err(Full);
+                return self.unsent();
             }
-            for frame in frames {
-                self.queue.push_back(frame).map_err(|_| Full)?;
+            return frames.for_each(|frame| self.send_frame(frame));
+        }
+        if self.sending.is_none() {
+            match self.sender.start(now, message) {
+                Ok(()) => self.sending = Some((id, answers)),
+                Err(_) => self.unsent(),
             }
-            return Ok(());
+            return;
         }
-        if self.sender.is_idle() && self.sending.is_none() {
-            self.sender.start(now, message).map_err(|_| Full)?;
-            self.sending = Some((id, answers));
-            return Ok(());
+        let kept = heapless::Vec::from_slice(message)
+            .ok()
+            .and_then(|message| self.waiting.push_back(Long { id, answers, message }).ok());
+        if kept.is_none() {
+            self.unsent();
         }
-        let message = heapless::Vec::from_slice(message).map_err(|_| Full)?;
-        self.waiting.push_back(Long { id, answers, message }).map_err(|_| Full)
     }
 
     /// The next frame for the bus, if one is due.
@@ -262,14 +266,14 @@ impl<const SLOTS: usize> Link<SLOTS> {
                 }
                 SendEvent::Done => self.sending = None,
                 SendEvent::Failed(_) => {
-                    self.counters.unsent = self.counters.unsent.saturating_add(1);
+                    self.unsent();
                     self.sending = None;
                 }
             }
             if let Some(next) = self.waiting.pop_front() {
                 match self.sender.start(now, &next.message) {
                     Ok(()) => self.sending = Some((next.id, next.answers)),
-                    Err(_) => self.counters.unsent = self.counters.unsent.saturating_add(1),
+                    Err(_) => self.unsent(),
                 }
             }
         }

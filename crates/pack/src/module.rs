@@ -220,7 +220,7 @@ impl Module {
     /// When [`Module::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let silence = (self.node != UNREGISTERED).then(|| self.last_contact + CONTROLLER_SILENCE);
-        let statements = self.batcher.due().filter(|_| self.relation.is_up());
+        let statements = self.batcher.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         [self.announce_due, silence, self.relation.due(), self.link.due(), statements]
             .into_iter()
             .flatten()
@@ -286,7 +286,8 @@ impl Module {
 
     fn send_clear<M: Message>(&mut self, message: &M, node: u8) -> Result<(), Error> {
         let frame = message.frame(node).map_err(|_| Error::Malformed)?;
-        self.link.send_frame(frame).map_err(|_| Error::BufferTooSmall)
+        self.link.send_frame(frame);
+        Ok(())
     }
 
     fn clear(&mut self, now: Instant, id: ClearId, body: &[u8]) -> Result<(), Error> {
@@ -466,7 +467,8 @@ impl Module {
     }
 
     fn send_pack(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
-        self.link.send_security(now, self.security_id(), pdu).map_err(|_| Error::BufferTooSmall)
+        self.link.send_security(now, self.security_id(), pdu);
+        Ok(())
     }
 
     fn apply(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
@@ -505,7 +507,8 @@ impl Module {
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        self.link.send_sealed(now, id, &sealed[..n]).map_err(|_| Error::BufferTooSmall)
+        self.link.send_sealed(now, id, &sealed[..n]);
+        Ok(())
     }
 
     fn sealed(
@@ -740,7 +743,9 @@ impl Module {
         if !self.relation.is_up() {
             return Ok(());
         }
-        while let Some(pending) = self.batcher.poll(now) {
+        while self.link.is_idle()
+            && let Some(pending) = self.batcher.poll(now)
+        {
             let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
             let n = pending.statement.encode(&mut statement)?;
             let body: Pdu = pdu::build(&[&[pdu::BATCH, 0, n as u8], &statement[..n], &pending.signature.0])?;

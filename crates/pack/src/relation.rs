@@ -244,7 +244,7 @@ impl Relation {
     }
     /// True when sealed messages flow in an epoch of this start.
     pub fn is_up(&self) -> bool {
-        self.session.is_some() && self.fresh
+        self.session.is_some() && self.fresh && !matches!(self.run, Some(Run::Answered { .. }))
     }
     /// True while a handshake is under way.
     pub fn is_busy(&self) -> bool {
@@ -252,7 +252,7 @@ impl Relation {
     }
     /// The session, if its channel is up.
     pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref().filter(|_| self.fresh)
+        self.session.as_ref().filter(|_| self.is_up())
     }
     /// True when the relationship concerns this partner, bound or being bound.
     pub fn concerns(&self, partner: Cid) -> bool {
@@ -626,6 +626,7 @@ impl Relation {
         };
         self.peer_boot = self.peer_boot.max(response.boot);
         let completion = self.open_session(kind, own, &done, pairing.as_ref(), fx, rng)?;
+        self.fresh |= kind == Kind::Pair;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
         self.run = Some(Run::Answered { kind, m3, completion: Some(completion) });

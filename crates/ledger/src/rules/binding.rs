@@ -39,18 +39,9 @@ pub(super) fn apply<V: View>(
     }
     let roles_hold = components.iter().zip([a, b]).all(|(c, e)| c.role == e.role);
     ensure(roles_hold, Rejection::BindingRole)?;
-    ensure(
-        not_future(context, u64::from(record.time) * 1000),
-        Rejection::BindingTime,
-    )?;
-    ensure(
-        state.get(&key::binding(&record.binding_id))?.is_none(),
-        Rejection::BindingExists,
-    )?;
-    ensure(
-        state.get(&key::bound_pair(&a.cid, &b.cid))?.is_none(),
-        Rejection::BindingPairExists,
-    )?;
+    ensure(not_future(context, u64::from(record.time) * 1000), Rejection::BindingTime)?;
+    ensure(state.get(&key::binding(&record.binding_id))?.is_none(), Rejection::BindingExists)?;
+    ensure(state.get(&key::bound_pair(&a.cid, &b.cid))?.is_none(), Rejection::BindingPairExists)?;
     let mut fresh = a.sign_pub != b.sign_pub;
     for entity in [a, b] {
         fresh &= state.get(&key::signing_key(&entity.sign_pub))?.is_none();
@@ -89,11 +80,7 @@ pub(super) fn apply<V: View>(
             let capacity = component.capacity_mwh;
             state.put(key::pool(&entity.cid), &empty_pool(capacity));
             count(state, |t| t.minted += u128::from(capacity))?;
-            events.push(
-                Event::new("AdpMinted")
-                    .with("cid", entity.cid.0.as_slice())
-                    .with("mwh", capacity),
-            );
+            events.push(Event::new("AdpMinted").with("cid", entity.cid.0.as_slice()).with("mwh", capacity));
         }
     }
     let binding = Binding {

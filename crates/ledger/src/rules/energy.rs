@@ -51,13 +51,7 @@ struct Move {
 }
 
 fn plan(pool: &Pool, e: &EnergyEvent) -> Result<Move, Rejection> {
-    let mut m = Move {
-        untracked_in: 0,
-        untracked_out: 0,
-        charge: 0,
-        discharge: 0,
-        excess: 0,
-    };
+    let mut m = Move { untracked_in: 0, untracked_out: 0, charge: 0, discharge: 0, excess: 0 };
     match e.kind {
         EnergyKind::Opening => {
             let target = share(pool.minted, e.soc_ppm);
@@ -82,10 +76,7 @@ fn plan(pool: &Pool, e: &EnergyEvent) -> Result<Move, Rejection> {
 
 /// Books a plan; `None` if the pool cannot, which [`plan`] excludes.
 fn book(pool: &mut Pool, m: &Move) -> Option<()> {
-    let atp = pool
-        .atp
-        .checked_add(m.untracked_in)?
-        .checked_sub(m.untracked_out)?;
+    let atp = pool.atp.checked_add(m.untracked_in)?.checked_sub(m.untracked_out)?;
     pool.atp = atp.checked_add(m.charge)?.checked_sub(m.discharge)?;
     pool.adp = pool.minted.checked_sub(pool.atp)?;
     pool.untracked_charged = pool.untracked_charged.checked_add(m.untracked_in.into())?;
@@ -102,37 +93,19 @@ pub(super) fn event<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let e = EnergyEvent::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = e.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(
-        state,
-        context,
-        signed,
-        &Claim {
-            cid: e.cid,
-            digest,
-            end_ms: e.end_ms,
-        },
-    )?;
+    check_signed(state, context, signed, &Claim { cid: e.cid, digest, end_ms: e.end_ms })?;
     let pool: Option<Pool> = load(state, &key::pool(&e.cid))?;
     let mut pool = pool.ok_or(Rejection::EnergyPool)?;
     let opening = e.kind == EnergyKind::Opening;
-    ensure(
-        e.cycle > 0 && (!opening || (e.mwh, e.mean_mw) == (0, 0)),
-        Rejection::EnergyShape,
-    )?;
+    ensure(e.cycle > 0 && (!opening || (e.mwh, e.mean_mw) == (0, 0)), Rejection::EnergyShape)?;
     ensure(opening || e.end_ms > e.start_ms, Rejection::EnergyInterval)?;
     ensure(opening || agrees(&e), Rejection::EnergyMismatch)?;
     let cycle_key = key::cycle(&e.cid, e.cycle);
     let known: Option<Cycle> = load(state, &cycle_key)?;
-    ensure(
-        known.as_ref().is_none_or(|c| !c.closed),
-        Rejection::EnergyCycleClosed,
-    )?;
+    ensure(known.as_ref().is_none_or(|c| !c.closed), Rejection::EnergyCycleClosed)?;
     let follows = pool.events == 0 || (e.cycle, e.seq) > (pool.last_cycle, pool.last_seq);
     ensure(follows, Rejection::EnergySequence)?;
-    ensure(
-        known.as_ref().is_none_or(|c| e.start_ms >= c.end_ms),
-        Rejection::EnergyOverlap,
-    )?;
+    ensure(known.as_ref().is_none_or(|c| e.start_ms >= c.end_ms), Rejection::EnergyOverlap)?;
     let mut cycle = known.unwrap_or(Cycle {
         events: 0,
         charged: 0,
@@ -142,17 +115,10 @@ pub(super) fn event<V: View>(
         excess: 0,
         closed: false,
     });
-    let beyond = if e.kind == EnergyKind::Charge {
-        Rejection::EnergyAdp
-    } else {
-        Rejection::EnergyAtp
-    };
+    let beyond = if e.kind == EnergyKind::Charge { Rejection::EnergyAdp } else { Rejection::EnergyAtp };
     let m = plan(&pool, &e)?;
     cycle.excess = cycle.excess.checked_add(m.excess).ok_or(beyond)?;
-    ensure(
-        cycle.excess <= share(pool.minted, context.params.pool_tolerance_ppm),
-        beyond,
-    )?;
+    ensure(cycle.excess <= share(pool.minted, context.params.pool_tolerance_ppm), beyond)?;
 
     let atp_before = pool.atp;
     book(&mut pool, &m).ok_or(Halt::Invariant("an energy pool cannot book a planned event"))?;
@@ -206,27 +172,12 @@ pub(super) fn close<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let c = CycleClose::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = c.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(
-        state,
-        context,
-        signed,
-        &Claim {
-            cid: c.cid,
-            digest,
-            end_ms: c.end_ms,
-        },
-    )?;
+    check_signed(state, context, signed, &Claim { cid: c.cid, digest, end_ms: c.end_ms })?;
     let cycle_key = key::cycle(&c.cid, c.cycle);
     let known: Option<Cycle> = load(state, &cycle_key)?;
     let mut cycle = known.ok_or(Rejection::CycleUnknown)?;
     ensure(!cycle.closed, Rejection::CycleClosed)?;
-    let recorded = (
-        cycle.events,
-        cycle.charged,
-        cycle.discharged,
-        cycle.start_ms,
-        cycle.end_ms,
-    );
+    let recorded = (cycle.events, cycle.charged, cycle.discharged, cycle.start_ms, cycle.end_ms);
     let stated = (c.events, c.charged_mwh, c.discharged_mwh, c.start_ms, c.end_ms);
     ensure(recorded == stated, Rejection::CycleMismatch)?;
 

@@ -15,9 +15,7 @@ use crate::{
 /// Whether a context is 1 to 64 characters of `[A-Za-z0-9_.-]`.
 fn valid_context(context: &str) -> bool {
     (1..=crate::tx::MAX_CONTEXT).contains(&context.len())
-        && context
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && context.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 pub(super) fn apply<V: View>(
@@ -37,24 +35,14 @@ pub(super) fn apply<V: View>(
     }
     let id = pair_lct_id(&context.header.chain_id, low, high, purpose);
     ensure(state.get(&key::lct(&id))?.is_none(), Rejection::LctExists)?;
-    ensure(
-        parties.iter().all(|c| c.lcts < context.params.max_lcts),
-        Rejection::LctLimit,
-    )?;
+    ensure(parties.iter().all(|c| c.lcts < context.params.max_lcts), Rejection::LctLimit)?;
 
     for (cid, mut component) in [low, high].into_iter().zip(parties) {
         component.lcts += 1;
         state.put(key::component(cid), &component);
     }
     let (height, time_ms) = (context.header.height, context.header.time_ms);
-    let lct = Lct {
-        a: *low,
-        b: *high,
-        context: purpose.into(),
-        status: Status::Active,
-        height,
-        time_ms,
-    };
+    let lct = Lct { a: *low, b: *high, context: purpose.into(), status: Status::Active, height, time_ms };
     state.put(key::lct(&id), &lct);
     count(state, |t| t.lcts += 1)?;
     Ok(vec![

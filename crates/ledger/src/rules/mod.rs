@@ -52,10 +52,7 @@ pub enum Stop {
 
 impl From<Rejection> for Stop {
     fn from(rejection: Rejection) -> Self {
-        Self::Refused {
-            rejection,
-            nonce: None,
-        }
+        Self::Refused { rejection, nonce: None }
     }
 }
 
@@ -73,10 +70,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
     match role {
         AccountRole::Authority => true,
         AccountRole::Operator => {
-            matches!(
-                kind,
-                Kind::Register | Kind::Batch | Kind::Energy | Kind::CycleClose
-            )
+            matches!(kind, Kind::Register | Kind::Batch | Kind::Energy | Kind::CycleClose)
         }
     }
 }
@@ -111,9 +105,7 @@ pub fn admit(view: &impl View, params: &Params, at: &Admission, bytes: &[u8]) ->
     let t = &tx.unsigned;
     ensure(t.chain_id == at.chain_id, Rejection::OtherChain)?;
     let account: Option<Account> = load(view, &key::account(&t.signer))?;
-    let account = account
-        .filter(|a| a.status == Status::Active)
-        .ok_or(Rejection::UnknownSigner)?;
+    let account = account.filter(|a| a.status == Status::Active).ok_or(Rejection::UnknownSigner)?;
     ensure(allowed(account.role, t.body.kind()), Rejection::RoleForbidden)?;
     ensure(at.height <= t.expiry_height, Rejection::Expired)?;
     let last = load(view, &key::nonce(&t.signer))?.map_or(0, |n: Nonce| n.last);
@@ -133,22 +125,13 @@ pub fn apply<V: View>(
     context: &Context<'_>,
     bytes: &[u8],
 ) -> Result<Vec<Event>, Stop> {
-    let at = Admission {
-        chain_id: context.header.chain_id,
-        height: context.header.height,
-        pending: 0,
-    };
+    let at = Admission { chain_id: context.header.chain_id, height: context.header.height, pending: 0 };
     let tx = admit(state, context.params, &at, bytes)?;
     let signer = tx.unsigned.signer;
-    let nonce = Nonce {
-        last: tx.unsigned.nonce,
-    };
+    let nonce = Nonce { last: tx.unsigned.nonce };
     state.put(key::nonce(&signer), &nonce);
     body(state, context, &tx).map_err(|stop| match stop {
-        Stop::Refused { rejection, .. } => Stop::Refused {
-            rejection,
-            nonce: Some((signer, nonce)),
-        },
+        Stop::Refused { rejection, .. } => Stop::Refused { rejection, nonce: Some((signer, nonce)) },
         halt @ Stop::Halt(_) => halt,
     })
 }
@@ -156,17 +139,8 @@ pub fn apply<V: View>(
 fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Result<Vec<Event>, Stop> {
     match &tx.unsigned.body {
         Body::Register { statement, signature } => register::apply(state, context, statement, signature),
-        Body::LctCreate {
-            a,
-            b,
-            context: purpose,
-        } => lct_create::apply(state, context, a, b, purpose),
-        Body::Bind {
-            record,
-            signature_a,
-            signature_b,
-            signature_authority,
-        } => {
+        Body::LctCreate { a, b, context: purpose } => lct_create::apply(state, context, a, b, purpose),
+        Body::Bind { record, signature_a, signature_b, signature_authority } => {
             let signatures = [signature_a, signature_b, signature_authority];
             binding::apply(state, context, &tx.unsigned.signer, record, signatures)
         }
@@ -196,21 +170,14 @@ fn check_signed<V: View>(
     let owner = owner.ok_or(Rejection::StatementKeyUnknown)?;
     ensure(owner.status == Status::Active, Rejection::StatementKeyRevoked)?;
     ensure(owner.cid == claim.cid, Rejection::StatementSigner)?;
-    signed
-        .key
-        .verify(&claim.digest, &signed.signature)
-        .map_err(|_| Rejection::StatementSignature)?;
+    signed.key.verify(&claim.digest, &signed.signature).map_err(|_| Rejection::StatementSignature)?;
     ensure(not_future(context, claim.end_ms), Rejection::StatementTime)?;
     Ok(())
 }
 
 /// Whether a device's time is not further ahead of block time than the chain allows.
 fn not_future(context: &Context<'_>, time_ms: u64) -> bool {
-    time_ms
-        <= context
-            .header
-            .time_ms
-            .saturating_add(context.params.max_future_ms)
+    time_ms <= context.header.time_ms.saturating_add(context.params.max_future_ms)
 }
 
 /// Changes the chain's totals.

@@ -34,36 +34,18 @@ pub(super) fn apply<V: View>(
     else {
         return Err(Halt::Invariant("a body reached the rules of another kind").into());
     };
-    ensure(
-        state.get(&key::pairing(pairing_id))?.is_none(),
-        Rejection::PairingExists,
-    )?;
+    ensure(state.get(&key::pairing(pairing_id))?.is_none(), Rejection::PairingExists)?;
     let binding: Option<Binding> = load(state, &key::binding(binding_id))?;
     let mut binding = binding.ok_or(Rejection::PairingDenied)?;
     ensure(binding.status == Status::Active, Rejection::PairingBindingRevoked)?;
-    ensure(
-        (binding.key_a, binding.key_b) == (*key_a, *key_b),
-        Rejection::PairingKeys,
-    )?;
-    ensure(
-        (1..=context.params.max_lease_s).contains(lease_s),
-        Rejection::PairingLease,
-    )?;
-    let completion = Completion {
-        pairing_id: *pairing_id,
-        nonce: *nonce,
-        cert_hash: *cert_hash,
-        th4: *th4,
-    };
+    ensure((binding.key_a, binding.key_b) == (*key_a, *key_b), Rejection::PairingKeys)?;
+    ensure((1..=context.params.max_lease_s).contains(lease_s), Rejection::PairingLease)?;
+    let completion = Completion { pairing_id: *pairing_id, nonce: *nonce, cert_hash: *cert_hash, th4: *th4 };
     let digest = completion.digest();
     let signers = [
         (key_a, signature_a, Rejection::PairingProofA),
         (key_b, signature_b, Rejection::PairingProofB),
-        (
-            &tx.unsigned.signer,
-            signature_authority,
-            Rejection::PairingAuthority,
-        ),
+        (&tx.unsigned.signer, signature_authority, Rejection::PairingAuthority),
     ];
     for (signer, signature, rejection) in signers {
         signer.verify(&digest, signature).map_err(|_| rejection)?;

@@ -42,24 +42,12 @@ pub(super) fn apply<V: View>(
     let capacity_fits =
         r.capacity_mwh <= MAX_CAPACITY_MWH && (r.capacity_mwh > 0 || subject.role != Role::Pack);
     ensure(capacity_fits, Rejection::RegistryCapacity)?;
-    subject
-        .key
-        .verify(&digest_of(statement), signature)
-        .map_err(|_| Rejection::RegistryProof)?;
+    subject.key.verify(&digest_of(statement), signature).map_err(|_| Rejection::RegistryProof)?;
 
     let cid = Cid::of(&r.component_id);
-    ensure(
-        state.get(&key::component(&cid))?.is_none(),
-        Rejection::RegistryExists,
-    )?;
-    ensure(
-        state.get(&key::serial(&r.serial))?.is_none(),
-        Rejection::RegistrySerialExists,
-    )?;
-    ensure(
-        state.get(&key::device_key(&subject.key))?.is_none(),
-        Rejection::RegistryKeyExists,
-    )?;
+    ensure(state.get(&key::component(&cid))?.is_none(), Rejection::RegistryExists)?;
+    ensure(state.get(&key::serial(&r.serial))?.is_none(), Rejection::RegistrySerialExists)?;
+    ensure(state.get(&key::device_key(&subject.key))?.is_none(), Rejection::RegistryKeyExists)?;
 
     let (height, time_ms) = (context.header.height, context.header.time_ms);
     let lct = entity_lct_id(&chain_id, &cid, &subject.key);
@@ -81,22 +69,8 @@ pub(super) fn apply<V: View>(
     };
     state.put(key::component(&cid), &component);
     state.put_raw(key::serial(&r.serial), cid.0.into());
-    state.put(
-        key::device_key(&subject.key),
-        &DeviceKey {
-            cid,
-            status: Status::Active,
-            from_height: height,
-        },
-    );
-    let entity = Lct {
-        a: cid,
-        b: cid,
-        context: Default::default(),
-        status: Status::Active,
-        height,
-        time_ms,
-    };
+    state.put(key::device_key(&subject.key), &DeviceKey { cid, status: Status::Active, from_height: height });
+    let entity = Lct { a: cid, b: cid, context: Default::default(), status: Status::Active, height, time_ms };
     state.put(key::lct(&lct), &entity);
     count(state, |t| {
         t.components += 1;

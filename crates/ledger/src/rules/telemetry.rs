@@ -22,32 +22,12 @@ pub(super) fn apply<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let s = BatchStatement::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = s.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(
-        state,
-        context,
-        signed,
-        &Claim {
-            cid: s.cid,
-            digest,
-            end_ms: s.last_ms,
-        },
-    )?;
-    ensure(
-        u32::from(s.count) <= context.params.max_batch_records,
-        Rejection::TelemetrySize,
-    )?;
+    check_signed(state, context, signed, &Claim { cid: s.cid, digest, end_ms: s.last_ms })?;
+    ensure(u32::from(s.count) <= context.params.max_batch_records, Rejection::TelemetrySize)?;
     let head: Option<TelemetryHead> = load(state, &key::telemetry(&s.cid))?;
-    ensure(
-        head.as_ref().is_none_or(|h| s.first_seq > h.last_seq),
-        Rejection::TelemetryOverlap,
-    )?;
+    ensure(head.as_ref().is_none_or(|h| s.first_seq > h.last_seq), Rejection::TelemetryOverlap)?;
 
-    let mut head = head.unwrap_or(TelemetryHead {
-        last_seq: 0,
-        batches: 0,
-        records: 0,
-        last_ms: 0,
-    });
+    let mut head = head.unwrap_or(TelemetryHead { last_seq: 0, batches: 0, records: 0, last_ms: 0 });
     // The statement's decoder guarantees a count of at least 1 and no overflow.
     head.last_seq = s.first_seq.saturating_add(u32::from(s.count).saturating_sub(1));
     head.batches += 1;

@@ -38,10 +38,7 @@ pub fn genesis() -> Genesis {
     Genesis {
         name: "test".into(),
         time_ms: START_MS,
-        validators: vec![Validator {
-            key: validator("v").verifying_key().to_bytes(),
-            power: 1,
-        }],
+        validators: vec![Validator { key: validator("v").verifying_key().to_bytes(), power: 1 }],
         roots: vec![key_of("root")],
         authorities: vec![key_of("authority")],
         operators: vec![key_of("operator")],
@@ -77,13 +74,8 @@ pub fn certificate(
 
 /// The statement by which the device `id` registers.
 pub fn registration(id: &str, role: Role) -> Registration {
-    let batch = certificate(
-        CertificateType::Batch,
-        "batch-1",
-        Role::Authority,
-        key("batch").public(),
-        &key("root"),
-    );
+    let batch =
+        certificate(CertificateType::Batch, "batch-1", Role::Authority, key("batch").public(), &key("root"));
     let device = certificate(CertificateType::Device, id, role, key(id).public(), &key("batch"));
     let stores = matches!(role, Role::Pack | Role::Module);
     Registration {
@@ -141,12 +133,7 @@ pub fn binding(a: (&str, Role), b: (&str, Role)) -> BindingRecord {
 /// Signs a binding record by `a`, `b` and an authority.
 pub fn bind_with(record: &BindingRecord, signers: [&SigningKey; 3]) -> Body {
     let [signature_a, signature_b, signature_authority] = signers.map(|k| k.sign_rfc6979(&record.digest()));
-    Body::Bind {
-        record: record.encode().to_vec(),
-        signature_a,
-        signature_b,
-        signature_authority,
-    }
+    Body::Bind { record: record.encode().to_vec(), signature_a, signature_b, signature_authority }
 }
 
 pub fn bind(a: (&str, Role), b: (&str, Role)) -> Body {
@@ -155,12 +142,8 @@ pub fn bind(a: (&str, Role), b: (&str, Role)) -> Body {
 }
 
 pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 3]) -> Body {
-    let completion = Completion {
-        pairing_id: PairingId([id; 16]),
-        nonce: [2; 32],
-        cert_hash: [3; 32],
-        th4: [4; 32],
-    };
+    let completion =
+        Completion { pairing_id: PairingId([id; 16]), nonce: [2; 32], cert_hash: [3; 32], th4: [4; 32] };
     let digest = completion.digest();
     let [signature_a, signature_b, signature_authority] = signers.map(|k| k.sign_rfc6979(&digest));
     Body::PairComplete {
@@ -179,13 +162,7 @@ pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 
 }
 
 pub fn pair(a: &str, b: &str, id: u8) -> Body {
-    pair_with(
-        a,
-        b,
-        id,
-        86_400,
-        [&bound_key(a, b), &bound_key(b, a), &key("authority")],
-    )
+    pair_with(a, b, id, 86_400, [&bound_key(a, b), &bound_key(b, a), &key("authority")])
 }
 
 /// Records `first..first + count` of a component, one per second.
@@ -194,13 +171,7 @@ pub fn records(id: &str, first: u32, count: u16) -> Vec<Vec<u8>> {
         let seq = first + u32::from(i);
         let values = [3650 + i32::from(i), -1200, 25].into_iter().collect();
         let time_ms = START_MS + u64::from(seq) * 1000;
-        let record = Record {
-            cid: Cid::of(id),
-            seq,
-            time_ms,
-            kind: RecordKind::Module,
-            values,
-        };
+        let record = Record { cid: Cid::of(id), seq, time_ms, kind: RecordKind::Module, values };
         let mut out = [0; lct::record::RECORD_MAX];
         let n = record.encode(&mut out).unwrap();
         out[..n].to_vec()
@@ -209,10 +180,7 @@ pub fn records(id: &str, first: u32, count: u16) -> Vec<Vec<u8>> {
 }
 
 pub fn batch_statement(id: &str, first: u32, count: u16) -> BatchStatement {
-    let leaves: Vec<_> = records(id, first, count)
-        .iter()
-        .map(|r| lct::merkle::leaf_hash(r))
-        .collect();
+    let leaves: Vec<_> = records(id, first, count).iter().map(|r| lct::merkle::leaf_hash(r)).collect();
     let last = first + u32::from(count) - 1;
     BatchStatement {
         cid: Cid::of(id),
@@ -225,11 +193,7 @@ pub fn batch_statement(id: &str, first: u32, count: u16) -> BatchStatement {
 }
 
 fn signed(statement: &[u8], digest: Digest, signer: &SigningKey) -> Signed {
-    Signed {
-        statement: statement.to_vec(),
-        key: signer.public(),
-        signature: signer.sign_rfc6979(&digest),
-    }
+    Signed { statement: statement.to_vec(), key: signer.public(), signature: signer.sign_rfc6979(&digest) }
 }
 
 pub fn batch_bytes(s: &BatchStatement) -> Vec<u8> {
@@ -272,13 +236,8 @@ pub fn energy(kind: EnergyKind, cycle: u32, seq: u32, mwh: u64) -> EnergyEvent {
 
 /// A transaction's bytes, signed by `signer`.
 pub fn tx(signer: &SigningKey, nonce: u64, body: Body) -> Vec<u8> {
-    let unsigned = Unsigned {
-        chain_id: chain_id(),
-        signer: signer.public(),
-        nonce,
-        expiry_height: 1_000,
-        body,
-    };
+    let unsigned =
+        Unsigned { chain_id: chain_id(), signer: signer.public(), nonce, expiry_height: 1_000, body };
     let signature = signer.sign_rfc6979(&unsigned.digest());
     unsigned.with_signature(signature).to_bytes()
 }

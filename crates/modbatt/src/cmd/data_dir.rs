@@ -14,8 +14,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use ledger::genesis::Genesis;
 use lct::Digest;
+use ledger::genesis::Genesis;
 use serde_json::{Value, json};
 
 use super::{Failure, reason};
@@ -36,7 +36,7 @@ const TEXT_MAX: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing is there.
-    #[error("there is no data directory {}; `modbatt demo --data-dir {0}` makes one", .0.display())]
+    #[error("there is no data directory {dir}; `modbatt demo --data-dir {dir}` makes one", dir = .0.display())]
     Missing(PathBuf),
     /// Something else than a directory is there.
     #[error("{} is not a directory; name another data directory", .0.display())]
@@ -79,7 +79,7 @@ pub enum Error {
         run: String,
     },
     /// It must not be written.
-    #[error("{} cannot be written: {what}; change its permissions or name another data directory", .path.display())]
+    #[error("{} cannot be written: {what}; change its permissions or choose another place", .path.display())]
     NotWritable {
         /// The file or directory.
         path: PathBuf,
@@ -150,6 +150,9 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, Error> {
         match fs::metadata(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(Error::Missing(path.to_owned())),
+            Err(e) if e.kind() == ErrorKind::NotADirectory => {
+                return Err(Error::NotADirectory(path.to_owned()));
+            }
             Err(e) => return Err(system(path, &e)),
             Ok(found) if !found.is_dir() => return Err(Error::NotADirectory(path.to_owned())),
             Ok(_) => {}
@@ -203,7 +206,7 @@ impl DataDir {
         fs::create_dir_all(path).map_err(|e| system(path, &e))?;
         let unfinished = path.join(UNFINISHED);
         let format = format!("{HEAD}{VERSION}\nchain {}\n", hex::encode(chain_id));
-        write_file(&unfinished, format.as_bytes(), false)?;
+        write_file(&unfinished, format.as_bytes(), false).map_err(|e| system(&unfinished, &e))?;
         for folder in FOLDERS {
             let folder = path.join(folder);
             if folder.exists() {
@@ -212,7 +215,9 @@ impl DataDir {
             fs::create_dir(&folder).map_err(|e| system(&folder, &e))?;
         }
         private_folder(&dir.keys()).map_err(|e| system(&dir.keys(), &e))?;
-        write_file(&path.join(GENESIS), api::genesis::to_json(genesis).as_bytes(), false)?;
+        let first = path.join(GENESIS);
+        write_file(&first, api::genesis::to_json(genesis).as_bytes(), false)
+            .map_err(|e| system(&first, &e))?;
         fill(&dir)?;
         let format = path.join(FORMAT);
         fs::rename(&unfinished, &format).and_then(|()| sync_folder(path)).map_err(|e| system(&format, &e))?;
@@ -278,7 +283,8 @@ impl DataDir {
 
     /// Writes a private key.
     pub fn write_key(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        write_file(&self.keys().join(name), bytes, true)
+        let path = self.keys().join(name);
+        write_file(&path, bytes, true).map_err(|e| system(&path, &e))
     }
 
     /// Says where the program that runs on this directory answers.
@@ -353,33 +359,36 @@ fn read_text(path: &Path) -> Result<String, Error> {
 }
 
 /// Writes a file and syncs it.
-fn write_file(path: &Path, bytes: &[u8], private: bool) -> Result<(), Error> {
-    let write = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        if private {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        let mut file = options.open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|e| system(path, &e))
+fn write_file(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
-/// Replaces a file at once: readers see the old or the new content, never a part.
+/// Replaces a file at once: readers see the old or the new content, never a part. What is no file (a terminal, a
+/// pipe) is written to instead.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    // Through a link the file it leads to is replaced, not the link.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
+        return written.map_err(|e| system(path, &e));
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = write_file(&temporary, bytes, false)
-        .and_then(|()| fs::rename(&temporary, path).map_err(|e| system(path, &e)));
-    if written.is_err() {
+    let written = write_file(&temporary, bytes, false).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
         // The first failure is the one to report; what is left of the file is of no use.
         let _ = fs::remove_file(&temporary);
-    }
-    written
+        system(path, &e)
+    })
 }
 
 #[cfg(unix)]
@@ -400,4 +409,196 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::sign::SigningKey;
+    use ledger::genesis::{Params, Validator};
+
+    fn genesis(name: &str) -> Genesis {
+        // The Ed25519 base point.
+        let mut validator = [0x66; 32];
+        validator[0] = 0x58;
+        Genesis {
+            name: name.into(),
+            time_ms: 1_700_000_000_000,
+            validators: vec![Validator { key: validator, power: 1 }],
+            roots: vec![],
+            authorities: vec![SigningKey::from_bytes(&[2; 32]).unwrap().public()],
+            operators: vec![],
+            params: Params::default(),
+        }
+    }
+
+    fn make(path: &Path) -> DataDir {
+        DataDir::open_or_create(
+            path,
+            || Ok::<_, Error>(genesis("one")),
+            |dir| dir.write_key("root", &[7; 32]),
+        )
+        .unwrap()
+    }
+
+    fn again(path: &Path) -> Result<DataDir, Error> {
+        DataDir::open_or_create(
+            path,
+            || unreachable!("the directory exists"),
+            |_| unreachable!("it is filled"),
+        )
+    }
+
+    #[test]
+    fn a_directory_is_made_once_and_found_again() {
+        let temp = tempfile::tempdir().unwrap();
+        for path in [temp.path().to_owned(), temp.path().join("receipts/deep/new")] {
+            let made = make(&path);
+            assert_eq!(fs::read(made.keys().join("root")).unwrap(), [7; 32]);
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+                assert_eq!((mode(&made.keys()), mode(&made.keys().join("root"))), (0o700, 0o600));
+            }
+            let chain = *made.chain_id();
+            drop(made);
+            let found = again(&path).unwrap();
+            assert_eq!((found.chain_id(), found.genesis()), (&chain, &genesis("one")));
+            assert!(found.ledger().is_dir() && found.flash().is_dir() && found.receipts().is_dir());
+            assert_eq!(
+                api::genesis::trust_from_json(&fs::read_to_string(found.trust_file()).unwrap()).unwrap(),
+                genesis("one").trust()
+            );
+        }
+    }
+
+    #[test]
+    fn an_interrupted_making_is_made_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let stop = |_: &DataDir| Err(Error::DiskFull("here".into()));
+        let first = DataDir::open_or_create(&path, || Ok(genesis("lost")), stop);
+        assert!(matches!(first, Err(Error::DiskFull(_))));
+        assert!(matches!(DataDir::open(&path), Err(Error::Foreign(_))), "it is not usable");
+        fs::write(path.join("keys/half"), "written").unwrap();
+        let made = make(&path);
+        assert_eq!(made.genesis(), &genesis("one"));
+        assert!(!made.keys().join("half").exists(), "keys of the lost chain are gone");
+        assert!(!path.join(UNFINISHED).exists());
+    }
+
+    #[test]
+    fn only_one_program_runs_on_a_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = make(temp.path());
+        let second = again(temp.path()).unwrap_err();
+        assert!(second.to_string().contains("in use by another modbatt; stop"), "{second}");
+        let run = Run { url: "http://127.0.0.1:5".into(), pid: 77 };
+        first.announce(&run).unwrap();
+        let second = again(temp.path()).unwrap_err();
+        assert!(second.to_string().contains("(process 77 at http://127.0.0.1:5)"), "{second}");
+        assert_eq!(DataDir::open(temp.path()).unwrap().run().unwrap(), Some(run), "reading is allowed");
+        first.retire().unwrap();
+        first.retire().unwrap();
+        assert_eq!(first.run().unwrap(), None);
+        drop(first);
+        again(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn every_wrong_directory_gets_its_own_sentence() {
+        type Spoil = fn(&Path);
+        let format = |text: &str, path: &Path| fs::write(path.join(FORMAT), text).unwrap();
+        let rows: [(Spoil, &str); 11] = [
+            (|p| fs::remove_dir_all(p).unwrap(), "there is no data directory"),
+            (
+                |p| {
+                    fs::remove_dir_all(p).unwrap();
+                    fs::write(p, "x").unwrap()
+                },
+                "is not a directory",
+            ),
+            (|p| fs::remove_file(p.join(FORMAT)).unwrap(), "is not a modbatt data directory"),
+            (
+                |p| fs::write(p.join(FORMAT), [0xFF, 0xFE]).unwrap(),
+                "format is damaged: it is not a text file",
+            ),
+            (|p| fs::remove_file(p.join(GENESIS)).unwrap(), "genesis.json is damaged: it is missing"),
+            (|p| fs::write(p.join(GENESIS), "{").unwrap(), "genesis.json is damaged: not a genesis in JSON"),
+            (
+                |p| fs::write(p.join(GENESIS), api::genesis::to_json(&genesis("two"))).unwrap(),
+                "belongs to chain",
+            ),
+            (
+                |p| fs::write(p.join(FORMAT), "modbatt data 2\nchain 00\n").unwrap(),
+                "has data format 2, this build knows 1",
+            ),
+            (|p| fs::write(p.join(FORMAT), "").unwrap(), "first line is not"),
+            (|p| fs::write(p.join(FORMAT), "modbatt data 1\n").unwrap(), "second line is not"),
+            (|p| fs::write(p.join(FORMAT), "modbatt data 1\nchain 0000\n").unwrap(), "second line is not"),
+        ];
+        for (spoil, expected) in rows {
+            let temp = tempfile::tempdir().unwrap();
+            let path = temp.path().join("data");
+            drop(make(&path));
+            spoil(&path);
+            let error = DataDir::open(&path).unwrap_err();
+            assert!(error.to_string().contains(expected), "{expected}: {error}");
+            assert!(matches!(Failure::from(error), Failure::Input(_)), "{expected}");
+        }
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("thesis.tex"), "x").unwrap();
+        assert!(matches!(again(temp.path()), Err(Error::Foreign(_))), "foreign files stay untouched");
+        drop(make(&temp.path().join("data")));
+        fs::write(temp.path().join("data").join(RUN), "{}").unwrap();
+        assert!(matches!(
+            DataDir::open(&temp.path().join("data")).unwrap().run(),
+            Err(Error::Damaged { .. })
+        ));
+        format("modbatt data 1\n", &temp.path().join("data"));
+        assert!(
+            matches!(again(&temp.path().join("data")), Err(Error::Damaged { .. })),
+            "never made anew over data"
+        );
+    }
+
+    #[test]
+    fn the_system_s_refusals_are_told_apart() {
+        let full = system(Path::new("x"), &io::Error::from(ErrorKind::StorageFull));
+        assert!(full.to_string().contains("the disk that holds x is full"));
+        #[cfg(target_os = "linux")]
+        {
+            // Nobody, not even root, makes directories there.
+            let refused = DataDir::open_or_create(
+                Path::new("/sys/modbatt"),
+                || Ok(genesis("one")),
+                |_| Ok::<_, Error>(()),
+            );
+            assert!(matches!(refused, Err(Error::NotWritable { .. })), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("r");
+        replace_file(&path, b"old").unwrap();
+        replace_file(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        fs::create_dir(temp.path().join("folder")).unwrap();
+        assert!(replace_file(&temp.path().join("folder"), b"x").is_err());
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "no temporary file is left");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt;
+            let link = temp.path().join("link");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            replace_file(&link, b"through").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"through");
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            replace_file(Path::new("/dev/null"), b"x").unwrap();
+            assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        }
+    }
 }

@@ -69,7 +69,9 @@ pub fn open(dir: &DataDir) -> Result<Ledger, Failure> {
     match node::ReadOnly::open(&dir.ledger(), Some(dir.chain_id())) {
         Ok(ledger) => Ok(Ledger::Here(Box::new(ledger))),
         Err(node::Error::Locked(path)) => match dir.run()? {
-            Some(run) => api::Client::new(&run.url).map(Ledger::At).map_err(|e| Failure::Failed(e.to_string())),
+            Some(run) => {
+                api::Client::new(&run.url).map(Ledger::At).map_err(|e| Failure::Failed(e.to_string()))
+            }
             None => Err(Failure::Failed(format!(
                 "the ledger in {} is in use by a program that does not say where it answers; try again when it is \
                  ready or has ended",

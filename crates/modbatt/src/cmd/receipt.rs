@@ -100,7 +100,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 fn check(file: &[u8], trust: Option<&Trust>) -> Result<(), Failure> {
     match verify(file, trust) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Failure::Failed(format!("the ledger gave a receipt that does not hold, nothing was written: {e}"))),
+        Err(e) => Err(Failure::Failed(format!(
+            "the ledger gave a receipt that does not hold, nothing was written: {e}"
+        ))),
     }
 }
 
@@ -118,7 +120,9 @@ fn from_disk(ledger: &node::ReadOnly, of: &Subject) -> Result<Vec<u8>, Failure> 
             let by_id = ledger.receipt_record(&Cid::of(component), *seq);
             // 32 hex digits may be meant as a cid; a component that is called so comes first.
             match (by_id, component.parse::<Hex<16>>()) {
-                (Err(ReceiptFailure::UnknownRecord { .. }), Ok(cid)) => ledger.receipt_record(&Cid(cid.0), *seq),
+                (Err(ReceiptFailure::UnknownRecord { .. }), Ok(cid)) => {
+                    ledger.receipt_record(&Cid(cid.0), *seq)
+                }
                 (by_id, _) => by_id,
             }
         }

@@ -151,7 +151,10 @@ fn summary(report: &Report) -> String {
 }
 
 fn as_table(name: &str, report: &Report) -> String {
-    let mut text = format!("Vectors: {name}\n\n{:<20} {:>8} {:>9} {:>7}  result\n", "group", "entries", "computed", "failed");
+    let mut text = format!(
+        "Vectors: {name}\n\n{:<20} {:>8} {:>9} {:>7}  result\n",
+        "group", "entries", "computed", "failed"
+    );
     for row in &report.rows {
         let (group, verdict) = (&row.group, result(row));
         // Writing to a string cannot fail.

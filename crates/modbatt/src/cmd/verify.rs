@@ -53,7 +53,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Err(e) => {
             let sentence = refusal(&name, &e);
             if args.json {
-                print(&format!("{}\n", json!({ "file": name, "result": "refused", "reason": e.to_string() })))?;
+                print(&format!(
+                    "{}\n",
+                    json!({ "file": name, "result": "refused", "reason": e.to_string() })
+                ))?;
             }
             Err(Failure::Failed(sentence))
         }
@@ -62,7 +65,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn refusal(name: &str, error: &ReceiptError) -> String {
     let advice = match error {
-        ReceiptError::OtherChain | ReceiptError::UntrustedValidators => "; check that the trust file is the right one",
+        ReceiptError::OtherChain | ReceiptError::UntrustedValidators => {
+            "; check that the trust file is the right one"
+        }
         ReceiptError::Version(_) => "; use a newer build",
         _ => "",
     };
@@ -131,7 +136,9 @@ fn statement(proved: &Proved) -> Value {
         Proved::Registration(r) => json!({
             "component_id": r.component_id.as_str(), "serial": r.serial.as_str(), "capacity_mwh": r.capacity_mwh,
         }),
-        Proved::Lct { a, b, context } => json!({ "a": a.to_string(), "b": b.to_string(), "context": context }),
+        Proved::Lct { a, b, context } => {
+            json!({ "a": a.to_string(), "b": b.to_string(), "context": context })
+        }
         Proved::Binding(r) => json!({
             "binding_id": r.binding_id.to_string(), "a": r.entities[0].cid.to_string(),
             "b": r.entities[1].cid.to_string(), "assurance": r.assurance.name(),

@@ -23,9 +23,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            min_gap: Duration::from_millis(25),
-        }
+        Self { min_gap: Duration::from_millis(25) }
     }
 }
 
@@ -43,20 +41,14 @@ impl Solo {
     pub fn new(chain: Arc<Chain>, key: SigningKey) -> Result<Self, Error> {
         let set = chain.validators();
         let power = u128::from(set.power(&key.verifying_key().to_bytes()));
-        if power * 3 > set.total() * 2 {
-            Ok(Self { chain, key })
-        } else {
-            Err(Error::NotTheValidator)
-        }
+        if power * 3 > set.total() * 2 { Ok(Self { chain, key }) } else { Err(Error::NotTheValidator) }
     }
 
     /// Certifies a block.
     #[must_use]
     pub fn certify(&self, block: &Block) -> Certificate {
         let signature = self.key.sign(&Certificate::message(&block.header.id()));
-        Certificate {
-            signatures: vec![(self.key.verifying_key().to_bytes(), signature.to_bytes())],
-        }
+        Certificate { signatures: vec![(self.key.verifying_key().to_bytes(), signature.to_bytes())] }
     }
 
     /// Makes one block at `now_ms` if there is work; returns the tip after it. Blocks while the disk syncs.
@@ -129,8 +121,6 @@ impl Solo {
         step: impl FnOnce(&Self, u64) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let engine = Arc::clone(engine);
-        tokio::task::spawn_blocking(move || step(&engine, now_ms))
-            .await
-            .map_err(|_| Error::Interrupted)?
+        tokio::task::spawn_blocking(move || step(&engine, now_ms)).await.map_err(|_| Error::Interrupted)?
     }
 }

@@ -6,7 +6,9 @@
 use lct::{
     Digest, SUITE,
     exchange::{Side, open_half, seal_half},
-    handshake::{self, COMMITTED, Context, Ephemeral, Established, Initiator, Kind, Message, Psk, Responder, SIGNED},
+    handshake::{
+        self, COMMITTED, Context, Ephemeral, Established, Initiator, Kind, Message, Psk, Responder, SIGNED,
+    },
     hash::sha256,
     schedule::{ChannelId, MasterSecret, derive, extract, mac16},
     sign::{Signature, SigningKey},
@@ -27,8 +29,8 @@ pub struct Channel {
     pub th4: Digest,
 }
 
-/// Inputs that all runs share.
-struct Side2 {
+/// What both sides draw for a run, and how often they have started; the same in all runs.
+struct Drawn {
     ephemeral_a: [u8; 32],
     ephemeral_b: [u8; 32],
     nonce_a: [u8; 16],
@@ -37,8 +39,8 @@ struct Side2 {
     boot_b: u32,
 }
 
-fn sides(sheet: &mut Sheet<'_>) -> Result<Side2, Stop> {
-    Ok(Side2 {
+fn drawn(sheet: &mut Sheet<'_>) -> Result<Drawn, Stop> {
+    Ok(Drawn {
         ephemeral_a: sheet.fixed("inputs.ephemeral_A")?,
         ephemeral_b: sheet.fixed("inputs.ephemeral_B")?,
         nonce_a: sheet.fixed("inputs.N_A")?,
@@ -52,11 +54,11 @@ fn sides(sheet: &mut Sheet<'_>) -> Result<Side2, Stop> {
 pub fn pair(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing) -> Result<Channel, Stop> {
     let policy_hash = sha256(&[&sheet.bytes("inputs.policy")?]);
     let salt = sheet.fixed("inputs.salt")?;
-    let sides = sides(sheet)?;
+    let drawn = drawn(sheet)?;
     sheet.same("handshake_pair.policy_hash", &policy_hash);
     sheet.same("handshake_pair.salt", &salt);
-    sheet.same("handshake_pair.eA", &sides.ephemeral_a);
-    sheet.same("handshake_pair.eB", &sides.ephemeral_b);
+    sheet.same("handshake_pair.eA", &drawn.ephemeral_a);
+    sheet.same("handshake_pair.eB", &drawn.ephemeral_b);
     let mut exchange = |side, path: &str, half| {
         let message = seal_half(side, half, &pairing.xk, &pairing.cm_hash, &pairing.id)
             .map_err(|e| sheet.refuse(path, e))?;
@@ -82,7 +84,7 @@ pub fn pair(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing) -> Resu
     let run = Run {
         group: "handshake_pair",
         context,
-        sides,
+        drawn,
         psk: [pairing.half_a.expose().as_slice(), pairing.half_b.expose(), &salt].concat(),
         halves: Some((hx_a, hx_b)),
         keys: Some((parties.a.signing_key(), parties.b.signing_key())),
@@ -91,7 +93,12 @@ pub fn pair(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing) -> Resu
 }
 
 /// Groups `handshake_dev` and, with the flag [`COMMITTED`], `handshake_dev_sas`.
-pub fn dev(sheet: &mut Sheet<'_>, parties: &Parties, group: &'static str, flags: u8) -> Result<Channel, Stop> {
+pub fn dev(
+    sheet: &mut Sheet<'_>,
+    parties: &Parties,
+    group: &'static str,
+    flags: u8,
+) -> Result<Channel, Stop> {
     let policy_hash = sha256(&[&sheet.bytes("inputs.policy")?]);
     let salt = sheet.fixed::<32>("inputs.salt")?;
     let half_a: [u8; 64] = sheet.fixed("inputs.device_key_half_A")?;
@@ -112,7 +119,7 @@ pub fn dev(sheet: &mut Sheet<'_>, parties: &Parties, group: &'static str, flags:
         salt,
     };
     let psk = [&half_a[..], &half_b, &salt].concat();
-    let run = Run { group, context, sides: sides(sheet)?, psk, halves: None, keys: None };
+    let run = Run { group, context, drawn: drawn(sheet)?, psk, halves: None, keys: None };
     run.compute(sheet)
 }
 
@@ -120,7 +127,7 @@ pub fn dev(sheet: &mut Sheet<'_>, parties: &Parties, group: &'static str, flags:
 struct Run<'a> {
     group: &'static str,
     context: Context,
-    sides: Side2,
+    drawn: Drawn,
     psk: Vec<u8>,
     halves: Option<([u8; 60], [u8; 60])>,
     keys: Option<(&'a SigningKey, &'a SigningKey)>,
@@ -140,7 +147,7 @@ impl Run<'_> {
     }
 
     fn compute(&self, sheet: &mut Sheet<'_>) -> Result<Channel, Stop> {
-        for (side, scalar) in [("A", &self.sides.ephemeral_a), ("B", &self.sides.ephemeral_b)] {
+        for (side, scalar) in [("A", &self.drawn.ephemeral_a), ("B", &self.drawn.ephemeral_b)] {
             if hpke::public_of(scalar).is_none() {
                 return Err(sheet.refuse(&format!("inputs.ephemeral_{side}"), "no scalar of P-256"));
             }
@@ -162,27 +169,26 @@ impl Run<'_> {
     /// Both roles of the library. Fails when one of them does not accept the other's message.
     fn exchange(&self) -> Result<(Messages, Established), lct::Error> {
         let context = &self.context;
-        let ephemeral_a = Ephemeral::from_parts(&self.sides.ephemeral_a, self.sides.nonce_a)?;
-        let ephemeral_b = Ephemeral::from_parts(&self.sides.ephemeral_b, self.sides.nonce_b)?;
+        let ephemeral_a = Ephemeral::from_parts(&self.drawn.ephemeral_a, self.drawn.nonce_a)?;
+        let ephemeral_b = Ephemeral::from_parts(&self.drawn.ephemeral_b, self.drawn.nonce_b)?;
         let parts = [self.psk.as_slice()];
         let psk = Psk(&parts);
         let signer = |key: Option<&SigningKey>| {
             key.cloned().map(|key| move |d: &Digest| -> Signature { key.sign_rfc6979(d) })
         };
-        let m0 = (context.flags & COMMITTED != 0)
-            .then(|| handshake::commit(context, &ephemeral_b))
-            .transpose()?;
+        let m0 =
+            (context.flags & COMMITTED != 0).then(|| handshake::commit(context, &ephemeral_b)).transpose()?;
         let (initiator, m1) = Initiator::start(
             context,
             ephemeral_a,
-            self.sides.boot_a,
+            self.drawn.boot_a,
             self.halves.as_ref().map(|h| &h.0),
             m0.as_deref(),
         )?;
         let (responder, m2) = Responder::answer_signing(
             context,
             ephemeral_b,
-            self.sides.boot_b,
+            self.drawn.boot_b,
             m0.as_deref(),
             &m1,
             self.halves.as_ref().map(|h| &h.1),
@@ -221,8 +227,8 @@ impl Run<'_> {
         let th2 = sha256(&[&th1, &m2[..core]]);
         let th3 = sha256(&[&th2, &m2[core..]]);
         let th4 = sha256(&[&th3, &m3[4..]]);
-        let public_b = hpke::public_of(&self.sides.ephemeral_b);
-        let Some(dh1) = public_b.and_then(|b| hpke::agree(&self.sides.ephemeral_a, &b)) else {
+        let public_b = hpke::public_of(&self.drawn.ephemeral_b);
+        let Some(dh1) = public_b.and_then(|b| hpke::agree(&self.drawn.ephemeral_a, &b)) else {
             return Err(Stop("the ephemeral keys do not agree".to_owned()));
         };
         let too_long = |e: lct::Error| Stop(e.to_string());

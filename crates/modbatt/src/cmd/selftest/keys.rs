@@ -30,8 +30,7 @@ pub fn expand(prk: &[u8], info: &[u8], len: usize) -> Vec<u8> {
 /// `Derive` of the key schedule (secure-link 2.3.1), computed beside the library's own.
 fn derive_beside(secret: &[u8], label: &str, ctx: &[u8], len: u16) -> Vec<u8> {
     let label = [b"modbatt1 ", label.as_bytes()].concat();
-    let info =
-        [&len.to_be_bytes()[..], &[label.len() as u8], &label, &[ctx.len() as u8], ctx].concat();
+    let info = [&len.to_be_bytes()[..], &[label.len() as u8], &label, &[ctx.len() as u8], ctx].concat();
     expand(secret, &info, usize::from(len))
 }
 
@@ -118,9 +117,9 @@ pub fn same_signature(
     digest: impl Fn(&[u8]) -> Digest,
 ) {
     sheet.same_or(path, computed, |file| {
-        let verifies = file.split_last_chunk::<64>().map(|(before, sig)| {
-            key.verify(&digest(before), &Signature(*sig)).is_ok()
-        });
+        let verifies = file
+            .split_last_chunk::<64>()
+            .map(|(before, sig)| key.verify(&digest(before), &Signature(*sig)).is_ok());
         match verifies {
             Some(true) => "its signature verifies, but is not the one of RFC 6979 over this computation",
             Some(false) => "its signature does not verify",
@@ -137,7 +136,7 @@ pub fn sign(sheet: &mut Sheet<'_>, path: &str, key: &SigningKey, digest: &Digest
     Ok(signature)
 }
 
-/// Section V before its encryption, and its certificate with the values that lead there.
+/// A certificate and the values that lead to it.
 struct Made {
     info_a: [u8; 90],
     sections: [Vec<u8>; 2],
@@ -211,10 +210,8 @@ fn make(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing, metadata: &
             .ok_or_else(|| sheet.refuse(&path, "no scalar of P-256"))?;
         Ok([&[tag][..], &spk.id().0, &sealed].concat())
     };
-    let sections = [
-        section("A", 0x0A, &spks[0], &pairing.half_a)?,
-        section("B", 0x0B, &spks[1], &pairing.half_b)?,
-    ];
+    let sections =
+        [section("A", 0x0A, &spks[0], &pairing.half_a)?, section("B", 0x0B, &spks[1], &pairing.half_b)?];
 
     let pk = pairing_key(&pairing.half_a, &pairing.half_b).map_err(|e| sheet.refuse("inputs.pk64", e))?;
     let prk = extract(&pairing.cm_hash, &[pk.expose()]);
@@ -258,10 +255,9 @@ fn receive(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing, bytes: &
     let checked = || -> Result<(), lct::Error> {
         let certificate = Certificate::parse(bytes)?;
         certificate.verify(&authority.sign_pub())?;
-        for (side, key, half) in [
-            (Side::A, &parties.a, &pairing.half_a),
-            (Side::B, &parties.b, &pairing.half_b),
-        ] {
+        for (side, key, half) in
+            [(Side::A, &parties.a, &pairing.half_a), (Side::B, &parties.b, &pairing.half_b)]
+        {
             let section = certificate.open_section(side, key, &authority)?;
             if &section.half != half || section.exchange_key != pairing.xk {
                 return Err(lct::Error::NotAuthentic);

@@ -21,10 +21,7 @@ pub fn rekey(sheet: &mut Sheet<'_>, channels: &Channels) -> Result<Channel, Stop
     let channel = channels.of(sheet, "rekey", Some("handshake_pair"))?;
     let (nonce_a, nonce_b) = (sheet.fixed("rekey.nA")?, sheet.fixed("rekey.nB")?);
     let salt = sheet.fixed("rekey.salt")?;
-    let master = channel
-        .master
-        .rekey(1, &nonce_a, &nonce_b, &salt)
-        .map_err(|e| sheet.refuse("rekey", e))?;
+    let master = channel.master.rekey(1, &nonce_a, &nonce_b, &salt).map_err(|e| sheet.refuse("rekey", e))?;
     sheet.same("rekey.MS1", master.0.expose());
     let channel = Channel { master, ..channel.clone() };
     let ts = traffic(sheet, "rekey", &channel, (Tier::Pair, Direction::Ab, 1))?;

@@ -205,7 +205,9 @@ pub fn seals(sheet: &mut Sheet<'_>, channels: &Channels) {
         Ok(())
     });
     let sealed = |name: &str| {
-        sealed.as_deref().ok_or_else(|| Stop(format!("{name} carries seal_pair_ab, which could not be computed")))
+        sealed
+            .as_deref()
+            .ok_or_else(|| Stop(format!("{name} carries seal_pair_ab, which could not be computed")))
     };
     sheet.group("frames_chunk", |sheet| {
         let (id, sealed) = (text(sheet)?.id.canonical(), sealed("frames_chunk")?);
@@ -234,7 +236,10 @@ pub fn seals(sheet: &mut Sheet<'_>, channels: &Channels) {
 /// Names the entries of a list of frames that are too many; those that are missing are named when compared.
 fn expect_count(sheet: &mut Sheet<'_>, path: &str, count: usize) {
     for i in count..sheet.len(path) {
-        sheet.fail(&format!("{path}[{i}]"), Problem::Malformed(format!("one too many, {count} were computed")));
+        sheet.fail(
+            &format!("{path}[{i}]"),
+            Problem::Malformed(format!("one too many, {count} were computed")),
+        );
     }
 }
 

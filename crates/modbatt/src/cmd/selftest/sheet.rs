@@ -264,14 +264,20 @@ impl<'a> Sheet<'a> {
     pub fn same_number(&mut self, path: &str, computed: u64) {
         let hexadecimal = find(self.root, path).is_some_and(Value::is_string);
         let text = if hexadecimal { format!("{computed:#x}") } else { computed.to_string() };
-        self.compare(path, number_in, text, |number| {
-            if number == computed { Ok(()) } else { Err(String::new()) }
-        });
+        self.compare(
+            path,
+            number_in,
+            text,
+            |number| {
+                if number == computed { Ok(()) } else { Err(String::new()) }
+            },
+        );
     }
 
     /// Compares an entry with computed text.
     pub fn same_text(&mut self, path: &str, computed: &str) {
-        let read = |v: &'a Value| v.as_str().ok_or_else(|| format!("a string is needed, this is {}", kind(v)));
+        let read =
+            |v: &'a Value| v.as_str().ok_or_else(|| format!("a string is needed, this is {}", kind(v)));
         self.compare(path, read, computed.to_owned(), |text| {
             if text == computed { Ok(()) } else { Err(String::new()) }
         });

@@ -246,7 +246,10 @@ fn a_foreign_signature_over_the_right_digest_is_told_from_a_wrong_one() {
     let report = check(&vectors);
     assert_eq!(report.findings.len(), 1);
     let text = report.findings[0].problem.to_string();
-    assert_eq!((report.findings[0].entry.as_str(), text.as_str()), ("completion.sigA", "differs; its signature does not verify"));
+    assert_eq!(
+        (report.findings[0].entry.as_str(), text.as_str()),
+        ("completion.sigA", "differs; its signature does not verify")
+    );
 }
 
 #[test]
@@ -260,7 +263,13 @@ fn what_is_unknown_is_reported_and_does_not_count() {
     let named: Vec<_> = report.findings.iter().map(|f| f.entry.as_str()).collect();
     assert_eq!(
         named,
-        ["tier_pair_ba_e9.TS", "tier_pair_ba_e9.key", "tier_pair_ba_e9.mac", "tier_pair_ba_e9.iv", "tier_pair_ba_e9.ckey"]
+        [
+            "tier_pair_ba_e9.TS",
+            "tier_pair_ba_e9.key",
+            "tier_pair_ba_e9.mac",
+            "tier_pair_ba_e9.iv",
+            "tier_pair_ba_e9.ckey"
+        ]
     );
     let nothing = check(&json!({}));
     assert!(!nothing.good());

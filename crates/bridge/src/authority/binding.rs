@@ -1,0 +1,334 @@
+//! Binding with assurance B1: requests, introductions, record (A20 to A23).
+
+use api::{
+    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Sides},
+    encoding::{Blob, Hex},
+    problem::code,
+};
+use lct::{
+    Digest,
+    attest::{DeviceCertificate, spk_attestation_digest},
+    binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
+    hash::sha256,
+    id::{BindingId, Cid, Role},
+    metadata::ACCESS_MAX,
+    registration::Registration,
+    secret::Secret,
+    sign::Signature,
+    spk::Spk,
+};
+use ledger::tx::{Body, TxId};
+use node::Snapshot;
+use rand_core::Rng;
+
+use super::{
+    Core, active_binding,
+    ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
+    find_tx, ordered,
+};
+use crate::{
+    entropy,
+    refusal::{Refusal, Reply},
+};
+
+/// A party as the request names it.
+pub(crate) struct PartyIn {
+    pub component_id: String,
+    pub access: String,
+}
+
+/// Where a completion stands.
+pub(crate) enum BindingProgress {
+    /// The ledger holds it.
+    Recorded { tx: TxId, record: [u8; RECORD_LEN] },
+    /// Its transaction waits for a block.
+    Waits { tx: TxId, record: [u8; RECORD_LEN] },
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(404, code::BINDING_NOT_FOUND, "there is no such binding ceremony, or it ran out")
+}
+
+fn replay() -> Refusal {
+    Refusal::new(409, code::REPLAY, "the ceremony was already answered with something else")
+}
+
+impl Core {
+    /// Begins a ceremony between two registered components.
+    pub fn begin_binding(&mut self, creator: String, a: PartyIn, b: PartyIn) -> Reply<Begun> {
+        let now = self.now();
+        self.prune(now)?;
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let parties = ordered(&snapshot, ("a.component_id", &a.component_id), ("b.component_id", &b.component_id))?;
+        let [cid_a, cid_b] = parties.each_ref().map(|(cid, _)| *cid);
+        if active_binding(&snapshot, &cid_a, &cid_b)?.is_some() {
+            return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
+        }
+        if !self.ceremonies.rows().has_room() {
+            return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
+        }
+        let access = [access("a.access", &a.access)?, access("b.access", &b.access)?];
+
+        let (id, sides) = entropy::with(|rng| {
+            let mut id = [0; 16];
+            rng.fill_bytes(&mut id);
+            let [(_, a), (_, b)] = &parties;
+            let mut side = |cid, role, access: &[u8]| {
+                let mut nonce = [0; 16];
+                rng.fill_bytes(&mut nonce);
+                let blind = Secret::<32>::random(rng);
+                let commit = sha256(&[access, blind.expose()]);
+                Side { cid, role, access: access.into(), nonce, commit }
+            };
+            (BindingId(id), [side(cid_a, a.role, &access[0]), side(cid_b, b.role, &access[1])])
+        })?;
+        let requests = [self.request(id, &sides[0], &sides[1])?, self.request(id, &sides[1], &sides[0])?];
+        tracing::info!(%id, creator, a = %cid_a, b = %cid_b, "binding requested");
+        let bond = Bond { creator, created: now, sides, introduced: None, bound: false, submitted: None };
+        self.ceremonies.change(|rows| {
+            // A pair has one ceremony: a client that lost the answer begins again.
+            rows.bonds.retain(|_, b| b.bound || b.sides.each_ref().map(|s| s.cid) != [cid_a, cid_b]);
+            rows.bonds.insert(id, bond);
+        })?;
+        let [a, b] = requests;
+        Ok(Begun {
+            binding_id: Hex(id.0),
+            status: "requested".into(),
+            expires_at: u64::from(now) + u64::from(CEREMONY_S),
+            requests: Sides { a, b },
+        })
+    }
+
+    fn request(&self, binding_id: BindingId, own: &Side, partner: &Side) -> Reply<Blob> {
+        let request = BindRequest {
+            binding_id,
+            own: (own.cid, own.role),
+            partner: (partner.cid, partner.role),
+            nonce: own.nonce,
+            partner_access: heapless_access(&partner.access)?,
+        };
+        let bytes = entropy::with(|rng| request.issue(self.secret.signing_key(), rng))?;
+        Ok(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()))
+    }
+
+    /// Takes both relationship keys and introduces each entity to the other. The same keys again give fresh
+    /// introductions with the same content.
+    pub fn binding_keys(&mut self, id: BindingId, keys: &Keys) -> Reply<IntroducedOut> {
+        let now = self.now();
+        let bond = self.running_bond(id, now)?.clone();
+        let given = [spk("a.spk", &keys.a)?, spk("b.spk", &keys.b)?];
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let introduced = match bond.introduced {
+            Some(known) if known.keys == given => known,
+            Some(_) => return Err(replay()),
+            None => Introduced { time: now, keys: given },
+        };
+        let mut certificates = Vec::with_capacity(2);
+        for (i, (own, partner)) in [(0, 1), (1, 0)].into_iter().enumerate() {
+            let side = ["a", "b"][i];
+            let (spk, attestation) = &introduced.keys[own];
+            certificates.push(self.attested(&snapshot, side, &bond.sides[own], &bond.sides[partner], spk, attestation)?);
+        }
+        if introduced.keys[0].0.sign_pub() == introduced.keys[1].0.sign_pub() {
+            return Err(Refusal::format("b.spk: the two sides have the same key"));
+        }
+        let commits = bond.sides.each_ref().map(|s| s.commit);
+        let mut introductions = Vec::with_capacity(2);
+        for (own, partner) in [(0, 1), (1, 0)] {
+            let (device, batch) = certificates[partner];
+            let introduction = Introduction {
+                binding_id: id,
+                own: bond.sides[own].cid,
+                device,
+                batch,
+                spk: introduced.keys[partner].0,
+                nonce: bond.sides[partner].nonce,
+                attestation: introduced.keys[partner].1,
+                access_commits: commits,
+                time: introduced.time,
+            };
+            // What an entity would refuse is refused here, before it costs a handshake.
+            introduction.verify_partner((bond.sides[partner].cid, bond.sides[partner].role), &self.roots).map_err(
+                |e| {
+                    let side = ["a", "b"][partner];
+                    Refusal::new(401, code::ATTESTATION, "the manufacturer's attestation does not hold")
+                        .detail(format!("{side}: {e}"))
+                },
+            )?;
+            let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
+            introductions.push(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()));
+        }
+        self.ceremonies.change(|rows: &mut Rows| {
+            if let Some(bond) = rows.bonds.get_mut(&id) {
+                bond.introduced = Some(introduced);
+            }
+        })?;
+        let mut introductions = introductions.into_iter();
+        let (Some(a), Some(b)) = (introductions.next(), introductions.next()) else { return Err(not_found()) };
+        Ok(IntroducedOut {
+            binding_id: Hex(id.0),
+            status: "introduced".into(),
+            introductions: Sides { a, b },
+        })
+    }
+
+    /// Checks that the registered device vouches for `spk` towards `partner`; returns its certificates.
+    fn attested(
+        &self,
+        snapshot: &Snapshot<'_>,
+        side: &str,
+        own: &Side,
+        partner: &Side,
+        spk: &Spk,
+        attestation: &Signature,
+    ) -> Reply<(DeviceCertificate, DeviceCertificate)> {
+        let component = snapshot.component(&own.cid)?.ok_or_else(not_found)?;
+        let digest = spk_attestation_digest(&own.cid, own.role, spk, &partner.cid, &own.nonce);
+        component.device_key.verify(&digest, attestation).map_err(|_| {
+            Refusal::new(401, code::ATTESTATION, "the registered device does not vouch for this key")
+                .detail(format!("{side}.attestation: not by the device key over this key, partner and nonce"))
+        })?;
+        let registration = registration_of(snapshot, &own.cid, component.height)?.map(|(_, r)| r);
+        let r = registration.ok_or_else(|| Refusal::internal(&"a component without its registration"))?;
+        Ok((r.device, r.batch))
+    }
+
+    /// Takes both signatures over the record, adds the authority's, and submits. `lost` names a transaction of
+    /// this ceremony that left the queue without a block.
+    pub fn complete_binding(
+        &mut self,
+        id: BindingId,
+        signatures: &Sides<[u8; 64]>,
+        lost: Option<TxId>,
+    ) -> Reply<BindingProgress> {
+        let [sig_a, sig_b] = [Signature(signatures.a), Signature(signatures.b)];
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        if let Some(binding) = snapshot.binding(&id)? {
+            let recorded = find_tx(&snapshot, binding.height, |body| record_of(body).is_some_and(|r| r.binding_id == id))?;
+            return match recorded {
+                Some((tx, Body::Bind { record, signature_a, signature_b, .. }))
+                    if (signature_a, signature_b) == (sig_a, sig_b) =>
+                {
+                    let record = record.try_into().map_err(|_| Refusal::internal(&"a recorded binding's length"))?;
+                    Ok(BindingProgress::Recorded { tx, record })
+                }
+                _ => Err(replay()),
+            };
+        }
+        let now = self.now();
+        let bond = self.running_bond(id, now)?;
+        let Some(introduced) = &bond.introduced else {
+            return Err(Refusal::new(409, code::BINDING_STEP, "the keys of this ceremony are still missing"));
+        };
+        let entity = |i: usize| BoundEntity {
+            cid: bond.sides[i].cid,
+            role: bond.sides[i].role,
+            sign_pub: introduced.keys[i].0.sign_pub(),
+            spk_id: introduced.keys[i].0.id(),
+            access_commit: bond.sides[i].commit,
+        };
+        let record = BindingRecord {
+            binding_id: id,
+            entities: [entity(0), entity(1)],
+            time: introduced.time,
+            assurance: Assurance::Attested,
+        };
+        let bytes = record.encode();
+        let answer = sha256(&[&sig_a.0, &sig_b.0]);
+        if let Some((known, tx)) = bond.submitted.filter(|(_, tx)| lost != Some(*tx)) {
+            return if known == answer { Ok(BindingProgress::Waits { tx, record: bytes }) } else { Err(replay()) };
+        }
+        let digest = record.digest();
+        for (side, entity, signature) in [("a", 0, &sig_a), ("b", 1, &sig_b)] {
+            record.entities[entity].sign_pub.verify(&digest, signature).map_err(|_| {
+                Refusal::new(401, code::BINDING_PROOF, "an entity did not sign the binding record")
+                    .detail(format!("signatures.{side}"))
+            })?;
+        }
+        let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
+        let body = api::sign::bind(&record, [sig_a, sig_b, own]).map_err(|e| Refusal::internal(&e))?;
+        let tx = self.submit(body)?;
+        self.ceremonies.submitted_bond(&id, answer, tx);
+        Ok(BindingProgress::Waits { tx, record: bytes })
+    }
+
+    /// Notes that the ledger holds the binding.
+    pub fn binding_recorded(&mut self, id: BindingId) -> Reply<()> {
+        if self.ceremonies.rows().bonds.get(&id).is_some_and(|b| !b.bound) {
+            self.ceremonies.change(|rows| rows.bonds.get_mut(&id).map(|b| b.bound = true))?;
+        }
+        Ok(())
+    }
+
+    fn running_bond(&self, id: BindingId, now: u32) -> Reply<&Bond> {
+        let bond = self.ceremonies.rows().bonds.get(&id);
+        bond.filter(|b| !b.bound && runs(b.created, now)).ok_or_else(not_found)
+    }
+
+    /// Forgets what ran out. What the ledger holds by now is kept as a relationship.
+    pub(super) fn prune(&mut self, now: u32) -> Reply<()> {
+        let rows = self.ceremonies.rows();
+        let stale: Vec<_> =
+            rows.bonds.iter().filter(|(_, b)| !b.bound && !runs(b.created, now)).map(|(id, _)| *id).collect();
+        let late = rows.pairings.values().any(|p| !runs(p.created, now));
+        if stale.is_empty() && !late {
+            return Ok(());
+        }
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let mut bound = Vec::new();
+        for id in &stale {
+            bound.push(snapshot.binding(id)?.is_some());
+        }
+        self.ceremonies.change(|rows| {
+            for (id, bound) in stale.iter().zip(bound) {
+                match rows.bonds.get_mut(id) {
+                    Some(bond) if bound => bond.bound = true,
+                    _ => drop(rows.bonds.remove(id)),
+                }
+            }
+            rows.pairings.retain(|_, p| runs(p.created, now));
+        })?;
+        Ok(())
+    }
+}
+
+/// The registration of a component and the transaction that made it.
+pub(crate) fn registration_of(
+    snapshot: &Snapshot<'_>,
+    cid: &Cid,
+    height: u64,
+) -> Reply<Option<(TxId, Registration)>> {
+    let registers = |body: &Body| registration_in(body).is_some_and(|r| Cid::of(&r.component_id) == *cid);
+    let found = find_tx(snapshot, height, registers)?;
+    Ok(found.and_then(|(tx, body)| Some((tx, registration_in(&body)?))))
+}
+
+fn registration_in(body: &Body) -> Option<Registration> {
+    match body {
+        Body::Register { statement, .. } => Registration::decode(statement).ok(),
+        _ => None,
+    }
+}
+
+fn record_of(body: &Body) -> Option<BindingRecord> {
+    match body {
+        Body::Bind { record, .. } => BindingRecord::decode(record).ok(),
+        _ => None,
+    }
+}
+
+fn spk(field: &str, key: &AttestedKey) -> Reply<(Spk, Signature)> {
+    let spk = Spk::from_slice(&key.spk.0).map_err(|e| Refusal::format(format!("{field}: {e}")))?;
+    Ok((spk, Signature(key.attestation.0)))
+}
+
+fn access(field: &str, text: &str) -> Reply<Vec<u8>> {
+    if text.is_empty() || text.len() > ACCESS_MAX || text.chars().any(char::is_control) {
+        return Err(Refusal::format(format!("{field}: 1 to {ACCESS_MAX} bytes without control characters")));
+    }
+    Ok(text.as_bytes().to_vec())
+}

@@ -1,0 +1,385 @@
+//! Ceremonies under way and relationships made, in one small file, so that a restart loses none (A20).
+//!
+//! ```text
+//! file    = "MBCE" || 01 || CBOR { 0: 1, 1: chain id, 2: [ binding ... ], 3: [ pairing ... ] } || H(preceding)
+//! binding = { 0: 1, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1 }
+//! side    = [ cid, role, access data, nonce 16, access commitment 32 ]
+//! introduced = [ time, SPK A, attestation A, SPK B, attestation B ]
+//! pairing = { 0: 1, 1: id, 2: binding id, 3: creator, 4: created, 5: certificate hash, 6: nonce commitment,
+//!             7: end of the lease }
+//! ```
+//!
+//! Times are Unix seconds. Nothing here is secret: keys are public halves, of a validation nonce only the
+//! commitment is kept, and of a pairing certificate only its hash.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use lct::{
+    Digest,
+    hash::sha256,
+    id::{BindingId, Cid, PairingId, Role},
+    metadata::ACCESS_MAX,
+    sign::Signature,
+    spk::Spk,
+};
+use ledger::{
+    codec::{Canonical, FormatError, Reader, Writer},
+    tx::TxId,
+};
+
+use crate::durable;
+
+const MAGIC: &[u8; 5] = b"MBCE\x01";
+const VERSION: u64 = 1;
+/// Seconds until a ceremony is void.
+pub(crate) const CEREMONY_S: u32 = 3600;
+/// Most bindings and pairings under way at the same time, each.
+const OPEN_MAX: usize = 1024;
+/// Most rows that are read back.
+const ROWS_MAX: usize = 1 << 20;
+
+/// One side of a binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Side {
+    pub cid: Cid,
+    pub role: Role,
+    pub access: Vec<u8>,
+    /// Fresh; enters the side's attestation.
+    pub nonce: [u8; 16],
+    /// `H(access || blind)`; the blind is not kept.
+    pub commit: Digest,
+}
+
+/// The relationship keys of both sides as the devices attested them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Introduced {
+    /// Time of the binding.
+    pub time: u32,
+    pub keys: [(Spk, Signature); 2],
+}
+
+/// A binding ceremony, and later the relationship it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bond {
+    pub creator: String,
+    pub created: u32,
+    pub sides: [Side; 2],
+    pub introduced: Option<Introduced>,
+    /// The ledger holds it.
+    pub bound: bool,
+    /// The answer that waits for a block and its transaction. Not stored: a restart forgets what waited.
+    pub submitted: Option<(Digest, TxId)>,
+}
+
+/// A pairing whose completion is outstanding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pairing {
+    pub binding_id: BindingId,
+    pub creator: String,
+    pub created: u32,
+    pub cert_hash: Digest,
+    /// `lct::pairing::nonce_commitment`.
+    pub commitment: Digest,
+    pub lease_end: u32,
+    /// As [`Bond::submitted`].
+    pub submitted: Option<(Digest, TxId)>,
+}
+
+/// What the file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub bonds: BTreeMap<BindingId, Bond>,
+    pub pairings: BTreeMap<PairingId, Pairing>,
+}
+
+/// Whether a ceremony begun at `created` still runs at `now`.
+pub(crate) fn runs(created: u32, now: u32) -> bool {
+    now < created.saturating_add(CEREMONY_S)
+}
+
+impl Rows {
+    /// Whether there is room for another ceremony of each kind.
+    pub fn has_room(&self) -> bool {
+        self.bonds.values().filter(|b| !b.bound).count() < OPEN_MAX && self.pairings.len() < OPEN_MAX
+    }
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// It is damaged, or no ceremony file.
+    #[error("{} is damaged or no ceremony file; it holds the relationship keys' public halves, restore it", .0.display())]
+    Damaged(PathBuf),
+    /// It belongs to another chain.
+    #[error("{} belongs to another chain", .0.display())]
+    OtherChain(PathBuf),
+    /// It cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The file and what it holds.
+#[derive(Debug)]
+pub(crate) struct Ceremonies {
+    path: PathBuf,
+    chain_id: Digest,
+    rows: Rows,
+}
+
+impl Ceremonies {
+    /// Reads the file at `path`; without one there are no ceremonies yet.
+    pub fn open(path: &Path, chain_id: Digest) -> Result<Self, CeremonyError> {
+        let rows = match fs::read(path) {
+            Ok(bytes) => {
+                let damaged = || CeremonyError::Damaged(path.into());
+                let (found, rows) = decode(&bytes).ok_or_else(damaged)?;
+                if found != chain_id {
+                    return Err(CeremonyError::OtherChain(path.into()));
+                }
+                rows
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Rows::default(),
+            Err(source) => return Err(CeremonyError::Io { path: path.into(), source }),
+        };
+        Ok(Ceremonies { path: path.into(), chain_id, rows })
+    }
+
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Changes what is held, durably: on an error nothing has changed.
+    pub fn change<T>(&mut self, f: impl FnOnce(&mut Rows) -> T) -> Result<T, CeremonyError> {
+        let mut rows = self.rows.clone();
+        let made = f(&mut rows);
+        durable::replace(&self.path, &encode(&self.chain_id, &rows))
+            .map_err(|source| CeremonyError::Io { path: self.path.clone(), source })?;
+        self.rows = rows;
+        Ok(made)
+    }
+
+    /// Remembers which transaction carries the answer to a binding, until the next start.
+    pub fn submitted_bond(&mut self, id: &BindingId, answer: Digest, tx: TxId) {
+        if let Some(bond) = self.rows.bonds.get_mut(id) {
+            bond.submitted = Some((answer, tx));
+        }
+    }
+
+    /// Remembers which transaction carries the completion of a pairing, until the next start.
+    pub fn submitted_pairing(&mut self, id: &PairingId, answer: Digest, tx: TxId) {
+        if let Some(pairing) = self.rows.pairings.get_mut(id) {
+            pairing.submitted = Some((answer, tx));
+        }
+    }
+}
+
+fn encode(chain_id: &Digest, rows: &Rows) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.object(4, VERSION).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
+    for (id, bond) in &rows.bonds {
+        w.object(7, VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
+        w.uint(3).uint(bond.created.into()).uint(4).array(2);
+        for side in &bond.sides {
+            w.array(5).bytes(&side.cid.0).uint(side.role as u64).bytes(&side.access);
+            w.bytes(&side.nonce).bytes(&side.commit);
+        }
+        w.uint(5);
+        match &bond.introduced {
+            None => {
+                w.array(0);
+            }
+            Some(i) => {
+                w.array(5).uint(i.time.into());
+                for (spk, attestation) in &i.keys {
+                    w.bytes(&spk.0).bytes(&attestation.0);
+                }
+            }
+        }
+        w.uint(6).uint(bond.bound.into());
+    }
+    w.uint(3).array(rows.pairings.len());
+    for (id, p) in &rows.pairings {
+        w.object(8, VERSION).uint(1).bytes(&id.0).uint(2).bytes(&p.binding_id.0).uint(3).text(&p.creator);
+        w.uint(4).uint(p.created.into()).uint(5).bytes(&p.cert_hash).uint(6).bytes(&p.commitment);
+        w.uint(7).uint(p.lease_end.into());
+    }
+    let mut file = MAGIC.to_vec();
+    file.extend_from_slice(&w.finish());
+    let sum = sha256(&[&file]);
+    file.extend_from_slice(&sum);
+    file
+}
+
+fn decode(file: &[u8]) -> Option<(Digest, Rows)> {
+    let (content, sum) = file.split_last_chunk::<32>()?;
+    if sha256(&[content]) != *sum {
+        return None;
+    }
+    let mut r = Reader::new(content.strip_prefix(MAGIC)?);
+    let read = rows(&mut r).ok()?;
+    r.end().ok()?;
+    Some(read)
+}
+
+fn rows(r: &mut Reader<'_>) -> Result<(Digest, Rows), FormatError> {
+    r.object(4, VERSION)?;
+    r.key(1)?;
+    let chain_id = r.fixed()?;
+    let mut rows = Rows::default();
+    r.key(2)?;
+    for _ in 0..r.array(ROWS_MAX)? {
+        let (id, bond) = bond(r)?;
+        rows.bonds.insert(id, bond);
+    }
+    r.key(3)?;
+    for _ in 0..r.array(ROWS_MAX)? {
+        let (id, pairing) = pairing(r)?;
+        rows.pairings.insert(id, pairing);
+    }
+    Ok((chain_id, rows))
+}
+
+fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
+    r.object(7, VERSION)?;
+    r.key(1)?;
+    let id = BindingId(r.fixed()?);
+    r.key(2)?;
+    let creator = r.text(api::LABEL_MAX)?.into();
+    r.key(3)?;
+    let created = r.int()?;
+    r.key(4)?;
+    exactly(r, 2)?;
+    let sides = [side(r)?, side(r)?];
+    r.key(5)?;
+    let introduced = match r.array(5)? {
+        0 => None,
+        5 => Some(Introduced { time: r.int()?, keys: [attested(r)?, attested(r)?] }),
+        _ => return Err(FormatError::Unexpected),
+    };
+    r.key(6)?;
+    let bound = match r.uint()? {
+        0 => false,
+        1 => true,
+        _ => return Err(FormatError::Unexpected),
+    };
+    Ok((id, Bond { creator, created, sides, introduced, bound, submitted: None }))
+}
+
+fn side(r: &mut Reader<'_>) -> Result<Side, FormatError> {
+    exactly(r, 5)?;
+    Ok(Side {
+        cid: Cid(r.fixed()?),
+        role: Role::from_code(r.int()?).map_err(|_| FormatError::Unexpected)?,
+        access: r.bytes(ACCESS_MAX)?.into(),
+        nonce: r.fixed()?,
+        commit: r.fixed()?,
+    })
+}
+
+fn attested(r: &mut Reader<'_>) -> Result<(Spk, Signature), FormatError> {
+    let spk = Spk::from_slice(&r.fixed::<68>()?).map_err(|_| FormatError::Unexpected)?;
+    Ok((spk, Signature(r.fixed()?)))
+}
+
+fn pairing(r: &mut Reader<'_>) -> Result<(PairingId, Pairing), FormatError> {
+    r.object(8, VERSION)?;
+    r.key(1)?;
+    let id = PairingId(r.fixed()?);
+    r.key(2)?;
+    let binding_id = BindingId(r.fixed()?);
+    r.key(3)?;
+    let creator = r.text(api::LABEL_MAX)?.into();
+    r.key(4)?;
+    let created = r.int()?;
+    r.key(5)?;
+    let cert_hash = r.fixed()?;
+    r.key(6)?;
+    let commitment = r.fixed()?;
+    r.key(7)?;
+    let lease_end = r.int()?;
+    Ok((id, Pairing { binding_id, creator, created, cert_hash, commitment, lease_end, submitted: None }))
+}
+
+fn exactly(r: &mut Reader<'_>, items: usize) -> Result<(), FormatError> {
+    if r.array(items)? == items { Ok(()) } else { Err(FormatError::Unexpected) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::{secret::Secret, spk::SpkSecret};
+
+    fn example() -> Rows {
+        let side = |name: &str, role| Side {
+            cid: Cid::of(name),
+            role,
+            access: b"can1:0".to_vec(),
+            nonce: [3; 16],
+            commit: [4; 32],
+        };
+        let spk = |n| SpkSecret::from_seed(Secret::new([n; 32])).unwrap().public();
+        let bond = Bond {
+            creator: "fitter 7".into(),
+            created: 5,
+            sides: [side("app-0001", Role::App), side("pack-0001", Role::Pack)],
+            introduced: Some(Introduced {
+                time: 9,
+                keys: [(spk(1), Signature([7; 64])), (spk(2), Signature([8; 64]))],
+            }),
+            bound: true,
+            submitted: None,
+        };
+        let pairing = Pairing {
+            binding_id: BindingId([1; 16]),
+            creator: "x".into(),
+            created: 6,
+            cert_hash: [2; 32],
+            commitment: [5; 32],
+            lease_end: u32::MAX,
+            submitted: None,
+        };
+        Rows {
+            bonds: [
+                (BindingId([1; 16]), bond.clone()),
+                (BindingId([2; 16]), Bond { introduced: None, bound: false, ..bond }),
+            ]
+            .into(),
+            pairings: [(PairingId([3; 16]), pairing)].into(),
+        }
+    }
+
+    #[test]
+    fn a_restart_finds_everything_and_a_failed_write_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ceremonies");
+        let mut c = Ceremonies::open(&path, [1; 32]).unwrap();
+        c.change(|rows| *rows = example()).unwrap();
+        assert_eq!(Ceremonies::open(&path, [1; 32]).unwrap().rows(), &example());
+        assert!(matches!(Ceremonies::open(&path, [2; 32]), Err(CeremonyError::OtherChain(_))));
+        // The temporary file cannot be created where a folder has its name.
+        fs::create_dir(path.with_extension("part")).unwrap();
+        assert!(c.change(|rows| rows.bonds.clear()).is_err());
+        assert_eq!(c.rows(), &example());
+    }
+
+    #[test]
+    fn any_damage_is_found() {
+        let good = encode(&[1; 32], &example());
+        assert!(decode(&good).is_some());
+        for i in 0..good.len() {
+            let mut bad = good.clone();
+            bad[i] ^= 1;
+            assert!(decode(&bad).is_none(), "byte {i}");
+            assert!(decode(&good[..i]).is_none(), "cut at {i}");
+        }
+    }
+}

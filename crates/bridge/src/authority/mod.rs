@@ -1,0 +1,216 @@
+//! The authentication controller: the only place with secrets.
+//!
+//! One thread owns the key, the ceremonies and the nonce of the authority's account; handlers send it jobs. So
+//! every change of a ceremony is on disk before it is answered, transactions leave in order of their nonces, and
+//! nothing here needs a lock. Secrets of a pairing live inside one function each ([`pairing`], [`relation`]).
+
+mod binding;
+pub(crate) mod ceremonies;
+pub mod key;
+mod pairing;
+mod relation;
+
+pub(crate) use binding::{BindingProgress, PartyIn};
+pub(crate) use pairing::{PairingIn, PairingProgress};
+
+use std::{path::Path, sync::Arc, thread};
+
+use api::{
+    problem::code,
+    sign::{Envelope, sign},
+};
+use lct::{
+    Digest,
+    id::{BindingId, Cid},
+    sign::PublicKey,
+    spk::{Spk, SpkSecret},
+};
+use ledger::{
+    codec::Canonical,
+    records::{AccountRole, Binding, Component, Status},
+    tx::{Body, Tx, TxId},
+};
+use node::{Chain, Snapshot};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    BridgeError, Clock, entropy,
+    refusal::{Refusal, Reply},
+};
+use ceremonies::{Bond, Ceremonies, CeremonyError};
+use key::AuthorityKey;
+
+/// Blocks that may pass before a transaction of the authority is void.
+const TX_LIFETIME: u64 = 1000;
+/// Jobs that wait for the thread before callers wait too.
+const QUEUE: usize = 256;
+
+/// What the thread owns.
+pub(crate) struct Core {
+    secret: SpkSecret,
+    spk: Spk,
+    chain: Arc<Chain>,
+    clock: Clock,
+    roots: Vec<PublicKey>,
+    ceremonies: Ceremonies,
+}
+
+type Job = Box<dyn FnOnce(&mut Core) + Send>;
+
+enum Message {
+    Job(Job),
+    Stop,
+}
+
+/// Access to the authority's thread.
+pub(crate) struct Authority {
+    queue: mpsc::Sender<Message>,
+    spk: Spk,
+}
+
+impl Authority {
+    /// Starts the authority of `chain` with its key and the ceremonies in `file`.
+    pub fn start(
+        key: AuthorityKey,
+        chain: Arc<Chain>,
+        clock: Clock,
+        file: &Path,
+    ) -> Result<(Self, thread::JoinHandle<()>), BridgeError> {
+        let AuthorityKey(secret) = key;
+        let spk = secret.public();
+        let account = chain.read()?.account(&spk.sign_pub())?;
+        if account.is_none_or(|a| a.role != AccountRole::Authority || a.status != Status::Active) {
+            return Err(BridgeError::NotAnAuthority);
+        }
+        let roots = chain.genesis()?.roots;
+        let ceremonies = Ceremonies::open(file, chain.chain_id())?;
+        let mut core = Core { secret, spk, chain, clock, roots, ceremonies };
+        let (queue, mut jobs) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new().name("authority".into()).spawn(move || {
+            while let Some(Message::Job(job)) = jobs.blocking_recv() {
+                job(&mut core);
+            }
+        });
+        Ok((Authority { queue, spk }, thread.map_err(BridgeError::Thread)?))
+    }
+
+    /// The authority's public keys.
+    pub fn spk(&self) -> &Spk {
+        &self.spk
+    }
+
+    /// Runs `f` on the authority's thread.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Core) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |core| {
+            // The caller may have hung up.
+            let _gone = answer.send(f(core));
+        });
+        let stopped = || Refusal::new(503, code::UNAVAILABLE, "the bridge is stopping");
+        self.queue.send(Message::Job(job)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Ends the thread after the jobs before.
+    pub async fn stop(&self) {
+        // Already ended is as good.
+        let _ended = self.queue.send(Message::Stop).await;
+    }
+}
+
+impl From<CeremonyError> for Refusal {
+    fn from(error: CeremonyError) -> Self {
+        Refusal::unavailable(&error)
+    }
+}
+
+impl Core {
+    /// Unix seconds.
+    fn now(&self) -> u32 {
+        u32::try_from((self.clock)() / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// Signs a transaction with the authority's account and submits it.
+    fn submit(&self, body: Body) -> Reply<TxId> {
+        let envelope = Envelope {
+            chain_id: self.chain.chain_id(),
+            nonce: self.chain.next_nonce(&self.spk.sign_pub())?,
+            expiry_height: self.chain.tip().height + TX_LIFETIME,
+        };
+        let tx = entropy::with(|rng| sign(body, &envelope, self.secret.signing_key(), rng))?;
+        Ok(self.chain.submit(tx.bytes)?)
+    }
+
+    /// The active binding of two components, and the ceremony that made it.
+    fn relation(&self, snapshot: &Snapshot<'_>, a: &Cid, b: &Cid) -> Reply<(BindingId, Binding, &Bond)> {
+        let (id, binding) = active_binding(snapshot, a, b)?.ok_or_else(|| {
+            Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
+        })?;
+        let bond = self.ceremonies.rows().bonds.get(&id);
+        // The file is only trusted as far as the ledger confirms it.
+        let bond = bond.filter(|bond| {
+            let keys = bond.introduced.as_ref().map(|i| i.keys.map(|(spk, _)| spk.sign_pub()));
+            keys == Some([binding.key_a, binding.key_b])
+        });
+        let bond = bond.ok_or_else(|| {
+            Refusal::new(409, code::BINDING_KEYS, "this bridge does not hold the keys of the binding")
+        })?;
+        Ok((id, binding, bond))
+    }
+}
+
+/// The active component with this id.
+pub(crate) fn component(snapshot: &Snapshot<'_>, field: &str, id: &str) -> Reply<(Cid, Component)> {
+    if !lct::id::valid_component_id(id) {
+        return Err(Refusal::format(format!("{field}: 3 to 64 characters of A-Z, a-z, 0-9, _ and -")));
+    }
+    let cid = Cid::of(id);
+    let Some(component) = snapshot.component(&cid)? else {
+        let refusal = Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is not registered");
+        return Err(refusal.detail(format!("{field}: {id}")));
+    };
+    if component.status != Status::Active {
+        let refusal = Refusal::new(410, code::COMPONENT_REVOKED, "the component's registration was withdrawn");
+        return Err(refusal.detail(format!("{field}: {id}")));
+    }
+    Ok((cid, component))
+}
+
+/// Components A and B, refused when they are the same or in the wrong order.
+fn ordered(snapshot: &Snapshot<'_>, a: (&str, &str), b: (&str, &str)) -> Reply<[(Cid, Component); 2]> {
+    let (cid_a, component_a) = component(snapshot, a.0, a.1)?;
+    let (cid_b, component_b) = component(snapshot, b.0, b.1)?;
+    if !lct::id::is_side_a(component_a.role, cid_a, component_b.role, cid_b) {
+        let refusal = Refusal::new(400, code::BINDING_INVALID, "the two sides are equal or in the wrong order");
+        return Err(refusal.detail("a is the side nearer the app: lower role, of equal roles the smaller cid"));
+    }
+    Ok([(cid_a, component_a), (cid_b, component_b)])
+}
+
+fn active_binding(snapshot: &Snapshot<'_>, a: &Cid, b: &Cid) -> Reply<Option<(BindingId, Binding)>> {
+    let between = |x: &Binding| (x.a, x.b) == (*a, *b) || (x.a, x.b) == (*b, *a);
+    let mut bindings = snapshot.bindings_of(a)?.into_iter();
+    Ok(bindings.find(|(_, x)| x.status == Status::Active && between(x)))
+}
+
+/// The accepted transaction in the block at `height` whose body `is` what is looked for.
+pub(crate) fn find_tx(
+    snapshot: &Snapshot<'_>,
+    height: u64,
+    is: impl Fn(&Body) -> bool,
+) -> Reply<Option<(TxId, Body)>> {
+    let Some(block) = snapshot.block(height)? else { return Ok(None) };
+    for bytes in &block.txs {
+        let Ok(tx) = Tx::from_bytes(bytes) else { continue };
+        let id: Digest = Tx::id_of(bytes);
+        if is(&tx.unsigned.body)
+            && snapshot.tx(&id)?.is_some_and(|t| t.height == height && t.result.accepted())
+        {
+            return Ok(Some((id, tx.unsigned.body)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,423 @@
+//! An app, a pack controller and modules on two lossless buses under virtual time, with a software authority.
+#![allow(dead_code)]
+
+use lct::{
+    attest::{CertificateType, DeviceCertificate, Subject},
+    binding::{BindRequest, Introduction},
+    certificate::{Certificate, Issue},
+    id::{BindingId, Cid, PairingId, Role},
+    metadata::{ClearMetadata, Entity, PairingContext, Timing},
+    secret::Secret,
+    sign::{Signature, SigningKey},
+    spk::{Spk, SpkSecret},
+};
+use pack::{
+    app::{self, App, Party},
+    can::{Bus, Frame},
+    controller::{self, Controller},
+    identity::{Identity, Record},
+    message::ScanCell,
+    module::{self, Measurement, Module, Rating},
+    pdu::{self, binding as op},
+    time::{Duration, Instant},
+};
+use rand_chacha::{ChaCha20Rng, rand_core::Rng, rand_core::SeedableRng};
+use std::collections::{BTreeMap, VecDeque};
+
+pub type Flash = BTreeMap<u16, Vec<u8>>;
+
+pub struct Authority {
+    pub spk: SpkSecret,
+    pub root: SigningKey,
+    pub batch: SigningKey,
+    pub batch_cert: DeviceCertificate,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub rng: ChaCha20Rng,
+    pub authority: Authority,
+    pub identities: Vec<Identity>,
+    pub flash: Vec<Flash>,
+    pub app: App,
+    pub pack: Box<Controller>,
+    pub modules: Vec<Module>,
+    wires: [VecDeque<(usize, Frame)>; 2],
+    pub log: Vec<(Instant, Bus, Frame)>,
+    pub events: Vec<app::Event>,
+    pub module_events: Vec<(usize, module::Event)>,
+    pub pack_events: Vec<controller::Event>,
+    /// Called for each frame; false loses it.
+    pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
+}
+
+const APP: usize = 0;
+const PACK: usize = 1;
+
+pub fn authority(rng: &mut ChaCha20Rng) -> Authority {
+    let (root, batch) = (SigningKey::generate(rng), SigningKey::generate(rng));
+    let subject = Subject {
+        kind: CertificateType::Batch,
+        cid: Cid::of("batch-2026"),
+        role: Role::Authority,
+        flags: 0,
+        not_before: 0,
+        not_after: u32::MAX,
+        hw: [0; 8],
+        key: batch.public(),
+        code_commit: [0; 32],
+    };
+    let batch_cert = DeviceCertificate::issue(&subject, &root, rng);
+    Authority { spk: SpkSecret::generate(rng).unwrap(), root, batch, batch_cert }
+}
+
+pub fn identity(a: &Authority, name: &str, role: Role, unique_id: u32, rng: &mut ChaCha20Rng) -> Identity {
+    let key = SigningKey::generate(rng);
+    let subject = Subject {
+        kind: CertificateType::Device,
+        cid: Cid::of(name),
+        role,
+        flags: 1,
+        not_before: 0,
+        not_after: u32::MAX,
+        hw: *b"MB-TEST1",
+        key: key.public(),
+        code_commit: [0; 32],
+    };
+    Identity {
+        component_id: name.try_into().unwrap(),
+        serial: name.try_into().unwrap(),
+        role,
+        device: DeviceCertificate::issue(&subject, &a.batch, rng),
+        batch: a.batch_cert,
+        key,
+        root: a.root.public(),
+        authority: a.spk.public(),
+        hardware: 1,
+        firmware: 1,
+        capacity_mwh: 1_482_000,
+        unique_id,
+    }
+}
+
+const RATING: Rating = Rating { charge_ma: 65_000, discharge_ma: -200_000, end_of_charge_mv: 8_300 };
+
+impl World {
+    pub fn new(modules: usize, seed: u64) -> World {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let a = authority(&mut rng);
+        let mut identities = vec![
+            identity(&a, "app-0001", Role::App, 0, &mut rng),
+            identity(&a, "pack-0001", Role::Pack, 0, &mut rng),
+        ];
+        for m in 1..=modules as u32 {
+            identities.push(identity(&a, &format!("module-{m:04}"), Role::Module, 0xA000_0000 + m, &mut rng));
+        }
+        let flash = vec![Flash::new(); identities.len()];
+        let now = Instant::START;
+        World {
+            app: App::start(identities[APP].clone(), 0, |_| None, now, &mut rng).unwrap(),
+            pack: Box::new(Controller::start(identities[PACK].clone(), 0, |_| None, now, &mut rng).unwrap()),
+            modules: identities[2..]
+                .iter()
+                .map(|i| Module::start(i.clone(), RATING, |_| None, now, &mut rng).unwrap())
+                .collect(),
+            now,
+            rng,
+            authority: a,
+            identities,
+            flash,
+            wires: Default::default(),
+            log: Vec::new(),
+            events: Vec::new(),
+            module_events: Vec::new(),
+            pack_events: Vec::new(),
+            filter: Box::new(|_| true),
+        }
+    }
+
+    /// Cuts the power of one party (0 app, 1 pack, 2.. modules) and starts it from its flash.
+    pub fn restart(&mut self, who: usize) {
+        let (flash, identity, now) = (self.flash[who].clone(), self.identities[who].clone(), self.now);
+        let load = |k: u16| flash.get(&k).map(Vec::as_slice);
+        match who {
+            APP => self.app = App::start(identity, 0, load, now, &mut self.rng).unwrap(),
+            PACK => *self.pack = Controller::start(identity, 0, load, now, &mut self.rng).unwrap(),
+            m => self.modules[m - 2] = Module::start(identity, RATING, load, now, &mut self.rng).unwrap(),
+        }
+    }
+
+    fn drain(&mut self) -> bool {
+        let mut busy = false;
+        let now = self.now;
+        let keep = |flash: &mut Flash, r: &Record| {
+            flash.insert(r.key, r.value.to_vec());
+        };
+        while let Some(out) = self.app.poll(now) {
+            busy = true;
+            match out {
+                app::Output::Store(r) => keep(&mut self.flash[APP], &r),
+                app::Output::Transmit(f) => self.wires[0].push_back((APP, f)),
+                app::Output::Event(e) => self.events.push(e),
+            }
+        }
+        while let Some(out) = self.pack.poll(now) {
+            busy = true;
+            match out {
+                controller::Output::Store(r) => keep(&mut self.flash[PACK], &r),
+                controller::Output::Transmit(bus, f) => self.wires[bus as usize].push_back((PACK, f)),
+                controller::Output::Event(e) => self.pack_events.push(e),
+            }
+        }
+        for i in 0..self.modules.len() {
+            while let Some(out) = self.modules[i].poll(now) {
+                busy = true;
+                match out {
+                    module::Output::Store(r) => keep(&mut self.flash[i + 2], &r),
+                    module::Output::Transmit(f) => self.wires[1].push_back((i + 2, f)),
+                    module::Output::Event(e) => self.module_events.push((i, e)),
+                }
+            }
+        }
+        busy
+    }
+
+    fn deliver(&mut self) -> bool {
+        let mut busy = false;
+        for (index, bus) in [Bus::Can1, Bus::Can2].into_iter().enumerate() {
+            if let Some((from, mut frame)) = self.wires[index].pop_front() {
+                busy = true;
+                self.now = self.now + Duration::from_micros(270);
+                if !(self.filter)(&mut frame) {
+                    continue;
+                }
+                self.log.push((self.now, bus, frame));
+                let (now, rng) = (self.now, &mut self.rng);
+                if from != PACK {
+                    self.pack.frame(now, bus, &frame, rng).unwrap();
+                }
+                match bus {
+                    Bus::Can1 if from != APP => self.app.frame(now, &frame, rng).unwrap(),
+                    Bus::Can1 => {}
+                    Bus::Can2 => {
+                        for (i, m) in self.modules.iter_mut().enumerate().filter(|(i, _)| i + 2 != from) {
+                            m.frame(now, &frame, rng).unwrap_or_else(|e| panic!("module {i}: {e}"));
+                        }
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    /// Runs until `end`, every party ticking when it wants to.
+    pub fn run_until(&mut self, end: Instant) {
+        loop {
+            while self.drain() | self.deliver() {}
+            let dues =
+                [self.app.due(), self.pack.due()].into_iter().chain(self.modules.iter().map(Module::due));
+            let Some(next) = dues.flatten().min().filter(|t| *t <= end) else { break };
+            let stuck = next <= self.now;
+            self.now = self.now.max(next);
+            if stuck {
+                self.now = self.now + Duration::from_micros(100);
+            }
+            let (now, rng) = (self.now, &mut self.rng);
+            self.app.tick(now, rng).unwrap();
+            self.pack.tick(now, rng).unwrap();
+            self.modules.iter_mut().for_each(|m| m.tick(now, rng).unwrap());
+        }
+        self.now = self.now.max(end);
+    }
+
+    pub fn run_for(&mut self, ms: u64) {
+        self.run_until(self.now + Duration::from_millis(ms));
+    }
+
+    fn give(&mut self, to: Option<Party>, message: &[u8]) {
+        let now = self.now;
+        match to {
+            None => {
+                let _refused = self.app.authority(now, message, &mut self.rng);
+            }
+            Some(to) => self.app.send(now, to, message).unwrap(),
+        }
+    }
+
+    fn answer(&mut self, from: Option<Party>, kind: u8, operation: u8) -> Option<Vec<u8>> {
+        let at = self.events.iter().position(
+            |e| matches!(e, app::Event::Answer(f, p) if *f == from && p.starts_with(&[kind, operation])),
+        )?;
+        match self.events.remove(at) {
+            app::Event::Answer(_, p) => Some(p.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Binds `a` (None is the app itself) to `b`; returns whether both sides signed the record.
+    pub fn bind(&mut self, a: (Option<Party>, usize), b: (Option<Party>, usize)) -> bool {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let binding_id = BindingId(id);
+        let ids = [a, b].map(|(_, i)| (self.identities[i].cid(), self.identities[i].role));
+        let mut keys = Vec::new();
+        for (me, (party, _)) in [a, b].into_iter().enumerate() {
+            let request = BindRequest {
+                binding_id,
+                own: ids[me],
+                partner: ids[1 - me],
+                nonce: [me as u8 + 1; 16],
+                partner_access: heapless::Vec::from_slice(b"can").unwrap(),
+            };
+            let bytes = request.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
+            self.give(party, &[&[pdu::BINDING, op::REQUEST], bytes.as_slice()].concat());
+            self.run_for(500);
+            let Some(answer) = self.answer(party, pdu::BINDING, op::KEYS) else { return false };
+            keys.push((
+                Spk::from_slice(&answer[18..86]).unwrap(),
+                Signature::from_slice(&answer[86..]).unwrap(),
+            ));
+        }
+        // B first, so that it knows A's key when A begins the handshake.
+        for (me, (party, _)) in [a, b].into_iter().enumerate().rev() {
+            let partner = [a.1, b.1][1 - me];
+            let intro = Introduction {
+                binding_id,
+                own: ids[me].0,
+                device: self.identities[partner].device,
+                batch: self.authority.batch_cert,
+                spk: keys[1 - me].0,
+                nonce: [2 - me as u8; 16],
+                attestation: keys[1 - me].1,
+                access_commits: [[1; 32], [2; 32]],
+                time: 1_700_000_000,
+            };
+            let bytes = intro.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
+            self.give(party, &[&[pdu::BINDING, op::INTRODUCTION], bytes.as_slice()].concat());
+            self.run_for(500);
+        }
+        self.run_for(1_000);
+        [a, b].into_iter().all(|(party, _)| self.answer(party, pdu::BINDING, op::SIGNED).is_some())
+    }
+
+    fn spk_of(&self, who: usize, peer: usize) -> Spk {
+        let relation_peer = |r: &pack::relation::Relation| r.own_spk().unwrap().public();
+        match (who, peer) {
+            (APP, _) => relation_peer(self.app.relation()),
+            (PACK, APP) => *self.app.relation().peer_spk().unwrap(),
+            (PACK, m) => *self.modules[m - 2].relation().peer_spk().unwrap(),
+            (m, _) => relation_peer(self.modules[m - 2].relation()),
+        }
+    }
+
+    pub fn certificate(&mut self, a: usize, b: usize) -> Vec<u8> {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let side = |i: &Identity| Entity {
+            cid: i.cid(),
+            role: i.role,
+            access: heapless::Vec::from_slice(b"can").unwrap(),
+        };
+        let metadata = ClearMetadata {
+            pairing_id: PairingId(id),
+            context: PairingContext::BatteryManagement,
+            entities: [side(&self.identities[a]), side(&self.identities[b])],
+            timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
+            operations: 7,
+            unencrypted_allowed: heapless::Vec::new(),
+            salt: [3; 32],
+            iv_seed: [4; 16],
+            policy_version: 1,
+            compact: heapless::Vec::new(),
+            crl_number: 0,
+        };
+        let mut clear = [0; 512];
+        let n = metadata.encode(&mut clear).unwrap();
+        let (spk_a, spk_b) = (self.spk_of(a, b), self.spk_of(b, a));
+        let mut halves = [[0; 32]; 3];
+        halves.iter_mut().for_each(|h| self.rng.fill_bytes(h));
+        let [half_a, half_b, xk] = halves.map(Secret::new);
+        lct::certificate::issue(
+            &Issue {
+                pairing_id: PairingId(id),
+                clear_metadata: &clear[..n],
+                spk_a: &spk_a,
+                spk_b: &spk_b,
+                spk_authority: &self.authority.spk.public(),
+                key: self.authority.spk.signing_key(),
+                half_a: &half_a,
+                half_b: &half_b,
+                exchange_key: &xk,
+                validation_nonce: &[9; 32],
+                endpoint: "http://127.0.0.1/api/v1/pairings",
+                timeout_s: 3600,
+            },
+            &mut self.rng,
+        )
+        .unwrap()
+        .to_vec()
+    }
+
+    /// Pairs two bound entities; returns whether both completions verify.
+    pub fn pair(&mut self, a: (Option<Party>, usize), b: (Option<Party>, usize)) -> bool {
+        let cert = self.certificate(a.1, b.1);
+        let parsed = Certificate::parse(&cert).unwrap();
+        let keys = [self.spk_of(a.1, b.1).sign_pub(), self.spk_of(b.1, a.1).sign_pub()];
+        for party in [b.0, a.0] {
+            self.give(party, &[&[pdu::CERTIFICATE], cert.as_slice()].concat());
+            self.run_for(1_000);
+        }
+        self.run_for(1_000);
+        let mut seen = Vec::new();
+        for (party, key) in [a.0, b.0].into_iter().zip(keys) {
+            let Some(answer) = self.answer(party, pdu::CERTIFICATE, pdu::PAIRING_COMPLETE) else {
+                return false;
+            };
+            let done = lct::pairing::Completion {
+                pairing_id: parsed.pairing_id,
+                nonce: answer[18..50].try_into().unwrap(),
+                cert_hash: parsed.hash(),
+                th4: answer[50..82].try_into().unwrap(),
+            };
+            key.verify(&done.digest(), &Signature::from_slice(&answer[82..]).unwrap()).unwrap();
+            seen.push(done);
+        }
+        if seen[0] != seen[1] {
+            eprintln!("{seen:02x?}");
+        }
+        seen[0] == seen[1]
+    }
+
+    /// From factory state to every channel up.
+    pub fn commission(&mut self) {
+        self.run_for(3_000);
+        assert_eq!(self.pack.modules(), self.modules.len(), "registered");
+        assert!(self.bind((None, APP), (Some(Party::Pack), PACK)), "app and pack are bound");
+        for m in 0..self.modules.len() {
+            let module = Some(Party::Module(self.modules[m].node()));
+            assert!(self.bind((Some(Party::Pack), PACK), (module, m + 2)), "pack and module {m} are bound");
+        }
+        assert!(self.pair((None, APP), (Some(Party::Pack), PACK)), "app and pack are paired");
+        for m in 0..self.modules.len() {
+            let module = Some(Party::Module(self.modules[m].node()));
+            assert!(self.pair((Some(Party::Pack), PACK), (module, m + 2)), "pack and module {m} are paired");
+        }
+        let now = self.now;
+        self.app.set_time(now, 1_700_000_000_000).unwrap();
+        self.run_for(200);
+    }
+
+    pub fn measure(&mut self, ma: i32) {
+        let now = self.now;
+        for m in &mut self.modules {
+            let mut cells = heapless::Vec::new();
+            for mv in [3_901, 3_902] {
+                cells.push(ScanCell { mv, celsius: 25 }).unwrap();
+            }
+            let measurement = Measurement { cells, current_ma: ma, temperature_mc: [25_000; 3] };
+            m.command(now, module::Command::Measure(measurement), &mut self.rng).unwrap();
+        }
+        let pack_mv = 7_800 * self.modules.len() as u32;
+        self.pack.command(now, controller::Command::Measure { pack_mv, pack_ma: ma }, &mut self.rng).unwrap();
+    }
+}
