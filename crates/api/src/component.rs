@@ -30,9 +30,8 @@ pub struct Registered {
     pub lct_id: Hex<32>,
     /// `registered`.
     pub status: String,
-    /// The transaction that registered it; empty when the same component was registered by an earlier
-    /// transaction that is not the one sent.
-    pub txhash: String,
+    /// The transaction that registered it, which is an earlier one when the component was registered before.
+    pub txhash: Hex<32>,
     /// Echo.
     pub creator: String,
     /// Echo.

@@ -1,1 +1,137 @@
-//! bridge.
+//! Serves the API over a ledger replica, and is the authentication controller (`spec/api.md`).
+//!
+//! [`authority`] holds the only secrets: the authority's key, and those of a pairing while one function issues its
+//! certificate. `routes` holds one file per resource; they read the ledger, pass on transactions that others
+//! signed, and send jobs to the authority. No route, log line, error or transaction carries a secret.
+#![forbid(unsafe_code)]
+
+pub mod authority;
+mod durable;
+mod entropy;
+mod extract;
+mod refusal;
+mod rest;
+mod routes;
+
+pub use authority::{ceremonies::CeremonyError, key::{AuthorityKey, KeyError}};
+pub use entropy::NoEntropy;
+pub use refusal::Refusal;
+
+use std::{future::Future, io, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use authority::Authority;
+use lct::spk::Spk;
+use ledger::codec::Canonical;
+use node::Chain;
+use tokio::net::TcpListener;
+
+/// Unix milliseconds; in a simulation the simulated ones, the same as the engine's.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How long running requests may go on after the shutdown began.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a bridge needs.
+pub struct Config {
+    /// The ledger it serves; an engine runs it elsewhere.
+    pub chain: Arc<Chain>,
+    /// Its clock.
+    pub clock: Clock,
+    /// The authority's key; its signing half must be an authority account of the chain.
+    pub key: AuthorityKey,
+    /// File of the ceremonies; created when absent. No one else may write it.
+    pub ceremonies: PathBuf,
+}
+
+/// Why a bridge does not start or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The key is not an authority's.
+    #[error("the authority's key has no authority account on this chain")]
+    NotAnAuthority,
+    /// The ceremony file cannot be used.
+    #[error(transparent)]
+    Ceremonies(#[from] CeremonyError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] node::Error),
+    /// The listener is reachable from other machines, and there is no TLS.
+    #[error("the bridge speaks http in clear and only listens on a loopback address, not on {0}")]
+    NotLoopback(std::net::SocketAddr),
+    /// No thread.
+    #[error("the authority's thread cannot be started: {0}")]
+    Thread(io::Error),
+    /// The listener failed.
+    #[error("the listener failed: {0}")]
+    Listener(io::Error),
+}
+
+/// What handlers share.
+pub(crate) struct Shared {
+    pub chain: Arc<Chain>,
+    pub clock: Clock,
+    pub authority: Authority,
+    /// Canonical bytes.
+    pub genesis: Vec<u8>,
+}
+
+/// A bridge that is ready to serve.
+pub struct Bridge {
+    shared: Arc<Shared>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Bridge {
+    /// Reads the ceremonies and starts the authority. Blocks while it reads the disk.
+    ///
+    /// # Errors
+    /// [`BridgeError`].
+    pub fn open(config: Config) -> Result<Self, BridgeError> {
+        let Config { chain, clock, key, ceremonies } = config;
+        let genesis = chain.genesis()?.to_bytes();
+        let (authority, thread) = Authority::start(key, chain.clone(), clock.clone(), &ceremonies)?;
+        Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, genesis }), thread })
+    }
+
+    /// The authority's public keys, which devices pin.
+    pub fn authority(&self) -> Spk {
+        *self.shared.authority.spk()
+    }
+
+    /// Serves `listener` until `shutdown` resolves; running requests then have 5 seconds to end. When this
+    /// returns, the authority has stopped and every ceremony is on disk.
+    ///
+    /// # Errors
+    /// [`BridgeError::NotLoopback`], [`BridgeError::Listener`].
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), BridgeError> {
+        let address = listener.local_addr().map_err(BridgeError::Listener)?;
+        if !address.ip().is_loopback() {
+            return Err(BridgeError::NotLoopback(address));
+        }
+        let Bridge { shared, thread } = self;
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let shutdown = async move {
+            shutdown.await;
+            // The receiver is gone only if serving ended before.
+            let _ended = began.send(());
+        };
+        let server = axum::serve(listener, rest::router(shared.clone())).with_graceful_shutdown(shutdown);
+        let served = tokio::select! {
+            served = server => served.map_err(BridgeError::Listener),
+            () = async {
+                if begins.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(GRACE).await;
+            } => Ok(()),
+        };
+        shared.authority.stop().await;
+        // The thread ends with its last job; a panic in it was reported where it happened.
+        let _reported = tokio::task::spawn_blocking(move || thread.join()).await;
+        served
+    }
+}

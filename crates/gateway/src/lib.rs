@@ -1,1 +1,18 @@
-//! gateway.
+//! Carries a pack to the ledger.
+//!
+//! * [`Gateway`] is the sans-IO core: it hosts the app role of `pack`, commissions the pack and its modules
+//!   ([`commission`]), and joins what arrives on the bus into batches with their signatures ([`collect`]).
+//! * [`Outbox`] keeps what must reach the ledger until it is there.
+//! * [`Uplink`] speaks with the bridge: it executes the core's requests and empties the outbox, with retries.
+//!
+//! A statement is acknowledged to its device only once the outbox holds it.
+
+pub mod collect;
+pub mod commission;
+mod core;
+mod outbox;
+mod uplink;
+
+pub use crate::core::{Error, Event, Gateway, Output};
+pub use outbox::{Job, Outbox, OutboxError};
+pub use uplink::{Uplink, UplinkError, Uploaded};

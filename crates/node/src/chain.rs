@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use lct::{Digest, id::Cid, sign::PublicKey};
+use lct::{Digest, id::Cid, record::BatchStatement, sign::PublicKey};
 use ledger::{
     block::{Block, Certificate},
     codec::{Canonical, FormatError},
@@ -28,7 +28,7 @@ use crate::{
     error::Error,
     mempool::{Mempool, Waiting},
     receipts::ReceiptFailure,
-    segments::{Appended, SegmentError, Segments, StoredBatch},
+    segments::{Appended, SegmentError, Segments, Stored, StoredBatch},
     snapshot::{Snapshot, Status},
     store::{Head, NewBlock, StateTable, Store},
 };
@@ -379,9 +379,18 @@ impl Chain {
         lock(&self.segments).append(batches)
     }
 
-    /// The record files, for reading; appending waits while they are held.
-    pub fn segments(&self) -> MutexGuard<'_, Segments> {
-        lock(&self.segments)
+    /// Figures of the record files.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        lock(&self.segments).stored()
+    }
+
+    /// The stored batch that covers record `seq` of a component; see [`Segments::batch`].
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be read or is damaged.
+    pub fn stored_batch(&self, cid: &Cid, seq: u32) -> Result<Option<(BatchStatement, StoredBatch)>, Error> {
+        lock(&self.segments).batch(cid, seq)
     }
 
     /// The receipt of a transaction.

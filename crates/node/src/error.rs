@@ -44,6 +44,9 @@ pub enum Error {
     /// The disk is full.
     #[error("the disk that holds {} is full; nothing that was acknowledged is lost", .0.display())]
     DiskFull(PathBuf),
+    /// A write failed before, so the database refuses more until it is opened again.
+    #[error("an earlier write to {} failed; the ledger must be opened again", .0.display())]
+    Stopped(PathBuf),
     /// Another failure of the file system.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -93,6 +96,7 @@ impl Error {
     pub(crate) fn store(path: &Path, error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => Self::Locked(path.into()),
+            redb::Error::PreviousIo => Self::Stopped(path.into()),
             redb::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => Self::corrupted(path, e),
             redb::Error::Io(e) => Self::io(path, e),
             other => Self::corrupted(path, other),

@@ -194,6 +194,17 @@ pub enum Appended {
     AlreadyStored,
 }
 
+/// Figures of the record files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Batches.
+    pub batches: usize,
+    /// Records, missing ones not counted.
+    pub records: u64,
+    /// Bytes of a torn frame that the last open found, and cut off if it opened for appending.
+    pub torn_bytes: u64,
+}
+
 /// The record files of a ledger.
 #[derive(Debug)]
 pub struct Segments {
@@ -203,7 +214,7 @@ pub struct Segments {
     records: u64,
     /// The file that grows, its number and its length; `None` when opened for reading.
     tail: Option<(File, u32, u64)>,
-    /// Bytes of a torn frame that the last open cut off.
+    /// Bytes of a torn frame found at open.
     cut: u64,
 }
 
@@ -237,22 +248,10 @@ impl Segments {
         Self::scan(dir, chain_id, false)
     }
 
-    /// Batches stored.
+    /// What is stored.
     #[must_use]
-    pub fn batches(&self) -> usize {
-        self.index.len()
-    }
-
-    /// Records stored, missing ones not counted.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Bytes of a torn frame found at open.
-    #[must_use]
-    pub fn torn_bytes(&self) -> u64 {
-        self.cut
+    pub fn stored(&self) -> Stored {
+        Stored { batches: self.index.len(), records: self.records, torn_bytes: self.cut }
     }
 
     /// Stores batches and returns after they are synced; what was stored before is not stored again.

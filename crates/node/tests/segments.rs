@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use lct::id::Cid;
 use node::{
     Error,
-    segments::{Appended, Entry, SegmentError, Segments, StoredBatch},
+    segments::{Appended, Entry, SegmentError, Segments, Stored, StoredBatch},
 };
 use world::*;
 
@@ -40,7 +40,7 @@ fn batches_come_back_after_reopening() {
     assert_eq!(segments.append(&both).unwrap(), [Appended::AlreadyStored; 2], "a retry is no error");
     drop(segments);
     for segments in [open(dir.path()), Segments::open_read_only(dir.path(), chain_id()).unwrap()] {
-        assert_eq!((segments.batches(), segments.records(), segments.torn_bytes()), (3, 107, 0));
+        assert_eq!(segments.stored(), Stored { batches: 3, records: 107, torn_bytes: 0 });
         let cid = Cid::of("module-1");
         for (seq, expected) in
             [(0, Some(&both[0])), (99, Some(&both[0])), (100, Some(&gap)), (104, Some(&gap)), (105, None)]
@@ -80,7 +80,7 @@ fn what_does_not_match_its_statement_is_refused() {
     }
     let inside = segments.append(&[stored("module-1", 30, 10), stored("module-1", 35, 10)]);
     assert!(matches!(inside, Err(SegmentError::Overlap { seq: 30, .. })), "two of one call overlap");
-    assert_eq!(segments.batches(), 1, "nothing of a refused call is stored");
+    assert_eq!(segments.stored().batches, 1, "nothing of a refused call is stored");
 }
 
 #[test]
@@ -102,17 +102,18 @@ fn a_torn_tail_is_cut_at_every_length() {
     for bytes in torn {
         fs::write(file(dir.path()), &bytes).unwrap();
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
-        assert_eq!(reader.batches(), 1);
+        assert_eq!(reader.stored().batches, 1);
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes, "a reader changes nothing");
         let mut segments = open(dir.path());
-        assert_eq!((segments.batches(), segments.torn_bytes()), (1, (bytes.len() - kept.len()) as u64));
+        let torn_bytes = (bytes.len() - kept.len()) as u64;
+        assert_eq!(segments.stored(), Stored { batches: 1, records: 4, torn_bytes });
         assert_eq!(fs::read(file(dir.path())).unwrap(), kept);
         segments.append(&[stored("module-1", 4, 4)]).unwrap();
         assert_eq!(fs::read(file(dir.path())).unwrap(), whole, "and it continues as if nothing had been");
     }
     for n in 0..37 {
         fs::write(file(dir.path()), &whole[..n]).unwrap();
-        assert_eq!(open(dir.path()).batches(), 0, "a file whose header was never synced is empty");
+        assert_eq!(open(dir.path()).stored().batches, 0, "a file whose header was never synced is empty");
     }
 }
 

@@ -6,11 +6,10 @@ use api::{
     problem::code,
 };
 use lct::{
-    Digest,
     attest::{DeviceCertificate, spk_attestation_digest},
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
     hash::sha256,
-    id::{BindingId, Cid, Role},
+    id::{BindingId, Cid},
     metadata::ACCESS_MAX,
     registration::Registration,
     secret::Secret,
@@ -87,8 +86,10 @@ impl Core {
         tracing::info!(%id, creator, a = %cid_a, b = %cid_b, "binding requested");
         let bond = Bond { creator, created: now, sides, introduced: None, bound: false, submitted: None };
         self.ceremonies.change(|rows| {
-            // A pair has one ceremony: a client that lost the answer begins again.
-            rows.bonds.retain(|_, b| b.bound || b.sides.each_ref().map(|s| s.cid) != [cid_a, cid_b]);
+            // A pair has one ceremony: a client that lost the answer begins again. One whose record may be in
+            // the next block stays.
+            let same = |b: &Bond| b.sides.each_ref().map(|s| s.cid) == [cid_a, cid_b];
+            rows.bonds.retain(|_, b| b.bound || b.submitted.is_some() || !same(b));
             rows.bonds.insert(id, bond);
         })?;
         let [a, b] = requests;
@@ -106,7 +107,7 @@ impl Core {
             own: (own.cid, own.role),
             partner: (partner.cid, partner.role),
             nonce: own.nonce,
-            partner_access: heapless_access(&partner.access)?,
+            partner_access: partner.access.as_slice().try_into().map_err(|_| Refusal::internal(&"access data too long"))?,
         };
         let bytes = entropy::with(|rng| request.issue(self.secret.signing_key(), rng))?;
         Ok(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()))

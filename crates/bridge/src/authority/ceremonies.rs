@@ -183,7 +183,39 @@ impl Ceremonies {
 }
 
 fn encode(chain_id: &Digest, rows: &Rows) -> Vec<u8> {
-    let mut w = Writer::default();
+    let content = Content { chain_id: *chain_id, rows: rows.clone() };
+    let mut file = [MAGIC, content.to_bytes().as_slice()].concat();
+    let sum = sha256(&[&file]);
+    file.extend_from_slice(&sum);
+    file
+}
+
+fn decode(file: &[u8]) -> Option<(Digest, Rows)> {
+    let (content, sum) = file.split_last_chunk::<32>()?;
+    if sha256(&[content]) != *sum {
+        return None;
+    }
+    let content = Content::from_bytes(content.strip_prefix(MAGIC)?).ok()?;
+    Some((content.chain_id, content.rows))
+}
+
+/// What stands between magic and checksum.
+struct Content {
+    chain_id: Digest,
+    rows: Rows,
+}
+
+impl Canonical for Content {
+    fn write(&self, w: &mut Writer) {
+        write(w, &self.chain_id, &self.rows);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        rows(r).map(|(chain_id, rows)| Content { chain_id, rows })
+    }
+}
+
+fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
     w.object(4, VERSION).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
     for (id, bond) in &rows.bonds {
         w.object(7, VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
@@ -212,22 +244,6 @@ fn encode(chain_id: &Digest, rows: &Rows) -> Vec<u8> {
         w.uint(4).uint(p.created.into()).uint(5).bytes(&p.cert_hash).uint(6).bytes(&p.commitment);
         w.uint(7).uint(p.lease_end.into());
     }
-    let mut file = MAGIC.to_vec();
-    file.extend_from_slice(&w.finish());
-    let sum = sha256(&[&file]);
-    file.extend_from_slice(&sum);
-    file
-}
-
-fn decode(file: &[u8]) -> Option<(Digest, Rows)> {
-    let (content, sum) = file.split_last_chunk::<32>()?;
-    if sha256(&[content]) != *sum {
-        return None;
-    }
-    let mut r = Reader::new(content.strip_prefix(MAGIC)?);
-    let read = rows(&mut r).ok()?;
-    r.end().ok()?;
-    Some(read)
 }
 
 fn rows(r: &mut Reader<'_>) -> Result<(Digest, Rows), FormatError> {

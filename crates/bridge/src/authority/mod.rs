@@ -10,7 +10,7 @@ pub mod key;
 mod pairing;
 mod relation;
 
-pub(crate) use binding::{BindingProgress, PartyIn};
+pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
 pub(crate) use pairing::{PairingIn, PairingProgress};
 
 use std::{path::Path, sync::Arc, thread};

@@ -186,14 +186,15 @@ impl DataDir {
         genesis: impl FnOnce() -> Result<Genesis, E>,
         fill: impl FnOnce(&DataDir) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let mut dir = match Self::open(path) {
-            Ok(dir) => dir,
-            Err(Error::Missing(_)) => Self::create(path, &genesis()?, fill)?,
-            Err(Error::Foreign(_)) if may_become_ours(path)? => Self::create(path, &genesis()?, fill)?,
-            Err(e) => return Err(e.into()),
-        };
-        dir.lock()?;
-        Ok(dir)
+        match Self::open(path) {
+            Ok(mut dir) => {
+                dir._lock = Some(dir.lock(FORMAT)?);
+                Ok(dir)
+            }
+            Err(Error::Missing(_)) => Self::create(path, &genesis()?, fill),
+            Err(Error::Foreign(_)) if may_become_ours(path)? => Self::create(path, &genesis()?, fill),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn create<E: From<Error>>(
@@ -202,11 +203,19 @@ impl DataDir {
         fill: impl FnOnce(&DataDir) -> Result<(), E>,
     ) -> Result<Self, E> {
         let chain_id = genesis.chain_id();
-        let dir = DataDir { path: path.to_owned(), genesis: genesis.clone(), chain_id, _lock: None };
+        let mut dir = DataDir { path: path.to_owned(), genesis: genesis.clone(), chain_id, _lock: None };
         fs::create_dir_all(path).map_err(|e| system(path, &e))?;
-        let unfinished = path.join(UNFINISHED);
-        let format = format!("{HEAD}{VERSION}\nchain {}\n", hex::encode(chain_id));
-        write_file(&unfinished, format.as_bytes(), false).map_err(|e| system(&unfinished, &e))?;
+        // The lock stays with the file when it gets its final name, so nobody else makes or runs in between.
+        let (unfinished, complete) = (path.join(UNFINISHED), path.join(FORMAT));
+        let mut format = dir.lock(UNFINISHED)?;
+        if complete.exists() {
+            // Another program was faster and finished; what was locked is a new file of that name.
+            fs::remove_file(&unfinished).map_err(|e| system(&unfinished, &e))?;
+            return Err(dir.in_use()?.into());
+        }
+        let text = format!("{HEAD}{VERSION}\nchain {}\n", hex::encode(chain_id));
+        let written = format.set_len(0).and_then(|()| format.write_all(text.as_bytes()));
+        written.and_then(|()| format.sync_all()).map_err(|e| system(&unfinished, &e))?;
         for folder in FOLDERS {
             let folder = path.join(folder);
             if folder.exists() {
@@ -219,26 +228,27 @@ impl DataDir {
         write_file(&first, api::genesis::to_json(genesis).as_bytes(), false)
             .map_err(|e| system(&first, &e))?;
         fill(&dir)?;
-        let format = path.join(FORMAT);
-        fs::rename(&unfinished, &format).and_then(|()| sync_folder(path)).map_err(|e| system(&format, &e))?;
+        let named = fs::rename(&unfinished, &complete).and_then(|()| sync_folder(path));
+        named.map_err(|e| system(&complete, &e))?;
+        dir._lock = Some(format);
         Ok(dir)
     }
 
-    fn lock(&mut self) -> Result<(), Error> {
-        let path = self.path.join(FORMAT);
+    /// Locks a file of the directory, which is made if need be.
+    fn lock(&self, name: &str) -> Result<File, Error> {
+        let path = self.path.join(name);
         // Opened for writing: that it may be written is part of being able to run on the directory.
-        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(|e| system(&path, &e))?;
+        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(|e| system(&path, &e))?;
         match file.try_lock() {
-            Ok(()) => {
-                self._lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => {
-                let run = self.run()?.map(|r| format!(" (process {} at {})", r.pid, r.url));
-                Err(Error::InUse { path: self.path.clone(), run: run.unwrap_or_default() })
-            }
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(self.in_use()?),
             Err(TryLockError::Error(e)) => Err(system(&path, &e)),
         }
+    }
+
+    fn in_use(&self) -> Result<Error, Error> {
+        let run = self.run()?.map(|r| format!(" (process {} at {})", r.pid, r.url));
+        Ok(Error::InUse { path: self.path.clone(), run: run.unwrap_or_default() })
     }
 
     /// The directory itself.
@@ -486,6 +496,31 @@ mod tests {
         assert_eq!(made.genesis(), &genesis("one"));
         assert!(!made.keys().join("half").exists(), "keys of the lost chain are gone");
         assert!(!path.join(UNFINISHED).exists());
+    }
+
+    #[test]
+    fn two_programs_never_make_the_same_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let made = DataDir::open_or_create(
+            &path,
+            || Ok(genesis("one")),
+            |dir| {
+                dir.write_key("root", &[1; 32])?;
+                let other =
+                    DataDir::open_or_create(&path, || Ok(genesis("two")), |_| unreachable!("it is locked"));
+                assert!(matches!(other, Err(Error::InUse { .. })), "{other:?}");
+                Ok::<_, Error>(())
+            },
+        );
+        let made = made.unwrap();
+        // As if the other had seen the empty directory before and was only now about to make it.
+        let late = DataDir::create(&path, &genesis("two"), |_| unreachable!("it is complete"));
+        assert!(matches!(late, Err(Error::InUse { .. })), "{late:?}");
+        assert_eq!(fs::read(made.keys().join("root")).unwrap(), [1; 32]);
+        assert!(matches!(again(&path), Err(Error::InUse { .. })), "the maker runs on it");
+        drop(made);
+        assert_eq!(again(&path).unwrap().genesis(), &genesis("one"));
     }
 
     #[test]

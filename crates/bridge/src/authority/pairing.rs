@@ -1,0 +1,265 @@
+//! Pairing: certificates issued and their completions (A24 to A28).
+
+use api::{
+    binding::Sides,
+    encoding::{Blob, Hex},
+    pairing::Issued,
+    problem::code,
+};
+use lct::{
+    Digest,
+    certificate::{Certificate, Issue, METADATA_MAX, issue},
+    hash::sha256,
+    id::PairingId,
+    metadata::{BASES_MAX, ClearMetadata, Entity, PairingContext, Timing},
+    pairing::{Completion, nonce_commitment},
+    secret::{Secret, equal},
+    sign::Signature,
+    spk::Spk,
+};
+use ledger::{
+    records::Status,
+    tx::{Body, TxId},
+};
+use rand_core::Rng;
+
+use super::{
+    Core,
+    ceremonies::{CEREMONY_S, Pairing, runs},
+    find_tx, ordered,
+};
+use crate::{
+    entropy,
+    refusal::{Refusal, Reply},
+};
+
+/// Where devices are told to send the completion; the app knows the bridge's address itself.
+const ENDPOINT: &str = "/api/v1/pairings";
+/// Version of the class table in `spec/can.md`.
+const POLICY_VERSION: u32 = 1;
+/// First and last base that a class table can name.
+const BASES: std::ops::RangeInclusive<u16> = 0x400..=0x5FF;
+
+/// A pairing as the request asks for it.
+pub(crate) struct PairingIn {
+    pub creator: String,
+    pub a: String,
+    pub b: String,
+    pub context: PairingContext,
+    pub salt: [u8; 32],
+    pub iv_seed: [u8; 16],
+    pub valid_days: u16,
+    pub unencrypted_allowed: Vec<u16>,
+}
+
+/// Where a completion stands.
+pub(crate) enum PairingProgress {
+    /// The ledger holds it.
+    Recorded(TxId),
+    /// Its transaction waits for a block.
+    Waits(TxId),
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(404, code::PAIRING_NOT_FOUND, "there is no such pairing ceremony, or it ran out")
+}
+
+fn replay() -> Refusal {
+    Refusal::new(409, code::REPLAY, "the ceremony was already answered with something else")
+}
+
+fn invalid(detail: impl Into<String>) -> Refusal {
+    Refusal::new(400, code::PAIRING_INVALID, "a parameter of the pairing is out of range").detail(detail)
+}
+
+fn no_proof(detail: &str) -> Refusal {
+    Refusal::new(401, code::PAIRING_PROOF, "the completion is not proved").detail(detail)
+}
+
+/// What remains of a certificate once it is issued.
+struct Remains {
+    certificate: Blob,
+    cert_hash: Digest,
+    commitment: Digest,
+}
+
+impl Core {
+    /// Issues a certificate to two components that are bound to each other.
+    pub fn issue_pairing(&mut self, request: PairingIn) -> Reply<Issued> {
+        let now = self.now();
+        self.prune(now)?;
+        let chain = self.chain.clone();
+        let max_days = chain.params().max_lease_s / 86_400;
+        if !(1..=max_days).contains(&u32::from(request.valid_days)) {
+            return Err(invalid(format!("valid_days: 1 to {max_days}")));
+        }
+        let bases = &request.unencrypted_allowed;
+        if bases.len() > BASES_MAX || !bases.iter().all(|b| BASES.contains(b)) {
+            return Err(invalid(format!("unencrypted_allowed: at most {BASES_MAX} bases from 0x400 to 0x5FF")));
+        }
+        let snapshot = chain.read()?;
+        let parties = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
+        let [a, b] = parties.each_ref().map(|(cid, _)| *cid);
+        let (binding_id, _, bond) = self.relation(&snapshot, &a, &b)?;
+        if !self.ceremonies.rows().has_room() {
+            return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
+        }
+        let Some(introduced) = &bond.introduced else {
+            return Err(Refusal::internal(&"a relationship without its keys"));
+        };
+        let spks = introduced.keys.map(|(spk, _)| spk);
+        let pairing_id = entropy::with(|rng| {
+            let mut id = [0; 16];
+            rng.fill_bytes(&mut id);
+            PairingId(id)
+        })?;
+        let lease_end = now.saturating_add(u32::from(request.valid_days) * 86_400);
+        let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
+        let entity = |i: usize| -> Reply<Entity> {
+            let side = &bond.sides[i];
+            let access = side.access.as_slice().try_into().map_err(too_long)?;
+            Ok(Entity { cid: side.cid, role: side.role, access })
+        };
+        let metadata = ClearMetadata {
+            pairing_id,
+            context: request.context,
+            entities: [entity(0)?, entity(1)?],
+            timing: Timing { created: now, valid_from: now, expires: lease_end, max_uses: 0 },
+            operations: if request.context == PairingContext::Diagnostics { 0b001 } else { 0b111 },
+            unencrypted_allowed: bases.as_slice().try_into().map_err(too_long)?,
+            salt: request.salt,
+            iv_seed: request.iv_seed,
+            policy_version: POLICY_VERSION,
+            compact: [].as_slice().try_into().map_err(too_long)?,
+            crl_number: 0,
+        };
+        let remains = self.certify(&metadata, &spks)?;
+        let creator = request.creator;
+        tracing::info!(%pairing_id, creator, %a, %b, "pairing certificate issued");
+        let pairing = Pairing {
+            binding_id,
+            creator,
+            created: now,
+            cert_hash: remains.cert_hash,
+            commitment: remains.commitment,
+            lease_end,
+            submitted: None,
+        };
+        self.ceremonies.change(|rows| rows.pairings.insert(pairing_id, pairing))?;
+        Ok(Issued {
+            pairing_id: Hex(pairing_id.0),
+            certificate: remains.certificate,
+            expires_at: lease_end.into(),
+            complete_by: u64::from(now) + u64::from(CEREMONY_S),
+            status: "pending".into(),
+        })
+    }
+
+    /// Draws the secrets of a pairing, seals them into a certificate, and forgets them: they are zeroised when
+    /// this function returns, and only hashes remain.
+    fn certify(&self, metadata: &ClearMetadata, spks: &[Spk; 2]) -> Reply<Remains> {
+        let mut clear = [0; METADATA_MAX];
+        let n = metadata.encode(&mut clear).map_err(|e| Refusal::internal(&e))?;
+        let pairing_id = metadata.pairing_id;
+        let issued = entropy::with(|rng| {
+            let [half_a, half_b, exchange_key] = [(); 3].map(|()| Secret::<32>::random(rng));
+            let nonce = Secret::<32>::random(rng);
+            let certificate = issue(
+                &Issue {
+                    pairing_id,
+                    clear_metadata: &clear[..n],
+                    spk_a: &spks[0],
+                    spk_b: &spks[1],
+                    spk_authority: &self.spk,
+                    key: self.secret.signing_key(),
+                    half_a: &half_a,
+                    half_b: &half_b,
+                    exchange_key: &exchange_key,
+                    validation_nonce: nonce.expose(),
+                    endpoint: ENDPOINT,
+                    timeout_s: CEREMONY_S as u16,
+                },
+                rng,
+            )?;
+            Ok::<_, lct::Error>((certificate, nonce_commitment(nonce.expose(), &pairing_id)))
+        })?;
+        let (certificate, commitment) = issued.map_err(|e| Refusal::internal(&e))?;
+        let cert_hash = Certificate::parse(&certificate).map_err(|e| Refusal::internal(&e))?.hash();
+        Ok(Remains { certificate: Blob(certificate.to_vec()), cert_hash, commitment })
+    }
+
+    /// Checks a completion, adds the authority's signature, and submits. `lost` names a transaction of this
+    /// ceremony that left the queue without a block.
+    pub fn complete_pairing(
+        &mut self,
+        id: PairingId,
+        nonce: [u8; 32],
+        th4: Digest,
+        signatures: &Sides<[u8; 64]>,
+        lost: Option<TxId>,
+    ) -> Reply<PairingProgress> {
+        let [sig_a, sig_b] = [Signature(signatures.a), Signature(signatures.b)];
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        if let Some(pairing) = snapshot.pairing(&id)? {
+            let is = |body: &Body| matches!(body, Body::PairComplete { pairing_id, .. } if *pairing_id == id);
+            return match find_tx(&snapshot, pairing.height, is)? {
+                Some((tx, Body::PairComplete { nonce: n, th4: t, signature_a, signature_b, .. }))
+                    if (n, t, signature_a, signature_b) == (nonce, th4, sig_a, sig_b) =>
+                {
+                    Ok(PairingProgress::Recorded(tx))
+                }
+                _ => Err(replay()),
+            };
+        }
+        let now = self.now();
+        let pairing = self.ceremonies.rows().pairings.get(&id).filter(|p| runs(p.created, now));
+        let pairing = pairing.ok_or_else(not_found)?;
+        let answer = sha256(&[&nonce, &th4, &sig_a.0, &sig_b.0]);
+        if let Some((known, tx)) = pairing.submitted.filter(|(_, tx)| lost != Some(*tx)) {
+            return if known == answer { Ok(PairingProgress::Waits(tx)) } else { Err(replay()) };
+        }
+        let binding = snapshot.binding(&pairing.binding_id)?.filter(|b| b.status == Status::Active);
+        let binding = binding.ok_or_else(|| {
+            Refusal::new(403, code::PAIRING_DENIED, "the binding of the pairing is not in force")
+        })?;
+        if !equal(&nonce_commitment(&nonce, &id), &pairing.commitment) {
+            return Err(no_proof("validation_nonce: not the one of this certificate"));
+        }
+        let completion = Completion { pairing_id: id, nonce, cert_hash: pairing.cert_hash, th4 };
+        let digest = completion.digest();
+        for (side, key, signature) in [("a", &binding.key_a, &sig_a), ("b", &binding.key_b, &sig_b)] {
+            key.verify(&digest, signature)
+                .map_err(|_| no_proof(&format!("entity_signatures.{side}: not by its key over this completion")))?;
+        }
+        // A lease is counted from the block; the certificate says when it ends.
+        let lease_s = pairing.lease_end.saturating_sub(now).min(chain.params().max_lease_s);
+        let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
+        let body = api::sign::pair_complete(
+            &completion,
+            (pairing.binding_id, [binding.key_a, binding.key_b]),
+            lease_s,
+            [sig_a, sig_b, own],
+        )
+        .map_err(|e| Refusal::internal(&e))?;
+        let tx = self.submit(body)?;
+        self.ceremonies.submitted_pairing(&id, answer, tx);
+        Ok(PairingProgress::Waits(tx))
+    }
+
+    /// Forgets a ceremony whose completion the ledger holds.
+    pub fn pairing_recorded(&mut self, id: PairingId) -> Reply<()> {
+        if self.ceremonies.rows().pairings.contains_key(&id) {
+            self.ceremonies.change(|rows| rows.pairings.remove(&id))?;
+        }
+        Ok(())
+    }
+
+    /// The ceremony of a pairing that is not completed: its row and the cids of A and B.
+    pub fn pending_pairing(&self, id: PairingId) -> Reply<(Pairing, [lct::id::Cid; 2], bool)> {
+        let rows = self.ceremonies.rows();
+        let pairing = rows.pairings.get(&id).ok_or_else(not_found)?;
+        let bond = rows.bonds.get(&pairing.binding_id).ok_or_else(not_found)?;
+        Ok((pairing.clone(), bond.sides.each_ref().map(|s| s.cid), runs(pairing.created, self.now())))
+    }
+}

@@ -1,0 +1,97 @@
+//! The router, and what applies to every request: time, size, host, headers.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{BODY_MAX, PREFIX, TELEMETRY_BODY_MAX, problem::code};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use crate::{
+    Shared,
+    refusal::{Refusal, Reply},
+    routes::{account, binding, component, health, lct, pairing, receipt, telemetry, transaction},
+};
+
+/// How long a request may take, its body and the wait for a block included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// All routes over `shared`.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let at = |route: &str| format!("{PREFIX}{route}");
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/blockchain/status", get(health::blockchain))
+        .route(&at("/health"), get(health::health))
+        .route(&at("/blockchain/status"), get(health::blockchain))
+        .route(&at("/ledger/status"), get(health::ledger))
+        .route(&at("/authority"), get(account::authority))
+        .route(&at("/accounts/{key}"), get(account::account))
+        .route(&at("/components/register"), post(component::register))
+        .route(&at("/components/{id}"), get(component::component))
+        .route(&at("/bindings"), post(binding::begin))
+        .route(&at("/bindings/{id}/keys"), post(binding::keys))
+        .route(&at("/bindings/{id}/complete"), post(binding::complete))
+        .route(&at("/lct/create"), post(lct::create))
+        .route(&at("/lct/{id}"), get(lct::lct))
+        .route(&at("/pairings"), post(pairing::issue))
+        .route(&at("/pairings/{id}"), get(pairing::pairing))
+        .route(&at("/pairings/{id}/complete"), post(pairing::complete))
+        .route(&at("/transactions"), post(transaction::submit))
+        .route(&at("/transactions/{hash}"), get(transaction::transaction))
+        .route(
+            &at("/telemetry/batches"),
+            post(telemetry::batch).layer(DefaultBodyLimit::max(TELEMETRY_BODY_MAX)),
+        )
+        .route(&at("/receipts/{id}"), get(receipt::of_transaction))
+        .route(&at("/receipts/{id}/{seq}"), get(receipt::of_record))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .fallback(no_route)
+        .method_not_allowed_fallback(other_method)
+        .layer(middleware::from_fn(guard))
+        .with_state(shared)
+}
+
+async fn no_route() -> Refusal {
+    Refusal::new(404, code::ROUTE, "there is no such route")
+}
+
+async fn other_method() -> Refusal {
+    Refusal::new(405, code::METHOD, "this route does not have that method")
+}
+
+/// Bounds the time of a request and marks every answer.
+async fn guard(request: Request, next: Next) -> Response {
+    let answer = async {
+        names_this_machine(&request)?;
+        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+            .await
+            .map_err(|_| Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect"))
+    };
+    let mut response = answer.await.into_response();
+    let headers = response.headers_mut();
+    // Some answers hold sealed key material, and none is worth caching.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A page from elsewhere whose name was made to resolve to this machine still sends its own name.
+fn names_this_machine(request: &Request) -> Reply<()> {
+    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or(""));
+    let authority = named.or_else(|| request.uri().authority().map(|a| a.as_str())).unwrap_or("");
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    };
+    if api::client::is_loopback(host) {
+        Ok(())
+    } else {
+        Err(Refusal::new(421, code::HOST, "this bridge only answers to the names of its own machine"))
+    }
+}

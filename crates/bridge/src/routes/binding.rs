@@ -1,0 +1,63 @@
+//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
+
+use api::{
+    binding::{Begin, Begun, Bound, Complete, Introduced, Keys, Sides},
+    encoding::{Blob, Hex},
+};
+use axum::{Json, extract::State};
+use lct::id::BindingId;
+
+use super::{App, NotIncluded, id};
+use crate::{
+    authority::{BindingProgress, PartyIn},
+    extract::{self, Body, Segments},
+    refusal::Reply,
+};
+
+pub(crate) async fn begin(State(app): App, Body(request): Body<Begin>) -> Reply<Json<Begun>> {
+    extract::label("creator", &request.creator)?;
+    let party = |p: api::binding::Party| PartyIn { component_id: p.component_id, access: p.access };
+    let Begin { creator, a, b } = request;
+    app.authority.call(move |core| core.begin_binding(creator, party(a), party(b))).await.map(Json)
+}
+
+pub(crate) async fn keys(
+    State(app): App,
+    Segments(binding): Segments<String>,
+    Body(keys): Body<Keys>,
+) -> Reply<Json<Introduced>> {
+    let Hex(binding) = id("binding id", &binding)?;
+    app.authority.call(move |core| core.binding_keys(BindingId(binding), &keys)).await.map(Json)
+}
+
+pub(crate) async fn complete(
+    State(app): App,
+    Segments(binding): Segments<String>,
+    Body(request): Body<Complete>,
+) -> Reply<Json<Bound>> {
+    let Hex(binding) = id("binding id", &binding)?;
+    let binding_id = BindingId(binding);
+    let Sides { a, b } = request.signatures;
+    let signatures = Sides { a: a.0, b: b.0 };
+    let mut lost = None;
+    let (tx, record) = loop {
+        let step = move |core: &mut crate::authority::Core| core.complete_binding(binding_id, &signatures, lost);
+        match app.authority.call(step).await? {
+            BindingProgress::Recorded { tx, record } => break (tx, record),
+            BindingProgress::Waits { tx, record } => match app.included(&tx).await {
+                Ok(()) => break (tx, record),
+                // A transaction that left the queue is made anew, once.
+                Err(NotIncluded::Lost) if lost.is_none() => lost = Some(tx),
+                Err(why) => return Err(why.into()),
+            },
+        }
+    };
+    app.authority.call(move |core| core.binding_recorded(binding_id)).await?;
+    Ok(Json(Bound {
+        binding_id: Hex(binding),
+        status: "bound".into(),
+        txhash: Hex(tx),
+        record: Blob::from(record.as_slice()),
+        assurance: lct::binding::Assurance::Attested.name().into(),
+    }))
+}

@@ -1,0 +1,159 @@
+//! `POST /components/register`, `GET /components/{id}` (A14 to A16).
+
+use api::{
+    component::{BindingView, Component, Register, Registered},
+    encoding::Hex,
+    problem::code,
+};
+use axum::{Json, extract::State};
+use lct::{id::Cid, registration::Registration};
+use ledger::{
+    codec::Canonical,
+    records::Status,
+    tx::{Body as TxBody, Tx, TxId},
+};
+use node::{Chain, Snapshot};
+
+use super::App;
+use crate::{
+    authority::registration_of,
+    extract::{self, Body, Segments},
+    refusal::{Refusal, Reply},
+};
+
+/// What a register request turned out to be.
+enum Submitted {
+    /// The ledger holds this very component; the transaction that registered it.
+    Known(TxId, Hex<32>),
+    /// Its transaction waits for a block.
+    Waits(TxId),
+}
+
+pub(crate) async fn register(State(app): App, Body(request): Body<Register>) -> Reply<Json<Registered>> {
+    extract::label("creator", &request.creator)?;
+    if !request.context.is_empty() {
+        extract::label("context", &request.context)?;
+    }
+    let bytes = request.transaction.0;
+    let statement = registration(&bytes)?;
+    let component_id = statement.component_id.as_str().to_string();
+    tracing::info!(creator = request.creator, component_id, "registration submitted");
+    let cid = Cid::of(&component_id);
+    let wanted = statement.clone();
+    let submitted = app.blocking(move |chain| {
+        if let Some((tx, lct)) = known(&chain.read()?, &cid, &wanted)? {
+            return Ok(Submitted::Known(tx, lct));
+        }
+        Ok(Submitted::Waits(chain.submit(bytes)?))
+    });
+    let (tx, lct_id) = match submitted.await? {
+        Submitted::Known(tx, lct) => (tx, lct),
+        Submitted::Waits(tx) => {
+            let refused = app.included(&tx).await.err();
+            // Refused may mean that the same registration was faster on another way.
+            match (app.blocking(move |chain| known(&chain.read()?, &cid, &statement)).await, refused) {
+                (Ok(Some(found)), _) => found,
+                (Err(conflict), _) => return Err(conflict),
+                (Ok(None), Some(refused)) => return Err(refused.into()),
+                (Ok(None), None) => return Err(Refusal::internal(&"an included registration is not in the state")),
+            }
+        }
+    };
+    Ok(Json(Registered {
+        component_identity: component_id.clone(),
+        component_id,
+        lct_id,
+        status: "registered".into(),
+        txhash: Hex(tx),
+        creator: request.creator,
+        component_data: request.component_data,
+        context: request.context,
+    }))
+}
+
+/// The registration inside a transaction.
+fn registration(bytes: &[u8]) -> Reply<Registration> {
+    let tx = Tx::from_bytes(bytes).map_err(|e| Refusal::format(format!("transaction: {e}")))?;
+    let TxBody::Register { statement, .. } = tx.unsigned.body else {
+        return Err(Refusal::new(400, code::KIND, "the transaction does not register a component"));
+    };
+    Registration::decode(&statement).map_err(|e| {
+        let rejection = match e {
+            lct::Error::WrongParty => ledger::reject::Rejection::AttestMismatch,
+            _ => ledger::reject::Rejection::StatementFormat,
+        };
+        Refusal::from(rejection)
+    })
+}
+
+/// The registered component if it is the one that `wanted` describes; refused if it is another one.
+fn known(snapshot: &Snapshot<'_>, cid: &Cid, wanted: &Registration) -> Reply<Option<(TxId, Hex<32>)>> {
+    let Some(component) = snapshot.component(cid)? else { return Ok(None) };
+    let (tx, registered) = registration_of(snapshot, cid, component.height)?
+        .ok_or_else(|| Refusal::internal(&"a component without its registration"))?;
+    if registered != *wanted {
+        return Err(Refusal::new(
+            409,
+            code::REGISTRY_EXISTS,
+            "the component is already registered with other data",
+        ));
+    }
+    Ok(Some((tx, Hex(component.lct))))
+}
+
+pub(crate) async fn component(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Component>> {
+    app.blocking(move |chain| view(chain, &id).map(Json)).await
+}
+
+/// The cid that `id` names: a component id, or a cid in hexadecimal.
+pub(super) fn cid_of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Cid> {
+    if !lct::id::valid_component_id(id) {
+        return Err(Refusal::format("component id: 3 to 64 characters of A-Z, a-z, 0-9, _ and -"));
+    }
+    for cid in [Some(Cid::of(id)), id.parse().ok().map(|Hex(cid)| Cid(cid))].into_iter().flatten() {
+        if snapshot.component(&cid)?.is_some() {
+            return Ok(cid);
+        }
+    }
+    Err(Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is not registered"))
+}
+
+fn view(chain: &Chain, id: &str) -> Reply<Component> {
+    let snapshot = chain.read()?;
+    let cid = cid_of(&snapshot, id)?;
+    let Some(c) = snapshot.component(&cid)? else {
+        return Err(Refusal::internal(&"a component vanished from a snapshot"));
+    };
+    let mut bindings = Vec::new();
+    for (binding_id, b) in snapshot.bindings_of(&cid)? {
+        let (partner, signing_key) = if b.a == cid { (b.b, b.key_a) } else { (b.a, b.key_b) };
+        let assurance = lct::binding::Assurance::from_code(b.assurance).map_err(|e| Refusal::internal(&e))?;
+        bindings.push(BindingView {
+            binding_id: Hex(binding_id.0),
+            partner: Hex(partner.0),
+            partner_id: snapshot.component(&partner)?.map(|p| p.component_id).unwrap_or_default(),
+            signing_key: Hex(signing_key.0),
+            assurance: assurance.name().into(),
+            status: b.status.name().into(),
+            created_at: b.time_ms / 1000,
+        });
+    }
+    let active = bindings.iter().filter(|b| b.status == Status::Active.name());
+    Ok(Component {
+        signing_keys: active.map(|b| b.signing_key).collect(),
+        component_id: c.component_id,
+        cid: Hex(cid.0),
+        role: c.role.name().into(),
+        component_type: c.role.name().into(),
+        status: c.status.name().into(),
+        registered_at: c.time_ms / 1000,
+        lct_id: Hex(c.lct),
+        serial: c.serial,
+        hardware_version: c.hw,
+        firmware_version: c.fw,
+        capacity_mwh: c.capacity_mwh,
+        opening_soc_ppm: c.opening_soc_ppm,
+        device_key: Hex(c.device_key.0),
+        bindings,
+    })
+}

@@ -1,0 +1,45 @@
+//! `GET /health`, `GET /blockchain/status`, `GET /ledger/status` (A10, A11).
+
+use api::{
+    encoding::Hex,
+    health::{BlockchainStatus, ChainStatus, Health, LedgerStatus, SERVICE},
+};
+use axum::{Json, extract::State};
+use node::Chain;
+
+use super::App;
+use crate::refusal::{Refusal, Reply};
+
+pub(crate) async fn health(State(app): App) -> Json<Health> {
+    Json(Health { status: "healthy".into(), timestamp: app.now_s(), service: SERVICE.into() })
+}
+
+pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
+    let (ledger, errors) = match app.blocking(figures).await {
+        Ok(figures) => (Some(figures), Vec::new()),
+        Err(Refusal(problem)) => (None, vec![problem.error]),
+    };
+    let blockchain_status =
+        ChainStatus { connected: ledger.is_some(), errors, mode: "embedded".into(), ledger };
+    Json(BlockchainStatus { blockchain_status, timestamp: app.now_s(), service: SERVICE.into() })
+}
+
+pub(crate) async fn ledger(State(app): App) -> Reply<Json<LedgerStatus>> {
+    app.blocking(figures).await.map(Json)
+}
+
+fn figures(chain: &Chain) -> Reply<LedgerStatus> {
+    let s = chain.status()?;
+    Ok(LedgerStatus {
+        height: s.height,
+        blocks: s.blocks,
+        transactions: s.txs - s.refused,
+        records: s.records,
+        batches: s.batches,
+        energy_discharged_mwh: u64::try_from(s.energy_discharged_mwh).unwrap_or(u64::MAX),
+        energy_charged_mwh: u64::try_from(s.energy_charged_mwh).unwrap_or(u64::MAX),
+        components: s.components,
+        state_root: Hex(s.state_root),
+        chain_id: Hex(s.chain_id),
+    })
+}

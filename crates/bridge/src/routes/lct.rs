@@ -1,0 +1,70 @@
+//! `POST /lct/create`, `GET /lct/{id}` (A30 to A32).
+
+use api::{
+    encoding::Hex,
+    lct::{Create, Created, Lct},
+    problem::code,
+};
+use axum::{Json, extract::State};
+use ledger::records::Status;
+
+use super::{App, id};
+use crate::{
+    extract::{self, Body, Segments},
+    refusal::{Refusal, Reply},
+};
+
+pub(crate) async fn create(State(app): App, Body(request): Body<Create>) -> Reply<Json<Created>> {
+    extract::label("creator", &request.creator)?;
+    if !request.proxy_id.is_empty() {
+        extract::label("proxy_id", &request.proxy_id)?;
+    }
+    let Create { creator, component_a, component_b, context, proxy_id } = request;
+    let (a, b, purpose) = (component_a.clone(), component_b.clone(), context.clone());
+    let lct = app.authority.call(move |core| core.create_lct(&a, &b, &purpose)).await?;
+    app.included(&lct.tx).await?;
+    let lct_id = lct.lct_id;
+    let created = app.blocking(move |chain| Ok(chain.read()?.lct(&lct_id.0)?)).await?;
+    let created = created.ok_or_else(|| Refusal::internal(&"an included LCT is not in the state"))?;
+    let halves = app.authority.call(move |core| core.seal_halves(lct)).await?;
+    tracing::info!(creator, lct_id = %lct_id, "relationship LCT created, key halves sealed and handed out");
+    Ok(Json(Created {
+        lct_id,
+        component_a,
+        component_b,
+        context,
+        proxy_id,
+        status: created.status.name().into(),
+        created_at: created.time_ms / 1000,
+        creator,
+        txhash: Hex(lct.tx),
+        lct_key_half: halves.lct,
+        device_key_half: halves.device,
+    }))
+}
+
+pub(crate) async fn lct(State(app): App, Segments(lct): Segments<String>) -> Reply<Json<Lct>> {
+    let lct_id: Hex<32> = id("lct id", &lct)?;
+    app.blocking(move |chain| {
+        let snapshot = chain.read()?;
+        let lct = snapshot.lct(&lct_id.0)?;
+        let lct = lct.ok_or_else(|| Refusal::new(404, code::LCT_NOT_FOUND, "there is no such LCT"))?;
+        let name = |cid| -> Reply<String> {
+            Ok(snapshot.component(cid)?.map(|c| c.component_id).unwrap_or_default())
+        };
+        let status = match lct.status {
+            Status::Active => "active",
+            Status::Revoked => "terminated",
+        };
+        Ok(Json(Lct {
+            lct_id,
+            kind: if lct.a == lct.b { "entity" } else { "relationship" }.into(),
+            component_a_id: name(&lct.a)?,
+            component_b_id: name(&lct.b)?,
+            pairing_status: status.into(),
+            created_at: lct.time_ms / 1000,
+            operational_context: lct.context,
+        }))
+    })
+    .await
+}

@@ -1,0 +1,88 @@
+//! One file per resource, and what they share.
+
+pub(crate) mod account;
+pub(crate) mod binding;
+pub(crate) mod component;
+pub(crate) mod health;
+pub(crate) mod lct;
+pub(crate) mod pairing;
+pub(crate) mod receipt;
+pub(crate) mod telemetry;
+pub(crate) mod transaction;
+
+use std::{sync::Arc, time::Duration};
+
+use api::{encoding::Hex, problem::code};
+use axum::extract::State;
+use ledger::tx::TxId;
+use node::{Chain, Fate, chain::WaitError};
+
+use crate::{
+    Shared,
+    refusal::{Refusal, Reply},
+};
+
+/// Access of a handler to what all share.
+pub(crate) type App = State<Arc<Shared>>;
+
+/// How long a handler waits for a block.
+pub(crate) const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a transaction did not take effect, so far as it is known.
+pub(crate) enum NotIncluded {
+    /// It left the queue without a block, or was forgotten in a restart; it may be sent anew.
+    Lost,
+    /// It was refused in a block, or not in time.
+    Refused(Refusal),
+}
+
+impl From<NotIncluded> for Refusal {
+    fn from(why: NotIncluded) -> Self {
+        match why {
+            NotIncluded::Lost => {
+                Refusal::new(503, code::BUSY, "the transaction left the queue without a block; try again")
+            }
+            NotIncluded::Refused(refusal) => refusal,
+        }
+    }
+}
+
+impl Shared {
+    /// Runs `f` where it may block on the disk.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Chain) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        let chain = self.chain.clone();
+        match tokio::task::spawn_blocking(move || f(&chain)).await {
+            Ok(made) => made,
+            Err(e) => Err(Refusal::internal(&e)),
+        }
+    }
+
+    /// Unix seconds.
+    pub fn now_s(&self) -> u64 {
+        (self.clock)() / 1000
+    }
+
+    /// Waits until a block holds the transaction and it took effect.
+    pub async fn included(&self, id: &TxId) -> Result<(), NotIncluded> {
+        let fate = tokio::time::timeout(BLOCK_TIMEOUT, self.chain.wait(id)).await.map_err(|_| {
+            let refusal = Refusal::new(504, code::TIMEOUT, "no block within 30 s; it may still be included");
+            NotIncluded::Refused(refusal.detail(Hex(*id).to_string()))
+        })?;
+        match fate {
+            Ok(Fate::Included { result, .. }) => match result.rejection {
+                None => Ok(()),
+                Some(rejection) => Err(NotIncluded::Refused(rejection.into())),
+            },
+            Ok(Fate::Dropped(_)) | Err(WaitError::Unknown) => Err(NotIncluded::Lost),
+            Err(WaitError::Store(e)) => Err(NotIncluded::Refused(e.into())),
+        }
+    }
+}
+
+/// Reads an identifier in a path.
+pub(crate) fn id<const N: usize>(field: &str, text: &str) -> Reply<Hex<N>> {
+    text.parse().map_err(|e| Refusal::format(format!("{field}: {e}")))
+}

@@ -1,0 +1,110 @@
+//! `POST /pairings`, `POST /pairings/{id}/complete`, `GET /pairings/{id}` (A24 to A28).
+
+use api::{
+    binding::Sides,
+    encoding::Hex,
+    pairing::{Complete, Completed, Issue, Issued, Pairing, context},
+    problem::code,
+};
+use axum::{Json, extract::State};
+use lct::id::{BindingId, Cid, PairingId};
+use ledger::records::Status;
+
+use super::{App, NotIncluded, id};
+use crate::{
+    Shared,
+    authority::{Core, PairingIn, PairingProgress},
+    extract::{self, Body, Segments},
+    refusal::{Refusal, Reply},
+};
+
+pub(crate) async fn issue(State(app): App, Body(request): Body<Issue>) -> Reply<Json<Issued>> {
+    extract::label("creator", &request.creator)?;
+    let context = context(&request.context).ok_or_else(|| {
+        Refusal::new(400, code::PAIRING_INVALID, "a parameter of the pairing is out of range")
+            .detail("context: battery_management, diagnostics, firmware_update or emergency")
+    })?;
+    let wanted = PairingIn {
+        creator: request.creator,
+        a: request.a,
+        b: request.b,
+        context,
+        salt: request.salt.0,
+        iv_seed: request.iv_seed.0,
+        valid_days: request.valid_days,
+        unencrypted_allowed: request.unencrypted_allowed,
+    };
+    app.authority.call(move |core| core.issue_pairing(wanted)).await.map(Json)
+}
+
+pub(crate) async fn complete(
+    State(app): App,
+    Segments(pairing): Segments<String>,
+    Body(request): Body<Complete>,
+) -> Reply<Json<Completed>> {
+    let Hex(pairing) = id("pairing id", &pairing)?;
+    let pairing_id = PairingId(pairing);
+    let (nonce, th4) = (request.validation_nonce.0, request.th4.0);
+    let Sides { a, b } = request.entity_signatures;
+    let signatures = Sides { a: a.0, b: b.0 };
+    let mut lost = None;
+    let tx = loop {
+        let step = move |core: &mut Core| core.complete_pairing(pairing_id, nonce, th4, &signatures, lost);
+        match app.authority.call(step).await? {
+            PairingProgress::Recorded(tx) => break tx,
+            PairingProgress::Waits(tx) => match app.included(&tx).await {
+                Ok(()) => break tx,
+                // A transaction that left the queue is made anew, once.
+                Err(NotIncluded::Lost) if lost.is_none() => lost = Some(tx),
+                Err(why) => return Err(why.into()),
+            },
+        }
+    };
+    app.authority.call(move |core| core.pairing_recorded(pairing_id)).await?;
+    Ok(Json(Completed { pairing_id: Hex(pairing), status: "completed".into(), txhash: Hex(tx) }))
+}
+
+pub(crate) async fn pairing(State(app): App, Segments(pairing): Segments<String>) -> Reply<Json<Pairing>> {
+    let Hex(pairing) = id("pairing id", &pairing)?;
+    let id = PairingId(pairing);
+    let now_ms = (app.clock)();
+    let recorded = app.blocking(move |chain| Ok(chain.read()?.pairing(&id)?)).await?;
+    let (binding_id, sides, status, created_at, expires_at) = match recorded {
+        Some(p) => {
+            let status = match p.status {
+                Status::Revoked => "revoked",
+                Status::Active if now_ms >= p.expires_ms => "expired",
+                Status::Active => "completed",
+            };
+            (p.binding_id, [p.a, p.b], status, p.time_ms / 1000, p.expires_ms / 1000)
+        }
+        None => {
+            let (p, sides, runs) = app.authority.call(move |core| core.pending_pairing(id)).await?;
+            let status = if runs { "pending" } else { "expired" };
+            (p.binding_id, sides, status, p.created.into(), p.lease_end.into())
+        }
+    };
+    let BindingId(binding_id) = binding_id;
+    let [a, b] = names(&app, sides).await?;
+    Ok(Json(Pairing {
+        pairing_id: Hex(pairing),
+        binding_id: Hex(binding_id),
+        a,
+        b,
+        status: status.into(),
+        created_at,
+        expires_at,
+    }))
+}
+
+/// The component ids of two cids.
+async fn names(app: &Shared, cids: [Cid; 2]) -> Reply<[String; 2]> {
+    app.blocking(move |chain| {
+        let snapshot = chain.read()?;
+        let name = |cid: &Cid| -> Reply<String> {
+            Ok(snapshot.component(cid)?.map(|c| c.component_id).unwrap_or_default())
+        };
+        Ok([name(&cids[0])?, name(&cids[1])?])
+    })
+    .await
+}

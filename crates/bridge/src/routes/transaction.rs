@@ -1,0 +1,101 @@
+//! `POST /transactions`, `GET /transactions/{hash}` (A33, A34).
+
+use api::{
+    encoding::Hex,
+    problem::code,
+    transaction::{ACCEPTED, INCLUDED, REFUSED, Submit, SubmitQuery, Transaction},
+};
+use axum::{Json, extract::State};
+use ledger::{
+    codec::Canonical,
+    outcome::TxResult,
+    reject::Rejection,
+    tx::{Body as TxBody, Tx, TxId},
+};
+use node::{Fate, SubmitError, chain::WaitError};
+
+use super::{App, BLOCK_TIMEOUT, id};
+use crate::{
+    extract::{Body, Options, Segments},
+    refusal::{Refusal, Reply, tx_not_found},
+};
+
+/// A transaction that waits for a block.
+pub(super) fn waiting(id: TxId) -> Transaction {
+    let txhash = Hex(id);
+    Transaction { txhash, status: ACCEPTED.into(), height: None, index: None, code: None, error: None }
+}
+
+/// A transaction in a block.
+fn in_block(id: TxId, height: u64, index: u32, result: &TxResult) -> Transaction {
+    let rejection = result.rejection;
+    Transaction {
+        txhash: Hex(id),
+        status: if rejection.is_none() { INCLUDED } else { REFUSED }.into(),
+        height: Some(height),
+        index: Some(index),
+        code: rejection.map(|r| r.code().into()),
+        error: rejection.map(|r| r.text().into()),
+    }
+}
+
+/// Submits a transaction; one that a block holds already is no error.
+pub(super) fn submit_once(chain: &node::Chain, bytes: Vec<u8>) -> Reply<Transaction> {
+    let id = Tx::id_of(&bytes);
+    match chain.submit(bytes) {
+        Ok(id) => Ok(waiting(id)),
+        Err(SubmitError::Refused(Rejection::NonceUsed)) => match chain.read()?.tx(&id)? {
+            Some(t) => Ok(in_block(id, t.height, t.index, &t.result)),
+            None => Err(Rejection::NonceUsed.into()),
+        },
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub(crate) async fn submit(
+    State(app): App,
+    Options(query): Options<SubmitQuery>,
+    Body(request): Body<Submit>,
+) -> Reply<Json<Transaction>> {
+    if query.wait > 1 {
+        return Err(Refusal::format("wait: 0 or 1"));
+    }
+    let bytes = request.transaction.0;
+    if let Ok(tx) = Tx::from_bytes(&bytes)
+        && matches!(tx.unsigned.body, TxBody::Batch(_))
+    {
+        // Its root would stand in the ledger while no one holds the records.
+        return Err(Refusal::new(
+            400,
+            code::KIND,
+            "a telemetry batch goes to /telemetry/batches, together with its records",
+        ));
+    }
+    let submitted = app.blocking(move |chain| submit_once(chain, bytes)).await?;
+    if query.wait == 0 || submitted.status != ACCEPTED {
+        return Ok(Json(submitted));
+    }
+    let Hex(id) = submitted.txhash;
+    match tokio::time::timeout(BLOCK_TIMEOUT, app.chain.wait(&id)).await {
+        // Not refused: the transaction waits, which is what the answer says.
+        Err(_) => Ok(Json(submitted)),
+        Ok(Ok(Fate::Included { height, index, result })) => Ok(Json(in_block(id, height, index, &result))),
+        Ok(Ok(Fate::Dropped(rejection))) => Err(rejection.into()),
+        Ok(Err(e)) => Err(e.into()),
+    }
+}
+
+pub(crate) async fn transaction(State(app): App, Segments(hash): Segments<String>) -> Reply<Json<Transaction>> {
+    let Hex(id) = id("transaction hash", &hash)?;
+    let found = app.blocking(move |chain| Ok(chain.read()?.tx(&id)?)).await?;
+    if let Some(t) = found {
+        return Ok(Json(in_block(id, t.height, t.index, &t.result)));
+    }
+    // Whether it waits shows in that waiting for it does not end at once.
+    match tokio::time::timeout(std::time::Duration::ZERO, app.chain.wait(&id)).await {
+        Err(_) => Ok(Json(waiting(id))),
+        Ok(Ok(Fate::Included { height, index, result })) => Ok(Json(in_block(id, height, index, &result))),
+        Ok(Ok(Fate::Dropped(_)) | Err(WaitError::Unknown)) => Err(tx_not_found()),
+        Ok(Err(e)) => Err(e.into()),
+    }
+}

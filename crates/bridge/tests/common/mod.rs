@@ -1,0 +1,592 @@
+//! A bridge over a real replica in a temporary folder, real loopback sockets, and devices made of `lct`.
+#![allow(dead_code)] // Each test binary uses its part.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use api::{
+    Blob, Client, Fixed, Problem,
+    binding::{self, AttestedKey, Party, Sides},
+    component::{Register, Registered},
+    pairing,
+    sign::{Envelope, SignedTx, sign},
+};
+use bridge::{AuthorityKey, Bridge, Config};
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use lct::{
+    Digest,
+    attest::{CertificateType, DeviceCertificate, Subject, spk_attestation_digest},
+    binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction},
+    certificate::{Certificate, VALIDATION_BUFFER},
+    exchange::{Side, pairing_key},
+    id::{BindingId, Cid, PairingId, Role},
+    pairing::Completion,
+    record::{BATCH_STATEMENT_MAX, BatchStatement, RECORD_MAX, Record, RecordKind},
+    registration::{REGISTRATION_MAX, Registration},
+    secret::Secret,
+    sign::{Signature, SigningKey},
+    spk::{Spk, SpkSecret},
+};
+use ledger::{
+    genesis::{Genesis, Params, Validator},
+    receipt::Trust,
+    tx::Body,
+};
+use node::{
+    Chain,
+    engine::solo::{self, Solo},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// Start of the simulated time, Unix milliseconds.
+pub const START_MS: u64 = 1_750_000_000_000;
+
+pub fn rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+/// The manufacturer: root, batch authority, and its pen.
+pub struct Factory {
+    pub root: SigningKey,
+    batch: SigningKey,
+    batch_cert: DeviceCertificate,
+}
+
+impl Factory {
+    pub fn new() -> Self {
+        let (root, batch) = (SigningKey::generate(&mut rng()), SigningKey::generate(&mut rng()));
+        let subject = subject(CertificateType::Batch, "batch-0001", Role::Authority, &batch);
+        let batch_cert = DeviceCertificate::issue(&subject, &root, &mut rng());
+        Factory { root, batch, batch_cert }
+    }
+
+    pub fn device(&self, id: &str, role: Role) -> Device {
+        let key = SigningKey::generate(&mut rng());
+        let cert = DeviceCertificate::issue(&subject(CertificateType::Device, id, role, &key), &self.batch, &mut rng());
+        Device { id: id.into(), cid: Cid::of(id), role, key, cert, batch: self.batch_cert }
+    }
+}
+
+fn subject(kind: CertificateType, id: &str, role: Role, key: &SigningKey) -> Subject {
+    let start = (START_MS / 1000) as u32;
+    Subject {
+        kind,
+        cid: Cid::of(id),
+        role,
+        flags: 0,
+        not_before: start - 1000,
+        not_after: start + 200 * 86_400,
+        hw: *b"MB-TEST1",
+        key: key.public(),
+        code_commit: [0; 32],
+    }
+}
+
+/// A device with its identity.
+pub struct Device {
+    pub id: String,
+    pub cid: Cid,
+    pub role: Role,
+    pub key: SigningKey,
+    pub cert: DeviceCertificate,
+    pub batch: DeviceCertificate,
+}
+
+impl Device {
+    pub fn registration(&self, chain_id: Digest) -> Registration {
+        Registration {
+            chain_id,
+            device: self.cert,
+            batch: self.batch,
+            component_id: self.id.as_str().try_into().unwrap(),
+            serial: format!("SN-{}", self.id).as_str().try_into().unwrap(),
+            hardware: 3,
+            firmware: 7,
+            capacity_mwh: if self.role == Role::Pack { 50_000_000 } else { 0 },
+            opening_soc_ppm: 500_000,
+        }
+    }
+
+    /// The signed statement as a transaction body.
+    pub fn register_body(&self, registration: &Registration) -> Body {
+        let mut bytes = [0; REGISTRATION_MAX];
+        let n = registration.encode(&mut bytes).unwrap();
+        let proof = self.key.sign(&registration.digest().unwrap(), &mut rng());
+        api::sign::register(&bytes[..n], &proof).unwrap()
+    }
+
+    /// Answers a bind request: a fresh relationship key and its attestation.
+    pub fn answer(&self, request: &BindRequest) -> (SpkSecret, AttestedKey) {
+        let secret = SpkSecret::generate(&mut rng()).unwrap();
+        (secret.clone(), self.attest(&secret.public(), &request.partner.0, &request.nonce))
+    }
+
+    pub fn attest(&self, spk: &Spk, partner: &Cid, nonce: &[u8; 16]) -> AttestedKey {
+        let digest = spk_attestation_digest(&self.cid, self.role, spk, partner, nonce);
+        AttestedKey { spk: Fixed(spk.0), attestation: Fixed(self.key.sign(&digest, &mut rng()).0) }
+    }
+}
+
+/// Two bound devices as they see each other.
+pub struct Bonded {
+    pub id: BindingId,
+    pub keys: [SpkSecret; 2],
+    pub record: BindingRecord,
+}
+
+/// What both devices hold after opening a certificate together.
+pub struct Opened {
+    pub pairing_id: PairingId,
+    pub cert_hash: Digest,
+    pub nonce: [u8; 32],
+    /// Halves of A and B, exchange key, pairing key.
+    pub secrets: Vec<Vec<u8>>,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn problem(&self) -> Problem {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {} {}", self.status, String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// A running bridge and what is needed to use it.
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub factory: Factory,
+    pub genesis: Genesis,
+    pub operator: SigningKey,
+    pub authority: Spk,
+    /// Bytes of the authority's key file.
+    pub authority_key: Vec<u8>,
+    pub client: Client,
+    pub address: String,
+    pub http: reqwest::Client,
+    pub chain: Arc<Chain>,
+    /// Every answer of [`World::call`].
+    pub answers: Mutex<Vec<Answer>>,
+    validator: ed25519_dalek::SigningKey,
+    /// Milliseconds by which the simulated clock was set forward.
+    skew: Arc<AtomicU64>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop_bridge: oneshot::Sender<()>,
+    stop_engine: oneshot::Sender<()>,
+    bridge: JoinHandle<()>,
+    engine: JoinHandle<()>,
+}
+
+impl World {
+    pub async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let factory = Factory::new();
+        let operator = SigningKey::generate(&mut rng());
+        let key = AuthorityKey::generate().unwrap();
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).unwrap();
+        let validator = ed25519_dalek::SigningKey::from_bytes(&seed);
+        let genesis = Genesis {
+            name: "bridge test".into(),
+            time_ms: START_MS - 1,
+            validators: vec![Validator { key: validator.verifying_key().to_bytes(), power: 1 }],
+            roots: vec![factory.root.public()],
+            authorities: vec![key.public().sign_pub()],
+            operators: vec![operator.public()],
+            params: Params::default(),
+        };
+        let chain = Arc::new(Chain::open(&dir.path().join("ledger"), &genesis).unwrap());
+        let mut world = World {
+            authority: key.public(),
+            authority_key: key.to_bytes().to_vec(),
+            client: Client::new("http://127.0.0.1:1").unwrap(),
+            address: String::new(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            answers: Mutex::default(),
+            skew: Arc::default(),
+            running: None,
+            dir,
+            factory,
+            genesis,
+            operator,
+            chain,
+            validator,
+        };
+        world.start().await;
+        world
+    }
+
+    pub fn ceremonies(&self) -> std::path::PathBuf {
+        self.dir.path().join("ceremonies")
+    }
+
+    fn clock(&self) -> bridge::Clock {
+        let (skew, began) = (self.skew.clone(), Instant::now());
+        let base = self.skew.load(Ordering::SeqCst);
+        // A restart does not set the clock back.
+        skew.store(base + 1, Ordering::SeqCst);
+        Arc::new(move || START_MS + began.elapsed().as_millis() as u64 + skew.load(Ordering::SeqCst))
+    }
+
+    pub fn advance(&self, ms: u64) {
+        self.skew.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub fn now_s(&self) -> u32 {
+        ((START_MS + self.skew.load(Ordering::SeqCst)) / 1000) as u32
+    }
+
+    async fn start(&mut self) {
+        let clock = self.clock();
+        let bridge = Bridge::open(Config {
+            chain: self.chain.clone(),
+            clock: clock.clone(),
+            key: AuthorityKey::from_bytes(&self.authority_key).unwrap(),
+            ceremonies: self.ceremonies(),
+        })
+        .unwrap();
+        assert_eq!(bridge.authority(), self.authority);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = format!("http://{}", listener.local_addr().unwrap());
+        self.client = Client::new(&self.address).unwrap();
+        let (stop_bridge, stopped) = oneshot::channel();
+        let bridge = tokio::spawn(async move {
+            bridge.serve(listener, async { drop(stopped.await) }).await.unwrap();
+        });
+        let solo = Solo::new(self.chain.clone(), self.validator.clone()).unwrap();
+        let (stop_engine, stopped) = oneshot::channel();
+        let config = solo::Config { min_gap: std::time::Duration::from_millis(2) };
+        let engine = tokio::spawn(async move {
+            solo.run(config, move || clock(), async { drop(stopped.await) }).await.unwrap();
+        });
+        self.running = Some(Running { stop_bridge, stop_engine, bridge, engine });
+    }
+
+    /// Stops bridge and engine.
+    pub async fn stop(&mut self) {
+        let running = self.running.take().unwrap();
+        running.stop_bridge.send(()).unwrap();
+        running.bridge.await.unwrap();
+        running.stop_engine.send(()).unwrap();
+        running.engine.await.unwrap();
+    }
+
+    /// Stops everything, reopens ledger and bridge from disk.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.advance(1000);
+        let dir = self.dir.path().join("ledger");
+        // Connections of the old bridge let go of the ledger when they see its end.
+        self.http = reqwest::Client::builder().no_proxy().build().unwrap();
+        self.client = Client::new("http://127.0.0.1:1").unwrap();
+        let old = Arc::downgrade(&self.chain);
+        self.chain = self.placeholder();
+        for _ in 0..500 {
+            if old.strong_count() == 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(old.strong_count(), 0, "something of the stopped bridge still holds the ledger");
+        self.chain = Arc::new(Chain::open(&dir, &self.genesis).unwrap());
+        self.start().await;
+    }
+
+    fn placeholder(&self) -> Arc<Chain> {
+        Arc::new(Chain::open(&self.dir.path().join("placeholder"), &self.genesis).unwrap())
+    }
+
+    pub fn trust(&self) -> Trust {
+        self.genesis.trust()
+    }
+
+    /// One request over the wire.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.send().await.unwrap();
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_string())).collect();
+        let status = answer.status().as_u16();
+        let answer = Answer { status, headers, body: answer.bytes().await.unwrap().to_vec() };
+        self.answers.lock().unwrap().push(answer.clone());
+        answer
+    }
+
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
+        self.send(self.http.post(format!("{}/api/v1{path}", self.address)).json(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("{}/api/v1{path}", self.address))).await
+    }
+
+    /// Signs a body as the operator.
+    pub async fn tx(&self, body: Body) -> SignedTx {
+        self.tx_by(&self.operator, body).await
+    }
+
+    pub async fn tx_by(&self, key: &SigningKey, body: Body) -> SignedTx {
+        let nonce = self.chain.next_nonce(&key.public()).unwrap();
+        self.tx_nonce(key, body, nonce)
+    }
+
+    pub fn tx_nonce(&self, key: &SigningKey, body: Body, nonce: u64) -> SignedTx {
+        let expiry_height = self.chain.tip().height + 100;
+        let envelope = Envelope { chain_id: self.chain.chain_id(), nonce, expiry_height };
+        sign(body, &envelope, key, &mut rng())
+    }
+
+    pub async fn register_request(&self, device: &Device) -> Register {
+        let registration = device.registration(self.chain.chain_id());
+        let tx = self.tx(device.register_body(&registration)).await;
+        Register {
+            creator: "fitter".into(),
+            component_data: [("colour".to_string(), "green".into())].into_iter().collect(),
+            context: "workshop".into(),
+            transaction: Blob(tx.bytes),
+        }
+    }
+
+    pub async fn register(&self, device: &Device) -> Registered {
+        let request = self.register_request(device).await;
+        self.post("/components/register", &request).await.json()
+    }
+
+    pub fn begin_request(&self, a: &Device, b: &Device) -> binding::Begin {
+        let party = |d: &Device| Party { component_id: d.id.clone(), access: format!("can1:{}", d.id) };
+        binding::Begin { creator: "fitter".into(), a: party(a), b: party(b) }
+    }
+
+    /// Begins a binding and opens both requests as the devices do.
+    pub async fn begin(&self, a: &Device, b: &Device) -> (BindingId, [BindRequest; 2]) {
+        let begun: binding::Begun = self.post("/bindings", &self.begin_request(a, b)).await.json();
+        let open = |blob: &Blob| BindRequest::open(&blob.0, &self.authority.sign_pub()).unwrap();
+        let requests = [open(&begun.requests.a), open(&begun.requests.b)];
+        for (request, own, partner) in [(&requests[0], a, b), (&requests[1], b, a)] {
+            assert_eq!((request.own, request.partner), ((own.cid, own.role), (partner.cid, partner.role)));
+            assert_eq!(request.partner_access.as_slice(), format!("can1:{}", partner.id).as_bytes());
+            assert_eq!(request.binding_id.0, begun.binding_id.0);
+        }
+        assert_ne!(requests[0].nonce, requests[1].nonce);
+        (BindingId(begun.binding_id.0), requests)
+    }
+
+    /// Sends both keys, checks both introductions as the devices do, and makes the record they sign.
+    pub async fn introduce(&self, a: &Device, b: &Device) -> Bonded {
+        let (id, requests) = self.begin(a, b).await;
+        let (key_a, attested_a) = a.answer(&requests[0]);
+        let (key_b, attested_b) = b.answer(&requests[1]);
+        let keys = Sides { a: attested_a, b: attested_b };
+        let introduced: binding::Introduced = self.post(&format!("/bindings/{id}/keys"), &keys).await.json();
+        let open = |blob: &Blob| Introduction::open(&blob.0, &self.authority.sign_pub()).unwrap();
+        let (to_a, to_b) = (open(&introduced.introductions.a), open(&introduced.introductions.b));
+        let roots = [self.factory.root.public()];
+        to_a.verify_partner((b.cid, b.role), &roots).unwrap();
+        to_b.verify_partner((a.cid, a.role), &roots).unwrap();
+        assert_eq!((to_a.own, to_a.spk), (a.cid, key_b.public()));
+        assert_eq!((to_b.own, to_b.spk), (b.cid, key_a.public()));
+        assert_eq!((to_a.access_commits, to_a.time), (to_b.access_commits, to_b.time));
+        let entity = |d: &Device, key: &SpkSecret, commit| BoundEntity {
+            cid: d.cid,
+            role: d.role,
+            sign_pub: key.public().sign_pub(),
+            spk_id: key.public().id(),
+            access_commit: commit,
+        };
+        let [commit_a, commit_b] = to_a.access_commits;
+        let record = BindingRecord {
+            binding_id: id,
+            entities: [entity(a, &key_a, commit_a), entity(b, &key_b, commit_b)],
+            time: to_a.time,
+            assurance: Assurance::Attested,
+        };
+        Bonded { id, keys: [key_a, key_b], record }
+    }
+
+    pub fn record_signatures(&self, bonded: &Bonded) -> Sides<Fixed<64>> {
+        let sign = |key: &SpkSecret| Fixed(key.signing_key().sign(&bonded.record.digest(), &mut rng()).0);
+        Sides { a: sign(&bonded.keys[0]), b: sign(&bonded.keys[1]) }
+    }
+
+    pub async fn bind(&self, a: &Device, b: &Device) -> Bonded {
+        let bonded = self.introduce(a, b).await;
+        let request = binding::Complete { signatures: self.record_signatures(&bonded) };
+        let bound: binding::Bound = self.post(&format!("/bindings/{}/complete", bonded.id), &request).await.json();
+        assert_eq!((bound.status.as_str(), bound.assurance.as_str()), ("bound", "B1"));
+        assert_eq!(bound.record.0, bonded.record.encode());
+        bonded
+    }
+
+    pub fn issue_request(&self, a: &Device, b: &Device) -> pairing::Issue {
+        pairing::Issue {
+            creator: "fitter".into(),
+            a: a.id.clone(),
+            b: b.id.clone(),
+            context: pairing::BATTERY_MANAGEMENT.into(),
+            salt: Fixed([0x11; 32]),
+            iv_seed: Fixed([0x22; 16]),
+            valid_days: 90,
+            unencrypted_allowed: vec![0x500],
+        }
+    }
+
+    /// Issues a certificate and opens it as both devices together do.
+    pub async fn pair(&self, a: &Device, b: &Device, bonded: &Bonded) -> Opened {
+        let issued: pairing::Issued = self.post("/pairings", &self.issue_request(a, b)).await.json();
+        self.open_certificate(&issued.certificate.0, bonded)
+    }
+
+    pub fn open_certificate(&self, bytes: &[u8], bonded: &Bonded) -> Opened {
+        let certificate = Certificate::parse(bytes).unwrap();
+        certificate.verify(&self.authority.sign_pub()).unwrap();
+        let a = certificate.open_section(Side::A, &bonded.keys[0], &self.authority).unwrap();
+        let b = certificate.open_section(Side::B, &bonded.keys[1], &self.authority).unwrap();
+        assert_eq!(a.exchange_key, b.exchange_key);
+        let key = pairing_key(&a.half, &b.half).unwrap();
+        let mut buffer = [0; VALIDATION_BUFFER];
+        let validation = certificate.open_validation(&key, &self.authority.sign_pub(), &mut buffer).unwrap();
+        Opened {
+            pairing_id: certificate.pairing_id,
+            cert_hash: certificate.hash(),
+            nonce: validation.nonce,
+            secrets: vec![
+                a.half.expose().to_vec(),
+                b.half.expose().to_vec(),
+                a.exchange_key.expose().to_vec(),
+                key.expose().to_vec(),
+            ],
+        }
+    }
+
+    pub fn completion(&self, opened: &Opened, bonded: &Bonded) -> pairing::Complete {
+        self.completion_with(opened, bonded, |_| ())
+    }
+
+    /// A completion whose signed content `change` spoils.
+    pub fn completion_with(
+        &self,
+        opened: &Opened,
+        bonded: &Bonded,
+        change: impl FnOnce(&mut Completion),
+    ) -> pairing::Complete {
+        let mut completion = Completion {
+            pairing_id: opened.pairing_id,
+            nonce: opened.nonce,
+            cert_hash: opened.cert_hash,
+            th4: [0x44; 32],
+        };
+        change(&mut completion);
+        let sign = |key: &SpkSecret| Fixed(key.signing_key().sign(&completion.digest(), &mut rng()).0);
+        pairing::Complete {
+            validation_nonce: Fixed(completion.nonce),
+            th4: Fixed(completion.th4),
+            entity_signatures: Sides { a: sign(&bonded.keys[0]), b: sign(&bonded.keys[1]) },
+        }
+    }
+
+    /// Registered, bound and paired: app and pack.
+    pub async fn commissioned(&self) -> (Device, Device, Bonded) {
+        let app = self.factory.device("app-0001", Role::App);
+        let pack = self.factory.device("pack-0001", Role::Pack);
+        self.register(&app).await;
+        self.register(&pack).await;
+        let bonded = self.bind(&app, &pack).await;
+        (app, pack, bonded)
+    }
+
+    /// Waits for the receipt of the last thing that happened.
+    pub async fn receipt(&self, path: &str) -> Vec<u8> {
+        for _ in 0..500 {
+            let answer = self.get(path).await;
+            if answer.status == 200 {
+                assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+                return answer.body;
+            }
+            assert_eq!(answer.problem().code, "W4_ERR_RECEIPT_PENDING");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no receipt at {path}");
+    }
+}
+
+/// `count` records of `cid` from `first`, one per second, ending now.
+pub fn records(cid: Cid, first: u32, count: u32, now_s: u32) -> Vec<Record> {
+    let record = |i: u32| Record {
+        cid,
+        seq: first + i,
+        time_ms: u64::from(now_s - count + i) * 1000,
+        kind: RecordKind::Pack,
+        values: [first as i32, i as i32, -7].into_iter().collect(),
+    };
+    (0..count).map(record).collect()
+}
+
+pub fn encoded(record: &Record) -> Vec<u8> {
+    let mut out = [0; RECORD_MAX];
+    let n = record.encode(&mut out).unwrap();
+    out[..n].to_vec()
+}
+
+/// The batch statement over `records` and its signed body.
+pub fn batch_body(records: &[Record], key: &SigningKey) -> (BatchStatement, Body) {
+    let leaves: Vec<_> = records.iter().map(|r| r.leaf().unwrap()).collect();
+    let statement = BatchStatement {
+        cid: records[0].cid,
+        first_seq: records[0].seq,
+        count: records.len() as u16,
+        root: lct::merkle::root(&leaves),
+        first_ms: records[0].time_ms,
+        last_ms: records[records.len() - 1].time_ms,
+    };
+    let mut bytes = [0; BATCH_STATEMENT_MAX];
+    let n = statement.encode(&mut bytes).unwrap();
+    let signature = statement.sign(key, &mut rng()).unwrap();
+    (statement, api::sign::batch(&bytes[..n], &key.public(), &signature).unwrap())
+}
+
+/// All files under `dir`.
+pub fn files(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// A wrong signature of the right form.
+pub fn foreign_signature() -> Signature {
+    SigningKey::generate(&mut rng()).sign(&[9; 32], &mut rng())
+}
+
+pub fn fresh_spk() -> SpkSecret {
+    SpkSecret::from_seed(Secret::random(&mut rng())).unwrap()
+}

@@ -1,0 +1,525 @@
+//! From factory default to paired: one task after the other, each a short exchange between the authority and
+//! one or two devices (`spec/channel.md`, H45 to H55; `spec/api.md`).
+//!
+//! Tasks are repeatable: a device and the authority give the same answer again, so an interrupted commissioning
+//! goes on with the task that was under way.
+
+use crate::core::Error;
+use lct::{
+    Digest,
+    codec::Fields,
+    id::{BindingId, PairingId},
+    registration::{REGISTRATION_MAX, Registration},
+};
+use pack::{
+    app::Party,
+    identity::Identity,
+    pdu::{self, Status, binding as op},
+    relation::Introduced,
+    time::{Duration, Instant},
+};
+use std::collections::VecDeque;
+
+/// How long a device may take for an answer before it is asked again.
+const PATIENCE: Duration = Duration::from_millis(4_000);
+/// How often a device is asked.
+const TRIES: u8 = 6;
+
+/// An entity to be commissioned: this app itself (`None`), the pack, or a module.
+pub type Member = Option<Party>;
+
+/// What is to be done with whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Enter it into the registry.
+    Register(Member),
+    /// Bind A to B.
+    Bind(Member, Member),
+    /// Create the relationship's LCT.
+    Lct(Member, Member),
+    /// Pair A with B.
+    Pair(Member, Member),
+}
+
+/// What the authority is asked. Component ids name the entities.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Register a component: canonical registration and the component's signature over it.
+    Register {
+        /// Name.
+        component_id: String,
+        /// Canonical bytes.
+        statement: Vec<u8>,
+        /// Proof of possession.
+        proof: lct::sign::Signature,
+    },
+    /// Begin a binding.
+    BeginBinding {
+        /// A and B.
+        ids: [String; 2],
+    },
+    /// The entities' fresh keys: SPK and attestation of A and B.
+    BindingKeys {
+        /// Which binding.
+        id: BindingId,
+        /// Of A and B.
+        keys: [([u8; 68], [u8; 64]); 2],
+    },
+    /// The entities' signatures over the binding record.
+    CompleteBinding {
+        /// Which binding.
+        id: BindingId,
+        /// Of A and B.
+        signatures: [[u8; 64]; 2],
+    },
+    /// Create the LCT of a relationship.
+    CreateLct {
+        /// A and B.
+        ids: [String; 2],
+    },
+    /// Issue a pairing certificate with this app's salt and IV seed.
+    IssuePairing {
+        /// A and B.
+        ids: [String; 2],
+        /// App-generated.
+        salt: [u8; 32],
+        /// App-generated.
+        iv_seed: [u8; 16],
+    },
+    /// The entities' completion of a pairing.
+    CompletePairing {
+        /// Which pairing.
+        id: PairingId,
+        /// From section V.
+        nonce: [u8; 32],
+        /// Of the session.
+        th4: Digest,
+        /// Of A and B.
+        signatures: [[u8; 64]; 2],
+    },
+}
+
+/// What the authority answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Done, or found done.
+    Done,
+    /// Requests to hand to A and B.
+    Begun {
+        /// Which binding.
+        id: BindingId,
+        /// Signed by the authority.
+        requests: [Vec<u8>; 2],
+    },
+    /// Introductions to hand to A and B.
+    Introduced([Vec<u8>; 2]),
+    /// A certificate to hand to B and A.
+    Issued {
+        /// Which pairing.
+        id: PairingId,
+        /// Its bytes.
+        certificate: Vec<u8>,
+    },
+}
+
+/// What a task wants done next.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Give a PDU to a member.
+    Send(Member, Vec<u8>),
+    /// Ask the authority.
+    Ask(Request),
+    /// The task is done.
+    Finished(Task),
+}
+
+#[derive(Debug)]
+enum Stage {
+    Start,
+    AwaitIdentity,
+    AwaitProof { statement: Vec<u8> },
+    AwaitReply,
+    AwaitKeys { id: BindingId, keys: [Option<([u8; 68], [u8; 64])>; 2] },
+    AwaitStatus { introductions: [Vec<u8>; 2] },
+    AwaitSigned { id: BindingId, signatures: [Option<[u8; 64]>; 2] },
+    AwaitAccepted { certificate: Vec<u8> },
+    AwaitCompleted { done: [Option<(Vec<u8>, [u8; 64])>; 2] },
+}
+
+/// Runs the tasks.
+pub struct Commissioner {
+    chain_id: Digest,
+    members: Vec<(Member, Introduced)>,
+    tasks: VecDeque<Task>,
+    stage: Stage,
+    outstanding: Vec<(Member, Vec<u8>)>,
+    due: Option<Instant>,
+    tries: u8,
+    steps: VecDeque<Step>,
+    identity: Identity,
+    pairing: Option<PairingId>,
+}
+
+impl Commissioner {
+    /// Commissions `members` (without this app) whose tasks are not in `done`.
+    pub fn new(
+        identity: Identity,
+        chain_id: Digest,
+        own: Introduced,
+        members: Vec<(Member, Introduced)>,
+        done: &[String],
+    ) -> Self {
+        let app = None;
+        let pack = Some(Party::Pack);
+        let modules: Vec<Member> =
+            members.iter().map(|m| m.0).filter(|m| matches!(m, Some(Party::Module(_)))).collect();
+        let mut tasks = vec![Task::Register(app), Task::Register(pack)];
+        tasks.extend(modules.iter().map(|m| Task::Register(*m)));
+        tasks.push(Task::Bind(app, pack));
+        tasks.extend(modules.iter().map(|m| Task::Bind(pack, *m)));
+        tasks.push(Task::Lct(app, pack));
+        tasks.extend(modules.iter().map(|m| Task::Lct(pack, *m)));
+        tasks.push(Task::Pair(app, pack));
+        tasks.extend(modules.iter().map(|m| Task::Pair(pack, *m)));
+        let mut all = vec![(app, own)];
+        all.extend(members);
+        let mut commissioner = Commissioner {
+            chain_id,
+            members: all,
+            tasks: VecDeque::new(),
+            stage: Stage::Start,
+            outstanding: Vec::new(),
+            due: None,
+            tries: 0,
+            steps: VecDeque::new(),
+            identity,
+            pairing: None,
+        };
+        let open = tasks.into_iter().filter(|t| !done.contains(&commissioner.task_name(*t)));
+        commissioner.tasks = open.collect();
+        commissioner
+    }
+
+    /// Stable name of a task, for progress and for the list of what is done.
+    pub fn task_name(&self, task: Task) -> String {
+        let name = |m| self.name(m).unwrap_or("?").to_owned();
+        match task {
+            Task::Register(m) => format!("register {}", name(m)),
+            Task::Bind(a, b) => format!("bind {} {}", name(a), name(b)),
+            Task::Lct(a, b) => format!("lct {} {}", name(a), name(b)),
+            Task::Pair(a, b) => format!("pair {} {}", name(a), name(b)),
+        }
+    }
+
+    /// True when nothing is left to do.
+    pub fn is_finished(&self) -> bool {
+        self.tasks.is_empty() && self.steps.is_empty()
+    }
+
+    /// When [`Commissioner::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self, now: Instant, random: &mut impl FnMut(&mut [u8])) -> Result<Option<Step>, Error> {
+        if self.steps.is_empty() && matches!(self.stage, Stage::Start) {
+            self.begin(now, random)?;
+        }
+        Ok(self.steps.pop_front())
+    }
+
+    fn name(&self, member: Member) -> Option<&str> {
+        self.members.iter().find(|(m, _)| *m == member).map(|(_, who)| who.component_id.as_str())
+    }
+
+    fn id(&self, member: Member) -> Result<String, Error> {
+        self.name(member).map(str::to_owned).ok_or(Error::UnknownMember)
+    }
+
+    fn begin(&mut self, now: Instant, random: &mut impl FnMut(&mut [u8])) -> Result<(), Error> {
+        let Some(task) = self.tasks.front().copied() else { return Ok(()) };
+        match task {
+            Task::Register(None) => {
+                let own = &self.identity;
+                let registration = Registration {
+                    chain_id: self.chain_id,
+                    device: own.device,
+                    batch: own.batch,
+                    component_id: own.component_id.clone(),
+                    serial: own.serial.clone(),
+                    hardware: own.hardware,
+                    firmware: own.firmware,
+                    capacity_mwh: own.capacity_mwh,
+                    opening_soc_ppm: 0,
+                };
+                let statement = encode(&registration)?;
+                let proof = own.key.sign_rfc6979(&lct::registration::digest_of(&statement));
+                let component_id = own.component_id.to_string();
+                self.ask(Request::Register { component_id, statement, proof });
+            }
+            Task::Register(member) => {
+                self.stage = Stage::AwaitIdentity;
+                self.send(now, vec![(member, vec![pdu::BINDING, op::CERTIFICATES])]);
+            }
+            Task::Bind(a, b) => {
+                let ids = [self.id(a)?, self.id(b)?];
+                self.ask(Request::BeginBinding { ids });
+            }
+            Task::Lct(a, b) => {
+                let ids = [self.id(a)?, self.id(b)?];
+                self.ask(Request::CreateLct { ids });
+            }
+            Task::Pair(a, b) => {
+                let ids = [self.id(a)?, self.id(b)?];
+                let (mut salt, mut iv_seed) = ([0; 32], [0; 16]);
+                random(&mut salt);
+                random(&mut iv_seed);
+                self.ask(Request::IssuePairing { ids, salt, iv_seed });
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.stage = Stage::AwaitReply;
+        (self.due, self.tries) = (None, 0);
+        self.outstanding.clear();
+        self.steps.push_back(Step::Ask(request));
+    }
+
+    fn send(&mut self, now: Instant, messages: Vec<(Member, Vec<u8>)>) {
+        self.tries = 0;
+        self.outstanding = messages;
+        self.resend(now);
+    }
+
+    fn resend(&mut self, now: Instant) {
+        self.tries += 1;
+        self.due = Some(now + PATIENCE);
+        self.steps.extend(self.outstanding.iter().map(|(m, bytes)| Step::Send(*m, bytes.clone())));
+    }
+
+    fn heard(&mut self, from: Member) {
+        self.outstanding.retain(|(m, _)| *m != from);
+    }
+
+    fn finish(&mut self) {
+        if let Some(task) = self.tasks.pop_front() {
+            self.steps.push_back(Step::Finished(task));
+        }
+        (self.stage, self.due, self.tries, self.pairing) = (Stage::Start, None, 0, None);
+        self.outstanding.clear();
+    }
+
+    /// Asks again, or gives up.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Error> {
+        if self.due.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        if self.tries >= TRIES {
+            let task = self.tasks.front().map(|t| self.task_name(*t)).unwrap_or_default();
+            let silent = self.outstanding.first().and_then(|(m, _)| self.name(*m)).unwrap_or("a device");
+            return Err(Error::Silent { task, who: silent.to_owned() });
+        }
+        self.resend(now);
+        Ok(())
+    }
+
+    /// The authority's answer to the last [`Step::Ask`].
+    pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), Error> {
+        let Some(task) = self.tasks.front().copied() else { return Ok(()) };
+        match (reply, task) {
+            (Reply::Done, _) => self.finish(),
+            (Reply::Begun { id, requests }, Task::Bind(a, b)) => {
+                self.stage = Stage::AwaitKeys { id, keys: [None, None] };
+                let [to_a, to_b] = requests.map(|r| prefixed(&[pdu::BINDING, op::REQUEST], &r));
+                self.send(now, vec![(a, to_a), (b, to_b)]);
+            }
+            (Reply::Introduced(introductions), Task::Bind(_, b)) => {
+                let introductions = introductions.map(|i| prefixed(&[pdu::BINDING, op::INTRODUCTION], &i));
+                // B first: when A begins the handshake, B must already know A's key.
+                let to_b = introductions[1].clone();
+                self.stage = Stage::AwaitStatus { introductions };
+                self.send(now, vec![(b, to_b)]);
+            }
+            (Reply::Issued { id, certificate }, Task::Pair(_, b)) => {
+                self.pairing = Some(id);
+                let certificate = prefixed(&[pdu::CERTIFICATE], &certificate);
+                self.stage = Stage::AwaitAccepted { certificate: certificate.clone() };
+                self.send(now, vec![(b, certificate)]);
+            }
+            _ => return Err(Error::UnexpectedReply),
+        }
+        Ok(())
+    }
+
+    /// An answer of a member.
+    pub fn answer(&mut self, now: Instant, from: Member, bytes: &[u8]) -> Result<(), Error> {
+        let Some(task) = self.tasks.front().copied() else { return Ok(()) };
+        match task {
+            Task::Register(member) if member == from => self.on_identity(now, from, bytes),
+            Task::Bind(a, b) if from == a || from == b => self.on_binding(now, a, b, from, bytes),
+            Task::Pair(a, b) if from == a || from == b => self.on_pairing(now, a, b, from, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_identity(&mut self, now: Instant, from: Member, bytes: &[u8]) -> Result<(), Error> {
+        match (bytes, &self.stage) {
+            ([pdu::BINDING, op::IDENTITY, body @ ..], Stage::AwaitIdentity) => {
+                let statement = self.statement(from, body)?;
+                self.stage = Stage::AwaitProof { statement: statement.clone() };
+                self.send(now, vec![(from, prefixed(&[pdu::BINDING, op::REGISTER], &statement))]);
+            }
+            ([pdu::BINDING, op::REGISTERED, sig @ ..], Stage::AwaitProof { statement }) => {
+                let request = Request::Register {
+                    component_id: self.id(from)?,
+                    statement: statement.clone(),
+                    proof: lct::sign::Signature::from_slice(sig)?,
+                };
+                self.ask(request);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn statement(&self, from: Member, body: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut f = Fields::new(body);
+        let device = lct::attest::DeviceCertificate::from_slice(f.slice(lct::attest::CERTIFICATE_LEN)?)?;
+        let batch = lct::attest::DeviceCertificate::from_slice(f.slice(lct::attest::CERTIFICATE_LEN)?)?;
+        let (hardware, firmware, capacity_mwh, opening_soc_ppm) = (f.u32()?, f.u32()?, f.u64()?, f.u32()?);
+        let n = usize::from(f.u8()?);
+        let serial = core::str::from_utf8(f.slice(n)?).map_err(|_| lct::Error::Malformed)?;
+        f.end()?;
+        let component_id = self.id(from)?;
+        encode(&Registration {
+            chain_id: self.chain_id,
+            device,
+            batch,
+            component_id: component_id.as_str().try_into().map_err(|_| lct::Error::Malformed)?,
+            serial: serial.try_into().map_err(|_| lct::Error::Malformed)?,
+            hardware,
+            firmware,
+            capacity_mwh,
+            opening_soc_ppm,
+        })
+    }
+
+    fn on_binding(
+        &mut self,
+        now: Instant,
+        a: Member,
+        b: Member,
+        from: Member,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let side = usize::from(from == b);
+        match (bytes, &mut self.stage) {
+            ([pdu::BINDING, op::KEYS, body @ ..], Stage::AwaitKeys { id, keys }) => {
+                let mut f = Fields::new(body);
+                if BindingId(f.array()?) != *id {
+                    return Ok(());
+                }
+                keys[side] = Some((f.array()?, f.array()?));
+                let (id, both) = (*id, *keys);
+                self.heard(from);
+                if let [Some(ka), Some(kb)] = both {
+                    self.ask(Request::BindingKeys { id, keys: [ka, kb] });
+                }
+            }
+            ([pdu::BINDING, op::STATUS, body @ ..], Stage::AwaitStatus { introductions }) if from == b => {
+                let (id, status) = status(body)?;
+                let to_a = std::mem::take(&mut introductions[0]);
+                accepted(status, self.task_name(Task::Bind(a, b)))?;
+                self.stage = Stage::AwaitSigned { id: BindingId(id), signatures: [None, None] };
+                self.send(now, vec![(a, to_a)]);
+            }
+            ([pdu::BINDING, op::STATUS, body @ ..], Stage::AwaitSigned { .. }) => {
+                let (_, status) = status(body)?;
+                accepted(status, self.task_name(Task::Bind(a, b)))?;
+            }
+            ([pdu::BINDING, op::SIGNED, body @ ..], Stage::AwaitSigned { id, signatures }) => {
+                let mut f = Fields::new(body);
+                if BindingId(f.array()?) != *id {
+                    return Ok(());
+                }
+                signatures[side] = Some(f.array()?);
+                let (id, both) = (*id, *signatures);
+                if let [Some(sa), Some(sb)] = both {
+                    self.ask(Request::CompleteBinding { id, signatures: [sa, sb] });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_pairing(
+        &mut self,
+        now: Instant,
+        a: Member,
+        b: Member,
+        from: Member,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let side = usize::from(from == b);
+        match (bytes, &mut self.stage) {
+            (
+                [pdu::CERTIFICATE, pdu::CERTIFICATE_STATUS, body @ ..],
+                Stage::AwaitAccepted { certificate },
+            ) if from == b => {
+                let (_, status) = status(body)?;
+                let certificate = std::mem::take(certificate);
+                accepted(status, self.task_name(Task::Pair(a, b)))?;
+                self.stage = Stage::AwaitCompleted { done: [None, None] };
+                self.send(now, vec![(a, certificate)]);
+            }
+            ([pdu::CERTIFICATE, pdu::PAIRING_COMPLETE, body @ ..], Stage::AwaitCompleted { done }) => {
+                let (statement, sig) = body.split_at_checked(80).ok_or(lct::Error::Malformed)?;
+                let sig = sig.try_into().map_err(|_| lct::Error::Malformed)?;
+                done[side] = Some((statement.to_vec(), sig));
+                let [Some((sa, sig_a)), Some((sb, sig_b))] = done else { return Ok(()) };
+                if sa != sb {
+                    return Err(Error::Disagree(self.task_name(Task::Pair(a, b))));
+                }
+                let mut f = Fields::new(sa);
+                let request = Request::CompletePairing {
+                    id: PairingId(f.array()?),
+                    nonce: f.array()?,
+                    th4: f.array()?,
+                    signatures: [*sig_a, *sig_b],
+                };
+                self.ask(request);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn encode(registration: &Registration) -> Result<Vec<u8>, Error> {
+    let mut bytes = [0; REGISTRATION_MAX];
+    let n = registration.encode(&mut bytes)?;
+    Ok(bytes[..n].to_vec())
+}
+
+fn prefixed(head: &[u8], body: &[u8]) -> Vec<u8> {
+    [head, body].concat()
+}
+
+fn status(body: &[u8]) -> Result<([u8; 16], Status), Error> {
+    let mut f = Fields::new(body);
+    let id = f.array()?;
+    let status = Status::from_code(f.u8()?);
+    f.end()?;
+    Ok((id, status))
+}
+
+fn accepted(status: Status, task: String) -> Result<(), Error> {
+    match status {
+        Status::Accepted => Ok(()),
+        status => Err(Error::Declined { task, status }),
+    }
+}

@@ -1,0 +1,437 @@
+//! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
+
+use crate::{
+    collect::{Batch, Collector, Verdict},
+    commission::{Commissioner, Member, Reply, Request, Step},
+    outbox::Job,
+};
+use lct::{
+    Digest,
+    energy::{CycleClose, EnergyEvent},
+    id::Role,
+    record::{BATCH_STATEMENT_MAX, BatchStatement},
+    sign::{PublicKey, Signature},
+};
+use pack::{
+    app::{self, App, Party},
+    can::Frame,
+    identity::{Identity, Record},
+    message::{ModuleScan, PackStatusAll, RelayState},
+    pdu::{self, Status},
+    relation::{Introduced, RelationEvent},
+    telemetry::{module_record, pack_record},
+    time::{Duration, Instant},
+};
+use rand_core::CryptoRng;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How often the pack is asked who is there, until all modules have answered.
+const SEARCH: Duration = Duration::from_millis(500);
+
+/// Why the gateway cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A device did not answer.
+    #[error("{who} does not answer during `{task}`; check its power and the bus, then start again")]
+    Silent {
+        /// What was being done.
+        task: String,
+        /// Who.
+        who: String,
+    },
+    /// A device refused.
+    #[error("`{task}` was declined by the device: {status:?}")]
+    Declined {
+        /// What was being done.
+        task: String,
+        /// Its reason.
+        status: Status,
+    },
+    /// Both ends completed another session.
+    #[error("the two ends of `{0}` did not complete the same session")]
+    Disagree(String),
+    /// The authority answered something else than was asked.
+    #[error("the authority's answer does not fit the question")]
+    UnexpectedReply,
+    /// A member without a name.
+    #[error("a device answered that was never identified")]
+    UnknownMember,
+    /// Something did not verify or could not be built.
+    #[error(transparent)]
+    Link(#[from] lct::Error),
+}
+
+/// What the gateway wants done, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Make durable before any frame that follows.
+    Store(Record),
+    /// Send on CAN 1.
+    Transmit(Frame),
+    /// Ask the authority and give the answer to [`Gateway::reply`].
+    Ask(Request),
+    /// Put into the outbox, then call [`Gateway::kept`] with the same token.
+    Keep(Job, Kept),
+    /// Tell the owner.
+    Event(Event),
+}
+
+/// Names a kept statement towards its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    party: Party,
+    kind: u8,
+    number: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The pack answered for the first time.
+    Found(Introduced),
+    /// Modules found so far.
+    Modules(usize),
+    /// A commissioning task was finished; its stable name must be stored to resume later.
+    TaskDone(String),
+    /// The channel to the pack stands in this epoch.
+    ChannelUp(u32),
+    /// The pack took a commanded state.
+    State(RelayState),
+    /// A pack status arrived.
+    PackStatus(Box<PackStatusAll>),
+    /// A module's scan arrived.
+    ModuleScan(u8, Box<ModuleScan>),
+    /// A statement did not fit what arrived, or did not verify.
+    Contradiction(Party),
+}
+
+/// Where commissioning stands.
+enum Phase {
+    Searching { due: Instant, seen: BTreeMap<Party, Introduced>, expected: usize },
+    Commissioning(Box<Commissioner>),
+    Operating,
+}
+
+/// The gateway of one pack.
+pub struct Gateway {
+    app: App,
+    chain_id: Digest,
+    phase: Phase,
+    done: Vec<String>,
+    keys: BTreeMap<Party, PublicKey>,
+    cids: BTreeMap<Party, lct::id::Cid>,
+    collector: Collector,
+    outputs: VecDeque<Output>,
+    unix_ms: Box<dyn Fn(Instant) -> u64 + Send>,
+    wanted: Option<RelayState>,
+}
+
+impl Gateway {
+    /// Starts the app role from its store. `done` lists the tasks finished earlier, `expected` how many modules to
+    /// wait for; `unix_ms` is the host's clock.
+    #[allow(clippy::too_many_arguments)]
+    pub fn start<'a>(
+        identity: Identity,
+        chain_id: Digest,
+        load: impl FnMut(u16) -> Option<&'a [u8]>,
+        done: Vec<String>,
+        expected: usize,
+        unix_ms: Box<dyn Fn(Instant) -> u64 + Send>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Error> {
+        let app = App::start(identity, 0, load, now, rng)?;
+        Ok(Gateway {
+            app,
+            chain_id,
+            phase: Phase::Searching { due: now, seen: BTreeMap::new(), expected },
+            done,
+            keys: BTreeMap::new(),
+            cids: BTreeMap::new(),
+            collector: Collector::default(),
+            outputs: VecDeque::new(),
+            unix_ms,
+            wanted: None,
+        })
+    }
+
+    /// The hosted app role.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+    /// Records replaced by a leaf, and statements that could not be stored.
+    pub fn losses(&self) -> (u64, u64) {
+        (self.collector.gaps, self.collector.contradictions)
+    }
+    /// True when every member is paired and the channel to the pack is up.
+    pub fn is_operating(&self) -> bool {
+        matches!(self.phase, Phase::Operating) && self.app.relation().is_up()
+    }
+    /// True when no statement waits for missing leaves.
+    pub fn is_settled(&self) -> bool {
+        self.collector.due().is_none() && self.outputs.is_empty()
+    }
+
+    /// Gives the verification keys of pack and modules, as the ledger has them.
+    pub fn set_keys(&mut self, keys: impl IntoIterator<Item = (Party, PublicKey)>) {
+        self.keys = keys.into_iter().collect();
+    }
+    /// Names of pack and modules, once found.
+    pub fn members(&self) -> Vec<(Party, lct::id::Cid)> {
+        self.cids.iter().map(|(p, c)| (*p, *c)).collect()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<Option<Output>, Error> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Ok(Some(output));
+            }
+            if let Some(output) = self.app.poll(now) {
+                match output {
+                    app::Output::Store(record) => return Ok(Some(Output::Store(record))),
+                    app::Output::Transmit(frame) => return Ok(Some(Output::Transmit(frame))),
+                    app::Output::Event(event) => self.happened(now, event, rng)?,
+                }
+                continue;
+            }
+            if !self.advance(now, rng)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// When [`Gateway::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Searching { due, .. } => Some(*due),
+            Phase::Commissioning(c) => c.due(),
+            Phase::Operating => None,
+        };
+        [phase, self.app.due(), self.collector.due()].into_iter().flatten().min()
+    }
+
+    /// Takes a frame from CAN 1.
+    pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        Ok(self.app.frame(now, frame, rng)?)
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.app.tick(now, rng)?;
+        for (party, missing) in self.collector.tick(now) {
+            self.ask_leaves(now, party, &missing)?;
+        }
+        match &mut self.phase {
+            Phase::Searching { due, seen, .. } if *due <= now => {
+                *due = now + SEARCH;
+                let nodes = seen.get(&Party::Pack).map_or(0, |p| p.nodes);
+                let missing =
+                    (1..=31).filter(|n| nodes >> (n - 1) & 1 == 1 && !seen.contains_key(&Party::Module(*n)));
+                let missing: Vec<u8> = missing.collect();
+                self.app.send(now, Party::Pack, &[pdu::IDENTIFY, 0])?;
+                for node in missing {
+                    self.app.send(now, Party::Module(node), &[pdu::IDENTIFY, 0])?;
+                }
+                Ok(())
+            }
+            Phase::Commissioning(c) => c.tick(now),
+            _ => Ok(()),
+        }
+    }
+
+    /// The authority's answer to the last [`Output::Ask`].
+    pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), Error> {
+        match &mut self.phase {
+            Phase::Commissioning(c) => c.reply(now, reply),
+            _ => Err(Error::UnexpectedReply),
+        }
+    }
+
+    /// A job is in the outbox: its device may forget it.
+    pub fn kept(&mut self, now: Instant, kept: Kept) -> Result<(), Error> {
+        Ok(self.app.received(now, kept.party, kept.kind, kept.number)?)
+    }
+
+    /// Wants the pack in `state`.
+    pub fn set_state(
+        &mut self,
+        now: Instant,
+        state: RelayState,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        self.wanted = Some(state);
+        Ok(self.app.set_state(now, state, rng)?)
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Moves commissioning on; true when there may be more to do at once.
+    fn advance(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<bool, Error> {
+        match &mut self.phase {
+            Phase::Searching { seen, expected, .. } => {
+                let modules = seen.keys().filter(|p| **p != Party::Pack).count();
+                if !seen.contains_key(&Party::Pack) || modules < *expected {
+                    return Ok(false);
+                }
+                let members: Vec<(Member, Introduced)> =
+                    std::mem::take(seen).into_iter().map(|(p, who)| (Some(p), who)).collect();
+                let own = self.app.identity();
+                let me = Introduced {
+                    cid: own.cid(),
+                    role: Role::App,
+                    state: 0,
+                    assurance: 0,
+                    hardware: own.hardware,
+                    firmware: own.firmware,
+                    nodes: 0,
+                    component_id: own.component_id.clone(),
+                };
+                let commissioner = Commissioner::new(own.clone(), self.chain_id, me, members, &self.done);
+                self.phase = Phase::Commissioning(Box::new(commissioner));
+                Ok(true)
+            }
+            Phase::Commissioning(c) => {
+                match c.poll(now, &mut |bytes| rng.fill_bytes(bytes))? {
+                    Some(Step::Send(None, bytes)) => self.app.authority(now, &bytes, rng)?,
+                    Some(Step::Send(Some(to), bytes)) => self.app.send(now, to, &bytes)?,
+                    Some(Step::Ask(request)) => self.outputs.push_back(Output::Ask(request)),
+                    Some(Step::Finished(task)) => {
+                        let name = c.task_name(task);
+                        self.done.push(name.clone());
+                        self.event(Event::TaskDone(name));
+                    }
+                    None if c.is_finished() => self.phase = Phase::Operating,
+                    None => return Ok(false),
+                }
+                Ok(true)
+            }
+            Phase::Operating => Ok(false),
+        }
+    }
+
+    fn happened(&mut self, now: Instant, event: app::Event, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        match event {
+            app::Event::Identified(party, who) => self.identified(party, who),
+            app::Event::Answer(from, bytes) => {
+                if let Phase::Commissioning(c) = &mut self.phase {
+                    c.answer(now, from, &bytes)?;
+                }
+            }
+            app::Event::Relation(RelationEvent::ChannelUp { epoch, .. }) => {
+                self.app.set_time(now, (self.unix_ms)(now))?;
+                self.event(Event::ChannelUp(epoch));
+                if let Some(state) = self.wanted {
+                    self.app.set_state(now, state, rng)?;
+                }
+            }
+            app::Event::Relation(RelationEvent::Failed { .. }) if self.app.relation().is_paired() => {
+                // The pack may be without power; it asks for a run itself when it starts.
+            }
+            app::Event::Relation(_) => {}
+            app::Event::PackStatus(status) => {
+                if let Some(cid) = self.cids.get(&Party::Pack) {
+                    self.collector.record(Party::Pack, &pack_record(*cid, &status)?)?;
+                }
+                self.event(Event::PackStatus(Box::new(status)));
+            }
+            app::Event::ModuleScan(node, scan) => {
+                if let Some(cid) = self.cids.get(&Party::Module(node)) {
+                    self.collector.record(Party::Module(node), &module_record(*cid, &scan)?)?;
+                }
+                self.event(Event::ModuleScan(node, Box::new(scan)));
+            }
+            app::Event::Batch(party, statement, signature) => self.batch(now, party, statement, signature)?,
+            app::Event::Energy(statement, signature) => self.energy(&statement, signature),
+            app::Event::Leaf(party, seq, leaf) => {
+                if let Some(verdict) = self.collector.leaf(party, seq, leaf) {
+                    self.judge(now, party, verdict)?;
+                }
+            }
+            app::Event::Commanded(state, _) => self.event(Event::State(state)),
+        }
+        Ok(())
+    }
+
+    fn identified(&mut self, party: Party, who: Introduced) {
+        let role = if party == Party::Pack { Role::Pack } else { Role::Module };
+        let Phase::Searching { seen, .. } = &mut self.phase else { return };
+        if who.role != role {
+            return;
+        }
+        let first = !seen.contains_key(&party);
+        self.cids.insert(party, who.cid);
+        seen.insert(party, who.clone());
+        let modules = seen.len() - usize::from(seen.contains_key(&Party::Pack));
+        match (first, party) {
+            (true, Party::Pack) => self.event(Event::Found(who)),
+            (true, Party::Module(_)) => self.event(Event::Modules(modules)),
+            (false, _) => {}
+        }
+    }
+
+    fn batch(
+        &mut self,
+        now: Instant,
+        party: Party,
+        statement: BatchStatement,
+        signature: Signature,
+    ) -> Result<(), Error> {
+        let known = self.keys.get(&party).zip(self.cids.get(&party));
+        let authentic = known
+            .is_some_and(|(key, cid)| *cid == statement.cid && statement.verify(key, &signature).is_ok());
+        if !authentic {
+            self.event(Event::Contradiction(party));
+            return Ok(());
+        }
+        let verdict = self.collector.statement(now, party, statement, signature);
+        self.judge(now, party, verdict)
+    }
+
+    fn judge(&mut self, now: Instant, party: Party, verdict: Verdict) -> Result<(), Error> {
+        match verdict {
+            Verdict::Ask(missing) => self.ask_leaves(now, party, &missing),
+            Verdict::Contradiction => {
+                self.event(Event::Contradiction(party));
+                Ok(())
+            }
+            Verdict::Whole(Batch { statement, signature, entries, .. }) => {
+                let Some(key) = self.keys.get(&party).copied() else { return Ok(()) };
+                let mut bytes = [0; BATCH_STATEMENT_MAX];
+                let n = statement.encode(&mut bytes)?;
+                let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
+                let number = u64::from(statement.first_seq);
+                self.outputs.push_back(Output::Keep(job, Kept { party, kind: pdu::BATCH, number }));
+                Ok(())
+            }
+        }
+    }
+
+    fn ask_leaves(&mut self, now: Instant, party: Party, missing: &[u32]) -> Result<(), Error> {
+        for seq in missing.iter().take(8) {
+            self.app.ask_leaf(now, party, *seq)?;
+        }
+        Ok(())
+    }
+
+    fn energy(&mut self, statement: &[u8], signature: Signature) {
+        let Some(key) = self.keys.get(&Party::Pack).copied() else { return };
+        let number = if let Ok(event) = EnergyEvent::decode(statement) {
+            event.verify(&key, &signature).ok().map(|()| u64::from(event.cycle) << 32 | u64::from(event.seq))
+        } else if let Ok(close) = CycleClose::decode(statement) {
+            close.verify(&key, &signature).ok().map(|()| u64::from(close.cycle) << 32 | 0xFFFF_FFFF)
+        } else {
+            None
+        };
+        match number {
+            Some(number) => {
+                let job = Job::Energy { statement: statement.to_vec(), key, signature };
+                let kept = Kept { party: Party::Pack, kind: pdu::ENERGY, number };
+                self.outputs.push_back(Output::Keep(job, kept));
+            }
+            None => self.event(Event::Contradiction(Party::Pack)),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What must reach the ledger, on disk until it is there.
+//!
+//! One redb file: `jobs` maps `priority u8 || number u64` to an encoded [`Job`], `failed` keeps what the ledger
+//! refused for good, with its reason. Nothing is ever evicted. A job is durable when [`Outbox::keep`] returns.
+
+use crate::collect::Entry;
+use lct::sign::{PublicKey, Signature};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use std::path::{Path, PathBuf};
+
+const JOBS: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("jobs");
+const FAILED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("failed");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Version of the file's content.
+const VERSION: u64 = 1;
+
+/// Something for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// A batch of telemetry.
+    Batch {
+        /// Canonical statement.
+        statement: Vec<u8>,
+        /// The device's signing key in its binding.
+        key: PublicKey,
+        /// The device's signature.
+        signature: Signature,
+        /// Records or leaves, in order.
+        entries: Vec<Entry>,
+    },
+    /// An energy event or cycle close.
+    Energy {
+        /// Canonical statement.
+        statement: Vec<u8>,
+        /// The pack's signing key in its binding.
+        key: PublicKey,
+        /// The pack's signature.
+        signature: Signature,
+    },
+}
+
+impl Job {
+    /// 1 is sent first: energy and safety before telemetry.
+    fn priority(&self) -> u8 {
+        match self {
+            Job::Energy { .. } => 1,
+            Job::Batch { .. } => 3,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut e = minicbor::Encoder::new(Vec::new());
+        let done = (|| {
+            match self {
+                Job::Batch { statement, key, signature, entries } => {
+                    e.array(6)?.u8(1)?.u8(1)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                    e.array(entries.len() as u64)?;
+                    for entry in entries {
+                        match entry {
+                            Entry::Record(bytes) => e.bytes(bytes)?.ok()?,
+                            Entry::Lost(seq, leaf) => e.array(2)?.u32(*seq)?.bytes(leaf)?.ok()?,
+                        }
+                    }
+                }
+                Job::Energy { statement, key, signature } => {
+                    e.array(5)?.u8(1)?.u8(2)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+            }
+            Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(())
+        })();
+        debug_assert!(done.is_ok(), "a Vec takes everything");
+        e.into_writer()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Job> {
+        let mut d = minicbor::Decoder::new(bytes);
+        let n = d.array().ok()??;
+        if d.u8().ok()? != 1 {
+            return None;
+        }
+        let kind = d.u8().ok()?;
+        let statement = d.bytes().ok()?.to_vec();
+        let key = PublicKey::from_slice(d.bytes().ok()?).ok()?;
+        let signature = Signature::from_slice(d.bytes().ok()?).ok()?;
+        match (kind, n) {
+            (1, 6) => {
+                let count = d.array().ok()??;
+                let mut entries = Vec::new();
+                for _ in 0..count {
+                    entries.push(match d.datatype().ok()? {
+                        minicbor::data::Type::Bytes => Entry::Record(d.bytes().ok()?.to_vec()),
+                        _ => {
+                            d.array().ok()?;
+                            Entry::Lost(d.u32().ok()?, d.bytes().ok()?.try_into().ok()?)
+                        }
+                    });
+                }
+                Some(Job::Batch { statement, key, signature, entries })
+            }
+            (2, 5) => Some(Job::Energy { statement, key, signature }),
+            _ => None,
+        }
+    }
+}
+
+/// Why the outbox cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The disk is full.
+    #[error("the disk that holds {} is full; make room and start again, nothing is lost", .0.display())]
+    DiskFull(PathBuf),
+    /// Another process has it open.
+    #[error("{} is in use by another process; stop that first", .0.display())]
+    InUse(PathBuf),
+    /// Written by another version.
+    #[error("{} has outbox format {found}, this build knows {VERSION}; use the build that made it", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u64,
+    },
+    /// An entry cannot be read.
+    #[error("{} is damaged at entry {entry}; move it away and restore a copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        entry: u64,
+    },
+    /// Anything else that the store says.
+    #[error("{}: {what}", path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// The store's words.
+        what: String,
+    },
+}
+
+/// The durable queue.
+pub struct Outbox {
+    path: PathBuf,
+    db: Database,
+    next: u64,
+}
+
+impl Outbox {
+    /// Opens or creates the file.
+    pub fn open(path: &Path) -> Result<Self, OutboxError> {
+        let fail = |e: redb::Error| store_error(path, e);
+        let db = Database::create(path).map_err(|e| fail(e.into()))?;
+        let mut outbox = Outbox { path: path.to_owned(), db, next: 0 };
+        let version = outbox.write(|tx| {
+            tx.open_table(FAILED)?;
+            let mut meta = tx.open_table(META)?;
+            let found = meta.get("version")?.map(|v| v.value());
+            if found.is_none() {
+                meta.insert("version", VERSION)?;
+            }
+            let jobs = tx.open_table(JOBS)?;
+            let mut last = 0;
+            for entry in jobs.iter()? {
+                last = last.max(entry?.0.value().1 + 1);
+            }
+            let next = meta.get("next")?.map_or(0, |n| n.value()).max(last);
+            Ok((found.unwrap_or(VERSION), next))
+        })?;
+        if version.0 != VERSION {
+            return Err(OutboxError::Version { path: path.to_owned(), found: version.0 });
+        }
+        outbox.next = version.1;
+        Ok(outbox)
+    }
+
+    fn write<T>(
+        &self,
+        f: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, OutboxError> {
+        let fail = |e: redb::Error| store_error(&self.path, e);
+        let tx = self.db.begin_write().map_err(|e| fail(e.into()))?;
+        let value = f(&tx).map_err(fail)?;
+        tx.commit().map_err(|e| fail(e.into()))?;
+        Ok(value)
+    }
+
+    fn read<T>(
+        &self,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, OutboxError> {
+        let fail = |e: redb::Error| store_error(&self.path, e);
+        let tx = self.db.begin_read().map_err(|e| fail(e.into()))?;
+        f(&tx).map_err(fail)
+    }
+
+    /// Makes jobs durable, in one commit; returns when they are.
+    pub fn keep(&mut self, jobs: &[Job]) -> Result<(), OutboxError> {
+        let mut next = self.next;
+        self.write(|tx| {
+            let mut table = tx.open_table(JOBS)?;
+            for job in jobs {
+                table.insert((job.priority(), next), job.encode().as_slice())?;
+                next += 1;
+            }
+            tx.open_table(META)?.insert("next", next)?;
+            Ok(())
+        })?;
+        self.next = next;
+        Ok(())
+    }
+
+    /// Up to `limit` jobs in order of priority and age, except those numbered in `skip`.
+    pub fn next(&self, limit: usize, skip: &[u64]) -> Result<Vec<(u64, Job)>, OutboxError> {
+        let raw = self.read(|tx| {
+            let table = tx.open_table(JOBS)?;
+            let mut raw = Vec::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                let number = key.value().1;
+                if !skip.contains(&number) {
+                    raw.push((number, value.value().to_vec()));
+                }
+                if raw.len() >= limit {
+                    break;
+                }
+            }
+            Ok(raw)
+        })?;
+        let damaged = |entry| OutboxError::Damaged { path: self.path.clone(), entry };
+        raw.into_iter().map(|(n, bytes)| Job::decode(&bytes).map(|j| (n, j)).ok_or(damaged(n))).collect()
+    }
+
+    /// Takes out jobs that reached the ledger, and moves refused ones, with their reason, to the failed.
+    pub fn settle(&mut self, done: &[u64], failed: &[(u64, String)]) -> Result<(), OutboxError> {
+        if done.is_empty() && failed.is_empty() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            let mut jobs = tx.open_table(JOBS)?;
+            let mut graveyard = tx.open_table(FAILED)?;
+            for number in done.iter().chain(failed.iter().map(|(n, _)| n)) {
+                for priority in 1..=4 {
+                    let taken = jobs.remove((priority, *number))?.map(|v| v.value().to_vec());
+                    let reason = failed.iter().find(|(n, _)| n == number);
+                    if let (Some(bytes), Some((_, reason))) = (taken, reason) {
+                        let kept = [reason.as_bytes(), b"\0", bytes.as_slice()].concat();
+                        graveyard.insert(*number, kept.as_slice())?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Jobs that wait, and jobs that were refused.
+    pub fn depth(&self) -> Result<(u64, u64), OutboxError> {
+        self.read(|tx| Ok((tx.open_table(JOBS)?.len()?, tx.open_table(FAILED)?.len()?)))
+    }
+}
+
+fn store_error(path: &Path, e: redb::Error) -> OutboxError {
+    let path = path.to_owned();
+    match e {
+        redb::Error::DatabaseAlreadyOpen => OutboxError::InUse(path),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => OutboxError::DiskFull(path),
+        other => OutboxError::Store { path, what: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::sign::SigningKey;
+
+    fn jobs() -> (Job, Job) {
+        let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
+        let signature = Signature([7; 64]);
+        let entries = vec![Entry::Record(vec![1, 2]), Entry::Lost(9, [3; 32])];
+        (
+            Job::Batch { statement: vec![1], key, signature, entries },
+            Job::Energy { statement: vec![2], key, signature },
+        )
+    }
+
+    #[test]
+    fn energy_overtakes_telemetry_and_all_survives_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.redb");
+        let (batch, energy) = jobs();
+        let mut outbox = Outbox::open(&path).unwrap();
+        outbox.keep(&[batch.clone(), energy.clone(), batch.clone()]).unwrap();
+        assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
+        drop(outbox);
+        let mut outbox = Outbox::open(&path).unwrap();
+        let all = outbox.next(10, &[]).unwrap();
+        assert_eq!(all, vec![(1, energy), (0, batch.clone()), (2, batch.clone())]);
+        assert_eq!(outbox.next(10, &[1, 0]).unwrap(), vec![(2, batch.clone())]);
+        outbox.settle(&[0, 1], &[(2, "refused".into())]).unwrap();
+        assert_eq!(outbox.depth().unwrap(), (0, 1));
+        drop(outbox);
+        let mut outbox = Outbox::open(&path).unwrap();
+        outbox.keep(&[batch.clone()]).unwrap();
+        assert_eq!(outbox.next(1, &[]).unwrap(), vec![(3, batch)], "numbers never repeat");
+    }
+
+    #[test]
+    fn damaged_jobs_are_named() {
+        let (batch, _) = jobs();
+        let bytes = batch.encode();
+        assert_eq!(Job::decode(&bytes), Some(batch));
+        for n in 0..bytes.len() {
+            assert_eq!(Job::decode(&bytes[..n]), None, "cut at {n}");
+        }
+        let mut other = bytes.clone();
+        other[1] = 2;
+        assert_eq!(Job::decode(&other), None, "another version");
+    }
+}

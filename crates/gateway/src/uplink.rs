@@ -1,0 +1,263 @@
+//! The way to the bridge: executes the core's requests and empties the outbox.
+//!
+//! Transactions are signed here with the gateway's account key; statements inside them are signed by devices. A
+//! transient failure is tried again three times (1 s, 2 s, 4 s, with jitter), then the caller is told and the job
+//! stays in the outbox.
+
+use crate::{
+    collect::Entry,
+    commission::{Reply, Request},
+    outbox::Job,
+};
+use api::{Blob, Client, ClientError, Fixed, Hex, sign::Envelope};
+use lct::{
+    Digest,
+    id::{BindingId, PairingId},
+    sign::SigningKey,
+};
+use ledger::tx::Body;
+use rand_core::CryptoRng;
+use std::time::Duration;
+
+/// Tries of one request, and the first pause between them.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Blocks for which a transaction stays valid.
+const EXPIRY_BLOCKS: u64 = 10_000;
+/// Label of this program in the bridge's log.
+const CREATOR: &str = "gateway";
+
+/// Why the bridge did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkError {
+    /// The bridge or the way to it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A statement that no transaction can carry.
+    #[error("a statement cannot be sent: {0}")]
+    Statement(#[from] lct::Error),
+    /// An answer that does not fit.
+    #[error("the bridge's answer does not fit the question: {0}")]
+    Answer(&'static str),
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uploaded {
+    /// Accepted by the node under this transaction.
+    Accepted(Digest),
+    /// The ledger has it already.
+    AlreadyThere,
+    /// Refused for good.
+    Refused(String),
+}
+
+/// A connection with an account.
+pub struct Uplink<R> {
+    client: Client,
+    key: SigningKey,
+    chain_id: Digest,
+    next_nonce: Option<(u64, u64)>,
+    rng: R,
+}
+
+impl<R: CryptoRng> Uplink<R> {
+    /// An uplink that signs with `key` for chain `chain_id`.
+    pub fn new(client: Client, key: SigningKey, chain_id: Digest, rng: R) -> Self {
+        Uplink { client, key, chain_id, next_nonce: None, rng }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn signed(&mut self, body: Body) -> Result<api::sign::SignedTx, UplinkError> {
+        let (nonce, height) = match self.next_nonce {
+            Some(known) => known,
+            None => {
+                let account = self.client.account(&self.key.public()).await?;
+                (account.next_nonce, account.height)
+            }
+        };
+        let expiry_height = height + EXPIRY_BLOCKS;
+        let envelope = Envelope { chain_id: self.chain_id, nonce, expiry_height };
+        let tx = api::sign::sign(body, &envelope, &self.key, &mut self.rng);
+        self.next_nonce = Some((nonce + 1, height));
+        Ok(tx)
+    }
+
+    /// After any failure the nonce is asked again: what was sent may or may not have been taken.
+    fn forget_nonce(&mut self) {
+        self.next_nonce = None;
+    }
+
+    async fn pause(&mut self, attempt: u32) {
+        let jitter = u64::from(self.rng.next_u32() % 250);
+        tokio::time::sleep(PAUSE * (1 << attempt) + Duration::from_millis(jitter)).await;
+    }
+
+    /// Executes a request of the core, with retries.
+    pub async fn execute(&mut self, request: &Request) -> Result<Reply, UplinkError> {
+        let mut attempt = 0;
+        loop {
+            match self.try_execute(request).await {
+                Err(UplinkError::Client(e)) if e.is_transient() && attempt < TRIES => {
+                    self.forget_nonce();
+                    self.pause(attempt).await;
+                    attempt += 1;
+                }
+                Err(e) => {
+                    self.forget_nonce();
+                    return Err(e);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_execute(&mut self, request: &Request) -> Result<Reply, UplinkError> {
+        let creator = CREATOR.to_owned();
+        Ok(match request {
+            Request::Register { component_id, statement, proof } => {
+                let tx = self.signed(api::sign::register(statement, proof)?).await?;
+                let mut shown = serde_json::Map::new();
+                shown.insert("component_id".into(), component_id.as_str().into());
+                let register = api::component::Register {
+                    creator,
+                    component_data: shown,
+                    context: "manufacturing".into(),
+                    transaction: Blob(tx.bytes),
+                };
+                self.client.register(&register).await?;
+                Reply::Done
+            }
+            Request::BeginBinding { ids: [a, b] } => {
+                let party = |id: &String| api::binding::Party {
+                    component_id: id.clone(),
+                    access: format!("can:{id}"),
+                };
+                let begin = api::binding::Begin { creator, a: party(a), b: party(b) };
+                let begun = match self.client.begin_binding(&begin).await {
+                    Err(e) if e.code() == Some("W4_ERR_BINDING_EXISTS") => return Ok(Reply::Done),
+                    begun => begun?,
+                };
+                let requests = [begun.requests.a.0, begun.requests.b.0];
+                Reply::Begun { id: BindingId(begun.binding_id.0), requests }
+            }
+            Request::BindingKeys { id, keys: [a, b] } => {
+                let key = |k: &([u8; 68], [u8; 64])| api::binding::AttestedKey {
+                    spk: Fixed(k.0),
+                    attestation: Fixed(k.1),
+                };
+                let keys = api::binding::Keys { a: key(a), b: key(b) };
+                let introduced = self.client.binding_keys(&Hex(id.0), &keys).await?;
+                Reply::Introduced([introduced.introductions.a.0, introduced.introductions.b.0])
+            }
+            Request::CompleteBinding { id, signatures: [a, b] } => {
+                let signatures = api::binding::Sides { a: Fixed(*a), b: Fixed(*b) };
+                self.client.complete_binding(&Hex(id.0), &api::binding::Complete { signatures }).await?;
+                Reply::Done
+            }
+            Request::CreateLct { ids: [a, b] } => {
+                let create = api::lct::Create {
+                    creator,
+                    component_a: a.clone(),
+                    component_b: b.clone(),
+                    context: "battery_management".into(),
+                    proxy_id: String::new(),
+                };
+                self.client.create_lct(&create).await?;
+                Reply::Done
+            }
+            Request::IssuePairing { ids: [a, b], salt, iv_seed } => {
+                let issue = api::pairing::Issue {
+                    creator,
+                    a: a.clone(),
+                    b: b.clone(),
+                    context: api::pairing::BATTERY_MANAGEMENT.into(),
+                    salt: Fixed(*salt),
+                    iv_seed: Fixed(*iv_seed),
+                    valid_days: api::pairing::DEFAULT_DAYS,
+                    unencrypted_allowed: Vec::new(),
+                };
+                let issued = self.client.issue_pairing(&issue).await?;
+                Reply::Issued { id: PairingId(issued.pairing_id.0), certificate: issued.certificate.0 }
+            }
+            Request::CompletePairing { id, nonce, th4, signatures: [a, b] } => {
+                let complete = api::pairing::Complete {
+                    validation_nonce: Fixed(*nonce),
+                    th4: Fixed(*th4),
+                    entity_signatures: api::binding::Sides { a: Fixed(*a), b: Fixed(*b) },
+                };
+                self.client.complete_pairing(&Hex(id.0), &complete).await?;
+                Reply::Done
+            }
+        })
+    }
+
+    /// Sends a job once. Transient failures are errors: the job stays where it is.
+    pub async fn upload(&mut self, job: &Job) -> Result<Uploaded, UplinkError> {
+        let sent = self.try_upload(job).await;
+        match sent {
+            Err(UplinkError::Client(ClientError::Refused(problem)))
+                if !matches!(problem.status, 408 | 429 | 503 | 504) =>
+            {
+                self.forget_nonce();
+                if is_duplicate(&problem.code) {
+                    return Ok(Uploaded::AlreadyThere);
+                }
+                Ok(Uploaded::Refused(problem.to_string()))
+            }
+            Err(e) => {
+                self.forget_nonce();
+                Err(e)
+            }
+            done => done,
+        }
+    }
+
+    async fn try_upload(&mut self, job: &Job) -> Result<Uploaded, UplinkError> {
+        match job {
+            Job::Batch { statement, key, signature, entries } => {
+                let tx = self.signed(api::sign::batch(statement, key, signature)?).await?;
+                let records = entries.iter().map(|e| match e {
+                    Entry::Record(bytes) => api::telemetry::Entry::Record(Blob(bytes.clone())),
+                    Entry::Lost(seq, leaf) => {
+                        api::telemetry::Entry::Lost(api::telemetry::Gap { seq: *seq, leaf: Fixed(*leaf) })
+                    }
+                });
+                let batch = api::telemetry::Batch { transaction: Blob(tx.bytes), records: records.collect() };
+                let stored = self.client.submit_batch(&batch).await?;
+                Ok(Uploaded::Accepted(stored.txhash.0))
+            }
+            Job::Energy { statement, key, signature } => {
+                let body = match lct::energy::CycleClose::decode(statement) {
+                    Ok(_) => api::sign::cycle_close(statement, key, signature)?,
+                    Err(_) => api::sign::energy(statement, key, signature)?,
+                };
+                let tx = self.signed(body).await?;
+                let accepted = self.client.submit(&tx.bytes, false).await?;
+                Ok(Uploaded::Accepted(accepted.txhash.0))
+            }
+        }
+    }
+
+    /// What became of an accepted transaction: `None` while it waits.
+    pub async fn fate(&mut self, id: &Digest) -> Result<Option<Uploaded>, UplinkError> {
+        match self.client.transaction(&Hex(*id)).await {
+            Ok(t) if t.status == "included" => Ok(Some(match t.code {
+                None => Uploaded::Accepted(*id),
+                Some(code) if is_duplicate(&code) => Uploaded::AlreadyThere,
+                Some(code) => Uploaded::Refused(format!("{code}: {}", t.error.unwrap_or_default())),
+            })),
+            Ok(_) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Codes by which the ledger says that it has a statement already.
+fn is_duplicate(code: &str) -> bool {
+    matches!(code, "W4_ERR_BATCH_OVERLAP" | "W4_ERR_ENERGY_DUPLICATE" | "W4_ERR_CYCLE_CLOSED")
+}
