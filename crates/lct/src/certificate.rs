@@ -246,32 +246,53 @@ impl<'a> Certificate<'a> {
         })
     }
 
+    /// What is needed once both halves are together, so that the certificate itself need not be kept.
+    pub fn validation(&self) -> Result<SealedValidation, Error> {
+        Ok(SealedValidation {
+            pairing_id: self.pairing_id,
+            cm_hash: self.cm_hash(),
+            pk_commit: self.pk_commit,
+            iv: self.validation_iv,
+            sealed: heapless::Vec::from_slice(self.validation).map_err(|_| Error::Malformed)?,
+        })
+    }
+}
+
+/// Section V with its commitment, still sealed.
+#[derive(Debug, Clone)]
+pub struct SealedValidation {
+    pairing_id: PairingId,
+    cm_hash: Digest,
+    pk_commit: Digest,
+    iv: [u8; 12],
+    sealed: heapless::Vec<u8, VALIDATION_MAX>,
+}
+
+impl SealedValidation {
     /// Checks the rebuilt pairing key against the commitment, in constant time.
     pub fn check_key(&self, pairing_key: &Secret<64>) -> Result<(), Error> {
-        let keys = ValidationKeys::new(pairing_key, &self.cm_hash(), &self.pairing_id)?;
+        let keys = ValidationKeys::new(pairing_key, &self.cm_hash, &self.pairing_id)?;
         if equal(keys.commit.expose(), &self.pk_commit) { Ok(()) } else { Err(Error::NotAuthentic) }
     }
 
     /// Checks the commitment, then opens section V into `buffer`.
-    pub fn open_validation<'b>(
+    pub fn open<'b>(
         &self,
         pairing_key: &Secret<64>,
         authority: &PublicKey,
         buffer: &'b mut [u8; VALIDATION_MAX],
     ) -> Result<Validation<'b>, Error> {
         self.check_key(pairing_key)?;
-        let cm_hash = self.cm_hash();
-        let keys = ValidationKeys::new(pairing_key, &cm_hash, &self.pairing_id)?;
-        let (ct, tag) = self.validation.split_at(self.validation.len() - 16);
+        let keys = ValidationKeys::new(pairing_key, &self.cm_hash, &self.pairing_id)?;
+        let (ct, tag) = self.sealed.split_last_chunk::<16>().ok_or(Error::Malformed)?;
         let plain = &mut buffer[..ct.len()];
         plain.copy_from_slice(ct);
-        let tag: [u8; 16] = tag.try_into().map_err(|_| Error::Malformed)?;
         Aes256Gcm::new(keys.key.expose().into())
             .decrypt_inout_detached(
-                &self.validation_iv.into(),
-                &validation_aad(&self.pairing_id, &cm_hash),
+                &self.iv.into(),
+                &validation_aad(&self.pairing_id, &self.cm_hash),
                 (&mut *plain).into(),
-                &tag.into(),
+                &(*tag).into(),
             )
             .map_err(|_| Error::NotAuthentic)?;
         let mut f = Fields::new(plain);

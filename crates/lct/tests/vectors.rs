@@ -100,12 +100,12 @@ fn certificate() {
     }
     let pk = pairing_key(&half_a, &half_b).unwrap();
     let mut buffer = [0; VALIDATION_BUFFER];
-    let validation = cert.open_validation(&pk, &authority.sign_pub(), &mut buffer).unwrap();
+    let validation = cert.validation().unwrap().open(&pk, &authority.sign_pub(), &mut buffer).unwrap();
     assert_eq!(validation.nonce, fixed::<32>(&v, "inputs.validation_nonce"));
     assert_eq!(validation.endpoint, at(&v, "inputs.endpoint").as_str().unwrap());
     assert_eq!(u64::from(validation.timeout_s), number(&v, "inputs.timeout_s"));
     let swapped = pairing_key(&half_b, &half_a).unwrap();
-    assert!(cert.check_key(&swapped).is_err(), "halves in the wrong order");
+    assert!(cert.validation().unwrap().check_key(&swapped).is_err(), "halves in the wrong order");
     for cut in 0..raw.len() {
         assert!(Certificate::parse(&raw[..cut]).is_err(), "cut at {cut}");
     }
@@ -149,7 +149,7 @@ fn issued_certificates_open_on_both_sides() {
     assert_eq!(section.half, half_b);
     let mut buffer = [0; VALIDATION_BUFFER];
     let pk = pairing_key(&half_a, &half_b).unwrap();
-    assert_eq!(cert.open_validation(&pk, &c.public().sign_pub(), &mut buffer).unwrap().nonce, [7; 32]);
+    assert_eq!(cert.validation().unwrap().open(&pk, &c.public().sign_pub(), &mut buffer).unwrap().nonce, [7; 32]);
 }
 
 struct Run {

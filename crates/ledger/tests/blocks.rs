@@ -3,8 +3,6 @@
 
 mod world;
 
-use std::collections::BTreeMap;
-
 use lct::{
     Digest,
     energy::{EnergyEvent, EnergyKind},
@@ -263,27 +261,6 @@ fn genesis_rules() {
         assert_ne!(g.chain_id(), chain_id(), "every field is part of the identity");
     }
     assert_eq!(Genesis::from_bytes(&genesis().to_bytes()), Ok(genesis()));
-}
-
-/// A sparse Merkle tree written from its definition, not from the verifier: root and siblings of one key.
-fn reference(leaves: &BTreeMap<Digest, Digest>, depth: usize, key: Option<&Digest>) -> (Digest, Vec<Digest>) {
-    let bit = |k: &Digest| k[depth / 8] & (0x80 >> (depth % 8)) != 0;
-    match leaves.len() {
-        0 => (*b"SPARSE_MERKLE_PLACEHOLDER_HASH__", vec![]),
-        1 => {
-            let (k, v) = leaves.iter().next().unwrap();
-            (sha256(&[b"JMT::LeafNode", k, v]), vec![])
-        }
-        _ => {
-            let (right, left): (BTreeMap<_, _>, BTreeMap<_, _>) = leaves.iter().partition(|(k, _)| bit(k));
-            let goes_right = key.is_some_and(bit);
-            let (l, below_l) = reference(&left, depth + 1, key.filter(|_| !goes_right));
-            let (r, below_r) = reference(&right, depth + 1, key.filter(|_| goes_right));
-            let mut siblings = if goes_right { below_r } else { below_l };
-            siblings.push(if goes_right { l } else { r });
-            (sha256(&[b"JMT::IntrnalNode", &l, &r]), siblings)
-        }
-    }
 }
 
 #[test]

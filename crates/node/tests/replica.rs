@@ -119,6 +119,26 @@ fn the_queue_admits_each_nonce_once_and_in_order() {
 }
 
 #[test]
+fn what_waits_behind_a_block_keeps_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine) = solo(dir.path());
+    let signer = key("authority");
+    let first = chain.propose(START_MS, validator("v").verifying_key().to_bytes());
+    submit(&chain, register("m-1", Role::Module));
+    let second = {
+        let tip = chain.commit(&first, &engine.certify(&first)).unwrap();
+        assert_eq!(tip.height, 1);
+        chain.propose(START_MS, validator("v").verifying_key().to_bytes())
+    };
+    submit(&chain, register("m-2", Role::Module));
+    chain.commit(&second, &engine.certify(&second)).unwrap();
+    assert_eq!((chain.waiting(), chain.next_nonce(&signer.public()).unwrap()), (1, 3));
+    submit(&chain, register("m-3", Role::Module));
+    engine.drain(|| START_MS).unwrap();
+    assert_eq!(chain.status().unwrap().components, 3);
+}
+
+#[test]
 fn an_expired_transaction_leaves_the_queue_with_those_that_need_it() {
     let dir = tempfile::tempdir().unwrap();
     let (chain, engine) = solo(dir.path());

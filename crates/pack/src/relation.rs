@@ -9,13 +9,13 @@ use crate::{
     pdu::{self, Pdu, Status, binding as op},
     policy,
     sealed_id::SealedId,
-    session::{Opened, Refusal, Session},
+    session::{Opened, Refusal, Session, tier_of},
     time::{Duration, Instant},
 };
 use lct::{
     Digest, Error,
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction},
-    certificate::{Certificate, Section, VALIDATION_BUFFER},
+    certificate::{Certificate, SealedValidation, Section, VALIDATION_BUFFER},
     codec::Fields,
     exchange::{Side, open_half, pairing_key, seal_half},
     handshake::{
@@ -115,7 +115,18 @@ struct PendingPair {
     salt: [u8; 32],
     parameters: LinkParameters,
     expires: u32,
-    certificate: heapless::Vec<u8, { lct::certificate::CERTIFICATE_MAX }>,
+    validation: SealedValidation,
+}
+
+/// A PDU of this module's own making that it keeps for a repetition.
+type Short = heapless::Vec<u8, 160>;
+
+fn short(pdu: &Pdu) -> Result<Short, Error> {
+    Short::from_slice(pdu).map_err(|_| Error::BufferTooSmall)
+}
+
+fn long(short: &Short) -> Result<Pdu, Error> {
+    Pdu::from_slice(short).map_err(|_| Error::BufferTooSmall)
 }
 
 /// A handshake under way.
@@ -123,7 +134,7 @@ enum Run {
     /// A sent M1.
     Asked { kind: Kind, context: Context, initiator: Initiator },
     /// A sent M3 and waits for the peer's first sealed message.
-    Answered { kind: Kind, m3: Pdu, completion: Option<Pdu> },
+    Answered { kind: Kind, m3: Short, completion: Option<Short> },
     /// B sent M2.
     Responded { kind: Kind, context: Context, responder: Responder, key: Option<Secret<64>> },
     /// A sent M1 of RESUME.
@@ -145,7 +156,7 @@ pub struct Relation {
     pending_pair: Option<PendingPair>,
     run: Option<Run>,
     timer: Option<Timer>,
-    bind_session: Option<Session>,
+    /// Session of the binding handshake until a pairing's takes its place.
     session: Option<Session>,
     /// Master secret before the last RESUME, until the peer proved the new epoch.
     previous: Option<MasterSecret>,
@@ -155,7 +166,7 @@ pub struct Relation {
     expires: u32,
     peer_boot: u32,
     /// Last statement for the authority, repeated when it asks again.
-    answer: Option<(BindingOrPairing, Pdu)>,
+    answer: Option<(BindingOrPairing, Short)>,
     last_run: Option<Instant>,
     /// First level-5 challenge that B hands out with its confirmation.
     challenge: u32,
@@ -177,7 +188,6 @@ impl Relation {
             pending_pair: None,
             run: None,
             timer: None,
-            bind_session: None,
             session: None,
             previous: None,
             fresh: false,
@@ -240,11 +250,11 @@ impl Relation {
     }
     /// True when a pairing is stored, whether or not its channel is up.
     pub fn is_paired(&self) -> bool {
-        self.session.is_some()
+        self.session.as_ref().is_some_and(|s| s.kind() == Kind::Pair)
     }
     /// True when sealed messages flow in an epoch of this start.
     pub fn is_up(&self) -> bool {
-        self.session.is_some() && self.fresh && !matches!(self.run, Some(Run::Answered { .. }))
+        self.is_paired() && self.fresh && !matches!(self.run, Some(Run::Answered { .. }))
     }
     /// True while a handshake is under way.
     pub fn is_busy(&self) -> bool {
@@ -381,7 +391,7 @@ impl Relation {
             salt: metadata.salt,
             parameters: LinkParameters { iv_seed: metadata.iv_seed, ..UNPAIRED },
             expires: metadata.timing.expires,
-            certificate: heapless::Vec::from_slice(bytes).map_err(|_| Error::BufferTooSmall)?,
+            validation: cert.validation()?,
         });
         let accepted =
             status(pdu::CERTIFICATE, pdu::CERTIFICATE_STATUS, &cert.pairing_id.0, Status::Accepted)?;
@@ -395,7 +405,7 @@ impl Relation {
     fn repeat_answer(&self, what: BindingOrPairing, fx: &mut Effects) -> Result<bool, Error> {
         match &self.answer {
             Some((known, pdu)) if *known == what => {
-                push(fx, Effect::ToAuthority(pdu.clone()))?;
+                push(fx, Effect::ToAuthority(long(pdu)?))?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -412,7 +422,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let session = self.session.as_ref().ok_or(Error::WrongParty)?;
+        let session = self.paired_session()?;
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
         let m1 = state(session, session.master(), session.epoch()).request(boot, &nonce);
@@ -533,7 +543,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let recent = self.last_run.is_some_and(|t| now < t + RUN_TIMEOUT);
-        if self.session.is_none() || self.run.is_some() || recent {
+        if !self.is_paired() || self.run.is_some() || recent {
             return Ok(());
         }
         self.last_run = Some(now);
@@ -565,7 +575,7 @@ impl Relation {
                 let xk = &p.section.exchange_key;
                 let half_a = open_half(Side::A, theirs, xk, &p.cm_hash, &p.pairing_id)?;
                 let pk = pairing_key(&half_a, &p.section.half)?;
-                Certificate::parse(&p.certificate)?.check_key(&pk)?;
+                p.validation.check_key(&pk)?;
                 (Some(seal_half(Side::B, &p.section.half, xk, &p.cm_hash, &p.pairing_id)?), Some(pk))
             }
             _ => (None, None),
@@ -609,7 +619,7 @@ impl Relation {
                 let theirs = response.exchange.as_ref().ok_or(Error::Malformed)?;
                 let half_b = open_half(Side::B, theirs, &p.section.exchange_key, &p.cm_hash, &p.pairing_id)?;
                 let pk = pairing_key(&p.section.half, &half_b)?;
-                Certificate::parse(&p.certificate)?.check_key(&pk)?;
+                p.validation.check_key(&pk)?;
                 let parts = [pk.expose().as_slice(), &context.salt];
                 let (m3, done) =
                     initiator.finish(&context, m2, &Psk(&parts), Some(bond.own.signing_key()), rng)?;
@@ -629,7 +639,7 @@ impl Relation {
         self.fresh |= kind == Kind::Pair;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered { kind, m3, completion: Some(completion) });
+        self.run = Some(Run::Answered { kind, m3: short(&m3)?, completion: Some(short(&completion)?) });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }
@@ -671,24 +681,23 @@ impl Relation {
         if kind == Kind::Bind {
             let pending = self.pending_bond.take().ok_or(Error::WrongParty)?;
             let bond = Bond::confirmed(&pending)?;
-            self.bind_session = Some(Session::established(kind, done, None, direction(own, bond.peer))?);
+            let session = Session::established(kind, done, None, direction(own, bond.peer))?;
             let record = binding_record(own, &pending)?;
             let sig = pending.own.signing_key().sign(&record.digest(), rng);
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
             self.bond = Some(bond);
             // A new binding voids what was paired under the old one.
-            (self.session, self.pairing_id, self.fresh) = (None, None, false);
+            (self.session, self.pairing_id, self.previous, self.fresh) = (Some(session), None, None, true);
             let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0])?;
-            self.answer = Some((BindingOrPairing::Binding(id), answer.clone()));
+            self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
             return Ok(answer);
         }
         let p = self.pending_pair.take().ok_or(Error::WrongParty)?;
         let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
-        let cert = Certificate::parse(&p.certificate)?;
         let mut buffer = [0; VALIDATION_BUFFER];
         let validation =
-            cert.open_validation(pairing.ok_or(Error::WrongParty)?, &own.authority.sign_pub(), &mut buffer)?;
+            p.validation.open(pairing.ok_or(Error::WrongParty)?, &own.authority.sign_pub(), &mut buffer)?;
         let statement = Completion {
             pairing_id: p.pairing_id,
             nonce: validation.nonce,
@@ -709,17 +718,19 @@ impl Relation {
             &done.th4,
             &sig.0,
         ])?;
-        self.answer = Some((BindingOrPairing::Pairing(p.pairing_id), answer.clone()));
+        self.answer = Some((BindingOrPairing::Pairing(p.pairing_id), short(&answer)?));
         Ok(answer)
     }
 
     /// B's first sealed message of the epoch.
     fn confirm(&mut self, kind: Kind, fx: &mut Effects) -> Result<(), Error> {
-        let (session, tier) = match kind {
-            Kind::Bind => (self.bind_session.as_ref(), Tier::Bind),
-            _ => (self.session.as_ref().filter(|_| self.fresh), Tier::Pair),
+        let (of, tier) = match kind {
+            Kind::Bind => (Kind::Bind, Tier::Bind),
+            _ => (Kind::Pair, Tier::Pair),
         };
-        let Some(session) = session else { return Ok(()) };
+        let Some(session) = self.session.as_ref().filter(|s| self.fresh && s.kind() == of) else {
+            return Ok(());
+        };
         let body =
             pdu::build(&[&[pdu::CONFIRM], &session.epoch().to_be_bytes(), &self.challenge.to_be_bytes()])?;
         push(fx, Effect::SealToPeer(tier, body))
@@ -733,9 +744,8 @@ impl Relation {
         let Some(Run::Answered { kind, completion, .. }) = &mut self.run else {
             return Ok(());
         };
-        let session = if *kind == Kind::Bind { &self.bind_session } else { &self.session };
         let wanted = if *kind == Kind::Bind { Tier::Bind } else { Tier::Pair };
-        if tier != wanted || session.as_ref().is_none_or(|s| s.epoch() != epoch) {
+        if tier != wanted || self.session.as_ref().is_none_or(|s| s.epoch() != epoch) {
             return Err(Error::WrongParty);
         }
         let kind = *kind;
@@ -745,7 +755,7 @@ impl Relation {
             push(fx, Effect::Store(self.session_record()?))?;
         }
         if let Some(completion) = completion {
-            push(fx, Effect::ToAuthority(completion))?;
+            push(fx, Effect::ToAuthority(long(&completion)?))?;
         }
         self.announce(kind, Some(challenge), fx)
     }
@@ -777,7 +787,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let (hint, peer_boot) = resume::parse_request(m1)?;
-        let session = self.session.as_ref().ok_or(Error::WrongParty)?;
+        let session = self.paired_session()?;
         if hint != session.channel()[..4] || peer_boot < self.peer_boot {
             return Err(Error::WrongParty);
         }
@@ -831,7 +841,7 @@ impl Relation {
         push(fx, Effect::Store(self.session_record()?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered { kind: Kind::Resume, m3, completion: None });
+        self.run = Some(Run::Answered { kind: Kind::Resume, m3: short(&m3)?, completion: None });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }
@@ -869,7 +879,7 @@ impl Relation {
         let tries = timer.tries;
         match &self.run {
             Some(Run::Answered { m3, .. }) if tries < TRIES => {
-                push(fx, Effect::ToPeer(m3.clone()))?;
+                push(fx, Effect::ToPeer(long(m3)?))?;
                 self.arm(now, CONFIRM_TIMEOUT);
                 Ok(())
             }
@@ -908,18 +918,8 @@ impl Relation {
         out: &mut [u8],
         fx: &mut Effects,
     ) -> Result<usize, Error> {
-        let bind = id.level() == crate::sealed_id::Level::Bind;
-        let session = match bind {
-            true => self.bind_session.as_mut(),
-            false => self.session.as_mut().filter(|_| self.fresh),
-        };
-        let session = session.ok_or(Error::InvalidKey)?;
-        let tier = match id.level() {
-            crate::sealed_id::Level::Dev => Tier::Dev,
-            crate::sealed_id::Level::Exch => Tier::Exch,
-            crate::sealed_id::Level::Pair => Tier::Pair,
-            crate::sealed_id::Level::Bind => Tier::Bind,
-        };
+        let session = self.session.as_mut().filter(|_| self.fresh).ok_or(Error::InvalidKey)?;
+        let tier = tier_of(id.level());
         if let Some(due) = session.due(tier, self.slot) {
             let record = due.encode(&own.storage_key()?);
             push(fx, Effect::Store(Record::new(key::counter(self.slot, tier as u8), &[&record])?))?;
@@ -930,15 +930,15 @@ impl Relation {
 
     /// Opens a sealed message of the peer.
     pub fn open<'a>(&mut self, id: SealedId, sealed: &'a mut [u8]) -> Result<Opened<'a>, Refusal> {
-        let session = match id.level() {
-            crate::sealed_id::Level::Bind => self.bind_session.as_mut(),
-            _ => self.session.as_mut().filter(|_| self.fresh),
-        };
-        session.ok_or(Refusal::UnknownKey)?.open(id, sealed)
+        self.session.as_mut().filter(|_| self.fresh).ok_or(Refusal::UnknownKey)?.open(id, sealed)
+    }
+
+    fn paired_session(&self) -> Result<&Session, Error> {
+        self.session.as_ref().filter(|s| s.kind() == Kind::Pair).ok_or(Error::WrongParty)
     }
 
     fn session_record(&self) -> Result<Record, Error> {
-        let session = self.session.as_ref().ok_or(Error::WrongParty)?;
+        let session = self.paired_session()?;
         let id = self.pairing_id.ok_or(Error::WrongParty)?;
         let tag = session.exchange().ok_or(Error::InvalidKey)?;
         let none = Secret::new([0; 32]);

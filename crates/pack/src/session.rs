@@ -166,6 +166,10 @@ impl Session {
         Ok(())
     }
 
+    /// Kind of handshake that opened it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
     /// TH4 of the handshake; it survives every later epoch.
     pub fn th4(&self) -> &Digest {
         &self.th4
@@ -249,7 +253,8 @@ impl Session {
     }
 }
 
-fn tier_of(level: Level) -> Tier {
+/// The tier that a level of the identifier names.
+pub fn tier_of(level: Level) -> Tier {
     match level {
         Level::Dev => Tier::Dev,
         Level::Exch => Tier::Exch,

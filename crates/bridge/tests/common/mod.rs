@@ -468,7 +468,7 @@ impl World {
         assert_eq!(a.exchange_key, b.exchange_key);
         let key = pairing_key(&a.half, &b.half).unwrap();
         let mut buffer = [0; VALIDATION_BUFFER];
-        let validation = certificate.open_validation(&key, &self.authority.sign_pub(), &mut buffer).unwrap();
+        let validation = certificate.validation().unwrap().open(&key, &self.authority.sign_pub(), &mut buffer).unwrap();
         Opened {
             pairing_id: certificate.pairing_id,
             cert_hash: certificate.hash(),

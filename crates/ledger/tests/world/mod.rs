@@ -2,6 +2,8 @@
 //! signatures. Everything follows from labels, so two worlds are alike to the byte.
 #![allow(dead_code, reason = "each test file uses its own part of the world")]
 
+use std::collections::BTreeMap;
+
 use lct::{
     Digest,
     attest::{CertificateType, DeviceCertificate, Subject},
@@ -240,4 +242,29 @@ pub fn tx(signer: &SigningKey, nonce: u64, body: Body) -> Vec<u8> {
         Unsigned { chain_id: chain_id(), signer: signer.public(), nonce, expiry_height: 1_000, body };
     let signature = signer.sign_rfc6979(&unsigned.digest());
     unsigned.with_signature(signature).to_bytes()
+}
+
+/// A sparse Merkle tree written from its definition, not from the verifier: root and siblings of one key.
+pub fn reference(
+    leaves: &BTreeMap<Digest, Digest>,
+    depth: usize,
+    key: Option<&Digest>,
+) -> (Digest, Vec<Digest>) {
+    let bit = |k: &Digest| k[depth / 8] & (0x80 >> (depth % 8)) != 0;
+    match leaves.len() {
+        0 => (*b"SPARSE_MERKLE_PLACEHOLDER_HASH__", vec![]),
+        1 => {
+            let (k, v) = leaves.iter().next().unwrap();
+            (sha256(&[b"JMT::LeafNode", k, v]), vec![])
+        }
+        _ => {
+            let (right, left): (BTreeMap<_, _>, BTreeMap<_, _>) = leaves.iter().partition(|(k, _)| bit(k));
+            let goes_right = key.is_some_and(bit);
+            let (l, below_l) = reference(&left, depth + 1, key.filter(|_| !goes_right));
+            let (r, below_r) = reference(&right, depth + 1, key.filter(|_| goes_right));
+            let mut siblings = if goes_right { below_r } else { below_l };
+            siblings.push(if goes_right { l } else { r });
+            (sha256(&[b"JMT::IntrnalNode", &l, &r]), siblings)
+        }
+    }
 }

@@ -265,7 +265,7 @@ fn receive(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing, bytes: &
         }
         let pk = pairing_key(&pairing.half_a, &pairing.half_b)?;
         let mut buffer = [0; VALIDATION_BUFFER];
-        let validation = certificate.open_validation(&pk, &authority.sign_pub(), &mut buffer)?;
+        let validation = certificate.validation()?.open(&pk, &authority.sign_pub(), &mut buffer)?;
         if validation.nonce != pairing.nonce {
             return Err(lct::Error::NotAuthentic);
         }
