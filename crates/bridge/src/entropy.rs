@@ -61,15 +61,15 @@ mod tests {
     struct Broken;
 
     impl TryRng for Broken {
-        type Error = &'static str;
+        type Error = NoEntropy;
         fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-            Err("broken")
+            Err(NoEntropy)
         }
         fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-            Err("broken")
+            Err(NoEntropy)
         }
         fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Self::Error> {
-            Err("broken")
+            Err(NoEntropy)
         }
     }
     impl TryCryptoRng for Broken {}

@@ -55,12 +55,6 @@ impl Refusal {
         tracing::error!("{what}");
         Self::new(503, code::UNAVAILABLE, "the bridge cannot store anything now; its log says why")
     }
-
-    /// The code.
-    #[cfg(test)]
-    pub(crate) fn code(&self) -> &str {
-        &self.0.code
-    }
 }
 
 impl IntoResponse for Refusal {
@@ -110,6 +104,11 @@ impl From<WaitError> for Refusal {
     }
 }
 
+/// A receipt that the next blocks will make possible.
+pub(crate) fn receipt_pending() -> Refusal {
+    Refusal::new(409, code::RECEIPT_PENDING, "a block is still missing; try again in a second")
+}
+
 /// No such transaction.
 pub(crate) fn tx_not_found() -> Refusal {
     Refusal::new(404, code::TX_NOT_FOUND, "the transaction neither waits nor is it in a block")
@@ -137,8 +136,7 @@ impl From<ReceiptFailure> for Refusal {
         match error {
             ReceiptFailure::Store(e) => e.into(),
             ReceiptFailure::NotCertifiedYet(_) => {
-                Refusal::new(409, code::RECEIPT_PENDING, "the next block is still missing; try again in a second")
-                    .detail(text)
+                receipt_pending().detail(text)
             }
             ReceiptFailure::UnknownTx
             | ReceiptFailure::Refused(_)

@@ -107,6 +107,10 @@ impl<R: CryptoRng> Uplink<R> {
                     self.pause(attempt).await;
                     attempt += 1;
                 }
+                Err(UplinkError::Client(e)) if is_done(e.code()) => {
+                    self.forget_nonce();
+                    return Ok(Reply::Done);
+                }
                 Err(e) => {
                     self.forget_nonce();
                     return Err(e);
@@ -138,10 +142,7 @@ impl<R: CryptoRng> Uplink<R> {
                     access: format!("can:{id}"),
                 };
                 let begin = api::binding::Begin { creator, a: party(a), b: party(b) };
-                let begun = match self.client.begin_binding(&begin).await {
-                    Err(e) if e.code() == Some("W4_ERR_BINDING_EXISTS") => return Ok(Reply::Done),
-                    begun => begun?,
-                };
+                let begun = self.client.begin_binding(&begin).await?;
                 let requests = [begun.requests.a.0, begun.requests.b.0];
                 Reply::Begun { id: BindingId(begun.binding_id.0), requests }
             }
@@ -257,7 +258,28 @@ impl<R: CryptoRng> Uplink<R> {
     }
 }
 
-/// Codes by which the ledger says that it has a statement already.
+/// Codes by which the ledger says that it has a statement already: jobs leave the outbox in order, so what does
+/// not follow the last one recorded was recorded before.
 fn is_duplicate(code: &str) -> bool {
-    matches!(code, "W4_ERR_BATCH_OVERLAP" | "W4_ERR_ENERGY_DUPLICATE" | "W4_ERR_CYCLE_CLOSED")
+    matches!(
+        code,
+        "W4_ERR_TELEMETRY_OVERLAP"
+            | "W4_ERR_ENERGY_SEQUENCE"
+            | "W4_ERR_ENERGY_CYCLE_CLOSED"
+            | "W4_ERR_CYCLE_CLOSED"
+    )
+}
+
+/// Codes by which the bridge says that a commissioning task was done before.
+fn is_done(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "W4_ERR_BINDING_EXISTS"
+                | "W4_ERR_BINDING_PAIR_EXISTS"
+                | "W4_ERR_LCT_EXISTS"
+                | "W4_ERR_PAIRING_EXISTS"
+                | "W4_ERR_REGISTRY_EXISTS"
+        )
+    )
 }

@@ -199,6 +199,41 @@ fn a_block_is_committed_once_and_only_by_the_validators() {
 }
 
 #[test]
+fn a_transaction_refused_too_early_is_found_where_it_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine) = solo(dir.path());
+    let early = tx(&key("authority"), 2, register("m-2", Role::Module));
+    let id = ledger::tx::Tx::id_of(&early);
+    let proposer = validator("v").verifying_key().to_bytes();
+    let block = chain.tip().next_block(START_MS, proposer, vec![early.clone()]);
+    chain.commit(&block, &engine.certify(&block)).unwrap();
+    let found = || chain.read().unwrap().tx(&id).unwrap().map(|t| (t.height, t.result.rejection));
+    assert_eq!(found(), Some((1, Some(Rejection::NonceGap))));
+    submit(&chain, register("m-1", Role::Module));
+    chain.submit(early).unwrap();
+    engine.drain(|| START_MS).unwrap();
+    assert_eq!(found(), Some((2, None)));
+    assert!(chain.receipt_tx(&id).is_ok());
+}
+
+#[test]
+fn blocks_that_are_not_full_keep_the_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine) = solo(dir.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let min_gap = Duration::from_millis(150);
+    runtime.block_on(async {
+        let run = tokio::spawn(engine.run(Config { min_gap }, || START_MS, std::future::pending()));
+        let start = std::time::Instant::now();
+        for id in ["m-1", "m-2", "m-3"] {
+            chain.wait(&submit(&chain, register(id, Role::Module))).await.unwrap();
+        }
+        assert!(start.elapsed() >= 2 * min_gap, "three blocks, two gaps: {:?}", start.elapsed());
+        run.abort();
+    });
+}
+
+#[test]
 fn directories_that_cannot_be_opened() {
     let dir = tempfile::tempdir().unwrap();
     let mut other = genesis();

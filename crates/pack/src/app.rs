@@ -9,7 +9,7 @@ use crate::{
     command::{Acknowledgement, CommandResult},
     controller::time_pdu,
     identity::{Identity, Record, key, next_boot},
-    link::{Buffer, Inbound, Link, LinkCounters},
+    link::{Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     module::Refused,
     pdu::{self, Pdu, binding as op},
@@ -116,7 +116,6 @@ pub struct App {
     stores: heapless::Deque<Record, 16>,
     events: heapless::Deque<Event, 64>,
     refused: Refused,
-    buffer: Buffer,
 }
 
 impl App {
@@ -146,7 +145,6 @@ impl App {
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
-            buffer: [0; crate::link::MESSAGE_MAX],
         };
         app.store(record)?;
         if app.relation.is_paired() {
@@ -199,8 +197,8 @@ impl App {
     /// Takes a frame from CAN 1.
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let pack = self.pack;
-        let mut buffer = core::mem::replace(&mut self.buffer, [0; crate::link::MESSAGE_MAX]);
-        let result = match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
+        let mut buffer = [0; crate::link::MESSAGE_MAX];
+        match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
             None => Ok(()),
             Some(Inbound::Clear(id, _)) => {
                 let state =
@@ -212,9 +210,7 @@ impl App {
             }
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
-        };
-        self.buffer = buffer;
-        result
+        }
     }
 
     /// Does what is due.

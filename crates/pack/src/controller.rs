@@ -9,7 +9,7 @@ use crate::{
     command::{Acknowledgement, CommandResult, acknowledgement},
     energy::Meter,
     identity::{Identity, Record, key, next_boot, versioned_u32},
-    link::{Buffer, Inbound, Link, LinkCounters},
+    link::{Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAnnounceRequest, ModuleAnnouncement, ModuleHardware,
         ModuleMaxState, ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatusAll,
@@ -173,7 +173,6 @@ pub struct Controller {
     stores: heapless::Deque<Record, 80>,
     events: heapless::Deque<Event, 64>,
     refused: Refused,
-    buffer: Buffer,
 }
 
 impl Controller {
@@ -229,7 +228,6 @@ impl Controller {
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
-            buffer: [0; crate::link::MESSAGE_MAX],
         };
         controller.roll_challenge(rng);
         controller.store(record)?;
@@ -267,6 +265,14 @@ impl Controller {
     /// Number of modules with a node.
     pub fn modules(&self) -> usize {
         self.slots.iter().filter(|s| s.registered).count()
+    }
+    /// True when a pairing with the app is stored.
+    pub fn is_paired(&self) -> bool {
+        self.app.is_paired()
+    }
+    /// True when every module with a node has its channel up.
+    pub fn modules_up(&self) -> bool {
+        self.slots.iter().all(|s| !s.registered || s.relation.is_up())
     }
     /// What was refused since the start, on both buses.
     pub fn refused(&self) -> Refused {
@@ -327,7 +333,7 @@ impl Controller {
         frame: &Frame,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let mut buffer = core::mem::replace(&mut self.buffer, [0; crate::link::MESSAGE_MAX]);
+        let mut buffer = [0; crate::link::MESSAGE_MAX];
         let result = match bus {
             Bus::Can1 => {
                 let pack = self.pack;
@@ -345,7 +351,6 @@ impl Controller {
                 Some(Inbound::Sealed(id, n)) => self.module_sealed(now, id, &mut buffer[..n], rng),
             },
         };
-        self.buffer = buffer;
         result?;
         self.advance(now, rng)
     }

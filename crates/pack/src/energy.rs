@@ -8,6 +8,7 @@ use crate::{
     identity::{Record, key, versioned_u32},
     time::{Duration, Instant},
 };
+use core::ops::Range;
 use lct::{
     Error,
     energy::{CycleClose, EnergyEvent, EnergyKind, STATEMENT_MAX},
@@ -47,6 +48,16 @@ struct Cycle {
     charged_mwh: u64,
     discharged_mwh: u64,
     opening_soc_ppm: u32,
+}
+
+impl Cycle {
+    /// Whole mWh charged and discharged that no event holds yet.
+    fn pending_mwh(&self) -> (u64, u64) {
+        (
+            self.charged_nj / NJ_PER_MWH - self.charged_mwh,
+            self.discharged_nj / NJ_PER_MWH - self.discharged_mwh,
+        )
+    }
 }
 
 /// Integrates and signs.
@@ -98,7 +109,7 @@ impl Meter {
             discharged_mwh: 0,
             opening_soc_ppm: soc_ppm.min(1_000_000),
         });
-        self.event(EnergyKind::Opening, time_ms, 0, key, now, rng)?;
+        self.event(EnergyKind::Opening, time_ms..time_ms, 0, key, now, rng)?;
         Ok(record)
     }
 
@@ -131,12 +142,19 @@ impl Meter {
         if time_ms > c.last_ms {
             let span = (time_ms - c.last_ms) as i64;
             let nj = (c.last_uw + uw) / 2 * span;
+            let pending = c.pending_mwh();
+            let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
+            if turned && self.pending.len() + 3 <= STATEMENTS_KEPT {
+                self.close_window(key, now, rng)?;
+            }
+            let Some(c) = &mut self.cycle else { return Ok(()) };
             match nj >= 0 {
                 true => c.charged_nj += nj.unsigned_abs(),
                 false => c.discharged_nj += nj.unsigned_abs(),
             }
             c.last_ms = time_ms;
         }
+        let Some(c) = &mut self.cycle else { return Ok(()) };
         c.last_uw = uw;
         if time_ms.saturating_sub(c.window_ms) >= EVENT_MS && self.pending.len() + 3 <= STATEMENTS_KEPT {
             self.close_window(key, now, rng)?;
@@ -151,16 +169,19 @@ impl Meter {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let Some(c) = &mut self.cycle else { return Ok(()) };
-        let start = c.window_ms;
-        c.window_ms = c.last_ms;
-        let charged = c.charged_nj / NJ_PER_MWH - c.charged_mwh;
-        let discharged = c.discharged_nj / NJ_PER_MWH - c.discharged_mwh;
+        let (start, end) = (c.window_ms, c.last_ms);
+        let (charged, discharged) = c.pending_mwh();
+        // A window holds one kind unless a turn fell while nothing could be sent: then it is divided in
+        // proportion, because the events of a cycle must not overlap.
+        let turn = start + ((end - start) * charged).checked_div(charged + discharged).unwrap_or(0);
+        c.window_ms = end;
         c.charged_mwh += charged;
         c.discharged_mwh += discharged;
-        for (kind, mwh) in [(EnergyKind::Charge, charged), (EnergyKind::Discharge, discharged)] {
-            if mwh > 0 {
-                self.event(kind, start, mwh, key, now, rng)?;
-            }
+        if charged > 0 {
+            self.event(EnergyKind::Charge, start..turn, charged, key, now, rng)?;
+        }
+        if discharged > 0 {
+            self.event(EnergyKind::Discharge, turn..end, discharged, key, now, rng)?;
         }
         Ok(())
     }
@@ -168,7 +189,7 @@ impl Meter {
     fn event(
         &mut self,
         kind: EnergyKind,
-        start_ms: u64,
+        span: Range<u64>,
         mwh: u64,
         key: &SigningKey,
         now: Instant,
@@ -176,16 +197,15 @@ impl Meter {
     ) -> Result<(), Error> {
         let soc_ppm = self.soc_ppm().unwrap_or(0);
         let Some(c) = &mut self.cycle else { return Ok(()) };
-        let span = c.last_ms.saturating_sub(start_ms);
         let event = EnergyEvent {
             cid: self.cid,
             cycle: c.number,
             seq: c.next_event,
             kind,
-            start_ms,
-            end_ms: c.last_ms,
+            start_ms: span.start,
+            end_ms: span.end,
             mwh,
-            mean_mw: (mwh * 3_600_000).checked_div(span).unwrap_or(0),
+            mean_mw: (mwh * 3_600_000).checked_div(span.end - span.start).unwrap_or(0),
             soc_ppm,
         };
         c.next_event = c.next_event.checked_add(1).ok_or(Error::Exhausted)?;
@@ -267,12 +287,14 @@ mod tests {
         let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
         let t0 = 1_700_000_000_000;
         meter.open(980_000, t0, &key, Instant::START, &mut rng).unwrap();
-        let (mut discharged, mut charged, mut count) = (0, 0, 0);
+        let (mut discharged, mut charged, mut count, mut last_end) = (0, 0, 0, 0);
         let mut drain = |meter: &mut Meter| {
             while let Some(p) = meter.poll(Instant::from_millis(u64::from(u32::MAX))) {
                 if let Ok(e) = EnergyEvent::decode(&p.statement) {
                     e.verify(&key.public(), &p.signature).unwrap();
                     assert_eq!(e.seq, count);
+                    assert!(e.start_ms >= last_end, "events of a cycle do not overlap");
+                    last_end = e.end_ms;
                     count += 1;
                     match e.kind {
                         EnergyKind::Charge => charged += e.mwh,

@@ -7,7 +7,7 @@
 use crate::{
     can::{Bus, Frame},
     identity::{Identity, Record, key, next_boot},
-    link::{Buffer, Inbound, Link, LinkCounters},
+    link::{Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
         ModuleCellCommStatus1, ModuleDeregister, ModuleHardware, ModuleMaxState, ModuleRegistration,
@@ -132,7 +132,6 @@ pub struct Module {
     stores: heapless::Deque<Record, 16>,
     events: heapless::Deque<Event, 16>,
     refused: Refused,
-    buffer: Buffer,
 }
 
 impl Module {
@@ -170,7 +169,6 @@ impl Module {
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
-            buffer: [0; crate::link::MESSAGE_MAX],
         };
         module.roll_challenge(rng);
         module.store(record)?;
@@ -230,7 +228,7 @@ impl Module {
     /// Takes a frame from CAN 2.
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let node = self.node;
-        let mut buffer = core::mem::replace(&mut self.buffer, [0; crate::link::MESSAGE_MAX]);
+        let mut buffer = [0; crate::link::MESSAGE_MAX];
         let accepts = |device: u8| device == NODE_BROADCAST || (device == node && node != UNREGISTERED);
         let result = match self.link.receive(now, frame, accepts, &mut buffer) {
             None => Ok(()),
@@ -238,7 +236,6 @@ impl Module {
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
-        self.buffer = buffer;
         result?;
         if core::mem::take(&mut self.stopped) {
             self.close_batch(now, rng)?;

@@ -102,14 +102,7 @@ impl Battery {
     /// # Errors
     /// The first part of `config` that is out of range.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let Config {
-            modules,
-            groups_per_module,
-            seed,
-            soc_ppm,
-            ambient_mdegc,
-            load,
-        } = config;
+        let Config { modules, groups_per_module, seed, soc_ppm, ambient_mdegc, load } = config;
         if !(1..=MAX_MODULES).contains(&modules) {
             return Err(ConfigError::Modules(modules));
         }
@@ -173,11 +166,7 @@ impl Battery {
     pub fn step(&mut self, ms: u32, out: &mut Reading) {
         let mut left = ms;
         while left > 0 {
-            let piece = if self.connected {
-                left.min(CHECK_MS).min(self.load.ms_left())
-            } else {
-                left
-            };
+            let piece = if self.connected { left.min(CHECK_MS).min(self.load.ms_left()) } else { left };
             left -= piece;
             self.current_ma = match self.connected && !self.blocked {
                 true => self.allowed(self.load.demand_ma()),
@@ -208,23 +197,13 @@ impl Battery {
     fn measure(&self, out: &mut Reading) {
         out.pack_ma = self.current_ma;
         out.resize(self.groups.len() / self.groups_per_module);
-        for (module, groups) in out
-            .modules
-            .iter_mut()
-            .zip(self.groups.chunks_exact(self.groups_per_module))
-        {
+        for (module, groups) in out.modules.iter_mut().zip(self.groups.chunks_exact(self.groups_per_module)) {
             module.cell_mv.clear();
             module.cell_mv.extend(
-                groups
-                    .iter()
-                    .map(|cell| (cell.voltage() * 1000.0).round().clamp(0.0, 5000.0) as u16),
+                groups.iter().map(|cell| (cell.voltage() * 1000.0).round().clamp(0.0, 5000.0) as u16),
             );
             module.temp_mdegc.clear();
-            module.temp_mdegc.extend(
-                groups
-                    .iter()
-                    .map(|cell| (cell.temperature() * 1000.0).round() as i32),
-            );
+            module.temp_mdegc.extend(groups.iter().map(|cell| (cell.temperature() * 1000.0).round() as i32));
             module.voltage_mv = module.cell_mv.iter().map(|&mv| u32::from(mv)).sum();
             module.current_ma = self.current_ma;
         }
@@ -266,34 +245,17 @@ mod tests {
         let (_, log) = run(Config::measured(31, 3), 300);
         for reading in &log {
             assert_eq!(reading.modules.len(), 31);
-            assert_eq!(
-                reading.pack_mv,
-                reading
-                    .modules
-                    .iter()
-                    .map(|module| module.voltage_mv)
-                    .sum::<u32>()
-            );
+            assert_eq!(reading.pack_mv, reading.modules.iter().map(|module| module.voltage_mv).sum::<u32>());
             for module in &reading.modules {
-                assert_eq!(
-                    module.voltage_mv,
-                    module.cell_mv.iter().map(|&mv| u32::from(mv)).sum::<u32>()
-                );
+                assert_eq!(module.voltage_mv, module.cell_mv.iter().map(|&mv| u32::from(mv)).sum::<u32>());
                 assert_eq!(module.current_ma, reading.pack_ma);
                 assert_eq!((module.cell_mv.len(), module.temp_mdegc.len()), (2, 2));
             }
         }
-        let spread: Vec<u16> = log[0]
-            .modules
-            .iter()
-            .flat_map(|module| module.cell_mv.iter().copied())
-            .collect();
+        let spread: Vec<u16> =
+            log[0].modules.iter().flat_map(|module| module.cell_mv.iter().copied()).collect();
         let (low, high) = (spread.iter().min().unwrap(), spread.iter().max().unwrap());
-        assert!(
-            (5..60).contains(&(high - low)),
-            "rest voltages spread over {} mV",
-            high - low
-        );
+        assert!((5..60).contains(&(high - low)), "rest voltages spread over {} mV", high - low);
     }
 
     /// Energy events of both kinds need both directions, in every cycle and for ever.
@@ -315,20 +277,9 @@ mod tests {
     fn a_load_cannot_drive_the_pack_beyond_its_limits() {
         for (ma, soc_ppm) in [(-130_000, 100_000), (65_000, 960_000)] {
             let load = Load::repeat(&[Phase { ms: 60_000, ma }]).unwrap();
-            let (_, log) = run(
-                Config {
-                    load,
-                    soc_ppm,
-                    ..Config::measured(3, 5)
-                },
-                3600,
-            );
+            let (_, log) = run(Config { load, soc_ppm, ..Config::measured(3, 5) }, 3600);
             let cells = |reading: &Reading| -> Vec<u16> {
-                reading
-                    .modules
-                    .iter()
-                    .flat_map(|module| module.cell_mv.clone())
-                    .collect()
+                reading.modules.iter().flat_map(|module| module.cell_mv.clone()).collect()
             };
             for pair in log.windows(2) {
                 let limit = match ma {
@@ -348,34 +299,15 @@ mod tests {
 
     #[test]
     fn a_full_pack_still_discharges_and_then_charges_again() {
-        let load = Load::repeat(&[
-            Phase {
-                ms: 600_000,
-                ma: 30_000,
-            },
-            Phase {
-                ms: 60_000,
-                ma: -65_000,
-            },
-        ])
-        .unwrap();
-        let (_, log) = run(
-            Config {
-                load,
-                soc_ppm: 960_000,
-                ..Config::measured(2, 8)
-            },
-            1_400,
-        );
-        let changes: Vec<i32> = log
-            .iter()
-            .map(|reading| reading.pack_ma)
-            .fold(Vec::new(), |mut seen, ma| {
-                if seen.last() != Some(&ma) {
-                    seen.push(ma);
-                }
-                seen
-            });
+        let load =
+            Load::repeat(&[Phase { ms: 600_000, ma: 30_000 }, Phase { ms: 60_000, ma: -65_000 }]).unwrap();
+        let (_, log) = run(Config { load, soc_ppm: 960_000, ..Config::measured(2, 8) }, 1_400);
+        let changes: Vec<i32> = log.iter().map(|reading| reading.pack_ma).fold(Vec::new(), |mut seen, ma| {
+            if seen.last() != Some(&ma) {
+                seen.push(ma);
+            }
+            seen
+        });
         assert_eq!(changes, [30_000, 0, -65_000, 30_000, 0, -65_000, 30_000]);
     }
 
@@ -398,21 +330,12 @@ mod tests {
     /// Same current, different capacity: the modules lose different shares of their charge, within the spread.
     #[test]
     fn groups_differ_in_capacity() {
-        let load = Load::repeat(&[Phase {
-            ms: 1_000,
-            ma: -61_119,
-        }])
-        .unwrap();
-        let config = Config {
-            load,
-            groups_per_module: 1,
-            ..Config::measured(31, 9)
-        };
+        let load = Load::repeat(&[Phase { ms: 1_000, ma: -61_119 }]).unwrap();
+        let config = Config { load, groups_per_module: 1, ..Config::measured(31, 9) };
         let start = Battery::new(config.clone()).unwrap();
         let (end, _) = run(config, 1_800);
-        let lost: Vec<u32> = (0..31)
-            .map(|module| start.soc_ppm(module).unwrap() - end.soc_ppm(module).unwrap())
-            .collect();
+        let lost: Vec<u32> =
+            (0..31).map(|module| start.soc_ppm(module).unwrap() - end.soc_ppm(module).unwrap()).collect();
         let (least, most) = (lost.iter().min().unwrap(), lost.iter().max().unwrap());
         assert!(*least >= 491_000 && *most <= 509_300, "{least} {most}");
         assert!(most - least > 9_000, "{least} {most}");
@@ -422,19 +345,8 @@ mod tests {
     #[test]
     fn one_long_step_equals_many_short_ones() {
         // Phases that do not meet the seconds.
-        let load = Load::repeat(&[
-            Phase {
-                ms: 1_700,
-                ma: -90_000,
-            },
-            Phase { ms: 300, ma: 65_000 },
-        ])
-        .unwrap();
-        let mut long = Battery::new(Config {
-            load,
-            ..Config::measured(2, 7)
-        })
-        .unwrap();
+        let load = Load::repeat(&[Phase { ms: 1_700, ma: -90_000 }, Phase { ms: 300, ma: 65_000 }]).unwrap();
+        let mut long = Battery::new(Config { load, ..Config::measured(2, 7) }).unwrap();
         let mut short = long.clone();
         let (mut a, mut b) = (Reading::default(), Reading::default());
         long.set_connected(true);
@@ -453,48 +365,12 @@ mod tests {
         let base = || Config::measured(3, 0);
         let table = [
             (Config { modules: 0, ..base() }, ConfigError::Modules(0)),
-            (
-                Config {
-                    modules: 32,
-                    ..base()
-                },
-                ConfigError::Modules(32),
-            ),
-            (
-                Config {
-                    groups_per_module: 0,
-                    ..base()
-                },
-                ConfigError::Groups(0),
-            ),
-            (
-                Config {
-                    groups_per_module: 95,
-                    ..base()
-                },
-                ConfigError::Groups(95),
-            ),
-            (
-                Config {
-                    soc_ppm: 49_999,
-                    ..base()
-                },
-                ConfigError::StateOfCharge(49_999),
-            ),
-            (
-                Config {
-                    soc_ppm: 1_000_000,
-                    ..base()
-                },
-                ConfigError::StateOfCharge(1_000_000),
-            ),
-            (
-                Config {
-                    ambient_mdegc: -273_000,
-                    ..base()
-                },
-                ConfigError::Ambient(-273_000),
-            ),
+            (Config { modules: 32, ..base() }, ConfigError::Modules(32)),
+            (Config { groups_per_module: 0, ..base() }, ConfigError::Groups(0)),
+            (Config { groups_per_module: 95, ..base() }, ConfigError::Groups(95)),
+            (Config { soc_ppm: 49_999, ..base() }, ConfigError::StateOfCharge(49_999)),
+            (Config { soc_ppm: 1_000_000, ..base() }, ConfigError::StateOfCharge(1_000_000)),
+            (Config { ambient_mdegc: -273_000, ..base() }, ConfigError::Ambient(-273_000)),
         ];
         for (config, expected) in table {
             assert_eq!(Battery::new(config).unwrap_err(), expected);

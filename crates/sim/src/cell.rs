@@ -96,13 +96,7 @@ pub struct Cell {
 impl Cell {
     /// A cell at rest with state of charge `soc` (0..1) and temperature `temperature_c`.
     pub fn at_rest(parameters: Parameters, soc: f64, temperature_c: f64) -> Self {
-        Self {
-            parameters,
-            soc,
-            polarisation_v: 0.0,
-            current_a: 0.0,
-            temperature_c,
-        }
+        Self { parameters, soc, polarisation_v: 0.0, current_a: 0.0, temperature_c }
     }
 
     /// Lets `current_a` (positive when charging) flow for `seconds`, in surroundings of `ambient_c`.
@@ -114,13 +108,8 @@ impl Cell {
         while left > 0.0 {
             let dt = left.min(MAX_STEP_S);
             left -= dt;
-            let Parameters {
-                capacity_ah,
-                r0_ohm,
-                r1_ohm,
-                heat_capacity_j_per_k,
-                cooling_w_per_k,
-            } = self.parameters;
+            let Parameters { capacity_ah, r0_ohm, r1_ohm, heat_capacity_j_per_k, cooling_w_per_k } =
+                self.parameters;
             self.soc += current_a * dt / (capacity_ah * 3600.0);
             // exp(-dt/tau) by its (1,1) Pade approximation: off by less than 1e-7 at 1 s.
             let half = dt / (2.0 * TAU_S);
@@ -151,11 +140,7 @@ impl Cell {
 /// Open-circuit voltage in volts; the outermost slopes go on beyond the table, so that an over-discharged or
 /// over-charged cell shows it.
 pub fn open_circuit(soc: f64) -> f64 {
-    let upper = OPEN_CIRCUIT
-        .iter()
-        .position(|&(at, _)| soc < at)
-        .unwrap_or(OPEN_CIRCUIT.len() - 1)
-        .max(1);
+    let upper = OPEN_CIRCUIT.iter().position(|&(at, _)| soc < at).unwrap_or(OPEN_CIRCUIT.len() - 1).max(1);
     let (s0, v0) = OPEN_CIRCUIT[upper - 1];
     let (s1, v1) = OPEN_CIRCUIT[upper];
     v0 + (v1 - v0) * (soc - s0) / (s1 - s0)
@@ -181,10 +166,7 @@ mod tests {
     /// Against the closed form: after t seconds of constant current the drop is I*(R0 + R1*(1-exp(-t/tau))).
     #[test]
     fn a_step_of_current_gives_the_closed_form() {
-        let huge = Parameters {
-            capacity_ah: 1e12,
-            ..Parameters::MEASURED
-        };
+        let huge = Parameters { capacity_ah: 1e12, ..Parameters::MEASURED };
         for (seconds, pieces) in [(1.0, 1), (30.0, 60), (100.0, 1), (500.0, 5000)] {
             let mut cell = Cell::at_rest(huge, 0.5, 25.0);
             for _ in 0..pieces {
@@ -192,10 +174,7 @@ mod tests {
             }
             let r = huge.r0_ohm + huge.r1_ohm * (1.0 - f64::exp(-seconds / TAU_S));
             let expected = open_circuit(0.5) - 30.0 * r;
-            assert!(
-                (cell.voltage() - expected).abs() < 1e-6,
-                "{seconds} s in {pieces}"
-            );
+            assert!((cell.voltage() - expected).abs() < 1e-6, "{seconds} s in {pieces}");
         }
     }
 
@@ -207,11 +186,7 @@ mod tests {
         let warm = cell.temperature();
         assert!((26.0..30.0).contains(&warm), "{warm}");
         cell.step(500_000.0, 0.0, 25.0);
-        assert!(
-            (25.0..25.1).contains(&cell.temperature()),
-            "{}",
-            cell.temperature()
-        );
+        assert!((25.0..25.1).contains(&cell.temperature()), "{}", cell.temperature());
         assert!((cell.voltage() - open_circuit(cell.soc())).abs() < 1e-9);
     }
 }

@@ -113,12 +113,7 @@ struct Pending {
 impl FaultPlan {
     /// Lays the faults out; nothing happens before [`FaultPlan::arm`].
     pub fn new(config: FaultConfig) -> Self {
-        let FaultConfig {
-            drop,
-            flip,
-            seed,
-            expected_messages,
-        } = config;
+        let FaultConfig { drop, flip, seed, expected_messages } = config;
         let mut chance = Chance::new(seed, "faults");
         let total = u64::from(drop) + u64::from(flip);
         // A margin, because messages under way at the end are counted and may not be finished.
@@ -129,11 +124,7 @@ impl FaultPlan {
                 // One fault in each of `total` equal stretches, at a place and in an order of chance.
                 let edge = |index: u64| (u128::from(index) * u128::from(span) / u128::from(total)) as u64;
                 let due = edge(index) + chance.below(edge(index + 1) - edge(index));
-                let kind = if chance.below(drops + flips) < drops {
-                    Kind::Drop
-                } else {
-                    Kind::Flip
-                };
+                let kind = if chance.below(drops + flips) < drops { Kind::Drop } else { Kind::Flip };
                 match kind {
                     Kind::Drop => drops -= 1,
                     Kind::Flip => flips -= 1,
@@ -141,17 +132,8 @@ impl FaultPlan {
                 (due, kind)
             })
             .collect();
-        let report = FaultReport {
-            left: drop.saturating_add(flip),
-            ..FaultReport::default()
-        };
-        Self {
-            schedule,
-            pending: Vec::new(),
-            chance,
-            armed: false,
-            report,
-        }
+        let report = FaultReport { left: drop.saturating_add(flip), ..FaultReport::default() };
+        Self { schedule, pending: Vec::new(), chance, armed: false, report }
     }
 
     /// From now on faults happen.
@@ -167,10 +149,8 @@ impl FaultPlan {
     /// A message begins: decides whether it meets a fault, and where.
     fn begin(&mut self, bus: Bus, message: CanonicalId, chunks: u8, len: usize) {
         // An earlier message of this identifier ended before its fault: the fault is due again.
-        if let Some(at) = self
-            .pending
-            .iter()
-            .position(|pending| (pending.bus, pending.message) == (bus, message))
+        if let Some(at) =
+            self.pending.iter().position(|pending| (pending.bus, pending.message) == (bus, message))
         {
             let missed = self.pending.swap_remove(at);
             self.schedule.push_front((0, missed.kind));
@@ -184,10 +164,7 @@ impl FaultPlan {
             return;
         };
         let (chunk, bit) = match (kind, chunks) {
-            (_, 1) => (
-                1,
-                NONCE * 8 + self.chance.below(((len - NONCE) * 8) as u64) as usize,
-            ),
+            (_, 1) => (1, NONCE * 8 + self.chance.below(((len - NONCE) * 8) as u64) as usize),
             (Kind::Drop, _) => (1 + self.chance.below(u64::from(chunks)) as u8, 0),
             // All chunks but the last are full; the last has at least one byte and is left alone.
             (Kind::Flip, _) => {
@@ -196,13 +173,7 @@ impl FaultPlan {
                 ((bit / 64 + 1) as u8, bit % 64)
             }
         };
-        self.pending.push(Pending {
-            bus,
-            message,
-            kind,
-            chunk,
-            bit: bit as u16,
-        });
+        self.pending.push(Pending { bus, message, kind, chunk, bit: bit as u16 });
     }
 
     fn spend(&mut self, bus: Bus, message: CanonicalId, chunk: u8, frame: &Frame) -> Verdict {
@@ -258,11 +229,7 @@ fn flipped(frame: &Frame, bit: u16) -> Option<Frame> {
     let data = data.get_mut(..frame.len())?;
     data.copy_from_slice(frame.data());
     *data.get_mut(usize::from(bit / 8))? ^= 1 << (bit % 8);
-    let build = if frame.is_fd() {
-        Frame::new_fd
-    } else {
-        Frame::new_classic
-    };
+    let build = if frame.is_fd() { Frame::new_fd } else { Frame::new_classic };
     build(frame.id(), data).ok()
 }
 
@@ -274,12 +241,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn config(drop: u32, flip: u32, expected_messages: u64) -> FaultConfig {
-        FaultConfig {
-            drop,
-            flip,
-            seed: 11,
-            expected_messages,
-        }
+        FaultConfig { drop, flip, seed: 11, expected_messages }
     }
 
     /// The frames of one sealed message of `len` bytes.
@@ -316,9 +278,7 @@ mod tests {
                         Verdict::Drop => *dropped += 1,
                         Verdict::Alter(altered) => {
                             flips.extend(
-                                differing_bits(&frames[chunk], &altered)
-                                    .iter()
-                                    .map(|bit| chunk * 64 + bit),
+                                differing_bits(&frames[chunk], &altered).iter().map(|bit| chunk * 64 + bit),
                             );
                         }
                     }
@@ -347,10 +307,7 @@ mod tests {
             assert_eq!((dropped, flips as u32), (drop, flip), "{drop} {flip}");
             for (dropped, flips) in &fates {
                 assert!(*dropped as usize + flips.len() <= 1, "two faults in one message");
-                assert!(
-                    flips.iter().all(|&bit| (NONCE * 8..len * 8).contains(&bit)),
-                    "{flips:?}"
-                );
+                assert!(flips.iter().all(|&bit| (NONCE * 8..len * 8).contains(&bit)), "{flips:?}");
             }
             let report = plan.report();
             assert_eq!((report.dropped, report.flipped, report.left), (drop, flip, 0));
@@ -368,13 +325,10 @@ mod tests {
             assert!(stretch.contains(at), "fault {index} at message {at}");
         }
         let chunks: BTreeMap<usize, u32> =
-            fates
-                .iter()
-                .flat_map(|(_, flips)| flips)
-                .fold(BTreeMap::new(), |mut seen, bit| {
-                    *seen.entry(bit / 64).or_default() += 1;
-                    seen
-                });
+            fates.iter().flat_map(|(_, flips)| flips).fold(BTreeMap::new(), |mut seen, bit| {
+                *seen.entry(bit / 64).or_default() += 1;
+                seen
+            });
         assert!(chunks.len() > 1, "always the same chunk: {chunks:?}");
     }
 
@@ -383,12 +337,7 @@ mod tests {
         let mut plan = FaultPlan::new(config(2, 3, 100));
         plan.arm();
         run(&mut plan, 1, 3, 37);
-        let FaultReport {
-            dropped,
-            flipped,
-            left,
-            messages,
-        } = plan.report();
+        let FaultReport { dropped, flipped, left, messages } = plan.report();
         assert_eq!((dropped + flipped + left, messages), (5, 3));
         assert!(left > 0);
         // Without an expectation they come at once, one message each.
@@ -415,21 +364,9 @@ mod tests {
         let without_beginning = sealed(5, Transport::Chunk { cur: 3, total: 5 }, &[1; 8]);
         let mut plan = FaultPlan::new(config(50, 50, 0));
         plan.arm();
-        for frame in [
-            clear,
-            standard,
-            compact,
-            compact_of_two,
-            iso_tp,
-            group,
-            without_beginning,
-        ] {
+        for frame in [clear, standard, compact, compact_of_two, iso_tp, group, without_beginning] {
             for _ in 0..100 {
-                assert_eq!(
-                    plan.judge(Instant::START, Bus::Can2, &frame),
-                    Verdict::Pass,
-                    "{frame:?}"
-                );
+                assert_eq!(plan.judge(Instant::START, Bus::Can2, &frame), Verdict::Pass, "{frame:?}");
             }
         }
         assert_eq!(plan.report().messages, 0);
@@ -481,19 +418,13 @@ mod tests {
             assert_eq!(bits.len(), 1);
             bytes.insert(bits[0] / 8);
         }
-        assert!(
-            bytes.first() >= Some(&NONCE) && bytes.last() > Some(&40),
-            "{bytes:?}"
-        );
+        assert!(bytes.first() >= Some(&NONCE) && bytes.last() > Some(&40), "{bytes:?}");
     }
 
     #[test]
     fn one_seed_gives_one_plan() {
         let faults = |seed| {
-            let mut plan = FaultPlan::new(FaultConfig {
-                seed,
-                ..config(10, 10, 300)
-            });
+            let mut plan = FaultPlan::new(FaultConfig { seed, ..config(10, 10, 300) });
             plan.arm();
             run(&mut plan, 100, 3, 61)
         };

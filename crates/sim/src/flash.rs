@@ -130,23 +130,13 @@ impl Flash {
     /// # Errors
     /// Any [`FlashError`] about files and their content.
     pub fn open(path: &Path) -> Result<Self, FlashError> {
-        let at = |source| FlashError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
+        let at = |source| FlashError::Io { path: path.to_path_buf(), source };
         let created = !path.exists();
-        let mut file = private()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(at)?;
+        let mut file =
+            private().read(true).write(true).create(true).truncate(false).open(path).map_err(at)?;
         lock(&file, path)?;
         if !is_still_at(&file, path).map_err(at)? {
-            return Err(FlashError::InUse {
-                path: path.to_path_buf(),
-            });
+            return Err(FlashError::InUse { path: path.to_path_buf() });
         }
         // What a compaction left behind that was cut before it took the place of the log.
         match std::fs::remove_file(replacement(path)) {
@@ -158,36 +148,21 @@ impl Flash {
         }
         let size = file.metadata().map_err(at)?.len();
         if size > MAX_LOG {
-            return Err(FlashError::TooLarge {
-                path: path.to_path_buf(),
-                size,
-            });
+            return Err(FlashError::TooLarge { path: path.to_path_buf(), size });
         }
         let mut log = Vec::with_capacity(size as usize);
         file.read_to_end(&mut log).map_err(at)?;
         let scan = Scan::of(&log, path)?;
         if scan.good < log.len() {
-            file.set_len(scan.good as u64)
-                .and_then(|()| file.sync_all())
-                .map_err(at)?;
+            file.set_len(scan.good as u64).and_then(|()| file.sync_all()).map_err(at)?;
         }
         file.seek(SeekFrom::Start(scan.good as u64)).map_err(at)?;
-        Ok(Self::from_scan(
-            Medium::File {
-                path: path.to_path_buf(),
-                file,
-            },
-            scan,
-        ))
+        Ok(Self::from_scan(Medium::File { path: path.to_path_buf(), file }, scan))
     }
 
     /// An empty flash in memory.
     pub fn in_memory() -> Self {
-        let scan = Scan {
-            records: BTreeMap::new(),
-            good: 0,
-            live: 0,
-        };
+        let scan = Scan { records: BTreeMap::new(), good: 0, live: 0 };
         Self::from_scan(Medium::Memory { log: Vec::new() }, scan)
     }
 
@@ -269,11 +244,7 @@ impl Flash {
     /// As [`Flash::put`]; no value is lost either way.
     pub fn compact(&mut self) -> Result<(), FlashError> {
         self.check_ready()?;
-        let log: Vec<u8> = self
-            .records
-            .iter()
-            .flat_map(|(&key, value)| encode(key, value))
-            .collect();
+        let log: Vec<u8> = self.records.iter().flat_map(|(&key, value)| encode(key, value)).collect();
         self.write(&log, Medium::replace)?;
         self.log_bytes = log.len() as u64;
         self.live_bytes = self.log_bytes;
@@ -292,9 +263,7 @@ impl Flash {
         match self.state {
             State::Ready => Ok(()),
             State::PowerOff => Err(FlashError::PowerCut),
-            State::Failed => Err(FlashError::Closed {
-                path: self.medium.path().to_path_buf(),
-            }),
+            State::Failed => Err(FlashError::Closed { path: self.medium.path().to_path_buf() }),
         }
     }
 
@@ -313,10 +282,8 @@ impl Flash {
         };
         // Until the medium has answered, what it holds is not known.
         self.state = State::Failed;
-        how(&mut self.medium, bytes, torn_at).map_err(|source| FlashError::Io {
-            path: self.medium.path().to_path_buf(),
-            source,
-        })?;
+        how(&mut self.medium, bytes, torn_at)
+            .map_err(|source| FlashError::Io { path: self.medium.path().to_path_buf(), source })?;
         if torn_at.is_some() {
             self.state = State::PowerOff;
             return Err(FlashError::PowerCut);
@@ -355,12 +322,7 @@ impl Medium {
         match self {
             Self::File { path, file } => {
                 let fresh = replacement(path);
-                let mut new = private()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .open(&fresh)?;
+                let mut new = private().read(true).write(true).create(true).truncate(true).open(&fresh)?;
                 new.try_lock().map_err(io::Error::from)?;
                 new.write_all(&bytes[..torn_at.unwrap_or(bytes.len())])?;
                 new.sync_all()?;
@@ -392,11 +354,7 @@ struct Scan {
 
 impl Scan {
     fn of(log: &[u8], path: &Path) -> Result<Self, FlashError> {
-        let mut scan = Self {
-            records: BTreeMap::new(),
-            good: 0,
-            live: 0,
-        };
+        let mut scan = Self { records: BTreeMap::new(), good: 0, live: 0 };
         while let Some(found) = decode(&log[scan.good..]) {
             let path = path.to_path_buf();
             let offset = scan.good as u64;
@@ -410,11 +368,7 @@ impl Scan {
                 }
                 Found::Torn => break,
                 Found::Version(version) => {
-                    return Err(FlashError::Version {
-                        path,
-                        offset,
-                        version,
-                    });
+                    return Err(FlashError::Version { path, offset, version });
                 }
                 Found::Damaged => return Err(FlashError::Damaged { path, offset }),
             }
@@ -438,11 +392,7 @@ fn decode(log: &[u8]) -> Option<Found<'_>> {
         return Some(Found::Torn);
     }
     let Some((&[k0, k1, l0, l1, c0, c1], body)) = rest.split_first_chunk::<6>() else {
-        return Some(if *version == VERSION {
-            Found::Torn
-        } else {
-            Found::Damaged
-        });
+        return Some(if *version == VERSION { Found::Torn } else { Found::Damaged });
     };
     if u16::from_be_bytes([c0, c1]) != crc32(&log[..5]) as u16 {
         return Some(Found::Damaged);
@@ -462,18 +412,10 @@ fn decode(log: &[u8]) -> Option<Found<'_>> {
         return Some(Found::Torn);
     };
     if u32::from_be_bytes(*stored) == crc32(&log[..HEADER + length]) {
-        return Some(Found::Record {
-            key: u16::from_be_bytes([k0, k1]),
-            value,
-            size,
-        });
+        return Some(Found::Record { key: u16::from_be_bytes([k0, k1]), value, size });
     }
     // All bytes are there and wrong: only the very last record can have been under way when the power went.
-    Some(if log.len() == size {
-        Found::Torn
-    } else {
-        Found::Damaged
-    })
+    Some(if log.len() == size { Found::Torn } else { Found::Damaged })
 }
 
 fn encode(key: u16, value: &[u8]) -> Vec<u8> {
@@ -492,9 +434,7 @@ fn encode(key: u16, value: &[u8]) -> Vec<u8> {
 /// CRC-32 (ISO-HDLC), bit by bit: records are short and rare.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
@@ -543,10 +483,7 @@ fn private() -> OpenOptions {
 fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
     }
     // Elsewhere a folder cannot be opened as a file; the rename itself is journalled.
@@ -591,10 +528,7 @@ mod tests {
         flash.put(7, b"old").unwrap();
         flash.put(1, &[]).unwrap();
         flash.put(7, &[0xFF; MAX_VALUE]).unwrap();
-        assert!(matches!(
-            flash.put(7, &[0; MAX_VALUE + 1]),
-            Err(FlashError::ValueTooLong(1025))
-        ));
+        assert!(matches!(flash.put(7, &[0; MAX_VALUE + 1]), Err(FlashError::ValueTooLong(1025))));
         let expected = vec![(1, vec![]), (7, vec![0xFF; MAX_VALUE])];
         assert_eq!(contents(&flash), expected);
         assert!(matches!(Flash::open(&path), Err(FlashError::InUse { .. })));
@@ -704,10 +638,7 @@ mod tests {
         assert!(size <= COMPACT_FROM + 200, "{size}");
         drop(flash);
         let flash = Flash::open(&path).unwrap();
-        assert_eq!(
-            contents(&flash),
-            [(1, vec![1_999u32 as u8; 100]), (9, b"kept".to_vec())]
-        );
+        assert_eq!(contents(&flash), [(1, vec![1_999u32 as u8; 100]), (9, b"kept".to_vec())]);
     }
 
     /// A flipped bit in front of later records must never pass for a power cut: the later records would be lost.
@@ -722,10 +653,7 @@ mod tests {
             let mut damaged = log.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(
-                matches!(
-                    Flash::from_log(damaged),
-                    Err(FlashError::Damaged { offset: 0, .. })
-                ),
+                matches!(Flash::from_log(damaged), Err(FlashError::Damaged { offset: 0, .. })),
                 "bit {bit}"
             );
         }
@@ -736,28 +664,15 @@ mod tests {
         let mut other = vec![2, 0, 1, 0, 0];
         other.extend_from_slice(&(crc32(&other) as u16).to_be_bytes());
         other.extend_from_slice(&[0; 40]);
-        assert!(matches!(
-            Flash::from_log(other),
-            Err(FlashError::Version {
-                offset: 0,
-                version: 2,
-                ..
-            })
-        ));
+        assert!(matches!(Flash::from_log(other), Err(FlashError::Version { offset: 0, version: 2, .. })));
 
         let mut flash = Flash::in_memory();
         flash.put(1, b"value").unwrap();
         let mut log = flash.log().unwrap().to_vec();
         log.extend_from_slice(&[0; 4096]);
-        assert_eq!(
-            Flash::from_log(log.clone()).unwrap().get(1),
-            Some(b"value".as_slice())
-        );
+        assert_eq!(Flash::from_log(log.clone()).unwrap().get(1), Some(b"value".as_slice()));
         log.push(1);
         assert!(matches!(Flash::from_log(log), Err(FlashError::Damaged { .. })));
-        assert!(matches!(
-            Flash::from_log(b"{\"json\": true}".to_vec()),
-            Err(FlashError::Damaged { .. })
-        ));
+        assert!(matches!(Flash::from_log(b"{\"json\": true}".to_vec()), Err(FlashError::Damaged { .. })));
     }
 }

@@ -12,6 +12,7 @@
 //! | [`wire`] | one CAN bus: arbitration, timing, broadcast |
 //! | [`fault`] | frames that are dropped, bits that flip |
 //! | [`flash`] | the flash of a device, with power cuts |
+//! | [`world`] | a controller and its modules on two buses, with flash and sensors |
 //! | [`seed`] | the only source of chance |
 
 pub mod battery;
@@ -23,3 +24,4 @@ pub mod reading;
 pub mod replay;
 pub mod seed;
 pub mod wire;
+pub mod world;

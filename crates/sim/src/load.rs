@@ -13,45 +13,21 @@ pub struct Phase {
 /// of the measured pack), 30 A back, then three bursts of 130 A out and 65 A in as in acceleration and braking.
 pub const DRIVE_AND_CHARGE: [Phase; 17] = [
     Phase { ms: 10_000, ma: 0 },
-    Phase {
-        ms: 60_000,
-        ma: -65_000,
-    },
+    Phase { ms: 60_000, ma: -65_000 },
     Phase { ms: 10_000, ma: 0 },
-    Phase {
-        ms: 130_000,
-        ma: 30_000,
-    },
+    Phase { ms: 130_000, ma: 30_000 },
     Phase { ms: 10_000, ma: 0 },
-    Phase {
-        ms: 5_000,
-        ma: -130_000,
-    },
+    Phase { ms: 5_000, ma: -130_000 },
     Phase { ms: 5_000, ma: 0 },
-    Phase {
-        ms: 10_000,
-        ma: 65_000,
-    },
+    Phase { ms: 10_000, ma: 65_000 },
     Phase { ms: 5_000, ma: 0 },
-    Phase {
-        ms: 5_000,
-        ma: -130_000,
-    },
+    Phase { ms: 5_000, ma: -130_000 },
     Phase { ms: 5_000, ma: 0 },
-    Phase {
-        ms: 10_000,
-        ma: 65_000,
-    },
+    Phase { ms: 10_000, ma: 65_000 },
     Phase { ms: 5_000, ma: 0 },
-    Phase {
-        ms: 5_000,
-        ma: -130_000,
-    },
+    Phase { ms: 5_000, ma: -130_000 },
     Phase { ms: 5_000, ma: 0 },
-    Phase {
-        ms: 10_000,
-        ma: 65_000,
-    },
+    Phase { ms: 10_000, ma: 65_000 },
     Phase { ms: 5_000, ma: 0 },
 ];
 
@@ -69,20 +45,12 @@ impl Load {
         if phases.is_empty() || phases.iter().any(|phase| phase.ms == 0) {
             return None;
         }
-        Some(Self {
-            phases: phases.to_vec(),
-            current: 0,
-            elapsed_ms: 0,
-        })
+        Some(Self { phases: phases.to_vec(), current: 0, elapsed_ms: 0 })
     }
 
     /// [`DRIVE_AND_CHARGE`], repeated.
     pub fn standard() -> Self {
-        Self {
-            phases: DRIVE_AND_CHARGE.to_vec(),
-            current: 0,
-            elapsed_ms: 0,
-        }
+        Self { phases: DRIVE_AND_CHARGE.to_vec(), current: 0, elapsed_ms: 0 }
     }
 
     /// The current wanted now, in milliamperes.
@@ -113,19 +81,13 @@ mod tests {
 
     #[test]
     fn the_standard_cycle_returns_all_charge_and_has_both_directions() {
-        let charge: i64 = DRIVE_AND_CHARGE
-            .iter()
-            .map(|phase| i64::from(phase.ms) * i64::from(phase.ma))
-            .sum();
+        let charge: i64 =
+            DRIVE_AND_CHARGE.iter().map(|phase| i64::from(phase.ms) * i64::from(phase.ma)).sum();
         let total: u32 = DRIVE_AND_CHARGE.iter().map(|phase| phase.ms).sum();
         assert_eq!(charge, 0);
         assert_eq!(total, 295_000);
         // Within the capability of the replayed pack (decision 31a).
-        assert!(
-            DRIVE_AND_CHARGE
-                .iter()
-                .all(|phase| (-200_000..=65_000).contains(&phase.ma))
-        );
+        assert!(DRIVE_AND_CHARGE.iter().all(|phase| (-200_000..=65_000).contains(&phase.ma)));
     }
 
     #[test]

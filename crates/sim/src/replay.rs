@@ -285,10 +285,8 @@ impl Replay {
     /// # Errors
     /// Any [`ReplayError`]; the first thing wrong in the file wins.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
-        let file = File::open(path).map_err(|source| ReplayError::Open {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let file =
+            File::open(path).map_err(|source| ReplayError::Open { path: path.to_path_buf(), source })?;
         Self::read(BufReader::new(file))
     }
 
@@ -301,16 +299,11 @@ impl Replay {
         let mut samples = Vec::new();
         while let Some(sample) = reader.next_sample()? {
             if reader.summary.rows > MAX_ROWS {
-                return Err(ReplayError::TooManyRows {
-                    line: reader.lines.number,
-                });
+                return Err(ReplayError::TooManyRows { line: reader.lines.number });
             }
             samples.push(sample);
         }
-        Ok(Self {
-            samples,
-            summary: reader.summary,
-        })
+        Ok(Self { samples, summary: reader.summary })
     }
 }
 
@@ -337,20 +330,11 @@ impl<R: BufRead> Reader<R> {
     /// [`ReplayError::Empty`], [`ReplayError::NotThisFormat`], a header that lacks or repeats a column, or a failure
     /// to read.
     pub fn new(input: R) -> Result<Self, ReplayError> {
-        let mut lines = Lines {
-            input,
-            buffer: Vec::new(),
-            number: 0,
-            terminated: true,
-        };
+        let mut lines = Lines { input, buffer: Vec::new(), number: 0, terminated: true };
         loop {
             if !lines.next()? {
                 let line = lines.number;
-                return Err(if line == 0 {
-                    ReplayError::Empty
-                } else {
-                    ReplayError::NotThisFormat { line }
-                });
+                return Err(if line == 0 { ReplayError::Empty } else { ReplayError::NotThisFormat { line } });
             }
             if fields(&lines.buffer).any(|name| name == TIME.as_bytes()) {
                 break;
@@ -364,19 +348,11 @@ impl<R: BufRead> Reader<R> {
             return Err(ReplayError::Truncated { line: header_line });
         }
         let find = |column: &'static str| {
-            let mut found = fields(&lines.buffer)
-                .enumerate()
-                .filter(|(_, name)| *name == column.as_bytes());
+            let mut found = fields(&lines.buffer).enumerate().filter(|(_, name)| *name == column.as_bytes());
             match (found.next(), found.next()) {
                 (Some((index, _)), None) => Ok(index),
-                (None, _) => Err(ReplayError::MissingColumn {
-                    line: header_line,
-                    column,
-                }),
-                (Some(_), Some(_)) => Err(ReplayError::DuplicateColumn {
-                    line: header_line,
-                    column,
-                }),
+                (None, _) => Err(ReplayError::MissingColumn { line: header_line, column }),
+                (Some(_), Some(_)) => Err(ReplayError::DuplicateColumn { line: header_line, column }),
             }
         };
         let mut columns = [0; REQUIRED.len()];
@@ -419,9 +395,7 @@ impl<R: BufRead> Reader<R> {
     fn read_row(&mut self) -> Result<Option<Sample>, ReplayError> {
         if !self.lines.next()? {
             return match self.summary.rows {
-                0 => Err(ReplayError::NoRows {
-                    line: self.header_line,
-                }),
+                0 => Err(ReplayError::NoRows { line: self.header_line }),
                 _ => Ok(None),
             };
         }
@@ -434,9 +408,7 @@ impl<R: BufRead> Reader<R> {
         if self.lines.is_blank() {
             self.expect_end()?;
             return match self.summary.rows {
-                0 => Err(ReplayError::NoRows {
-                    line: self.header_line,
-                }),
+                0 => Err(ReplayError::NoRows { line: self.header_line }),
                 _ => Ok(None),
             };
         }
@@ -445,22 +417,14 @@ impl<R: BufRead> Reader<R> {
             // The last line of a whole file may lack its line end, but not its fields.
             return Err(match self.lines.terminated {
                 false if found < self.fields => ReplayError::Truncated { line },
-                _ => ReplayError::FieldCount {
-                    line,
-                    expected: self.fields,
-                    found,
-                },
+                _ => ReplayError::FieldCount { line, expected: self.fields, found },
             });
         }
         let sample = self.parse_row(line)?;
         if let Some(previous_ms) = self.previous_ms
             && sample.time_ms <= previous_ms
         {
-            return Err(ReplayError::TimeNotIncreasing {
-                line,
-                time_ms: sample.time_ms,
-                previous_ms,
-            });
+            return Err(ReplayError::TimeNotIncreasing { line, time_ms: sample.time_ms, previous_ms });
         }
         self.previous_ms = Some(sample.time_ms);
         self.summary.rows += 1;
@@ -468,10 +432,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn parse_row(&mut self, line: u64) -> Result<Sample, ReplayError> {
-        let row = Row {
-            line,
-            bytes: &self.lines.buffer,
-        };
+        let row = Row { line, bytes: &self.lines.buffer };
         let at = |slot: usize| (REQUIRED[slot], self.columns[slot]);
         let mut sample = Sample {
             time_ms: row.milli(at(0), 0, 10_000_000_000, "0 .. 10000000 s")?,
@@ -498,12 +459,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn read_count(&mut self, line: u64) -> Result<(), ReplayError> {
-        let text = self
-            .lines
-            .buffer
-            .rsplit(|&byte| byte == b':')
-            .next()
-            .unwrap_or_default();
+        let text = self.lines.buffer.rsplit(|&byte| byte == b':').next().unwrap_or_default();
         let stated = scaled(text.trim_ascii(), 0).and_then(|count| u64::try_from(count).ok());
         match stated {
             Some(stated) if stated == self.summary.rows && stated > 0 => {
@@ -511,16 +467,8 @@ impl<R: BufRead> Reader<R> {
                 Ok(())
             }
             _ if !self.lines.terminated => Err(ReplayError::Truncated { line }),
-            Some(stated) => Err(ReplayError::WrongCount {
-                line,
-                stated,
-                found: self.summary.rows,
-            }),
-            None => Err(ReplayError::NotANumber {
-                line,
-                column: COUNT_LINE,
-                text: printable(text),
-            }),
+            Some(stated) => Err(ReplayError::WrongCount { line, stated, found: self.summary.rows }),
+            None => Err(ReplayError::NotANumber { line, column: COUNT_LINE, text: printable(text) }),
         }
     }
 
@@ -528,9 +476,7 @@ impl<R: BufRead> Reader<R> {
     fn expect_end(&mut self) -> Result<(), ReplayError> {
         while self.lines.next()? {
             if !self.lines.is_blank() {
-                return Err(ReplayError::AfterEnd {
-                    line: self.lines.number,
-                });
+                return Err(ReplayError::AfterEnd { line: self.lines.number });
             }
         }
         Ok(())
@@ -619,17 +565,9 @@ impl Row<'_> {
     ) -> Result<T, ReplayError> {
         let text = self.field(index);
         let line = self.line;
-        let value = scaled(text, 3).ok_or_else(|| ReplayError::NotANumber {
-            line,
-            column,
-            text: printable(text),
-        })?;
-        let outside = || ReplayError::OutOfRange {
-            line,
-            column,
-            text: printable(text),
-            range,
-        };
+        let value =
+            scaled(text, 3).ok_or_else(|| ReplayError::NotANumber { line, column, text: printable(text) })?;
+        let outside = || ReplayError::OutOfRange { line, column, text: printable(text), range };
         if !(min..=max).contains(&value) {
             return Err(outside());
         }
@@ -644,10 +582,7 @@ fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// At most 32 characters of a field, Latin-1 decoded, control characters escaped.
 fn printable(text: &[u8]) -> String {
-    text.iter()
-        .take(32)
-        .flat_map(|&byte| char::from(byte).escape_default())
-        .collect()
+    text.iter().take(32).flat_map(|&byte| char::from(byte).escape_default()).collect()
 }
 
 /// Decimal text times 10^`places` as an integer, rounded half away from zero.
@@ -698,16 +633,11 @@ fn scaled(text: &[u8], places: i32) -> Option<i64> {
 
 /// The digits after `e`, at most four of them.
 fn exponent(text: &[u8]) -> Option<i32> {
-    let digits = text
-        .strip_prefix(b"+")
-        .or(text.strip_prefix(b"-"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix(b"+").or(text.strip_prefix(b"-")).unwrap_or(text);
     if digits.is_empty() || digits.len() > 4 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits
-        .iter()
-        .fold(0, |value, &byte| value * 10 + i32::from(byte - b'0'));
+    let value = digits.iter().fold(0, |value, &byte| value * 10 + i32::from(byte - b'0'));
     Some(if text.starts_with(b"-") { -value } else { value })
 }
 

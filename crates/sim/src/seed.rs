@@ -75,10 +75,7 @@ mod tests {
             low = low.min(unit);
             high = high.max(unit);
         }
-        assert!(
-            seen.iter().all(|&count| (1_800..2_200).contains(&count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|&count| (1_800..2_200).contains(&count)), "{seen:?}");
         assert!(low < -0.99 && high > 0.99);
         assert_eq!(chance.below(0), 0);
     }

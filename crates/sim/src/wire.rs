@@ -78,9 +78,7 @@ impl Stats {
     /// Bus load in parts per million between the moment `earlier` was taken and now, `span` later; 0 for no span.
     pub fn load_ppm(&self, earlier: &Self, span: Duration) -> u32 {
         let busy_us = u128::from(self.bits - earlier.bits) * u128::from(BIT_US);
-        let ppm = (busy_us * 1_000_000)
-            .checked_div(u128::from(span.as_micros()))
-            .unwrap_or(0);
+        let ppm = (busy_us * 1_000_000).checked_div(u128::from(span.as_micros())).unwrap_or(0);
         u32::try_from(ppm).unwrap_or(u32::MAX)
     }
 }
@@ -123,12 +121,7 @@ fn bit_time(bits: u32) -> Duration {
 impl Wire {
     /// An idle bus without nodes.
     pub fn new(bus: Bus) -> Self {
-        Self {
-            bus,
-            ports: Vec::new(),
-            idle_at: Instant::START,
-            stats: Stats::default(),
-        }
+        Self { bus, ports: Vec::new(), idle_at: Instant::START, stats: Stats::default() }
     }
 
     /// Which of the pack's buses this is.
@@ -152,11 +145,7 @@ impl Wire {
         if queue.len() == MAX_QUEUED {
             return Err(SendError::QueueFull);
         }
-        queue.push_back(Queued {
-            ready: now,
-            frame,
-            bits,
-        });
+        queue.push_back(Queued { ready: now, frame, bits });
         Ok(())
     }
 
@@ -197,11 +186,7 @@ impl Wire {
                 }
             };
             self.stats.frames += 1;
-            return Some(Delivery {
-                at,
-                from: PortId(winner.port),
-                frame,
-            });
+            return Some(Delivery { at, from: PortId(winner.port), frame });
         }
     }
 
@@ -211,23 +196,13 @@ impl Wire {
     }
 
     fn arbitrate(&self) -> Option<Winner> {
-        let heads = || {
-            self.ports
-                .iter()
-                .enumerate()
-                .filter_map(|(port, queue)| Some((port, queue.front()?)))
-        };
+        let heads = || self.ports.iter().enumerate().filter_map(|(port, queue)| Some((port, queue.front()?)));
         let start = heads().map(|(_, head)| head.ready).min()?.max(self.idle_at);
         let contenders = || heads().filter(|(_, head)| head.ready <= start);
         let (port, head) = contenders().min_by_key(|&(port, head)| (head.frame.id(), port))?;
         let collides =
             contenders().any(|(other, rival)| other != port && rival.frame.id() == head.frame.id());
-        Some(Winner {
-            port,
-            start,
-            bits: head.bits,
-            collides,
-        })
+        Some(Winner { port, start, bits: head.bits, collides })
     }
 }
 
@@ -260,10 +235,7 @@ mod tests {
     }
 
     fn ids(wire: &mut Wire) -> Vec<u32> {
-        drain(wire)
-            .iter()
-            .map(|delivery| delivery.frame.id().raw())
-            .collect()
+        drain(wire).iter().map(|delivery| delivery.frame.id().raw()).collect()
     }
 
     /// Bit counts by an independent program (Python, frame built as text, stuffed by regular expression).
@@ -377,13 +349,7 @@ mod tests {
         let [a, b] = [wire.attach(), wire.attach()];
         wire.send(b, T0, standard(0x123, &[2])).unwrap();
         wire.send(a, T0, standard(0x123, &[1])).unwrap();
-        assert_eq!(
-            drain(&mut wire)
-                .iter()
-                .map(|delivery| delivery.from)
-                .collect::<Vec<_>>(),
-            [a, b]
-        );
+        assert_eq!(drain(&mut wire).iter().map(|delivery| delivery.from).collect::<Vec<_>>(), [a, b]);
         assert_eq!(wire.stats().collisions, 1);
     }
 
@@ -393,8 +359,7 @@ mod tests {
         let port = wire.attach();
         let before = wire.stats();
         for tenth in 0..10u64 {
-            wire.send(port, Instant::from_millis(tenth * 100), standard(0, &[]))
-                .unwrap();
+            wire.send(port, Instant::from_millis(tenth * 100), standard(0, &[])).unwrap();
         }
         drain(&mut wire);
         // 10 frames of 53 bits of 2 us in a second
@@ -411,10 +376,7 @@ mod tests {
         let stranger = [other.attach(), other.attach()][1];
         let fd = Frame::new_fd(Id::Standard(1), &[0; 12]).unwrap();
         assert_eq!(wire.send(port, T0, fd), Err(SendError::Fd));
-        assert_eq!(
-            wire.send(stranger, T0, standard(1, &[])),
-            Err(SendError::NoSuchPort)
-        );
+        assert_eq!(wire.send(stranger, T0, standard(1, &[])), Err(SendError::NoSuchPort));
         for _ in 0..MAX_QUEUED {
             wire.send(port, T0, standard(1, &[])).unwrap();
         }
@@ -438,8 +400,7 @@ mod tests {
                 now = now + Duration::from_micros(chance.below(400));
                 let port = chance.below(8) as usize;
                 let data = [&serial.to_le_bytes()[..], &[0xFF; 6][..chance.below(7) as usize]].concat();
-                wire.send(ports[port], now, standard(chance.below(0x800) as u16, &data))
-                    .unwrap();
+                wire.send(ports[port], now, standard(chance.below(0x800) as u16, &data)).unwrap();
                 sent[port].push((now, serial));
             }
             let log = drain(&mut wire);

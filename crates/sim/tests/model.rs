@@ -16,9 +16,7 @@ struct Residual {
 fn follow(mut cell: Cell, rows: &[(f64, f64, f64)]) -> Residual {
     let (mut squares, mut weighted, mut max) = (0.0f64, 0.0f64, 0.0f64);
     for pair in rows.windows(2) {
-        let [(before, ..), (time, current, voltage)] = *pair else {
-            unreachable!()
-        };
+        let [(before, ..), (time, current, voltage)] = *pair else { unreachable!() };
         cell.step(time - before, current, 25.0);
         let off = cell.voltage() - voltage;
         squares += off * off;
@@ -41,10 +39,7 @@ fn hppc(path: &std::path::Path) -> Vec<(u32, (f64, f64, f64))> {
         let fields: Vec<&str> = line.split(',').collect();
         let number = |index: usize| fields[index].parse::<f64>().expect("a row of the pulse test");
         let current = if number(8).abs() < 0.05 { 0.0 } else { number(8) };
-        (
-            fields[6].parse().expect("a row of the pulse test"),
-            (number(1), current, number(9)),
-        )
+        (fields[6].parse().expect("a row of the pulse test"), (number(1), current, number(9)))
     });
     rows.collect()
 }
@@ -86,11 +81,7 @@ fn the_model_predicts_the_measured_pack() {
         let rows: Vec<_> = samples
             .iter()
             .map(|sample| {
-                (
-                    sample.time_ms as f64 / 1e3,
-                    f64::from(sample.pack_ma) / 1e3,
-                    mean(&sample.cell_mv),
-                )
+                (sample.time_ms as f64 / 1e3, f64::from(sample.pack_ma) / 1e3, mean(&sample.cell_mv))
             })
             .collect();
         let residual = follow(Cell::at_rest(Parameters::MEASURED.parallel(2), soc, 25.0), &rows);
@@ -104,10 +95,7 @@ fn the_model_predicts_the_measured_pack() {
 
 #[test]
 fn the_model_heats_as_the_measured_pack() {
-    for name in [
-        "module123-irdischarge-65ah-1_0c.csv",
-        "module123-irdischarge-65ah-2_0c.csv",
-    ] {
+    for name in ["module123-irdischarge-65ah-1_0c.csv", "module123-irdischarge-65ah-2_0c.csv"] {
         let Some(path) = data::leaf(name) else { return };
         let samples = Replay::open(&path).unwrap().samples;
         let mean = |temps: &[i32]| temps.iter().map(|&temp| f64::from(temp)).sum::<f64>() / 3000.0;

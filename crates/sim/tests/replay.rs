@@ -59,11 +59,7 @@ fn the_measured_files_read_as_they_are() {
         assert_eq!(replay.samples.last(), Some(&last), "{name}");
         let summary = replay.summary;
         assert_eq!((summary.rows, summary.complete), (rows as u64, true), "{name}");
-        assert_eq!(
-            (summary.tester_mwh, summary.tester_mah),
-            (Some(mwh), Some(mah)),
-            "{name}"
-        );
+        assert_eq!((summary.tester_mwh, summary.tester_mah), (Some(mwh), Some(mah)), "{name}");
     }
 }
 
@@ -84,10 +80,7 @@ fn energy_from_voltage_and_current_agrees_with_the_tester() {
             .sum();
         let tester = replay.summary.tester_mwh.unwrap() as f64;
         let off = energy / tester - 1.0;
-        println!(
-            "{name}: {energy:.0} mWh, tester {tester} mWh, {:+.3} %",
-            off * 100.0
-        );
+        println!("{name}: {energy:.0} mWh, tester {tester} mWh, {:+.3} %", off * 100.0);
         assert!(off.abs() < 0.002, "{name}: {off}");
     }
 }
@@ -113,15 +106,10 @@ fn small() -> Vec<u8> {
 }
 
 fn replace(file: &[u8], line: usize, from: &str, to: &str) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = file
-        .split_inclusive(|&byte| byte == b'\n')
-        .map(<[u8]>::to_vec)
-        .collect();
+    let mut lines: Vec<Vec<u8>> = file.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
     let target = &mut lines[line - 1];
-    let at = target
-        .windows(from.len())
-        .position(|window| window == from.as_bytes())
-        .expect("text to replace");
+    let at =
+        target.windows(from.len()).position(|window| window == from.as_bytes()).expect("text to replace");
     target.splice(at..at + from.len(), to.bytes());
     lines.concat()
 }
@@ -149,10 +137,7 @@ fn harmless_differences_are_accepted() {
     let text = |suffix: &[u8]| [&small[..], suffix].concat();
     let whole = Replay::read(&small[..]).unwrap().samples;
     let no_line_end = small[..small.len() - 1].to_vec();
-    let crlf: Vec<u8> = small
-        .split(|&byte| byte == b'\n')
-        .collect::<Vec<_>>()
-        .join(&b"\r\n"[..]);
+    let crlf: Vec<u8> = small.split(|&byte| byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
     let count = "Total Number of Data Lines in the Database: 0000000005";
     for (what, file, complete) in [
         ("no line end after the last row", no_line_end, false),
@@ -160,31 +145,11 @@ fn harmless_differences_are_accepted() {
         ("blank lines at the end", text(b"\n  \n\r\n"), false),
         ("count line", text(format!("{count}\n").as_bytes()), true),
         ("count line without line end", text(count.as_bytes()), true),
-        (
-            "count line and blank lines",
-            text(format!("{count}\n\n\n").as_bytes()),
-            true,
-        ),
-        (
-            "end flag in the last row",
-            replace(&small, 10, "AM, ,", "AM,Q,"),
-            true,
-        ),
-        (
-            "end flag in an earlier row",
-            replace(&small, 9, "AM, ,", "AM,Q,"),
-            false,
-        ),
-        (
-            "blanks around numbers",
-            replace(&small, 7, ",-65,", ", -65 ,"),
-            false,
-        ),
-        (
-            "Latin-1 in a field that is not needed",
-            replace(&small, 7, "DCHG", "\u{e4}"),
-            false,
-        ),
+        ("count line and blank lines", text(format!("{count}\n\n\n").as_bytes()), true),
+        ("end flag in the last row", replace(&small, 10, "AM, ,", "AM,Q,"), true),
+        ("end flag in an earlier row", replace(&small, 9, "AM, ,", "AM,Q,"), false),
+        ("blanks around numbers", replace(&small, 7, ",-65,", ", -65 ,"), false),
+        ("Latin-1 in a field that is not needed", replace(&small, 7, "DCHG", "\u{e4}"), false),
     ] {
         let replay = Replay::read(&file[..]).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(replay.samples, whole, "{what}");
@@ -206,10 +171,7 @@ fn columns_are_found_by_name() {
         })
         .collect::<Vec<_>>()
         .join(&b"\n"[..]);
-    assert_eq!(
-        Replay::read(&reordered[..]).unwrap().samples,
-        Replay::read(&small()[..]).unwrap().samples
-    );
+    assert_eq!(Replay::read(&reordered[..]).unwrap().samples, Replay::read(&small()[..]).unwrap().samples);
 }
 
 /// Line 5 is the header, lines 6 to 10 are the rows.
@@ -220,11 +182,8 @@ fn damage_is_reported_with_its_line() {
     let text = |suffix: &str| [&small[..], suffix.as_bytes()].concat();
     let header_end = 5 + small.windows(5).position(|window| window == b"Flag,").unwrap();
     let cut_in_line = |line: usize, keep: usize| {
-        let before: usize = small
-            .split_inclusive(|&byte| byte == b'\n')
-            .take(line - 1)
-            .map(<[u8]>::len)
-            .sum();
+        let before: usize =
+            small.split_inclusive(|&byte| byte == b'\n').take(line - 1).map(<[u8]>::len).sum();
         small[..before + keep].to_vec()
     };
     let mut long = small.clone();
@@ -236,69 +195,26 @@ fn damage_is_reported_with_its_line() {
         ("prose", b"Dear reader,\nno data.\n".to_vec(), Some(2), |e| {
             matches!(e, ReplayError::NotThisFormat { .. })
         }),
-        ("binary", vec![0; 100_000], Some(1), |e| {
-            matches!(e, ReplayError::LineTooLong { .. })
-        }),
+        ("binary", vec![0; 100_000], Some(1), |e| matches!(e, ReplayError::LineTooLong { .. })),
         ("no header in 64 lines", b"1,2\n".repeat(500), Some(64), |e| {
             matches!(e, ReplayError::NotThisFormat { .. })
         }),
-        ("preamble only", small[..20].to_vec(), Some(2), |e| {
-            matches!(e, ReplayError::NotThisFormat { .. })
+        ("preamble only", small[..20].to_vec(), Some(2), |e| matches!(e, ReplayError::NotThisFormat { .. })),
+        ("missing column", change(5, "Cell Voltage A4,", "Cell Voltage B4,"), Some(5), |e| {
+            matches!(e, ReplayError::MissingColumn { column: "Cell Voltage A4", .. })
         }),
-        (
-            "missing column",
-            change(5, "Cell Voltage A4,", "Cell Voltage B4,"),
-            Some(5),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::MissingColumn {
-                        column: "Cell Voltage A4",
-                        ..
-                    }
-                )
-            },
-        ),
-        (
-            "missing voltage",
-            change(5, ",Voltage,", ",Voltage (V),"),
-            Some(5),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::MissingColumn {
-                        column: "Voltage",
-                        ..
-                    }
-                )
-            },
-        ),
+        ("missing voltage", change(5, ",Voltage,", ",Voltage (V),"), Some(5), |e| {
+            matches!(e, ReplayError::MissingColumn { column: "Voltage", .. })
+        }),
         ("column twice", change(5, "Cycle", "Current"), Some(5), |e| {
-            matches!(
-                e,
-                ReplayError::DuplicateColumn {
-                    column: "Current",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::DuplicateColumn { column: "Current", .. })
         }),
-        (
-            "cut in the header",
-            small[..header_end - 4].to_vec(),
-            Some(5),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::MissingColumn { .. } | ReplayError::Truncated { .. }
-                )
-            },
-        ),
-        (
-            "cut after the header",
-            small[..=header_end].to_vec(),
-            Some(5),
-            |e| matches!(e, ReplayError::NoRows { .. }),
-        ),
+        ("cut in the header", small[..header_end - 4].to_vec(), Some(5), |e| {
+            matches!(e, ReplayError::MissingColumn { .. } | ReplayError::Truncated { .. })
+        }),
+        ("cut after the header", small[..=header_end].to_vec(), Some(5), |e| {
+            matches!(e, ReplayError::NoRows { .. })
+        }),
         (
             "count line and no rows",
             [&small[..=header_end], b"Total Number of Data Lines: 0\n"].concat(),
@@ -306,31 +222,14 @@ fn damage_is_reported_with_its_line() {
             |e| matches!(e, ReplayError::WrongCount { .. }),
         ),
         ("short row", change(7, ",22.5,", ","), Some(7), |e| {
-            matches!(
-                e,
-                ReplayError::FieldCount {
-                    expected: 20,
-                    found: 19,
-                    ..
-                }
-            )
+            matches!(e, ReplayError::FieldCount { expected: 20, found: 19, .. })
         }),
         ("long row", change(7, ",22.5,", ",22,5,"), Some(7), |e| {
-            matches!(
-                e,
-                ReplayError::FieldCount {
-                    expected: 20,
-                    found: 21,
-                    ..
-                }
-            )
+            matches!(e, ReplayError::FieldCount { expected: 20, found: 21, .. })
         }),
-        (
-            "blank line between rows",
-            change(7, "2.5", "\n2.5"),
-            Some(8),
-            |e| matches!(e, ReplayError::AfterEnd { .. }),
-        ),
+        ("blank line between rows", change(7, "2.5", "\n2.5"), Some(8), |e| {
+            matches!(e, ReplayError::AfterEnd { .. })
+        }),
         (
             "text for a number",
             change(8, "4.103", "four"),
@@ -338,31 +237,13 @@ fn damage_is_reported_with_its_line() {
             |e| matches!(e, ReplayError::NotANumber { column: "Cell Voltage A4", text, .. } if text == "four"),
         ),
         ("nothing for a number", change(8, ",-65,", ",,"), Some(8), |e| {
-            matches!(
-                e,
-                ReplayError::NotANumber {
-                    column: "Current",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::NotANumber { column: "Current", .. })
         }),
         ("NaN", change(6, "24.1", "NaN"), Some(6), |e| {
-            matches!(
-                e,
-                ReplayError::NotANumber {
-                    column: "Voltage",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::NotANumber { column: "Voltage", .. })
         }),
         ("infinity", change(6, "24.1", "-inf"), Some(6), |e| {
-            matches!(
-                e,
-                ReplayError::NotANumber {
-                    column: "Voltage",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::NotANumber { column: "Voltage", .. })
         }),
         (
             "NUL bytes in a number",
@@ -371,131 +252,53 @@ fn damage_is_reported_with_its_line() {
             |e| matches!(e, ReplayError::NotANumber { column: "Temperature A2", text, .. } if text == "2\\u{0}.5"),
         ),
         ("lost decimal point", change(9, "4.103", "4103"), Some(9), |e| {
-            matches!(
-                e,
-                ReplayError::OutOfRange {
-                    column: "Cell Voltage A4",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::OutOfRange { column: "Cell Voltage A4", .. })
         }),
         ("negative cell", change(9, "4.103", "-4.103"), Some(9), |e| {
-            matches!(
-                e,
-                ReplayError::OutOfRange {
-                    column: "Cell Voltage A4",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::OutOfRange { column: "Cell Voltage A4", .. })
         }),
-        (
-            "current beyond the sensor",
-            change(9, ",-65,", ",-656,"),
-            Some(9),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::OutOfRange {
-                        column: "Current",
-                        ..
-                    }
-                )
-            },
-        ),
-        (
-            "hotter than the sensor",
-            change(9, ",22,", ",125.001,"),
-            Some(9),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::OutOfRange {
-                        column: "Temperature A1",
-                        ..
-                    }
-                )
-            },
-        ),
+        ("current beyond the sensor", change(9, ",-65,", ",-656,"), Some(9), |e| {
+            matches!(e, ReplayError::OutOfRange { column: "Current", .. })
+        }),
+        ("hotter than the sensor", change(9, ",22,", ",125.001,"), Some(9), |e| {
+            matches!(e, ReplayError::OutOfRange { column: "Temperature A1", .. })
+        }),
         ("negative time", change(6, "1.5,", "-1.5,"), Some(6), |e| {
-            matches!(
-                e,
-                ReplayError::OutOfRange {
-                    column: "Total Time",
-                    ..
-                }
-            )
+            matches!(e, ReplayError::OutOfRange { column: "Total Time", .. })
         }),
         ("time stands still", change(8, "3.5,1,", "2.5,1,"), Some(8), |e| {
-            matches!(
-                e,
-                ReplayError::TimeNotIncreasing {
-                    time_ms: 2_500,
-                    previous_ms: 2_500,
-                    ..
-                }
-            )
+            matches!(e, ReplayError::TimeNotIncreasing { time_ms: 2_500, previous_ms: 2_500, .. })
         }),
         ("time goes back", change(8, "3.5,1,", "0.5,1,"), Some(8), |e| {
             matches!(e, ReplayError::TimeNotIncreasing { time_ms: 500, .. })
         }),
-        (
-            "cut in the middle of a number",
-            cut_in_line(9, 14),
-            Some(9),
-            |e| matches!(e, ReplayError::Truncated { .. }),
-        ),
+        ("cut in the middle of a number", cut_in_line(9, 14), Some(9), |e| {
+            matches!(e, ReplayError::Truncated { .. })
+        }),
         ("cut after one byte of a row", cut_in_line(10, 1), Some(10), |e| {
             matches!(e, ReplayError::Truncated { .. })
         }),
-        (
-            "too few rows",
-            text("Total Number of Data Lines in the Database: 0000000006\n"),
-            Some(11),
-            |e| {
-                matches!(
-                    e,
-                    ReplayError::WrongCount {
-                        stated: 6,
-                        found: 5,
-                        ..
-                    }
-                )
-            },
-        ),
-        (
-            "count cut short",
-            text("Total Number of Data Lines in the Database: 000000"),
-            Some(11),
-            |e| matches!(e, ReplayError::Truncated { .. }),
-        ),
-        ("count line cut short", text("Total Num"), Some(11), |e| {
+        ("too few rows", text("Total Number of Data Lines in the Database: 0000000006\n"), Some(11), |e| {
+            matches!(e, ReplayError::WrongCount { stated: 6, found: 5, .. })
+        }),
+        ("count cut short", text("Total Number of Data Lines in the Database: 000000"), Some(11), |e| {
             matches!(e, ReplayError::Truncated { .. })
         }),
-        (
-            "count is no number",
-            text("Total Number of Data Lines in the Database: many\n"),
-            Some(11),
-            |e| matches!(e, ReplayError::NotANumber { .. }),
-        ),
-        (
-            "rows after the count",
-            text("Total Number of Data Lines: 5\n6.5,1\n"),
-            Some(12),
-            |e| matches!(e, ReplayError::AfterEnd { .. }),
-        ),
-        ("a line without end", long, Some(11), |e| {
-            matches!(e, ReplayError::LineTooLong { .. })
+        ("count line cut short", text("Total Num"), Some(11), |e| matches!(e, ReplayError::Truncated { .. })),
+        ("count is no number", text("Total Number of Data Lines in the Database: many\n"), Some(11), |e| {
+            matches!(e, ReplayError::NotANumber { .. })
         }),
+        ("rows after the count", text("Total Number of Data Lines: 5\n6.5,1\n"), Some(12), |e| {
+            matches!(e, ReplayError::AfterEnd { .. })
+        }),
+        ("a line without end", long, Some(11), |e| matches!(e, ReplayError::LineTooLong { .. })),
     ];
     for (what, file, line, expected) in table {
         let error = Replay::read(&file[..]).map(|_| ()).expect_err(what);
         assert!(expected(&error), "{what}: {error:?}");
         assert_eq!(error.line(), line, "{what}: {error}");
         let message = error.to_string();
-        assert!(
-            line.is_none_or(|line| message.contains(&format!("line {line}"))),
-            "{what}: {message}"
-        );
+        assert!(line.is_none_or(|line| message.contains(&format!("line {line}"))), "{what}: {message}");
         assert!(!message.contains('\n'), "{what}: one sentence");
     }
 }
@@ -507,12 +310,7 @@ fn cutting_a_measured_file_anywhere_is_noticed() {
     let Some(path) = data::leaf(TWO_C) else { return };
     let file = std::fs::read(path).unwrap();
     let line_starts: Vec<usize> = std::iter::once(0)
-        .chain(
-            file.iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == b'\n')
-                .map(|(at, _)| at + 1),
-        )
+        .chain(file.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1))
         .collect();
     let mut cut_inside = 0;
     for at in (1..file.len()).step_by(1009) {
@@ -533,17 +331,11 @@ fn cutting_a_measured_file_anywhere_is_noticed() {
         assert!(matches!(reader.next_sample(), Ok(None)));
         assert!(!reader.summary().complete, "at byte {at}");
         let line = line_starts.partition_point(|&start| start < at) as u64;
-        let inside_a_number = file[line_starts[line as usize - 1]..at]
-            .iter()
-            .filter(|&&byte| byte == b',')
-            .count()
-            < 33;
+        let inside_a_number =
+            file[line_starts[line as usize - 1]..at].iter().filter(|&&byte| byte == b',').count() < 33;
         match error {
             Some(error) => assert_eq!(error.line(), Some(line), "at byte {at}: {error}"),
-            None => assert!(
-                line_starts.contains(&at) || !inside_a_number,
-                "cut at byte {at} not noticed"
-            ),
+            None => assert!(line_starts.contains(&at) || !inside_a_number, "cut at byte {at} not noticed"),
         }
         cut_inside += u32::from(inside_a_number);
     }
@@ -562,10 +354,7 @@ fn the_cell_file_is_not_a_module_test() {
     let Some(path) = data::leaf("cell-low-current-hppc-25c-2.csv") else {
         return;
     };
-    assert!(matches!(
-        Replay::open(&path),
-        Err(ReplayError::NotThisFormat { .. })
-    ));
+    assert!(matches!(Replay::open(&path), Err(ReplayError::NotThisFormat { .. })));
 }
 
 #[test]

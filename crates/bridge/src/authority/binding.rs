@@ -221,22 +221,9 @@ impl Core {
         }
         let now = self.now();
         let bond = self.running_bond(id, now)?;
-        let Some(introduced) = &bond.introduced else {
-            return Err(Refusal::new(409, code::BINDING_STEP, "the keys of this ceremony are still missing"));
-        };
-        let entity = |i: usize| BoundEntity {
-            cid: bond.sides[i].cid,
-            role: bond.sides[i].role,
-            sign_pub: introduced.keys[i].0.sign_pub(),
-            spk_id: introduced.keys[i].0.id(),
-            access_commit: bond.sides[i].commit,
-        };
-        let record = BindingRecord {
-            binding_id: id,
-            entities: [entity(0), entity(1)],
-            time: introduced.time,
-            assurance: Assurance::Attested,
-        };
+        let record = bond.record(id).ok_or_else(|| {
+            Refusal::new(409, code::BINDING_STEP, "the keys of this ceremony are still missing")
+        })?;
         let bytes = record.encode();
         let answer = sha256(&[&sig_a.0, &sig_b.0]);
         if let Some((known, tx)) = bond.submitted.filter(|(_, tx)| lost != Some(*tx)) {
@@ -294,6 +281,22 @@ impl Core {
             rows.pairings.retain(|_, p| runs(p.created, now));
         })?;
         Ok(())
+    }
+}
+
+impl Bond {
+    /// The record that both entities and the authority sign, once both keys are there.
+    pub(super) fn record(&self, binding_id: BindingId) -> Option<BindingRecord> {
+        let introduced = self.introduced.as_ref()?;
+        let entity = |i: usize| BoundEntity {
+            cid: self.sides[i].cid,
+            role: self.sides[i].role,
+            sign_pub: introduced.keys[i].0.sign_pub(),
+            spk_id: introduced.keys[i].0.id(),
+            access_commit: self.sides[i].commit,
+        };
+        let entities = [entity(0), entity(1)];
+        Some(BindingRecord { binding_id, entities, time: introduced.time, assurance: Assurance::Attested })
     }
 }
 

@@ -21,6 +21,7 @@ use api::{
 };
 use lct::{
     Digest,
+    hash::sha256,
     id::{BindingId, Cid},
     sign::PublicKey,
     spk::{Spk, SpkSecret},
@@ -150,11 +151,8 @@ impl Core {
             Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
         })?;
         let bond = self.ceremonies.rows().bonds.get(&id);
-        // The file is only trusted as far as the ledger confirms it.
-        let bond = bond.filter(|bond| {
-            let keys = bond.introduced.as_ref().map(|i| i.keys.map(|(spk, _)| spk.sign_pub()));
-            keys == Some([binding.key_a, binding.key_b])
-        });
+        // The file is only trusted as far as the ledger confirms it: the record names both whole keys.
+        let bond = bond.filter(|b| b.record(id).is_some_and(|r| sha256(&[&r.encode()]) == binding.record));
         let bond = bond.ok_or_else(|| {
             Refusal::new(409, code::BINDING_KEYS, "this bridge does not hold the keys of the binding")
         })?;

@@ -6,10 +6,12 @@ use axum::{
     http::{HeaderName, header},
 };
 
-use super::{App, component::cid_of, id};
+use node::receipts::ReceiptFailure;
+
+use super::{App, component::cid_of, id, transaction::waits};
 use crate::{
     extract::Segments,
-    refusal::{Refusal, Reply},
+    refusal::{Refusal, Reply, receipt_pending},
 };
 
 /// A file to be saved.
@@ -22,8 +24,16 @@ fn file(name: &str, content: Vec<u8>) -> File {
 
 pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<String>) -> Reply<File> {
     let hash: Hex<32> = id("transaction hash", &hash)?;
-    let receipt = app.blocking(move |chain| Ok(chain.receipt_tx(&hash.0)?.to_file())).await?;
-    Ok(file(&hash.to_string(), receipt))
+    let made = app.blocking(move |chain| match chain.receipt_tx(&hash.0) {
+        Ok(receipt) => Ok(Some(receipt.to_file())),
+        Err(ReceiptFailure::UnknownTx) => Ok(None),
+        Err(e) => Err(e.into()),
+    });
+    match made.await? {
+        Some(receipt) => Ok(file(&hash.to_string(), receipt)),
+        None if waits(&app, &hash.0).await? => Err(receipt_pending()),
+        None => Err(ReceiptFailure::UnknownTx.into()),
+    }
 }
 
 pub(crate) async fn of_record(
@@ -33,7 +43,14 @@ pub(crate) async fn of_record(
     let seq: u32 = seq.parse().map_err(|_| Refusal::format("seq: a number from 0 to 4294967295"))?;
     let receipt = app.blocking(move |chain| {
         let cid = cid_of(&chain.read()?, &component)?;
-        Ok((cid, chain.receipt_record(&cid, seq)?.to_file()))
+        match chain.receipt_record(&cid, seq) {
+            Ok(receipt) => Ok((cid, receipt.to_file())),
+            // On disk, so its batch is on the way to a block.
+            Err(ReceiptFailure::UnknownRecord { .. }) if chain.stored_batch(&cid, seq)?.is_some() => {
+                Err(receipt_pending())
+            }
+            Err(e) => Err(e.into()),
+        }
     });
     let (cid, receipt) = receipt.await?;
     Ok(file(&format!("{cid}-{seq}"), receipt))

@@ -1,5 +1,7 @@
 //! `POST /transactions`, `GET /transactions/{hash}` (A33, A34).
 
+use std::time::Duration;
+
 use api::{
     encoding::Hex,
     problem::code,
@@ -16,6 +18,7 @@ use node::{Fate, SubmitError, chain::WaitError};
 
 use super::{App, BLOCK_TIMEOUT, id};
 use crate::{
+    Shared,
     extract::{Body, Options, Segments},
     refusal::{Refusal, Reply, tx_not_found},
 };
@@ -91,11 +94,15 @@ pub(crate) async fn transaction(State(app): App, Segments(hash): Segments<String
     if let Some(t) = found {
         return Ok(Json(in_block(id, t.height, t.index, &t.result)));
     }
-    // Whether it waits shows in that waiting for it does not end at once.
-    match tokio::time::timeout(std::time::Duration::ZERO, app.chain.wait(&id)).await {
-        Err(_) => Ok(Json(waiting(id))),
-        Ok(Ok(Fate::Included { height, index, result })) => Ok(Json(in_block(id, height, index, &result))),
-        Ok(Ok(Fate::Dropped(_)) | Err(WaitError::Unknown)) => Err(tx_not_found()),
-        Ok(Err(e)) => Err(e.into()),
+    if waits(&app, &id).await? { Ok(Json(waiting(id))) } else { Err(tx_not_found()) }
+}
+
+/// Whether a transaction is known without being in a block that was looked into before.
+pub(super) async fn waits(app: &Shared, id: &TxId) -> Reply<bool> {
+    // Waiting for an unknown one ends at once.
+    match tokio::time::timeout(Duration::ZERO, app.chain.wait(id)).await {
+        Err(_) | Ok(Ok(Fate::Included { .. })) => Ok(true),
+        Ok(Ok(Fate::Dropped(_)) | Err(WaitError::Unknown)) => Ok(false),
+        Ok(Err(WaitError::Store(e))) => Err(e.into()),
     }
 }

@@ -14,10 +14,7 @@ pub fn leaf(name: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    println!(
-        "not run: no measured data at {}; set MODBATT_DATA",
-        path.display()
-    );
+    println!("not run: no measured data at {}; set MODBATT_DATA", path.display());
     assert!(
         std::env::var_os("CI").is_none(),
         "measured data are required where CI is set: {}",
