@@ -109,7 +109,9 @@ impl Client {
             return Err(refuse("only http is spoken"));
         }
         if !base.host_str().is_some_and(is_loopback) {
-            return Err(refuse("http is in clear and stays on this machine; use 127.0.0.1, [::1] or localhost"));
+            return Err(refuse(
+                "http is in clear and stays on this machine; use 127.0.0.1, [::1] or localhost",
+            ));
         }
         if base.path() != "/" || base.query().is_some() || !base.username().is_empty() {
             return Err(refuse("it must end after the port"));
@@ -170,7 +172,11 @@ impl Client {
     }
 
     /// `POST /bindings/{id}/complete`; answers once a block holds the binding.
-    pub async fn complete_binding(&self, id: &Hex<16>, request: &binding::Complete) -> Answer<binding::Bound> {
+    pub async fn complete_binding(
+        &self,
+        id: &Hex<16>,
+        request: &binding::Complete,
+    ) -> Answer<binding::Bound> {
         self.post(&["bindings", &id.to_string(), "complete"], request).await
     }
 
@@ -269,8 +275,8 @@ impl Client {
     /// Sends a request and reads the body of a successful answer.
     async fn send(&self, request: RequestBuilder) -> Answer<(String, Vec<u8>)> {
         let (http, request) = request.build_split();
-        let request = request
-            .map_err(|e| ClientError::Address { url: self.base.to_string(), reason: chain(&e) })?;
+        let request =
+            request.map_err(|e| ClientError::Address { url: self.base.to_string(), reason: chain(&e) })?;
         let url = request.url().to_string();
         let fail = |e: reqwest::Error| failure(&url, &e);
         let mut answer = http.execute(request).await.map_err(fail)?;

@@ -205,7 +205,8 @@ pub fn trust_from_json(text: &str) -> Result<Trust, GenesisTextError> {
         return Err(GenesisTextError::Format(t.format));
     }
     let set: Vec<Validator> = t.validators.into_iter().map(Into::into).collect();
-    let distinct = set.iter().enumerate().all(|(i, v)| v.power > 0 && set[..i].iter().all(|o| o.key != v.key));
+    let distinct =
+        set.iter().enumerate().all(|(i, v)| v.power > 0 && set[..i].iter().all(|o| o.key != v.key));
     if set.is_empty() || set.len() > ledger::genesis::MAX_VALIDATORS || !distinct {
         return Err(GenesisTextError::Validators);
     }

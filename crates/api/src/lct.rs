@@ -1,6 +1,9 @@
 //! `POST /lct/create`, `GET /lct/{id}`.
 
-use crate::{binding::Sides, encoding::{Blob, Hex}};
+use crate::{
+    binding::Sides,
+    encoding::{Blob, Hex},
+};
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /lct/create`.

@@ -1,6 +1,9 @@
 //! `POST /pairings`, `POST /pairings/{id}/complete`, `GET /pairings/{id}`.
 
-use crate::{binding::Sides, encoding::{Blob, Fixed, Hex}};
+use crate::{
+    binding::Sides,
+    encoding::{Blob, Fixed, Hex},
+};
 use ::lct::metadata::PairingContext;
 use serde::{Deserialize, Serialize};
 

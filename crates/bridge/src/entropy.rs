@@ -76,13 +76,13 @@ mod tests {
 
     #[test]
     fn a_failing_source_yields_nothing_and_ends() {
-        assert_eq!(with_source(Broken, |rng| SigningKey::generate(rng)).map(|_| ()), Err(NoEntropy));
-        assert_eq!(with_source(Broken, |rng| Secret::<32>::random(rng)).map(|_| ()), Err(NoEntropy));
+        assert_eq!(with_source(Broken, SigningKey::generate).map(|_| ()), Err(NoEntropy));
+        assert_eq!(with_source(Broken, Secret::<32>::random).map(|_| ()), Err(NoEntropy));
     }
 
     #[test]
     fn the_system_gives_different_bytes() {
-        let draw = || with(|rng| Secret::<32>::random(rng)).unwrap();
+        let draw = || with(Secret::<32>::random).unwrap();
         assert_ne!(draw(), draw());
     }
 }

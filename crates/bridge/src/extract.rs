@@ -38,7 +38,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let path = e.path().to_string();
         let reason = e.into_inner();
-        if path == "." { Refusal::format(reason.to_string()) } else { Refusal::format(format!("{path}: {reason}")) }
+        if path == "." {
+            Refusal::format(reason.to_string())
+        } else {
+            Refusal::format(format!("{path}: {reason}"))
+        }
     })?;
     json.end().map_err(|e| Refusal::format(e.to_string()))?;
     Ok(value)

@@ -13,7 +13,10 @@ mod refusal;
 mod rest;
 mod routes;
 
-pub use authority::{ceremonies::CeremonyError, key::{AuthorityKey, KeyError}};
+pub use authority::{
+    ceremonies::CeremonyError,
+    key::{AuthorityKey, KeyError},
+};
 pub use entropy::NoEntropy;
 pub use refusal::Refusal;
 

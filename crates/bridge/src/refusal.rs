@@ -3,10 +3,7 @@
 //! What the caller did wrong is said in detail; what went wrong here goes to the log, and the caller learns only
 //! that it did and whether trying again may help.
 
-use api::{
-    Problem,
-    problem::code,
-};
+use api::{Problem, problem::code};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -124,7 +121,8 @@ impl From<SegmentError> for Refusal {
             | SegmentError::Count { .. }
             | SegmentError::Record(_)
             | SegmentError::Root => {
-                Refusal::new(400, code::TELEMETRY_RECORDS, "the records are not those of the batch").detail(text)
+                Refusal::new(400, code::TELEMETRY_RECORDS, "the records are not those of the batch")
+                    .detail(text)
             }
         }
     }
@@ -135,9 +133,7 @@ impl From<ReceiptFailure> for Refusal {
         let text = error.to_string();
         match error {
             ReceiptFailure::Store(e) => e.into(),
-            ReceiptFailure::NotCertifiedYet(_) => {
-                receipt_pending().detail(text)
-            }
+            ReceiptFailure::NotCertifiedYet(_) => receipt_pending().detail(text),
             ReceiptFailure::UnknownTx
             | ReceiptFailure::Refused(_)
             | ReceiptFailure::UnknownRecord { .. }
@@ -160,7 +156,11 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
     match rejection {
         R::TooLarge => 413,
         R::Version | R::Malformed | R::OtherChain | R::NonceGap => 400,
-        R::StatementFormat | R::StatementKeyUnknown | R::RegistryChain | R::AttestMismatch | R::AttestRole => 400,
+        R::StatementFormat
+        | R::StatementKeyUnknown
+        | R::RegistryChain
+        | R::AttestMismatch
+        | R::AttestRole => 400,
         R::RegistryCapacity | R::LctSelf | R::LctContext | R::LctComponent => 400,
         R::BindingParties | R::BindingComponent | R::BindingRole | R::BindingKey => 400,
         R::PairingKeys | R::PairingLease | R::TelemetrySize => 400,

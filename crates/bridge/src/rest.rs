@@ -69,9 +69,9 @@ async fn other_method() -> Refusal {
 async fn guard(request: Request, next: Next) -> Response {
     let answer = async {
         names_this_machine(&request)?;
-        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
-            .await
-            .map_err(|_| Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect"))
+        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(|_| {
+            Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
+        })
     };
     let mut response = answer.await.into_response();
     let headers = response.headers_mut();

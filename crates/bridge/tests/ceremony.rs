@@ -1,4 +1,5 @@
 //! From factory to a recorded pairing, through the API and with software devices; restarts and repeats.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
 mod common;
 
@@ -36,7 +37,8 @@ async fn app_and_pack_from_factory_to_paired() {
     // What devices pin and what verifiers trust.
     let authority = client.authority().await.unwrap();
     assert_eq!(authority.spk.0, world.authority.0);
-    let genesis = <ledger::genesis::Genesis as ledger::codec::Canonical>::from_bytes(&authority.genesis.0).unwrap();
+    let genesis =
+        <ledger::genesis::Genesis as ledger::codec::Canonical>::from_bytes(&authority.genesis.0).unwrap();
     assert_eq!((&genesis, genesis.chain_id()), (&world.genesis, authority.chain_id.0));
 
     // Registration.
@@ -57,7 +59,10 @@ async fn app_and_pack_from_factory_to_paired() {
     let bonded = world.bind(&app, &pack).await;
     let seen = client.component("pack-0001").await.unwrap();
     assert_eq!(seen.signing_keys, [Hex(bonded.keys[1].public().sign_pub().0)]);
-    assert_eq!((seen.bindings[0].partner_id.as_str(), seen.bindings[0].assurance.as_str()), ("app-0001", "B1"));
+    assert_eq!(
+        (seen.bindings[0].partner_id.as_str(), seen.bindings[0].assurance.as_str()),
+        ("app-0001", "B1")
+    );
     let seen = client.component("app-0001").await.unwrap();
     assert_eq!(seen.signing_keys, [Hex(bonded.keys[0].public().sign_pub().0)]);
 
@@ -94,9 +99,13 @@ async fn app_and_pack_from_factory_to_paired() {
     assert_eq!(issued.expires_at, u64::from(metadata.timing.expires));
     assert_eq!(client.pairing(&issued.pairing_id).await.unwrap().status, "pending");
     let opened = world.open_certificate(&issued.certificate.0, &bonded);
-    let completed = client.complete_pairing(&issued.pairing_id, &world.completion(&opened, &bonded)).await.unwrap();
+    let completed =
+        client.complete_pairing(&issued.pairing_id, &world.completion(&opened, &bonded)).await.unwrap();
     let pairing = client.pairing(&issued.pairing_id).await.unwrap();
-    assert_eq!((pairing.status.as_str(), pairing.a.as_str(), pairing.b.as_str()), ("completed", "app-0001", "pack-0001"));
+    assert_eq!(
+        (pairing.status.as_str(), pairing.a.as_str(), pairing.b.as_str()),
+        ("completed", "app-0001", "pack-0001")
+    );
     assert_eq!(pairing.binding_id.0, bonded.id.0);
     assert!(pairing.expires_at.abs_diff(issued.expires_at) < 60, "ledger and certificate agree on the lease");
 
@@ -161,7 +170,11 @@ async fn a_restart_between_any_two_steps_loses_nothing() {
     let path = format!("/bindings/{id}/complete");
     let bound: binding::Bound = world.post(&path, &complete).await.json();
     world.restart().await;
-    assert_eq!(world.post(&path, &complete).await.json::<binding::Bound>(), bound, "idempotent over a restart");
+    assert_eq!(
+        world.post(&path, &complete).await.json::<binding::Bound>(),
+        bound,
+        "idempotent over a restart"
+    );
 
     let opened = world.pair(&app, &pack, &bonded).await;
     world.restart().await;
@@ -194,7 +207,10 @@ async fn repeats_are_idempotent_and_make_one_transaction() {
     let bonded = world.introduce(&app, &pack).await;
     let complete = binding::Complete { signatures: world.record_signatures(&bonded) };
     let id = Hex(bonded.id.0);
-    let (x, y) = tokio::join!(world.client.complete_binding(&id, &complete), world.client.complete_binding(&id, &complete));
+    let (x, y) = tokio::join!(
+        world.client.complete_binding(&id, &complete),
+        world.client.complete_binding(&id, &complete)
+    );
     assert_eq!(x.unwrap(), y.unwrap());
 
     // An operator's transaction, twice, and once it is in a block.
@@ -216,7 +232,8 @@ async fn many_modules_are_bound_at_the_same_time() {
     let world = std::sync::Arc::new(World::new().await);
     let pack = std::sync::Arc::new(world.factory.device("pack-0001", Role::Pack));
     world.register(&pack).await;
-    let modules: Vec<_> = (1..=6).map(|i| world.factory.device(&format!("module-{i:04}"), Role::Module)).collect();
+    let modules: Vec<_> =
+        (1..=6).map(|i| world.factory.device(&format!("module-{i:04}"), Role::Module)).collect();
     for module in &modules {
         world.register(module).await;
     }

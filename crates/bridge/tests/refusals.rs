@@ -1,4 +1,5 @@
 //! What must not work, and how it is said.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
 mod common;
 
@@ -25,7 +26,13 @@ fn refused(answer: &Answer, status: u16, code: &str) -> Problem {
 }
 
 /// Sends `body` to `path` as it is.
-async fn raw(world: &World, method: &str, path: &str, media: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+async fn raw(
+    world: &World,
+    method: &str,
+    path: &str,
+    media: Option<&str>,
+    body: impl Into<reqwest::Body>,
+) -> Answer {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let mut request = world.http.request(method, format!("{}{path}", world.address)).body(body);
     if let Some(media) = media {
@@ -34,6 +41,9 @@ async fn raw(world: &World, method: &str, path: &str, media: Option<&str>, body:
     world.send(request).await
 }
 
+/// Method, path, media type, body; status, code, part of the detail.
+type Row<'a> = (&'a str, &'a str, Option<&'a str>, String, u16, &'a str, &'a str);
+
 const JSON: Option<&str> = Some("application/json");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +51,7 @@ async fn requests_without_the_documented_form() {
     let world = World::new().await;
     let long = format!("{{\"creator\":\"{}\"}}", "x".repeat(api::BODY_MAX));
     let key = world.operator.public().to_string();
-    let table: &[(&str, &str, Option<&str>, String, u16, &str, &str)] = &[
+    let table: &[Row<'_>] = &[
         ("GET", "/nothing", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
         ("GET", "/api/v1/nothing", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
         ("GET", "/api/v1/test/ignite", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
@@ -51,32 +61,136 @@ async fn requests_without_the_documented_form() {
         ("POST", "/api/v1/bindings", JSON, "{".into(), 400, "W4_ERR_PROTO_FORMAT", "EOF"),
         ("POST", "/api/v1/bindings", JSON, String::new(), 400, "W4_ERR_PROTO_FORMAT", "EOF"),
         ("POST", "/api/v1/bindings", JSON, "[]".into(), 400, "W4_ERR_PROTO_FORMAT", ""),
-        ("POST", "/api/v1/bindings", JSON, "{\"creator\":7}".into(), 400, "W4_ERR_PROTO_FORMAT", "creator: invalid type"),
+        (
+            "POST",
+            "/api/v1/bindings",
+            JSON,
+            "{\"creator\":7}".into(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "creator: invalid type",
+        ),
         ("POST", "/api/v1/bindings", JSON, "\u{0}\u{1}".into(), 400, "W4_ERR_PROTO_FORMAT", "expected value"),
         ("POST", "/api/v1/bindings", JSON, "[".repeat(60_000), 400, "W4_ERR_PROTO_FORMAT", ""),
         ("POST", "/api/v1/bindings", None, "{}".into(), 415, "W4_ERR_PROTO_MEDIA", ""),
         ("POST", "/api/v1/bindings", Some("text/plain"), "{}".into(), 415, "W4_ERR_PROTO_MEDIA", ""),
         ("POST", "/api/v1/bindings", JSON, long.clone(), 413, "W4_ERR_PROTO_SIZE", ""),
         ("POST", "/api/v1/components/register", JSON, long, 413, "W4_ERR_PROTO_SIZE", ""),
-        ("POST", "/api/v1/transactions?wait=2", JSON, "{\"transaction\":\"\"}".into(), 400, "W4_ERR_PROTO_FORMAT", "wait"),
-        ("POST", "/api/v1/transactions?wiat=1", JSON, "{\"transaction\":\"\"}".into(), 400, "W4_ERR_PROTO_FORMAT", "wiat"),
-        ("POST", "/api/v1/transactions", JSON, "{\"transaction\":\"*\"}".into(), 400, "W4_ERR_PROTO_FORMAT", "transaction: not base64"),
-        ("POST", "/api/v1/transactions", JSON, "{\"transaction\":\"AAAA\"}".into(), 400, "W4_ERR_PROTO_FORMAT", ""),
-        ("GET", "/api/v1/transactions/12", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "64 hexadecimal digits"),
+        (
+            "POST",
+            "/api/v1/transactions?wait=2",
+            JSON,
+            "{\"transaction\":\"\"}".into(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "wait",
+        ),
+        (
+            "POST",
+            "/api/v1/transactions?wiat=1",
+            JSON,
+            "{\"transaction\":\"\"}".into(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "wiat",
+        ),
+        (
+            "POST",
+            "/api/v1/transactions",
+            JSON,
+            "{\"transaction\":\"*\"}".into(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "transaction: not base64",
+        ),
+        (
+            "POST",
+            "/api/v1/transactions",
+            JSON,
+            "{\"transaction\":\"AAAA\"}".into(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "",
+        ),
+        (
+            "GET",
+            "/api/v1/transactions/12",
+            None,
+            String::new(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "64 hexadecimal digits",
+        ),
         ("GET", "/api/v1/components/a", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "component id"),
         ("GET", "/api/v1/components/a%20b", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "component id"),
         ("GET", "/api/v1/components/%FF%FF%FF", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", ""),
-        ("GET", "/api/v1/components/..%2f..%2fetc", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "component id"),
+        (
+            "GET",
+            "/api/v1/components/..%2f..%2fetc",
+            None,
+            String::new(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "component id",
+        ),
         ("GET", "/api/v1/components/pack-0009", None, String::new(), 404, "W4_ERR_COMPONENT_NOT_FOUND", ""),
         ("GET", "/api/v1/lct/00", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "lct id"),
-        ("GET", &format!("/api/v1/lct/{}", "0".repeat(64)), None, String::new(), 404, "W4_ERR_LCT_NOT_FOUND", ""),
-        ("GET", &format!("/api/v1/pairings/{}", "0".repeat(32)), None, String::new(), 404, "W4_ERR_PAIRING_NOT_FOUND", ""),
-        ("GET", &format!("/api/v1/transactions/{}", "0".repeat(64)), None, String::new(), 404, "W4_ERR_TX_NOT_FOUND", ""),
-        ("GET", &format!("/api/v1/receipts/{}", "0".repeat(64)), None, String::new(), 404, "W4_ERR_RECEIPT_NOT_FOUND", ""),
+        (
+            "GET",
+            &format!("/api/v1/lct/{}", "0".repeat(64)),
+            None,
+            String::new(),
+            404,
+            "W4_ERR_LCT_NOT_FOUND",
+            "",
+        ),
+        (
+            "GET",
+            &format!("/api/v1/pairings/{}", "0".repeat(32)),
+            None,
+            String::new(),
+            404,
+            "W4_ERR_PAIRING_NOT_FOUND",
+            "",
+        ),
+        (
+            "GET",
+            &format!("/api/v1/transactions/{}", "0".repeat(64)),
+            None,
+            String::new(),
+            404,
+            "W4_ERR_TX_NOT_FOUND",
+            "",
+        ),
+        (
+            "GET",
+            &format!("/api/v1/receipts/{}", "0".repeat(64)),
+            None,
+            String::new(),
+            404,
+            "W4_ERR_RECEIPT_NOT_FOUND",
+            "",
+        ),
         ("GET", "/api/v1/receipts/pack-0009/0", None, String::new(), 404, "W4_ERR_COMPONENT_NOT_FOUND", ""),
         ("GET", "/api/v1/receipts/pack-0009/-1", None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "seq"),
-        ("GET", &format!("/api/v1/accounts/{}", "0".repeat(66)), None, String::new(), 400, "W4_ERR_PROTO_FORMAT", "public key"),
-        ("GET", &format!("/api/v1/accounts/{}", world.factory.root.public()), None, String::new(), 404, "W4_ERR_ACCOUNT_NOT_FOUND", ""),
+        (
+            "GET",
+            &format!("/api/v1/accounts/{}", "0".repeat(66)),
+            None,
+            String::new(),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+            "public key",
+        ),
+        (
+            "GET",
+            &format!("/api/v1/accounts/{}", world.factory.root.public()),
+            None,
+            String::new(),
+            404,
+            "W4_ERR_ACCOUNT_NOT_FOUND",
+            "",
+        ),
     ];
     for (method, path, media, body, status, code, detail) in table {
         let answer = raw(&world, method, path, *media, body.clone()).await;
@@ -148,8 +262,18 @@ async fn registrations() {
         ("other data", unchecked(&other_firmware, &pack.key), 409, "W4_ERR_REGISTRY_EXISTS"),
         ("serial again", unchecked(&same_serial, &module.key), 409, "W4_ERR_REGISTRY_SERIAL_EXISTS"),
         ("other chain", unchecked(&module.registration([9; 32]), &module.key), 400, "W4_ERR_REGISTRY_CHAIN"),
-        ("no possession", unchecked(&module.registration(chain_id), &stranger), 401, "W4_ERR_REGISTRY_PROOF_FAIL"),
-        ("other manufacturer", unchecked(&other_factory.registration(chain_id), &other_factory.key), 401, "W4_ERR_ATTEST_ROOT"),
+        (
+            "no possession",
+            unchecked(&module.registration(chain_id), &stranger),
+            401,
+            "W4_ERR_REGISTRY_PROOF_FAIL",
+        ),
+        (
+            "other manufacturer",
+            unchecked(&other_factory.registration(chain_id), &other_factory.key),
+            401,
+            "W4_ERR_ATTEST_ROOT",
+        ),
         ("no capacity", unchecked(&no_capacity, &empty_pack.key), 400, "W4_ERR_REGISTRY_CAPACITY"),
     ];
     for (what, body, status, code) in table {
@@ -161,7 +285,8 @@ async fn registrations() {
     }
     let mut request = world.register_request(&module).await;
     // A creator is a label and never an authorisation: whatever it says, the transaction's signer counts.
-    request.transaction = Blob(world.tx_by(&stranger, unchecked(&module.registration(chain_id), &module.key)).await.bytes);
+    request.transaction =
+        Blob(world.tx_by(&stranger, unchecked(&module.registration(chain_id), &module.key)).await.bytes);
     request.creator = "authority".into();
     refused(&world.post("/components/register", &request).await, 401, "W4_ERR_AUTHZ_DENIED");
     request.creator = "two\nlines".into();
@@ -195,19 +320,32 @@ async fn transactions_of_those_who_may_not() {
     let complete = |authority: &SigningKey| {
         api::sign::pair_complete(&completion, (bonded.id, keys), 60, signatures(authority)).unwrap()
     };
-    let submit = async |tx: Vec<u8>| world.post("/transactions?wait=1", &json!({ "transaction": Blob(tx) })).await;
+    let submit =
+        async |tx: Vec<u8>| world.post("/transactions?wait=1", &json!({ "transaction": Blob(tx) })).await;
     let by_operator = world.tx(complete(&world.operator)).await;
     refused(&submit(by_operator.bytes).await, 403, "W4_ERR_AUTHZ_SCOPE");
     let by_foreign = world.tx_by(&foreign, complete(&foreign)).await;
     refused(&submit(by_foreign.bytes).await, 401, "W4_ERR_AUTHZ_DENIED");
-    refused(&submit(world.tx(api::sign::lct_create(app.cid, pack.cid, "x")).await.bytes).await, 403, "W4_ERR_AUTHZ_SCOPE");
+    refused(
+        &submit(world.tx(api::sign::lct_create(app.cid, pack.cid, "x")).await.bytes).await,
+        403,
+        "W4_ERR_AUTHZ_SCOPE",
+    );
 
     // Nonces, chains, expiry, signatures.
     let module = world.factory.device("module-0001", Role::Module);
     let body = module.register_body(&module.registration(world.chain.chain_id()));
     let next = world.chain.next_nonce(&world.operator.public()).unwrap();
-    refused(&submit(world.tx_nonce(&world.operator, body.clone(), next - 1).bytes).await, 409, "W4_ERR_PROTO_REPLAY");
-    refused(&submit(world.tx_nonce(&world.operator, body.clone(), next + 1).bytes).await, 400, "W4_ERR_PROTO_SEQUENCE");
+    refused(
+        &submit(world.tx_nonce(&world.operator, body.clone(), next - 1).bytes).await,
+        409,
+        "W4_ERR_PROTO_REPLAY",
+    );
+    refused(
+        &submit(world.tx_nonce(&world.operator, body.clone(), next + 1).bytes).await,
+        400,
+        "W4_ERR_PROTO_SEQUENCE",
+    );
     let mut spoiled = world.tx_nonce(&world.operator, body.clone(), next).bytes;
     let last = spoiled.len() - 1;
     spoiled[last] ^= 1;
@@ -268,7 +406,11 @@ async fn bindings() {
     ] {
         let answer = world.post(&path, &Sides { a, b }).await;
         let problem = answer.problem();
-        assert_eq!((answer.status, problem.code.as_str()), (401, "W4_ERR_ATTEST_VERIFY"), "{what}: {problem:?}");
+        assert_eq!(
+            (answer.status, problem.code.as_str()),
+            (401, "W4_ERR_ATTEST_VERIFY"),
+            "{what}: {problem:?}"
+        );
     }
     let mut off_curve = attested_b;
     off_curve.spk.0[2] = 5;
@@ -302,12 +444,27 @@ async fn bindings() {
     }
     let bound: binding::Bound = world.post(&path, &binding::Complete { signatures: good }).await.json();
     // Repeated: the same. Something else: refused. Neither makes a transaction.
-    assert_eq!(world.post(&path, &binding::Complete { signatures: good }).await.json::<binding::Bound>(), bound);
+    assert_eq!(
+        world.post(&path, &binding::Complete { signatures: good }).await.json::<binding::Bound>(),
+        bound
+    );
     let resigned = world.record_signatures(&bonded);
-    refused(&world.post(&path, &binding::Complete { signatures: resigned }).await, 409, "W4_ERR_PROTO_REPLAY");
-    refused(&world.post("/bindings", &world.begin_request(&app, &pack)).await, 409, "W4_ERR_BINDING_PAIR_EXISTS");
+    refused(
+        &world.post(&path, &binding::Complete { signatures: resigned }).await,
+        409,
+        "W4_ERR_PROTO_REPLAY",
+    );
+    refused(
+        &world.post("/bindings", &world.begin_request(&app, &pack)).await,
+        409,
+        "W4_ERR_BINDING_PAIR_EXISTS",
+    );
     let unknown = format!("/bindings/{}/complete", "0".repeat(32));
-    refused(&world.post(&unknown, &binding::Complete { signatures: good }).await, 404, "W4_ERR_BINDING_NOT_FOUND");
+    refused(
+        &world.post(&unknown, &binding::Complete { signatures: good }).await,
+        404,
+        "W4_ERR_BINDING_NOT_FOUND",
+    );
     assert_eq!(world.chain.status().unwrap().txs, 3);
 }
 
@@ -396,9 +553,17 @@ async fn pairings_and_relationships() {
     let other_certificate = world.completion_with(&opened, &bonded, |c| c.cert_hash = second.cert_hash);
     for (what, request, detail) in [
         ("wrong nonce", world.completion_with(&opened, &bonded, |c| c.nonce[0] ^= 1), "validation_nonce"),
-        ("nonce of another pairing", world.completion_with(&opened, &bonded, |c| c.nonce = second.nonce), "validation_nonce"),
+        (
+            "nonce of another pairing",
+            world.completion_with(&opened, &bonded, |c| c.nonce = second.nonce),
+            "validation_nonce",
+        ),
         ("another certificate", other_certificate, "entity_signatures.a"),
-        ("another pairing", world.completion_with(&opened, &bonded, |c| c.pairing_id = second.pairing_id), "entity_signatures.a"),
+        (
+            "another pairing",
+            world.completion_with(&opened, &bonded, |c| c.pairing_id = second.pairing_id),
+            "entity_signatures.a",
+        ),
         ("another session", pairing::Complete { th4: Fixed([0; 32]), ..good }, "entity_signatures.a"),
         ("swapped", pairing::Complete { entity_signatures: swapped, ..good }, "entity_signatures.a"),
         (
@@ -409,7 +574,11 @@ async fn pairings_and_relationships() {
     ] {
         let answer = world.post(&path, &request).await;
         let problem = answer.problem();
-        assert_eq!((answer.status, problem.code.as_str()), (401, "W4_ERR_PAIRING_PROOF_FAIL"), "{what}: {problem:?}");
+        assert_eq!(
+            (answer.status, problem.code.as_str()),
+            (401, "W4_ERR_PAIRING_PROOF_FAIL"),
+            "{what}: {problem:?}"
+        );
         assert!(problem.detail.unwrap().starts_with(detail), "{what}");
     }
     let completed: pairing::Completed = world.post(&path, &good).await.json();

@@ -1,4 +1,5 @@
 //! Batches: records on disk before their root is in the ledger, gaps, repeats, receipts of single records.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
 mod common;
 
@@ -100,10 +101,25 @@ async fn batches_that_are_not_what_they_say() {
         ("one record more", with(&|r| r.push(r[0].clone())), 400, "W4_ERR_TELEMETRY_RECORDS"),
         ("none", with(&|r| r.clear()), 400, "W4_ERR_TELEMETRY_RECORDS"),
         ("swapped", with(&|r| r.swap(1, 2)), 400, "W4_ERR_TELEMETRY_RECORDS"),
-        ("another record", with(&|r| r[2] = Entry::Record(Blob(other.clone()))), 400, "W4_ERR_TELEMETRY_RECORDS"),
+        (
+            "another record",
+            with(&|r| r[2] = Entry::Record(Blob(other.clone()))),
+            400,
+            "W4_ERR_TELEMETRY_RECORDS",
+        ),
         ("no record", with(&|r| r[2] = Entry::Record(Blob(vec![1, 2]))), 400, "W4_ERR_TELEMETRY_RECORDS"),
-        ("wrong leaf", with(&|r| r[2] = Entry::Lost(Gap { seq: 12, leaf: Fixed([0; 32]) })), 400, "W4_ERR_TELEMETRY_RECORDS"),
-        ("wrong number", with(&|r| r[2] = Entry::Lost(Gap { seq: 13, leaf })), 400, "W4_ERR_TELEMETRY_RECORDS"),
+        (
+            "wrong leaf",
+            with(&|r| r[2] = Entry::Lost(Gap { seq: 12, leaf: Fixed([0; 32]) })),
+            400,
+            "W4_ERR_TELEMETRY_RECORDS",
+        ),
+        (
+            "wrong number",
+            with(&|r| r[2] = Entry::Lost(Gap { seq: 13, leaf })),
+            400,
+            "W4_ERR_TELEMETRY_RECORDS",
+        ),
         ("signed by a stranger", resigned(world.tx(by_stranger).await.bytes), 400, "W4_ERR_CRYPTO_KEY"),
         ("for another component", resigned(world.tx(for_app).await.bytes), 403, "W4_ERR_STATEMENT_SIGNER"),
         ("sent by a stranger", resigned(foreign), 401, "W4_ERR_AUTHZ_DENIED"),

@@ -128,7 +128,7 @@ pub enum Step {
     /// Give a PDU to a member.
     Send(Member, Vec<u8>),
     /// Ask the authority.
-    Ask(Request),
+    Ask(Box<Request>),
     /// The task is done.
     Finished(Task),
 }
@@ -285,7 +285,7 @@ impl Commissioner {
         self.stage = Stage::AwaitReply;
         (self.due, self.tries) = (None, 0);
         self.outstanding.clear();
-        self.steps.push_back(Step::Ask(request));
+        self.steps.push_back(Step::Ask(Box::new(request)));
     }
 
     fn send(&mut self, now: Instant, messages: Vec<(Member, Vec<u8>)>) {

@@ -69,7 +69,7 @@ pub enum Output {
     /// Send on CAN 1.
     Transmit(Frame),
     /// Ask the authority and give the answer to [`Gateway::reply`].
-    Ask(Request),
+    Ask(Box<Request>),
     /// Put into the outbox, then call [`Gateway::kept`] with the same token.
     Keep(Job, Kept),
     /// Tell the owner.

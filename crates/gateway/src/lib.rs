@@ -12,6 +12,7 @@ pub mod commission;
 mod core;
 mod outbox;
 mod uplink;
+pub mod upload;
 
 pub use crate::core::{Error, Event, Gateway, Output};
 pub use outbox::{Job, Outbox, OutboxError};

@@ -6,7 +6,10 @@
 use crate::collect::Entry;
 use lct::sign::{PublicKey, Signature};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 const JOBS: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("jobs");
 const FAILED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("failed");
@@ -138,11 +141,11 @@ pub enum OutboxError {
     },
 }
 
-/// The durable queue.
+/// The durable queue. It may be shared: every change is one transaction of the store.
 pub struct Outbox {
     path: PathBuf,
     db: Database,
-    next: u64,
+    next: AtomicU64,
 }
 
 impl Outbox {
@@ -150,7 +153,7 @@ impl Outbox {
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let fail = |e: redb::Error| store_error(path, e);
         let db = Database::create(path).map_err(|e| fail(e.into()))?;
-        let mut outbox = Outbox { path: path.to_owned(), db, next: 0 };
+        let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0) };
         let version = outbox.write(|tx| {
             tx.open_table(FAILED)?;
             let mut meta = tx.open_table(META)?;
@@ -169,7 +172,7 @@ impl Outbox {
         if version.0 != VERSION {
             return Err(OutboxError::Version { path: path.to_owned(), found: version.0 });
         }
-        outbox.next = version.1;
+        outbox.next.store(version.1, Ordering::SeqCst);
         Ok(outbox)
     }
 
@@ -194,19 +197,18 @@ impl Outbox {
     }
 
     /// Makes jobs durable, in one commit; returns when they are.
-    pub fn keep(&mut self, jobs: &[Job]) -> Result<(), OutboxError> {
-        let mut next = self.next;
+    pub fn keep(&self, jobs: &[Job]) -> Result<(), OutboxError> {
+        let first = self.next.fetch_add(jobs.len() as u64, Ordering::SeqCst);
         self.write(|tx| {
             let mut table = tx.open_table(JOBS)?;
-            for job in jobs {
-                table.insert((job.priority(), next), job.encode().as_slice())?;
-                next += 1;
+            for (number, job) in (first..).zip(jobs) {
+                table.insert((job.priority(), number), job.encode().as_slice())?;
             }
-            tx.open_table(META)?.insert("next", next)?;
+            let mut meta = tx.open_table(META)?;
+            let next = meta.get("next")?.map_or(0, |n| n.value()).max(first + jobs.len() as u64);
+            meta.insert("next", next)?;
             Ok(())
-        })?;
-        self.next = next;
-        Ok(())
+        })
     }
 
     /// Up to `limit` jobs in order of priority and age, except those numbered in `skip`.
@@ -231,7 +233,7 @@ impl Outbox {
     }
 
     /// Takes out jobs that reached the ledger, and moves refused ones, with their reason, to the failed.
-    pub fn settle(&mut self, done: &[u64], failed: &[(u64, String)]) -> Result<(), OutboxError> {
+    pub fn settle(&self, done: &[u64], failed: &[(u64, String)]) -> Result<(), OutboxError> {
         if done.is_empty() && failed.is_empty() {
             return Ok(());
         }
@@ -287,19 +289,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.redb");
         let (batch, energy) = jobs();
-        let mut outbox = Outbox::open(&path).unwrap();
+        let outbox = Outbox::open(&path).unwrap();
         outbox.keep(&[batch.clone(), energy.clone(), batch.clone()]).unwrap();
         assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
         drop(outbox);
-        let mut outbox = Outbox::open(&path).unwrap();
+        let outbox = Outbox::open(&path).unwrap();
         let all = outbox.next(10, &[]).unwrap();
         assert_eq!(all, vec![(1, energy), (0, batch.clone()), (2, batch.clone())]);
         assert_eq!(outbox.next(10, &[1, 0]).unwrap(), vec![(2, batch.clone())]);
         outbox.settle(&[0, 1], &[(2, "refused".into())]).unwrap();
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
-        let mut outbox = Outbox::open(&path).unwrap();
-        outbox.keep(&[batch.clone()]).unwrap();
+        let outbox = Outbox::open(&path).unwrap();
+        outbox.keep(std::slice::from_ref(&batch)).unwrap();
         assert_eq!(outbox.next(1, &[]).unwrap(), vec![(3, batch)], "numbers never repeat");
     }
 

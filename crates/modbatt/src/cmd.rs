@@ -1,10 +1,7 @@
 //! The subcommands, and how all of them end.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "making a data directory and running on it is the demo's part")
-)]
 pub mod data_dir;
+pub mod demo;
 pub mod ledger;
 pub mod receipt;
 pub mod selftest;

@@ -59,7 +59,8 @@ impl Core {
         self.prune(now)?;
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
-        let parties = ordered(&snapshot, ("a.component_id", &a.component_id), ("b.component_id", &b.component_id))?;
+        let parties =
+            ordered(&snapshot, ("a.component_id", &a.component_id), ("b.component_id", &b.component_id))?;
         let [cid_a, cid_b] = parties.each_ref().map(|(cid, _)| *cid);
         if active_binding(&snapshot, &cid_a, &cid_b)?.is_some() {
             return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
@@ -107,7 +108,11 @@ impl Core {
             own: (own.cid, own.role),
             partner: (partner.cid, partner.role),
             nonce: own.nonce,
-            partner_access: partner.access.as_slice().try_into().map_err(|_| Refusal::internal(&"access data too long"))?,
+            partner_access: partner
+                .access
+                .as_slice()
+                .try_into()
+                .map_err(|_| Refusal::internal(&"access data too long"))?,
         };
         let bytes = entropy::with(|rng| request.issue(self.secret.signing_key(), rng))?;
         Ok(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()))
@@ -130,7 +135,14 @@ impl Core {
         for (i, (own, partner)) in [(0, 1), (1, 0)].into_iter().enumerate() {
             let side = ["a", "b"][i];
             let (spk, attestation) = &introduced.keys[own];
-            certificates.push(self.attested(&snapshot, side, &bond.sides[own], &bond.sides[partner], spk, attestation)?);
+            certificates.push(self.attested(
+                &snapshot,
+                side,
+                &bond.sides[own],
+                &bond.sides[partner],
+                spk,
+                attestation,
+            )?);
         }
         if introduced.keys[0].0.sign_pub() == introduced.keys[1].0.sign_pub() {
             return Err(Refusal::format("b.spk: the two sides have the same key"));
@@ -151,13 +163,13 @@ impl Core {
                 time: introduced.time,
             };
             // What an entity would refuse is refused here, before it costs a handshake.
-            introduction.verify_partner((bond.sides[partner].cid, bond.sides[partner].role), &self.roots).map_err(
-                |e| {
+            introduction
+                .verify_partner((bond.sides[partner].cid, bond.sides[partner].role), &self.roots)
+                .map_err(|e| {
                     let side = ["a", "b"][partner];
                     Refusal::new(401, code::ATTESTATION, "the manufacturer's attestation does not hold")
                         .detail(format!("{side}: {e}"))
-                },
-            )?;
+                })?;
             let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
             introductions.push(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()));
         }
@@ -167,7 +179,9 @@ impl Core {
             }
         })?;
         let mut introductions = introductions.into_iter();
-        let (Some(a), Some(b)) = (introductions.next(), introductions.next()) else { return Err(not_found()) };
+        let (Some(a), Some(b)) = (introductions.next(), introductions.next()) else {
+            return Err(not_found());
+        };
         Ok(IntroducedOut {
             binding_id: Hex(id.0),
             status: "introduced".into(),
@@ -208,12 +222,15 @@ impl Core {
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
         if let Some(binding) = snapshot.binding(&id)? {
-            let recorded = find_tx(&snapshot, binding.height, |body| record_of(body).is_some_and(|r| r.binding_id == id))?;
+            let recorded = find_tx(&snapshot, binding.height, |body| {
+                record_of(body).is_some_and(|r| r.binding_id == id)
+            })?;
             return match recorded {
                 Some((tx, Body::Bind { record, signature_a, signature_b, .. }))
                     if (signature_a, signature_b) == (sig_a, sig_b) =>
                 {
-                    let record = record.try_into().map_err(|_| Refusal::internal(&"a recorded binding's length"))?;
+                    let record =
+                        record.try_into().map_err(|_| Refusal::internal(&"a recorded binding's length"))?;
                     Ok(BindingProgress::Recorded { tx, record })
                 }
                 _ => Err(replay()),
@@ -227,7 +244,11 @@ impl Core {
         let bytes = record.encode();
         let answer = sha256(&[&sig_a.0, &sig_b.0]);
         if let Some((known, tx)) = bond.submitted.filter(|(_, tx)| lost != Some(*tx)) {
-            return if known == answer { Ok(BindingProgress::Waits { tx, record: bytes }) } else { Err(replay()) };
+            return if known == answer {
+                Ok(BindingProgress::Waits { tx, record: bytes })
+            } else {
+                Err(replay())
+            };
         }
         let digest = record.digest();
         for (side, entity, signature) in [("a", 0, &sig_a), ("b", 1, &sig_b)] {
@@ -241,14 +262,6 @@ impl Core {
         let tx = self.submit(body)?;
         self.ceremonies.submitted_bond(&id, answer, tx);
         Ok(BindingProgress::Waits { tx, record: bytes })
-    }
-
-    /// Notes that the ledger holds the binding.
-    pub fn binding_recorded(&mut self, id: BindingId) -> Reply<()> {
-        if self.ceremonies.rows().bonds.get(&id).is_some_and(|b| !b.bound) {
-            self.ceremonies.change(|rows| rows.bonds.get_mut(&id).map(|b| b.bound = true))?;
-        }
-        Ok(())
     }
 
     fn running_bond(&self, id: BindingId, now: u32) -> Reply<&Bond> {

@@ -69,7 +69,7 @@ pub(crate) struct Bond {
     pub created: u32,
     pub sides: [Side; 2],
     pub introduced: Option<Introduced>,
-    /// The ledger holds it.
+    /// The ledger held it when its ceremony ran out: it stays as a relationship.
     pub bound: bool,
     /// The answer that waits for a block and its transaction. Not stored: a restart forgets what waited.
     pub submitted: Option<(Digest, TxId)>,

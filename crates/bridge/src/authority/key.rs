@@ -55,7 +55,7 @@ impl AuthorityKey {
     /// # Errors
     /// [`KeyError::Entropy`].
     pub fn generate() -> Result<Self, KeyError> {
-        let secret = entropy::with(|rng| SpkSecret::generate(rng))?;
+        let secret = entropy::with(SpkSecret::generate)?;
         // A scalar is reduced into range, so a drawn seed always yields one.
         secret.map(AuthorityKey).map_err(|_| KeyError::NotAKey)
     }
@@ -164,7 +164,9 @@ mod tests {
     fn foreign_bytes_are_refused() {
         let good = AuthorityKey::generate().unwrap().to_bytes();
         assert!(AuthorityKey::from_bytes(&good).is_ok());
-        for (i, bad) in [&good[..36], &[&good[..], &[0]].concat(), b"", b"MBAK", &good[1..]].into_iter().enumerate() {
+        for (i, bad) in
+            [&good[..36], &[&good[..], &[0]].concat(), b"", b"MBAK", &good[1..]].into_iter().enumerate()
+        {
             assert!(matches!(AuthorityKey::from_bytes(bad), Err(KeyError::NotAKey)), "{i}");
         }
         let mut other = good.to_vec();

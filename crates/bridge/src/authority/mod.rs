@@ -2,7 +2,7 @@
 //!
 //! One thread owns the key, the ceremonies and the nonce of the authority's account; handlers send it jobs. So
 //! every change of a ceremony is on disk before it is answered, transactions leave in order of their nonces, and
-//! nothing here needs a lock. Secrets of a pairing live inside one function each ([`pairing`], [`relation`]).
+//! nothing here needs a lock. Secrets of a pairing live inside one function each (`pairing.rs`, `relation.rs`).
 
 mod binding;
 pub(crate) mod ceremonies;
@@ -171,7 +171,8 @@ pub(crate) fn component(snapshot: &Snapshot<'_>, field: &str, id: &str) -> Reply
         return Err(refusal.detail(format!("{field}: {id}")));
     };
     if component.status != Status::Active {
-        let refusal = Refusal::new(410, code::COMPONENT_REVOKED, "the component's registration was withdrawn");
+        let refusal =
+            Refusal::new(410, code::COMPONENT_REVOKED, "the component's registration was withdrawn");
         return Err(refusal.detail(format!("{field}: {id}")));
     }
     Ok((cid, component))
@@ -182,8 +183,11 @@ fn ordered(snapshot: &Snapshot<'_>, a: (&str, &str), b: (&str, &str)) -> Reply<[
     let (cid_a, component_a) = component(snapshot, a.0, a.1)?;
     let (cid_b, component_b) = component(snapshot, b.0, b.1)?;
     if !lct::id::is_side_a(component_a.role, cid_a, component_b.role, cid_b) {
-        let refusal = Refusal::new(400, code::BINDING_INVALID, "the two sides are equal or in the wrong order");
-        return Err(refusal.detail("a is the side nearer the app: lower role, of equal roles the smaller cid"));
+        let refusal =
+            Refusal::new(400, code::BINDING_INVALID, "the two sides are equal or in the wrong order");
+        return Err(
+            refusal.detail("a is the side nearer the app: lower role, of equal roles the smaller cid")
+        );
     }
     Ok([(cid_a, component_a), (cid_b, component_b)])
 }

@@ -95,7 +95,9 @@ impl Core {
         }
         let bases = &request.unencrypted_allowed;
         if bases.len() > BASES_MAX || !bases.iter().all(|b| BASES.contains(b)) {
-            return Err(invalid(format!("unencrypted_allowed: at most {BASES_MAX} bases from 0x400 to 0x5FF")));
+            return Err(invalid(format!(
+                "unencrypted_allowed: at most {BASES_MAX} bases from 0x400 to 0x5FF"
+            )));
         }
         let snapshot = chain.read()?;
         let parties = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
@@ -229,8 +231,9 @@ impl Core {
         let completion = Completion { pairing_id: id, nonce, cert_hash: pairing.cert_hash, th4 };
         let digest = completion.digest();
         for (side, key, signature) in [("a", &binding.key_a, &sig_a), ("b", &binding.key_b, &sig_b)] {
-            key.verify(&digest, signature)
-                .map_err(|_| no_proof(&format!("entity_signatures.{side}: not by its key over this completion")))?;
+            key.verify(&digest, signature).map_err(|_| {
+                no_proof(&format!("entity_signatures.{side}: not by its key over this completion"))
+            })?;
         }
         // A lease is counted from the block; the certificate says when it ends.
         let lease_s = pairing.lease_end.saturating_sub(now).min(chain.params().max_lease_s);

@@ -41,7 +41,8 @@ pub(crate) async fn complete(
     let signatures = Sides { a: a.0, b: b.0 };
     let mut lost = None;
     let (tx, record) = loop {
-        let step = move |core: &mut crate::authority::Core| core.complete_binding(binding_id, &signatures, lost);
+        let step =
+            move |core: &mut crate::authority::Core| core.complete_binding(binding_id, &signatures, lost);
         match app.authority.call(step).await? {
             BindingProgress::Recorded { tx, record } => break (tx, record),
             BindingProgress::Waits { tx, record } => match app.included(&tx).await {
@@ -52,7 +53,6 @@ pub(crate) async fn complete(
             },
         }
     };
-    app.authority.call(move |core| core.binding_recorded(binding_id)).await?;
     Ok(Json(Bound {
         binding_id: Hex(binding),
         status: "bound".into(),

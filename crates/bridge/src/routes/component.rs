@@ -55,7 +55,9 @@ pub(crate) async fn register(State(app): App, Body(request): Body<Register>) -> 
                 (Ok(Some(found)), _) => found,
                 (Err(conflict), _) => return Err(conflict),
                 (Ok(None), Some(refused)) => return Err(refused.into()),
-                (Ok(None), None) => return Err(Refusal::internal(&"an included registration is not in the state")),
+                (Ok(None), None) => {
+                    return Err(Refusal::internal(&"an included registration is not in the state"));
+                }
             }
         }
     };

@@ -34,8 +34,8 @@ fn store(chain: &Chain, batch: Batch) -> Reply<Stored> {
     let TxBody::Batch(signed) = &tx.unsigned.body else {
         return Err(Refusal::new(400, code::KIND, "the transaction does not record a telemetry batch"));
     };
-    let statement = BatchStatement::decode(&signed.statement)
-        .map_err(|_| Refusal::from(Rejection::StatementFormat))?;
+    let statement =
+        BatchStatement::decode(&signed.statement).map_err(|_| Refusal::from(Rejection::StatementFormat))?;
     authentic(chain, &tx, signed, &statement)?;
     let entries = entries(batch.records, &statement)?;
     let given = StoredBatch { statement: signed.statement.clone(), entries };
@@ -59,7 +59,8 @@ fn store(chain: &Chain, batch: Batch) -> Reply<Stored> {
 
 /// Checks who sends and who signed before anything is written: a disk full of what strangers sent helps nobody.
 fn authentic(chain: &Chain, tx: &Tx, signed: &Signed, statement: &BatchStatement) -> Reply<()> {
-    let ensure = |holds: bool, rejection: Rejection| if holds { Ok(()) } else { Err(Refusal::from(rejection)) };
+    let ensure =
+        |holds: bool, rejection: Rejection| if holds { Ok(()) } else { Err(Refusal::from(rejection)) };
     let snapshot = chain.read()?;
     ensure(tx.unsigned.chain_id == chain.chain_id(), Rejection::OtherChain)?;
     let account = snapshot.account(&tx.unsigned.signer)?.filter(|a| a.status == Status::Active);
@@ -80,8 +81,12 @@ fn entries(records: Vec<Entry>, statement: &BatchStatement) -> Reply<Vec<Kept>> 
             Entry::Record(record) => Kept::Record(record.0),
             Entry::Lost(gap) if gap.seq == seq => Kept::Missing(gap.leaf.0),
             Entry::Lost(gap) => {
-                return Err(Refusal::new(400, code::TELEMETRY_RECORDS, "the records are not those of the batch")
-                    .detail(format!("records[{i}]: number {} where {seq} is due", gap.seq)));
+                return Err(Refusal::new(
+                    400,
+                    code::TELEMETRY_RECORDS,
+                    "the records are not those of the batch",
+                )
+                .detail(format!("records[{i}]: number {} where {seq} is due", gap.seq)));
             }
         });
     }

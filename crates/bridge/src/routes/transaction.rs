@@ -88,7 +88,10 @@ pub(crate) async fn submit(
     }
 }
 
-pub(crate) async fn transaction(State(app): App, Segments(hash): Segments<String>) -> Reply<Json<Transaction>> {
+pub(crate) async fn transaction(
+    State(app): App,
+    Segments(hash): Segments<String>,
+) -> Reply<Json<Transaction>> {
     let Hex(id) = id("transaction hash", &hash)?;
     let found = app.blocking(move |chain| Ok(chain.read()?.tx(&id)?)).await?;
     if let Some(t) = found {

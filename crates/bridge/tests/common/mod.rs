@@ -1,5 +1,6 @@
 //! A bridge over a real replica in a temporary folder, real loopback sockets, and devices made of `lct`.
 #![allow(dead_code)] // Each test binary uses its part.
+#![allow(clippy::unwrap_used, clippy::panic)] // A failed step of a fixture fails the test.
 
 use std::{
     path::Path,
@@ -69,7 +70,11 @@ impl Factory {
 
     pub fn device(&self, id: &str, role: Role) -> Device {
         let key = SigningKey::generate(&mut rng());
-        let cert = DeviceCertificate::issue(&subject(CertificateType::Device, id, role, &key), &self.batch, &mut rng());
+        let cert = DeviceCertificate::issue(
+            &subject(CertificateType::Device, id, role, &key),
+            &self.batch,
+            &mut rng(),
+        );
         Device { id: id.into(), cid: Cid::of(id), role, key, cert, batch: self.batch_cert }
     }
 }
@@ -435,7 +440,8 @@ impl World {
     pub async fn bind(&self, a: &Device, b: &Device) -> Bonded {
         let bonded = self.introduce(a, b).await;
         let request = binding::Complete { signatures: self.record_signatures(&bonded) };
-        let bound: binding::Bound = self.post(&format!("/bindings/{}/complete", bonded.id), &request).await.json();
+        let bound: binding::Bound =
+            self.post(&format!("/bindings/{}/complete", bonded.id), &request).await.json();
         assert_eq!((bound.status.as_str(), bound.assurance.as_str()), ("bound", "B1"));
         assert_eq!(bound.record.0, bonded.record.encode());
         bonded
@@ -468,7 +474,8 @@ impl World {
         assert_eq!(a.exchange_key, b.exchange_key);
         let key = pairing_key(&a.half, &b.half).unwrap();
         let mut buffer = [0; VALIDATION_BUFFER];
-        let validation = certificate.validation().unwrap().open(&key, &self.authority.sign_pub(), &mut buffer).unwrap();
+        let validation =
+            certificate.validation().unwrap().open(&key, &self.authority.sign_pub(), &mut buffer).unwrap();
         Opened {
             pairing_id: certificate.pairing_id,
             cert_hash: certificate.hash(),

@@ -95,7 +95,8 @@ pub fn failure(error: &node::Error) -> Failure {
     }
 }
 
-fn figures(status: &node::Status) -> LedgerStatus {
+/// The figures of a replica's status.
+pub fn figures(status: &node::Status) -> LedgerStatus {
     let narrow = |mwh: u128| u64::try_from(mwh).unwrap_or(u64::MAX);
     LedgerStatus {
         height: status.height,

@@ -1,0 +1,585 @@
+//! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
+//! an orderly end.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration as WallDuration;
+
+use bus::pcapng::{Recorder, RecordingError};
+use gateway::upload::{Progress, upload};
+use gateway::{Event, Gateway, Outbox, Output, Uplink};
+use lct::id::Cid;
+use lct::sign::{PublicKey, SigningKey};
+use node::Chain;
+use pack::app::Party;
+use pack::can::Bus;
+use pack::identity::Identity;
+use pack::message::RelayState;
+use pack::time::{Duration, Instant};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sim::fault::FaultConfig;
+use sim::flash::Flash;
+use sim::reading::Reading;
+use sim::wire::Delivery;
+use sim::world::{Step, World};
+use tokio::sync::watch;
+
+use super::super::Failure;
+use super::super::data_dir::{DataDir, replace_file};
+use super::report::Run;
+use super::source::Source;
+use super::{Args, Fault, Speed, say};
+
+/// Virtual time for commissioning before the run is given up.
+const COMMISSION_LIMIT: Duration = Duration::from_secs(900);
+/// Virtual time that the pack may take to switch on, and that the last statements may take to arrive.
+const SWITCH_LIMIT: Duration = Duration::from_secs(30);
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// Jobs in the outbox at which measuring waits for the ledger.
+const OUTBOX_LIMIT: u64 = 256;
+/// Virtual time between two progress lines.
+const PROGRESS: Duration = Duration::from_secs(60);
+
+/// What a run is made of.
+pub struct Bench<'a> {
+    pub args: &'a Args,
+    pub dir: &'a DataDir,
+    pub chain: &'a Arc<Chain>,
+    pub url: &'a str,
+    pub start_ms: u64,
+    pub clock: Arc<AtomicU64>,
+    pub app: Identity,
+    pub pack: Identity,
+    pub modules: Vec<Identity>,
+    pub account: SigningKey,
+}
+
+/// Where the run stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Commissioning,
+    SwitchingOn,
+    Measuring,
+    Stopping,
+    Done,
+}
+
+struct Live<'a> {
+    args: &'a Args,
+    clock: Arc<AtomicU64>,
+    start_ms: u64,
+    world: World<ChaCha20Rng>,
+    gateway: Gateway,
+    app_flash: Flash,
+    outbox: Arc<Outbox>,
+    recorders: Option<[Recorder; 2]>,
+    recording_failed: Option<RecordingError>,
+    rng: ChaCha20Rng,
+    tasks: TaskLog,
+    found: usize,
+}
+
+impl Bench<'_> {
+    /// Runs to the end of the data or until Ctrl-C, and returns the figures and the components.
+    pub async fn run(
+        self,
+        mut source: Source,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<(Run, Vec<(String, Cid)>), Failure> {
+        let mut components: Vec<(String, Cid)> = Vec::new();
+        for identity in [&self.app, &self.pack].into_iter().chain(&self.modules) {
+            components.push((identity.component_id.to_string(), identity.cid()));
+        }
+        let folder = self.dir.path().join("gateway");
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::reason(&e))))?;
+        let outbox = Outbox::open(&folder.join("outbox.redb")).map_err(|e| Failure::Failed(e.to_string()))?;
+        let tasks = TaskLog::open(folder.join("commissioned"))?;
+        let app_flash = Flash::open(&self.dir.flash().join("app.flash"))
+            .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
+        let count = self.modules.len();
+        let ids = self.ids();
+        let faults = self.fault_config(&source);
+        let world = World::power_on(
+            self.pack,
+            self.modules,
+            Some(&self.dir.flash()),
+            faults,
+            Instant::START,
+            child(rng),
+        )
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+        let start_ms = self.start_ms;
+        let gateway = Gateway::start(
+            self.app,
+            *self.dir.chain_id(),
+            |key| app_flash.get(key),
+            tasks.done.clone(),
+            count,
+            Box::new(move |now| start_ms + now.as_millis()),
+            Instant::START,
+            rng,
+        )
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+        let recorders = match &self.args.record {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)
+                    .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::reason(&e))))?;
+                let start_ns = start_ms * 1_000_000;
+                let open =
+                    |bus| Recorder::create(folder, bus, start_ns).map_err(|e| Failure::Failed(e.to_string()));
+                Some([open(Bus::Can1)?, open(Bus::Can2)?])
+            }
+            None => None,
+        };
+        let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
+        let mut uplink = Uplink::new(client, self.account, *self.dir.chain_id(), child(rng));
+        let mut live = Live {
+            args: self.args,
+            clock: self.clock,
+            start_ms,
+            world,
+            gateway,
+            app_flash,
+            outbox: Arc::new(outbox),
+            recorders,
+            recording_failed: None,
+            rng: child(rng),
+            tasks,
+            found: 0,
+        };
+        live.commission(&mut uplink, count).await?;
+        live.gateway.set_keys(binding_keys(self.chain, &ids)?);
+        let (progress, waiting) = watch::channel(Progress::default());
+        let (finish, finished) = watch::channel(false);
+        let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
+        let figures = tokio::select! {
+            figures = live.operate(&mut source, self.url, self.dir, waiting) => figures?,
+            died = &mut uploader => return Err(uploader_failure(died)),
+        };
+        finish.send_replace(true);
+        match uploader.await {
+            Ok(Ok(())) => {}
+            died => return Err(uploader_failure(died)),
+        }
+        let refused_jobs = live.outbox.depth().map_err(|e| Failure::Failed(e.to_string()))?.1;
+        Ok((Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
+    }
+
+    fn ids(&self) -> Vec<(Party, Cid, Cid)> {
+        // The partner whose binding signs: the app for the pack, the pack for its modules.
+        let mut ids = vec![(Party::Pack, self.pack.cid(), self.app.cid())];
+        for (i, module) in self.modules.iter().enumerate() {
+            ids.push((Party::Module(i as u8 + 1), module.cid(), self.pack.cid()));
+        }
+        ids
+    }
+
+    fn fault_config(&self, source: &Source) -> FaultConfig {
+        let (mut drop, mut flip) = (0u32, 0u32);
+        for fault in &self.args.fault {
+            match fault {
+                Fault::Drop(n) => drop = drop.saturating_add(*n),
+                Fault::Flip(n) => flip = flip.saturating_add(*n),
+            }
+        }
+        // Each row makes at least two sealed messages of every module and one of the pack.
+        let per_row = 2 * self.modules.len() as u64 + 1;
+        let expected_messages = source.rows().map_or(0, |rows| rows as u64 * per_row);
+        FaultConfig { drop, flip, seed: self.args.seed, expected_messages }
+    }
+}
+
+impl Live<'_> {
+    /// Does everything up to the next event before `until`; true once `until` is reached.
+    ///
+    /// Requests to the authority are answered while virtual time stands still.
+    async fn step(
+        &mut self,
+        until: Instant,
+        mut uplink: Option<&mut Uplink<ChaCha20Rng>>,
+    ) -> Result<bool, Failure> {
+        loop {
+            let now = self.world.now();
+            let output = self.gateway.poll(now, &mut self.rng);
+            let Some(output) = output.map_err(|e| Failure::Failed(e.to_string()))? else { break };
+            match output {
+                Output::Store(record) => self
+                    .app_flash
+                    .put(record.key, &record.value)
+                    .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?,
+                Output::Transmit(frame) => {
+                    self.world.send(frame).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                Output::Ask(request) => {
+                    let Some(uplink) = uplink.as_deref_mut() else {
+                        return Err(Failure::Failed(
+                            "the gateway asks for something after commissioning".into(),
+                        ));
+                    };
+                    let reply = uplink.execute(&request).await.map_err(|e| Failure::Failed(e.to_string()))?;
+                    self.gateway.reply(now, reply).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                Output::Keep(job, kept) => {
+                    self.outbox
+                        .keep(std::slice::from_ref(&job))
+                        .map_err(|e| Failure::Failed(e.to_string()))?;
+                    self.gateway.kept(now, kept).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                Output::Event(event) => self.tell(event)?,
+            }
+        }
+        let now = self.world.now();
+        let next = [self.world.next_event(), self.gateway.due()].into_iter().flatten().min();
+        let next = next.unwrap_or(until).max(now).min(until);
+        let recorders = &mut self.recorders;
+        let failed = &mut self.recording_failed;
+        let mut tap = |bus: Bus, delivery: &Delivery| {
+            if let Some(recorders) = recorders
+                && let Err(e) = recorders[bus as usize].record(delivery.at, &delivery.frame, None)
+            {
+                failed.get_or_insert(e);
+            }
+        };
+        let stepped = self.world.step(next, &mut tap).map_err(|e| Failure::Failed(e.to_string()))?;
+        if let Some(e) = self.recording_failed.take() {
+            return Err(Failure::Failed(e.to_string()));
+        }
+        let now = self.world.now();
+        self.clock.store(self.start_ms + now.as_millis(), Ordering::Relaxed);
+        match stepped {
+            Some(Step::Heard(frame)) => {
+                self.gateway.frame(now, &frame, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
+            }
+            Some(Step::State(state)) => say(self.args, &format!("pack is {}", state_name(state))),
+            Some(Step::Quiet) | None => {}
+        }
+        if self.gateway.due().is_some_and(|due| due <= now) {
+            self.gateway.tick(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
+        }
+        Ok(stepped.is_none() && now >= until)
+    }
+
+    fn tell(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Found(who) => say(self.args, &format!("discovered {} on CAN 1", who.component_id)),
+            Event::Modules(n) => {
+                self.found = n;
+                say(self.args, &format!("discovered {n} modules on CAN 2"));
+            }
+            Event::TaskDone(task) => {
+                self.tasks.add(&task)?;
+                say(self.args, &format!("done: {task}"));
+            }
+            Event::ChannelUp(epoch) => say(self.args, &format!("channel to the pack is up, epoch {epoch}")),
+            Event::Contradiction(party) => {
+                say(
+                    self.args,
+                    &format!("a statement of {party:?} does not fit what was received; it is not kept"),
+                );
+            }
+            Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
+        }
+        Ok(())
+    }
+
+    async fn commission(&mut self, uplink: &mut Uplink<ChaCha20Rng>, modules: usize) -> Result<(), Failure> {
+        let limit = self.world.now() + COMMISSION_LIMIT;
+        let ready = |live: &Self| {
+            live.gateway.is_operating()
+                && live.world.pack().modules() == modules
+                && live.world.pack().modules_up()
+        };
+        while !ready(self) {
+            if self.step(limit, Some(uplink)).await? {
+                return Err(Failure::Failed(format!(
+                    "commissioning did not end within {} minutes of bus time; the pack has {} of {modules} modules",
+                    COMMISSION_LIMIT.as_millis() / 60_000,
+                    self.world.pack().modules()
+                )));
+            }
+        }
+        say(self.args, "every channel is up");
+        Ok(())
+    }
+
+    /// Switches on, measures, stops.
+    async fn operate(
+        &mut self,
+        source: &mut Source,
+        url: &str,
+        dir: &DataDir,
+        mut waiting: watch::Receiver<Progress>,
+    ) -> Result<u64, Failure> {
+        let mut interrupt = std::pin::pin!(interrupted());
+        let mut reading = Reading::default();
+        let mut rows = 0u64;
+        let mut phase = Phase::Commissioning;
+        let mut limit = self.world.now() + SWITCH_LIMIT;
+        let mut pace = Pace::new(self.args.speed);
+        let (mut origin, mut told) = (self.world.now(), self.world.now());
+        while phase != Phase::Done {
+            let now = self.world.now();
+            match phase {
+                Phase::Commissioning => {
+                    self.set_state(RelayState::On)?;
+                    phase = Phase::SwitchingOn;
+                }
+                Phase::SwitchingOn if self.world.pack().state() == RelayState::On => {
+                    say(self.args, "operational");
+                    super::print(&format!("ready {url} data {}\n", dir.path().display()))?;
+                    self.world.arm_faults();
+                    pace = Pace::new(self.args.speed);
+                    (origin, told, phase) = (now, now, Phase::Measuring);
+                }
+                Phase::SwitchingOn if now >= limit => {
+                    return Err(Failure::Failed(
+                        "the pack did not switch on; its modules do not answer".into(),
+                    ));
+                }
+                Phase::Stopping if now >= limit => {
+                    return Err(Failure::Failed(
+                        "the last statements of the pack did not arrive; they are kept by the devices".into(),
+                    ));
+                }
+                Phase::Stopping if self.world.is_settled() && self.gateway.is_settled() => {
+                    phase = Phase::Done
+                }
+                _ => {}
+            }
+            let mut until = match phase {
+                Phase::SwitchingOn | Phase::Stopping => now + Duration::from_millis(50),
+                _ => now,
+            };
+            if phase == Phase::Measuring {
+                match source.next_ms(rows) {
+                    Some(ms) => until = origin + Duration::from_millis(ms),
+                    None => {
+                        (phase, limit) = self.stop()?;
+                        continue;
+                    }
+                }
+            }
+            let paced = if phase == Phase::Measuring { pace.limit(origin, until) } else { until };
+            let reached = loop {
+                if self.step(paced, None).await? {
+                    break paced == until;
+                }
+            };
+            if phase != Phase::Measuring {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = &mut interrupt => {
+                    say(self.args, "stopping");
+                    (phase, limit) = self.stop()?;
+                    continue;
+                }
+                waited = self.breathe(&mut waiting, &pace, origin, until) => waited?,
+            }
+            if reached {
+                let connected = self.world.pack().state() == RelayState::On;
+                if source.read(connected, &mut reading) {
+                    rows += 1;
+                    self.world.measure(&reading).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                if self.world.now().saturating_since(told) >= PROGRESS {
+                    told = self.world.now();
+                    self.progress(rows, source, &reading, &waiting.borrow().clone());
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Waits until the ledger keeps up and the wall clock has come so far.
+    async fn breathe(
+        &self,
+        waiting: &mut watch::Receiver<Progress>,
+        pace: &Pace,
+        origin: Instant,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        while waiting.borrow().waiting > OUTBOX_LIMIT {
+            if waiting.changed().await.is_err() {
+                break;
+            }
+        }
+        pace.wait(origin, until.min(self.world.now())).await;
+        Ok(())
+    }
+
+    fn progress(&self, rows: u64, source: &Source, reading: &Reading, uploads: &Progress) {
+        let of = source.rows().map_or(String::new(), |n| format!(" of {n}"));
+        let trouble = uploads.trouble.as_deref().map_or(String::new(), |t| format!("; ledger: {t}"));
+        let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
+        say(
+            self.args,
+            &format!(
+                "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{trouble}",
+                self.world.counts().sealed,
+                uploads.waiting
+            ),
+        );
+    }
+
+    fn set_state(&mut self, state: RelayState) -> Result<(), Failure> {
+        let now = self.world.now();
+        self.gateway.set_state(now, state, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))
+    }
+
+    fn stop(&mut self) -> Result<(Phase, Instant), Failure> {
+        self.set_state(RelayState::Off)?;
+        Ok((Phase::Stopping, self.world.now() + SETTLE_LIMIT))
+    }
+
+    fn finish(self, rows: u64) -> Result<Run, Failure> {
+        if let Some(recorders) = self.recorders {
+            for recorder in recorders {
+                recorder.finish().map_err(|e| Failure::Failed(e.to_string()))?;
+            }
+        }
+        let counts = self.world.counts();
+        let (gaps, _) = self.gateway.losses();
+        let faults = self.world.faults();
+        let lost = self.world.lost_messages();
+        let app = self.gateway.app().link_counters();
+        Ok(Run {
+            rows,
+            frames_sealed: counts.sealed,
+            frames_clear: counts.clear,
+            frames_clear_after_pairing: counts.clear_protected,
+            open_failures: u64::from(self.world.refused().sealed + self.gateway.app().refused().sealed),
+            messages_lost: u64::from(lost.incomplete + lost.unsent + app.incomplete + app.unsent),
+            gaps,
+            faults: (faults.dropped, faults.flipped),
+            virtual_ms: self.world.now().as_millis(),
+            ..Run::default()
+        })
+    }
+}
+
+/// Keeps virtual time from running ahead of the clock on the wall.
+struct Pace {
+    speed: Speed,
+    began: std::time::Instant,
+}
+
+impl Pace {
+    fn new(speed: Speed) -> Self {
+        Pace { speed, began: std::time::Instant::now() }
+    }
+
+    /// How far towards `until` the run may go now: at most a tenth of a second of real time at once.
+    fn limit(&self, origin: Instant, until: Instant) -> Instant {
+        match self.speed {
+            Speed::Max => until,
+            Speed::Times(times) => {
+                let ahead = (self.began.elapsed().as_secs_f64() + 0.1) * times;
+                until.min(origin + Duration::from_micros((ahead * 1e6) as u64))
+            }
+        }
+    }
+
+    /// Sleeps until the wall clock has reached virtual time `at`.
+    async fn wait(&self, origin: Instant, at: Instant) {
+        if let Speed::Times(times) = self.speed {
+            let due = at.saturating_since(origin).as_micros() as f64 / 1e6 / times;
+            let ahead = due - self.began.elapsed().as_secs_f64();
+            if ahead > 0.0 {
+                tokio::time::sleep(WallDuration::from_secs_f64(ahead)).await;
+            }
+        }
+    }
+}
+
+/// Tasks of commissioning that are done, one name a line, appended and synced.
+struct TaskLog {
+    path: std::path::PathBuf,
+    done: Vec<String>,
+}
+
+impl TaskLog {
+    fn open(path: std::path::PathBuf) -> Result<Self, Failure> {
+        let done = match std::fs::read_to_string(&path) {
+            Ok(text) => text.lines().skip(1).map(str::to_owned).collect(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                replace_file(&path, b"modbatt commissioned 1\n")?;
+                Vec::new()
+            }
+            Err(e) => return Err(Failure::Failed(format!("{}: {}", path.display(), super::reason(&e)))),
+        };
+        Ok(TaskLog { path, done })
+    }
+
+    fn add(&mut self, task: &str) -> Result<(), Failure> {
+        let fail =
+            |e: std::io::Error| Failure::Failed(format!("{}: {}", self.path.display(), super::reason(&e)));
+        let mut file = std::fs::OpenOptions::new().append(true).open(&self.path).map_err(fail)?;
+        file.write_all(format!("{task}\n").as_bytes()).map_err(fail)?;
+        file.sync_data().map_err(fail)?;
+        self.done.push(task.to_owned());
+        Ok(())
+    }
+}
+
+/// Signing keys of pack and modules, from the bindings on the ledger.
+fn binding_keys(chain: &Chain, ids: &[(Party, Cid, Cid)]) -> Result<BTreeMap<Party, PublicKey>, Failure> {
+    let fail = |e: node::Error| super::super::ledger::failure(&e);
+    let snapshot = chain.read().map_err(fail)?;
+    let mut keys = BTreeMap::new();
+    for (party, cid, partner) in ids {
+        for (_, binding) in snapshot.bindings_of(cid).map_err(fail)? {
+            let key = match (binding.a == *cid, binding.b == *cid) {
+                (true, false) if binding.b == *partner => binding.key_a,
+                (false, true) if binding.a == *partner => binding.key_b,
+                _ => continue,
+            };
+            keys.insert(*party, key);
+        }
+    }
+    Ok(keys)
+}
+
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a signal handler the run ends only with its data.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn child(rng: &mut ChaCha20Rng) -> ChaCha20Rng {
+    ChaCha20Rng::from_rng(rng)
+}
+
+fn state_name(state: RelayState) -> &'static str {
+    match state {
+        RelayState::Off => "off",
+        RelayState::Standby => "in standby",
+        RelayState::Precharge => "in precharge",
+        RelayState::On => "on",
+    }
+}
+
+fn uploader_failure(died: Result<Result<(), gateway::OutboxError>, tokio::task::JoinError>) -> Failure {
+    match died {
+        Ok(Err(e)) => Failure::Failed(e.to_string()),
+        _ => Failure::Failed("the upload to the ledger ended unexpectedly".into()),
+    }
+}

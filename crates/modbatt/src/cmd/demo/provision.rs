@@ -1,0 +1,214 @@
+//! Manufacture: keys and certificates of a new installation, and reading them back.
+//!
+//! ```text
+//! keys/root          manufacturer root                32-byte scalar
+//! keys/batch         batch authority: scalar 32 | its certificate 167
+//! keys/authority     the authority's relationship key (see `bridge`)
+//! keys/account       the gateway's account            32-byte scalar
+//! keys/validator     the ledger's validator           32-byte Ed25519 seed
+//! keys/device-NAME   a device: scalar 32 | certificate 167 | unique id u32
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use bridge::AuthorityKey;
+use lct::attest::{CERTIFICATE_LEN, CertificateType, DeviceCertificate, Subject};
+use lct::codec::Fields;
+use lct::id::{Cid, Role};
+use lct::sign::SigningKey;
+use ledger::genesis::{Genesis, Params, Validator};
+use pack::identity::Identity;
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::super::data_dir::DataDir;
+use super::super::{Failure, reason};
+
+/// Name of the pack, of the app, and of module `n` from 1.
+pub const PACK: &str = "pack-0001";
+/// Name of the commissioning app.
+pub const APP: &str = "app-0001";
+
+/// Name of module `n`, from 1.
+pub fn module_name(n: usize) -> String {
+    format!("module-{n:04}")
+}
+
+/// Groups of cells in each module.
+pub const GROUPS: u8 = 2;
+/// Ten years, in seconds.
+const LIFETIME: u32 = 10 * 365 * 86_400;
+const HARDWARE: u32 = 1;
+const FIRMWARE: u32 = 1;
+
+/// Everything that a running installation needs to know of its keys.
+pub struct Installation {
+    /// The app's identity.
+    pub app: Identity,
+    /// The pack controller's identity.
+    pub pack: Identity,
+    /// The modules' identities.
+    pub modules: Vec<Identity>,
+    /// The gateway's account.
+    pub account: SigningKey,
+    /// The authority.
+    pub authority: AuthorityKey,
+    /// The validator of the embedded ledger.
+    pub validator: ed25519_dalek::SigningKey,
+}
+
+/// The keys of a new chain, before anything is written.
+pub struct Founders {
+    root: SigningKey,
+    batch: SigningKey,
+    account: SigningKey,
+    authority: AuthorityKey,
+    validator: Zeroizing<[u8; 32]>,
+}
+
+impl Founders {
+    /// Draws them.
+    pub fn draw(rng: &mut impl CryptoRng) -> Result<Self, Failure> {
+        let mut validator = Zeroizing::new([0; 32]);
+        rng.fill_bytes(validator.as_mut_slice());
+        Ok(Founders {
+            root: SigningKey::generate(rng),
+            batch: SigningKey::generate(rng),
+            account: SigningKey::generate(rng),
+            authority: AuthorityKey::generate().map_err(|e| Failure::Failed(e.to_string()))?,
+            validator,
+        })
+    }
+
+    /// The first state of their chain.
+    pub fn genesis(&self, time_ms: u64) -> Genesis {
+        let validator = ed25519_dalek::SigningKey::from_bytes(&self.validator);
+        Genesis {
+            name: "modbatt".into(),
+            time_ms,
+            validators: vec![Validator { key: validator.verifying_key().to_bytes(), power: 1 }],
+            roots: vec![self.root.public()],
+            authorities: vec![self.authority.public().sign_pub()],
+            operators: vec![self.account.public()],
+            params: Params::default(),
+        }
+    }
+
+    /// Writes them, and manufactures the app, the pack and `modules` modules.
+    pub fn write(
+        &self,
+        dir: &DataDir,
+        modules: usize,
+        now_s: u32,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Failure> {
+        let subject = |kind, name: &str, role, key: &SigningKey| Subject {
+            kind,
+            cid: Cid::of(name),
+            role,
+            flags: 0,
+            not_before: now_s.saturating_sub(86_400),
+            not_after: now_s.saturating_add(LIFETIME),
+            hw: *b"MB-2S2P\0",
+            key: key.public(),
+            code_commit: [0; 32],
+        };
+        let batch = subject(CertificateType::Batch, "batch-0001", Role::Authority, &self.batch);
+        let batch_cert = DeviceCertificate::issue(&batch, &self.root, rng);
+        dir.write_key("root", self.root.to_bytes().expose())?;
+        dir.write_key("batch", &[self.batch.to_bytes().expose().as_slice(), &batch_cert.0].concat())?;
+        dir.write_key("account", self.account.to_bytes().expose())?;
+        dir.write_key("authority", &self.authority.to_bytes())?;
+        dir.write_key("validator", self.validator.as_slice())?;
+        let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
+        devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
+        for (name, role) in devices {
+            let key = SigningKey::generate(rng);
+            let cert = DeviceCertificate::issue(
+                &subject(CertificateType::Device, &name, role, &key),
+                &self.batch,
+                rng,
+            );
+            let mut unique_id = [0; 4];
+            rng.fill_bytes(&mut unique_id);
+            let bytes = Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
+            dir.write_key(&format!("device-{name}"), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the keys of an installation.
+pub fn load(dir: &DataDir) -> Result<Installation, Failure> {
+    let root = scalar(dir, "root")?.public();
+    let authority = AuthorityKey::from_bytes(&read(dir, "authority")?)
+        .map_err(|e| damaged(&dir.keys().join("authority"), &e.to_string()))?;
+    let batch = read(dir, "batch")?;
+    let batch = batch
+        .get(32..)
+        .and_then(|cert| DeviceCertificate::from_slice(cert).ok())
+        .ok_or_else(|| damaged(&dir.keys().join("batch"), "its certificate is not readable"))?;
+    let mut modules = Vec::new();
+    while dir.keys().join(format!("device-{}", module_name(modules.len() + 1))).exists() {
+        modules.push(module_name(modules.len() + 1));
+    }
+    let rated = sim::battery::rated_mwh(u32::from(GROUPS));
+    let device = |name: &str, role, capacity_mwh| -> Result<Identity, Failure> {
+        let file = format!("device-{name}");
+        let bytes = read(dir, &file)?;
+        let fail =
+            |_| damaged(&dir.keys().join(&file), "it does not hold a key, a certificate and a unique id");
+        let mut f = Fields::new(&bytes);
+        let key = SigningKey::from_bytes(&f.array().map_err(fail)?).map_err(fail)?;
+        let cert = f.slice(CERTIFICATE_LEN).and_then(DeviceCertificate::from_slice).map_err(fail)?;
+        let unique_id = f.u32().map_err(fail)?;
+        f.end().map_err(fail)?;
+        let text = |_| damaged(&dir.keys().join(&file), "its name is too long");
+        Ok(Identity {
+            component_id: name.try_into().map_err(text)?,
+            serial: format!("SN-{name}").as_str().try_into().map_err(text)?,
+            role,
+            key,
+            device: cert,
+            batch,
+            root,
+            authority: authority.public(),
+            hardware: HARDWARE,
+            firmware: FIRMWARE,
+            capacity_mwh,
+            unique_id,
+        })
+    };
+    let count = modules.len() as u64;
+    Ok(Installation {
+        app: device(APP, Role::App, 0)?,
+        pack: device(PACK, Role::Pack, rated * count)?,
+        modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
+        account: scalar(dir, "account")?,
+        validator: ed25519_dalek::SigningKey::from_bytes(&*exactly(dir, "validator")?),
+        authority,
+    })
+}
+
+fn scalar(dir: &DataDir, name: &str) -> Result<SigningKey, Failure> {
+    SigningKey::from_bytes(&*exactly(dir, name)?)
+        .map_err(|_| damaged(&dir.keys().join(name), "it is not a P-256 key"))
+}
+
+fn exactly(dir: &DataDir, name: &str) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let bytes = read(dir, name)?;
+    let array = <[u8; 32]>::try_from(bytes.as_slice());
+    array.map(Zeroizing::new).map_err(|_| damaged(&dir.keys().join(name), "it is not 32 bytes long"))
+}
+
+fn read(dir: &DataDir, name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let path = dir.keys().join(name);
+    fs::read(&path)
+        .map(Zeroizing::new)
+        .map_err(|e| Failure::Input(format!("{}: {}; restore it from a copy", path.display(), reason(&e))))
+}
+
+fn damaged(path: &Path, what: &str) -> Failure {
+    Failure::Input(format!("{} is damaged: {what}; restore it from a copy", path.display()))
+}
