@@ -247,11 +247,13 @@ impl<R: CryptoRng> Uplink<R> {
     /// What became of an accepted transaction: `None` while it waits.
     pub async fn fate(&mut self, id: &Digest) -> Result<Option<Uploaded>, UplinkError> {
         match self.client.transaction(&Hex(*id)).await {
-            Ok(t) if t.status == "included" => Ok(Some(match t.code {
-                None => Uploaded::Accepted(*id),
-                Some(code) if is_duplicate(&code) => Uploaded::AlreadyThere,
-                Some(code) => Uploaded::Refused(format!("{code}: {}", t.error.unwrap_or_default())),
-            })),
+            Ok(t) if t.status == "included" => Ok(Some(Uploaded::Accepted(*id))),
+            Ok(t) if t.status == "refused" => {
+                let code = t.code.unwrap_or_default();
+                let duplicate = is_duplicate(&code);
+                let reason = format!("{code}: {}", t.error.unwrap_or_default());
+                Ok(Some(if duplicate { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) }))
+            }
             Ok(_) => Ok(None),
             Err(e) => Err(e.into()),
         }

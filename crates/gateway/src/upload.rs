@@ -22,7 +22,7 @@ pub struct Progress {
     pub waiting: u64,
     /// Jobs that the ledger refused for good; they are kept with their reason.
     pub failed: u64,
-    /// The last failure, while it lasts.
+    /// The last failure to reach the ledger, while it lasts, or else the last refusal.
     pub trouble: Option<String>,
 }
 
@@ -35,8 +35,12 @@ pub async fn upload<R: CryptoRng + Send>(
 ) -> Result<(), OutboxError> {
     let mut flying: BTreeMap<u64, Digest> = BTreeMap::new();
     let mut pause = IDLE;
+    let mut refusal = None;
     loop {
         let (done, failed, trouble) = round(&outbox, &mut uplink, &mut flying).await?;
+        if let Some((_, reason)) = failed.last() {
+            refusal = Some(format!("refused: {reason}"));
+        }
         let moved = !done.is_empty() || !failed.is_empty();
         let depth = {
             let outbox = outbox.clone();
@@ -50,7 +54,7 @@ pub async fn upload<R: CryptoRng + Send>(
         progress.send_replace(Progress {
             waiting: depth.0,
             failed: depth.1,
-            trouble: trouble.map(|e| e.to_string()),
+            trouble: trouble.map(|e| e.to_string()).or_else(|| refusal.clone()),
         });
         if *stop.borrow() && depth.0 == 0 {
             return Ok(());

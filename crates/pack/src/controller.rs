@@ -170,6 +170,8 @@ pub struct Controller {
     pack_ma: i32,
     batcher: Batcher,
     meter: Meter,
+    /// First measurement (time, mV, mA) in state On, until the cycle opens.
+    first: Option<(u64, u32, i32)>,
     stores: heapless::Deque<Record, 80>,
     events: heapless::Deque<Event, 64>,
     refused: Refused,
@@ -225,6 +227,7 @@ impl Controller {
             pack_ma: 0,
             batcher,
             meter,
+            first: None,
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
@@ -835,6 +838,7 @@ impl Controller {
 
     /// The pack went Off: the cycle closes and everything measured gets signed.
     fn stop(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.first = None;
         if let Some(key) = self.signing_key() {
             self.meter.close(&key, now, rng)?;
             self.batcher.close(&key, now, rng)?;
@@ -1171,12 +1175,7 @@ impl Controller {
             return Ok(());
         };
         if self.state == RelayState::On {
-            if self.meter.can_open() {
-                let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
-                let record = self.meter.open(soc, time_ms, &key, now, rng)?;
-                self.store(record)?;
-            }
-            self.meter.sample(time_ms, self.pack_mv, self.pack_ma, &key, now, rng)?;
+            self.meter_energy(now, time_ms, &key, rng)?;
         }
         let (seq, reservation) = self.batcher.reserve()?;
         if let Some(record) = reservation {
@@ -1193,6 +1192,30 @@ impl Controller {
             self.batcher.close(&key, now, rng)?;
         }
         self.send_statements(now)
+    }
+
+    /// Integrates the pack's own measurement. A cycle opens once every module has told its cells, and then counts
+    /// from the first measurement in state On.
+    fn meter_energy(
+        &mut self,
+        now: Instant,
+        time_ms: u64,
+        key: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        if self.meter.can_open() {
+            let first = *self.first.get_or_insert((time_ms, self.pack_mv, self.pack_ma));
+            let told = |s: &Slot| s.status.is_some_and(|st| st.status2.cell_avg_mv > 0);
+            if !self.slots.iter().filter(|s| s.healthy()).all(told) {
+                return Ok(());
+            }
+            let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
+            let record = self.meter.open(soc, first.0, key, now, rng)?;
+            self.store(record)?;
+            self.meter.sample(first.0, first.1, first.2, key, now, rng)?;
+            self.first = None;
+        }
+        self.meter.sample(time_ms, self.pack_mv, self.pack_ma, key, now, rng)
     }
 
     fn status(&self, stamp: Stamp) -> PackStatusAll {
