@@ -14,8 +14,8 @@ use lct::{
 use pack::{
     app::Party,
     identity::Identity,
+    introduction::Introduced,
     pdu::{self, Status, binding as op},
-    relation::Introduced,
     time::{Duration, Instant},
 };
 use std::collections::VecDeque;

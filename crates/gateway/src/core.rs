@@ -16,9 +16,10 @@ use pack::{
     app::{self, App, Party},
     can::Frame,
     identity::{Identity, Record},
+    introduction::Introduced,
     message::{ModuleScan, PackStatusAll, RelayState},
     pdu::{self, Status},
-    relation::{Introduced, RelationEvent},
+    relation::RelationEvent,
     telemetry::{module_record, pack_record},
     time::{Duration, Instant},
 };

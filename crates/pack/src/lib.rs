@@ -22,6 +22,7 @@ pub mod command;
 pub mod controller;
 pub mod energy;
 pub mod identity;
+pub mod introduction;
 pub mod isotp;
 pub mod link;
 pub mod message;

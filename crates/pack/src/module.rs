@@ -442,13 +442,13 @@ impl Module {
             }
             [pdu::BINDING, ref m @ ..] => {
                 let soc = self.status().status1.soc_ppm;
-                crate::relation::answer_identity(&self.own, m, soc, rng)
+                crate::introduction::answer_identity(&self.own, m, soc, rng)
                     .and_then(|pdu| self.send_pack(now, &pdu))
             }
             [pdu::IDENTIFY, 0] => {
                 let state = if self.relation.is_paired() { 2 } else { 0 };
                 let assurance = self.relation.binding().map_or(0, |(_, a)| a as u8);
-                crate::relation::identify(&self.own, state, assurance, 0)
+                crate::introduction::identify(&self.own, state, assurance, 0)
                     .and_then(|pdu| self.send_pack(now, &pdu))
             }
             _ => Err(Error::Malformed),

@@ -1,0 +1,332 @@
+//! The controller towards the app: routing of what the authority sends, the sealed channel, commands.
+
+use super::*;
+
+impl Controller {
+    pub(super) fn app_clear(&mut self, now: Instant, id: ClearId, body: &[u8]) -> Result<(), Error> {
+        if id.node != self.pack {
+            return Ok(());
+        }
+        let state = if self.app.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
+        if policy::required(Bus::Can1, id.base, state) != MinLevel::Clear {
+            self.refused.policy = self.refused.policy.saturating_add(1);
+            return Ok(());
+        }
+        match id.base {
+            VcuKeepAlive::BASE => self.last_app = now,
+            // Without a pairing the only state that is obeyed is the one that takes energy off the bus.
+            VcuCommand::BASE => {
+                self.last_app = now;
+                if VcuCommand::decode(body).is_ok_and(|m| m.state == RelayState::Off) {
+                    self.requested = RelayState::Off;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn app_id(&self) -> SecurityId {
+        SecurityId::new(Bus::Can1, Direction::Ba, self.pack)
+    }
+
+    pub(super) fn send_app(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        self.can1.send_security(now, self.app_id(), pdu);
+        Ok(())
+    }
+
+    pub(super) fn app_security(
+        &mut self,
+        now: Instant,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let result = match *message {
+            [pdu::RELAY, node, ref inner @ ..] if !inner.is_empty() => match self.index(node) {
+                Some(index) => self.send_module(index, now, inner),
+                None => Err(Error::WrongParty),
+            },
+            [pdu::IDENTIFY, 0] => {
+                let nodes = self.slots.iter().enumerate().filter(|(_, s)| s.registered);
+                let nodes = nodes.fold(0u32, |bits, (i, _)| bits | 1 << i);
+                let state = self.lifecycle();
+                let assurance = self.app.binding().map_or(0, |(_, a)| a as u8);
+                crate::introduction::identify(&self.own, state, assurance, nodes)
+                    .and_then(|pdu| self.send_app(now, &pdu))
+            }
+            [pdu::BINDING, op::CERTIFICATES | op::REGISTER, ..] => {
+                let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
+                crate::introduction::answer_identity(&self.own, &message[1..], soc, rng)
+                    .and_then(|pdu| self.send_app(now, &pdu))
+            }
+            _ => self.relation_message(now, message, rng),
+        };
+        if result.is_err() {
+            self.refused.security = self.refused.security.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// 0 factory, 1 bound, 2 paired, 3 operational.
+    pub(super) fn lifecycle(&self) -> u8 {
+        let modules = self.slots.iter().filter(|s| s.registered);
+        match (self.app.peer().is_some(), self.app.is_paired()) {
+            (_, true)
+                if self.app.is_up() && modules.clone().count() > 0 && modules.clone().all(Slot::healthy) =>
+            {
+                3
+            }
+            (_, true) => 2,
+            (true, false) => 1,
+            (false, false) => 0,
+        }
+    }
+
+    /// Routes what the authority or the app sends to the relationship it is about: node 0 is the app's own.
+    pub(super) fn relation_message(
+        &mut self,
+        now: Instant,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let authority = self.own.authority.sign_pub();
+        let target = match *message {
+            [pdu::HANDSHAKE, ..] => None,
+            [pdu::CERTIFICATE, ref bytes @ ..] => {
+                let cert = Certificate::parse(bytes)?;
+                let metadata = ClearMetadata::decode(cert.clear_metadata)?;
+                let own = self.own.cid();
+                let partner = metadata.entities.iter().find(|e| e.cid != own).ok_or(Error::WrongParty)?;
+                self.find(|s| s.relation.concerns(partner.cid), |app| app.concerns(partner.cid))?
+            }
+            [pdu::BINDING, op::REQUEST, ref bytes @ ..] => {
+                let partner = BindRequest::open(bytes, &authority)?.partner;
+                match partner.1 {
+                    lct::id::Role::App => None,
+                    _ => self.find(|s| s.cid == Some(partner.0), |_| false)?,
+                }
+            }
+            [pdu::BINDING, op::INTRODUCTION, ref bytes @ ..] => {
+                let id = Introduction::open(bytes, &authority)?.binding_id;
+                self.find(|s| s.relation.is_about(id), |app| app.is_about(id))?
+            }
+            _ => return Err(Error::Malformed),
+        };
+        let relation = match target {
+            None => &mut self.app,
+            Some(index) => &mut self.slots[index].relation,
+        };
+        let mut fx = Effects::new();
+        let result = match *message {
+            [pdu::HANDSHAKE, ref m @ ..] => relation.handshake(&self.own, m, now, self.boot, &mut fx, rng),
+            [pdu::CERTIFICATE, ref m @ ..] => {
+                relation.certificate(&self.own, m, now, self.boot, &mut fx, rng)
+            }
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => relation.bind_request(&self.own, m, &mut fx, rng),
+            [_, _, ref m @ ..] => relation.introduction(&self.own, m, now, self.boot, &mut fx, rng),
+            _ => Err(Error::Malformed),
+        };
+        match target {
+            None => self.apply_app(now, fx)?,
+            Some(index) => self.apply_module(index, now, fx)?,
+        }
+        result
+    }
+
+    pub(super) fn find(
+        &self,
+        module: impl Fn(&Slot) -> bool,
+        app: impl Fn(&Relation) -> bool,
+    ) -> Result<Option<usize>, Error> {
+        if app(&self.app) {
+            return Ok(None);
+        }
+        self.slots.iter().position(module).map(Some).ok_or(Error::WrongParty)
+    }
+
+    pub(super) fn apply_app(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
+                Effect::SealToPeer(tier, pdu) => self.seal_to_app(now, tier, &pdu)?,
+                Effect::Store(record) => self.store(record)?,
+                Effect::Event(event) => {
+                    if matches!(event, RelationEvent::ChannelUp { .. }) {
+                        self.last_command = None;
+                    }
+                    self.event(Event::Relation { node: 0, event });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // --- app, sealed ----------------------------------------------------------------------------------
+
+    pub(super) fn seal_to_app(&mut self, now: Instant, tier: Tier, pdu: &[u8]) -> Result<(), Error> {
+        self.seal_to_app_parts(now, tier, &[pdu])
+    }
+
+    pub(super) fn seal_to_app_parts(
+        &mut self,
+        now: Instant,
+        tier: Tier,
+        parts: &[&[u8]],
+    ) -> Result<(), Error> {
+        if tier != Tier::Bind && !self.app.is_up() {
+            return Ok(());
+        }
+        let id = self.app_id();
+        let sealed = id.sealed(Level::from_bits(u32::from(tier.level())));
+        self.seal_app(now, sealed, id.base(), parts)
+    }
+
+    pub(super) fn seal_app(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        base: u16,
+        parts: &[&[u8]],
+    ) -> Result<(), Error> {
+        let mut sealed = [0; crate::link::MESSAGE_MAX];
+        let mut fx = Effects::new();
+        let n = self.app.seal(&self.own, id, base, 0, parts, &mut sealed, &mut fx)?;
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        self.can1.send_sealed(now, id, &sealed[..n]);
+        Ok(())
+    }
+
+    pub(super) fn app_sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
+        let (base, tier, signed) = match self.app.open(id, bytes) {
+            Ok(opened) => {
+                body.extend_from_slice(opened.body).map_err(|_| Error::BufferTooSmall)?;
+                (opened.base, opened.tier, opened.signed)
+            }
+            Err(_) => {
+                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                return Ok(());
+            }
+        };
+        self.last_app = now;
+        match (base, signed, tier) {
+            (b, false, _) if b == self.app_id().reversed().base() => self.app_pdu(now, tier, &body),
+            (VcuKeepAlive::BASE, false, _) => Ok(()),
+            (VcuCommand::BASE, true, Tier::Pair) => self.app_command(now, &body, rng),
+            (VcuCommand::BASE, false, Tier::Pair) => match VcuCommand::decode(&body) {
+                // Repeating or lowering needs no signature; raising does.
+                Ok(m) if m.state <= self.requested => {
+                    self.requested = m.state;
+                    Ok(())
+                }
+                _ => {
+                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    Ok(())
+                }
+            },
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn app_command(
+        &mut self,
+        now: Instant,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let (Some(session), Some(peer)) = (self.app.session(), self.app.peer_spk()) else {
+            return Ok(());
+        };
+        let command = match SignedCommand::open(body, session.th4(), session.epoch(), &peer.sign_pub()) {
+            Ok(command) if command.base == VcuCommand::BASE => command,
+            _ => {
+                self.refused.security = self.refused.security.saturating_add(1);
+                return Ok(());
+            }
+        };
+        let stale =
+            command.challenge != self.challenge || self.last_command.is_some_and(|s| command.seq <= s);
+        let seq = command.seq;
+        let result = match (stale, VcuCommand::decode(command.command)) {
+            (true, _) => CommandResult::Stale,
+            (false, Ok(m)) => {
+                self.requested = m.state;
+                CommandResult::Done
+            }
+            (false, Err(_)) => CommandResult::Refused,
+        };
+        if !stale {
+            self.last_command = Some(seq);
+            self.roll_challenge(rng);
+        }
+        let ack = acknowledgement(seq, result, self.challenge)?;
+        self.seal_to_app(now, Tier::Pair, &ack)
+    }
+
+    pub(super) fn app_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
+        match *body {
+            [pdu::TIME, ref t @ ..] if tier == Tier::Pair && t.len() == 6 => {
+                let seconds = u32::from_be_bytes([t[0], t[1], t[2], t[3]]);
+                let ms = u64::from(seconds) * 1_000 + u64::from(u16::from_be_bytes([t[4], t[5]]));
+                let shown = self.unix_ms(now).unwrap_or(0);
+                self.clock = Some((ms.max(shown), now));
+                for index in 0..self.slots.len() {
+                    if self.slots[index].relation.is_up() {
+                        self.send_time(index, now)?;
+                    }
+                }
+                Ok(())
+            }
+            [pdu::RECEIVED, node, kind, ref n @ ..] if n.len() == 8 => {
+                let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
+                match (node, kind) {
+                    (0, pdu::ENERGY) => self.meter.acknowledge(number),
+                    (0, pdu::BATCH) => {
+                        if let Ok(first) = u32::try_from(number) {
+                            self.batcher.acknowledge(first);
+                        }
+                    }
+                    _ => return self.pass_down(now, node, Tier::Exch, body),
+                }
+                Ok(())
+            }
+            [pdu::LEAF, 0, ref s @ ..] if s.len() == 4 => {
+                let seq = u32::from_be_bytes([s[0], s[1], s[2], s[3]]);
+                match self.batcher.leaf(seq) {
+                    Some(leaf) => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, 0], s, &leaf]),
+                    None => Ok(()),
+                }
+            }
+            [pdu::LEAF, node, ..] => self.pass_down(now, node, Tier::Exch, body),
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn pass_down(&mut self, now: Instant, node: u8, tier: Tier, body: &[u8]) -> Result<(), Error> {
+        match self.index(node) {
+            Some(index) if self.slots[index].relation.is_up() => self.seal_to_module(index, now, tier, body),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn roll_challenge(&mut self, rng: &mut impl CryptoRng) {
+        let mut c = [0; 4];
+        rng.fill_bytes(&mut c);
+        self.challenge = u32::from_be_bytes(c);
+        self.app.set_challenge(self.challenge);
+    }
+}

@@ -1,0 +1,378 @@
+//! The controller towards its modules: registration, relations, commands, what they report.
+
+use super::*;
+
+impl Controller {
+    pub(super) fn send_module_clear<M: Message>(&mut self, message: &M, node: u8) -> Result<(), Error> {
+        let frame = message.frame(node).map_err(|_| Error::Malformed)?;
+        self.can2.send_frame(frame);
+        Ok(())
+    }
+
+    pub(super) fn index(&self, node: u8) -> Option<usize> {
+        let index = usize::from(node).checked_sub(1)?;
+        (index < self.slots.len()).then_some(index)
+    }
+
+    pub(super) fn module_clear(
+        &mut self,
+        now: Instant,
+        id: ClearId,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        if id.base == ModuleAnnouncement::BASE {
+            return match ModuleAnnouncement::decode(body) {
+                Ok(m) => self.announced(now, &m, rng),
+                Err(_) => Ok(()),
+            };
+        }
+        let Some(index) = self.index(id.node) else {
+            return Ok(());
+        };
+        let paired = self.slots[index].relation.is_paired();
+        let state = if paired { DeviceState::Paired } else { DeviceState::Factory };
+        if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
+            self.refused.policy = self.refused.policy.saturating_add(1);
+            return Ok(());
+        }
+        self.slots[index].heard = now;
+        if id.base == ModuleHardware::BASE
+            && let Ok(m) = ModuleHardware::decode(body)
+        {
+            self.slots[index].rating = Some(rating_of(&m));
+        }
+        Ok(())
+    }
+
+    pub(super) fn announced(
+        &mut self,
+        now: Instant,
+        m: &ModuleAnnouncement,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let index = match self.slots.iter().position(|s| s.unique_id == m.unique_id) {
+            Some(index) => index,
+            None => {
+                let number = self.slots.len() as u8 + 1;
+                let record = Record::new(key::module(number), &[&[1], &m.unique_id.to_be_bytes()])?;
+                if self.slots.push(Slot::new(number, m.unique_id, now)).is_err() {
+                    return Ok(());
+                }
+                self.store(record)?;
+                self.slots.len() - 1
+            }
+        };
+        let node = index as u8 + 1;
+        let slot = &mut self.slots[index];
+        slot.heard = now;
+        slot.registered = true;
+        (slot.relay, slot.run) = (RelayState::Off, None);
+        let registration = ModuleRegistration {
+            node,
+            controller: self.pack,
+            manufacturer: m.manufacturer,
+            part: m.part,
+            unique_id: m.unique_id,
+        };
+        self.send_module_clear(&registration, UNREGISTERED)?;
+        self.event(Event::ModuleRegistered { node });
+        if self.slots[index].relation.is_paired() {
+            return self.resume_module(index, now, rng);
+        }
+        self.send_module(index, now, &[pdu::IDENTIFY, 0])
+    }
+
+    // --- modules, security PDUs -----------------------------------------------------------------------
+
+    pub(super) fn module_id(index: usize) -> SecurityId {
+        SecurityId::new(Bus::Can2, Direction::Ab, index as u8 + 1)
+    }
+
+    pub(super) fn send_module(&mut self, index: usize, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        self.can2.send_security(now, Self::module_id(index), pdu);
+        Ok(())
+    }
+
+    pub(super) fn resume_module(
+        &mut self,
+        index: usize,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        self.slots[index].relation.resume(now, self.boot, &mut fx, rng)?;
+        self.apply_module(index, now, fx)
+    }
+
+    pub(super) fn module_security(
+        &mut self,
+        now: Instant,
+        node: u8,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let Some(index) = self.index(node) else {
+            return Ok(());
+        };
+        self.slots[index].heard = now;
+        match *message {
+            [pdu::HANDSHAKE, ref m @ ..] => {
+                let mut fx = Effects::new();
+                let relation = &mut self.slots[index].relation;
+                if relation.handshake(&self.own, m, now, self.boot, &mut fx, rng).is_err() {
+                    self.refused.security = self.refused.security.saturating_add(1);
+                }
+                self.apply_module(index, now, fx)
+            }
+            [pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY, ..] => {
+                if let [pdu::IDENTIFY, 1, ref body @ ..] = *message
+                    && let Ok(who) = Introduced::parse(body)
+                    && self.slots[index].relation.peer().is_none()
+                {
+                    self.slots[index].cid = Some(who.cid);
+                }
+                let relayed = pdu::build(&[&[pdu::RELAY, node], message])?;
+                self.send_app(now, &relayed)
+            }
+            _ => {
+                self.refused.security = self.refused.security.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn apply_module(&mut self, index: usize, now: Instant, mut fx: Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                Effect::ToPeer(pdu) => self.send_module(index, now, &pdu)?,
+                Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
+                Effect::SealToPeer(tier, pdu) => self.seal_to_module(index, now, tier, &pdu)?,
+                Effect::Store(record) => self.store(record)?,
+                Effect::Event(event) => {
+                    self.event(Event::Relation { node: index as u8 + 1, event });
+                    if let RelationEvent::ChannelUp { challenge, .. } = event {
+                        self.module_up(index, now, challenge)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A module's fresh epoch stands: it gets the group key, the time and the state it should hold.
+    pub(super) fn module_up(
+        &mut self,
+        index: usize,
+        now: Instant,
+        challenge: Option<u32>,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        slot.challenge = challenge;
+        (slot.next_seq, slot.run, slot.heard, slot.repeat, slot.asked) = (0, None, now, now, now);
+        let key = self.group_key.0.clone();
+        let body = pdu::build(&[&[pdu::GROUP_KEY], &self.boot.to_be_bytes(), key.expose()])?;
+        self.seal_to_module(index, now, Tier::Pair, &body)?;
+        self.send_time(index, now)
+    }
+
+    pub(super) fn send_time(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        let Some(ms) = self.unix_ms(now) else {
+            return Ok(());
+        };
+        let body = time_pdu(ms)?;
+        self.seal_to_module(index, now, Tier::Pair, &body)
+    }
+
+    // --- modules, sealed ------------------------------------------------------------------------------
+
+    pub(super) fn seal_to_module(
+        &mut self,
+        index: usize,
+        now: Instant,
+        tier: Tier,
+        pdu: &[u8],
+    ) -> Result<(), Error> {
+        let id = Self::module_id(index);
+        let sealed = id.sealed(Level::from_bits(u32::from(tier.level())));
+        self.seal_module(index, now, sealed, id.base(), 0, pdu)
+    }
+
+    pub(super) fn seal_module(
+        &mut self,
+        index: usize,
+        now: Instant,
+        id: SealedId,
+        base: u16,
+        h0: u8,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let mut sealed = [0; crate::link::MESSAGE_MAX];
+        let mut fx = Effects::new();
+        let n = self.slots[index].relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        self.can2.send_sealed(now, id, &sealed[..n]);
+        Ok(())
+    }
+
+    pub(super) fn module_sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let Some(index) = self.index(id.device()) else {
+            return Ok(());
+        };
+        let mut opened_body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
+        let (base, tier) = match self.slots[index].relation.open(id, bytes) {
+            Ok(Opened { base, tier, signed: false, body }) => {
+                opened_body.extend_from_slice(body).map_err(|_| Error::BufferTooSmall)?;
+                (base, tier)
+            }
+            _ => {
+                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                return Ok(());
+            }
+        };
+        self.slots[index].heard = now;
+        let node = index as u8 + 1;
+        let security = Self::module_id(index).reversed().base();
+        match (base, tier) {
+            (b, _) if b == security => self.module_pdu(index, now, tier, &opened_body, rng),
+            (ModuleScan::BASE, Tier::Exch) => {
+                let Ok(scan) = ModuleScan::decode(&opened_body) else {
+                    return Ok(());
+                };
+                self.module_status(index, scan.status);
+                let head = [pdu::FORWARD, node, (base >> 8) as u8, base as u8];
+                self.seal_to_app_parts(now, Tier::Exch, &[&head, &opened_body])
+            }
+            (ModuleStatusAll::BASE, Tier::Exch) => {
+                if let Ok(status) = ModuleStatusAll::decode(&opened_body) {
+                    self.module_status(index, status);
+                }
+                Ok(())
+            }
+            (ModuleHardware::BASE, Tier::Exch) => {
+                if let Ok(m) = ModuleHardware::decode(&opened_body) {
+                    self.slots[index].rating = Some(rating_of(&m));
+                }
+                Ok(())
+            }
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn module_status(&mut self, index: usize, status: ModuleStatusAll) {
+        let slot = &mut self.slots[index];
+        slot.relay = status.status1.state;
+        slot.status = Some(status);
+    }
+
+    pub(super) fn module_pdu(
+        &mut self,
+        index: usize,
+        now: Instant,
+        tier: Tier,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let node = index as u8 + 1;
+        match *body {
+            [pdu::CONFIRM, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.slots[index].relation.confirmed(tier, m, &mut fx)?;
+                self.apply_module(index, now, fx)
+            }
+            [pdu::BATCH, 0, ref m @ ..] if tier == Tier::Pair => {
+                self.seal_to_app_parts(now, Tier::Pair, &[&[pdu::BATCH, node], m])
+            }
+            [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),
+            [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
+                let ack = Acknowledgement::parse(m)?;
+                self.commanded(index, now, &ack, rng)
+            }
+            _ => {
+                self.refused.policy = self.refused.policy.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn commanded(
+        &mut self,
+        index: usize,
+        now: Instant,
+        ack: &Acknowledgement,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        slot.challenge = Some(ack.challenge);
+        let Some(run) = slot.run.take_if(|r| r.seq == ack.seq) else {
+            return Ok(());
+        };
+        match ack.result {
+            CommandResult::Done => {
+                slot.relay = run.state;
+                Ok(())
+            }
+            CommandResult::Stale => self.raise(index, now, rng),
+            CommandResult::Refused => Ok(()),
+        }
+    }
+
+    /// Signs a raised state for a module and sends it.
+    pub(super) fn raise(
+        &mut self,
+        index: usize,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        let (Some(challenge), Some(session), Some(spk)) =
+            (slot.challenge, slot.relation.session(), slot.relation.own_spk())
+        else {
+            return Ok(());
+        };
+        let (body, len) = ModuleStateChange { state: slot.wanted, hv_bus_mv: 0 }.encode();
+        let command = SignedCommand {
+            base: ModuleStateChange::BASE,
+            seq: slot.next_seq,
+            challenge,
+            ttl_ms: COMMAND_TTL_MS,
+            command: &body[..len],
+        };
+        let signed = command.sign(session.th4(), session.epoch(), spk.signing_key(), rng)?;
+        slot.run = Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + COMMAND_TIMEOUT });
+        slot.next_seq = slot.next_seq.checked_add(1).ok_or(Error::Exhausted)?;
+        let id = SealedId::new(ModuleStateChange::BASE, Level::Pair, Direction::Ab, index as u8 + 1)
+            .map_err(|_| Error::Malformed)?;
+        self.seal_module(index, now, id, ModuleStateChange::BASE, H0_SIGNED, &signed)
+    }
+
+    /// Repeats or lowers a module's state: sealed, without signature.
+    pub(super) fn hold(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        slot.repeat = now + REPEAT;
+        let state = slot.wanted.min(slot.relay);
+        slot.relay = state;
+        let (body, len) = ModuleStateChange { state, hv_bus_mv: 0 }.encode();
+        let id = SealedId::new(ModuleStateChange::BASE, Level::Pair, Direction::Ab, index as u8 + 1)
+            .map_err(|_| Error::Malformed)?;
+        self.seal_module(index, now, id, ModuleStateChange::BASE, 0, &body[..len])
+    }
+
+    pub(super) fn ask_status(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        self.slots[index].asked = now;
+        let id = SealedId::new(ModuleStatusRequest::BASE, Level::Exch, Direction::Ab, index as u8 + 1)
+            .map_err(|_| Error::Malformed)?;
+        self.seal_module(index, now, id, ModuleStatusRequest::BASE, 0, &[0])
+    }
+}

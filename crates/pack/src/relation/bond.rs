@@ -1,0 +1,93 @@
+//! A binding in force, and one under way.
+
+use super::*;
+
+pub(super) struct Bond {
+    pub(super) binding_id: BindingId,
+    pub(super) peer: (Cid, Role),
+    pub(super) peer_spk: Spk,
+    pub(super) own: SpkSecret,
+    pub(super) assurance: Assurance,
+}
+
+pub(super) struct PendingBond {
+    pub(super) request: BindRequest,
+    pub(super) own: SpkSecret,
+    pub(super) introduction: Option<Introduction>,
+}
+
+pub(super) struct PendingPair {
+    pub(super) pairing_id: PairingId,
+    pub(super) section: Section,
+    pub(super) cm_hash: Digest,
+    pub(super) cert_hash: Digest,
+    pub(super) salt: [u8; 32],
+    pub(super) parameters: LinkParameters,
+    pub(super) expires: u32,
+    pub(super) validation: SealedValidation,
+}
+
+impl Bond {
+    pub(super) fn confirmed(pending: &PendingBond) -> Result<Self, Error> {
+        let intro = pending.introduction.as_ref().ok_or(Error::WrongParty)?;
+        Ok(Bond {
+            binding_id: pending.request.binding_id,
+            peer: pending.request.partner,
+            peer_spk: intro.spk,
+            own: pending.own.clone(),
+            assurance: Assurance::Attested,
+        })
+    }
+
+    /// `1 | binding_id 16 | peer cid 16 | peer role | peer SPK 68 | own seed 32 | assurance`.
+    pub(super) fn encode(&self) -> Result<heapless::Vec<u8, 135>, Error> {
+        let layout = lct::codec::Layout::default().put(&[
+            &[1],
+            &self.binding_id.0,
+            &self.peer.0.0,
+            &[self.peer.1 as u8],
+            &self.peer_spk.0,
+            self.own.seed().expose(),
+            &[self.assurance as u8],
+        ])?;
+        Ok(layout.done())
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut f = Fields::new(bytes);
+        if f.u8()? != 1 {
+            return Err(Error::Malformed);
+        }
+        let bond = Bond {
+            binding_id: BindingId(f.array()?),
+            peer: (Cid(f.array()?), Role::from_code(f.u8()?)?),
+            peer_spk: Spk::from_slice(f.slice(68)?)?,
+            own: SpkSecret::from_seed(Secret::new(f.array()?))?,
+            assurance: Assurance::from_code(f.u8()?)?,
+        };
+        f.end()?;
+        Ok(bond)
+    }
+}
+
+pub(super) fn binding_record(own: &Identity, pending: &PendingBond) -> Result<BindingRecord, Error> {
+    let intro = pending.introduction.as_ref().ok_or(Error::WrongParty)?;
+    let partner = pending.request.partner;
+    let mine = (own.cid(), own.role, pending.own.public());
+    let theirs = (partner.0, partner.1, intro.spk);
+    let a_is_mine = is_side_a(own.role, own.cid(), partner.1, partner.0);
+    let (a, b) = if a_is_mine { (mine, theirs) } else { (theirs, mine) };
+    let entity = |(cid, role, spk): (Cid, Role, Spk), access_commit| BoundEntity {
+        cid,
+        role,
+        sign_pub: spk.sign_pub(),
+        spk_id: spk.id(),
+        access_commit,
+    };
+    Ok(BindingRecord {
+        binding_id: intro.binding_id,
+        entities: [entity(a, intro.access_commits[0]), entity(b, intro.access_commits[1])],
+        time: intro.time,
+        assurance: Assurance::Attested,
+    })
+}
