@@ -31,7 +31,7 @@ impl Problem {
     }
 }
 
-/// Codes of refusals that the API itself makes; those of the ledger are in `spec/ledger.md`.
+/// Codes of refusals that the API itself makes; those of the ledger are in `spec/ledger.md`, L24 to L55.
 pub mod code {
     /// 400: a body, path or query that does not have the documented form.
     pub const FORMAT: &str = "W4_ERR_PROTO_FORMAT";

@@ -1,4 +1,5 @@
-//! Transactions, built and signed offline: the account key stays with its holder (decision 26).
+//! Transactions, built and signed offline: the account key stays with its holder (A6; `spec/ledger.md`,
+//! L20).
 //!
 //! A statement of a device goes into a transaction as the exact bytes the device signed. Each function reads
 //! the statement once, so that a damaged one is refused before it costs a nonce.

@@ -1,7 +1,7 @@
 //! Joins records that arrived on the bus with the statement that signs them.
 //!
 //! A record whose message was lost is replaced by its leaf, asked from the device; the proofs of the others
-//! stand (`spec/ledger.md`).
+//! stand (`spec/ledger.md`, L43).
 
 use lct::{
     Digest,

@@ -1,4 +1,5 @@
-//! Energy statements of a pack: what was charged and discharged, and the close of a cycle (`spec/ledger.md`).
+//! Energy statements of a pack: what was charged and discharged, and the close of a cycle (`spec/ledger.md`,
+//! L51 and L55).
 //!
 //! Energy is in mWh, power in mW, state of charge in parts per million, time in Unix milliseconds.
 

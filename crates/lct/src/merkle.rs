@@ -1,4 +1,4 @@
-//! RFC 6962 Merkle trees over SHA-256: incremental root, path of one leaf, verification.
+//! RFC 6962 Merkle trees over SHA-256: incremental root, path of one leaf, verification (`spec/ledger.md`, L5).
 //!
 //! Leaf = `H(0x00 || data)`, node = `H(0x01 || left || right)`, the empty tree's root is `H("")`.
 

@@ -1,4 +1,5 @@
-//! Telemetry records, and the statement by which a component signs a batch of them (`spec/ledger.md`).
+//! Telemetry records, and the statement by which a component signs a batch of them (`spec/ledger.md`,
+//! L40 and L41).
 //!
 //! A record is deterministic CBOR `{0: 1, 1: cid, 2: seq, 3: time ms, 4: kind, 5: [values]}`. Its leaf is
 //! `H(0x00 || record)`; a batch is signed over the RFC 6962 root of its leaves, so that every record is

@@ -1,4 +1,4 @@
-//! Registration: a component states what it is and proves that it holds its attested key (`spec/ledger.md`).
+//! Registration: a component states what it is and proves that it holds its attested key (`spec/ledger.md`, L32).
 //!
 //! Deterministic CBOR `{0: 1, 1: chain_id 32, 2: device certificate 167, 3: batch certificate 167,
 //! 4: component id, 5: serial, 6: hardware version, 7: firmware version, 8: capacity mWh, 9: opening state of

@@ -1,4 +1,4 @@
-//! Blocks, their headers and the certificates that make them final.
+//! Blocks, their headers and the certificates that make them final (`spec/ledger.md`, L70 to L73).
 //!
 //! `state_root` and `result_root` of a header speak of its **parent**: a proposer need not execute what it
 //! proposes, and a divergence stops a replica one block later instead of forking it. What block `h` did is

@@ -1,4 +1,4 @@
-//! Execution of blocks: what makes a block acceptable, and what it does to the state.
+//! Execution of blocks: what makes a block acceptable, and what it does to the state (`spec/ledger.md`, L72 to L74).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -246,7 +246,7 @@ pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
     Ok(Outcome { writes: state.into_writes(), results, result_root: merkle::root(&result_leaves(&bytes)) })
 }
 
-/// Conservation: every pool the block touched balances, and so do the totals.
+/// Conservation (L56): every pool the block touched balances, and so do the totals.
 fn check_invariants<V: View>(state: &Overlay<V>, before: &Totals) -> Result<(), Halt> {
     for pool_key in state.touched(key::POOLS) {
         let pool: Pool = require(state, pool_key)?;

@@ -1,4 +1,5 @@
-//! The first state of a chain: who may validate, attest, authorise and operate, and the parameters in force.
+//! The first state of a chain: who may validate, attest, authorise and operate, and the parameters in force
+//! (`spec/ledger.md`, L10 to L14).
 //!
 //! The chain id is `H("modbatt1 genesis" || canonical bytes)`, so a genesis cannot be changed without becoming
 //! another chain, and every signed object that carries the chain id is bound to these roots.
@@ -70,7 +71,7 @@ impl Canonical for ValidatorSet {
     }
 }
 
-/// Chain parameters. Durations in milliseconds of block time unless the name says otherwise.
+/// Chain parameters (L11). Durations in milliseconds of block time unless the name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
     /// Most transactions in a block (1..=65 535).
@@ -79,13 +80,13 @@ pub struct Params {
     pub max_block_bytes: u32,
     /// Most bytes of one transaction.
     pub max_tx_bytes: u32,
-    /// Most records a telemetry batch may cover (decision 20: 100).
+    /// Most records a telemetry batch may cover (L42).
     pub max_batch_records: u32,
-    /// How far a time stated by a device may lie after block time (facts 8.16: 300 s).
+    /// How far a time stated by a device may lie after block time (L26, L36).
     pub max_future_ms: u64,
-    /// Longest lease of a pairing in seconds (decision 14: 90 days).
+    /// Longest lease of a pairing in seconds (L38).
     pub max_lease_s: u32,
-    /// Most relationship LCTs of one component (facts 2.2: 100).
+    /// Most relationship LCTs of one component (L34).
     pub max_lcts: u32,
     /// Per energy cycle, the share of the minted capacity (ppm) by which measured energy may exceed what the
     /// pool holds before an event is refused: an estimated opening state of charge is never exact.

@@ -1,4 +1,4 @@
-//! What a transaction did: accepted or refused, and the events it caused.
+//! What a transaction did: accepted or refused, and the events it caused (`spec/ledger.md`, L75).
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
@@ -50,7 +50,7 @@ impl From<&str> for Value {
     }
 }
 
-/// Something that happened, for indexes, web hooks and consoles. Never holds key material (decision 21).
+/// Something that happened, for indexes, web hooks and consoles. Never holds key material (L75).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Kind, for example `ComponentRegistered`.

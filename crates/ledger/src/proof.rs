@@ -1,4 +1,4 @@
-//! Membership proofs against a state root.
+//! Membership proofs against a state root (`spec/ledger.md`, L62 and L63).
 //!
 //! The state tree is a Jellyfish Merkle tree over SHA-256 as crate `jmt` 0.12 builds it (the replica's store does).
 //! `jmt` needs `std` through its dependencies, so this verifier is written out; it is 20 lines because a

@@ -1,4 +1,5 @@
-//! Receipts: one file that proves what a chain accepted, without network or database (decision 23).
+//! Receipts: one file that proves what a chain accepted, without network or database
+//! (`spec/ledger.md`, L80 to L86).
 //!
 //! ```text
 //! file = "MBRC" || 01 || CBOR {

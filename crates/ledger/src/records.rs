@@ -1,4 +1,4 @@
-//! What the state holds: keys of the tables and the objects under them.
+//! What the state holds: keys of the tables and the objects under them (`spec/ledger.md`, L60 and L61).
 //!
 //! A state key is a table prefix of four ASCII bytes followed by fixed-length fields, so keys of one table sort
 //! by their fields and no key is a prefix of another table's. The state tree commits to SHA-256 of key and value.

@@ -1,7 +1,8 @@
 //! Why a transaction is refused: one variant per check.
 //!
-//! The order of the variants is the order of precedence: envelope, then statement, then the rules of the
-//! body. A transaction that fails several checks reports the first. Numbers and `W4_ERR_*` codes are part of
+//! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L55). Numbers ascend in that order too, except within
+//! a registration (L33). Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
 use core::fmt;
@@ -16,7 +17,7 @@ macro_rules! rejections {
         }
 
         impl Rejection {
-            /// All rejections in order of precedence.
+            /// All rejections by ascending number.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The stable code of the public contract.

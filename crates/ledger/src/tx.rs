@@ -1,4 +1,4 @@
-//! Transactions: one signed envelope and one body.
+//! Transactions: one signed envelope and one body (`spec/ledger.md`, L20 to L23).
 //!
 //! ```text
 //! body     = { 0: 1, 1: kind, 2..: fields of the kind }
@@ -63,7 +63,7 @@ pub enum Body {
         /// What the relationship is for: 1..=64 characters of `[A-Za-z0-9_.-]`.
         context: String,
     },
-    /// Records a binding (validation level 7).
+    /// Records a binding (L36).
     Bind {
         /// `lct::binding::BindingRecord` bytes.
         record: Vec<u8>,
@@ -74,7 +74,7 @@ pub enum Body {
         /// By the authority that also signs the envelope.
         signature_authority: Signature,
     },
-    /// Records that a pairing was completed (validation level 6).
+    /// Records that a pairing was completed (L38).
     PairComplete {
         /// Identity of the pairing; used once.
         pairing_id: PairingId,

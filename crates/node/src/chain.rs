@@ -284,7 +284,7 @@ impl Chain {
     }
 
     /// Whether the engine has a block to make: transactions wait, or the last block had some and is not yet
-    /// followed by the empty block that certifies what it did (decision 22).
+    /// followed by the empty block that certifies what it did (L76).
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.waiting() > 0 || self.tip().tx_count > 0

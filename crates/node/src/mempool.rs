@@ -1,4 +1,4 @@
-//! Transactions that wait for a block, in order of arrival.
+//! Transactions that wait for a block, in order of arrival (`spec/ledger.md`, L77).
 //!
 //! A signer's nonces are admitted strictly in sequence, so the order of arrival is also the order of nonces and
 //! one queue serves all signers.

@@ -1,4 +1,4 @@
-//! Telemetry records in append-only files (decision 20).
+//! Telemetry records in append-only files (`spec/ledger.md`, L90 and L91).
 //!
 //! ```text
 //! file    = "MBSG" || 01 || chain id 32 || frames

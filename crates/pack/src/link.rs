@@ -19,7 +19,7 @@ pub const QUEUE: usize = 320;
 /// Long messages that may wait for the one under way.
 const WAITING: usize = 3;
 /// Long messages that may be received at the same time.
-const TRANSFERS: usize = 2;
+const TRANSFERS: usize = 4;
 
 /// A buffer for one received message.
 pub type Buffer = [u8; MESSAGE_MAX];

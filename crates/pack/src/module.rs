@@ -105,6 +105,10 @@ pub struct Rating {
     pub end_of_charge_mv: u32,
 }
 
+/// Modules measure at the same instants; each waits its node times this before it reports, so that their messages
+/// follow each other on the bus instead of interleaving beyond the reassembly time of chunks.
+pub const REPORT_SPREAD: Duration = Duration::from_millis(3);
+
 const NODE_BROADCAST: u8 = 0;
 type ModuleLink = Link<6>;
 
@@ -127,6 +131,8 @@ pub struct Module {
     last_command: Option<u32>,
     batcher: Batcher,
     last: Option<Measurement>,
+    /// When the last measurement is reported, and the Unix time at which it was taken.
+    report_due: Option<(Instant, u64)>,
     /// The relay opened: what is unsigned gets signed.
     stopped: bool,
     stores: heapless::Deque<Record, 16>,
@@ -165,6 +171,7 @@ impl Module {
             last_command: None,
             batcher,
             last: None,
+            report_due: None,
             stopped: false,
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
@@ -219,7 +226,8 @@ impl Module {
     pub fn due(&self) -> Option<Instant> {
         let silence = (self.node != UNREGISTERED).then(|| self.last_contact + CONTROLLER_SILENCE);
         let statements = self.batcher.due().filter(|_| self.relation.is_up() && self.link.is_idle());
-        [self.announce_due, silence, self.relation.due(), self.link.due(), statements]
+        let report = self.report_due.map(|(due, _)| due);
+        [self.announce_due, silence, report, self.relation.due(), self.link.due(), statements]
             .into_iter()
             .flatten()
             .min()
@@ -238,6 +246,7 @@ impl Module {
         };
         result?;
         if core::mem::take(&mut self.stopped) {
+            self.report(now, rng)?;
             self.close_batch(now, rng)?;
             self.send_statements(now)?;
         }
@@ -247,8 +256,13 @@ impl Module {
     /// Takes a command of the owner.
     pub fn command(&mut self, now: Instant, command: Command, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let Command::Measure(measurement) = command;
+        // A measurement that was not reported yet must not be lost to the next one.
+        self.report(now, rng)?;
         self.last = Some(measurement);
-        if self.relation.is_up() && self.clock.is_some() { self.report(now, rng) } else { Ok(()) }
+        if let Some(time_ms) = self.unix_ms(now).filter(|_| self.relation.is_up()) {
+            self.report_due = Some((now + REPORT_SPREAD.times(u64::from(self.node)), time_ms));
+        }
+        Ok(())
     }
 
     /// Does what is due.
@@ -258,6 +272,9 @@ impl Module {
         }
         if self.announce_due.is_some_and(|due| due <= now) {
             self.announce(now)?;
+        }
+        if self.report_due.is_some_and(|(due, _)| due <= now) {
+            self.report(now, rng)?;
         }
         let mut fx = Effects::new();
         self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
@@ -702,10 +719,10 @@ impl Module {
         self.clock.map(|(ms, at)| ms + now.saturating_since(at).as_millis())
     }
 
+    /// Reports the last measurement, if that is still to be done.
     fn report(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        let (Some(time_ms), Some(m)) = (self.unix_ms(now), &self.last) else {
-            return Ok(());
-        };
+        let Some((_, time_ms)) = self.report_due.take() else { return Ok(()) };
+        let Some(m) = self.last.as_ref().filter(|_| self.relation.is_up()) else { return Ok(()) };
         let (seq, reservation) = self.batcher.reserve()?;
         let scan = ModuleScan {
             first: 0,
@@ -731,7 +748,11 @@ impl Module {
     /// Signs what is open, so that nothing measured stays unsigned.
     fn close_batch(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match self.relation.own_spk() {
-            Some(spk) => self.batcher.close(spk.signing_key(), now, rng),
+            // Modules sign at the same time too; their statements need longer on the bus than their reports.
+            Some(spk) => {
+                let first = now + REPORT_SPREAD.times(5 * u64::from(self.node));
+                self.batcher.close(spk.signing_key(), first, rng)
+            }
             None => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
 //! From measurements to signed batches: what a record holds, and the batcher that a module and the pack
-//! controller share (`spec/can.md`, C40; `spec/ledger.md`).
+//! controller share (`spec/can.md`, C40; `spec/ledger.md`, L40 and L41).
 
 use crate::{
     identity::{Record as FlashRecord, key, versioned_u32},
@@ -171,8 +171,8 @@ impl Batcher {
         })
     }
 
-    /// Signs the open batch, if it holds anything.
-    pub fn close(&mut self, key: &SigningKey, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+    /// Signs the open batch, if it holds anything; the statement is sent from `first` on.
+    pub fn close(&mut self, key: &SigningKey, first: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
@@ -189,7 +189,7 @@ impl Batcher {
             self.pending.pop_front();
             self.lost += 1;
         }
-        let pending = Pending { statement, signature, due: now };
+        let pending = Pending { statement, signature, due: first };
         self.pending.push_back(pending).map_err(|_| Error::BufferTooSmall)
     }
 

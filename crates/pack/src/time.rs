@@ -84,6 +84,11 @@ impl Duration {
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
+
+    /// This span `n` times.
+    pub const fn times(self, n: u64) -> Self {
+        Self(self.0.saturating_mul(n))
+    }
 }
 
 impl Add<Duration> for Instant {

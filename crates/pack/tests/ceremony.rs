@@ -24,8 +24,11 @@ fn operational(modules: usize, seed: u64) -> World {
     w
 }
 
-/// Acknowledges every statement that arrived and returns (records per party, energy events, closes).
-fn settle(w: &mut World) -> (Vec<(Party, u32, u16)>, Vec<EnergyEvent>, Vec<CycleClose>) {
+/// Batches as (party, first sequence number, records), energy events, cycle closes.
+type Settled = (Vec<(Party, u32, u16)>, Vec<EnergyEvent>, Vec<CycleClose>);
+
+/// Acknowledges every statement that arrived and returns them.
+fn settle(w: &mut World) -> Settled {
     let (mut batches, mut energy, mut closes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..20 {
         let now = w.now;

@@ -1,4 +1,4 @@
-//! Bindings (validation level 7): both entities and the authority signed one record; it puts one signing key
+//! Bindings (L36): both entities and the authority signed one record; it puts one signing key
 //! per entity into force and opens the energy pool of a pack.
 
 use alloc::{vec, vec::Vec};
@@ -101,7 +101,7 @@ pub(super) fn apply<V: View>(
     Ok(events)
 }
 
-/// A pool minted at the attested capacity: all of it is room (decision 19).
+/// A pool minted at the attested capacity: all of it is room (L50).
 fn empty_pool(capacity: u64) -> Pool {
     Pool {
         minted: capacity,

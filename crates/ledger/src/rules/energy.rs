@@ -1,7 +1,7 @@
-//! Energy events and the close of a cycle (decision 19, facts 4.4).
+//! Energy events and the close of a cycle (L50 to L55).
 //!
 //! A pool holds `minted` mWh, split into ATP (charged) and ADP (room). A charge moves its energy ADP to ATP,
-//! a discharge ATP to ADP. An opening moves the pool to the attested state of charge; the difference counts as
+//! a discharge ATP to ADP. An opening moves the pool to the signed state of charge; the difference counts as
 //! untracked charge or discharge. An estimated state of charge is never exact: when an event exceeds what the
 //! pool holds, the excess is first booked as untracked, up to a share of the capacity per cycle
 //! (`Params::pool_tolerance_ppm`), so that a measured event is not lost and every sum still balances.

@@ -1,4 +1,4 @@
-//! Relationship LCTs (facts 2.2): two registered components, a context, one LCT per pair and context.
+//! Relationship LCTs (L34): two registered components, a context, one LCT per pair and context.
 
 use alloc::{vec, vec::Vec};
 

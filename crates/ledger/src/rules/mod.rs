@@ -1,5 +1,5 @@
-//! What each transaction may do. One file per group of rules; the order of checks is the order in
-//! [`crate::reject::Rejection`].
+//! What each transaction may do. One file per group of rules; the order of checks is that of `spec/ledger.md`: L24
+//! for the envelope, L26 for statements of devices, and the table of each kind.
 
 mod binding;
 mod energy;
@@ -62,7 +62,7 @@ impl From<Halt> for Stop {
     }
 }
 
-/// The rule table of roles: may an account of `role` send a transaction of `kind`?
+/// The rule table of roles (L22): may an account of `role` send a transaction of `kind`?
 ///
 /// An authority may send everything. An operator registers components and passes on what devices signed.
 #[must_use]
@@ -158,7 +158,7 @@ struct Claim {
     end_ms: u64,
 }
 
-/// The checks every statement of a device passes: its key is in force, belongs to the component the statement
+/// The checks every statement of a device passes (L26): its key is in force, belongs to the component the statement
 /// names, signed it, and the statement does not speak of the future.
 fn check_signed<V: View>(
     state: &Overlay<V>,

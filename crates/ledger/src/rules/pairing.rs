@@ -1,4 +1,4 @@
-//! Completion of a pairing (validation level 6): both bound entities and the authority signed the same digest.
+//! Completion of a pairing (L38): both bound entities and the authority signed the same digest.
 
 use alloc::{vec, vec::Vec};
 

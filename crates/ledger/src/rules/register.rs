@@ -1,4 +1,4 @@
-//! Registration of a component: manufacturer attestation, proof of possession, uniqueness (facts 2.1).
+//! Registration of a component: manufacturer attestation, proof of possession, uniqueness (L33).
 
 use alloc::{vec, vec::Vec};
 

@@ -1,4 +1,4 @@
-//! Telemetry batches (decision 20): the ledger keeps root, count, time span and signer; the records stay off
+//! Telemetry batches (L41, L42): the ledger keeps root, count, time span and signer; the records stay off
 //! chain. A component's sequence numbers may have gaps between batches (records lost for good) but a number is
 //! never covered twice.
 

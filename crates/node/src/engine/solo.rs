@@ -1,4 +1,4 @@
-//! The embedded engine: one machine, one validator key (decision 22).
+//! The embedded engine: one machine, one validator key (`spec/ledger.md`, L76).
 //!
 //! A block is cut promptly when transactions wait, at once when they fill one, and never while idle, except ONE
 //! empty block after the last non-empty one, so that the last state has a certified root.

@@ -27,7 +27,7 @@ pub fn expand(prk: &[u8], info: &[u8], len: usize) -> Vec<u8> {
     okm
 }
 
-/// `Derive` of the key schedule (secure-link 2.3.1), computed beside the library's own.
+/// `Derive` of the key schedule (`spec/channel.md`, H20), computed beside the library's own.
 fn derive_beside(secret: &[u8], label: &str, ctx: &[u8], len: u16) -> Vec<u8> {
     let label = [b"modbatt1 ", label.as_bytes()].concat();
     let info = [&len.to_be_bytes()[..], &[label.len() as u8], &label, &[ctx.len() as u8], ctx].concat();
@@ -181,7 +181,7 @@ pub fn cert(sheet: &mut Sheet<'_>, parties: &Parties) -> Result<Pairing, Stop> {
     Ok(pairing)
 }
 
-/// Builds the certificate from the given ephemerals and IV (secure-link 2.6.2).
+/// Builds the certificate from the given ephemerals and IV (`spec/channel.md`, H50).
 fn make(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing, metadata: &[u8]) -> Result<Made, Stop> {
     const EPHEMERAL_IS: &str = "scalar skE";
     if sheet.text("inputs.hpke_ephemeral_is")? != EPHEMERAL_IS {
