@@ -1,4 +1,4 @@
-//! Recordings of a CAN bus in pcapng, the native format of this product (decision 31): Wireshark, tshark and
+//! Recordings of a CAN bus in pcapng, the native format of this product: Wireshark, tshark and
 //! python-can's users read it as it is.
 //!
 //! One file holds one bus. It is little-endian and consists of a section header, one interface description with the
@@ -140,11 +140,7 @@ impl Recorder {
     /// # Errors
     /// [`RecordingError::Create`], [`RecordingError::DiskFull`], [`RecordingError::Write`].
     pub fn create(folder: &Path, bus: Bus, start_unix_ns: u64) -> Result<Self, RecordingError> {
-        Self::create_at(
-            folder.join(format!("{bus}.pcapng")),
-            &bus.to_string(),
-            start_unix_ns,
-        )
+        Self::create_at(folder.join(format!("{bus}.pcapng")), &bus.to_string(), start_unix_ns)
     }
 
     fn create_at(path: PathBuf, interface: &str, start_unix_ns: u64) -> Result<Self, RecordingError> {
@@ -153,22 +149,13 @@ impl Recorder {
             Err(source) => return Err(RecordingError::Create { path, source }),
         };
         let output = Some(BufWriter::with_capacity(64 * 1024, file));
-        let mut recorder = Self {
-            output,
-            path,
-            start_unix_ns,
-            frames: 0,
-            block: Vec::with_capacity(160),
-        };
+        let mut recorder = Self { output, path, start_unix_ns, frames: 0, block: Vec::with_capacity(160) };
 
         recorder.begin(SECTION);
         recorder.u32(BYTE_ORDER);
         recorder.block.extend_from_slice(&[1, 0, 0, 0]);
         recorder.block.extend_from_slice(&(-1i64).to_le_bytes());
-        recorder.option(
-            OPT_USER_APPLICATION,
-            concat!("modbatt ", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
+        recorder.option(OPT_USER_APPLICATION, concat!("modbatt ", env!("CARGO_PKG_VERSION")).as_bytes());
         recorder.option(OPT_END, &[]);
         recorder.end()?;
 
@@ -192,9 +179,7 @@ impl Recorder {
         frame: &Frame,
         direction: Option<Direction>,
     ) -> Result<(), RecordingError> {
-        let time = self
-            .start_unix_ns
-            .saturating_add(at.as_micros().saturating_mul(1_000));
+        let time = self.start_unix_ns.saturating_add(at.as_micros().saturating_mul(1_000));
         let size = (PACKET_HEADER + frame.len()) as u32;
         self.begin(PACKET);
         self.u32(0);
@@ -207,8 +192,7 @@ impl Recorder {
             Id::Extended(raw) => raw | EXTENDED,
         };
         self.block.extend_from_slice(&id.to_be_bytes());
-        self.block
-            .extend_from_slice(&[frame.len() as u8, if frame.is_fd() { FD } else { 0 }, 0, 0]);
+        self.block.extend_from_slice(&[frame.len() as u8, if frame.is_fd() { FD } else { 0 }, 0, 0]);
         self.block.extend_from_slice(frame.data());
         self.pad();
         if let Some(direction) = direction {
@@ -294,10 +278,9 @@ impl Recorder {
             drop(output.into_parts());
         }
         Err(match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => RecordingError::DiskFull {
-                path,
-                frames: self.frames,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                RecordingError::DiskFull { path, frames: self.frames }
+            }
             _ => RecordingError::Write { path, source },
         })
     }
@@ -342,10 +325,8 @@ impl Recording {
     /// # Errors
     /// [`RecordingError::Read`], [`RecordingError::Truncated`], [`RecordingError::Format`].
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let file = File::open(path).map_err(|source| RecordingError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let file =
+            File::open(path).map_err(|source| RecordingError::Read { path: path.to_path_buf(), source })?;
         let mut recording = Self {
             input: BufReader::new(file),
             path: path.to_path_buf(),
@@ -362,10 +343,10 @@ impl Recording {
         }
         match recording.body.first_chunk() {
             Some(order) if u32::from_le_bytes(*order) == BYTE_ORDER => Ok(recording),
-            Some(order) if u32::from_be_bytes(*order) == BYTE_ORDER => Err(recording.format(
-                0,
-                "it is big-endian; convert it with 'editcap' on a little-endian machine",
-            )),
+            Some(order) if u32::from_be_bytes(*order) == BYTE_ORDER => {
+                Err(recording
+                    .format(0, "it is big-endian; convert it with 'editcap' on a little-endian machine"))
+            }
             _ => Err(recording.format(0, not_pcapng)),
         }
     }
@@ -421,17 +402,12 @@ impl Recording {
             Ok(head) => head,
             Err(_) if head.is_empty() => return Ok(None),
             Err(_) => {
-                return Err(RecordingError::Truncated {
-                    path: self.path.clone(),
-                    offset,
-                });
+                return Err(RecordingError::Truncated { path: self.path.clone(), offset });
             }
         };
         let [t0, t1, t2, t3, l0, l1, l2, l3] = head;
-        let (block_type, total) = (
-            u32::from_le_bytes([t0, t1, t2, t3]),
-            u32::from_le_bytes([l0, l1, l2, l3]),
-        );
+        let (block_type, total) =
+            (u32::from_le_bytes([t0, t1, t2, t3]), u32::from_le_bytes([l0, l1, l2, l3]));
         if total < 12 || total % 4 != 0 || total > MAX_BLOCK {
             return Err(self.format(offset, "the length of the block is impossible"));
         }
@@ -441,10 +417,7 @@ impl Recording {
         self.body = body;
         result?;
         if self.body.len() != total as usize - 8 {
-            return Err(RecordingError::Truncated {
-                path: self.path.clone(),
-                offset,
-            });
+            return Err(RecordingError::Truncated { path: self.path.clone(), offset });
         }
         let trailer = self.body.split_off(self.body.len() - 4);
         if trailer != total.to_le_bytes() {
@@ -461,18 +434,11 @@ impl Recording {
             .take(count as u64)
             .read_to_end(into)
             .map(|_| ())
-            .map_err(|source| RecordingError::Read {
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| RecordingError::Read { path: self.path.clone(), source })
     }
 
     fn format(&self, offset: u64, what: &'static str) -> RecordingError {
-        RecordingError::Format {
-            path: self.path.clone(),
-            offset,
-            what,
-        }
+        RecordingError::Format { path: self.path.clone(), offset, what }
     }
 }
 
@@ -485,17 +451,12 @@ impl Iterator for Recording {
 }
 
 fn parse_interface(body: &[u8]) -> Result<Interface, &'static str> {
-    let (head, options) = body
-        .split_first_chunk::<8>()
-        .ok_or("the interface description is too short")?;
+    let (head, options) = body.split_first_chunk::<8>().ok_or("the interface description is too short")?;
     if u16::from_le_bytes([head[0], head[1]]) != LINK_TYPE {
         return Err("an interface has no CAN frames (link type 227)");
     }
     // The default of the format is microseconds.
-    let mut interface = Interface {
-        name: String::new(),
-        tick_ns: 1_000,
-    };
+    let mut interface = Interface { name: String::new(), tick_ns: 1_000 };
     for option in options_of(options) {
         match option? {
             (OPT_INTERFACE_NAME, name) => interface.name = String::from_utf8_lossy(name).into_owned(),
@@ -514,9 +475,8 @@ fn parse_packet(body: &[u8], interfaces: &[Interface]) -> Result<Option<Recorded
     let too_short = "the packet is too short";
     let (head, rest) = body.split_first_chunk::<20>().ok_or(too_short)?;
     let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let interface = interfaces
-        .get(word(0) as usize)
-        .ok_or("the packet names an interface that is not described")?;
+    let interface =
+        interfaces.get(word(0) as usize).ok_or("the packet names an interface that is not described")?;
     let ticks = u64::from(word(4)) << 32 | u64::from(word(8));
     let captured = word(12) as usize;
     let packet = rest.get(..captured).ok_or(too_short)?;
@@ -542,23 +502,11 @@ fn parse_packet(body: &[u8], interfaces: &[Interface]) -> Result<Option<Recorded
         _ => Id::extended(raw & !EXTENDED),
     };
     let id = id.ok_or("an identifier is wider than its frame allows")?;
-    let data = data
-        .get(..usize::from(length))
-        .ok_or("a frame has less data than it says")?;
-    let build = if fd_flags & FD == 0 {
-        Frame::new_classic
-    } else {
-        Frame::new_fd
-    };
+    let data = data.get(..usize::from(length)).ok_or("a frame has less data than it says")?;
+    let build = if fd_flags & FD == 0 { Frame::new_classic } else { Frame::new_fd };
     let frame = build(id, data).map_err(|_| "a frame has a length that CAN does not have")?;
-    let unix_ns = ticks
-        .checked_mul(interface.tick_ns)
-        .ok_or("a time is beyond the year 2554")?;
-    Ok(Some(Recorded {
-        unix_ns,
-        direction,
-        frame,
-    }))
+    let unix_ns = ticks.checked_mul(interface.tick_ns).ok_or("a time is beyond the year 2554")?;
+    Ok(Some(Recorded { unix_ns, direction, frame }))
 }
 
 /// The options of a block up to the end mark.
@@ -590,31 +538,19 @@ mod tests {
         let fd = |id, data: &[u8]| Frame::new_fd(id, data).unwrap();
         vec![
             (Instant::from_micros(0), classic(Id::Standard(0), &[]), None),
-            (
-                Instant::from_micros(1),
-                classic(Id::Standard(0x7FF), &[0xFF; 8]),
-                Some(Direction::Inbound),
-            ),
+            (Instant::from_micros(1), classic(Id::Standard(0x7FF), &[0xFF; 8]), Some(Direction::Inbound)),
             (
                 Instant::from_micros(999_999),
                 classic(Id::Extended(0x7FF), &[1, 2, 3]),
                 Some(Direction::Outbound),
             ),
-            (
-                Instant::from_micros(5_000_000_000),
-                classic(Id::Extended(0x1FFF_FFFF), &[0; 7]),
-                None,
-            ),
+            (Instant::from_micros(5_000_000_000), classic(Id::Extended(0x1FFF_FFFF), &[0; 7]), None),
             (
                 Instant::from_micros(5_000_000_001),
                 fd(Id::Extended(0x045A_1105), &[7; 48]),
                 Some(Direction::Inbound),
             ),
-            (
-                Instant::from_micros(5_000_000_002),
-                fd(Id::Standard(0x123), &[8; 3]),
-                None,
-            ),
+            (Instant::from_micros(5_000_000_002), fd(Id::Standard(0x123), &[8; 3]), None),
         ]
     }
 
@@ -633,14 +569,7 @@ mod tests {
         let mut recording = Recording::open(&write(folder.path())).unwrap();
         for (at, frame, direction) in frames() {
             let unix_ns = START + at.as_micros() * 1_000;
-            assert_eq!(
-                recording.next_frame().unwrap(),
-                Some(Recorded {
-                    unix_ns,
-                    direction,
-                    frame
-                })
-            );
+            assert_eq!(recording.next_frame().unwrap(), Some(Recorded { unix_ns, direction, frame }));
         }
         assert_eq!(recording.next_frame().unwrap(), None);
         assert_eq!(recording.interface(), Some("can2"));
@@ -652,9 +581,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut recorder = Recorder::create(folder.path(), Bus::Can1, 0x0102_0304_0506_0708).unwrap();
         let frame = Frame::new_classic(Id::Extended(0x1408_0005), &[0xAA, 0xBB]).unwrap();
-        recorder
-            .record(Instant::START, &frame, Some(Direction::Outbound))
-            .unwrap();
+        recorder.record(Instant::START, &frame, Some(Direction::Outbound)).unwrap();
         recorder.finish().unwrap();
         let file = std::fs::read(folder.path().join("can1.pcapng")).unwrap();
         #[rustfmt::skip]
@@ -726,19 +653,14 @@ mod tests {
         let path = folder.path().join("x");
         let big_endian = [0x0A, 0x0D, 0x0D, 0x0A, 28, 0, 0, 0, 0x1A, 0x2B, 0x3C, 0x4D];
         let big_endian = [&big_endian[..], &[0; 12], &[28, 0, 0, 0]].concat();
-        for (bytes, word) in [
-            (&b"Test Name,170413"[..], "not a pcapng"),
-            (b"", "not a pcapng"),
-            (&big_endian, "big-endian"),
-        ] {
+        for (bytes, word) in
+            [(&b"Test Name,170413"[..], "not a pcapng"), (b"", "not a pcapng"), (&big_endian, "big-endian")]
+        {
             std::fs::write(&path, bytes).unwrap();
             let error = Recording::open(&path).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert!(matches!(
-            Recording::open(&folder.path().join("none")),
-            Err(RecordingError::Read { .. })
-        ));
+        assert!(matches!(Recording::open(&folder.path().join("none")), Err(RecordingError::Read { .. })));
         assert!(matches!(
             Recorder::create(&folder.path().join("no/folder"), Bus::Can1, 0),
             Err(RecordingError::Create { .. })
@@ -755,24 +677,15 @@ mod tests {
         let mut recorder = open();
         recorder.record(Instant::START, &frame, None).unwrap();
         let error = recorder.flush().unwrap_err();
-        assert!(
-            matches!(error, RecordingError::DiskFull { frames: 1, .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, RecordingError::DiskFull { frames: 1, .. }), "{error:?}");
         assert!(error.to_string().contains("disk is full") && error.to_string().contains("/dev/full"));
-        assert!(matches!(
-            recorder.record(Instant::START, &frame, None),
-            Err(RecordingError::Closed { .. })
-        ));
+        assert!(matches!(recorder.record(Instant::START, &frame, None), Err(RecordingError::Closed { .. })));
         assert!(matches!(recorder.finish(), Err(RecordingError::Closed { .. })));
 
         // Also when the buffer overflows between two flushes, and at the end.
         let mut recorder = open();
         let failed = (0..10_000).find_map(|_| recorder.record(Instant::START, &frame, None).err());
         assert!(matches!(failed, Some(RecordingError::DiskFull { .. })));
-        assert!(matches!(
-            open().finish(),
-            Err(RecordingError::DiskFull { frames: 0, .. })
-        ));
+        assert!(matches!(open().finish(), Err(RecordingError::DiskFull { frames: 0, .. })));
     }
 }

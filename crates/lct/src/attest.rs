@@ -1,5 +1,5 @@
 //! Manufacturer attestation: device certificates, the chain root -> batch authority -> device, and the
-//! attestation of a relationship key by the device identity key.
+//! attestation of a relationship key by the device identity key (`spec/channel.md`, H7, H8 and H47).
 //!
 //! Certificate, 167 bytes: `0 version = 1 | 1 type (10 device, 11 batch authority, 12 root) | 2 issuer_kid 2 |
 //! 4 cid 16 | 20 role | 21 flags (bit 0 key in secure storage, bit 1 debug locked) | 22 not_before u32 |

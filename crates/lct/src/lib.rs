@@ -45,7 +45,7 @@ pub const SUITE: u8 = 0x01;
 
 /// A check of cryptographic or structural nature failed.
 ///
-/// Deliberately few: what is not needed to react must not be distinguishable (`spec/channel.md`).
+/// Deliberately few: what is not needed to react must not be distinguishable (`spec/channel.md`, H9 and H62).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// Wrong length, unknown version or code, non-canonical encoding.

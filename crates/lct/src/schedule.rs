@@ -77,7 +77,7 @@ pub fn mac16(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tier {
-    /// Device channel of documents 001 to 003.
+    /// Device channel.
     Dev = 0,
     /// Exchange tier: routine telemetry and status.
     Exch = 1,

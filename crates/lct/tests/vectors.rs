@@ -149,7 +149,10 @@ fn issued_certificates_open_on_both_sides() {
     assert_eq!(section.half, half_b);
     let mut buffer = [0; VALIDATION_BUFFER];
     let pk = pairing_key(&half_a, &half_b).unwrap();
-    assert_eq!(cert.validation().unwrap().open(&pk, &c.public().sign_pub(), &mut buffer).unwrap().nonce, [7; 32]);
+    assert_eq!(
+        cert.validation().unwrap().open(&pk, &c.public().sign_pub(), &mut buffer).unwrap().nonce,
+        [7; 32]
+    );
 }
 
 struct Run {

@@ -1,4 +1,4 @@
-//! The pack's status from the statuses of its modules, for a series pack (decision on topology in `spec/can.md`).
+//! The pack's status from the statuses of its modules, for a series pack (`spec/can.md`, C70).
 
 use crate::{
     message::{

@@ -7,7 +7,7 @@
 use core::cmp::Ordering;
 use core::fmt;
 
-/// One of the two buses of a pack (`can-protocol.md` 1).
+/// One of the two buses of a pack (`spec/can.md`, C1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bus {
     /// App or vehicle control unit to packs.

@@ -1,4 +1,4 @@
-//! MB-CHUNK: messages of up to 128 bytes in 8-byte frames numbered in the identifier (secure-link 2.4.9).
+//! MB-CHUNK: messages of up to 128 bytes in 8-byte frames numbered in the identifier (`spec/can.md`, C21 and C22).
 //!
 //! # The receiver's rules
 //! * Chunks of a message are taken strictly in order. CAN does not reorder the frames of one sender, and a sender
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(rx.counters().restarts, 1);
     }
 
-    /// One row per rule; after each disturbance the next honest message must pass (attack 25).
+    /// One row per rule; after each disturbance the next honest message must pass (C22).
     #[test]
     fn disturbances_cost_one_message_at_most() {
         use DropReason::*;

@@ -1,5 +1,5 @@
 //! The energy meter of a pack: integrates measured voltage and current into signed events and closes cycles
-//! (`spec/ledger.md`, L51 to L57).
+//! (`spec/can.md`, C47; `spec/ledger.md`, L51 to L57).
 //!
 //! Integers throughout: mV x mA = uW, uW x ms = nJ; 1 mWh = 3 600 000 000 nJ. What is less than a mWh is carried,
 //! so the events of a cycle sum to the integral.

@@ -1,4 +1,4 @@
-//! What a device knows from the factory, and the records that it keeps in flash.
+//! What a device knows from the factory, and the records that it keeps in flash (`spec/channel.md`, H8 and H61).
 
 use lct::{
     Digest, Error,
@@ -100,7 +100,7 @@ pub mod key {
     pub const BOOT: u16 = 0x0001;
     /// `1 | first telemetry sequence number that is not reserved u32`.
     pub const SEQUENCE: u16 = 0x0002;
-    /// `1 | cycle u32 | next event u32`: the energy cycle last opened.
+    /// `1 | cycle u32`: the energy cycle last opened.
     pub const CYCLE: u16 = 0x0003;
 
     /// Binding of the relation in `slot`.

@@ -1,4 +1,4 @@
-//! Who is there: what every entity tells about itself when asked (`spec/can.md`).
+//! Who is there: what every entity tells about itself when asked (`spec/can.md`, C31 and C33).
 
 use crate::{
     identity::Identity,

@@ -3,7 +3,7 @@
 //! Normal addressing, classical frames and CAN FD. The machines know no identifiers: they take and give the data
 //! bytes of frames and the times at which something is due. The flow-control frame of a sealed message goes back
 //! under the data identifier with D inverted, that of a security PDU under the opposite base of the pair, T = 0xF1
-//! in both (secure-link appendix, 2.4.9); that is the caller's part.
+//! in both (`spec/can.md`, C23 to C25); that is the caller's part.
 //!
 //! ```text
 //! single frame    0L data            L = 1..=7, CAN_DL 8

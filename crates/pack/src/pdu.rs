@@ -1,4 +1,4 @@
-//! Security PDUs: type byte first, then the body (`spec/can.md`, C30).
+//! Security PDUs: type byte first, then the body (`spec/can.md`, C30 to C37).
 //!
 //! They travel with E = 0 on the security bases when they authenticate themselves (handshakes, what the
 //! authority signed, identities), and sealed on the same bases once a channel stands.

@@ -1,10 +1,10 @@
-//! Which protection each class of message needs, by bus, base and state of the device (secure-link 2.7.2 with the
-//! rows of appendix A; decisions 2 and 15).
+//! Which protection each class of message needs, by bus, base and state of the device (`spec/can.md`,
+//! C90 to C95).
 //!
 //! The table is hashed into every handshake ([`table_bytes`]), so two ends with different tables cannot pair. The
 //! *sticky* minimum - a device in flash never falls back to a weaker table - is kept by the caller.
 //!
-//! Readings of the source where it leaves a choice:
+//! What the rows mean:
 //! * `clear*` (0x402, and telemetry) is stored as `exch` with the flag [`MAY_STAY_CLEAR`]: without an entry in
 //!   `unencrypted_allowed` of the pairing certificate the stricter value holds.
 //! * The aggregated messages are "sealed only", so in Factory, where there is no channel, they are `never`.
@@ -14,7 +14,7 @@
 use crate::can::Bus;
 use crate::sealed_id::{Direction, Level};
 
-/// How a device stands to the secure link (secure-link 2.7.1).
+/// How a device stands to the secure link (C91).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceState {
     /// No channel yet.
@@ -71,7 +71,7 @@ impl MinLevel {
     /// Whether a message that arrived like this may be acted upon.
     ///
     /// A signature or group membership is no rank: bind tier does not stand in for a signature, and the group key,
-    /// which every module holds, counts only where the table names it (secure-link 2.4.6).
+    /// which every module holds, counts only where the table names it (C92).
     pub const fn admits(self, arrived: Protection) -> bool {
         use Protection::{Bind, Dev, Exch, Group, Pair, PairSigned};
         match self {
@@ -87,7 +87,7 @@ impl MinLevel {
     }
 }
 
-/// What acting on a command would change, decided after opening (decision 15).
+/// What acting on a command would change, decided after opening (C93).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Takes a state or a ceiling above the one in force.
@@ -162,7 +162,7 @@ const REDUCE: [MinLevel; 3] = [Clear, Dev, GroupOrPair];
 
 /// The table, ascending and without overlap. A base in no row is refused in every state.
 pub const TABLE: [Entry; 35] = [
-    // Read-only diagnostics and sector transfer, clear in every state (appendix, 2.2).
+    // Read-only diagnostics and sector transfer, clear in every state.
     row(0x220, 0x228, 0, OPEN),
     row(0x3F0, 0x3F3, 0, OPEN),
     // CAN 1, app to pack.
@@ -205,7 +205,7 @@ pub const TABLE: [Entry; 35] = [
     row(0x52C, 0x52C, A_TO_B_ONLY, OPEN),
 ];
 
-/// The table as it is hashed: `u16 count || entries ascending by first`, big-endian (secure-link appendix, 2.7.2).
+/// The table as it is hashed: `u16 count || entries ascending by first`, big-endian (C94).
 pub const fn table_bytes() -> [u8; 2 + TABLE.len() * Entry::LEN] {
     let mut out = [0; 2 + TABLE.len() * Entry::LEN];
     let [high, low] = (TABLE.len() as u16).to_be_bytes();
@@ -285,7 +285,7 @@ pub fn admits_direction(bus: Bus, base: u16, direction: Direction) -> bool {
     entry(bus, base).is_some_and(|entry| entry.flags & A_TO_B_ONLY == 0 || direction == Direction::Ab)
 }
 
-/// The outer check of a sealed frame, before its exact base is known (secure-link 2.4.5, step 2): whether any message
+/// The outer check of a sealed frame, before its exact base is known: whether any message
 /// of the family could be acted upon at this level. The exact check after opening is [`required_for`].
 ///
 /// `family` is the first of four bases, as [`crate::sealed_id::SealedId::family`] gives it.
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// The rows of secure-link 2.7.2 and its appendix, written down again from the text.
+    /// The rows of C90, written down again from the text.
     #[test]
     fn every_class_needs_what_the_design_says() {
         let (one, two) = (Bus::Can1, Bus::Can2);
@@ -389,7 +389,7 @@ mod tests {
         }
     }
 
-    /// A compromised module knows the group key (attack 27): it may reduce and nothing else.
+    /// A compromised module knows the group key (H34): it may reduce and nothing else.
     #[test]
     fn the_group_key_opens_only_what_reduces() {
         for entry in &TABLE {

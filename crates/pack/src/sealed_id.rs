@@ -1,5 +1,5 @@
 //! Identifiers of the secure link: which frame is sealed, which is a security PDU, which is clear, which is refused
-//! (secure-link 2.2 with appendix A).
+//! (`spec/can.md`, C10 to C17).
 //!
 //! ```text
 //! bit  28..20              19..18      17   16   15..8        7..0
@@ -100,7 +100,7 @@ impl Transport {
 }
 
 /// The identifier of a message as it is authenticated and as chunks are collected:
-/// `0x80000000 | (id & 0x1FFF00FF)`, that is T zeroed and the IDE mark set (secure-link 2.2).
+/// `0x80000000 | (id & 0x1FFF00FF)`, that is T zeroed and the IDE mark set (C13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CanonicalId(u32);
 
@@ -153,7 +153,7 @@ impl SealedId {
     /// `device` is the node on CAN 2 (0 for a group frame) and the number of the pack on CAN 1.
     ///
     /// # Errors
-    /// [`NotSealable`] unless `base` is in 0x400..=0x5FF (secure-link 2.2 and decision 2).
+    /// [`NotSealable`] unless `base` is in 0x400..=0x5FF (C17).
     pub const fn new(base: u16, level: Level, direction: Direction, device: u8) -> Result<Self, NotSealable> {
         if base < 0x400 || base > 0x5FF {
             return Err(NotSealable(base));
@@ -166,7 +166,7 @@ impl SealedId {
         self.family
     }
 
-    /// The exact base, from the two low bits found inside (H0 of secure-link 2.4.3).
+    /// The exact base, from the two low bits found inside (`spec/channel.md`, H32).
     pub const fn base(self, low_bits: u8) -> u16 {
         self.family | (low_bits & 3) as u16
     }
@@ -186,7 +186,7 @@ impl SealedId {
         self.device
     }
 
-    /// The identifier of the flow-control frames that answer this message: D inverted (secure-link appendix, 2.4.9).
+    /// The identifier of the flow-control frames that answer this message: D inverted (C24).
     pub const fn reversed(self) -> Self {
         Self { direction: self.direction.reversed(), ..self }
     }
@@ -232,7 +232,7 @@ impl SealedId {
     }
 }
 
-/// A security PDU in clear (E = 0): handshakes, certificates, key packages (secure-link 2.2).
+/// A security PDU in clear (E = 0): handshakes, certificates, identities (C14).
 ///
 /// Each bus has one base per direction, so the base follows from bus and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -387,7 +387,7 @@ impl fmt::Display for Reject {
 
 impl core::error::Error for Reject {}
 
-/// Sorts a received frame. The first step of every receiver (secure-link 2.4.5, step 1).
+/// Sorts a received frame. The first step of every receiver (C16).
 ///
 /// # Errors
 /// See [`Reject`]; such a frame is dropped and counted, nothing else.
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_sealed_command_is_no_message_of_the_old_generation() {
-        // Old nodes match the 11 base bits only (secure-link 2.2).
+        // Old nodes match the 11 base bits only (C10).
         for level in [Level::Dev, Level::Exch, Level::Pair, Level::Bind] {
             for base in 0x400..=0x5FF {
                 let Id::Extended(raw) =

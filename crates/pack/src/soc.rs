@@ -1,4 +1,4 @@
-//! State of charge from a rested cell voltage.
+//! State of charge from a rested cell voltage (`spec/can.md`, C49).
 //!
 //! The table is the open-circuit voltage of a measured 33 Ah cell at 25 degC, fitted as told in the cell model of
 //! the simulator (2.4 mV rms). Under load the estimate is too low by the drop over the cell's resistance; it serves

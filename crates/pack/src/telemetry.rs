@@ -1,5 +1,5 @@
 //! From measurements to signed batches: what a record holds, and the batcher that a module and the pack
-//! controller share (`spec/can.md`, C40; `spec/ledger.md`, L40 and L41).
+//! controller share (`spec/can.md`, C40 to C46; `spec/ledger.md`, L40 and L41).
 
 use crate::{
     identity::{Record as FlashRecord, key, versioned_u32},

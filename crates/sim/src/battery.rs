@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::reading::Reading;
 use crate::seed::Chance;
 
-/// Most modules on one string: nodes 1..31 are assigned (decision 1).
+/// Most modules on one string: nodes 1..31 are assigned (`spec/can.md`, C3).
 pub const MAX_MODULES: u8 = 31;
 /// Most cell groups of a module (module firmware).
 pub const MAX_GROUPS: u8 = 94;

@@ -38,10 +38,10 @@ impl Faults for NoFaults {
     }
 }
 
-/// Sealed bytes before the ciphertext: base of the nonce (4) and counter (8), secure-link 2.4.1.
+/// Sealed bytes before the ciphertext: base of the nonce (4) and counter (8); `spec/channel.md`, H30.
 const NONCE: usize = 12;
 /// Shortest sealed message: nonce, one byte of ciphertext, tag. Also tells a sealed message from the compact
-/// profiles, which have no tag of this kind (secure-link 2.4.7).
+/// profiles, which have no tag of this kind (H33).
 const SHORTEST_SEALED: usize = NONCE + 1 + 16;
 /// Chunks of the shortest sealed message.
 const FEWEST_CHUNKS: u8 = SHORTEST_SEALED.div_ceil(8) as u8;

@@ -86,7 +86,7 @@ mod tests {
         let total: u32 = DRIVE_AND_CHARGE.iter().map(|phase| phase.ms).sum();
         assert_eq!(charge, 0);
         assert_eq!(total, 295_000);
-        // Within the capability of the replayed pack (decision 31a).
+        // Within the capability of the replayed pack (`spec/can.md`, C70).
         assert!(DRIVE_AND_CHARGE.iter().all(|phase| (-200_000..=65_000).contains(&phase.ma)));
     }
 

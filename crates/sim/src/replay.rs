@@ -73,7 +73,7 @@ impl Sample {
     /// Writes this row as what the pack and its modules measure into `out`, reusing its memory.
     ///
     /// A module's voltage is the sum of its groups; the pack voltage stays the one measured at the terminals. The
-    /// current is common, because the modules are in series (decision 31a).
+    /// current is common, because the modules are in series (`spec/can.md`, C70).
     pub fn write_to(&self, out: &mut Reading) {
         out.pack_mv = self.pack_mv;
         out.pack_ma = self.pack_ma;

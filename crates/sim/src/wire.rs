@@ -1,6 +1,6 @@
 //! One CAN bus in virtual time: who may send when, how long it takes, who hears it.
 //!
-//! Classical CAN at 500 kbit/s (`can-protocol.md` 1). A frame may start when the bus has been idle for the three bits
+//! Classical CAN at 500 kbit/s (`spec/can.md`, C1). A frame may start when the bus has been idle for the three bits
 //! of intermission; of all nodes that then have one to send, the lowest identifier wins. It takes exactly its bits on
 //! the wire, stuff bits included, and every other node has it at the end of its end-of-frame field, three bits before
 //! the bus is free again.

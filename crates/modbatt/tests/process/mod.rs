@@ -48,7 +48,12 @@ impl Ended {
     /// It failed and says why in one sentence that holds all of `parts`; progress may stand before it.
     #[track_caller]
     pub fn fails(&self, what: &str, parts: &[&str]) {
-        assert!(self.code.is_some_and(|code| (1..=3).contains(&code)), "{what}: {:?} {}", self.code, self.tail());
+        assert!(
+            self.code.is_some_and(|code| (1..=3).contains(&code)),
+            "{what}: {:?} {}",
+            self.code,
+            self.tail()
+        );
         let sentences = self.err.lines().filter(|l| l.starts_with("modbatt: ") || l.starts_with("error: "));
         let sentences: Vec<&str> = sentences.collect();
         let [sentence] = sentences[..] else { panic!("{what}: not one sentence: {}", self.tail()) };

@@ -56,7 +56,8 @@ pub fn census(path: &Path, can1: bool, paired: bool) -> Census {
             (false, true) => (raw.wrapping_sub(0x100), 0),
             (false, false) => (raw, 0),
         };
-        let stays_clear: &[u32] = if can1 { &[0x406, 0x40C, 0x4AC] } else { &[0x500, 0x50C, 0x510, 0x51D, 0x52C] };
+        let stays_clear: &[u32] =
+            if can1 { &[0x406, 0x40C, 0x4AC] } else { &[0x500, 0x50C, 0x510, 0x51D, 0x52C] };
         let diagnostics = if can1 { 0x220..=0x228 } else { 0x3F0..=0x3F3 };
         let concerned =
             paired || devices.contains(&device) || (matches!(device, 0 | 0xFF) && !devices.is_empty());
@@ -69,8 +70,10 @@ pub fn census(path: &Path, can1: bool, paired: bool) -> Census {
 
 /// Both buses of a folder together.
 pub fn both(folder: &Path, paired: bool) -> Census {
-    let (one, two) =
-        (census(&folder.join("can1.pcapng"), true, paired), census(&folder.join("can2.pcapng"), false, paired));
+    let (one, two) = (
+        census(&folder.join("can1.pcapng"), true, paired),
+        census(&folder.join("can2.pcapng"), false, paired),
+    );
     assert!(one.sealed > 0 && two.sealed > 0, "both buses carry sealed frames");
     let trespassers = [one.trespassers, two.trespassers].concat();
     Census { sealed: one.sealed + two.sealed, clear: one.clear + two.clear, trespassers }

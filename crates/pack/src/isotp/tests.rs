@@ -1,4 +1,4 @@
-//! Both machines against the published frames, against each other, and against an attacker (attack 25).
+//! Both machines against the published frames, against each other, and against an attacker (C25).
 
 use super::*;
 use hex_literal::hex;
@@ -77,7 +77,7 @@ fn the_published_frames_are_met() {
     assert_eq!((controls, got), (1, sealed));
 }
 
-/// Frame counts of secure-link 2.4.9 (data + flow control, block size 0).
+/// Frame counts by C23, worked out by hand (data and flow control, block size 0).
 #[test]
 fn the_frame_counts_are_those_of_the_design() {
     for (len, frames) in

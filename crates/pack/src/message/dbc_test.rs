@@ -1,4 +1,4 @@
-//! Holds every message against `spec/modbatt.dbc` and the vectors of `can-protocol.md` 2.10.
+//! Holds every message against `spec/modbatt.dbc` and golden bodies (`spec/can.md`, C2 to C6).
 
 use std::collections::BTreeMap;
 use std::format;
@@ -107,7 +107,7 @@ fn vector<M: Message + PartialEq + fmt::Debug>(message: M, node: u8, id: u32, by
     assert_eq!(frame.id().is_extended(), M::BUS == Bus::Can2);
 }
 
-/// The vectors of can-protocol.md 2.10, module bus.
+/// Golden bodies of the module bus (C2, C4).
 #[test]
 fn module_bus_vectors() {
     let uid = 0x0001_2345;
@@ -182,7 +182,7 @@ fn module_bus_vectors() {
     vector(ModuleMaxState { max: RelayState::On }, 0, 0x145C_0000, &hex!("03"));
 }
 
-/// The vectors of can-protocol.md 2.10, vehicle bus.
+/// Golden bodies of the vehicle bus (C2, C4).
 #[test]
 fn vehicle_bus_vectors() {
     vector(
@@ -258,7 +258,7 @@ fn state_change_is_read_in_both_layouts() {
 
 #[test]
 fn states_without_meaning_are_refused() {
-    // 5 is the start state of old module firmware (can-protocol.md 1.2).
+    // 5 is the start state of old module firmware (C5).
     assert_eq!(
         ModuleStateChange::decode(&hex!("00050000")),
         Err(DecodeError::Value { signal: "TargetState" })

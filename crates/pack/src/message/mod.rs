@@ -12,7 +12,7 @@
 //! (pack state of charge) above the exact value elsewhere. So `encode(decode(body))` never changes a count.
 //!
 //! # Unused bits
-//! Spare bits and the `Reserved` bytes are sent as 0 and ignored on receipt (`can-protocol.md` 2.2, notes).
+//! Spare bits and the `Reserved` bytes are sent as 0 and ignored on receipt (`spec/can.md`, C7).
 
 use core::fmt;
 
@@ -30,7 +30,7 @@ pub use module_bus::*;
 pub use status_all::*;
 pub use vehicle_bus::*;
 
-/// State of a relay or of the pack (`can-protocol.md` 1.2). The order is the order of authority: a higher state
+/// State of a relay or of the pack (C5). The order is the order of authority: a higher state
 /// connects more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -46,7 +46,7 @@ pub enum RelayState {
     On = 3,
 }
 
-/// Permission to move charge (`can-protocol.md` 1.2).
+/// Permission to move charge (C5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Permission {
@@ -61,7 +61,7 @@ pub enum Permission {
     DischargeOnly = 3,
 }
 
-/// Faults of a module as the pack reports them, bits 22..26 of 0x411 (`can-protocol.md` 1.2).
+/// Faults of a module as the pack reports them, bits 22..26 of 0x411 (C5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ModuleFaults(u8);
 
@@ -185,7 +185,7 @@ const PPM_4000: Scale = Scale::new(4_000, 1, 0, 10_000);
 /// Pack state of charge, 0.0015625 % steps.
 const PPM_15_625: Scale = Scale::new(125, 8, 0, 10_000);
 /// Isolation, 0.001 Ohm/V steps as the constant in the firmware says; the factor is disputed and the value is
-/// always 0 today (`can-protocol.md` 2.9).
+/// always 0 today (C4).
 const MOHM_PER_V: Scale = Scale::new(1, 1, 0, 1_000);
 
 /// Place and scale of one signal.

@@ -1,5 +1,5 @@
 //! Clear messages of CAN 2, module to pack (0x500..=0x507) and pack to module (0x510..=0x51F),
-//! `can-protocol.md` 2.1 and 2.2.
+//! `spec/can.md` C2 to C7.
 
 use super::*;
 
@@ -84,7 +84,7 @@ messages! { Can2;
         soh_ppm: u32 = "CellSoh" @ 56, 8, PPM_5000;
     }
 
-    /// Module to pack: asks for the time. Any length is accepted (`can-protocol.md` 2.9).
+    /// Module to pack: asks for the time. Any length is accepted (C6).
     ModuleTimeRequest = "MODULE_TIME_REQUEST", 0x506, dlc 8, accepts 0..=8 {}
 
     /// Module to pack, fourth of the status train: health of the chain to the cell boards.

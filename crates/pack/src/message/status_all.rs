@@ -1,6 +1,6 @@
 //! Aggregated messages, sealed only: MODULE_STATUS_ALL 0x508, MODULE_SCAN 0x509 (CAN 2), PACK_STATUS_ALL 0x424
-//! (CAN 1). Assigned by the appendix of secure-link; the 10-byte trailer `u32 seq | u48 time_ms` of scan and pack
-//! status is an addition of this product, which turns each of them into a telemetry record of its sender.
+//! (CAN 1); `spec/can.md`, C41 to C44. The 10-byte trailer `u32 seq | u48 time_ms` of scan and pack
+//! status turns each of them into a telemetry record of its sender.
 //!
 //! Like the bodies they are made of, everything is little-endian.
 
@@ -11,7 +11,7 @@ use super::{
     ModuleCellCommStatus1, ModuleStatus1, ModuleStatus2, ModuleStatus3,
 };
 
-/// Cells one [`ModuleScan`] can hold (decision 5 reports 32 modules of 128 cells).
+/// Cells one [`ModuleScan`] can hold (C42).
 pub const MAX_CELLS: usize = 128;
 
 /// Takes fixed-size pieces off the front of a body.
@@ -275,7 +275,7 @@ mod tests {
     use hex_literal::hex;
     use proptest::prelude::*;
 
-    /// The status bodies of can-protocol.md 2.10, joined, and a communication status.
+    /// The golden status bodies, joined, and a communication status.
     const STATUS: [u8; 32] = hex!(
         "03A0000D8F7D800C" "420E7E0E6A0E7E0C" "D31D311F821E0000" "0D0D000000FF0000"
     );

@@ -1,5 +1,5 @@
-//! Clear messages of CAN 1, app to pack (0x400..=0x406) and pack to app (0x410..=0x441), `can-protocol.md` 2.5 to
-//! 2.7. Positions are those the compilers of the firmware give, which differ from its comments in 0x404, 0x412,
+//! Clear messages of CAN 1, app to pack (0x400..=0x406) and pack to app (0x410..=0x441), `spec/can.md` C2
+//! to C7. Positions are those the compilers of the firmware give, which differ from its comments in 0x404, 0x412,
 //! 0x413, 0x414 and 0x416.
 
 use super::*;
@@ -25,7 +25,7 @@ messages! { Can1;
 
     /// App to pack: reads a parameter.
     VcuReadEeprom = "VCU_READ_EEPROM", 0x402, dlc 8, accepts 8..=8 {
-        /// Virtual address; 1..=50 old registers, 0x40 + id the documented parameters (decision 30).
+        /// Virtual address; 1..=50 old registers, 0x40 + id the documented parameters (C8).
         register: u8 = "Register" @ 0, 8, PLAIN;
         /// Unused in a read.
         data: u32 = "Data" @ 32, 32, PLAIN;

@@ -151,7 +151,14 @@ impl Bench<'_> {
             tasks,
             found: 0,
         };
-        live.commission(&mut uplink, count).await?;
+        let stopped = tokio::select! {
+            done = live.commission(&mut uplink, count) => done.map(|()| false)?,
+            () = interrupted() => true,
+        };
+        if stopped {
+            say("stopped before the pack was operational; the next start goes on from here");
+            return Ok((Run { modules: count as u64, ..live.finish(0)? }, components));
+        }
         live.gateway.set_keys(binding_keys(self.chain, &ids)?);
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
@@ -254,7 +261,7 @@ impl Live<'_> {
             Some(Step::Heard(frame)) => {
                 self.gateway.frame(now, &frame, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
             }
-            Some(Step::State(state)) => say(self.args, &format!("pack is {}", state_name(state))),
+            Some(Step::State(state)) => say(&format!("pack is {}", state_name(state))),
             Some(Step::Quiet) | None => {}
         }
         if self.gateway.due().is_some_and(|due| due <= now) {
@@ -265,21 +272,18 @@ impl Live<'_> {
 
     fn tell(&mut self, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Found(who) => say(self.args, &format!("discovered {} on CAN 1", who.component_id)),
+            Event::Found(who) => say(&format!("discovered {} on CAN 1", who.component_id)),
             Event::Modules(n) => {
                 self.found = n;
-                say(self.args, &format!("discovered {n} modules on CAN 2"));
+                say(&format!("discovered {n} modules on CAN 2"));
             }
             Event::TaskDone(task) => {
                 self.tasks.add(&task)?;
-                say(self.args, &format!("done: {task}"));
+                say(&format!("done: {task}"));
             }
-            Event::ChannelUp(epoch) => say(self.args, &format!("channel to the pack is up, epoch {epoch}")),
+            Event::ChannelUp(epoch) => say(&format!("channel to the pack is up, epoch {epoch}")),
             Event::Contradiction(party) => {
-                say(
-                    self.args,
-                    &format!("a statement of {party:?} does not fit what was received; it is not kept"),
-                );
+                say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
             }
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
@@ -302,7 +306,7 @@ impl Live<'_> {
                 )));
             }
         }
-        say(self.args, "every channel is up");
+        say("every channel is up");
         Ok(())
     }
 
@@ -329,7 +333,7 @@ impl Live<'_> {
                     phase = Phase::SwitchingOn;
                 }
                 Phase::SwitchingOn if self.world.pack().state() == RelayState::On => {
-                    say(self.args, "operational");
+                    say("operational");
                     super::print(&format!("ready {url} data {}\n", dir.path().display()))?;
                     self.world.arm_faults();
                     pace = Pace::new(self.args.speed);
@@ -376,7 +380,7 @@ impl Live<'_> {
             tokio::select! {
                 biased;
                 () = &mut interrupt => {
-                    say(self.args, "stopping");
+                    say("stopping");
                     (phase, limit) = self.stop()?;
                     continue;
                 }
@@ -418,14 +422,11 @@ impl Live<'_> {
         let of = source.rows().map_or(String::new(), |n| format!(" of {n}"));
         let trouble = uploads.trouble.as_deref().map_or(String::new(), |t| format!("; ledger: {t}"));
         let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
-        say(
-            self.args,
-            &format!(
-                "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{trouble}",
-                self.world.counts().sealed,
-                uploads.waiting
-            ),
-        );
+        say(&format!(
+            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{trouble}",
+            self.world.counts().sealed,
+            uploads.waiting
+        ));
     }
 
     fn set_state(&mut self, state: RelayState) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! Groups `handshake_pair`, `handshake_dev` and `handshake_dev_sas`.
 //!
 //! Each run is computed twice: by the library, whose two roles exchange the messages, and by the formulas of
-//! `spec/channel.md` (H10 to H19) written out here, which also yield the values in between.
+//! `spec/channel.md` (H12, H21 to H23) written out here, which also yield the values in between.
 
 use lct::{
     Digest, SUITE,
@@ -203,7 +203,7 @@ impl Run<'_> {
         Ok((Messages { m0, m1, m2, m3 }, of_a))
     }
 
-    /// The formulas of `spec/channel.md` (H10 to H19) over the messages.
+    /// The formulas of `spec/channel.md` (H12, H21 to H23) over the messages.
     fn beside(&self, sheet: &mut Sheet<'_>, messages: &Messages) -> Result<(), Stop> {
         let Messages { m0, m1, m2, m3 } = messages;
         let context = &self.context;

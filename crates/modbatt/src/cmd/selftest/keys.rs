@@ -181,7 +181,7 @@ pub fn cert(sheet: &mut Sheet<'_>, parties: &Parties) -> Result<Pairing, Stop> {
     Ok(pairing)
 }
 
-/// Builds the certificate from the given ephemerals and IV (`spec/channel.md`, H50).
+/// Builds the certificate from the given ephemerals and IV (`spec/channel.md`, H51).
 fn make(sheet: &mut Sheet<'_>, parties: &Parties, pairing: &Pairing, metadata: &[u8]) -> Result<Made, Stop> {
     const EPHEMERAL_IS: &str = "scalar skE";
     if sheet.text("inputs.hpke_ephemeral_is")? != EPHEMERAL_IS {

@@ -120,7 +120,7 @@ fn text(sheet: &mut Sheet<'_>) -> Result<Text, Stop> {
     Ok(Text { base, id, body })
 }
 
-/// H0, body and, up to `size` bytes, padding (`spec/channel.md`, H30 to H39). `None` when it does not fit.
+/// H0, body and, up to `size` bytes, padding (`spec/channel.md`, H32). `None` when it does not fit.
 fn plaintext(base: u16, body: &[u8], size: Option<usize>) -> Option<Vec<u8>> {
     const PADDED: u8 = 1 << 2;
     let mut plain = vec![(base & 3) as u8];
