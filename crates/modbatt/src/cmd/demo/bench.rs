@@ -164,7 +164,7 @@ impl Bench<'_> {
         let (finish, finished) = watch::channel(false);
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
         let figures = tokio::select! {
-            figures = live.operate(&mut source, self.url, self.dir, waiting) => figures?,
+            figures = live.operate(&mut source, self.url, self.dir, waiting.clone()) => figures?,
             died = &mut uploader => return Err(uploader_failure(died)),
         };
         finish.send_replace(true);
@@ -173,6 +173,9 @@ impl Bench<'_> {
             died => return Err(uploader_failure(died)),
         }
         let refused_jobs = live.outbox.depth().map_err(|e| Failure::Failed(e.to_string()))?.1;
+        if let Some(trouble) = &waiting.borrow().trouble {
+            say(&format!("ledger: {trouble}"));
+        }
         Ok((Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
     }
 

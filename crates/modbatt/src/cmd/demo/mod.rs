@@ -1,0 +1,306 @@
+//! `modbatt demo`: a whole installation on one machine, all of it the real code — an embedded ledger, the bridge,
+//! the gateway with the commissioning app, and a pack controller with its modules on two simulated buses.
+
+mod bench;
+mod provision;
+mod report;
+mod source;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bridge::{Bridge, Config};
+use node::Chain;
+use node::engine::solo::{self, Solo};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::data_dir::{DataDir, Run};
+use super::{Failure, Outcome, print, reason};
+use source::Source;
+
+/// Arguments of `modbatt demo`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    /// Replay a tester's file (three modules in series) and end with its data; without it a battery model runs
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// Number of modules of a new pack, 1 to 31 [default: 3, or as the data directory has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=31))]
+    modules: Option<u8>,
+    /// Where keys, ledger, flash and receipts are kept; made when it does not exist
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: PathBuf,
+    /// `max`, or how many times faster than real time
+    #[arg(long, default_value = "1", value_parser = parse_speed)]
+    speed: Speed,
+    /// Only plain progress lines (there is no other display yet)
+    #[arg(long)]
+    headless: bool,
+    /// End with one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+    /// Record both buses as DIR/can1.pcapng and DIR/can2.pcapng
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Disturb the buses once the pack is operational: `drop=N` loses N frames of sealed messages, `flip=N` flips a
+    /// bit in N sealed messages; may be given twice
+    #[arg(long, value_name = "KIND=N", value_parser = parse_fault)]
+    fault: Vec<Fault>,
+    /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
+        value_parser = parse_listen)]
+    listen: SocketAddr,
+    /// Seed of the battery model and of the faults
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// How fast virtual time goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Speed {
+    /// As fast as this machine allows.
+    Max,
+    /// So many times real time.
+    Times(f64),
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.parse::<f64>() {
+        Ok(times) if times.is_finite() && (0.01..=100_000.0).contains(&times) => Ok(Speed::Times(times)),
+        _ => Err("it is `max` or a number from 0.01 to 100000".into()),
+    }
+}
+
+/// The API is plain HTTP: whoever reaches it may commission and write to the ledger.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err("the API is in clear and stays on this machine: name a loopback address".into()),
+        Err(_) => Err("it is a loopback address with a port, for example 127.0.0.1:8080 or [::1]:0".into()),
+    }
+}
+
+/// A disturbance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Frames to lose.
+    Drop(u32),
+    /// Messages to flip a bit in.
+    Flip(u32),
+}
+
+fn parse_fault(text: &str) -> Result<Fault, String> {
+    let wrong = || "it is `drop=N` or `flip=N`, for example `flip=3`".to_owned();
+    let (kind, n) = text.split_once('=').ok_or_else(wrong)?;
+    let n: u32 = n.parse().map_err(|_| wrong())?;
+    match kind {
+        "drop" => Ok(Fault::Drop(n)),
+        "flip" => Ok(Fault::Flip(n)),
+        _ => Err(wrong()),
+    }
+}
+
+/// Modules of a pack unless told otherwise, and those of the measured pack.
+const MODULES: usize = 3;
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    // Read first: a damaged file must not leave a data directory behind.
+    let replay = args.replay.as_deref().map(Source::replay).transpose()?;
+    let asked = args.modules.map(usize::from);
+    if replay.is_some() && asked.is_some_and(|n| n != sim::replay::MODULES) {
+        return Err(Failure::Input(format!(
+            "the replayed file holds {} modules; leave --modules out",
+            sim::replay::MODULES
+        )));
+    }
+    let mut rng = os_rng()?;
+    let now_ms = unix_ms()?;
+    let founders = provision::Founders::draw(&mut rng)?;
+    let mut fresh = false;
+    let dir = DataDir::open_or_create(
+        &args.data_dir,
+        || Ok::<_, Failure>(founders.genesis(now_ms)),
+        |dir| {
+            fresh = true;
+            founders.write(dir, asked.unwrap_or(MODULES), (now_ms / 1_000) as u32, &mut rng)?;
+            // A complete directory has a ledger, so that it can be read even if this program dies before it runs.
+            Chain::open(&dir.ledger(), dir.genesis()).map(drop).map_err(|e| super::ledger::failure(&e))
+        },
+    )?;
+    let installation = provision::load(&dir)?;
+    let modules = installation.modules.len();
+    let wanted = if replay.is_some() { Some(sim::replay::MODULES) } else { asked };
+    if let Some(wanted) = wanted.filter(|n| *n != modules) {
+        return Err(Failure::Input(format!(
+            "{} holds a pack of {modules} modules, not {wanted}; name another data directory",
+            dir.path().display()
+        )));
+    }
+    if let Some((_, false)) = replay {
+        say("note: the file does not end with the tester's closing line; it may be cut short");
+    }
+    let source = match replay {
+        Some((source, _)) => source,
+        None => Source::model(modules, args.seed)?,
+    };
+    say(&if fresh {
+        format!("manufactured: app, pack and {modules} modules with keys and certificates")
+    } else {
+        format!("found: app, pack and {modules} modules of an earlier run")
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("cannot start: {}", reason(&e))))?;
+    let outcome = runtime.block_on(operate(args, &dir, installation, source, rng));
+    let retired = dir.retire();
+    outcome.and_then(|line| {
+        retired?;
+        if args.json {
+            print(&format!("{line}\n"))?;
+        }
+        Ok(Outcome::Good)
+    })
+}
+
+/// A line of progress, on standard error.
+fn say(line: &str) {
+    use std::io::Write;
+    // Progress that nobody reads any more is no reason to stop.
+    let _closed = writeln!(std::io::stderr(), "{line}");
+}
+
+fn os_rng() -> Result<ChaCha20Rng, Failure> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|e| Failure::Failed(format!("the system gives no random numbers: {e}")))?;
+    Ok(ChaCha20Rng::from_seed(*seed))
+}
+
+fn unix_ms() -> Result<u64, Failure> {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| Failure::Failed("the system clock stands before 1970; set it".into()))?;
+    Ok(since.as_millis() as u64)
+}
+
+/// Starts ledger and bridge, runs the pack, ends in order, and returns the figures.
+async fn operate(
+    args: &Args,
+    dir: &DataDir,
+    installation: provision::Installation,
+    source: Source,
+    mut rng: ChaCha20Rng,
+) -> Result<serde_json::Value, Failure> {
+    let started = std::time::Instant::now();
+    let ledger_failure = |e: &node::Error| super::ledger::failure(e);
+    let chain = Arc::new(Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| ledger_failure(&e))?);
+    // Simulated time may have run ahead of the clock on the wall in an earlier run: it never goes back.
+    let start_ms = unix_ms()?.max(chain.tip().time_ms + 1);
+    let clock = Arc::new(AtomicU64::new(start_ms));
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| listen_failure(args.listen, &e))?;
+    let address = listener.local_addr().map_err(|e| listen_failure(args.listen, &e))?;
+    let url = format!("http://{address}");
+    let (stop_bridge, bridge_stops) = watch::channel(false);
+    let (stop_engine, engine_stops) = watch::channel(false);
+    let engine = Solo::new(chain.clone(), installation.validator.clone()).map_err(|e| ledger_failure(&e))?;
+    let engine_clock = clock.clone();
+    let mut engine = tokio::spawn(engine.run(
+        solo::Config::default(),
+        move || engine_clock.load(Ordering::Relaxed),
+        raised(engine_stops),
+    ));
+    let bridge_clock = clock.clone();
+    let config = Config {
+        chain: chain.clone(),
+        clock: Arc::new(move || bridge_clock.load(Ordering::Relaxed)),
+        key: installation.authority,
+        ceremonies: dir.path().join("ceremonies"),
+    };
+    let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
+    let bridge = tokio::spawn(bridge.serve(listener, raised(bridge_stops)));
+    dir.announce(&Run { url: url.clone(), pid: std::process::id() })?;
+    say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));
+
+    let bench = bench::Bench {
+        args,
+        dir,
+        chain: &chain,
+        url: &url,
+        start_ms,
+        clock: clock.clone(),
+        app: installation.app,
+        pack: installation.pack,
+        modules: installation.modules,
+        account: installation.account,
+    };
+    let ran = tokio::select! {
+        ran = bench.run(source, &mut rng) => ran,
+        died = &mut engine => Err(engine_failure(died)),
+    };
+    let (mut figures, components) = ran?;
+    stop_bridge.send_replace(true);
+    match bridge.await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => return Err(Failure::Failed(e.to_string())),
+        Err(_) => return Err(Failure::Failed("the bridge ended unexpectedly".into())),
+    }
+    stop_engine.send_replace(true);
+    match engine.await {
+        Ok(Ok(())) => {}
+        died => return Err(engine_failure(died)),
+    }
+    let receipts = report::write_receipts(dir, &chain, &components)?;
+    figures.wall_ms = started.elapsed().as_millis() as u64;
+    let line = report::as_json(dir, &chain, &figures, receipts)?;
+    say(&summary(&line));
+    Ok(line)
+}
+
+fn summary(line: &serde_json::Value) -> String {
+    let n = |key: &str| line.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    format!(
+        "ended in order: {} rows; the ledger holds {} records in {} batches, {} blocks, {} mWh discharged, {} mWh \
+         charged; {} receipts; {} sealed messages did not open",
+        n("rows"),
+        n("records"),
+        n("batches"),
+        n("blocks"),
+        n("energy_discharged_mwh"),
+        n("energy_charged_mwh"),
+        n("receipts_written"),
+        n("open_failures"),
+    )
+}
+
+async fn raised(mut flag: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which ends things as well.
+    let _gone = flag.wait_for(|up| *up).await;
+}
+
+fn engine_failure(died: Result<Result<(), node::Error>, tokio::task::JoinError>) -> Failure {
+    match died {
+        Ok(Err(e)) => super::ledger::failure(&e),
+        _ => Failure::Failed("the ledger's engine ended unexpectedly".into()),
+    }
+}
+
+fn listen_failure(address: SocketAddr, e: &std::io::Error) -> Failure {
+    match e.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::Failed(format!(
+            "{address} is in use by another program; name another with --listen, or leave it out for a free port"
+        )),
+        _ => Failure::Failed(format!("cannot listen on {address}: {}", reason(e))),
+    }
+}
