@@ -314,7 +314,8 @@ impl Module {
             self.refused.policy = self.refused.policy.saturating_add(1);
             return Ok(());
         }
-        if self.node != UNREGISTERED {
+        // Once paired, only what is authenticated keeps the relay closed.
+        if self.node != UNREGISTERED && !self.relation.is_paired() {
             self.last_contact = now;
         }
         match id.base {
@@ -335,9 +336,13 @@ impl Module {
                 }
             }
             ModuleMaxState::BASE => {
-                if let Ok(m) = ModuleMaxState::decode(body) {
-                    self.ceiling = m.max;
-                    return self.switch(self.target);
+                match ModuleMaxState::decode(body) {
+                    Ok(m) if m.max <= self.ceiling => {
+                        self.ceiling = m.max;
+                        return self.switch(self.target);
+                    }
+                    // A ceiling is never raised in clear.
+                    _ => self.refused.policy = self.refused.policy.saturating_add(1),
                 }
             }
             ModuleAllIsolate::BASE => return self.switch(RelayState::Off),
@@ -444,7 +449,9 @@ impl Module {
     // --- security PDUs --------------------------------------------------------------------------------
 
     fn security(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
-        self.last_contact = now;
+        if !self.relation.is_paired() {
+            self.last_contact = now;
+        }
         let mut fx = Effects::new();
         let result = match *message {
             [pdu::HANDSHAKE, ref m @ ..] => {

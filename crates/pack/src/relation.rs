@@ -144,6 +144,8 @@ pub struct Relation {
     fresh: bool,
     pairing_id: Option<PairingId>,
     expires: u32,
+    /// When the certificate of the pairing in force was issued: an older one is never taken.
+    issued: u32,
     peer_boot: u32,
     /// Last statement for the authority, repeated when it asks again.
     answer: Option<(BindingOrPairing, Short)>,
@@ -173,6 +175,7 @@ impl Relation {
             fresh: false,
             pairing_id: None,
             expires: 0,
+            issued: 0,
             peer_boot: 0,
             answer: None,
             last_run: None,
@@ -189,7 +192,8 @@ impl Relation {
         if let Some(bytes) = load(key::bond(self.slot)) {
             self.bond = Some(Bond::decode(bytes)?);
         }
-        let (Some(bytes), Some(bond)) = (load(key::session(self.slot)), &self.bond) else {
+        let stored = load(key::session(self.slot)).filter(|bytes| !bytes.is_empty());
+        let (Some(bytes), Some(bond)) = (stored, &self.bond) else {
             return Ok(());
         };
         let mut f = Fields::new(bytes);
@@ -198,6 +202,7 @@ impl Relation {
         }
         self.pairing_id = Some(PairingId(f.array()?));
         self.expires = f.u32()?;
+        self.issued = f.u32()?;
         self.peer_boot = f.u32()?;
         let th4 = f.array()?;
         let epoch = f.u32()?;
@@ -362,6 +367,9 @@ impl Relation {
         {
             return Err(Error::WrongParty);
         }
+        if self.pairing_id == Some(cert.pairing_id) || metadata.timing.created < self.issued {
+            return Err(Error::Expired);
+        }
         let section = cert.open_section(side, &bond.own, &own.authority)?;
         self.pending_pair = Some(PendingPair {
             pairing_id: cert.pairing_id,
@@ -371,6 +379,7 @@ impl Relation {
             salt: metadata.salt,
             parameters: LinkParameters { iv_seed: metadata.iv_seed, ..UNPAIRED },
             expires: metadata.timing.expires,
+            issued: metadata.timing.created,
             validation: cert.validation()?,
         });
         let accepted =
@@ -479,6 +488,7 @@ impl Relation {
                 &[1],
                 &id.0,
                 &self.expires.to_be_bytes(),
+                &self.issued.to_be_bytes(),
                 &self.peer_boot.to_be_bytes(),
                 session.th4(),
                 &session.epoch().to_be_bytes(),

@@ -115,7 +115,9 @@ impl Controller {
         let Some(index) = self.index(node) else {
             return Ok(());
         };
-        self.slots[index].heard = now;
+        if !self.slots[index].relation.is_paired() {
+            self.slots[index].heard = now;
+        }
         match *message {
             [pdu::HANDSHAKE, ref m @ ..] => {
                 let mut fx = Effects::new();

@@ -24,6 +24,7 @@ pub(super) struct PendingPair {
     pub(super) salt: [u8; 32],
     pub(super) parameters: LinkParameters,
     pub(super) expires: u32,
+    pub(super) issued: u32,
     pub(super) validation: SealedValidation,
 }
 

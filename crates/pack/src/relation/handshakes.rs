@@ -276,7 +276,8 @@ impl Relation {
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
             self.bond = Some(bond);
-            // A new binding voids what was paired under the old one.
+            // A new binding voids what was paired under the old one, in flash too.
+            push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
             (self.session, self.pairing_id, self.previous, self.fresh) = (Some(session), None, None, true);
             let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0])?;
             self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
@@ -299,6 +300,7 @@ impl Relation {
         self.previous = None;
         self.pairing_id = Some(p.pairing_id);
         self.expires = p.expires;
+        self.issued = p.issued;
         push(fx, Effect::Store(self.session_record()?))?;
         let answer = pdu::build(&[
             &[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE],
