@@ -23,12 +23,8 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/core/src/lib.rs";
 
 /// The question is whether it compiles, so no time is spent on making it fast.
-const UNOPTIMISED: [&str; 4] = [
-    "--config",
-    "profile.dev.opt-level=0",
-    "--config",
-    "profile.dev.package.'*'.opt-level=0",
-];
+const UNOPTIMISED: [&str; 4] =
+    ["--config", "profile.dev.opt-level=0", "--config", "profile.dev.package.'*'.opt-level=0"];
 
 /// Compiles each crate of [`NO_STD`] alone, so that no neighbour lends it a feature.
 pub fn run() -> Result<Outcome> {
@@ -39,9 +35,7 @@ pub fn run() -> Result<Outcome> {
     let target_dir = shell::root().join("target/thumb");
     for name in NO_STD {
         let mut command = if rustup { shell::cargo() } else { debian_cargo() };
-        command
-            .args(["build", "--lib", "--package", name, "--target", TARGET])
-            .args(UNOPTIMISED);
+        command.args(["build", "--lib", "--package", name, "--target", TARGET]).args(UNOPTIMISED);
         command.arg("--target-dir").arg(&target_dir);
         shell::run(&mut command).with_context(|| format!("`{name}` does not compile without std"))?;
     }
@@ -50,18 +44,14 @@ pub fn run() -> Result<Outcome> {
 
 fn rustup_has_target() -> bool {
     let list = shell::output_of(
-        Command::new("rustup")
-            .args(["target", "list", "--installed"])
-            .current_dir(shell::root()),
+        Command::new("rustup").args(["target", "list", "--installed"]).current_dir(shell::root()),
     );
     list.is_ok_and(|list| list.lines().any(|line| line.trim() == TARGET))
 }
 
 /// Whether Debian's toolchain, with the sources of the library, is there in full.
 fn debian_is_complete() -> bool {
-    [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCES]
-        .iter()
-        .all(|path| Path::new(path).exists())
+    [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCES].iter().all(|path| Path::new(path).exists())
 }
 
 fn debian_cargo() -> Command {
@@ -90,10 +80,7 @@ fn install_debian() -> Result<()> {
     if user.trim() != "0" {
         bail!("no compiler for {TARGET} is installed, and installing one needs root: {advice}");
     }
-    eprintln!(
-        "no compiler for {TARGET} is installed: fetching {} (about 150 MB, once)",
-        PACKAGES.join(", ")
-    );
+    eprintln!("no compiler for {TARGET} is installed: fetching {} (about 150 MB, once)", PACKAGES.join(", "));
     shell::run(Command::new("apt-get").arg("update")).with_context(|| advice.clone())?;
     shell::run(
         Command::new("apt-get")

@@ -76,10 +76,7 @@ mod tests {
                 true,
             ),
             // The library target of the same name has no executable.
-            (
-                r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":null}"#,
-                false,
-            ),
+            (r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":null}"#, false),
             (
                 r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"executable":"/t/b"}"#,
                 false,

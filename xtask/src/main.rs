@@ -41,12 +41,7 @@ const COMMANDS: [Subcommand; 4] = [
         about: "rules about the tree: arrows between crates, file headers, links",
         run: tidy::run,
     },
-    Subcommand {
-        name: "help",
-        usage: "help",
-        about: "this table",
-        run: help,
-    },
+    Subcommand { name: "help", usage: "help", about: "this table", run: help },
 ];
 
 fn main() -> ExitCode {
@@ -70,11 +65,7 @@ fn main() -> ExitCode {
 
 fn help(_: &[String]) -> Result<()> {
     println!("cargo xtask COMMAND\n");
-    let width = COMMANDS
-        .iter()
-        .map(|command| command.usage.len())
-        .max()
-        .unwrap_or(0);
+    let width = COMMANDS.iter().map(|command| command.usage.len()).max().unwrap_or(0);
     for command in &COMMANDS {
         println!("  {:width$}  {}", command.usage, command.about);
     }

@@ -13,9 +13,7 @@ pub fn root() -> PathBuf {
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
     let manifest = PathBuf::from(manifest);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// The same `cargo` that runs this program, to be started in the root.
@@ -30,9 +28,7 @@ pub fn cargo() -> Command {
 pub fn run(command: &mut Command) -> Result<()> {
     let text = words(command);
     eprintln!("$ {text}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{text}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{text}`"))?;
     if !status.success() {
         bail!("`{text}` failed ({status})");
     }
@@ -41,25 +37,16 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Whether the program can be started and answers with success, without showing anything.
 pub fn answers(command: &mut Command) -> bool {
-    let silent = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
 }
 
 /// The standard output of a command that must succeed.
 pub fn output_of(command: &mut Command) -> Result<String> {
     let text = words(command);
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start `{text}`"))?;
+    let output = command.output().with_context(|| format!("cannot start `{text}`"))?;
     if !output.status.success() {
-        bail!(
-            "`{text}` failed ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`{text}` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{text}` did not print UTF-8"))
 }
@@ -68,24 +55,16 @@ pub fn output_of(command: &mut Command) -> Result<String> {
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
     let text = words(command);
     eprintln!("$ {text}");
-    let mut child = command
-        .stdin(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start `{text}`"))?;
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start `{text}`"))?;
     let start = Instant::now();
     while start.elapsed() < limit {
-        if let Some(status) = child
-            .try_wait()
-            .with_context(|| format!("cannot wait for `{text}`"))?
-        {
+        if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for `{text}`"))? {
             return Ok(Some(status));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().with_context(|| format!("cannot stop `{text}`"))?;
-    child
-        .wait()
-        .with_context(|| format!("cannot wait for `{text}`"))?;
+    child.wait().with_context(|| format!("cannot wait for `{text}`"))?;
     Ok(None)
 }
 
@@ -93,10 +72,8 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitS
 fn words(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());
-    let words: Vec<_> = std::iter::once(name)
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let words: Vec<_> =
+        std::iter::once(name).chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
     words.join(" ")
 }
 
@@ -107,10 +84,7 @@ mod tests {
     #[test]
     fn a_failing_command_is_named_with_its_arguments() {
         let error = run(Command::new("sh").args(["-c", "exit 3"])).expect_err("exit 3 is a failure");
-        assert!(
-            format!("{error:#}").contains("`sh -c exit 3` failed (exit status: 3)"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("`sh -c exit 3` failed (exit status: 3)"), "{error:#}");
     }
 
     #[test]
@@ -124,10 +98,7 @@ mod tests {
         let start = Instant::now();
         let status = run_within(Command::new("sleep").arg("30"), Duration::from_millis(100)).unwrap();
         assert!(status.is_none());
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the child was waited for, not stopped"
-        );
+        assert!(start.elapsed() < Duration::from_secs(10), "the child was waited for, not stopped");
     }
 
     #[test]

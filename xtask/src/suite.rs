@@ -28,54 +28,19 @@ pub enum Outcome {
 
 /// Every part, quickest verdict first.
 pub const PARTS: [Part; 9] = [
-    Part {
-        name: "fmt",
-        about: "rustfmt leaves every file as it is",
-        long: false,
-        run: fmt,
-    },
-    Part {
-        name: "tidy",
-        about: "the rules of `cargo xtask tidy`",
-        long: false,
-        run: tidy_part,
-    },
-    Part {
-        name: "clippy",
-        about: "clippy on all targets, warnings are errors",
-        long: false,
-        run: clippy,
-    },
-    Part {
-        name: "tests",
-        about: "cargo test --workspace",
-        long: false,
-        run: tests,
-    },
+    Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
+    Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
+    Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
+    Part { name: "tests", about: "cargo test --workspace", long: false, run: tests },
     Part {
         name: "long-tests",
         about: "the tests marked #[ignore], with --long",
         long: true,
         run: long_tests,
     },
-    Part {
-        name: "doc",
-        about: "rustdoc, warnings are errors",
-        long: false,
-        run: doc,
-    },
-    Part {
-        name: "bare-metal",
-        about: "lct, pack, ledger for thumbv7em",
-        long: false,
-        run: bare_metal::run,
-    },
-    Part {
-        name: "deny",
-        about: "licences, bans and sources of dependencies",
-        long: false,
-        run: deny::tree,
-    },
+    Part { name: "doc", about: "rustdoc, warnings are errors", long: false, run: doc },
+    Part { name: "bare-metal", about: "lct, pack, ledger for thumbv7em", long: false, run: bare_metal::run },
+    Part { name: "deny", about: "licences, bans and sources of dependencies", long: false, run: deny::tree },
     Part {
         name: "advisories",
         about: "known defects of dependencies, if the database can be fetched",
@@ -123,30 +88,18 @@ fn select(args: &[String]) -> Result<Vec<&'static Part>> {
             other => bail!("`test` has no option `{other}`; it takes --long and --only PART"),
         }
     }
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| PARTS.iter().all(|part| part.name != **name))
-    {
+    if let Some(unknown) = only.iter().find(|name| PARTS.iter().all(|part| part.name != **name)) {
         let names: Vec<_> = PARTS.iter().map(|part| part.name).collect();
         bail!("there is no part `{unknown}`; the parts are {}", names.join(", "));
     }
     let wanted = |part: &&Part| {
-        if only.is_empty() {
-            long || !part.long
-        } else {
-            only.contains(&part.name)
-        }
+        if only.is_empty() { long || !part.long } else { only.contains(&part.name) }
     };
     Ok(PARTS.iter().filter(wanted).collect())
 }
 
 fn table(rows: &[(&str, String, f64)]) -> String {
-    let width = rows
-        .iter()
-        .map(|(_, result, _)| result.len())
-        .max()
-        .unwrap_or(0)
-        .max("result".len());
+    let width = rows.iter().map(|(_, result, _)| result.len()).max().unwrap_or(0).max("result".len());
     let mut text = format!("{:12} {:width$} {:>8}\n", "part", "result", "seconds");
     for (name, result, seconds) in rows {
         text += &format!("{name:12} {result:width$} {seconds:8.1}\n");
@@ -191,11 +144,7 @@ fn long_tests() -> Result<Outcome> {
 }
 
 fn doc() -> Result<Outcome> {
-    shell::run(
-        shell::cargo()
-            .args(["doc", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
+    shell::run(shell::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Outcome::Passed)
 }
 
@@ -216,10 +165,7 @@ mod tests {
         assert_eq!(names(&["--long"]).unwrap().len(), PARTS.len());
         assert_eq!(names(&["--only", "doc"]).unwrap(), ["doc"]);
         assert_eq!(names(&["--only", "long-tests"]).unwrap(), ["long-tests"]);
-        assert_eq!(
-            names(&["--only", "doc", "--only", "fmt"]).unwrap(),
-            ["fmt", "doc"]
-        );
+        assert_eq!(names(&["--only", "doc", "--only", "fmt"]).unwrap(), ["fmt", "doc"]);
     }
 
     #[test]
@@ -231,10 +177,8 @@ mod tests {
 
     #[test]
     fn the_table_keeps_its_columns_when_a_reason_is_long() {
-        let rows = [
-            ("fmt", "passed".to_owned(), 0.5),
-            ("advisories", "not run: a long reason".to_owned(), 12.0),
-        ];
+        let rows =
+            [("fmt", "passed".to_owned(), 0.5), ("advisories", "not run: a long reason".to_owned(), 12.0)];
         let text = table(&rows);
         let ends: Vec<usize> = text.lines().map(str::len).collect();
         assert!(ends.iter().all(|end| *end == ends[0]), "{text}");

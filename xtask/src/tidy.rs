@@ -70,11 +70,7 @@ struct Text {
 
 impl Text {
     fn finding(&self, line: usize, text: impl Into<String>) -> Finding {
-        Finding {
-            path: self.path.clone(),
-            line,
-            text: text.into(),
-        }
+        Finding { path: self.path.clone(), line, text: text.into() }
     }
 }
 
@@ -142,11 +138,8 @@ mod tests {
             ("crates/a/.cache/x.rs", ""),
             ("crates/a/notes.md", ""),
         ]);
-        let paths: Vec<_> = files(root.path(), "crates", "rs")
-            .unwrap()
-            .into_iter()
-            .map(|text| text.path)
-            .collect();
+        let paths: Vec<_> =
+            files(root.path(), "crates", "rs").unwrap().into_iter().map(|text| text.path).collect();
         assert_eq!(paths, [PathBuf::from("crates/a/src/lib.rs")]);
     }
 }

@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// How often the pack is asked who is there, until all modules have answered.
 const SEARCH: Duration = Duration::from_millis(500);
 
+/// How often the pack is told the time.
+const TIME_PERIOD: Duration = Duration::from_secs(10);
+
 /// Why the gateway cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -125,6 +128,10 @@ pub struct Gateway {
     outputs: VecDeque<Output>,
     unix_ms: Box<dyn Fn(Instant) -> u64 + Send>,
     wanted: Option<RelayState>,
+    /// When the pack is told the time again.
+    time_due: Instant,
+    /// Answers that did not fit their question.
+    misfits: u64,
 }
 
 impl Gateway {
@@ -153,6 +160,8 @@ impl Gateway {
             outputs: VecDeque::new(),
             unix_ms,
             wanted: None,
+            time_due: now,
+            misfits: 0,
         })
     }
 
@@ -209,7 +218,8 @@ impl Gateway {
             Phase::Commissioning(c) => c.due(),
             Phase::Operating => None,
         };
-        [phase, self.app.due(), self.collector.due()].into_iter().flatten().min()
+        let time = self.app.relation().is_up().then_some(self.time_due);
+        [phase, time, self.app.due(), self.collector.due()].into_iter().flatten().min()
     }
 
     /// Takes a frame from CAN 1.
@@ -220,6 +230,10 @@ impl Gateway {
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         self.app.tick(now, rng)?;
+        if self.app.relation().is_up() && self.time_due <= now {
+            self.time_due = now + TIME_PERIOD;
+            self.app.set_time(now, (self.unix_ms)(now))?;
+        }
         for (party, missing) in self.collector.tick(now) {
             self.ask_leaves(now, party, &missing)?;
         }
@@ -318,10 +332,14 @@ impl Gateway {
             app::Event::Identified(party, who) => self.identified(party, who),
             app::Event::Answer(from, bytes) => {
                 if let Phase::Commissioning(c) = &mut self.phase {
-                    c.answer(now, from, &bytes)?;
+                    // An answer that does not fit may be anybody's: the device is asked again until it fits.
+                    if c.answer(now, from, &bytes).is_err() {
+                        self.misfits += 1;
+                    }
                 }
             }
             app::Event::Relation(RelationEvent::ChannelUp { epoch, .. }) => {
+                self.time_due = now + TIME_PERIOD;
                 self.app.set_time(now, (self.unix_ms)(now))?;
                 self.event(Event::ChannelUp(epoch));
                 if let Some(state) = self.wanted {

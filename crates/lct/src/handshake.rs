@@ -319,7 +319,7 @@ impl Initiator {
 
     /// Checks M2 and builds M3. `psk` may depend on the half received in M2 ([`Response::parse`]).
     pub fn finish(
-        self,
+        &self,
         context: &Context,
         m2: &[u8],
         psk: &Psk<'_>,
@@ -331,7 +331,7 @@ impl Initiator {
 
     /// As [`Initiator::finish`], signing with `sign`.
     pub fn finish_signing(
-        self,
+        &self,
         context: &Context,
         m2: &[u8],
         psk: &Psk<'_>,
@@ -438,7 +438,7 @@ impl Responder {
     }
 
     /// Checks M3.
-    pub fn finish(self, context: &Context, m3: &[u8]) -> Result<Established, Error> {
+    pub fn finish(&self, context: &Context, m3: &[u8]) -> Result<Established, Error> {
         let mut f = Fields::new(m3);
         if f.array()? != context.head(0x80, 0) {
             return Err(Error::Malformed);

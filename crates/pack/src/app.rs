@@ -14,7 +14,7 @@ use crate::{
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     module::Refused,
     pdu::{self, Pdu, binding as op},
-    policy::{self, DeviceState, MinLevel},
+    policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
     session::{H0_SIGNED, Opened},
@@ -35,6 +35,7 @@ use rand_core::CryptoRng;
 pub const KEEP_ALIVE: Duration = Duration::from_millis(250);
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(400);
 const COMMAND_TTL_MS: u16 = 500;
+const RAISE_RETRY: Duration = Duration::from_millis(1_000);
 
 /// Whom a message is for or from: the pack, or a module behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +114,8 @@ pub struct App {
     wanted: RelayState,
     accepted: RelayState,
     run: Option<CommandRun>,
+    /// When a wanted state that the pack does not hold is commanded again.
+    retry: Instant,
     keep_alive: Instant,
     stores: heapless::Deque<Record, 16>,
     events: heapless::Deque<Event, 64>,
@@ -142,6 +145,7 @@ impl App {
             wanted: RelayState::Off,
             accepted: RelayState::Off,
             run: None,
+            retry: now,
             keep_alive: now,
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
@@ -191,7 +195,8 @@ impl App {
     /// When [`App::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let alive = self.relation.is_up().then_some(self.keep_alive);
-        let command = self.run.as_ref().map(|r| r.due);
+        let raise = self.relation.is_up() && self.wanted > self.accepted;
+        let command = self.run.as_ref().map(|r| r.due).or(raise.then_some(self.retry));
         [alive, command, self.relation.due(), self.link.due()].into_iter().flatten().min()
     }
 
@@ -199,18 +204,25 @@ impl App {
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let pack = self.pack;
         let mut buffer = [0; crate::link::MESSAGE_MAX];
-        match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
+        let result = match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
             None => Ok(()),
             Some(Inbound::Clear(id, _)) => {
-                let state =
-                    if self.relation.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
-                if policy::required(Bus::Can1, id.base, state) != MinLevel::Clear {
+                if policy::required(Bus::Can1, id.base, self.relation.device_state()) != MinLevel::Clear {
                     self.refused.policy = self.refused.policy.saturating_add(1);
                 }
                 Ok(())
             }
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
+        };
+        self.tolerate(result);
+        Ok(())
+    }
+
+    /// Nothing that arrives from the bus stops a role: it is refused and counted.
+    fn tolerate(&mut self, result: Result<(), Error>) {
+        if result.is_err() {
+            self.refused.security = self.refused.security.saturating_add(1);
         }
     }
 
@@ -224,8 +236,10 @@ impl App {
             let (body, len) = VcuKeepAlive { node: 0 }.encode();
             self.seal(now, VcuKeepAlive::BASE, Level::Exch, 0, &body[..len])?;
         }
-        if self.run.as_ref().is_some_and(|r| r.due <= now) {
+        let raise = self.relation.is_up() && self.wanted > self.accepted;
+        if self.run.as_ref().map_or(raise && self.retry <= now, |r| r.due <= now) {
             self.run = None;
+            self.retry = now + RAISE_RETRY;
             self.command(now, rng)?;
         }
         Ok(())
@@ -308,7 +322,8 @@ impl App {
         let (Some(challenge), Some(session), Some(spk)) =
             (self.challenge, self.relation.session(), self.relation.own_spk())
         else {
-            return Err(Error::WrongParty);
+            // Asked again once the channel is up.
+            return Ok(());
         };
         let command = SignedCommand {
             base: VcuCommand::BASE,
@@ -342,10 +357,13 @@ impl App {
                 Ok(who) => self.event(Event::Identified(from, who)),
                 Err(_) => Ok(()),
             },
-            ([pdu::CERTIFICATE | pdu::BINDING, ..], _) => {
-                let pdu = Pdu::from_slice(inner).map_err(|_| Error::BufferTooSmall)?;
-                self.event(Event::Answer(Some(from), pdu))
-            }
+            ([pdu::CERTIFICATE | pdu::BINDING, ..], _) => match Pdu::from_slice(inner) {
+                Ok(pdu) => self.event(Event::Answer(Some(from), pdu)),
+                Err(_) => {
+                    self.refused.security = self.refused.security.saturating_add(1);
+                    Ok(())
+                }
+            },
             _ => {
                 self.refused.security = self.refused.security.saturating_add(1);
                 Ok(())
@@ -394,7 +412,11 @@ impl App {
         };
         match (base, tier) {
             (PackStatusAll::BASE, Tier::Pair) => match PackStatusAll::decode(&body) {
-                Ok(status) => self.event(Event::PackStatus(status)),
+                Ok(status) => {
+                    // The pack may have lowered itself: what it no longer holds has to be raised again.
+                    self.accepted = self.accepted.min(status.state.state);
+                    self.event(Event::PackStatus(status))
+                }
                 Err(_) => Ok(()),
             },
             (b, _) if b == SecurityId::new(Bus::Can1, Direction::Ba, self.pack).base() => {

@@ -22,7 +22,7 @@ use crate::{
     },
     module::{Rating, Refused, UNREGISTERED},
     pdu::{self, Pdu, binding as op},
-    policy::{self, DeviceState, MinLevel},
+    policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
     session::{GroupSender, H0_SIGNED, Opened},
@@ -56,6 +56,10 @@ pub const MODULE_SILENCE: Duration = Duration::from_millis(4_000);
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often the state in force is repeated to each module, and a silent one is asked for its status.
 const REPEAT: Duration = Duration::from_millis(1_000);
+/// Shortest time between two RESUMEs that announcements of one module begin.
+const GREET_PERIOD: Duration = Duration::from_millis(2_000);
+/// How often the app is asked for a fresh epoch while there is none.
+const ASK_APP: Duration = Duration::from_millis(2_000);
 /// Milliseconds a raised state is of use to a module.
 const COMMAND_TTL_MS: u16 = 500;
 
@@ -117,6 +121,8 @@ struct Slot {
     heard: Instant,
     asked: Instant,
     repeat: Instant,
+    /// Last RESUME that an announcement began.
+    greeted: Option<Instant>,
     relay: RelayState,
     wanted: RelayState,
     challenge: Option<u32>,
@@ -137,6 +143,7 @@ impl Slot {
             heard: now,
             asked: now,
             repeat: now,
+            greeted: None,
             relay: RelayState::Off,
             wanted: RelayState::Off,
             challenge: None,
@@ -171,6 +178,8 @@ pub struct Controller {
     last_command: Option<u32>,
     heartbeat: Instant,
     discovery: Instant,
+    /// When the app is asked again for a fresh epoch.
+    ask_app: Instant,
     pack_mv: u32,
     pack_ma: i32,
     batcher: Batcher,
@@ -199,13 +208,15 @@ impl Controller {
         app.restore(&own, &mut load)?;
         let mut slots = heapless::Vec::new();
         for slot in 1..=MODULES_MAX as u8 {
-            let Some(bytes) = load(key::module(slot)) else {
-                break;
-            };
-            let mut known = Slot::new(slot, versioned_u32(bytes)?, now);
+            // A place without record is free: its module was never bound.
+            let unique_id = load(key::module(slot)).map_or(Ok(0), versioned_u32)?;
+            let mut known = Slot::new(slot, unique_id, now);
             known.relation.restore(&own, &mut load)?;
             known.cid = known.relation.peer().map(|(cid, _)| cid);
             slots.push(known).map_err(|_| Error::BufferTooSmall)?;
+        }
+        while slots.last().is_some_and(|s: &Slot| s.unique_id == 0) {
+            slots.pop();
         }
         let meter = Meter::new(cid, own.capacity_mwh, load(key::CYCLE))?;
         let batcher = Batcher::new(cid, load(key::SEQUENCE))?;
@@ -228,6 +239,7 @@ impl Controller {
             last_command: None,
             heartbeat: now,
             discovery: now,
+            ask_app: now + ASK_APP,
             pack_mv: 0,
             pack_ma: 0,
             batcher,
@@ -323,14 +335,16 @@ impl Controller {
             self.can2.due(),
             watch,
         ];
+        let ask = (self.app.is_paired() && !self.app.is_up()).then_some(self.ask_app);
+        let batch = self.batcher.close_due().filter(|_| self.app.own_spk().is_some());
         let statements = [self.batcher.due(), self.meter.due()]
             .into_iter()
             .filter(|_| self.app.is_up() && self.can1.is_idle());
         let modules = self.slots.iter().flat_map(|s| {
-            let command = s.run.as_ref().map(|r| r.due);
+            let command = s.run.as_ref().map(|r| r.due).filter(|_| s.healthy());
             [s.relation.due(), command, s.healthy().then_some(s.repeat)]
         });
-        app.into_iter().chain(statements).chain(modules).flatten().min()
+        app.into_iter().chain([ask, batch]).chain(statements).chain(modules).flatten().min()
     }
 
     /// Takes a frame.
@@ -359,7 +373,10 @@ impl Controller {
                 Some(Inbound::Sealed(id, n)) => self.module_sealed(now, id, &mut buffer[..n], rng),
             },
         };
-        result?;
+        // Nothing that arrives from the bus stops a role: it is refused and counted.
+        if result.is_err() {
+            self.refused.security = self.refused.security.saturating_add(1);
+        }
         self.advance(now, rng)
     }
 
@@ -382,7 +399,19 @@ impl Controller {
         }
         if self.discovery <= now {
             self.discovery = now + DISCOVERY;
+            self.refresh_modules(now)?;
             self.send_module_clear(&ModuleAnnounceRequest { controller: self.pack }, UNREGISTERED)?;
+        }
+        if self.app.is_paired() && !self.app.is_up() && self.ask_app <= now {
+            self.ask_app = now + ASK_APP;
+            let mut fx = Effects::new();
+            Relation::ask_for_run(&mut fx)?;
+            self.apply_app(now, fx)?;
+        }
+        if self.batcher.close_due().is_some_and(|due| due <= now)
+            && let Some(key) = self.signing_key()
+        {
+            self.batcher.close(&key, now, rng)?;
         }
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
@@ -402,6 +431,9 @@ impl Controller {
         }
         for slot in &mut self.slots {
             slot.silent = slot.relation.is_up() && now.saturating_since(slot.heard) >= MODULE_SILENCE;
+            if slot.silent {
+                slot.run = None;
+            }
         }
     }
 
@@ -418,7 +450,8 @@ impl Controller {
             self.can2.send_sealed(now, id, &sealed[..n]);
             return Ok(());
         }
-        if self.slots.iter().any(|s| s.registered) { self.send_module_clear(&message, 0) } else { Ok(()) }
+        let bound = self.slots.iter().any(|s| s.relation.peer().is_some());
+        if !bound && self.modules() > 0 { self.send_module_clear(&message, 0) } else { Ok(()) }
     }
 
     // --- pack state -----------------------------------------------------------------------------------
@@ -436,6 +469,9 @@ impl Controller {
                 let voltage = |s: &Slot| s.status.map_or(0, |st| st.status1.voltage_mv);
                 let all = self.slots.iter().enumerate().filter(|(_, s)| healthy(s));
                 self.lead = all.max_by_key(|(_, s)| voltage(s)).map(|(i, _)| i);
+            }
+            if self.lead.is_none() {
+                self.state = self.state.min(RelayState::Standby);
             }
             if let Some(lead) = self.lead {
                 self.slots[lead].wanted = self.requested;
@@ -477,7 +513,7 @@ impl Controller {
                 now.saturating_since(slot.heard) >= REPEAT && now.saturating_since(slot.asked) >= REPEAT;
             if raise && !waiting {
                 self.raise(index, now, rng)?;
-            } else if lower || repeat {
+            } else if lower || (repeat && !waiting) {
                 self.hold(index, now)?;
             }
             if quiet {

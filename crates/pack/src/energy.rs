@@ -42,6 +42,8 @@ struct Cycle {
     start_ms: u64,
     window_ms: u64,
     last_ms: u64,
+    /// End of the last event.
+    event_end_ms: u64,
     last_uw: i64,
     charged_nj: u64,
     discharged_nj: u64,
@@ -102,6 +104,7 @@ impl Meter {
             start_ms: time_ms,
             window_ms: time_ms,
             last_ms: time_ms,
+            event_end_ms: time_ms,
             last_uw: 0,
             charged_nj: 0,
             discharged_nj: 0,
@@ -140,8 +143,9 @@ impl Meter {
         let Some(c) = &mut self.cycle else { return Ok(()) };
         let uw = i64::from(mv) * i64::from(ma);
         if time_ms > c.last_ms {
-            let span = (time_ms - c.last_ms) as i64;
-            let nj = (c.last_uw + uw) / 2 * span;
+            // Nothing is known of a gap longer than an event; a clock set forward must not become energy.
+            let span = Some(time_ms - c.last_ms).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
+            let nj = ((c.last_uw + uw) / 2).saturating_mul(span);
             let pending = c.pending_mwh();
             let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
             if turned && self.pending.len() + 3 <= STATEMENTS_KEPT {
@@ -209,6 +213,7 @@ impl Meter {
             soc_ppm,
         };
         c.next_event = c.next_event.checked_add(1).ok_or(Error::Exhausted)?;
+        c.event_end_ms = event.end_ms;
         let mut bytes = [0; STATEMENT_MAX];
         let n = event.encode(&mut bytes)?;
         let signature = event.sign(key, rng)?;
@@ -242,7 +247,8 @@ impl Meter {
             charged_mwh: c.charged_mwh,
             discharged_mwh: c.discharged_mwh,
             start_ms: c.start_ms,
-            end_ms: c.last_ms,
+            // A rest after the last event belongs to no event, and the close states what the events say.
+            end_ms: c.event_end_ms,
         };
         let mut bytes = [0; STATEMENT_MAX];
         let n = close.encode(&mut bytes)?;
@@ -252,14 +258,15 @@ impl Meter {
 
     /// The next statement to send or send again, if any.
     pub fn poll(&mut self, now: Instant) -> Option<Pending> {
-        let pending = self.pending.iter_mut().find(|p| p.due <= now)?;
+        // One at a time, in order: a close that overtook its events would be refused.
+        let pending = self.pending.front_mut().filter(|p| p.due <= now)?;
         pending.due = now + RETRY;
         Some(pending.clone())
     }
 
     /// When [`Meter::poll`] has something.
     pub fn due(&self) -> Option<Instant> {
-        self.pending.iter().map(|p| p.due).min()
+        self.pending.front().map(|p| p.due)
     }
 
     /// The statement `number` is kept by the receiver.

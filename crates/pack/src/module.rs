@@ -15,7 +15,7 @@ use crate::{
         ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
     },
     pdu::{self, Pdu, binding as op},
-    policy::{self, DeviceState, MinLevel},
+    policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
     session::{GroupReceiver, Opened, Refusal},
@@ -227,7 +227,8 @@ impl Module {
         let silence = (self.node != UNREGISTERED).then(|| self.last_contact + CONTROLLER_SILENCE);
         let statements = self.batcher.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         let report = self.report_due.map(|(due, _)| due);
-        [self.announce_due, silence, report, self.relation.due(), self.link.due(), statements]
+        let batch = self.batcher.close_due();
+        [self.announce_due, silence, report, batch, self.relation.due(), self.link.due(), statements]
             .into_iter()
             .flatten()
             .min()
@@ -244,7 +245,10 @@ impl Module {
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
-        result?;
+        // Nothing that arrives from the bus stops a role: it is refused and counted.
+        if result.is_err() {
+            self.refused.security = self.refused.security.saturating_add(1);
+        }
         if core::mem::take(&mut self.stopped) {
             self.report(now, rng)?;
             self.close_batch(now, rng)?;
@@ -275,6 +279,9 @@ impl Module {
         }
         if self.report_due.is_some_and(|(due, _)| due <= now) {
             self.report(now, rng)?;
+        }
+        if self.batcher.close_due().is_some_and(|due| due <= now) {
+            self.close_batch(now, rng)?;
         }
         let mut fx = Effects::new();
         self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
@@ -309,8 +316,7 @@ impl Module {
         if !(mine || id.node == NODE_BROADCAST || id.node == UNREGISTERED) {
             return Ok(());
         }
-        let state = if self.relation.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
-        if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
+        if policy::required(Bus::Can2, id.base, self.relation.device_state()) != MinLevel::Clear {
             self.refused.policy = self.refused.policy.saturating_add(1);
             return Ok(());
         }
@@ -502,7 +508,6 @@ impl Module {
                     self.event(Event::Relation(event))?;
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.last_command = None;
-                        self.group = None;
                         let (body, len) = self.hardware().encode();
                         let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
                         self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
@@ -743,7 +748,7 @@ impl Module {
         let body = scan.encode();
         // The record is made of what the receiver can read, in the steps of the wire.
         let heard = ModuleScan::decode(&body).map_err(|_| Error::Malformed)?;
-        self.batcher.push(&module_record(self.own.cid(), &heard)?)?;
+        self.batcher.push(&module_record(self.own.cid(), &heard)?, now)?;
         let id = self.data_id(ModuleScan::BASE, Level::Exch)?;
         self.seal(now, id, ModuleScan::BASE, 0, &body)?;
         if self.batcher.is_due(time_ms) {

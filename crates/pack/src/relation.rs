@@ -10,7 +10,7 @@ mod handshakes;
 use crate::{
     identity::{Identity, Record, key},
     pdu::{self, Pdu, Status, binding as op},
-    policy,
+    policy::{self, DeviceState},
     sealed_id::SealedId,
     session::{Opened, Refusal, Session, tier_of},
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use lct::{
     handshake::{
         Context, Ephemeral, Established, Initiator, Kind, Psk, Request, Responder, Response, SIGNED,
     },
+    hash::sha256,
     id::{BindingId, Cid, PairingId, Role, is_side_a},
     metadata::{ClearMetadata, LinkParameters},
     pairing::Completion,
@@ -38,6 +39,8 @@ use rand_core::CryptoRng;
 pub const RUN_TIMEOUT: Duration = Duration::from_millis(2_000);
 /// How long A waits for the first sealed message of B before it repeats M3.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long A waits before it tries RESUME again after it was given up.
+pub const RESUME_AGAIN: Duration = Duration::from_millis(3_000);
 /// Runs or repetitions before a handshake counts as failed.
 pub const TRIES: u8 = 6;
 
@@ -150,6 +153,12 @@ pub struct Relation {
     /// Last statement for the authority, repeated when it asks again.
     answer: Option<(BindingOrPairing, Short)>,
     last_run: Option<Instant>,
+    /// True once the peer proved the epoch in use.
+    confirmed: bool,
+    /// When A tries RESUME again after it was given up.
+    again: Option<Instant>,
+    /// Hash of the M3 that was accepted last: only its exact repetition is confirmed again.
+    last_m3: Option<Digest>,
     /// First level-5 challenge that B hands out with its confirmation.
     challenge: u32,
 }
@@ -179,6 +188,9 @@ impl Relation {
             peer_boot: 0,
             answer: None,
             last_run: None,
+            confirmed: false,
+            again: None,
+            last_m3: None,
             challenge: 0,
         }
     }
@@ -239,7 +251,15 @@ impl Relation {
     }
     /// True when sealed messages flow in an epoch of this start.
     pub fn is_up(&self) -> bool {
-        self.is_paired() && self.fresh && !matches!(self.run, Some(Run::Answered { .. }))
+        self.is_paired() && self.fresh && self.confirmed
+    }
+    /// How far this relationship protects, for the class table.
+    pub fn device_state(&self) -> DeviceState {
+        match (self.is_paired(), self.bond.is_some()) {
+            (true, _) => DeviceState::Paired,
+            (false, true) => DeviceState::Bootstrap,
+            (false, false) => DeviceState::Factory,
+        }
     }
     /// True while a handshake is under way.
     pub fn is_busy(&self) -> bool {
@@ -267,7 +287,8 @@ impl Relation {
 
     /// When [`Relation::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        self.timer.as_ref().map(|t| t.due)
+        let again = self.again.filter(|_| self.run.is_none());
+        self.timer.as_ref().map(|t| t.due).into_iter().chain(again).min()
     }
 
     // --- authority's messages -------------------------------------------------------------------------
@@ -412,6 +433,9 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if self.run.is_none() && self.again.is_some_and(|t| t <= now) && self.is_paired() {
+            return self.resume(now, boot, fx, rng);
+        }
         let Some(timer) = self.timer.as_ref().filter(|t| t.due <= now) else {
             return Ok(());
         };
@@ -435,6 +459,11 @@ impl Relation {
                     Run::ResumeResponded { .. } => (Kind::Resume, false),
                 };
                 (self.run, self.timer) = (None, None);
+                // What was answered but never confirmed may be begun again when the authority asks again.
+                if !self.confirmed {
+                    self.answer = None;
+                }
+                self.again = (initiated && self.is_paired()).then(|| now + RESUME_AGAIN);
                 if initiated { push(fx, Effect::Event(RelationEvent::Failed { kind })) } else { Ok(()) }
             }
             None => {

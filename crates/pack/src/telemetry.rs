@@ -116,6 +116,7 @@ struct Open {
     first_seq: u32,
     first_ms: u64,
     last_ms: u64,
+    close_due: Instant,
 }
 
 impl Batcher {
@@ -146,7 +147,7 @@ impl Batcher {
     }
 
     /// Adds the record numbered by [`Batcher::reserve`].
-    pub fn push(&mut self, record: &Record) -> Result<(), Error> {
+    pub fn push(&mut self, record: &Record, now: Instant) -> Result<(), Error> {
         let leaf = record.leaf()?;
         self.next_seq = record.seq.checked_add(1).ok_or(Error::Exhausted)?;
         if self.leaves.is_full() {
@@ -158,6 +159,7 @@ impl Batcher {
             first_seq: record.seq,
             first_ms: record.time_ms,
             last_ms: record.time_ms,
+            close_due: now + Duration::from_millis(BATCH_MS),
         });
         open.tree.push(leaf);
         open.last_ms = open.last_ms.max(record.time_ms);
@@ -169,6 +171,11 @@ impl Batcher {
         self.open.as_ref().is_some_and(|o| {
             o.tree.count() >= u32::from(BATCH_MAX) || now_ms.saturating_sub(o.first_ms) >= BATCH_MS
         })
+    }
+
+    /// When the open batch is 30 s old, measured or not.
+    pub fn close_due(&self) -> Option<Instant> {
+        self.open.as_ref().map(|o| o.close_due)
     }
 
     /// Signs the open batch, if it holds anything; the statement is sent from `first` on.
@@ -195,14 +202,15 @@ impl Batcher {
 
     /// The next statement to send or send again at `now`, if any.
     pub fn poll(&mut self, now: Instant) -> Option<Pending> {
-        let pending = self.pending.iter_mut().find(|p| p.due <= now)?;
+        // One at a time, in order: a later statement on the ledger would shut out an earlier one.
+        let pending = self.pending.front_mut().filter(|p| p.due <= now)?;
         pending.due = now + RETRY;
         Some(pending.clone())
     }
 
     /// When [`Batcher::poll`] has something.
     pub fn due(&self) -> Option<Instant> {
-        self.pending.iter().map(|p| p.due).min()
+        self.pending.front().map(|p| p.due)
     }
 
     /// The statement beginning at `first_seq` is kept by the receiver.

@@ -273,7 +273,8 @@ impl<R: CryptoRng> World<R> {
             self.now = self.now.max(until);
             return Ok(None);
         };
-        let ticked = self.tick(next)?;
+        let before = self.now;
+        self.tick(next)?;
         let mut moved = false;
         for (index, bus) in [Bus::Can1, Bus::Can2].into_iter().enumerate() {
             if let Some(delivery) = self.wires[index].advance(next, &mut self.faults) {
@@ -284,7 +285,7 @@ impl<R: CryptoRng> World<R> {
             }
         }
         self.now = self.now.max(next);
-        if !moved && !ticked {
+        if !moved && self.now == before {
             // An end waits for room on its bus; time goes on.
             self.now = self.now + Duration::from_micros(100);
         }
@@ -292,21 +293,18 @@ impl<R: CryptoRng> World<R> {
         Ok(Some(self.heard.pop_front().unwrap_or(Step::Quiet)))
     }
 
-    fn tick(&mut self, next: Instant) -> Result<bool, WorldError> {
-        let mut ticked = false;
+    fn tick(&mut self, next: Instant) -> Result<(), WorldError> {
         if self.pack.role.due().is_some_and(|t| t <= next) {
             self.now = self.now.max(next);
-            ticked = true;
             let done = self.pack.role.tick(self.now, &mut self.rng);
             done.map_err(|source| WorldError::Role { who: self.pack.name.clone(), source })?;
         }
         for device in self.modules.iter_mut().filter(|m| m.role.due().is_some_and(|t| t <= next)) {
             self.now = self.now.max(next);
-            ticked = true;
             let done = device.role.tick(self.now, &mut self.rng);
             done.map_err(|source| WorldError::Role { who: device.name.clone(), source })?;
         }
-        Ok(ticked)
+        Ok(())
     }
 
     fn deliver(&mut self, bus: Bus, delivery: &Delivery) -> Result<(), WorldError> {

@@ -35,19 +35,11 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for package in packages(root)? {
         let manifest = manifest_of(&package, root);
-        let mut broken = |text: String| {
-            findings.push(Finding {
-                path: manifest.clone(),
-                line: 0,
-                text,
-            })
-        };
+        let mut broken = |text: String| findings.push(Finding { path: manifest.clone(), line: 0, text });
         let name = package["name"].as_str().unwrap_or_default();
         let layer = layer_of(name);
         if layer.is_none() && name != XTASK {
-            broken(format!(
-                "`{name}` has no layer: add it to ARCHITECTURE.md and to the table of tidy"
-            ));
+            broken(format!("`{name}` has no layer: add it to ARCHITECTURE.md and to the table of tidy"));
         }
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let target = dependency["name"].as_str().unwrap_or_default();
@@ -66,10 +58,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
         if package["license"] != LICENSE {
             broken(format!("the licence is not `{LICENSE}`"));
         }
-        if package["publish"]
-            .as_array()
-            .is_none_or(|registries| !registries.is_empty())
-        {
+        if package["publish"].as_array().is_none_or(|registries| !registries.is_empty()) {
             broken(
                 "the crate could be published by mistake: inherit `publish` from the workspace".to_owned(),
             );
@@ -82,10 +71,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
 }
 
 fn layer_of(name: &str) -> Option<u8> {
-    LAYERS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, layer)| *layer)
+    LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer)
 }
 
 /// The members of the workspace, as cargo understands their manifests. Needs neither network nor lock file.
@@ -136,10 +122,7 @@ mod tests {
             files.push((format!("crates/{name}/Cargo.toml"), head + tail));
             files.push((format!("crates/{name}/src/lib.rs"), String::new()));
         }
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
-            .collect();
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         shown(&check(tree(&files).path()).unwrap())
     }
 
@@ -153,10 +136,7 @@ mod tests {
         let found = findings(&[
             ("lct", &with("")),
             ("pack", &with("[dependencies]\nlct = { path = '../lct' }")),
-            (
-                "gateway",
-                &with("[dependencies]\npack = { path = '../pack' }\nlct = { path = '../lct' }"),
-            ),
+            ("gateway", &with("[dependencies]\npack = { path = '../pack' }\nlct = { path = '../lct' }")),
             ("xtask", &with("[dependencies]\nserde_json = '1'")),
         ]);
         assert_eq!(found, [""; 0]);
@@ -168,18 +148,9 @@ mod tests {
             ("normal", "[dependencies]\nledger = { path = '../ledger' }"),
             ("dev", "[dev-dependencies]\nledger = { path = '../ledger' }"),
             ("build", "[build-dependencies]\nledger = { path = '../ledger' }"),
-            (
-                "normal",
-                "[dependencies]\nbooks = { package = 'ledger', path = '../ledger' }",
-            ),
-            (
-                "normal",
-                "[dependencies]\nledger = { path = '../ledger', optional = true }",
-            ),
-            (
-                "normal",
-                "[target.'cfg(windows)'.dependencies]\nledger = { path = '../ledger' }",
-            ),
+            ("normal", "[dependencies]\nbooks = { package = 'ledger', path = '../ledger' }"),
+            ("normal", "[dependencies]\nledger = { path = '../ledger', optional = true }"),
+            ("normal", "[target.'cfg(windows)'.dependencies]\nledger = { path = '../ledger' }"),
         ];
         for (kind, table) in tables {
             for (name, layer) in [("pack", 1), ("lct", 0)] {
@@ -195,14 +166,9 @@ mod tests {
 
     #[test]
     fn xtask_may_not_depend_on_the_product() {
-        let found = findings(&[
-            ("lct", &with("")),
-            ("xtask", &with("[dependencies]\nlct = { path = '../lct' }")),
-        ]);
-        assert_eq!(
-            found,
-            ["crates/xtask/Cargo.toml: xtask depends on the product crate `lct` (normal)"]
-        );
+        let found =
+            findings(&[("lct", &with("")), ("xtask", &with("[dependencies]\nlct = { path = '../lct' }"))]);
+        assert_eq!(found, ["crates/xtask/Cargo.toml: xtask depends on the product crate `lct` (normal)"]);
     }
 
     #[test]

@@ -25,11 +25,9 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     for (name, lines_max) in DOCUMENTS {
         let path = Path::new(name);
         match texts.iter().find(|text| text.path == path) {
-            None => findings.push(Finding {
-                path: path.into(),
-                line: 0,
-                text: "the document is missing".into(),
-            }),
+            None => {
+                findings.push(Finding { path: path.into(), line: 0, text: "the document is missing".into() })
+            }
             Some(text) if text.content.lines().count() > lines_max => {
                 findings.push(text.finding(0, format!("more than {lines_max} lines: nobody will read it")));
             }
@@ -113,12 +111,7 @@ fn unlisted_specifications(root: &Path, texts: &[Text]) -> Result<Vec<Finding>> 
     let mut findings = Vec::new();
     for extension in ["md", "dbc", "json", "cddl"] {
         for text in files(root, "spec", extension)? {
-            let name = text
-                .path
-                .strip_prefix("spec")
-                .unwrap_or(&text.path)
-                .display()
-                .to_string();
+            let name = text.path.strip_prefix("spec").unwrap_or(&text.path).display().to_string();
             if text.path != readme && !list.content.contains(&name) {
                 findings.push(text.finding(0, "spec/README.md does not say what this file is"));
             }
@@ -161,10 +154,7 @@ mod tests {
         assert_eq!(findings(&[("docs/demo.md", good)]), [""; 0]);
         for target in ["gone.md", "README.md", "../../outside.md", "/README.md"] {
             let found = findings(&[("docs/demo.md", &format!("one\n[a]({target})\n"))]);
-            assert_eq!(
-                found,
-                [format!("docs/demo.md:2: the link `{target}` leads nowhere")]
-            );
+            assert_eq!(found, [format!("docs/demo.md:2: the link `{target}` leads nowhere")]);
         }
     }
 
@@ -186,15 +176,9 @@ mod tests {
     #[test]
     fn a_specification_that_its_readme_passes_over_is_found() {
         let found = findings(&[("spec/vectors/more.json", "{}")]);
+        assert_eq!(found, ["spec/vectors/more.json: spec/README.md does not say what this file is"]);
         assert_eq!(
-            found,
-            ["spec/vectors/more.json: spec/README.md does not say what this file is"]
-        );
-        assert_eq!(
-            findings(&[
-                ("spec/vectors/more.json", "{}"),
-                ("spec/README.md", "vectors/more.json")
-            ]),
+            findings(&[("spec/vectors/more.json", "{}"), ("spec/README.md", "vectors/more.json")]),
             [""; 0]
         );
     }

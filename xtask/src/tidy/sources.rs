@@ -79,10 +79,7 @@ fn holds_word(line: &str, word: &str) -> bool {
 fn missing_specifications(root: &Path, text: &Text) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in text.content.lines().enumerate() {
-        for path in specifications(line)
-            .into_iter()
-            .filter(|path| !root.join(path).exists())
-        {
+        for path in specifications(line).into_iter().filter(|path| !root.join(path).exists()) {
             findings.push(text.finding(number + 1, format!("`{path}` is cited, but does not exist")));
         }
     }
@@ -124,20 +121,12 @@ mod tests {
 
     #[test]
     fn a_file_without_a_header_is_found_wherever_it_lies() {
-        for path in [
-            "crates/api/src/lib.rs",
-            "crates/api/tests/a.rs",
-            "xtask/src/deep/b.rs",
-        ] {
+        for path in ["crates/api/src/lib.rs", "crates/api/tests/a.rs", "xtask/src/deep/b.rs"] {
             let found = findings(path, "use std::fmt;\n");
             assert_eq!(found, [format!("{path}:1: the file does not open with `//!`")]);
         }
         assert_eq!(findings("crates/api/src/lib.rs", "//! Good.\n"), [""; 0]);
-        assert_eq!(
-            findings("crates/api/src/lib.rs", "").len(),
-            1,
-            "an empty file says nothing either"
-        );
+        assert_eq!(findings("crates/api/src/lib.rs", "").len(), 1, "an empty file says nothing either");
     }
 
     #[test]
@@ -146,10 +135,7 @@ mod tests {
         assert_eq!(findings("crates/api/src/lib.rs", &content), [""; 0]);
         content += "//! One more.\n";
         let found = findings("crates/api/src/lib.rs", &content);
-        assert_eq!(
-            found,
-            ["crates/api/src/lib.rs: 901 lines; at most 900: split it by concept"]
-        );
+        assert_eq!(found, ["crates/api/src/lib.rs: 901 lines; at most 900: split it by concept"]);
     }
 
     #[test]
@@ -157,10 +143,7 @@ mod tests {
         for word in REFUSED {
             let found = findings("crates/api/src/lib.rs", &format!("//! Good.\n// {word} later\n"));
             assert_eq!(found, [format!("crates/api/src/lib.rs:2: unfinished: `{word}`")]);
-            let longer = findings(
-                "crates/api/src/lib.rs",
-                &format!("//! Good.\n// A{word} _{word}\n"),
-            );
+            let longer = findings("crates/api/src/lib.rs", &format!("//! Good.\n// A{word} _{word}\n"));
             assert_eq!(longer, [""; 0], "{word}");
         }
     }
@@ -171,10 +154,7 @@ mod tests {
             ("// See spec/can.md.", None),
             ("include_str!(\"../../../spec/can.md\")", None),
             ("// myspec/gone.md and others in spec/", None),
-            (
-                "//! Layouts are those of `spec/gone.md`; integers too.",
-                Some("spec/gone.md"),
-            ),
+            ("//! Layouts are those of `spec/gone.md`; integers too.", Some("spec/gone.md")),
             ("// (spec/gone.md). And more", Some("spec/gone.md")),
         ] {
             let content = format!("//! Good.\n{line}\n");
@@ -195,11 +175,7 @@ mod tests {
             ("//! Keys.\n// #![no_std]\n", 1),
             ("//! Keys.\n#![cfg_attr(not(feature = \"std\"), no_std)]\n", 1),
         ] {
-            assert_eq!(
-                findings("crates/lct/src/lib.rs", content).len(),
-                count,
-                "{content}"
-            );
+            assert_eq!(findings("crates/lct/src/lib.rs", content).len(), count, "{content}");
             assert_eq!(findings("crates/node/src/lib.rs", content).len(), 0, "{content}");
         }
     }

@@ -7,8 +7,7 @@ impl Controller {
         if id.node != self.pack {
             return Ok(());
         }
-        let state = if self.app.is_paired() { DeviceState::Paired } else { DeviceState::Factory };
-        if policy::required(Bus::Can1, id.base, state) != MinLevel::Clear {
+        if policy::required(Bus::Can1, id.base, self.app.device_state()) != MinLevel::Clear {
             self.refused.policy = self.refused.policy.saturating_add(1);
             return Ok(());
         }
@@ -42,9 +41,11 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let result = match *message {
-            [pdu::RELAY, node, ref inner @ ..] if !inner.is_empty() => match self.index(node) {
-                Some(index) => self.send_module(index, now, inner),
-                None => Err(Error::WrongParty),
+            [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
+                (Some(index), Some(&(pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY))) => {
+                    self.send_module(index, now, inner)
+                }
+                _ => Err(Error::WrongParty),
             },
             [pdu::IDENTIFY, 0] => {
                 let nodes = self.slots.iter().enumerate().filter(|(_, s)| s.registered);

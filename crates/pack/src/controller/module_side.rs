@@ -30,8 +30,7 @@ impl Controller {
         let Some(index) = self.index(id.node) else {
             return Ok(());
         };
-        let paired = self.slots[index].relation.is_paired();
-        let state = if paired { DeviceState::Paired } else { DeviceState::Factory };
+        let state = self.slots[index].relation.device_state();
         if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
             self.refused.policy = self.refused.policy.saturating_add(1);
             return Ok(());
@@ -53,21 +52,19 @@ impl Controller {
     ) -> Result<(), Error> {
         let index = match self.slots.iter().position(|s| s.unique_id == m.unique_id) {
             Some(index) => index,
-            None => {
-                let number = self.slots.len() as u8 + 1;
-                let record = Record::new(key::module(number), &[&[1], &m.unique_id.to_be_bytes()])?;
-                if self.slots.push(Slot::new(number, m.unique_id, now)).is_err() {
-                    return Ok(());
-                }
-                self.store(record)?;
-                self.slots.len() - 1
-            }
+            None => match self.new_slot(m.unique_id, now) {
+                Some(index) => index,
+                None => return Ok(()),
+            },
         };
         let node = index as u8 + 1;
         let slot = &mut self.slots[index];
-        slot.heard = now;
-        slot.registered = true;
-        (slot.relay, slot.run) = (RelayState::Off, None);
+        let paired = slot.relation.is_paired();
+        // An announcement proves nothing: of a paired module only a finished RESUME changes what is known.
+        if !paired {
+            slot.heard = now;
+        }
+        let first = !core::mem::replace(&mut slot.registered, true);
         let registration = ModuleRegistration {
             node,
             controller: self.pack,
@@ -76,11 +73,36 @@ impl Controller {
             unique_id: m.unique_id,
         };
         self.send_module_clear(&registration, UNREGISTERED)?;
-        self.event(Event::ModuleRegistered { node });
-        if self.slots[index].relation.is_paired() {
+        if first {
+            self.event(Event::ModuleRegistered { node });
+        }
+        let slot = &mut self.slots[index];
+        if paired {
+            let recent = slot.greeted.is_some_and(|t| now < t + GREET_PERIOD);
+            if slot.relation.is_busy() || recent {
+                return Ok(());
+            }
+            slot.greeted = Some(now);
             return self.resume_module(index, now, rng);
         }
         self.send_module(index, now, &[pdu::IDENTIFY, 0])
+    }
+
+    /// A free place for a new module: the next one, or that of a module that was never bound and is silent.
+    fn new_slot(&mut self, unique_id: u32, now: Instant) -> Option<usize> {
+        let number = self.slots.len() as u8 + 1;
+        if self.slots.push(Slot::new(number, unique_id, now)).is_ok() {
+            return Some(self.slots.len() - 1);
+        }
+        let stranger = |s: &Slot| {
+            s.relation.peer().is_none()
+                && !s.relation.is_busy()
+                && now.saturating_since(s.heard) >= MODULE_SILENCE
+        };
+        let oldest = self.slots.iter().enumerate().filter(|(_, s)| stranger(s)).min_by_key(|(_, s)| s.heard);
+        let index = oldest.map(|(i, _)| i)?;
+        self.slots[index] = Slot::new(index as u8 + 1, unique_id, now);
+        Some(index)
     }
 
     // --- modules, security PDUs -----------------------------------------------------------------------
@@ -153,6 +175,11 @@ impl Controller {
                 Effect::Store(record) => self.store(record)?,
                 Effect::Event(event) => {
                     self.event(Event::Relation { node: index as u8 + 1, event });
+                    if let RelationEvent::Bound { .. } = event {
+                        let id = self.slots[index].unique_id;
+                        let number = index as u8 + 1;
+                        self.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
+                    }
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.module_up(index, now, challenge)?;
                     }
@@ -171,11 +198,27 @@ impl Controller {
     ) -> Result<(), Error> {
         let slot = &mut self.slots[index];
         slot.challenge = challenge;
+        slot.relay = RelayState::Off;
         (slot.next_seq, slot.run, slot.heard, slot.repeat, slot.asked) = (0, None, now, now, now);
+        self.send_group_key(index, now)?;
+        self.send_time(index, now)
+    }
+
+    /// Repeats what a module must have and may have missed.
+    pub(super) fn refresh_modules(&mut self, now: Instant) -> Result<(), Error> {
+        for index in 0..self.slots.len() {
+            if self.slots[index].healthy() {
+                self.send_group_key(index, now)?;
+                self.send_time(index, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_group_key(&mut self, index: usize, now: Instant) -> Result<(), Error> {
         let key = self.group_key.0.clone();
         let body = pdu::build(&[&[pdu::GROUP_KEY], &self.boot.to_be_bytes(), key.expose()])?;
-        self.seal_to_module(index, now, Tier::Pair, &body)?;
-        self.send_time(index, now)
+        self.seal_to_module(index, now, Tier::Pair, &body)
     }
 
     pub(super) fn send_time(&mut self, index: usize, now: Instant) -> Result<(), Error> {

@@ -27,7 +27,7 @@ impl Controller {
         let body = self.status(Stamp { seq, time_ms }).encode();
         // The record is made of what the receiver can read, in the steps of the wire.
         let heard = PackStatusAll::decode(&body).map_err(|_| Error::Malformed)?;
-        self.batcher.push(&pack_record(self.own.cid(), &heard)?)?;
+        self.batcher.push(&pack_record(self.own.cid(), &heard)?, now)?;
         let id = SealedId::new(PackStatusAll::BASE, Level::Pair, Direction::Ba, self.pack)
             .map_err(|_| Error::Malformed)?;
         self.seal_app(now, id, PackStatusAll::BASE, &[&body])?;

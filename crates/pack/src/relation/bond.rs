@@ -10,12 +10,14 @@ pub(super) struct Bond {
     pub(super) assurance: Assurance,
 }
 
+#[derive(Clone)]
 pub(super) struct PendingBond {
     pub(super) request: BindRequest,
     pub(super) own: SpkSecret,
     pub(super) introduction: Option<Introduction>,
 }
 
+#[derive(Clone)]
 pub(super) struct PendingPair {
     pub(super) pairing_id: PairingId,
     pub(super) section: Section,

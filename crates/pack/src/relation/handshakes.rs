@@ -16,6 +16,7 @@ impl Relation {
         rng.fill_bytes(&mut nonce);
         let m1 = state(session, session.master(), session.epoch()).request(boot, &nonce);
         push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m1])?))?;
+        self.again = None;
         self.run = Some(Run::ResumeAsked { m1 });
         self.arm(now, RUN_TIMEOUT);
         Ok(())
@@ -110,9 +111,19 @@ impl Relation {
             2 => Kind::Bind,
             3 => Kind::Pair,
             4 => Kind::Resume,
-            0x1F if code == 0x7F => return self.asked_for_run(now, boot, fx, rng),
+            0x1F if code == 0x7F => Kind::Resume,
             _ => return Err(Error::Malformed),
         };
+        // M1 and M3 are for B, M2 and the request for a run are for A.
+        let partner = self.peer().or(self.pending_bond.as_ref().map(|p| p.request.partner));
+        let (role, cid) = partner.map(|(cid, role)| (role, cid)).ok_or(Error::WrongParty)?;
+        let for_a = code & 0x40 != 0;
+        if for_a != is_side_a(own.role, own.cid(), role, cid) {
+            return Err(Error::WrongParty);
+        }
+        if code == 0x7F {
+            return self.asked_for_run(now, boot, fx, rng);
+        }
         match (code & 0xE0, kind) {
             (0x00, Kind::Resume) => self.resume_m1(message, now, boot, fx, rng),
             (0x40, Kind::Resume) => self.resume_m2(message, now, fx),
@@ -158,7 +169,6 @@ impl Relation {
             return Err(Error::WrongParty);
         }
         let request = Request::parse(&context, m1)?;
-        self.last_run = Some(now);
         let (exchange, pairing) = match (&request.exchange, &self.pending_pair) {
             (Some(theirs), Some(p)) => {
                 let xk = &p.section.exchange_key;
@@ -169,6 +179,7 @@ impl Relation {
             }
             _ => (None, None),
         };
+        self.last_run = Some(now);
         let zero = [0; 32];
         let psk_pair = [pairing.as_ref().map_or(&[][..], |k| k.expose().as_slice()), &context.salt];
         let psk_bind = [zero.as_slice()];
@@ -194,13 +205,12 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let Some(Run::Asked { .. }) = self.run else {
+        let Some(Run::Asked { kind, context, initiator }) = &self.run else {
             return Ok(());
         };
-        let Some(Run::Asked { kind, context, initiator }) = self.run.take() else {
-            return Ok(());
-        };
-        let response = Response::parse(&context, m2)?;
+        // The run stays until an M2 verifies: a forged one must not end it.
+        let kind = *kind;
+        let response = Response::parse(context, m2)?;
         let (done, m3, pairing) = match kind {
             Kind::Pair => {
                 let p = self.pending_pair.as_ref().ok_or(Error::WrongParty)?;
@@ -211,7 +221,7 @@ impl Relation {
                 p.validation.check_key(&pk)?;
                 let parts = [pk.expose().as_slice(), &context.salt];
                 let (m3, done) =
-                    initiator.finish(&context, m2, &Psk(&parts), Some(bond.own.signing_key()), rng)?;
+                    initiator.finish(context, m2, &Psk(&parts), Some(bond.own.signing_key()), rng)?;
                 (done, m3, Some(pk))
             }
             _ => {
@@ -219,13 +229,14 @@ impl Relation {
                 let zero = [0; 32];
                 let parts = [zero.as_slice()];
                 let (m3, done) =
-                    initiator.finish(&context, m2, &Psk(&parts), Some(p.own.signing_key()), rng)?;
+                    initiator.finish(context, m2, &Psk(&parts), Some(p.own.signing_key()), rng)?;
                 (done, m3, None)
             }
         };
         self.peer_boot = self.peer_boot.max(response.boot);
         let completion = self.open_session(kind, own, &done, pairing.as_ref(), fx, rng)?;
         self.fresh |= kind == Kind::Pair;
+        self.confirmed = false;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
         self.run = Some(Run::Answered { kind, m3: short(&m3)?, completion: Some(short(&completion)?) });
@@ -241,20 +252,29 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let Some(Run::Responded { .. }) = self.run else {
-            // A did not hear the confirmation of a run that already stands.
-            return self.confirm(kind, fx);
+        let Some(Run::Responded { kind: asked, context, responder, .. }) = &self.run else {
+            return self.confirm_again(kind, m3, fx);
         };
-        let Some(Run::Responded { kind, context, responder, key }) = self.run.take() else {
+        if *asked != kind {
+            return Err(Error::WrongParty);
+        }
+        // The run stays until an M3 verifies: a forged one must not end it.
+        let done = responder.finish(context, m3)?;
+        let Some(Run::Responded { key, .. }) = self.run.take() else {
             return Ok(());
         };
         self.timer = None;
-        let done = responder.finish(&context, m3)?;
+        self.last_m3 = Some(sha256(&[m3]));
         let completion = self.open_session(kind, own, &done, key.as_ref(), fx, rng)?;
         self.fresh = kind == Kind::Pair || self.fresh;
         self.confirm(kind, fx)?;
         push(fx, Effect::ToAuthority(completion))?;
         self.announce(kind, None, fx)
+    }
+
+    /// A did not hear the confirmation of a run that already stands: its exact M3 is confirmed again.
+    fn confirm_again(&mut self, kind: Kind, m3: &[u8], fx: &mut Effects) -> Result<(), Error> {
+        if self.last_m3 == Some(sha256(&[m3])) { self.confirm(kind, fx) } else { Err(Error::NotAuthentic) }
     }
 
     /// Opens the session of a finished handshake and returns this side's statement for the authority.
@@ -268,13 +288,14 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<Pdu, Error> {
         if kind == Kind::Bind {
-            let pending = self.pending_bond.take().ok_or(Error::WrongParty)?;
+            let pending = self.pending_bond.clone().ok_or(Error::WrongParty)?;
             let bond = Bond::confirmed(&pending)?;
             let session = Session::established(kind, done, None, direction(own, bond.peer))?;
             let record = binding_record(own, &pending)?;
             let sig = pending.own.signing_key().sign(&record.digest(), rng);
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
+            self.peer_boot = 0;
             self.bond = Some(bond);
             // A new binding voids what was paired under the old one, in flash too.
             push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
@@ -283,7 +304,7 @@ impl Relation {
             self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
             return Ok(answer);
         }
-        let p = self.pending_pair.take().ok_or(Error::WrongParty)?;
+        let p = self.pending_pair.clone().ok_or(Error::WrongParty)?;
         let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
         let mut buffer = [0; VALIDATION_BUFFER];
         let validation =
@@ -357,12 +378,17 @@ impl Relation {
         challenge: Option<u32>,
         fx: &mut Effects,
     ) -> Result<(), Error> {
+        self.confirmed = true;
         if kind == Kind::Bind {
+            self.pending_bond = None;
             let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
             let event = RelationEvent::Bound { binding_id: bond.binding_id, assurance: bond.assurance };
             return push(fx, Effect::Event(event));
         }
         self.fresh = true;
+        if kind == Kind::Pair {
+            self.pending_pair = None;
+        }
         if kind == Kind::Pair
             && let Some(pairing_id) = self.pairing_id
         {
@@ -433,7 +459,7 @@ impl Relation {
         };
         drop(next);
         self.peer_boot = peer_boot;
-        self.fresh = true;
+        (self.fresh, self.confirmed) = (true, false);
         push(fx, Effect::Store(self.session_record()?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
@@ -444,7 +470,7 @@ impl Relation {
 
     pub(super) fn resume_m3(&mut self, m3: &[u8], fx: &mut Effects) -> Result<(), Error> {
         let Some(Run::ResumeResponded { m1, m2 }) = &self.run else {
-            return self.confirm(Kind::Resume, fx);
+            return self.confirm_again(Kind::Resume, m3, fx);
         };
         let m3: resume::Confirmation = m3.try_into().map_err(|_| Error::Malformed)?;
         let session = self.session.as_mut().ok_or(Error::WrongParty)?;
@@ -453,6 +479,7 @@ impl Relation {
         session.advance(next)?;
         self.peer_boot = peer_boot;
         (self.run, self.timer, self.fresh) = (None, None, true);
+        self.last_m3 = Some(sha256(&[&m3]));
         push(fx, Effect::Store(self.session_record()?))?;
         self.confirm(Kind::Resume, fx)?;
         self.announce(Kind::Resume, None, fx)

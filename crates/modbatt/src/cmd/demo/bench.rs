@@ -159,7 +159,7 @@ impl Bench<'_> {
             say("stopped before the pack was operational; the next start goes on from here");
             return Ok((Run { modules: count as u64, ..live.finish(0)? }, components));
         }
-        live.gateway.set_keys(binding_keys(self.chain, &ids)?);
+        live.gateway.set_keys(binding_keys(self.chain, &live.gateway.members(), &ids)?);
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
@@ -179,13 +179,10 @@ impl Bench<'_> {
         Ok((Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
     }
 
-    fn ids(&self) -> Vec<(Party, Cid, Cid)> {
+    fn ids(&self) -> Vec<(Cid, Cid)> {
         // The partner whose binding signs: the app for the pack, the pack for its modules.
-        let mut ids = vec![(Party::Pack, self.pack.cid(), self.app.cid())];
-        for (i, module) in self.modules.iter().enumerate() {
-            ids.push((Party::Module(i as u8 + 1), module.cid(), self.pack.cid()));
-        }
-        ids
+        let modules = self.modules.iter().map(|m| (m.cid(), self.pack.cid()));
+        [(self.pack.cid(), self.app.cid())].into_iter().chain(modules).collect()
     }
 
     fn fault_config(&self, source: &Source) -> FaultConfig {
@@ -349,7 +346,7 @@ impl Live<'_> {
                 }
                 Phase::Stopping if now >= limit => {
                     return Err(Failure::Failed(
-                        "the last statements of the pack did not arrive; they are kept by the devices".into(),
+                        "the last statements of the pack did not arrive; what the devices measured since is lost when they lose power".into(),
                     ));
                 }
                 Phase::Stopping if self.world.is_settled() && self.gateway.is_settled() => {
@@ -511,7 +508,14 @@ struct TaskLog {
 impl TaskLog {
     fn open(path: std::path::PathBuf) -> Result<Self, Failure> {
         let done = match std::fs::read_to_string(&path) {
-            Ok(text) => text.lines().skip(1).map(str::to_owned).collect(),
+            Ok(text) => {
+                // A torn last line is a task that was not noted: it is done again.
+                let whole = text.rfind('\n').map_or("", |at| &text[..=at]);
+                if whole.len() < text.len() {
+                    replace_file(&path, whole.as_bytes())?;
+                }
+                whole.lines().skip(1).map(str::to_owned).collect()
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 replace_file(&path, b"modbatt commissioned 1\n")?;
                 Vec::new()
@@ -533,11 +537,16 @@ impl TaskLog {
 }
 
 /// Signing keys of pack and modules, from the bindings on the ledger.
-fn binding_keys(chain: &Chain, ids: &[(Party, Cid, Cid)]) -> Result<BTreeMap<Party, PublicKey>, Failure> {
+fn binding_keys(
+    chain: &Chain,
+    members: &[(Party, Cid)],
+    partners: &[(Cid, Cid)],
+) -> Result<BTreeMap<Party, PublicKey>, Failure> {
     let fail = |e: node::Error| super::super::ledger::failure(&e);
     let snapshot = chain.read().map_err(fail)?;
     let mut keys = BTreeMap::new();
-    for (party, cid, partner) in ids {
+    for (party, cid) in members {
+        let Some((_, partner)) = partners.iter().find(|(c, _)| c == cid) else { continue };
         for (_, binding) in snapshot.bindings_of(cid).map_err(fail)? {
             let key = match (binding.a == *cid, binding.b == *cid) {
                 (true, false) if binding.b == *partner => binding.key_a,
