@@ -42,7 +42,7 @@ pub struct World {
     pub app: App,
     pub pack: Box<Controller>,
     pub modules: Vec<Module>,
-    wires: [VecDeque<(usize, Frame)>; 2],
+    pub wires: [VecDeque<(usize, Frame)>; 2],
     pub log: Vec<(Instant, Bus, Frame)>,
     pub events: Vec<app::Event>,
     pub module_events: Vec<(usize, module::Event)>,
