@@ -342,7 +342,9 @@ impl Controller {
             .filter(|_| self.app.is_up() && self.can1.is_idle());
         let modules = self.slots.iter().flat_map(|s| {
             let command = s.run.as_ref().map(|r| r.due).filter(|_| s.healthy());
-            [s.relation.due(), command, s.healthy().then_some(s.repeat)]
+            let ask = (s.registered && s.relation.is_up()).then(|| (s.heard + REPEAT).max(s.asked + REPEAT));
+            let repeat = s.run.as_ref().map_or(s.repeat, |r| r.due.max(s.repeat));
+            [s.relation.due(), command, s.healthy().then_some(repeat), ask]
         });
         app.into_iter().chain([ask, batch]).chain(statements).chain(modules).flatten().min()
     }
@@ -503,21 +505,30 @@ impl Controller {
     fn command_modules(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
-            if !slot.healthy() || !self.can2.has_room(48) {
+            if !slot.registered || !slot.relation.is_up() || !self.can2.has_room(48) {
+                continue;
+            }
+            let quiet =
+                now.saturating_since(slot.heard) >= REPEAT && now.saturating_since(slot.asked) >= REPEAT;
+            if quiet {
+                // A silent module is asked too: its answer makes it healthy again.
+                self.ask_status(index, now)?;
+            }
+            let slot = &self.slots[index];
+            if slot.silent {
                 continue;
             }
             let waiting = slot.run.as_ref().is_some_and(|r| r.due > now);
+            if !waiting {
+                self.slots[index].run = None;
+            }
+            let slot = &self.slots[index];
             let (lower, raise) = (slot.wanted < slot.relay, slot.wanted > slot.relay);
             let repeat = slot.repeat <= now;
-            let quiet =
-                now.saturating_since(slot.heard) >= REPEAT && now.saturating_since(slot.asked) >= REPEAT;
             if raise && !waiting {
                 self.raise(index, now, rng)?;
             } else if lower || (repeat && !waiting) {
                 self.hold(index, now)?;
-            }
-            if quiet {
-                self.ask_status(index, now)?;
             }
         }
         Ok(())

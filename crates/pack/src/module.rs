@@ -577,7 +577,9 @@ impl Module {
                     self.ceiling = m.max;
                     self.switch(self.target)
                 }
-                _ => {
+                // The pack names the state that it is raising the others to: no raise, and no offence.
+                Ok(_) => Ok(()),
+                Err(_) => {
                     self.refused.policy = self.refused.policy.saturating_add(1);
                     Ok(())
                 }
