@@ -448,12 +448,12 @@ impl App {
                     Err(_) => Ok(()),
                 }
             }
-            [pdu::BATCH, node, ref m @ ..] if tier == Tier::Pair => {
+            [pdu::BATCH, node, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<BATCH_STATEMENT_MAX>(m)?;
                 let statement = BatchStatement::decode(&statement)?;
                 self.event(Event::Batch(Party::from_node(node), statement, signature))
             }
-            [pdu::ENERGY, ref m @ ..] if tier == Tier::Pair => {
+            [pdu::ENERGY, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<STATEMENT_MAX>(m)?;
                 self.event(Event::Energy(statement, signature))
             }

@@ -357,7 +357,7 @@ fn statements_keep_their_order() {
         let seen = Cell::new(0u32);
         w.filter = Box::new(move |f| {
             let long = matches!(classify(Bus::Can1, f), Ok(Class::Sealed(id, Transport::IsoTp))
-                if id.direction() == Direction::Ba && id.level() == Level::Pair);
+                if id.direction() == Direction::Ba && id.level() == Level::Exch);
             seen.set(seen.get() + u32::from(long));
             !(long && seen.get() == lost * 5 + 1)
         });

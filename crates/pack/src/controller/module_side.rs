@@ -336,9 +336,7 @@ impl Controller {
                 self.slots[index].relation.confirmed(tier, m, &mut fx)?;
                 self.apply_module(index, now, fx)
             }
-            [pdu::BATCH, 0, ref m @ ..] if tier == Tier::Pair => {
-                self.seal_to_app_parts(now, Tier::Pair, &[&[pdu::BATCH, node], m])
-            }
+            [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),
             [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
                 let ack = Acknowledgement::parse(m)?;

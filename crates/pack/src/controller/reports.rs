@@ -93,13 +93,13 @@ impl Controller {
             let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
             let n = p.statement.encode(&mut statement)?;
             let head = [pdu::BATCH, 0, n as u8];
-            self.seal_to_app_parts(now, Tier::Pair, &[&head, &statement[..n], &p.signature.0])?;
+            self.seal_to_app_parts(now, Tier::Exch, &[&head, &statement[..n], &p.signature.0])?;
         }
         while self.can1.is_idle()
             && let Some(p) = self.meter.poll(now)
         {
             let head = [pdu::ENERGY, p.statement.len() as u8];
-            self.seal_to_app_parts(now, Tier::Pair, &[&head, &p.statement, &p.signature.0])?;
+            self.seal_to_app_parts(now, Tier::Exch, &[&head, &p.statement, &p.signature.0])?;
         }
         Ok(())
     }
