@@ -17,10 +17,10 @@ use crate::sealed_id::{Direction, Level};
 /// How a device stands to the secure link (C91).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceState {
-    /// No channel yet.
+    /// Not bound: no channel.
     #[default]
     Factory,
-    /// Device channel stands.
+    /// Bound, not paired.
     Bootstrap,
     /// Paired (and operational).
     Paired,
