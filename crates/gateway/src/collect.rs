@@ -22,6 +22,9 @@ const TRIES: u8 = 10;
 /// Records kept for one party while their statement is awaited.
 const KEPT: usize = 2_048;
 
+/// Finished statements remembered for one party: a device repeats what it saw no receipt of.
+const FINISHED: usize = 32;
+
 /// One place in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -51,8 +54,17 @@ pub enum Verdict {
     Ask(Vec<u32>),
     /// The batch is whole.
     Whole(Batch),
-    /// What arrived does not hash to the signed root: never stored.
+    /// The batch was whole before and is in the outbox: its device missed the receipt.
+    Kept,
+    /// The batch was whole before and is on its way into the outbox.
+    Underway,
+    /// What arrived does not hash to the signed root, or a second statement claims the same records: never stored.
     Contradiction,
+}
+
+struct Finished {
+    root: Digest,
+    kept: bool,
 }
 
 struct Waiting {
@@ -68,6 +80,7 @@ pub struct Collector {
     records: BTreeMap<Party, BTreeMap<u32, Vec<u8>>>,
     leaves: BTreeMap<(Party, u32), Digest>,
     waiting: BTreeMap<(Party, u32), Waiting>,
+    finished: BTreeMap<(Party, u32), Finished>,
     /// Records replaced by their leaf.
     pub gaps: u64,
     /// Statements that contradicted their records, or whose leaves never came.
@@ -96,9 +109,25 @@ impl Collector {
         signature: Signature,
     ) -> Verdict {
         let key = (party, statement.first_seq);
+        match self.finished.get(&key) {
+            Some(f) if f.root != statement.root => {
+                self.contradictions += 1;
+                return Verdict::Contradiction;
+            }
+            Some(Finished { kept: true, .. }) => return Verdict::Kept,
+            Some(_) => return Verdict::Underway,
+            None => {}
+        }
         let waiting = Waiting { statement, signature, due: now + PATIENCE, tries: 1 };
         self.waiting.entry(key).or_insert(waiting);
         self.judge(key)
+    }
+
+    /// The batch of `party` that begins with record `first` is in the outbox.
+    pub fn kept(&mut self, party: Party, first: u32) {
+        if let Some(f) = self.finished.get_mut(&(party, first)) {
+            f.kept = true;
+        }
     }
 
     /// The leaf of a record that did not arrive.
@@ -129,7 +158,7 @@ impl Collector {
         for key in due {
             let missing = match self.judge(key) {
                 Verdict::Ask(missing) => missing,
-                Verdict::Whole(_) | Verdict::Contradiction => continue,
+                _ => continue,
             };
             let Some(w) = self.waiting.get_mut(&key) else { continue };
             if w.tries >= TRIES {
@@ -174,14 +203,114 @@ impl Collector {
         let (statement, signature) = (w.statement, w.signature);
         self.waiting.remove(&key);
         if let Some(records) = self.records.get_mut(&party) {
-            *records = records.split_off(&seqs.end);
+            // Only its own: an earlier batch may still wait for a leaf.
+            records.retain(|seq, _| !seqs.contains(seq));
         }
         self.leaves.retain(|(p, s), _| *p != party || !seqs.contains(s));
         if root(&leaves) != statement.root {
             self.contradictions += 1;
             return Verdict::Contradiction;
         }
+        self.finished.insert(key, Finished { root: statement.root, kept: false });
+        if self.finished.range((party, 0)..=(party, u32::MAX)).count() > FINISHED
+            && let Some(oldest) = self.finished.range((party, 0)..).next().map(|(k, _)| *k)
+        {
+            self.finished.remove(&oldest);
+        }
         self.gaps += entries.iter().filter(|e| matches!(e, Entry::Lost(..))).count() as u64;
         Verdict::Whole(Batch { party, statement, signature, entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::{id::Cid, record::RecordKind, sign::Signature};
+
+    const MODULE: Party = Party::Module(3);
+    const SIGNATURE: Signature = Signature([7; 64]);
+
+    fn record(seq: u32) -> Record {
+        let values = [seq as i32, -1].into_iter().collect();
+        Record { cid: Cid([5; 16]), seq, time_ms: u64::from(seq) * 100, kind: RecordKind::Module, values }
+    }
+
+    fn leaf(seq: u32) -> Digest {
+        record(seq).leaf().unwrap()
+    }
+
+    fn statement(first_seq: u32, count: u16) -> BatchStatement {
+        let leaves: Vec<Digest> = (first_seq..first_seq + u32::from(count)).map(leaf).collect();
+        let (first_ms, last_ms) = (0, 10_000);
+        BatchStatement { cid: Cid([5; 16]), first_seq, count, root: root(&leaves), first_ms, last_ms }
+    }
+
+    fn received(seqs: impl IntoIterator<Item = u32>) -> Collector {
+        let mut collector = Collector::default();
+        seqs.into_iter().for_each(|seq| collector.record(MODULE, &record(seq)).unwrap());
+        collector
+    }
+
+    fn lost(verdict: Verdict) -> Vec<u32> {
+        let Verdict::Whole(batch) = verdict else { panic!("{verdict:?}") };
+        let lost = batch.entries.iter().filter_map(|e| match e {
+            Entry::Lost(seq, _) => Some(*seq),
+            Entry::Record(_) => None,
+        });
+        lost.collect()
+    }
+
+    #[test]
+    fn a_later_batch_leaves_the_records_of_one_that_still_waits() {
+        let mut c = received((0..30).filter(|s| *s != 4));
+        let now = Instant::default();
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Ask(vec![4]));
+        assert_eq!(lost(c.statement(now, MODULE, statement(10, 20), SIGNATURE)), [0; 0]);
+        assert_eq!(lost(c.leaf(MODULE, 4, leaf(4)).unwrap()), [4]);
+        assert_eq!((c.gaps, c.contradictions), (1, 0));
+        assert!(c.records[&MODULE].is_empty() && c.leaves.is_empty() && c.due().is_none());
+    }
+
+    #[test]
+    fn a_repeated_statement_asks_for_nothing() {
+        let mut c = received(0..10);
+        let now = Instant::default();
+        assert_eq!(lost(c.statement(now, MODULE, statement(0, 10), SIGNATURE)), [0; 0]);
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Underway);
+        c.kept(MODULE, 0);
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Kept);
+        // The same records under another root are never stored.
+        assert_eq!(c.statement(now, MODULE, statement(0, 9), SIGNATURE), Verdict::Contradiction);
+        assert_eq!((c.gaps, c.contradictions), (0, 1));
+    }
+
+    #[test]
+    fn finished_statements_are_bounded_for_each_party() {
+        let mut c = received(0..100);
+        let now = Instant::default();
+        c.record(Party::Pack, &record(0)).unwrap();
+        assert_eq!(lost(c.statement(now, Party::Pack, statement(0, 1), SIGNATURE)), [0; 0]);
+        for seq in 0..100 {
+            assert_eq!(lost(c.statement(now, MODULE, statement(seq, 1), SIGNATURE)), [0; 0]);
+        }
+        assert_eq!(c.finished.len(), FINISHED + 1);
+        assert_eq!(c.statement(now, MODULE, statement(99, 1), SIGNATURE), Verdict::Underway);
+        assert_eq!(c.statement(now, Party::Pack, statement(0, 1), SIGNATURE), Verdict::Underway);
+    }
+
+    #[test]
+    fn a_leaf_that_never_comes_ends_the_wait() {
+        let mut c = received(1..10);
+        let mut now = Instant::default();
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Ask(vec![0]));
+        let mut asked = 0;
+        while let Some(due) = c.due() {
+            now = due;
+            asked += c.tick(now).len();
+        }
+        assert_eq!((asked, c.contradictions), (usize::from(TRIES) - 1, 1));
+        // A wrong leaf is told apart from a lost one.
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Ask(vec![0]));
+        assert_eq!(c.leaf(MODULE, 0, [9; 32]), Some(Verdict::Contradiction));
     }
 }

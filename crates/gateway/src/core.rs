@@ -265,6 +265,11 @@ impl Gateway {
 
     /// A job is in the outbox: its device may forget it.
     pub fn kept(&mut self, now: Instant, kept: Kept) -> Result<(), Error> {
+        if kept.kind == pdu::BATCH
+            && let Ok(first) = u32::try_from(kept.number)
+        {
+            self.collector.kept(kept.party, first);
+        }
         Ok(self.app.received(now, kept.party, kept.kind, kept.number)?)
     }
 
@@ -405,13 +410,17 @@ impl Gateway {
             self.event(Event::Contradiction(party));
             return Ok(());
         }
-        let verdict = self.collector.statement(now, party, statement, signature);
-        self.judge(now, party, verdict)
+        let first = statement.first_seq;
+        match self.collector.statement(now, party, statement, signature) {
+            Verdict::Kept => Ok(self.app.received(now, party, pdu::BATCH, u64::from(first))?),
+            verdict => self.judge(now, party, verdict),
+        }
     }
 
     fn judge(&mut self, now: Instant, party: Party, verdict: Verdict) -> Result<(), Error> {
         match verdict {
             Verdict::Ask(missing) => self.ask_leaves(now, party, &missing),
+            Verdict::Kept | Verdict::Underway => Ok(()),
             Verdict::Contradiction => {
                 self.event(Event::Contradiction(party));
                 Ok(())
