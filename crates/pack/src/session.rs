@@ -127,7 +127,7 @@ impl Session {
         Self::at_epoch(kind, done.th4, 0, done.master.clone(), exchange.map(ExchangeTag::of), sends)
     }
 
-    /// A session in a given epoch. Its sealers may send nothing before [`Session::reserve`].
+    /// A session in a given epoch. Its sealers may send nothing before [`Session::reserved`].
     pub fn at_epoch(
         kind: Kind,
         th4: Digest,
