@@ -151,15 +151,17 @@ impl Collector {
         self.waiting.values().map(|w| w.due).min()
     }
 
-    /// Leaves to ask again. A statement whose leaves never come is given up after ten times.
-    pub fn tick(&mut self, now: Instant) -> Vec<(Party, Vec<u32>)> {
+    /// What became of the statements that wait: leaves to ask again, or batches that late records made whole. A
+    /// statement whose leaves never come is given up after ten times.
+    pub fn tick(&mut self, now: Instant) -> Vec<(Party, Verdict)> {
         let due: Vec<_> = self.waiting.iter().filter(|(_, w)| w.due <= now).map(|(key, _)| *key).collect();
-        let mut asks = Vec::new();
+        let mut verdicts = Vec::new();
         for key in due {
-            let missing = match self.judge(key) {
-                Verdict::Ask(missing) => missing,
-                _ => continue,
-            };
+            let verdict = self.judge(key);
+            if !matches!(verdict, Verdict::Ask(_)) {
+                verdicts.push((key.0, verdict));
+                continue;
+            }
             let Some(w) = self.waiting.get_mut(&key) else { continue };
             if w.tries >= TRIES {
                 self.waiting.remove(&key);
@@ -168,9 +170,9 @@ impl Collector {
             }
             w.tries += 1;
             w.due = now + PATIENCE;
-            asks.push((key.0, missing));
+            verdicts.push((key.0, verdict));
         }
-        asks
+        verdicts
     }
 
     fn judge(&mut self, key: (Party, u32)) -> Verdict {
@@ -296,6 +298,19 @@ mod tests {
         assert_eq!(c.finished.len(), FINISHED + 1);
         assert_eq!(c.statement(now, MODULE, statement(99, 1), SIGNATURE), Verdict::Underway);
         assert_eq!(c.statement(now, Party::Pack, statement(0, 1), SIGNATURE), Verdict::Underway);
+    }
+
+    #[test]
+    fn a_record_that_comes_after_its_statement_makes_it_whole() {
+        let mut c = received(0..9);
+        let now = Instant::default();
+        assert_eq!(c.statement(now, MODULE, statement(0, 10), SIGNATURE), Verdict::Ask(vec![9]));
+        c.record(MODULE, &record(9)).unwrap();
+        let mut verdicts = c.tick(now + PATIENCE);
+        let (party, verdict) = verdicts.remove(0);
+        assert_eq!((party, verdicts.len()), (MODULE, 0));
+        assert_eq!(lost(verdict), [0; 0]);
+        assert_eq!((c.gaps, c.due()), (0, None));
     }
 
     #[test]

@@ -234,8 +234,8 @@ impl Gateway {
             self.time_due = now + TIME_PERIOD;
             self.app.set_time(now, (self.unix_ms)(now))?;
         }
-        for (party, missing) in self.collector.tick(now) {
-            self.ask_leaves(now, party, &missing)?;
+        for (party, verdict) in self.collector.tick(now) {
+            self.judge(now, party, verdict)?;
         }
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
