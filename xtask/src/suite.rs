@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, deny, shell, tidy};
+use crate::{bare_metal, deny, python, shell, tidy};
 
 /// One part of the suite.
 pub struct Part {
@@ -27,10 +27,16 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 9] = [
+pub const PARTS: [Part; 10] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
+    Part {
+        name: "python",
+        about: "the Python packages that tests use, in target/python",
+        long: false,
+        run: python::run,
+    },
     Part { name: "tests", about: "cargo test --workspace", long: false, run: tests },
     Part {
         name: "long-tests",
