@@ -8,11 +8,11 @@ use crate::{
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult},
     controller::time_pdu,
-    identity::{Identity, Record, key, next_boot},
+    device::{Device, Refused},
+    identity::{Identity, Record},
     introduction::Introduced,
     link::{Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    module::Refused,
     pdu::{self, Pdu, binding as op},
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
@@ -104,9 +104,8 @@ struct CommandRun {
 
 /// The app role.
 pub struct App {
-    own: Identity,
+    device: Device<Event, 16, 64>,
     pack: u8,
-    boot: u32,
     relation: Relation,
     link: Link<4>,
     challenge: Option<u32>,
@@ -117,9 +116,6 @@ pub struct App {
     /// When a wanted state that the pack does not hold is commanded again.
     retry: Instant,
     keep_alive: Instant,
-    stores: heapless::Deque<Record, 16>,
-    events: heapless::Deque<Event, 64>,
-    refused: Refused,
 }
 
 impl App {
@@ -131,13 +127,12 @@ impl App {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let (boot, record) = next_boot(load(key::BOOT))?;
+        let device = Device::start(own, &mut load)?;
         let mut relation = Relation::new(0);
-        relation.restore(&own, &mut load)?;
+        relation.restore(&device.own, &mut load)?;
         let mut app = App {
-            own,
+            device,
             pack,
-            boot,
             relation,
             link: Link::new(Bus::Can1, Direction::Ba),
             challenge: None,
@@ -147,14 +142,10 @@ impl App {
             run: None,
             retry: now,
             keep_alive: now,
-            stores: heapless::Deque::new(),
-            events: heapless::Deque::new(),
-            refused: Refused::default(),
         };
-        app.store(record)?;
         if app.relation.is_paired() {
             let mut fx = Effects::new();
-            app.relation.resume(now, boot, &mut fx, rng)?;
+            app.relation.resume(now, app.device.boot, &mut fx, rng)?;
             app.apply(now, fx)?;
         }
         Ok(app)
@@ -162,7 +153,7 @@ impl App {
 
     /// Identity of this app.
     pub fn identity(&self) -> &Identity {
-        &self.own
+        &self.device.own
     }
     /// The relationship with the pack.
     pub fn relation(&self) -> &Relation {
@@ -174,7 +165,7 @@ impl App {
     }
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {
-        self.refused
+        self.device.refused()
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {
@@ -183,13 +174,7 @@ impl App {
 
     /// The next thing to do: records first, so that each is durable before the frames that depend on it.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
-        if let Some(record) = self.stores.pop_front() {
-            return Some(Output::Store(record));
-        }
-        if let Some(frame) = self.link.poll(now) {
-            return Some(Output::Transmit(frame));
-        }
-        self.events.pop_front().map(Output::Event)
+        self.device.poll(Output::Store, || self.link.poll(now).map(Output::Transmit), Output::Event)
     }
 
     /// When [`App::tick`] has something to do.
@@ -208,28 +193,21 @@ impl App {
             None => Ok(()),
             Some(Inbound::Clear(id, _)) => {
                 if policy::required(Bus::Can1, id.base, self.relation.device_state()) != MinLevel::Clear {
-                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    self.device.refuse_policy();
                 }
                 Ok(())
             }
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
-        self.tolerate(result);
+        self.device.tolerate(result);
         Ok(())
-    }
-
-    /// Nothing that arrives from the bus stops a role: it is refused and counted.
-    fn tolerate(&mut self, result: Result<(), Error>) {
-        if result.is_err() {
-            self.refused.security = self.refused.security.saturating_add(1);
-        }
     }
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let mut fx = Effects::new();
-        self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
+        self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
         if self.relation.is_up() && self.keep_alive <= now {
             self.keep_alive = now + KEEP_ALIVE;
@@ -270,11 +248,13 @@ impl App {
         let relation = &mut self.relation;
         let result = match *message {
             [pdu::CERTIFICATE, ref m @ ..] => {
-                relation.certificate(&self.own, m, now, self.boot, &mut fx, rng)
+                relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => relation.bind_request(&self.own, m, &mut fx, rng),
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
+                relation.bind_request(&self.device.own, m, &mut fx, rng)
+            }
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                relation.introduction(&self.own, m, now, self.boot, &mut fx, rng)
+                relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
             _ => Err(Error::Malformed),
         };
@@ -348,24 +328,25 @@ impl App {
         match (inner, from) {
             ([pdu::HANDSHAKE, m @ ..], Party::Pack) => {
                 let mut fx = Effects::new();
-                if self.relation.handshake(&self.own, m, now, self.boot, &mut fx, rng).is_err() {
-                    self.refused.security = self.refused.security.saturating_add(1);
+                if self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng).is_err()
+                {
+                    self.device.refuse_security();
                 }
                 self.apply(now, fx)
             }
             ([pdu::IDENTIFY, 1, body @ ..], _) => match Introduced::parse(body) {
-                Ok(who) => self.event(Event::Identified(from, who)),
+                Ok(who) => self.device.offer(Event::Identified(from, who)),
                 Err(_) => Ok(()),
             },
             ([pdu::CERTIFICATE | pdu::BINDING, ..], _) => match Pdu::from_slice(inner) {
-                Ok(pdu) => self.event(Event::Answer(Some(from), pdu)),
+                Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
                 Err(_) => {
-                    self.refused.security = self.refused.security.saturating_add(1);
+                    self.device.refuse_security();
                     Ok(())
                 }
             },
             _ => {
-                self.refused.security = self.refused.security.saturating_add(1);
+                self.device.refuse_security();
                 Ok(())
             }
         }
@@ -375,9 +356,9 @@ impl App {
         while let Some(effect) = fx.pop_front() {
             match effect {
                 Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
-                Effect::ToAuthority(pdu) => self.event(Event::Answer(None, pdu))?,
+                Effect::ToAuthority(pdu) => self.device.offer(Event::Answer(None, pdu))?,
                 Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,
-                Effect::Store(record) => self.store(record)?,
+                Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.challenge = challenge;
@@ -385,7 +366,7 @@ impl App {
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;
                     }
-                    self.event(Event::Relation(event))?;
+                    self.device.offer(Event::Relation(event))?;
                 }
             }
         }
@@ -406,7 +387,7 @@ impl App {
                 (base, tier)
             }
             _ => {
-                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                self.device.refuse_sealed();
                 return Ok(());
             }
         };
@@ -415,7 +396,7 @@ impl App {
                 Ok(status) => {
                     // The pack may have lowered itself: what it no longer holds has to be raised again.
                     self.accepted = self.accepted.min(status.state.state);
-                    self.event(Event::PackStatus(status))
+                    self.device.offer(Event::PackStatus(status))
                 }
                 Err(_) => Ok(()),
             },
@@ -423,7 +404,7 @@ impl App {
                 self.sealed_pdu(now, tier, &body, rng)
             }
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -444,23 +425,23 @@ impl App {
             }
             [pdu::FORWARD, node, hi, lo, ref m @ ..] if u16::from_be_bytes([hi, lo]) == ModuleScan::BASE => {
                 match ModuleScan::decode(m) {
-                    Ok(scan) => self.event(Event::ModuleScan(node, scan)),
+                    Ok(scan) => self.device.offer(Event::ModuleScan(node, scan)),
                     Err(_) => Ok(()),
                 }
             }
             [pdu::BATCH, node, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<BATCH_STATEMENT_MAX>(m)?;
                 let statement = BatchStatement::decode(&statement)?;
-                self.event(Event::Batch(Party::from_node(node), statement, signature))
+                self.device.offer(Event::Batch(Party::from_node(node), statement, signature))
             }
             [pdu::ENERGY, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<STATEMENT_MAX>(m)?;
-                self.event(Event::Energy(statement, signature))
+                self.device.offer(Event::Energy(statement, signature))
             }
             [pdu::LEAF, node, ref m @ ..] if m.len() == 36 => {
                 let mut f = Fields::new(m);
                 let (seq, leaf) = (f.u32()?, f.array()?);
-                self.event(Event::Leaf(Party::from_node(node), seq, leaf))
+                self.device.offer(Event::Leaf(Party::from_node(node), seq, leaf))
             }
             [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
                 let ack = Acknowledgement::parse(m)?;
@@ -473,10 +454,10 @@ impl App {
                     CommandResult::Done => self.accepted = self.wanted,
                     CommandResult::Refused => {}
                 }
-                self.event(Event::Commanded(self.wanted, ack.result))
+                self.device.offer(Event::Commanded(self.wanted, ack.result))
             }
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -494,21 +475,9 @@ impl App {
 
     fn seal_as(&mut self, now: Instant, id: SealedId, base: u16, h0: u8, body: &[u8]) -> Result<(), Error> {
         let mut sealed = [0; 256];
-        let mut fx = Effects::new();
-        let n = self.relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
+        let n = self.device.seal(&mut self.relation, id, base, h0, &[body], &mut sealed)?;
         self.link.send_sealed(now, id, &sealed[..n]);
         Ok(())
-    }
-
-    fn store(&mut self, record: Record) -> Result<(), Error> {
-        self.stores.push_back(record).map_err(|_| Error::BufferTooSmall)
-    }
-
-    fn event(&mut self, event: Event) -> Result<(), Error> {
-        self.events.push_back(event).map_err(|_| Error::BufferTooSmall)
     }
 }
 

@@ -11,8 +11,9 @@ mod reports;
 use crate::{
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult, acknowledgement},
+    device::{Device, Refused},
     energy::Meter,
-    identity::{Identity, Record, key, next_boot, versioned_u32},
+    identity::{Identity, Record, key, versioned_u32},
     introduction::Introduced,
     link::{Inbound, Link, LinkCounters},
     message::{
@@ -20,7 +21,7 @@ use crate::{
         ModuleMaxState, ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatusAll,
         ModuleStatusRequest, PackStatusAll, RelayState, Stamp, VcuCommand, VcuKeepAlive,
     },
-    module::{Rating, Refused, UNREGISTERED},
+    module::{Rating, UNREGISTERED},
     pdu::{self, Pdu, binding as op},
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
@@ -160,22 +161,18 @@ impl Slot {
 
 /// The pack controller role.
 pub struct Controller {
-    own: Identity,
+    device: Device<Event, 80, 64>,
     pack: u8,
-    boot: u32,
     app: Relation,
     slots: heapless::Vec<Slot, MODULES_MAX>,
     can1: Link<4>,
     can2: Link<34>,
     group_key: GroupKey,
     group: GroupSender,
-    clock: Option<(u64, Instant)>,
     requested: RelayState,
     state: RelayState,
     lead: Option<usize>,
     last_app: Instant,
-    challenge: u32,
-    last_command: Option<u32>,
     heartbeat: Instant,
     discovery: Instant,
     /// When the app is asked again for a fresh epoch.
@@ -186,9 +183,6 @@ pub struct Controller {
     meter: Meter,
     /// First measurement (time, mV, mA) in state On, until the cycle opens.
     first: Option<(u64, u32, i32)>,
-    stores: heapless::Deque<Record, 80>,
-    events: heapless::Deque<Event, 64>,
-    refused: Refused,
 }
 
 impl Controller {
@@ -200,43 +194,39 @@ impl Controller {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let (boot, record) = next_boot(load(key::BOOT))?;
-        let cid = own.cid();
+        let device = Device::start(own, &mut load)?;
+        let (cid, boot) = (device.own.cid(), device.boot);
         let group_key = GroupKey(Secret::random(rng));
         let group = GroupSender::new(&group_key.traffic(boot, &cid)?, boot)?;
         let mut app = Relation::new(0);
-        app.restore(&own, &mut load)?;
+        app.restore(&device.own, &mut load)?;
         let mut slots = heapless::Vec::new();
         for slot in 1..=MODULES_MAX as u8 {
             // A place without record is free: its module was never bound.
             let unique_id = load(key::module(slot)).map_or(Ok(0), versioned_u32)?;
             let mut known = Slot::new(slot, unique_id, now);
-            known.relation.restore(&own, &mut load)?;
+            known.relation.restore(&device.own, &mut load)?;
             known.cid = known.relation.peer().map(|(cid, _)| cid);
             slots.push(known).map_err(|_| Error::BufferTooSmall)?;
         }
         while slots.last().is_some_and(|s: &Slot| s.unique_id == 0) {
             slots.pop();
         }
-        let meter = Meter::new(cid, own.capacity_mwh, load(key::CYCLE))?;
+        let meter = Meter::new(cid, device.own.capacity_mwh, load(key::CYCLE))?;
         let batcher = Batcher::new(cid, load(key::SEQUENCE))?;
         let mut controller = Controller {
-            own,
+            device,
             pack,
-            boot,
             app,
             slots,
             can1: Link::new(Bus::Can1, Direction::Ab),
             can2: Link::new(Bus::Can2, Direction::Ba),
             group_key,
             group,
-            clock: None,
             requested: RelayState::Off,
             state: RelayState::Off,
             lead: None,
             last_app: now,
-            challenge: 0,
-            last_command: None,
             heartbeat: now,
             discovery: now,
             ask_app: now + ASK_APP,
@@ -245,12 +235,8 @@ impl Controller {
             batcher,
             meter,
             first: None,
-            stores: heapless::Deque::new(),
-            events: heapless::Deque::new(),
-            refused: Refused::default(),
         };
-        controller.roll_challenge(rng);
-        controller.store(record)?;
+        controller.device.roll_challenge(&mut controller.app, rng);
         controller.greet(now, rng)?;
         Ok(controller)
     }
@@ -276,7 +262,7 @@ impl Controller {
 
     /// Identity of this pack.
     pub fn identity(&self) -> &Identity {
-        &self.own
+        &self.device.own
     }
     /// State in force.
     pub fn state(&self) -> RelayState {
@@ -296,7 +282,7 @@ impl Controller {
     }
     /// What was refused since the start, on both buses.
     pub fn refused(&self) -> Refused {
-        self.refused
+        self.device.refused()
     }
     /// Counters of the ends of CAN 1 and CAN 2.
     pub fn link_counters(&self) -> [LinkCounters; 2] {
@@ -309,16 +295,11 @@ impl Controller {
 
     /// The next thing to do: records first, so that each is durable before the frames that depend on it.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
-        if let Some(record) = self.stores.pop_front() {
-            return Some(Output::Store(record));
-        }
-        if let Some(frame) = self.can2.poll(now) {
-            return Some(Output::Transmit(Bus::Can2, frame));
-        }
-        if let Some(frame) = self.can1.poll(now) {
-            return Some(Output::Transmit(Bus::Can1, frame));
-        }
-        self.events.pop_front().map(Output::Event)
+        let frame = || {
+            let module = self.can2.poll(now).map(|frame| Output::Transmit(Bus::Can2, frame));
+            module.or_else(|| self.can1.poll(now).map(|frame| Output::Transmit(Bus::Can1, frame)))
+        };
+        self.device.poll(Output::Store, frame, Output::Event)
     }
 
     /// When [`Controller::tick`] has something to do.
@@ -375,10 +356,7 @@ impl Controller {
                 Some(Inbound::Sealed(id, n)) => self.module_sealed(now, id, &mut buffer[..n], rng),
             },
         };
-        // Nothing that arrives from the bus stops a role: it is refused and counted.
-        if result.is_err() {
-            self.refused.security = self.refused.security.saturating_add(1);
-        }
+        self.device.tolerate(result);
         self.advance(now, rng)
     }
 
@@ -386,17 +364,17 @@ impl Controller {
     pub fn command(&mut self, now: Instant, command: Command, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let Command::Measure { pack_mv, pack_ma } = command;
         (self.pack_mv, self.pack_ma) = (pack_mv, pack_ma);
-        if self.app.is_up() && self.clock.is_some() { self.report(now, rng) } else { Ok(()) }
+        if self.app.is_up() && self.device.unix_ms(now).is_some() { self.report(now, rng) } else { Ok(()) }
     }
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let mut fx = Effects::new();
-        self.app.tick(&self.own, now, self.boot, &mut fx, rng)?;
+        self.app.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply_app(now, fx)?;
         for index in 0..self.slots.len() {
             let mut fx = Effects::new();
-            self.slots[index].relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
+            self.slots[index].relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
             self.apply_module(index, now, fx)?;
         }
         if self.discovery <= now {
@@ -494,7 +472,7 @@ impl Controller {
             }
         }
         if self.state != before {
-            self.event(Event::State(self.state));
+            self.device.event(Event::State(self.state));
             if self.state == RelayState::Off {
                 self.stop(now, rng)?;
             }
@@ -546,18 +524,6 @@ impl Controller {
 
     fn signing_key(&self) -> Option<SigningKey> {
         self.app.own_spk().map(|spk| spk.signing_key().clone())
-    }
-
-    fn store(&mut self, record: Record) -> Result<(), Error> {
-        self.stores.push_back(record).map_err(|_| Error::BufferTooSmall)
-    }
-
-    fn event(&mut self, event: Event) {
-        if self.events.is_full() {
-            self.events.pop_front();
-        }
-        let kept = self.events.push_back(event);
-        debug_assert!(kept.is_ok(), "room was made");
     }
 }
 

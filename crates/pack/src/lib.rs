@@ -20,6 +20,7 @@ pub mod can;
 pub mod chunk;
 pub mod command;
 pub mod controller;
+pub mod device;
 pub mod energy;
 pub mod identity;
 pub mod introduction;

@@ -6,7 +6,8 @@
 
 use crate::{
     can::{Bus, Frame},
-    identity::{Identity, Record, key, next_boot},
+    device::{Device, Refused},
+    identity::{Identity, Record, key},
     link::{Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
@@ -83,17 +84,6 @@ pub enum Event {
     Relay(RelayState),
 }
 
-/// Messages and frames that were refused, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Sealed messages that did not open: unknown key, bad tag, replay, malformed.
-    pub sealed: u32,
-    /// Clear messages whose class asks for more.
-    pub policy: u32,
-    /// Security PDUs that were refused.
-    pub security: u32,
-}
-
 /// Electrical rating of a module, reported in 0x501.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rating {
@@ -114,9 +104,8 @@ type ModuleLink = Link<6>;
 
 /// The module role.
 pub struct Module {
-    own: Identity,
+    device: Device<Event, 16, 16>,
     rating: Rating,
-    boot: u32,
     node: u8,
     relation: Relation,
     link: ModuleLink,
@@ -126,18 +115,12 @@ pub struct Module {
     target: RelayState,
     last_contact: Instant,
     announce_due: Option<Instant>,
-    clock: Option<(u64, Instant)>,
-    challenge: u32,
-    last_command: Option<u32>,
     batcher: Batcher,
     last: Option<Measurement>,
     /// When the last measurement is reported, and the Unix time at which it was taken.
     report_due: Option<(Instant, u64)>,
     /// The relay opened: what is unsigned gets signed.
     stopped: bool,
-    stores: heapless::Deque<Record, 16>,
-    events: heapless::Deque<Event, 16>,
-    refused: Refused,
 }
 
 impl Module {
@@ -149,14 +132,13 @@ impl Module {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let (boot, record) = next_boot(load(key::BOOT))?;
-        let batcher = Batcher::new(own.cid(), load(key::SEQUENCE))?;
+        let device = Device::start(own, &mut load)?;
+        let batcher = Batcher::new(device.own.cid(), load(key::SEQUENCE))?;
         let mut relation = Relation::new(0);
-        relation.restore(&own, &mut load)?;
+        relation.restore(&device.own, &mut load)?;
         let mut module = Module {
-            own,
+            device,
             rating,
-            boot,
             node: UNREGISTERED,
             relation,
             link: Link::new(Bus::Can2, Direction::Ab),
@@ -166,19 +148,12 @@ impl Module {
             target: RelayState::Off,
             last_contact: now,
             announce_due: Some(now),
-            clock: None,
-            challenge: 0,
-            last_command: None,
             batcher,
             last: None,
             report_due: None,
             stopped: false,
-            stores: heapless::Deque::new(),
-            events: heapless::Deque::new(),
-            refused: Refused::default(),
         };
-        module.roll_challenge(rng);
-        module.store(record)?;
+        module.device.roll_challenge(&mut module.relation, rng);
         Ok(module)
     }
 
@@ -188,7 +163,7 @@ impl Module {
     }
     /// Identity of this module.
     pub fn identity(&self) -> &Identity {
-        &self.own
+        &self.device.own
     }
     /// Relay state in force.
     pub fn relay(&self) -> RelayState {
@@ -200,7 +175,7 @@ impl Module {
     }
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {
-        self.refused
+        self.device.refused()
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {
@@ -213,13 +188,7 @@ impl Module {
 
     /// The next thing to do: records first, so that each is durable before the frames that depend on it.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
-        if let Some(record) = self.stores.pop_front() {
-            return Some(Output::Store(record));
-        }
-        if let Some(frame) = self.link.poll(now) {
-            return Some(Output::Transmit(frame));
-        }
-        self.events.pop_front().map(Output::Event)
+        self.device.poll(Output::Store, || self.link.poll(now).map(Output::Transmit), Output::Event)
     }
 
     /// When [`Module::tick`] has something to do.
@@ -245,10 +214,7 @@ impl Module {
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
-        // Nothing that arrives from the bus stops a role: it is refused and counted.
-        if result.is_err() {
-            self.refused.security = self.refused.security.saturating_add(1);
-        }
+        self.device.tolerate(result);
         if core::mem::take(&mut self.stopped) {
             self.report(now, rng)?;
             self.close_batch(now, rng)?;
@@ -263,7 +229,7 @@ impl Module {
         // A measurement that was not reported yet must not be lost to the next one.
         self.report(now, rng)?;
         self.last = Some(measurement);
-        if let Some(time_ms) = self.unix_ms(now).filter(|_| self.relation.is_up()) {
+        if let Some(time_ms) = self.device.unix_ms(now).filter(|_| self.relation.is_up()) {
             self.report_due = Some((now + REPORT_SPREAD.times(u64::from(self.node)), time_ms));
         }
         Ok(())
@@ -284,7 +250,7 @@ impl Module {
             self.close_batch(now, rng)?;
         }
         let mut fx = Effects::new();
-        self.relation.tick(&self.own, now, self.boot, &mut fx, rng)?;
+        self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
         self.send_statements(now)
     }
@@ -297,10 +263,10 @@ impl Module {
             return Ok(());
         }
         let message = ModuleAnnouncement {
-            fw_build: self.own.firmware as u16,
+            fw_build: self.device.own.firmware as u16,
             manufacturer: MANUFACTURER,
             part: PART,
-            unique_id: self.own.unique_id,
+            unique_id: self.device.own.unique_id,
         };
         self.send_clear(&message, UNREGISTERED)
     }
@@ -317,7 +283,7 @@ impl Module {
             return Ok(());
         }
         if policy::required(Bus::Can2, id.base, self.relation.device_state()) != MinLevel::Clear {
-            self.refused.policy = self.refused.policy.saturating_add(1);
+            self.device.refuse_policy();
             return Ok(());
         }
         // Once paired, only what is authenticated keeps the relay closed.
@@ -327,7 +293,7 @@ impl Module {
         match id.base {
             ModuleAnnounceRequest::BASE if self.node == UNREGISTERED => {
                 // Spread the answers: the lowest byte of the unique id decides, 0.1 s to 2.5 s.
-                let ticks = u64::from((self.own.unique_id as u8) / 10).max(1);
+                let ticks = u64::from((self.device.own.unique_id as u8) / 10).max(1);
                 self.announce_due = Some(now + Duration::from_millis(100 * ticks));
             }
             ModuleRegistration::BASE => {
@@ -348,7 +314,7 @@ impl Module {
                         return self.switch(self.target);
                     }
                     // A ceiling is never raised in clear.
-                    _ => self.refused.policy = self.refused.policy.saturating_add(1),
+                    _ => self.device.refuse_policy(),
                 }
             }
             ModuleAllIsolate::BASE => return self.switch(RelayState::Off),
@@ -360,7 +326,7 @@ impl Module {
     }
 
     fn register(&mut self, now: Instant, m: &ModuleRegistration) -> Result<(), Error> {
-        let for_me = (m.manufacturer, m.part, m.unique_id) == (MANUFACTURER, PART, self.own.unique_id);
+        let for_me = (m.manufacturer, m.part, m.unique_id) == (MANUFACTURER, PART, self.device.own.unique_id);
         if !for_me || !(1..=32).contains(&m.node) {
             return Ok(());
         }
@@ -375,7 +341,8 @@ impl Module {
             self.send_clear(&hardware, self.node)?;
             self.clear_status()?;
         }
-        self.event(Event::Registered { node: m.node })
+        self.device.event(Event::Registered { node: m.node });
+        Ok(())
     }
 
     fn hardware(&self) -> ModuleHardware {
@@ -383,7 +350,7 @@ impl Module {
             max_charge_ma: self.rating.charge_ma,
             max_discharge_ma: self.rating.discharge_ma,
             end_of_charge_mv: self.rating.end_of_charge_mv,
-            hardware_version: self.own.hardware as u16,
+            hardware_version: self.device.own.hardware as u16,
         }
     }
 
@@ -449,7 +416,8 @@ impl Module {
         }
         self.relay = relay;
         self.stopped |= relay == RelayState::Off;
-        self.event(Event::Relay(relay))
+        self.device.event(Event::Relay(relay));
+        Ok(())
     }
 
     // --- security PDUs --------------------------------------------------------------------------------
@@ -461,31 +429,31 @@ impl Module {
         let mut fx = Effects::new();
         let result = match *message {
             [pdu::HANDSHAKE, ref m @ ..] => {
-                self.relation.handshake(&self.own, m, now, self.boot, &mut fx, rng)
+                self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
             [pdu::CERTIFICATE, ref cert @ ..] => {
-                self.relation.certificate(&self.own, cert, now, self.boot, &mut fx, rng)
+                self.relation.certificate(&self.device.own, cert, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => self.relation.bind_request(&self.own, m, &mut fx, rng),
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
+                self.relation.bind_request(&self.device.own, m, &mut fx, rng)
+            }
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                self.relation.introduction(&self.own, m, now, self.boot, &mut fx, rng)
+                self.relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
             [pdu::BINDING, ref m @ ..] => {
                 let soc = self.status().status1.soc_ppm;
-                crate::introduction::answer_identity(&self.own, m, soc, rng)
+                crate::introduction::answer_identity(&self.device.own, m, soc, rng)
                     .and_then(|pdu| self.send_pack(now, &pdu))
             }
             [pdu::IDENTIFY, 0] => {
                 let state = if self.relation.is_paired() { 2 } else { 0 };
                 let assurance = self.relation.binding().map_or(0, |(_, a)| a as u8);
-                crate::introduction::identify(&self.own, state, assurance, 0)
+                crate::introduction::identify(&self.device.own, state, assurance, 0)
                     .and_then(|pdu| self.send_pack(now, &pdu))
             }
             _ => Err(Error::Malformed),
         };
-        if result.is_err() {
-            self.refused.security = self.refused.security.saturating_add(1);
-        }
+        self.device.tolerate(result);
         self.apply(now, fx)
     }
 
@@ -503,11 +471,11 @@ impl Module {
             match effect {
                 Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_pack(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,
-                Effect::Store(record) => self.store(record)?,
+                Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
-                    self.event(Event::Relation(event))?;
+                    self.device.event(Event::Relation(event));
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
-                        self.last_command = None;
+                        self.device.forget_commands();
                         let (body, len) = self.hardware().encode();
                         let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
                         self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
@@ -528,11 +496,7 @@ impl Module {
 
     fn seal(&mut self, now: Instant, id: SealedId, base: u16, h0: u8, body: &[u8]) -> Result<(), Error> {
         let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let mut fx = Effects::new();
-        let n = self.relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
+        let n = self.device.seal(&mut self.relation, id, base, h0, &[body], &mut sealed)?;
         self.link.send_sealed(now, id, &sealed[..n]);
         Ok(())
     }
@@ -554,7 +518,7 @@ impl Module {
             Err(_) => {
                 // A group frame before this start's group key is not an attack: the key comes after RESUME.
                 if !(id.device() == NODE_BROADCAST && self.group.is_none()) {
-                    self.refused.sealed = self.refused.sealed.saturating_add(1);
+                    self.device.refuse_sealed();
                 }
                 return Ok(());
             }
@@ -580,7 +544,7 @@ impl Module {
                 // The pack names the state that it is raising the others to: no raise, and no offence.
                 Ok(_) => Ok(()),
                 Err(_) => {
-                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    self.device.refuse_policy();
                     Ok(())
                 }
             },
@@ -595,12 +559,10 @@ impl Module {
 
     fn sealed_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
         match *body {
-            [pdu::TIME, ref t @ ..] if tier == Tier::Pair && t.len() == 6 => {
-                let seconds = u32::from_be_bytes([t[0], t[1], t[2], t[3]]);
-                let millis = u16::from_be_bytes([t[4], t[5]]);
-                let unix_ms = u64::from(seconds) * 1_000 + u64::from(millis);
-                let shown = self.unix_ms(now).unwrap_or(0);
-                self.clock = Some((unix_ms.max(shown), now));
+            [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
+                if let Ok(time) = time.try_into() {
+                    self.device.take_time(now, time);
+                }
                 Ok(())
             }
             [pdu::GROUP_KEY, ref k @ ..] if tier == Tier::Pair && k.len() == 36 => {
@@ -637,7 +599,7 @@ impl Module {
                 self.apply(now, fx)
             }
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -656,7 +618,7 @@ impl Module {
                 // Repeating or lowering needs no signature; raising does.
                 Ok(m) if m.state <= self.relay || m.state == self.target => self.switch(m.state),
                 _ => {
-                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    self.device.refuse_policy();
                     Ok(())
                 }
             },
@@ -667,7 +629,7 @@ impl Module {
             }
             (ModuleDeregister::BASE, false, Tier::Pair) => self.unregister(now),
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -690,12 +652,11 @@ impl Module {
         let command = match SignedCommand::open(body, session.th4(), session.epoch(), &peer.sign_pub()) {
             Ok(command) if command.base == base => command,
             _ => {
-                self.refused.security = self.refused.security.saturating_add(1);
+                self.device.refuse_security();
                 return Ok(());
             }
         };
-        let stale =
-            command.challenge != self.challenge || self.last_command.is_some_and(|s| command.seq <= s);
+        let stale = self.device.is_stale(&command);
         let result = if stale {
             crate::command::CommandResult::Stale
         } else {
@@ -713,25 +674,13 @@ impl Module {
         };
         let seq = command.seq;
         if !stale {
-            self.last_command = Some(seq);
-            self.roll_challenge(rng);
+            self.device.spend(seq, &mut self.relation, rng);
         }
-        let ack = crate::command::acknowledgement(seq, result, self.challenge)?;
+        let ack = crate::command::acknowledgement(seq, result, self.device.challenge())?;
         self.seal_pdu(now, Tier::Pair, &ack)
     }
 
-    fn roll_challenge(&mut self, rng: &mut impl CryptoRng) {
-        let mut c = [0; 4];
-        rng.fill_bytes(&mut c);
-        self.challenge = u32::from_be_bytes(c);
-        self.relation.set_challenge(self.challenge);
-    }
-
     // --- telemetry ------------------------------------------------------------------------------------
-
-    fn unix_ms(&self, now: Instant) -> Option<u64> {
-        self.clock.map(|(ms, at)| ms + now.saturating_since(at).as_millis())
-    }
 
     /// Reports the last measurement, if that is still to be done.
     fn report(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
@@ -745,12 +694,12 @@ impl Module {
             stamp: Stamp { seq, time_ms },
         };
         if let Some(record) = reservation {
-            self.store(record)?;
+            self.device.store(record)?;
         }
         let body = scan.encode();
         // The record is made of what the receiver can read, in the steps of the wire.
         let heard = ModuleScan::decode(&body).map_err(|_| Error::Malformed)?;
-        self.batcher.push(&module_record(self.own.cid(), &heard)?, now)?;
+        self.batcher.push(&module_record(self.device.own.cid(), &heard)?, now)?;
         let id = self.data_id(ModuleScan::BASE, Level::Exch)?;
         self.seal(now, id, ModuleScan::BASE, 0, &body)?;
         if self.batcher.is_due(time_ms) {
@@ -785,16 +734,5 @@ impl Module {
             self.seal_pdu(now, Tier::Exch, &body)?;
         }
         Ok(())
-    }
-
-    fn store(&mut self, record: Record) -> Result<(), Error> {
-        self.stores.push_back(record).map_err(|_| Error::BufferTooSmall)
-    }
-
-    fn event(&mut self, event: Event) -> Result<(), Error> {
-        if self.events.is_full() {
-            self.events.pop_front();
-        }
-        self.events.push_back(event).map_err(|_| Error::BufferTooSmall)
     }
 }

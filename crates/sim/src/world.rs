@@ -12,10 +12,11 @@ use crate::{
 use pack::{
     can::{Bus, Frame, Id},
     controller::{self, Controller},
+    device::Refused,
     identity::Identity,
     link::LinkCounters,
     message::{RelayState, ScanCell},
-    module::{self, Measurement, Module, Rating, Refused},
+    module::{self, Measurement, Module, Rating},
     policy,
     sealed_id::{Class, classify},
     time::{Duration, Instant},

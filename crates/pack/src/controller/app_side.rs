@@ -8,7 +8,7 @@ impl Controller {
             return Ok(());
         }
         if policy::required(Bus::Can1, id.base, self.app.device_state()) != MinLevel::Clear {
-            self.refused.policy = self.refused.policy.saturating_add(1);
+            self.device.refuse_policy();
             return Ok(());
         }
         match id.base {
@@ -52,19 +52,17 @@ impl Controller {
                 let nodes = nodes.fold(0u32, |bits, (i, _)| bits | 1 << i);
                 let state = self.lifecycle();
                 let assurance = self.app.binding().map_or(0, |(_, a)| a as u8);
-                crate::introduction::identify(&self.own, state, assurance, nodes)
+                crate::introduction::identify(&self.device.own, state, assurance, nodes)
                     .and_then(|pdu| self.send_app(now, &pdu))
             }
             [pdu::BINDING, op::CERTIFICATES | op::REGISTER, ..] => {
                 let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
-                crate::introduction::answer_identity(&self.own, &message[1..], soc, rng)
+                crate::introduction::answer_identity(&self.device.own, &message[1..], soc, rng)
                     .and_then(|pdu| self.send_app(now, &pdu))
             }
             _ => self.relation_message(now, message, rng),
         };
-        if result.is_err() {
-            self.refused.security = self.refused.security.saturating_add(1);
-        }
+        self.device.tolerate(result);
         Ok(())
     }
 
@@ -90,13 +88,13 @@ impl Controller {
         message: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let authority = self.own.authority.sign_pub();
+        let authority = self.device.own.authority.sign_pub();
         let target = match *message {
             [pdu::HANDSHAKE, ..] => None,
             [pdu::CERTIFICATE, ref bytes @ ..] => {
                 let cert = Certificate::parse(bytes)?;
                 let metadata = ClearMetadata::decode(cert.clear_metadata)?;
-                let own = self.own.cid();
+                let own = self.device.own.cid();
                 let partner = metadata.entities.iter().find(|e| e.cid != own).ok_or(Error::WrongParty)?;
                 self.find(|s| s.relation.concerns(partner.cid), |app| app.concerns(partner.cid))?
             }
@@ -119,12 +117,18 @@ impl Controller {
         };
         let mut fx = Effects::new();
         let result = match *message {
-            [pdu::HANDSHAKE, ref m @ ..] => relation.handshake(&self.own, m, now, self.boot, &mut fx, rng),
-            [pdu::CERTIFICATE, ref m @ ..] => {
-                relation.certificate(&self.own, m, now, self.boot, &mut fx, rng)
+            [pdu::HANDSHAKE, ref m @ ..] => {
+                relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => relation.bind_request(&self.own, m, &mut fx, rng),
-            [_, _, ref m @ ..] => relation.introduction(&self.own, m, now, self.boot, &mut fx, rng),
+            [pdu::CERTIFICATE, ref m @ ..] => {
+                relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
+            }
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
+                relation.bind_request(&self.device.own, m, &mut fx, rng)
+            }
+            [_, _, ref m @ ..] => {
+                relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
+            }
             _ => Err(Error::Malformed),
         };
         match target {
@@ -150,12 +154,12 @@ impl Controller {
             match effect {
                 Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_to_app(now, tier, &pdu)?,
-                Effect::Store(record) => self.store(record)?,
+                Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
-                        self.last_command = None;
+                        self.device.forget_commands();
                     }
-                    self.event(Event::Relation { node: 0, event });
+                    self.device.event(Event::Relation { node: 0, event });
                 }
             }
         }
@@ -190,11 +194,7 @@ impl Controller {
         parts: &[&[u8]],
     ) -> Result<(), Error> {
         let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let mut fx = Effects::new();
-        let n = self.app.seal(&self.own, id, base, 0, parts, &mut sealed, &mut fx)?;
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
+        let n = self.device.seal(&mut self.app, id, base, 0, parts, &mut sealed)?;
         self.can1.send_sealed(now, id, &sealed[..n]);
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Controller {
                 (opened.base, opened.tier, opened.signed)
             }
             Err(_) => {
-                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                self.device.refuse_sealed();
                 return Ok(());
             }
         };
@@ -229,12 +229,12 @@ impl Controller {
                     Ok(())
                 }
                 _ => {
-                    self.refused.policy = self.refused.policy.saturating_add(1);
+                    self.device.refuse_policy();
                     Ok(())
                 }
             },
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -252,12 +252,11 @@ impl Controller {
         let command = match SignedCommand::open(body, session.th4(), session.epoch(), &peer.sign_pub()) {
             Ok(command) if command.base == VcuCommand::BASE => command,
             _ => {
-                self.refused.security = self.refused.security.saturating_add(1);
+                self.device.refuse_security();
                 return Ok(());
             }
         };
-        let stale =
-            command.challenge != self.challenge || self.last_command.is_some_and(|s| command.seq <= s);
+        let stale = self.device.is_stale(&command);
         let seq = command.seq;
         let result = match (stale, VcuCommand::decode(command.command)) {
             (true, _) => CommandResult::Stale,
@@ -268,20 +267,18 @@ impl Controller {
             (false, Err(_)) => CommandResult::Refused,
         };
         if !stale {
-            self.last_command = Some(seq);
-            self.roll_challenge(rng);
+            self.device.spend(seq, &mut self.app, rng);
         }
-        let ack = acknowledgement(seq, result, self.challenge)?;
+        let ack = acknowledgement(seq, result, self.device.challenge())?;
         self.seal_to_app(now, Tier::Pair, &ack)
     }
 
     pub(super) fn app_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
         match *body {
-            [pdu::TIME, ref t @ ..] if tier == Tier::Pair && t.len() == 6 => {
-                let seconds = u32::from_be_bytes([t[0], t[1], t[2], t[3]]);
-                let ms = u64::from(seconds) * 1_000 + u64::from(u16::from_be_bytes([t[4], t[5]]));
-                let shown = self.unix_ms(now).unwrap_or(0);
-                self.clock = Some((ms.max(shown), now));
+            [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
+                if let Ok(time) = time.try_into() {
+                    self.device.take_time(now, time);
+                }
                 for index in 0..self.slots.len() {
                     if self.slots[index].relation.is_up() {
                         self.send_time(index, now)?;
@@ -311,7 +308,7 @@ impl Controller {
             }
             [pdu::LEAF, node, ..] => self.pass_down(now, node, Tier::Exch, body),
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -322,12 +319,5 @@ impl Controller {
             Some(index) if self.slots[index].relation.is_up() => self.seal_to_module(index, now, tier, body),
             _ => Ok(()),
         }
-    }
-
-    pub(super) fn roll_challenge(&mut self, rng: &mut impl CryptoRng) {
-        let mut c = [0; 4];
-        rng.fill_bytes(&mut c);
-        self.challenge = u32::from_be_bytes(c);
-        self.app.set_challenge(self.challenge);
     }
 }

@@ -32,7 +32,7 @@ impl Controller {
         };
         let state = self.slots[index].relation.device_state();
         if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
-            self.refused.policy = self.refused.policy.saturating_add(1);
+            self.device.refuse_policy();
             return Ok(());
         }
         self.slots[index].heard = now;
@@ -74,7 +74,7 @@ impl Controller {
         };
         self.send_module_clear(&registration, UNREGISTERED)?;
         if first {
-            self.event(Event::ModuleRegistered { node });
+            self.device.event(Event::ModuleRegistered { node });
         }
         let slot = &mut self.slots[index];
         if paired {
@@ -123,7 +123,7 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let mut fx = Effects::new();
-        self.slots[index].relation.resume(now, self.boot, &mut fx, rng)?;
+        self.slots[index].relation.resume(now, self.device.boot, &mut fx, rng)?;
         self.apply_module(index, now, fx)
     }
 
@@ -144,8 +144,8 @@ impl Controller {
             [pdu::HANDSHAKE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 let relation = &mut self.slots[index].relation;
-                if relation.handshake(&self.own, m, now, self.boot, &mut fx, rng).is_err() {
-                    self.refused.security = self.refused.security.saturating_add(1);
+                if relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng).is_err() {
+                    self.device.refuse_security();
                 }
                 self.apply_module(index, now, fx)
             }
@@ -160,7 +160,7 @@ impl Controller {
                 self.send_app(now, &relayed)
             }
             _ => {
-                self.refused.security = self.refused.security.saturating_add(1);
+                self.device.refuse_security();
                 Ok(())
             }
         }
@@ -172,13 +172,13 @@ impl Controller {
                 Effect::ToPeer(pdu) => self.send_module(index, now, &pdu)?,
                 Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_to_module(index, now, tier, &pdu)?,
-                Effect::Store(record) => self.store(record)?,
+                Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
-                    self.event(Event::Relation { node: index as u8 + 1, event });
+                    self.device.event(Event::Relation { node: index as u8 + 1, event });
                     if let RelationEvent::Bound { .. } = event {
                         let id = self.slots[index].unique_id;
                         let number = index as u8 + 1;
-                        self.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
+                        self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
                     }
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.module_up(index, now, challenge)?;
@@ -217,12 +217,12 @@ impl Controller {
 
     fn send_group_key(&mut self, index: usize, now: Instant) -> Result<(), Error> {
         let key = self.group_key.0.clone();
-        let body = pdu::build(&[&[pdu::GROUP_KEY], &self.boot.to_be_bytes(), key.expose()])?;
+        let body = pdu::build(&[&[pdu::GROUP_KEY], &self.device.boot.to_be_bytes(), key.expose()])?;
         self.seal_to_module(index, now, Tier::Pair, &body)
     }
 
     pub(super) fn send_time(&mut self, index: usize, now: Instant) -> Result<(), Error> {
-        let Some(ms) = self.unix_ms(now) else {
+        let Some(ms) = self.device.unix_ms(now) else {
             return Ok(());
         };
         let body = time_pdu(ms)?;
@@ -253,11 +253,7 @@ impl Controller {
         body: &[u8],
     ) -> Result<(), Error> {
         let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let mut fx = Effects::new();
-        let n = self.slots[index].relation.seal(&self.own, id, base, h0, &[body], &mut sealed, &mut fx)?;
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
+        let n = self.device.seal(&mut self.slots[index].relation, id, base, h0, &[body], &mut sealed)?;
         self.can2.send_sealed(now, id, &sealed[..n]);
         Ok(())
     }
@@ -279,7 +275,7 @@ impl Controller {
                 (base, tier)
             }
             _ => {
-                self.refused.sealed = self.refused.sealed.saturating_add(1);
+                self.device.refuse_sealed();
                 return Ok(());
             }
         };
@@ -309,7 +305,7 @@ impl Controller {
                 Ok(())
             }
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }
@@ -343,7 +339,7 @@ impl Controller {
                 self.commanded(index, now, &ack, rng)
             }
             _ => {
-                self.refused.policy = self.refused.policy.saturating_add(1);
+                self.device.refuse_policy();
                 Ok(())
             }
         }

@@ -3,10 +3,6 @@
 use super::*;
 
 impl Controller {
-    pub(super) fn unix_ms(&self, now: Instant) -> Option<u64> {
-        self.clock.map(|(ms, at)| ms + now.saturating_since(at).as_millis())
-    }
-
     pub(super) fn mean_cell_mv(&self) -> u32 {
         let means = self.slots.iter().filter_map(|s| s.status.map(|st| st.status2.cell_avg_mv));
         let (sum, n) = means.fold((0u32, 0u32), |(sum, n), mv| (sum + mv, n + 1));
@@ -14,7 +10,7 @@ impl Controller {
     }
 
     pub(super) fn report(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        let (Some(time_ms), Some(key)) = (self.unix_ms(now), self.signing_key()) else {
+        let (Some(time_ms), Some(key)) = (self.device.unix_ms(now), self.signing_key()) else {
             return Ok(());
         };
         if self.state == RelayState::On {
@@ -22,12 +18,12 @@ impl Controller {
         }
         let (seq, reservation) = self.batcher.reserve()?;
         if let Some(record) = reservation {
-            self.store(record)?;
+            self.device.store(record)?;
         }
         let body = self.status(Stamp { seq, time_ms }).encode();
         // The record is made of what the receiver can read, in the steps of the wire.
         let heard = PackStatusAll::decode(&body).map_err(|_| Error::Malformed)?;
-        self.batcher.push(&pack_record(self.own.cid(), &heard)?, now)?;
+        self.batcher.push(&pack_record(self.device.own.cid(), &heard)?, now)?;
         let id = SealedId::new(PackStatusAll::BASE, Level::Pair, Direction::Ba, self.pack)
             .map_err(|_| Error::Malformed)?;
         self.seal_app(now, id, PackStatusAll::BASE, &[&body])?;
@@ -54,7 +50,7 @@ impl Controller {
             }
             let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
             let record = self.meter.open(soc, first.0, key, now, rng)?;
-            self.store(record)?;
+            self.device.store(record)?;
             self.meter.sample(first.0, first.1, first.2, key, now, rng)?;
             self.first = None;
         }
