@@ -13,6 +13,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod attest;
 pub mod audit;
 pub mod binding;
@@ -25,9 +28,11 @@ pub mod exchange;
 pub mod handshake;
 pub mod hash;
 pub mod id;
+pub mod key_package;
 pub mod merkle;
 pub mod metadata;
 pub mod pairing;
+pub mod pake;
 pub mod record;
 pub mod registration;
 pub mod resume;
