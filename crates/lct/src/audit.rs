@@ -46,6 +46,16 @@ impl AuditChain {
         AuditChain { count: 0, head: genesis(), key: first_key }
     }
 
+    /// A chain as a device kept it: number and hash of its last entry, key of the next one.
+    pub fn restore(count: u64, head: Digest, key: Secret<32>) -> Self {
+        AuditChain { count, head, key }
+    }
+
+    /// Key of the next entry, for sealed storage.
+    pub fn key(&self) -> &Secret<32> {
+        &self.key
+    }
+
     /// Number of the last entry and its hash.
     pub fn head(&self) -> (u64, Digest) {
         (self.count, self.head)
@@ -59,5 +69,128 @@ impl AuditChain {
         self.key = derive(&self.key, "log next", &[&number.to_be_bytes()])?;
         (self.count, self.head) = (number, hash);
         Ok(AuditLink { number, hash, tag })
+    }
+}
+
+/// Why a log is not what its device wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The next entry has another number: entries are missing, repeated or out of order from here on.
+    Number {
+        /// What should have come.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// The hash beside this entry is not that of the chain: it or an entry before it was changed.
+    Hash(u64),
+    /// The tag of this entry is not the device's.
+    Tag(u64),
+}
+
+/// Follows a log from its first entry.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    count: u64,
+    head: Digest,
+    key: Option<Secret<32>>,
+}
+
+impl Verifier {
+    /// At the beginning of a log. Without `k_1` tags are not checked: numbers and hashes only show damage that was
+    /// not covered up.
+    pub fn new(first_key: Option<Secret<32>>) -> Self {
+        Verifier { count: 0, head: genesis(), key: first_key }
+    }
+
+    /// Number and hash of the last entry that fitted.
+    pub fn head(&self) -> (u64, Digest) {
+        (self.count, self.head)
+    }
+
+    /// Takes the next entry with what is stored beside it.
+    pub fn entry(&mut self, link: &AuditLink, entry: &[u8]) -> Result<(), Broken> {
+        let number = self.count.saturating_add(1);
+        if link.number != number {
+            return Err(Broken::Number { expected: number, found: link.number });
+        }
+        let hash = link_hash(&self.head, number, entry).map_err(|_| Broken::Hash(number))?;
+        if let Some(key) = &mut self.key {
+            if !crate::secret::equal(&mac16(key.expose(), &[&hash]), &link.tag) {
+                return Err(Broken::Tag(number));
+            }
+            *key = derive(key, "log next", &[&number.to_be_bytes()]).map_err(|_| Broken::Tag(number))?;
+        }
+        if hash != link.hash {
+            return Err(Broken::Hash(number));
+        }
+        (self.count, self.head) = (number, hash);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{format, string::String, vec::Vec};
+
+    fn log(n: usize) -> Vec<(AuditLink, String)> {
+        let mut chain = AuditChain::new(Secret::new([7; 32]));
+        let entry = |i| format!("entry {i}");
+        (1..=n).map(|i| (chain.append(entry(i).as_bytes()).unwrap(), entry(i))).collect()
+    }
+
+    fn check(log: &[(AuditLink, String)], key: bool) -> Result<u64, Broken> {
+        let mut verifier = Verifier::new(key.then(|| Secret::new([7; 32])));
+        log.iter().try_for_each(|(link, entry)| verifier.entry(link, entry.as_bytes()))?;
+        Ok(verifier.head().0)
+    }
+
+    #[test]
+    fn every_change_is_found_where_it_was_made() {
+        let good = log(9);
+        assert_eq!(check(&good, true), Ok(9));
+        assert_eq!(check(&good, false), Ok(9));
+        for i in 0..9 {
+            let number = i as u64 + 1;
+            let mut edited = good.clone();
+            edited[i].1.push('!');
+            assert_eq!(check(&edited, true), Err(Broken::Tag(number)), "edited");
+            assert_eq!(check(&edited, false), Err(Broken::Hash(number)), "edited, no key");
+            let mut deleted = good.clone();
+            deleted.remove(i);
+            let gone =
+                if i == 8 { Ok(8) } else { Err(Broken::Number { expected: number, found: number + 1 }) };
+            assert_eq!(check(&deleted, true), gone, "deleted");
+            if i > 0 {
+                let mut swapped = good.clone();
+                swapped.swap(i - 1, i);
+                let expected = Err(Broken::Number { expected: number - 1, found: number });
+                assert_eq!(check(&swapped, true), expected, "reordered");
+            }
+        }
+    }
+
+    /// An intruder who took the key at entry 6 can write on, and cannot rewrite what came before.
+    #[test]
+    fn a_later_key_does_not_rewrite_the_past() {
+        let mut chain = AuditChain::new(Secret::new([7; 32]));
+        let mut log: Vec<_> = (1..=5).map(|i| (chain.append(b"honest").unwrap(), i)).collect();
+        let stolen = chain.key().clone();
+        // It rebuilds the chain from entry 3 on with hashes that fit, and tags under the only key it has.
+        let (count, head) = (2, log[1].0.hash);
+        let mut forged = AuditChain::restore(count, head, stolen);
+        for (link, _) in &mut log[2..] {
+            *link = forged.append(b"forged").unwrap();
+        }
+        let check = |key| {
+            let mut verifier = Verifier::new(key);
+            log.iter().try_for_each(|(link, i)| {
+                verifier.entry(link, if *i < 3 { b"honest".as_slice() } else { b"forged" })
+            })
+        };
+        assert_eq!(check(Some(Secret::new([7; 32]))), Err(Broken::Tag(3)));
+        assert_eq!(check(None), Ok(()), "hashes alone cannot tell");
     }
 }

@@ -113,7 +113,7 @@ impl BindRequest {
     }
 }
 
-fn verify_tail(domain: &[u8], bytes: &[u8], key: &PublicKey) -> Result<(), Error> {
+pub(crate) fn verify_tail(domain: &[u8], bytes: &[u8], key: &PublicKey) -> Result<(), Error> {
     let (body, sig) = bytes.split_last_chunk::<64>().ok_or(Error::Malformed)?;
     Ok(key.verify(&sha256(&[domain, body]), &Signature(*sig))?)
 }
