@@ -11,7 +11,7 @@ use crate::{
     device::{Device, Refused},
     identity::{Identity, Record},
     introduction::Introduced,
-    link::{Inbound, Link, LinkCounters},
+    link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     pdu::{self, Pdu, binding as op},
     policy::{self, MinLevel},
@@ -166,6 +166,10 @@ impl App {
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {
         self.device.refused()
+    }
+    /// Says what frames the bus carries; classical until then (C120).
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.link.set_format(format);
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {

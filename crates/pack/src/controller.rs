@@ -15,7 +15,7 @@ use crate::{
     energy::Meter,
     identity::{Identity, Record, key, versioned_u32},
     introduction::Introduced,
-    link::{Inbound, Link, LinkCounters},
+    link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAnnounceRequest, ModuleAnnouncement, ModuleHardware,
         ModuleMaxState, ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatusAll,
@@ -45,6 +45,8 @@ use rand_core::CryptoRng;
 
 /// Most modules of a pack.
 pub const MODULES_MAX: usize = 31;
+/// Longest message from a module: a PDU of 512 bytes (C30) or a scan of 128 cells (C42), sealed.
+const MODULE_MESSAGE_MAX: usize = 544;
 /// Period of the ceiling broadcast that keeps modules registered.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
 /// Period of the invitation to announce.
@@ -166,7 +168,7 @@ pub struct Controller {
     app: Relation,
     slots: heapless::Vec<Slot, MODULES_MAX>,
     can1: Link<4>,
-    can2: Link<34>,
+    can2: Link<34, MODULES_MAX, MODULE_MESSAGE_MAX>,
     group_key: GroupKey,
     group: GroupSender,
     requested: RelayState,
@@ -283,6 +285,13 @@ impl Controller {
     /// What was refused since the start, on both buses.
     pub fn refused(&self) -> Refused {
         self.device.refused()
+    }
+    /// Says what frames a bus carries; classical until then (C120).
+    pub fn set_format(&mut self, bus: Bus, format: FrameFormat) {
+        match bus {
+            Bus::Can1 => self.can1.set_format(format),
+            Bus::Can2 => self.can2.set_format(format),
+        }
     }
     /// Counters of the ends of CAN 1 and CAN 2.
     pub fn link_counters(&self) -> [LinkCounters; 2] {

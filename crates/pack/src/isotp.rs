@@ -6,14 +6,15 @@
 //! in both (`spec/can.md`, C23 to C25); that is the caller's part.
 //!
 //! ```text
-//! single frame    0L data            L = 1..=7, CAN_DL 8
-//!                 00 LL data         L = 8..=CAN_DL-2, FD
-//! first frame     1L LL data         L <= 4095, frame of CAN_DL bytes
-//! consecutive     2n data            n = 1..=15, 0, 1, ...
-//! flow control    3s BS STmin        s = 0 continue, 1 wait, 2 overflow
+//! single frame    0L data               L = 1..=7, CAN_DL up to 8
+//!                 00 LL data            L = 8..=CAN_DL-2, FD
+//! first frame     1L LL data            L <= 4095, frame of CAN_DL bytes
+//!                 10 00 LL LL LL LL     more than 4095 bytes: never sent, answered with overflow
+//! consecutive     2n data               n = 1..=15, 0, 1, ...
+//! flow control    3s BS STmin           s = 0 continue, 1 wait, 2 overflow
 //! ```
 //! The last frame is sent unpadded where its length exists (always up to 8 bytes; FD pads to the next length with
-//! 0xCC); padded frames are received. The escape form of the first frame (more than 4095 bytes) is refused.
+//! 0xCC); padded frames are received.
 //!
 //! Flow control cannot be sealed, so a sender bounds what a forged one can do: the number of waits in a row, the
 //! separation time, and the time of the whole transfer. An attacker on the bus can end a transfer, never hold
@@ -240,11 +241,13 @@ enum Tx {
 /// Call [`Sender::poll`] when [`Sender::due`] has come and after every other call.
 pub struct Sender<const N: usize> {
     config: SenderConfig,
+    /// CAN_DL of the message under way.
+    can_dl: CanDl,
     message: Vec<u8, N>,
     sent: usize,
     sequence: u8,
-    /// Pace, from the first flow control (as Linux does, later ones change nothing).
-    pace: Option<(u8, Duration)>,
+    /// Separation time of the last flow control; `None` before the first.
+    pace: Option<Duration>,
     /// Frames until the next flow control; `None` = no more flow control.
     block: Option<u8>,
     waits: u8,
@@ -257,6 +260,7 @@ impl<const N: usize> Sender<N> {
     pub const fn new(config: SenderConfig) -> Self {
         Self {
             config,
+            can_dl: config.can_dl,
             message: Vec::new(),
             sent: 0,
             sequence: 0,
@@ -273,6 +277,16 @@ impl<const N: usize> Sender<N> {
         self.state == Tx::Idle
     }
 
+    /// Length of full frames of the message under way, or of the last one.
+    pub fn can_dl(&self) -> CanDl {
+        self.can_dl
+    }
+
+    /// Changes the length of full frames, from the next message on.
+    pub fn set_can_dl(&mut self, can_dl: CanDl) {
+        self.config.can_dl = can_dl;
+    }
+
     /// Begins to send a message.
     ///
     /// # Errors
@@ -286,6 +300,7 @@ impl<const N: usize> Sender<N> {
         }
         self.message.clear();
         self.message.extend_from_slice(message).map_err(|_| SendError::Length)?;
+        self.can_dl = self.config.can_dl;
         self.sent = 0;
         self.sequence = 0;
         self.pace = None;
@@ -341,8 +356,7 @@ impl<const N: usize> Sender<N> {
             self.waits = 0;
             Tx::Waiting(now + self.config.n_bs)
         } else {
-            let separation = self.pace.map_or(Duration::ZERO, |(_, separation)| separation);
-            Tx::Ready(now + separation)
+            Tx::Ready(now + self.pace.unwrap_or(Duration::ZERO))
         };
     }
 
@@ -362,12 +376,13 @@ impl<const N: usize> Sender<N> {
         match status {
             0x30 => {
                 let separation = StMin::from_byte(*st_min).duration();
-                if self.pace.is_none() && separation > self.config.max_st_min {
+                if separation > self.config.max_st_min {
                     self.state = Tx::Ended(Err(SendError::TooSlow));
                     return;
                 }
-                let (block_size, _) = *self.pace.get_or_insert((*block_size, separation));
-                self.block = (block_size > 0).then_some(block_size);
+                // A receiver may change both from block to block.
+                self.pace = Some(separation);
+                self.block = (*block_size > 0).then_some(*block_size);
                 self.state = Tx::Ready(now);
             }
             0x31 if self.waits < self.config.max_waits => {
@@ -387,7 +402,7 @@ impl<const N: usize> Sender<N> {
     }
 
     fn next_frame(&mut self) -> Pdu {
-        let can_dl = self.config.can_dl;
+        let can_dl = self.can_dl;
         let mut frame = Pdu::new();
         let len = self.message.len();
         let header: &[u8] = if self.sent > 0 {
@@ -409,6 +424,63 @@ impl<const N: usize> Sender<N> {
         let padded = fd_length_for(frame.len()).unwrap_or(frame.len());
         frame.extend(core::iter::repeat_n(PAD, padded - frame.len()));
         frame
+    }
+}
+
+/// What a frame is, by its protocol control information alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameType<'a> {
+    /// A whole message of 1..=62 bytes.
+    Single(&'a [u8]),
+    /// The beginning of a message of `len` bytes, more than a single frame of the same length could carry.
+    First {
+        /// Length announced; above 4095 in the escape form.
+        len: u32,
+        /// The first bytes of the message.
+        data: &'a [u8],
+    },
+    /// A later part of a message.
+    Consecutive {
+        /// Number modulo 16.
+        number: u8,
+        /// Its bytes, perhaps with padding.
+        data: &'a [u8],
+    },
+    /// An answer of a receiver.
+    FlowControl,
+    /// None of these, or one whose length contradicts the frame; ISO 15765-2 asks to ignore it.
+    Malformed,
+}
+
+impl<'a> FrameType<'a> {
+    /// Reads the data bytes of a frame.
+    pub const fn of(data: &'a [u8]) -> Self {
+        let full = data.len() >= 8 && matches!(fd_length_for(data.len()), Some(n) if n == data.len());
+        match data {
+            [first @ 0x01..=0x07, rest @ ..] if data.len() <= 8 => Self::single(*first, rest),
+            // The long form is for frames above 8 bytes and lengths the short form cannot say.
+            [0x00, len @ 8..=62, rest @ ..] if data.len() > 8 => Self::single(*len, rest),
+            // The escape form is for lengths that twelve bits cannot say.
+            [0x10, 0, a, b, c, d, rest @ ..] if full => {
+                let len = u32::from_be_bytes([*a, *b, *c, *d]);
+                if len > MAX_LEN as u32 { Self::First { len, data: rest } } else { Self::Malformed }
+            }
+            [high @ 0x10..=0x1F, low, rest @ ..] if full => {
+                let len = (*high as u32 & 0xF) << 8 | *low as u32;
+                let single_max = if data.len() == 8 { 7 } else { data.len() as u32 - 2 };
+                if len > single_max { Self::First { len, data: rest } } else { Self::Malformed }
+            }
+            [number @ 0x20..=0x2F, rest @ ..] => Self::Consecutive { number: *number & 0xF, data: rest },
+            [0x30..=0x3F, ..] => Self::FlowControl,
+            _ => Self::Malformed,
+        }
+    }
+
+    const fn single(len: u8, rest: &'a [u8]) -> Self {
+        match rest.split_at_checked(len as usize) {
+            Some((message, _)) => Self::Single(message),
+            None => Self::Malformed,
+        }
     }
 }
 
@@ -524,23 +596,15 @@ impl<const N: usize> Receiver<N> {
     /// [`Receiver::expire`] first to learn that one ended.
     pub fn on_frame(&mut self, now: Instant, data: &[u8]) -> Received<'_> {
         self.expire(now);
-        match data {
-            [first @ 0x01..=0x07, rest @ ..] if data.len() <= 8 => self.single(usize::from(*first), rest),
-            // The long form is for frames above 8 bytes and lengths the short form cannot say.
-            [0x00, len @ 8..=62, rest @ ..] if data.len() > 8 => self.single(usize::from(*len), rest),
-            [high @ 0x10..=0x1F, low, rest @ ..] => {
-                let len = usize::from(high & 0xF) << 8 | usize::from(*low);
-                self.first(now, len, data.len(), rest)
-            }
-            [number @ 0x20..=0x2F, rest @ ..] => self.consecutive(now, number & 0xF, data.len(), rest),
-            _ => Received::Ignored,
+        match FrameType::of(data) {
+            FrameType::Single(message) => self.single(message),
+            FrameType::First { len, data: rest } => self.first(now, len, data.len(), rest),
+            FrameType::Consecutive { number, data: rest } => self.consecutive(now, number, data.len(), rest),
+            FrameType::FlowControl | FrameType::Malformed => Received::Ignored,
         }
     }
 
-    fn single(&mut self, len: usize, rest: &[u8]) -> Received<'_> {
-        let Some(message) = rest.get(..len) else {
-            return Received::Ignored;
-        };
+    fn single(&mut self, message: &[u8]) -> Received<'_> {
         self.reset();
         self.message.clear();
         if self.message.extend_from_slice(message).is_err() {
@@ -549,25 +613,15 @@ impl<const N: usize> Receiver<N> {
         Received::Message(&self.message)
     }
 
-    fn first(&mut self, now: Instant, len: usize, can_dl: usize, rest: &[u8]) -> Received<'_> {
-        let single_max = if can_dl == 8 { 7 } else { can_dl.saturating_sub(2) };
-        let full = can_dl >= 8 && fd_length_for(can_dl) == Some(can_dl);
-        // A length of 0 is the escape for messages above 4095 bytes.
-        if len == 0 && full {
-            self.reset();
-            self.reply = Some(Reply::Overflow);
-            return Received::Failed(ReceiveError::Overflow);
-        }
-        if !full || len <= single_max {
-            return Received::Ignored;
-        }
+    fn first(&mut self, now: Instant, len: u32, can_dl: usize, rest: &[u8]) -> Received<'_> {
         let superseded = !self.is_idle();
         self.reset();
         self.message.clear();
-        if len > N || self.message.extend_from_slice(rest).is_err() {
+        let len = usize::try_from(len).ok().filter(|len| *len <= N.min(MAX_LEN));
+        let Some(len) = len.filter(|_| self.message.extend_from_slice(rest).is_ok()) else {
             self.reply = Some(Reply::Overflow);
             return Received::Failed(ReceiveError::Overflow);
-        }
+        };
         self.reply = Some(Reply::Continue);
         self.state = Rx::Running {
             len,
@@ -588,7 +642,7 @@ impl<const N: usize> Receiver<N> {
             return Received::Failed(ReceiveError::WrongSequence);
         }
         let missing = len.saturating_sub(self.message.len());
-        let take = missing.min(can_dl - 1);
+        let take = missing.min(can_dl.saturating_sub(1));
         let Some(bytes) = rest.get(..take).filter(|_| frame_len <= can_dl) else {
             self.reset();
             return Received::Failed(ReceiveError::ShortFrame);

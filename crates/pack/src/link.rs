@@ -1,12 +1,14 @@
-//! One end of a bus: frames in, whole messages out, and back (`spec/can.md`, C20 to C29).
+//! One end of a bus: frames in, whole messages out, and back (`spec/can.md`, C20 to C29 and C120 to C123).
 //!
-//! Messages of up to 128 bytes travel as chunks, longer ones by ISO-TP, one at a time per end. All buffers are
-//! bounded; what does not fit is refused to the caller or dropped and counted, never queued without end.
+//! Messages of up to 128 bytes travel as chunks, longer ones by ISO-TP, one at a time per end. On a bus with FD a
+//! sealed message of 32, 48 or 64 bytes is one frame; [`FrameFormat::sealed_length`] tells the sealer how far to pad.
+//! All buffers are bounded; what does not fit is refused to the caller or dropped and counted, never queued without
+//! end.
 
 use crate::{
-    can::{Bus, Frame},
+    can::{Bus, Frame, FrameError, Id, fd_length_for},
     chunk::{self, Push, Reassembler},
-    isotp::{Received, Receiver, ReceiverConfig, SendEvent, Sender, SenderConfig},
+    isotp::{CanDl, FrameType, Received, Receiver, ReceiverConfig, SendEvent, Sender, SenderConfig},
     sealed_id::{CanonicalId, Class, ClearId, SealedId, SecurityId, Transport, classify},
     time::Instant,
 };
@@ -18,8 +20,37 @@ pub const MESSAGE_MAX: usize = 1_536;
 pub const QUEUE: usize = 320;
 /// Long messages that may wait for the one under way.
 const WAITING: usize = 3;
-/// Long messages that may be received at the same time.
-const TRANSFERS: usize = 4;
+/// The flow control that refuses a message for which there is no room.
+const OVERFLOW: [u8; 3] = [0x32, 0, 0];
+
+/// What the frames of a bus look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FrameFormat {
+    /// Classical CAN: at most 8 bytes. FD frames are refused.
+    #[default]
+    Classical,
+    /// CAN FD: sealed messages of up to 64 bytes in one frame, longer ones by ISO-TP in frames of 64 bytes; clear
+    /// messages, security PDUs of up to 128 bytes and chunks stay classical frames.
+    Fd,
+}
+
+impl FrameFormat {
+    /// The length that a sealed message of `sealed` bytes (29 or more) should have on this bus: 32, 48 or 64 where it
+    /// then is one FD frame, else `sealed`. The difference is padding inside the encryption (`spec/channel.md`, H32).
+    pub const fn sealed_length(self, sealed: usize) -> usize {
+        match (self, fd_length_for(sealed)) {
+            (Self::Fd, Some(length)) => length,
+            _ => sealed,
+        }
+    }
+
+    const fn can_dl(self) -> CanDl {
+        match self {
+            Self::Classical => CanDl::Dl8,
+            Self::Fd => CanDl::Dl64,
+        }
+    }
+}
 
 /// A buffer for one received message.
 pub type Buffer = [u8; MESSAGE_MAX];
@@ -52,17 +83,25 @@ struct Long {
     message: heapless::Vec<u8, MESSAGE_MAX>,
 }
 
-struct Transfer {
+/// A long message being received.
+struct Transfer<const RECEIVE: usize> {
     id: Option<CanonicalId>,
-    receiver: Receiver<MESSAGE_MAX>,
+    receiver: Receiver<RECEIVE>,
+    /// Whether a frame after the first has come, and when the last one came.
+    progress: (bool, Instant),
 }
 
 /// One end of a bus.
-pub struct Link<const SLOTS: usize> {
+///
+/// It collects `SLOTS` chunked messages and `TRANSFERS` long ones of up to `RECEIVE` bytes at the same time, each
+/// from another identifier. A slot takes about 160 bytes of memory, a transfer `RECEIVE` + 72, the queue of frames
+/// 24 KiB, the long messages to be sent 6 KiB.
+pub struct Link<const SLOTS: usize, const TRANSFERS: usize = 4, const RECEIVE: usize = MESSAGE_MAX> {
     bus: Bus,
     hears: Direction,
+    format: FrameFormat,
     chunks: Reassembler<SLOTS>,
-    transfers: [Transfer; TRANSFERS],
+    transfers: [Transfer<RECEIVE>; TRANSFERS],
     sender: Sender<MESSAGE_MAX>,
     sending: Option<(CanonicalId, CanonicalId)>,
     waiting: heapless::Deque<Long, WAITING>,
@@ -70,16 +109,19 @@ pub struct Link<const SLOTS: usize> {
     counters: LinkCounters,
 }
 
-impl<const SLOTS: usize> Link<SLOTS> {
-    /// An end of `bus` that takes messages sent in direction `hears`.
+impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOTS, TRANSFERS, RECEIVE> {
+    /// An end of the classical bus `bus` that takes messages sent in direction `hears`.
     pub fn new(bus: Bus, hears: Direction) -> Self {
+        const { assert!(TRANSFERS > 0 && RECEIVE <= MESSAGE_MAX, "a received message fits a buffer") };
         Link {
             bus,
             hears,
+            format: FrameFormat::Classical,
             chunks: Reassembler::new(),
             transfers: core::array::from_fn(|_| Transfer {
                 id: None,
                 receiver: Receiver::new(ReceiverConfig::default()),
+                progress: (false, Instant::START),
             }),
             sender: Sender::new(SenderConfig::default()),
             sending: None,
@@ -87,6 +129,17 @@ impl<const SLOTS: usize> Link<SLOTS> {
             queue: heapless::Deque::new(),
             counters: LinkCounters::default(),
         }
+    }
+
+    /// Says what frames the bus carries. A long message under way ends in the old format.
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.format = format;
+        self.sender.set_can_dl(format.can_dl());
+    }
+
+    /// What frames the bus carries.
+    pub fn format(&self) -> FrameFormat {
+        self.format
     }
 
     /// Event counts since the start.
@@ -107,23 +160,24 @@ impl<const SLOTS: usize> Link<SLOTS> {
         accepts: impl Fn(u8) -> bool,
         out: &mut Buffer,
     ) -> Option<Inbound> {
-        let (id, answers, transport, security) = match classify(self.bus, frame) {
-            Err(_) => {
+        let classified = classify(self.bus, frame).ok().filter(|class| self.carries(frame, class));
+        let (id, answers, transport, security) = match classified {
+            None => {
                 self.counters.rejected_frames = self.counters.rejected_frames.saturating_add(1);
                 return None;
             }
-            Ok(Class::Clear(id)) => {
+            Some(Class::Clear(id)) => {
                 let n = frame.data().len();
                 out[..n].copy_from_slice(frame.data());
                 return Some(Inbound::Clear(id, n));
             }
-            Ok(Class::Sealed(id, t)) => {
+            Some(Class::Sealed(id, t)) => {
                 if id.direction() != self.hears || !accepts(id.device()) {
                     return None;
                 }
                 (id.canonical(), id.reversed().canonical(), t, Err(id))
             }
-            Ok(Class::Security(id, t)) => {
+            Some(Class::Security(id, t)) => {
                 if id.direction() != self.hears || !accepts(id.device()) {
                     return None;
                 }
@@ -131,7 +185,7 @@ impl<const SLOTS: usize> Link<SLOTS> {
             }
         };
         let n = match transport {
-            Transport::IsoTp => self.receive_long(now, id, answers, frame.data(), out)?,
+            Transport::IsoTp => self.receive_long(now, id, answers, frame, out)?,
             t => match self.chunks.push(now, id, t, frame.data()) {
                 Push::Complete(message) => {
                     out[..message.len()].copy_from_slice(message);
@@ -146,30 +200,64 @@ impl<const SLOTS: usize> Link<SLOTS> {
         })
     }
 
+    /// Whether a frame of this class exists on this bus in this format (C121).
+    fn carries(&self, frame: &Frame, class: &Class) -> bool {
+        match class {
+            _ if !frame.is_fd() => true,
+            _ if self.format == FrameFormat::Classical => false,
+            Class::Clear(_) => false,
+            Class::Sealed(_, t) => matches!(t, Transport::Single | Transport::IsoTp),
+            Class::Security(_, t) => *t == Transport::IsoTp,
+        }
+    }
+
     fn receive_long(
         &mut self,
         now: Instant,
         id: CanonicalId,
         answers: CanonicalId,
-        data: &[u8],
+        frame: &Frame,
         out: &mut Buffer,
     ) -> Option<usize> {
-        if data.first().is_some_and(|pci| pci >> 4 == 3) {
-            // Flow control travels on our data identifier with D inverted, which is the peer's direction.
-            if self.sending.is_some_and(|(_, fc)| fc == id) {
-                self.sender.on_flow_control(now, data);
+        let announced = match FrameType::of(frame.data()) {
+            FrameType::FlowControl => {
+                // Flow control travels on our data identifier with D inverted, which is the peer's direction.
+                if self.sending.is_some_and(|(_, fc)| fc == id) {
+                    self.sender.on_flow_control(now, frame.data());
+                }
+                return None;
             }
-            return None;
-        }
+            FrameType::Single(message) => {
+                // It needs no buffer and ends what was being received under its identifier.
+                if let Some(old) = self.transfers.iter_mut().find(|t| t.id == Some(id)) {
+                    old.id = None;
+                    old.receiver.reset();
+                    self.incomplete();
+                }
+                out[..message.len()].copy_from_slice(message);
+                return Some(message.len());
+            }
+            FrameType::First { len, .. } => Some(len as usize),
+            FrameType::Consecutive { .. } => None,
+            FrameType::Malformed => return None,
+        };
         self.expire(now);
-        let at = self
-            .transfers
-            .iter()
-            .position(|t| t.id == Some(id))
-            .or_else(|| self.transfers.iter().position(|t| t.receiver.is_idle()))?;
+        let known = self.transfers.iter().position(|t| t.id == Some(id));
+        let at = match (known, announced) {
+            (Some(at), _) => at,
+            (None, None) => return None,
+            (None, Some(len)) if len <= RECEIVE => self.free_transfer(),
+            (None, Some(_)) => {
+                // Refused without taking anybody's buffer.
+                self.incomplete();
+                self.send_flow_control(answers, frame.is_fd(), &OVERFLOW);
+                return None;
+            }
+        };
         let transfer = &mut self.transfers[at];
         transfer.id = Some(id);
-        let done = match transfer.receiver.on_frame(now, data) {
+        transfer.progress = (announced.is_none(), now);
+        let done = match transfer.receiver.on_frame(now, frame.data()) {
             Received::Message(message) => {
                 let n = message.len().min(MESSAGE_MAX);
                 out[..n].copy_from_slice(&message[..n]);
@@ -181,17 +269,47 @@ impl<const SLOTS: usize> Link<SLOTS> {
             }
             Received::Pending | Received::Ignored => None,
         };
-        if let Some(fc) = transfer.receiver.flow_control()
-            && let Ok(frame) = Frame::new_classic(answers.frame_id(Transport::IsoTp), &fc)
-        {
-            self.send_frame(frame);
+        let reply = transfer.receiver.flow_control();
+        if transfer.receiver.is_idle() {
+            transfer.id = None;
+        }
+        if let Some(fc) = reply {
+            self.send_flow_control(answers, frame.is_fd(), &fc);
         }
         done
+    }
+
+    /// An unused buffer, else the one given up: before all others one whose message has only begun, then the one
+    /// silent for longest. So a flood of first frames displaces itself, not a message whose frames keep coming.
+    fn free_transfer(&mut self) -> usize {
+        let order = |t: &Transfer<RECEIVE>| (!t.receiver.is_idle(), t.progress);
+        let at = (0..TRANSFERS).min_by_key(|at| order(&self.transfers[*at])).unwrap_or(0);
+        let transfer = &mut self.transfers[at];
+        if !transfer.receiver.is_idle() {
+            transfer.receiver.reset();
+            self.incomplete();
+        }
+        at
+    }
+
+    /// The answer has the format of the frame that it answers. It replaces one that still waits, which would
+    /// otherwise meet a later message.
+    fn send_flow_control(&mut self, id: CanonicalId, fd: bool, data: &[u8]) {
+        let Ok(frame) = frame(id.frame_id(Transport::IsoTp), fd, data) else { return };
+        match self.queue.iter_mut().find(|waiting| waiting.id() == frame.id()) {
+            Some(waiting) => *waiting = frame,
+            None => self.send_frame(frame),
+        }
+    }
+
+    fn incomplete(&mut self) {
+        self.counters.incomplete = self.counters.incomplete.saturating_add(1);
     }
 
     fn expire(&mut self, now: Instant) {
         for transfer in &mut self.transfers {
             if transfer.receiver.expire(now).is_some() {
+                transfer.id = None;
                 self.counters.incomplete = self.counters.incomplete.saturating_add(1);
             }
         }
@@ -210,8 +328,14 @@ impl<const SLOTS: usize> Link<SLOTS> {
         self.send(now, id.canonical(), id.reversed().canonical(), message);
     }
 
-    /// Queues a sealed message.
+    /// Queues a sealed message. On a bus with FD one of 32, 48 or 64 bytes is one frame.
     pub fn send_sealed(&mut self, now: Instant, id: SealedId, message: &[u8]) {
+        if self.format == FrameFormat::Fd
+            && message.len() > chunk::CHUNK_LEN
+            && let Ok(frame) = Frame::new_fd(id.encode(Transport::Single), message)
+        {
+            return self.send_frame(frame);
+        }
         self.send(now, id.canonical(), id.reversed().canonical(), message);
     }
 
@@ -262,7 +386,8 @@ impl<const SLOTS: usize> Link<SLOTS> {
             match self.sender.poll(now)? {
                 SendEvent::Frame(data) => {
                     self.sender.transmitted(now);
-                    return Frame::new_classic(id.frame_id(Transport::IsoTp), &data).ok();
+                    let fd = self.sender.can_dl() != CanDl::Dl8;
+                    return frame(id.frame_id(Transport::IsoTp), fd, &data).ok();
                 }
                 SendEvent::Done => self.sending = None,
                 SendEvent::Failed(_) => {
@@ -285,3 +410,10 @@ impl<const SLOTS: usize> Link<SLOTS> {
         receivers.chain(self.sender.due()).min()
     }
 }
+
+fn frame(id: Id, fd: bool, data: &[u8]) -> Result<Frame, FrameError> {
+    if fd { Frame::new_fd(id, data) } else { Frame::new_classic(id, data) }
+}
+
+#[cfg(test)]
+mod tests;

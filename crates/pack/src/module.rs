@@ -8,7 +8,7 @@ use crate::{
     can::{Bus, Frame},
     device::{Device, Refused},
     identity::{Identity, Record, key},
-    link::{Inbound, Link, LinkCounters},
+    link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
         ModuleCellCommStatus1, ModuleDeregister, ModuleHardware, ModuleMaxState, ModuleRegistration,
@@ -100,7 +100,7 @@ pub struct Rating {
 pub const REPORT_SPREAD: Duration = Duration::from_millis(3);
 
 const NODE_BROADCAST: u8 = 0;
-type ModuleLink = Link<6>;
+type ModuleLink = Link<6, 2>;
 
 /// The module role.
 pub struct Module {
@@ -176,6 +176,10 @@ impl Module {
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {
         self.device.refused()
+    }
+    /// Says what frames the bus carries; classical until then (C120).
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.link.set_format(format);
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {

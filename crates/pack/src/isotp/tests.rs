@@ -279,7 +279,7 @@ fn malformed_frames_change_nothing() {
     let mut rx = receiver(0, 0);
     rx.on_frame(at(0), &hex!("1009010203040506"));
     rx.flow_control();
-    let table: [&[u8]; 12] = [
+    let table: [&[u8]; 14] = [
         &[],
         &hex!("00"),
         &hex!("0000000000000000"),
@@ -292,6 +292,8 @@ fn malformed_frames_change_nothing() {
         &hex!("10090102030405"),           // first frame that is not full
         &hex!("300000"),
         &hex!("4000000000000000"),
+        &hex!("10000000000F0102"), // escape form of a length that needs none
+        &hex!("1000"),
     ];
     for frame in table {
         assert_eq!(rx.on_frame(at(0), frame), Received::Ignored, "{frame:02x?}");
@@ -345,6 +347,95 @@ fn a_flood_of_first_frames_takes_no_memory_and_stops_nobody() {
     let (_, _, got, took) = transfer(&mut sender(CanDl::Dl8), &mut large, &message(683));
     assert_eq!(got, message(683));
     assert!(took < Duration::from_millis(100));
+}
+
+/// A receiver may change block size and pace with every flow control.
+#[test]
+fn the_last_flow_control_holds() {
+    let mut tx = waiting();
+    let mut sent = StdVec::new();
+    let mut now = at(0);
+    for (control, frames, gap_ms) in [(hex!("300300"), 3, 0), (hex!("300205"), 2, 5), (hex!("300000"), 9, 0)]
+    {
+        tx.on_flow_control(now, &control);
+        for n in 0..frames {
+            if n > 0 && gap_ms > 0 {
+                assert_eq!(tx.poll(now), None, "{control:02x?} {n}");
+                now = now + Duration::from_millis(gap_ms);
+            }
+            sent.push(poll_frame(&mut tx, now).unwrap()[0]);
+            tx.transmitted(now);
+        }
+        if control[1] > 0 {
+            assert_eq!(tx.poll(now), None, "block of {frames} is over");
+        }
+    }
+    assert_eq!(sent[..5], [0x21, 0x22, 0x23, 0x24, 0x25]);
+    // Too slow is refused later on, too.
+    let mut tx = waiting();
+    tx.on_flow_control(at(0), &hex!("300100"));
+    poll_frame(&mut tx, at(0)).unwrap();
+    tx.transmitted(at(0));
+    tx.on_flow_control(at(0), &hex!("300115"));
+    assert_eq!(tx.poll(at(0)), Some(SendEvent::Failed(SendError::TooSlow)));
+}
+
+/// The first frame fixes the length of the others; only the last may be shorter, and none longer.
+#[test]
+fn fd_receptions_keep_the_length_of_the_first_frame() {
+    let first = |len: u8| [&[0x10, len][..], &message(62)].concat();
+    let next = |number: u8, len: usize| [&[0x20 | number][..], &message(200)[62..62 + len - 1]].concat();
+    let started = |len| {
+        let mut rx = receiver(0, 0);
+        assert_eq!(rx.on_frame(at(0), &first(len)), Received::Pending);
+        rx
+    };
+    assert_eq!(started(125).on_frame(at(0), &next(1, 64)), Received::Message(&message(125)));
+    assert_eq!(started(73).on_frame(at(0), &next(1, 12)), Received::Message(&message(73)));
+    // Padded up to the full length.
+    assert_eq!(started(73).on_frame(at(0), &next(1, 64)), Received::Message(&message(73)));
+    assert_eq!(started(125).on_frame(at(0), &next(1, 48)), Received::Failed(ReceiveError::ShortFrame));
+    assert_eq!(started(126).on_frame(at(0), &next(1, 32)), Received::Failed(ReceiveError::ShortFrame));
+    let mut short = receiver(0, 0);
+    assert_eq!(short.on_frame(at(0), &hex!("100C0102030405060000")), Received::Ignored, "no FD length");
+    assert_eq!(short.on_frame(at(0), &hex!("100C010203040506")), Received::Pending);
+    let long = next(1, 12);
+    assert_eq!(short.on_frame(at(0), &long), Received::Failed(ReceiveError::ShortFrame));
+    // 62 fits a single frame of 64, 63 does not.
+    assert_eq!(FrameType::of(&first(62)), FrameType::Malformed);
+    assert!(matches!(FrameType::of(&first(63)), FrameType::First { len: 63, .. }));
+}
+
+#[test]
+fn a_single_frame_ends_a_reception() {
+    let mut rx = receiver(0, 0);
+    rx.on_frame(at(0), &hex!("1009010203040506"));
+    rx.flow_control();
+    assert_eq!(rx.on_frame(at(0), &hex!("0155")), Received::Message(&[0x55]));
+    assert_eq!(rx.on_frame(at(0), &hex!("21070809")), Received::Ignored);
+    assert_eq!(rx.due(), None);
+}
+
+/// The escape form: ignored where twelve bits would do, refused above 4095, whatever the frame's length.
+#[test]
+fn messages_above_4095_bytes_are_refused_with_overflow() {
+    let table: [(u32, usize, bool); 6] = [
+        (4_095, 8, false),
+        (1, 64, false),
+        (4_096, 8, true),
+        (4_096, 64, true),
+        (u32::MAX, 8, true),
+        (u32::MAX, 48, true),
+    ];
+    for (len, can_dl, refused) in table {
+        let mut frame = [&[0x10, 0][..], &len.to_be_bytes()].concat();
+        frame.resize(can_dl, 0xAB);
+        let mut rx = receiver(0, 0);
+        let expected = if refused { Received::Failed(ReceiveError::Overflow) } else { Received::Ignored };
+        assert_eq!(rx.on_frame(at(0), &frame), expected, "{len} {can_dl}");
+        assert_eq!(rx.flow_control().is_some(), refused);
+        assert!(rx.is_idle());
+    }
 }
 
 proptest! {
