@@ -88,7 +88,7 @@ class Energy:
     before: PackStatus | None = None
 
     def take(self, status: PackStatus) -> None:
-        if status.signals["BmsState"] != STATE_ON:
+        if status.signals["PackState"] != STATE_ON:
             self.before = None
             return
         if self.before is not None:
@@ -172,7 +172,7 @@ def merged(folder: Path) -> Iterator[tuple[int, pcapng.Frame]]:
 def row(item: PackStatus | ModuleScan) -> str:
     """One line of print."""
     if isinstance(item, PackStatus):
-        shown = ("BmsState", "Soc", "ActiveModules")
+        shown = ("PackState", "Soc", "ActiveModules")
         signals = " ".join(f"{name}={float(item.signals[name]):g}" for name in shown if name in item.signals)
         return f"{item.time_ms} pack {item.seq} {item.voltage_mv} mV {item.current_ma} mA {signals}"
     cells = " ".join(f"{mv}mV/{celsius}C" for mv, celsius in item.cells)

@@ -269,6 +269,10 @@ impl Relation {
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref().filter(|_| self.is_up())
     }
+    /// The session of the stored pairing, whether or not its channel is up.
+    pub fn stored_session(&self) -> Option<&Session> {
+        self.session.as_ref().filter(|s| s.kind() == Kind::Pair)
+    }
     /// True when the relationship concerns this partner, bound or being bound.
     pub fn concerns(&self, partner: Cid) -> bool {
         self.peer().is_some_and(|(cid, _)| cid == partner)

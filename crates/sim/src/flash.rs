@@ -97,6 +97,7 @@ pub struct Flash {
     /// Bytes of the log, and of those the bytes of records that are still the last of their key.
     log_bytes: u64,
     live_bytes: u64,
+    puts: u64,
     cut: Option<Cut>,
     state: State,
 }
@@ -182,6 +183,7 @@ impl Flash {
             records: scan.records,
             log_bytes: scan.good as u64,
             live_bytes: scan.live,
+            puts: 0,
             cut: None,
             state: State::Ready,
         }
@@ -212,10 +214,16 @@ impl Flash {
         if let Some(old) = self.records.insert(key, value.to_vec()) {
             self.live_bytes -= (HEADER + old.len() + TRAILER) as u64;
         }
+        self.puts += 1;
         if self.log_bytes > COMPACT_FROM && self.live_bytes < self.log_bytes / 2 {
             self.compact()?;
         }
         Ok(())
+    }
+
+    /// Records written since it was opened: it tells an observer that there is something new.
+    pub fn puts(&self) -> u64 {
+        self.puts
     }
 
     /// The value under `key`.

@@ -164,6 +164,10 @@ impl<R: CryptoRng> World<R> {
     pub fn pack(&self) -> &Controller {
         &self.pack.role
     }
+    /// The records of the pack controller. They hold the secrets of every channel of this world.
+    pub fn pack_flash(&self) -> &Flash {
+        &self.pack.flash
+    }
     /// The modules in order of their creation.
     pub fn modules(&self) -> impl Iterator<Item = &Module> {
         self.modules.iter().map(|m| &m.role)

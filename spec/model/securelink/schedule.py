@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .primitives import expand, extract, hmac, require, u8, u16, u32
 
@@ -23,23 +24,23 @@ class TierKeys:
 
     secret: bytes
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         return derive(self.secret, "key", b"", 32)
 
-    @property
+    @cached_property
     def mac(self) -> bytes:
         return derive(self.secret, "mac", b"", 32)
 
-    @property
+    @cached_property
     def iv(self) -> bytes:
         return derive(self.secret, "iv", b"", 16)
 
-    @property
+    @cached_property
     def compact_key(self) -> bytes:
         return derive(self.secret, "ckey", b"", 32)
 
-    @property
+    @cached_property
     def base4(self) -> bytes:
         return self.iv[:4]
 

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use super::super::Failure;
 use super::super::data_dir::{DataDir, replace_file};
+use super::key_log::KeyLog;
 use super::report::Run;
 use super::source::Source;
 use super::{Args, Fault, Speed, say};
@@ -77,6 +78,7 @@ struct Live<'a> {
     outbox: Arc<Outbox>,
     recorders: Option<[Recorder; 2]>,
     recording_failed: Option<RecordingError>,
+    key_log: Option<KeyLog>,
     rng: ChaCha20Rng,
     tasks: TaskLog,
     found: usize,
@@ -135,6 +137,7 @@ impl Bench<'_> {
             }
             None => None,
         };
+        let key_log = self.args.key_log.as_deref().map(KeyLog::create).transpose()?;
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
         let mut uplink = Uplink::new(client, self.account, *self.dir.chain_id(), child(rng));
         let mut live = Live {
@@ -147,6 +150,7 @@ impl Bench<'_> {
             outbox: Arc::new(outbox),
             recorders,
             recording_failed: None,
+            key_log,
             rng: child(rng),
             tasks,
             found: 0,
@@ -254,6 +258,9 @@ impl Live<'_> {
         let stepped = self.world.step(next, &mut tap).map_err(|e| Failure::Failed(e.to_string()))?;
         if let Some(e) = self.recording_failed.take() {
             return Err(Failure::Failed(e.to_string()));
+        }
+        if let Some(log) = &mut self.key_log {
+            log.update(self.world.pack().identity(), self.world.pack_flash())?;
         }
         let now = self.world.now();
         self.clock.store(self.start_ms + now.as_millis(), Ordering::Relaxed);

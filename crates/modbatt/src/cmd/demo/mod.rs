@@ -2,6 +2,7 @@
 //! the gateway with the commissioning app, and a pack controller with its modules on two simulated buses.
 
 mod bench;
+mod key_log;
 mod provision;
 mod report;
 mod source;
@@ -49,6 +50,9 @@ pub struct Args {
     /// Record both buses as DIR/can1.pcapng and DIR/can2.pcapng
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Write the keys of every channel to a new FILE: whoever has it reads, and can forge, all traffic of this run
+    #[arg(long, value_name = "FILE")]
+    key_log: Option<PathBuf>,
     /// Disturb the buses once the pack is operational: `drop=N` loses N frames of sealed messages, `flip=N` flips a
     /// bit in N sealed messages; may be given twice
     #[arg(long, value_name = "KIND=N", value_parser = parse_fault)]
