@@ -12,6 +12,7 @@
 use crate::{
     Digest, Error, SUITE,
     codec::{Fields, Layout},
+    curve::backend::AgreementKey,
     exchange::EXCHANGE_LEN,
     hash::sha256,
     id::Cid,
@@ -20,7 +21,6 @@ use crate::{
     sign::{PublicKey, Signature, SigningKey},
     spk::Spk,
 };
-use p256::elliptic_curve::{Generate, sec1::ToSec1Point};
 use rand_core::CryptoRng;
 
 /// Longest handshake message (M2 of PAIR).
@@ -133,7 +133,7 @@ pub fn channel_id(th4: &Digest) -> ChannelId {
 
 /// An ephemeral key pair and nonce of one run.
 pub struct Ephemeral {
-    secret: p256::SecretKey,
+    secret: AgreementKey,
     nonce: [u8; 16],
 }
 
@@ -142,26 +142,21 @@ impl Ephemeral {
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        Ephemeral { secret: p256::SecretKey::generate_from_rng(rng), nonce }
+        Ephemeral { secret: AgreementKey::generate(rng), nonce }
     }
 
     /// Given values, for published vectors.
     pub fn from_parts(scalar: &[u8; 32], nonce: [u8; 16]) -> Result<Self, Error> {
-        let secret = p256::SecretKey::from_slice(scalar).map_err(|_| Error::InvalidKey)?;
+        let secret = AgreementKey::from_bytes(scalar).ok_or(Error::InvalidKey)?;
         Ok(Ephemeral { secret, nonce })
     }
 
     fn point(&self) -> [u8; 33] {
-        let mut p = [0; 33];
-        p.copy_from_slice(self.secret.public_key().to_sec1_point(true).as_bytes());
-        p
+        self.secret.public()
     }
 
     fn agree(&self, peer: &[u8; 33]) -> Result<Secret<32>, Error> {
-        PublicKey::from_slice(peer)?;
-        let peer = p256::PublicKey::from_sec1_bytes(peer).map_err(|_| Error::InvalidKey)?;
-        let shared = self.secret.diffie_hellman(&peer);
-        Secret::from_slice(shared.raw_secret_bytes())
+        self.secret.agree(peer).ok_or(Error::InvalidKey)
     }
 
     /// `H("modbatt1 sas commit" || E_B || N_B)`, the commitment in M0.

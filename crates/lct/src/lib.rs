@@ -8,7 +8,8 @@
 //! * the statements that travel from a device to the ledger ([`registration`], [`binding`],
 //!   [`pairing`], [`record`], [`energy`]).
 //!
-//! It is `no_std`, allocates nothing, and takes entropy as an argument. Byte layouts are those of
+//! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
+//! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]). Byte layouts are those of
 //! `spec/channel.md`; integers inside signed or hashed bytes are big-endian.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod codec;
 pub mod command;
 pub mod counter;
+pub mod curve;
 pub mod energy;
 pub mod exchange;
 pub mod handshake;

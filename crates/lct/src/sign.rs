@@ -1,15 +1,12 @@
 //! P-256 signatures: ECDSA with SHA-256 over a digest, raw `r || s`, low s on both ends.
 
-use crate::{Digest, Error};
+use crate::{Digest, Error, curve::backend};
 use core::fmt;
-use p256::ecdsa;
-use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier, RandomizedPrehashSigner};
-use p256::elliptic_curve::Generate;
 use rand_core::CryptoRng;
 
 /// A signing key. Zeroised on drop, never printed.
 #[derive(Clone)]
-pub struct SigningKey(ecdsa::SigningKey);
+pub struct SigningKey(backend::SigningKey);
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,44 +17,32 @@ impl fmt::Debug for SigningKey {
 impl SigningKey {
     /// Draws a key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        SigningKey(<ecdsa::SigningKey as Generate>::generate_from_rng(rng))
+        SigningKey(backend::SigningKey::generate(rng))
     }
 
     /// The key with the given scalar (big-endian); refuses zero and values not below the group order.
     pub fn from_bytes(scalar: &[u8; 32]) -> Result<Self, Error> {
-        ecdsa::SigningKey::from_slice(scalar).map(SigningKey).map_err(|_| Error::InvalidKey)
-    }
-
-    pub(crate) fn from_secret(secret: &p256::SecretKey) -> Self {
-        SigningKey(ecdsa::SigningKey::from(secret))
+        backend::SigningKey::from_bytes(scalar).map(SigningKey).ok_or(Error::InvalidKey)
     }
 
     /// The scalar, for sealed storage.
     pub fn to_bytes(&self) -> crate::secret::Secret<32> {
-        crate::secret::Secret::new(self.0.to_bytes().into())
+        self.0.to_bytes()
     }
 
     /// The public key.
     pub fn public(&self) -> PublicKey {
-        let mut bytes = [0; 33];
-        bytes.copy_from_slice(self.0.verifying_key().to_sec1_point(true).as_bytes());
-        PublicKey(bytes)
+        PublicKey(self.0.public())
     }
 
-    /// Signs `digest` with an RFC 6979 nonce that also takes entropy from `rng` (RFC 6979, 3.6): a stuck
-    /// source repeats at worst the deterministic signature, a fault attack on one nonce finds no twin.
+    /// Signs `digest` with a nonce that cannot be foretold; from where it takes it is the [`backend`]'s choice.
     pub fn sign(&self, digest: &Digest, rng: &mut impl CryptoRng) -> Signature {
-        match self.0.sign_prehash_with_rng(rng, digest) {
-            Ok(sig) => Signature::normalised(sig),
-            Err(_) => self.sign_rfc6979(digest),
-        }
+        Signature(self.0.sign(digest, rng))
     }
 
     /// Signs `digest` with the plain RFC 6979 nonce, as the published vectors do.
     pub fn sign_rfc6979(&self, digest: &Digest) -> Signature {
-        let sig: Result<ecdsa::Signature, _> = self.0.sign_prehash(digest);
-        // A 32-byte prehash always signs: the only error of this call is a prehash that is too short.
-        sig.map(Signature::normalised).unwrap_or(Signature([0; 64]))
+        Signature(self.0.sign_rfc6979(digest))
     }
 }
 
@@ -70,24 +55,12 @@ impl PublicKey {
     pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
         let bytes: [u8; 33] = bytes.try_into().map_err(|_| Error::Malformed)?;
         let key = PublicKey(bytes);
-        key.parse().map(|_| key)
-    }
-
-    fn parse(&self) -> Result<ecdsa::VerifyingKey, Error> {
-        if !matches!(self.0[0], 2 | 3) {
-            return Err(Error::InvalidKey);
-        }
-        ecdsa::VerifyingKey::from_sec1_bytes(&self.0).map_err(|_| Error::InvalidKey)
+        if backend::is_point(&key.0) { Ok(key) } else { Err(Error::InvalidKey) }
     }
 
     /// Verifies `sig` over `digest`; a high-s twin of a valid signature is refused.
     pub fn verify(&self, digest: &Digest, sig: &Signature) -> Result<(), BadSignature> {
-        let key = self.parse().map_err(|_| BadSignature)?;
-        let sig = ecdsa::Signature::from_slice(&sig.0).map_err(|_| BadSignature)?;
-        if sig.normalize_s() != sig {
-            return Err(BadSignature);
-        }
-        key.verify_prehash(digest, &sig).map_err(|_| BadSignature)
+        if backend::verify(&self.0, digest, &sig.0) { Ok(()) } else { Err(BadSignature) }
     }
 }
 
@@ -110,10 +83,6 @@ impl Signature {
     /// Copies 64 bytes; they are checked when the signature is verified.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
         bytes.try_into().map(Signature).map_err(|_| Error::Malformed)
-    }
-
-    fn normalised(sig: ecdsa::Signature) -> Self {
-        Signature(sig.normalize_s().to_bytes().into())
     }
 }
 

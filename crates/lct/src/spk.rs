@@ -120,9 +120,10 @@ impl SpkSecret {
 
     /// `scalar = OS2IP(Derive(seed, "spk sign" | "spk kem", "", 48)) mod (n - 1) + 1`.
     pub fn from_seed(seed: Secret<32>) -> Result<Self, Error> {
-        let sign = scalar(&derive::<48>(&seed, "spk sign", &[])?)?;
+        let sign = SigningKey::from_bytes(scalar(&derive::<48>(&seed, "spk sign", &[])?)?.expose())?;
         let kem = scalar(&derive::<48>(&seed, "spk kem", &[])?)?;
-        Ok(SpkSecret { seed, sign: SigningKey::from_secret(&sign), kem })
+        let kem = p256::SecretKey::from_slice(kem.expose()).map_err(|_| Error::InvalidKey)?;
+        Ok(SpkSecret { seed, sign, kem })
     }
 
     /// The seed, for sealed storage.
@@ -171,7 +172,7 @@ impl SpkSecret {
     }
 }
 
-fn scalar(wide: &Secret<48>) -> Result<p256::SecretKey, Error> {
+fn scalar(wide: &Secret<48>) -> Result<Secret<32>, Error> {
     // n - 1, the group order of P-256 less one, as a 384-bit number.
     const N_MINUS_1: U384 = U384::from_be_hex(concat!(
         "00000000000000000000000000000000",
@@ -180,7 +181,7 @@ fn scalar(wide: &Secret<48>) -> Result<p256::SecretKey, Error> {
     let modulus = N_MINUS_1.to_nz().into_option().ok_or(Error::InvalidKey)?;
     let reduced = U384::from_be_slice(wide.expose()).rem(&modulus).wrapping_add(&U384::ONE);
     let bytes = zeroize::Zeroizing::new(reduced.to_be_bytes());
-    p256::SecretKey::from_slice(&bytes.as_ref()[16..]).map_err(|_| Error::InvalidKey)
+    Secret::from_slice(&bytes.as_ref()[16..])
 }
 
 #[cfg(test)]
