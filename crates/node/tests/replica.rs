@@ -95,8 +95,9 @@ fn the_queue_admits_each_nonce_once_and_in_order() {
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(at(2, "m-2")), Rejection::NonceGap);
-    let first = chain.submit(at(1, "m-1")).unwrap();
-    assert_eq!(chain.submit(at(1, "m-1")).unwrap(), first, "the same bytes again are the same transaction");
+    let bytes = at(1, "m-1");
+    let first = chain.submit(bytes.clone()).unwrap();
+    assert_eq!(chain.submit(bytes).unwrap(), first, "the same bytes again are the same transaction");
     assert_eq!(refused(at(1, "m-2")), Rejection::NonceUsed);
     chain.submit(at(2, "m-2")).unwrap();
     assert_eq!(refused(at(4, "m-4")), Rejection::NonceGap);
