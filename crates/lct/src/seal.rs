@@ -19,6 +19,13 @@ pub const OVERHEAD: usize = 28;
 pub const SEALED_MIN: usize = OVERHEAD + 1;
 /// Hard limit of messages under one key (2^32): above it GCM loses its margin.
 pub const MESSAGES_MAX: u64 = 1 << 32;
+/// Hard limit of AES blocks under one key (2^34), counted as [`blocks`] does.
+pub const BLOCKS_MAX: u64 = 1 << 34;
+
+/// AES blocks that a plaintext of `n` bytes costs its key: its own and the one that masks the tag.
+pub fn blocks(n: usize) -> u64 {
+    n.div_ceil(16) as u64 + 1
+}
 
 /// What a sealed message is bound to besides its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,32 +51,66 @@ impl Binding {
     }
 }
 
-fn cipher(secret: &TrafficSecret) -> Result<(Aes256Gcm, [u8; 4]), Error> {
-    let key = secret.key()?;
+/// A key at rest. Its round keys are expanded for each message: 31 modules with four tiers and two epochs would
+/// need more memory for expanded keys than a pack controller has.
+struct Key {
+    key: Secret<32>,
+    base: [u8; 4],
+}
+
+impl Key {
+    fn of(secret: &TrafficSecret) -> Result<Self, Error> {
+        Ok(Key { key: secret.key()?, base: base4(secret)? })
+    }
+
+    fn expand(&self) -> Aes256Gcm {
+        Aes256Gcm::new(self.key.expose().into())
+    }
+}
+
+fn base4(secret: &TrafficSecret) -> Result<[u8; 4], Error> {
     let iv = secret.iv()?;
     let mut base = [0; 4];
     base.copy_from_slice(&iv.expose()[..4]);
-    Ok((Aes256Gcm::new(key.expose().into()), base))
+    Ok(base)
 }
 
 /// Seals messages of one tier, direction and epoch. The counter belongs to it and never goes back.
 pub struct Sealer {
-    cipher: Aes256Gcm,
-    base: [u8; 4],
+    key: Key,
     counter: u64,
     limit: u64,
+    blocks: u64,
 }
 
 impl Sealer {
     /// A sealer that may use the counters `from..limit`; see [`crate::counter`].
     pub fn new(secret: &TrafficSecret, from: u64, limit: u64) -> Result<Self, Error> {
-        let (cipher, base) = cipher(secret)?;
-        Ok(Sealer { cipher, base, counter: from, limit })
+        Ok(Sealer { key: Key::of(secret)?, counter: from, limit, blocks: 0 })
     }
 
     /// Next counter to be used, and the first that is not reserved.
     pub fn counters(&self) -> (u64, u64) {
         (self.counter, self.limit)
+    }
+
+    /// AES blocks spent under this key, see [`blocks`].
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Takes the next counter for a message of `n` plaintext bytes. It is spent from here on: an error later may
+    /// cost a counter but can never repeat one.
+    ///
+    /// [`Error::Exhausted`] when the reservation or a limit of the key is used up: nothing was taken.
+    pub fn spend(&mut self, n: usize) -> Result<u64, Error> {
+        let spent = self.blocks.saturating_add(blocks(n));
+        if self.counter >= self.limit || self.counter >= MESSAGES_MAX || spent > BLOCKS_MAX {
+            return Err(Error::Exhausted);
+        }
+        self.blocks = spent;
+        self.counter += 1;
+        Ok(self.counter - 1)
     }
 
     /// Allows counters below `limit`, once that reservation is durable.
@@ -79,20 +120,16 @@ impl Sealer {
 
     /// Seals the concatenation of `parts` into `out`; returns the length, plaintext + 28.
     ///
-    /// [`Error::Exhausted`] when the reservation or the limit of the key is used up: nothing was sealed.
+    /// [`Error::Exhausted`] when the reservation or a limit of the key is used up: nothing was sealed.
     pub fn seal(&mut self, binding: &Binding, parts: &[&[u8]], out: &mut [u8]) -> Result<usize, Error> {
         let n: usize = parts.iter().map(|p| p.len()).sum();
         let len = n + OVERHEAD;
         let n16 = u16::try_from(n).map_err(|_| Error::BufferTooSmall)?;
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
-        if self.counter >= self.limit || self.counter >= MESSAGES_MAX {
-            return Err(Error::Exhausted);
-        }
+        let counter = self.spend(n)?;
         let mut nonce = [0; 12];
-        nonce[..4].copy_from_slice(&self.base);
-        nonce[4..].copy_from_slice(&self.counter.to_be_bytes());
-        // Spent before use: an error below may cost a counter but can never repeat one.
-        self.counter += 1;
+        nonce[..4].copy_from_slice(&self.key.base);
+        nonce[4..].copy_from_slice(&counter.to_be_bytes());
         let (head, body) = out.split_at_mut(12);
         head.copy_from_slice(&nonce);
         let (text, tag) = body.split_at_mut(n);
@@ -102,7 +139,8 @@ impl Sealer {
             at += part.len();
         }
         let sealed = self
-            .cipher
+            .key
+            .expand()
             .encrypt_inout_detached(&nonce.into(), &binding.aad(n16), text.into())
             .map_err(|_| Error::BufferTooSmall)?;
         tag.copy_from_slice(&sealed);
@@ -111,27 +149,39 @@ impl Sealer {
 }
 
 /// Opens messages of one tier, direction and epoch. The replay window is the caller's.
-pub struct Opener {
-    cipher: Aes256Gcm,
-    base: [u8; 4],
-}
+pub struct Opener(Key);
 
 impl Opener {
     /// An opener for one traffic secret.
     pub fn new(secret: &TrafficSecret) -> Result<Self, Error> {
-        let (cipher, base) = cipher(secret)?;
-        Ok(Opener { cipher, base })
+        Key::of(secret).map(Opener)
     }
 
     /// True when `sealed` names this epoch's nonce base; a hint, not a proof.
     pub fn claims(&self, sealed: &[u8]) -> bool {
-        sealed.starts_with(&self.base)
+        sealed.starts_with(&self.0.base)
     }
 
     /// Opens `sealed` in place; returns its counter and its plaintext. On failure the bytes are erased.
     pub fn open<'a>(&self, binding: &Binding, sealed: &'a mut [u8]) -> Result<(u64, &'a [u8]), Error> {
+        match self.attempt(binding, sealed) {
+            Ok(counter) => Ok((counter, plaintext(sealed))),
+            Err(e) => {
+                erase(sealed);
+                Err(e)
+            }
+        }
+    }
+
+    /// Opens `sealed` in place and returns its counter; [`plaintext`] shows where the text is. On failure the
+    /// ciphertext is as it was, so that the key of another epoch with the same nonce base can be tried; the caller
+    /// calls [`erase`] when none fits.
+    pub fn attempt(&self, binding: &Binding, sealed: &mut [u8]) -> Result<u64, Error> {
         if sealed.len() < SEALED_MIN {
             return Err(Error::Malformed);
+        }
+        if !self.claims(sealed) {
+            return Err(Error::NotAuthentic);
         }
         let n = sealed.len() - OVERHEAD;
         let n16 = u16::try_from(n).map_err(|_| Error::Malformed)?;
@@ -139,18 +189,24 @@ impl Opener {
         let (text, tag) = body.split_at_mut(n);
         let nonce: [u8; 12] = (&*head).try_into().map_err(|_| Error::Malformed)?;
         let tag: [u8; 16] = (&*tag).try_into().map_err(|_| Error::Malformed)?;
-        let opened = if self.claims(head) {
-            self.cipher
-                .decrypt_inout_detached(&nonce.into(), &binding.aad(n16), (&mut *text).into(), &tag.into())
-                .is_ok()
-        } else {
-            false
-        };
-        if !opened {
-            text.zeroize();
-            return Err(Error::NotAuthentic);
-        }
-        Ok((counter_of(&nonce), text))
+        // The tag is checked before the first byte is decrypted.
+        self.0
+            .expand()
+            .decrypt_inout_detached(&nonce.into(), &binding.aad(n16), text.into(), &tag.into())
+            .map_err(|_| Error::NotAuthentic)?;
+        Ok(counter_of(&nonce))
+    }
+}
+
+/// Where [`Opener::attempt`] leaves the plaintext of a sealed message.
+pub fn plaintext(sealed: &[u8]) -> &[u8] {
+    sealed.len().checked_sub(16).and_then(|end| sealed.get(12..end)).unwrap_or(&[])
+}
+
+/// Erases the text of a message that did not open.
+pub fn erase(sealed: &mut [u8]) {
+    if let Some(text) = sealed.len().checked_sub(16).and_then(|end| sealed.get_mut(12..end)) {
+        text.zeroize();
     }
 }
 
@@ -165,7 +221,7 @@ fn counter_of(nonce: &[u8; 12]) -> u64 {
 
 /// Keys of the compact profiles C1 (one frame, 4 bytes, 24-bit tag) and C2 (two frames, 8 bytes, 48-bit tag).
 pub struct Compact {
-    cipher: aes::Aes256,
+    key: Secret<32>,
     mac: Secret<32>,
     base: [u8; 4],
 }
@@ -173,11 +229,7 @@ pub struct Compact {
 impl Compact {
     /// Keys of one tier, direction and epoch; never those of the GCM profile.
     pub fn new(secret: &TrafficSecret) -> Result<Self, Error> {
-        let iv = secret.iv()?;
-        let mut base = [0; 4];
-        base.copy_from_slice(&iv.expose()[..4]);
-        let cipher = aes::Aes256::new(secret.compact_key()?.expose().into());
-        Ok(Compact { cipher, mac: secret.mac_key()?, base })
+        Ok(Compact { key: secret.compact_key()?, mac: secret.mac_key()?, base: base4(secret)? })
     }
 
     fn keystream(&self, counter: u64) -> [u8; 16] {
@@ -186,7 +238,7 @@ impl Compact {
         block[4..12].copy_from_slice(&counter.to_be_bytes());
         block[15] = 1;
         let mut block = block.into();
-        self.cipher.encrypt_block(&mut block);
+        aes::Aes256::new(self.key.expose().into()).encrypt_block(&mut block);
         block.into()
     }
 
@@ -314,6 +366,38 @@ mod tests {
         let mut out = [0; 40];
         sealer.seal(&B, &[b"x"], &mut out).unwrap();
         assert_eq!(sealer.seal(&B, &[b"x"], &mut out), Err(Error::Exhausted));
+    }
+
+    /// A base collision between two epochs must not cost the message: the first key that fails leaves it whole.
+    #[test]
+    fn a_failed_attempt_leaves_the_message_for_the_next_key() {
+        let mut sealer = Sealer::new(&secret(1), 0, 1).unwrap();
+        let mut out = [0; 40];
+        let len = sealer.seal(&B, &[b"text"], &mut out).unwrap();
+        let whole = out;
+        let mut other = Opener::new(&secret(2)).unwrap();
+        other.0.base = sealer.key.base;
+        assert_eq!(other.attempt(&B, &mut out[..len]), Err(Error::NotAuthentic));
+        assert_eq!(out, whole);
+        assert_eq!(Opener::new(&secret(1)).unwrap().attempt(&B, &mut out[..len]), Ok(0));
+        assert_eq!(plaintext(&out[..len]), b"text");
+        erase(&mut out[..len]);
+        assert_eq!(plaintext(&out[..len]), [0; 4]);
+        assert_eq!((plaintext(&[1; 15]), plaintext(&[1; 20])), (&[][..], &[][..]));
+    }
+
+    /// Blocks are counted with the one that masks the tag, and stop the key like messages do.
+    #[test]
+    fn a_key_stops_at_its_blocks() {
+        assert_eq!([1, 16, 17, 4_066].map(blocks), [2, 2, 3, 256]);
+        let mut sealer = Sealer::new(&secret(1), 0, u64::MAX).unwrap();
+        sealer.blocks = BLOCKS_MAX - 3;
+        let mut out = [0; 64];
+        assert_eq!(sealer.seal(&B, &[&[0; 33]], &mut out), Err(Error::Exhausted), "four blocks");
+        assert_eq!(sealer.counters().0, 0);
+        sealer.seal(&B, &[&[0; 32]], &mut out).unwrap();
+        assert_eq!(sealer.blocks(), BLOCKS_MAX);
+        assert_eq!(sealer.spend(1), Err(Error::Exhausted));
     }
 
     #[test]

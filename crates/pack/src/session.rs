@@ -1,13 +1,21 @@
 //! An established channel: its keys in the current epoch, its counters and its replay windows
 //! (`spec/channel.md`, H30 to H44).
 
-use crate::sealed_id::{Level, SealedId};
+pub mod compact;
+pub mod limits;
+
+use crate::{
+    sealed_id::{Level, SealedId},
+    time::Instant,
+};
+use compact::{C1_LEN, C2_LEN, Guard};
+use limits::{Limits, Span, Usage};
 use lct::{
     Digest, Error,
     counter::Reservation,
     handshake::{Established, Kind},
     schedule::{ChannelId, Direction, ExchangeTag, MasterSecret, Tier},
-    seal::{Binding, OVERHEAD, Opener, Sealer, claimed_counter},
+    seal::{Binding, Compact, OVERHEAD, Opener, Sealer, claimed_counter, erase, plaintext},
     secret::Secret,
 };
 
@@ -49,6 +57,11 @@ impl Window {
         !self.strict && age < 64 && self.seen >> age & 1 == 0
     }
 
+    /// The highest accepted counter.
+    pub fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
     /// Marks an authenticated counter.
     pub fn accept(&mut self, counter: u64) {
         if counter >= self.next {
@@ -71,18 +84,57 @@ struct Way {
     opener: Opener,
     window: Window,
     reservations: u32,
+    /// AES blocks that the peer spent on what was opened.
+    opened: u64,
 }
 
-/// Keys and windows of one channel in its current epoch.
+/// Keys, counters and windows of one epoch.
+struct Epoch {
+    number: u32,
+    master: MasterSecret,
+    ways: heapless::Vec<Way, 2>,
+    compact: Option<Compact>,
+}
+
+/// What is still opened of the epoch before.
+struct Grace {
+    number: u32,
+    opener: Opener,
+    window: Window,
+    until: Instant,
+}
+
+/// Keys and windows of one channel: its current epoch, the next one while a rotation is under way, and for a
+/// short time the exchange tier of the one before (H90).
 pub struct Session {
     kind: Kind,
     th4: Digest,
     channel: ChannelId,
-    epoch: u32,
-    master: MasterSecret,
     exchange: Option<ExchangeTag>,
     sends: Direction,
-    ways: heapless::Vec<Way, 2>,
+    current: Epoch,
+    /// Agreed by a rotation; the first message that opens under it makes it the current one.
+    next: Option<Epoch>,
+    /// This side already sends in `next`.
+    ahead: bool,
+    previous: Option<Grace>,
+    /// The peer proved `next`; taken by [`Session::take_moved`].
+    moved: bool,
+    bases: heapless::Vec<u16, { lct::metadata::BASES_MAX }>,
+    guard: Guard,
+    failures: u32,
+    span: Span,
+    alarm: Option<Alarm>,
+    padding: bool,
+}
+
+/// What a channel found wrong with what it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// Too many messages did not open under a live key.
+    Failures,
+    /// Too many compact messages did not verify: the profile is off until the next epoch.
+    Compact,
 }
 
 /// Why a sealed message was refused. The outside sees no difference; counters do.
@@ -117,7 +169,7 @@ pub struct Opened<'a> {
 pub type Reserve = Reservation;
 
 impl Session {
-    /// The session that a finished handshake of kind BIND, PAIR or DEV opens, epoch 0.
+    /// The session that a finished handshake of kind BIND, PAIR, DEV or PAKE opens, epoch 0.
     pub fn established(
         kind: Kind,
         done: &Established,
@@ -137,33 +189,55 @@ impl Session {
         sends: Direction,
     ) -> Result<Self, Error> {
         let channel = lct::handshake::channel_id(&th4);
-        let mut session =
-            Session { kind, th4, channel, epoch, master, exchange, sends, ways: heapless::Vec::new() };
-        session.derive_ways()?;
+        let current = Epoch { number: epoch, master, ways: heapless::Vec::new(), compact: None };
+        let mut session = Session {
+            kind,
+            th4,
+            channel,
+            exchange,
+            sends,
+            current,
+            next: None,
+            ahead: false,
+            previous: None,
+            moved: false,
+            bases: heapless::Vec::new(),
+            guard: Guard::default(),
+            failures: 0,
+            span: Span::default(),
+            alarm: None,
+            padding: false,
+        };
+        session.current = session.derive(epoch, session.current.master.clone())?;
         Ok(session)
     }
 
-    fn derive_ways(&mut self) -> Result<(), Error> {
+    fn derive(&self, number: u32, master: MasterSecret) -> Result<Epoch, Error> {
         let tiers: &[Tier] = match self.kind {
             Kind::Pair => &[Tier::Exch, Tier::Pair],
             Kind::Bind => &[Tier::Bind],
             Kind::Dev | Kind::Pake => &[Tier::Dev],
             Kind::Resume => return Err(Error::WrongParty),
         };
-        self.ways.clear();
+        let secret =
+            |tier, way| master.traffic(tier, way, number, &self.channel, self.exchange.as_ref());
+        let mut ways = heapless::Vec::new();
         for tier in tiers {
-            let secret =
-                |way| self.master.traffic(*tier, way, self.epoch, &self.channel, self.exchange.as_ref());
             let way = Way {
                 tier: *tier,
-                sealer: Sealer::new(&secret(self.sends)?, 0, 0)?,
-                opener: Opener::new(&secret(self.sends.reversed())?)?,
+                sealer: Sealer::new(&secret(*tier, self.sends)?, 0, 0)?,
+                opener: Opener::new(&secret(*tier, self.sends.reversed())?)?,
                 window: Window::new(!matches!(tier, Tier::Exch | Tier::Dev)),
                 reservations: 0,
+                opened: 0,
             };
-            self.ways.push(way).map_err(|_| Error::BufferTooSmall)?;
+            ways.push(way).map_err(|_| Error::BufferTooSmall)?;
         }
-        Ok(())
+        let compact = match self.bases.is_empty() {
+            true => None,
+            false => Some(Compact::new(&secret(Tier::Exch, Direction::Ba)?)?),
+        };
+        Ok(Epoch { number, master, ways, compact })
     }
 
     /// Kind of handshake that opened it.
@@ -178,13 +252,22 @@ impl Session {
     pub fn channel(&self) -> &ChannelId {
         &self.channel
     }
-    /// Current epoch.
-    pub fn epoch(&self) -> u32 {
-        self.epoch
+    fn sending(&self) -> &Epoch {
+        self.next.as_ref().filter(|_| self.ahead).unwrap_or(&self.current)
     }
-    /// Master secret, for sealed storage and RESUME.
+    fn sending_mut(&mut self) -> &mut Epoch {
+        match &mut self.next {
+            Some(next) if self.ahead => next,
+            _ => &mut self.current,
+        }
+    }
+    /// Epoch in which this side sends.
+    pub fn epoch(&self) -> u32 {
+        self.sending().number
+    }
+    /// Master secret of [`Session::epoch`], for sealed storage and RESUME.
     pub fn master(&self) -> &MasterSecret {
-        &self.master
+        &self.sending().master
     }
     /// Exchange tag, for sealed storage.
     pub fn exchange(&self) -> Option<&ExchangeTag> {
@@ -196,23 +279,82 @@ impl Session {
         self.sends
     }
 
-    /// Moves to the next epoch after a RESUME: new keys, empty windows, nothing reserved.
-    pub fn advance(&mut self, master: MasterSecret) -> Result<(), Error> {
-        self.epoch = self.epoch.checked_add(1).ok_or(Error::Exhausted)?;
-        self.master = master;
-        self.derive_ways()
+    /// Pads what is sealed so that it fills one CAN FD frame of 32, 48 or 64 bytes where one is enough (H99).
+    pub fn set_padding(&mut self, on: bool) {
+        self.padding = on;
+    }
+
+    /// Moves to epoch `number` after a RESUME: new keys, empty windows, nothing reserved. With `until` the exchange
+    /// tier of the epoch in use so far is still opened until then.
+    pub fn renew(&mut self, number: u32, master: MasterSecret, until: Option<Instant>) -> Result<(), Error> {
+        let fresh = self.derive(number, master)?;
+        self.enter(fresh, until);
+        Ok(())
+    }
+
+    /// Holds the next epoch that a rotation agreed on. With `ahead` this side sends in it from now on; otherwise
+    /// from the peer's first message in it.
+    pub fn agree(&mut self, master: MasterSecret, ahead: bool) -> Result<(), Error> {
+        let number = self.current.number.checked_add(1).ok_or(Error::Exhausted)?;
+        self.next = Some(self.derive(number, master)?);
+        self.ahead = ahead;
+        Ok(())
+    }
+
+    /// Forgets a next epoch in which nothing was sent.
+    pub fn withdraw(&mut self) {
+        if !self.ahead {
+            self.next = None;
+        }
+    }
+
+    fn enter(&mut self, fresh: Epoch, until: Option<Instant>) {
+        let old = core::mem::replace(&mut self.current, fresh);
+        let exch = old.ways.into_iter().find(|w| w.tier == Tier::Exch);
+        self.previous = until.zip(exch).map(|(until, way)| Grace {
+            number: old.number,
+            opener: way.opener,
+            window: way.window,
+            until,
+        });
+        (self.next, self.ahead, self.failures) = (None, false, 0);
+        self.guard = Guard::default();
+    }
+
+    /// True once after the peer proved the next epoch, which is the current one since.
+    pub fn take_moved(&mut self) -> bool {
+        core::mem::take(&mut self.moved)
+    }
+
+    /// The alarm that the last message raised, once.
+    pub fn take_alarm(&mut self) -> Option<Alarm> {
+        self.alarm.take()
+    }
+
+    /// Messages of this epoch that did not open under its keys.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// What the busiest key of the epoch protected.
+    pub fn usage(&self) -> Usage {
+        self.sending().ways.iter().fold(Usage::default(), |sum, way| {
+            let sent = Usage { messages: way.sealer.counters().0, blocks: way.sealer.blocks() };
+            sum.max(sent).max(Usage { messages: way.window.next, blocks: way.opened })
+        })
     }
 
     /// The reservation that must become durable before `tier` sends on, if one is due.
     pub fn due(&self, tier: Tier, slot: u8) -> Option<Reserve> {
-        let way = self.ways.iter().find(|w| w.tier == tier)?;
+        let epoch = self.sending();
+        let way = epoch.ways.iter().find(|w| w.tier == tier)?;
         let (next, limit) = way.sealer.counters();
         let stride = if matches!(tier, Tier::Exch | Tier::Dev) { RESERVE_STREAM } else { RESERVE_COMMAND };
         (next >= limit).then(|| Reservation {
             slot,
             tier,
             direction: self.sends,
-            epoch: self.epoch,
+            epoch: epoch.number,
             sequence: way.reservations,
             limit: limit + stride,
         })
@@ -220,16 +362,17 @@ impl Session {
 
     /// Takes note that a reservation is durable.
     pub fn reserved(&mut self, reservation: &Reserve) {
-        if reservation.epoch != self.epoch {
+        let epoch = self.sending_mut();
+        if reservation.epoch != epoch.number {
             return;
         }
-        if let Some(way) = self.ways.iter_mut().find(|w| w.tier == reservation.tier) {
+        if let Some(way) = epoch.ways.iter_mut().find(|w| w.tier == reservation.tier) {
             way.sealer.reserve(reservation.limit);
             way.reservations = reservation.sequence + 1;
         }
     }
 
-    /// Seals `body` (in parts) as message `base`; returns the sealed length, body + 29.
+    /// Seals `body` (in parts) as message `base`; returns the sealed length, body + 29 and padding.
     pub fn seal(
         &mut self,
         id: SealedId,
@@ -239,18 +382,112 @@ impl Session {
         out: &mut [u8],
     ) -> Result<usize, Error> {
         let tier = tier_of(id.level());
-        let binding = binding(id, self.epoch);
-        let way = self.ways.iter_mut().find(|w| w.tier == tier).ok_or(Error::InvalidKey)?;
-        seal_with(&mut way.sealer, &binding, base, h0, body, out)
+        let n: usize = body.iter().map(|part| part.len()).sum();
+        let fill = self.padding.then(|| frame_length(n + 1 + OVERHEAD)).flatten();
+        let pad = fill.map_or(0, |length| length - n - 1 - OVERHEAD);
+        let epoch = self.sending_mut();
+        let binding = binding(id, epoch.number);
+        let way = epoch.ways.iter_mut().find(|w| w.tier == tier).ok_or(Error::InvalidKey)?;
+        seal_with(&mut way.sealer, &binding, base, h0, body, pad, out)
     }
 
-    /// Opens `sealed` in place, in the order of `spec/channel.md` H38: epoch, window, tag, window, header.
-    pub fn open<'a>(&mut self, id: SealedId, sealed: &'a mut [u8]) -> Result<Opened<'a>, Refusal> {
+    /// Opens `sealed` in place, in the order of `spec/channel.md` H38: epoch, window, tag, window, header. The
+    /// epoch is that of the nonce base; where two epochs share it, both are tried (H90).
+    pub fn open<'a>(
+        &mut self,
+        now: Instant,
+        limits: &Limits,
+        id: SealedId,
+        sealed: &'a mut [u8],
+    ) -> Result<Opened<'a>, Refusal> {
         let tier = tier_of(id.level());
-        let binding = binding(id, self.epoch);
-        let way = self.ways.iter_mut().find(|w| w.tier == tier).ok_or(Refusal::UnknownKey)?;
-        open_with(&way.opener, &mut way.window, &binding, id, tier, sealed)
+        if tier == Tier::Exch && matches!(sealed.len(), C1_LEN | C2_LEN) {
+            return self.open_compact(now, limits, id, sealed);
+        }
+        if sealed.len() <= OVERHEAD {
+            return Err(Refusal::Malformed);
+        }
+        let claimed = claimed_counter(sealed).ok_or(Refusal::Malformed)?;
+        let mut refusal = Refusal::UnknownKey;
+        let mut entered = None;
+        for which in [Which::Current, Which::Next, Which::Previous] {
+            let Some((opener, window, number, opened)) = self.receiving(which, tier, now) else { continue };
+            if !opener.claims(sealed) {
+                continue;
+            }
+            if !window.admits(claimed) {
+                refusal = Refusal::Replayed;
+                continue;
+            }
+            match opener.attempt(&binding(id, number), sealed) {
+                Ok(counter) => {
+                    window.accept(counter);
+                    if let Some(opened) = opened {
+                        *opened = opened.saturating_add(lct::seal::blocks(sealed.len() - OVERHEAD));
+                    }
+                    entered = Some(which);
+                    break;
+                }
+                Err(_) => refusal = Refusal::NotAuthentic,
+            }
+        }
+        match entered {
+            None => {
+                erase(sealed);
+                if refusal == Refusal::NotAuthentic {
+                    self.failed(now, limits);
+                }
+                return Err(refusal);
+            }
+            Some(Which::Next) => {
+                if let Some(next) = self.next.take() {
+                    self.enter(next, Some(now + limits.grace));
+                    self.moved = true;
+                }
+            }
+            Some(_) => {}
+        }
+        read(id, tier, plaintext(sealed))
     }
+
+    /// The receiving end of `tier` in one of the epochs held.
+    fn receiving(
+        &mut self,
+        which: Which,
+        tier: Tier,
+        now: Instant,
+    ) -> Option<(&Opener, &mut Window, u32, Option<&mut u64>)> {
+        let epoch = match which {
+            Which::Current => &mut self.current,
+            Which::Next => self.next.as_mut()?,
+            Which::Previous => {
+                let old = self.previous.as_mut().filter(|g| tier == Tier::Exch && now < g.until)?;
+                return Some((&old.opener, &mut old.window, old.number, None));
+            }
+        };
+        let way = epoch.ways.iter_mut().find(|w| w.tier == tier)?;
+        Some((&way.opener, &mut way.window, epoch.number, Some(&mut way.opened)))
+    }
+
+    fn failed(&mut self, now: Instant, limits: &Limits) {
+        self.failures = self.failures.saturating_add(1);
+        if self.span.count(now, limits.failure_span) == limits.failures {
+            self.alarm = Some(Alarm::Failures);
+        }
+    }
+}
+
+/// The epochs of which messages are opened.
+#[derive(Clone, Copy)]
+enum Which {
+    Current,
+    Next,
+    Previous,
+}
+
+/// Length of the CAN FD frame that a sealed message of `sealed` bytes fills when padded; `None` above 64.
+pub fn frame_length(sealed: usize) -> Option<usize> {
+    [32, 48, 64].into_iter().find(|length| sealed <= *length)
 }
 
 /// The tier that a level of the identifier names.
@@ -273,14 +510,21 @@ fn seal_with(
     base: u16,
     h0: u8,
     body: &[&[u8]],
+    pad: usize,
     out: &mut [u8],
 ) -> Result<usize, Error> {
-    let head = [(base as u8 & H0_LOW) | h0];
-    let mut parts = heapless::Vec::<&[u8], 6>::new();
-    parts.push(&head).map_err(|_| Error::BufferTooSmall)?;
-    for part in body {
-        parts.push(part).map_err(|_| Error::BufferTooSmall)?;
+    let padded = if pad > 0 { H0_PADDED } else { 0 };
+    let head = [(base as u8 & H0_LOW) | h0 | padded];
+    // Up to 15 bytes fill a frame; the last one tells how many.
+    let mut tail = [0; 16];
+    let tail = tail.get_mut(..pad).ok_or(Error::BufferTooSmall)?;
+    if let Some(last) = tail.last_mut() {
+        *last = pad as u8;
     }
+    let mut parts = heapless::Vec::<&[u8], 8>::new();
+    parts.push(&head).map_err(|_| Error::BufferTooSmall)?;
+    parts.extend_from_slice(body).map_err(|_| Error::BufferTooSmall)?;
+    parts.push(tail).map_err(|_| Error::BufferTooSmall)?;
     sealer.seal(binding, &parts, out)
 }
 
@@ -304,6 +548,11 @@ fn open_with<'a>(
     }
     let (counter, text) = opener.open(binding, sealed).map_err(|_| Refusal::NotAuthentic)?;
     window.accept(counter);
+    read(id, tier, text)
+}
+
+/// Header byte and padding of an opened text.
+fn read(id: SealedId, tier: Tier, text: &[u8]) -> Result<Opened<'_>, Refusal> {
     let (h0, body) = text.split_first().ok_or(Refusal::Malformed)?;
     if h0 & !(H0_LOW | H0_PADDED | H0_SIGNED) != 0 {
         return Err(Refusal::Malformed);
@@ -335,7 +584,7 @@ impl GroupSender {
 
     /// Seals a group message.
     pub fn seal(&mut self, id: SealedId, base: u16, body: &[u8], out: &mut [u8]) -> Result<usize, Error> {
-        seal_with(&mut self.sealer, &binding(id, self.generation), base, 0, &[body], out)
+        seal_with(&mut self.sealer, &binding(id, self.generation), base, 0, &[body], 0, out)
     }
 }
 
@@ -384,6 +633,9 @@ mod tests {
         let [a, b] = ends;
         (a, b)
     }
+    fn open<'a>(s: &mut Session, id: SealedId, sealed: &'a mut [u8]) -> Result<Opened<'a>, Refusal> {
+        s.open(Instant::START, &Limits::DEFAULT, id, sealed)
+    }
     fn id(level: Level, direction: Direction, base: u16) -> SealedId {
         SealedId::new(base, level, direction, 5).unwrap()
     }
@@ -421,12 +673,12 @@ mod tests {
             id(Level::Pair, Direction::Ab, 0x518),
             SealedId::new(0x514, Level::Pair, Direction::Ab, 6).unwrap(),
         ] {
-            assert!(b.open(wrong, &mut { sent }[..n]).is_err(), "{wrong:?}");
+            assert!(open(&mut b, wrong, &mut { sent }[..n]).is_err(), "{wrong:?}");
         }
-        assert!(a.open(ab, &mut { sent }[..n]).is_err(), "own message reflected");
-        let opened = b.open(ab, &mut out[..n]).unwrap();
+        assert!(open(&mut a, ab, &mut { sent }[..n]).is_err(), "own message reflected");
+        let opened = open(&mut b, ab, &mut out[..n]).unwrap();
         assert_eq!((opened.base, opened.body, opened.tier), (0x514, &[1u8, 2, 3][..], Tier::Pair));
-        assert_eq!(b.open(ab, &mut { sent }[..n]), Err(Refusal::Replayed));
+        assert_eq!(open(&mut b, ab, &mut { sent }[..n]), Err(Refusal::Replayed));
     }
 
     #[test]
@@ -436,7 +688,7 @@ mod tests {
             let mut out = [0; 64];
             let ab = id(Level::Pair, Direction::Ab, base);
             let n = a.seal(ab, base, 0, &[&[0]], &mut out).unwrap();
-            assert_eq!(b.open(ab, &mut out[..n]).unwrap().base, base);
+            assert_eq!(open(&mut b, ab, &mut out[..n]).unwrap().base, base);
         }
     }
 
@@ -455,8 +707,8 @@ mod tests {
         let ab = id(Level::Exch, Direction::Ab, 0x405);
         let mut old = [0; 64];
         let n = a.seal(ab, 0x405, 0, &[&[0]], &mut old).unwrap();
-        b.advance(MasterSecret(Secret::new([9; 32]))).unwrap();
-        assert!(b.open(ab, &mut old[..n]).is_err());
+        b.renew(1, MasterSecret(Secret::new([9; 32])), None).unwrap();
+        assert!(open(&mut b, ab, &mut old[..n]).is_err());
         let due = b.due(Tier::Exch, 0).unwrap();
         assert_eq!((due.epoch, due.limit), (1, RESERVE_STREAM), "a fresh epoch has nothing reserved");
         assert_eq!(
