@@ -385,7 +385,7 @@ impl App {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
-        let (base, tier) = match self.relation.open(id, bytes) {
+        let (base, tier) = match self.relation.open(now, id, bytes) {
             Ok(Opened { base, tier, signed: false, body: opened }) => {
                 body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
                 (base, tier)
@@ -425,6 +425,11 @@ impl App {
             [pdu::CONFIRM, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.confirmed(tier, m, &mut fx)?;
+                self.apply(now, fx)
+            }
+            [pdu::ROTATE, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply(now, fx)
             }
             [pdu::FORWARD, node, hi, lo, ref m @ ..] if u16::from_be_bytes([hi, lo]) == ModuleScan::BASE => {

@@ -96,6 +96,8 @@ impl Record {
 
 /// Keys of flash records.
 pub mod key {
+    use lct::schedule::Tier;
+
     /// `1 | boot counter u32`.
     pub const BOOT: u16 = 0x0001;
     /// `1 | first telemetry sequence number that is not reserved u32`.
@@ -115,9 +117,31 @@ pub mod key {
     pub const fn module(slot: u8) -> u16 {
         0x1002 | (slot as u16) << 4
     }
-    /// Counter reservation of `tier` (0..=4) of the relation in `slot`.
-    pub const fn counter(slot: u8, tier: u8) -> u16 {
-        0x1004 | (slot as u16) << 4 | tier as u16
+    /// Counter reservation of `tier` of the relation in `slot`. The group tier has a place, but its counters need
+    /// no reservation.
+    pub const fn counter(slot: u8, tier: Tier) -> u16 {
+        let place = match tier {
+            Tier::Dev => 4,
+            Tier::Exch => 5,
+            Tier::Pair => 6,
+            Tier::Bind => 7,
+            Tier::Group => 0xB,
+        };
+        0x1000 | (slot as u16) << 4 | place
+    }
+    /// Powered seconds since the handshake of the pairing in `slot`: `1 | seconds u32`.
+    pub const fn age(slot: u8) -> u16 {
+        0x1008 | (slot as u16) << 4
+    }
+    /// Channel of the binding (`Tier::Bind`) or of the device (`Tier::Dev`) of the relation in `slot`; that of the
+    /// pairing is [`session`].
+    pub const fn channel(slot: u8, tier: Tier) -> u16 {
+        let place = match tier {
+            Tier::Bind => 9,
+            Tier::Dev => 0xA,
+            Tier::Exch | Tier::Pair | Tier::Group => 1,
+        };
+        0x1000 | (slot as u16) << 4 | place
     }
 }
 

@@ -515,7 +515,7 @@ impl Module {
         let opened = match (id.device() == NODE_BROADCAST, &mut self.group) {
             (true, Some(group)) => group.open(id, bytes),
             (true, None) => Err(Refusal::UnknownKey),
-            (false, _) => self.relation.open(id, bytes),
+            (false, _) => self.relation.open(now, id, bytes),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -532,7 +532,7 @@ impl Module {
             return self.group_message(now, &opened);
         }
         if opened.base == SecurityId::new(Bus::Can2, Direction::Ab, self.node).base() {
-            return self.sealed_pdu(now, opened.tier, opened.body);
+            return self.sealed_pdu(now, opened.tier, opened.body, rng);
         }
         self.sealed_message(now, &opened, rng)
     }
@@ -561,7 +561,13 @@ impl Module {
         }
     }
 
-    fn sealed_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
+    fn sealed_pdu(
+        &mut self,
+        now: Instant,
+        tier: Tier,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
         match *body {
             [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
                 if let Ok(time) = time.try_into() {
@@ -600,6 +606,11 @@ impl Module {
             [pdu::CONFIRM, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.confirmed(tier, m, &mut fx)?;
+                self.apply(now, fx)
+            }
+            [pdu::ROTATE, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply(now, fx)
             }
             _ => {

@@ -24,6 +24,9 @@ pub const ALERT: u8 = 0x0A;
 pub const IDENTIFY: u8 = 0x0B;
 /// First sealed message of a fresh epoch, from B: `0C | epoch u32 | challenge u32`.
 pub const CONFIRM: u8 = 0x0C;
+/// Rotation of an epoch, sealed at pair tier: `0D | epoch u32 | nonce 16 | salt 32` asks (A), `0D | epoch u32 |
+/// nonce 16` answers (B), `0D | epoch u32` is A's first message in the new epoch.
+pub const ROTATE: u8 = 0x0D;
 /// Group key, sealed at pair tier: `0E | generation u32 | key 32`.
 pub const GROUP_KEY: u8 = 0x0E;
 /// Signed batch: `10 | node | n u8 | statement n | signature 64`; node 0 is the sender itself.

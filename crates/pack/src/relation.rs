@@ -5,14 +5,16 @@
 //! time, and leaves [`Effect`]s in order; a [`Effect::Store`] must be durable before what follows it is sent.
 
 mod bond;
+mod channel;
 mod handshakes;
+mod rotation;
 
 use crate::{
-    identity::{Identity, Record, key},
+    identity::{Identity, Record, key, versioned_u32},
     pdu::{self, Pdu, Status, binding as op},
     policy::{self, DeviceState},
     sealed_id::SealedId,
-    session::{Opened, Refusal, Session, tier_of},
+    session::{Alarm, Opened, Refusal, Session, compact::is_acceptable, limits::Limits, tier_of},
     time::{Duration, Instant},
 };
 use lct::{
@@ -26,7 +28,7 @@ use lct::{
     },
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role, is_side_a},
-    metadata::{ClearMetadata, LinkParameters},
+    metadata::{BASES_MAX, ClearMetadata, LinkParameters},
     pairing::Completion,
     resume,
     schedule::{Direction, ExchangeTag, MasterSecret, Tier},
@@ -48,6 +50,8 @@ pub const TRIES: u8 = 6;
 const UNPAIRED: LinkParameters = LinkParameters { iv_seed: [0; 16], kdf: 1, aead: 1, rotation_days: 30 };
 
 use bond::{Bond, PendingBond, PendingPair, binding_record};
+use channel::{Channel, home};
+use rotation::Upkeep;
 
 /// What the machine wants done, in order.
 #[derive(Debug, Clone)]
@@ -89,6 +93,26 @@ pub enum RelationEvent {
         /// The peer's first level-5 challenge, known to the A side.
         challenge: Option<u32>,
     },
+    /// The epoch of the pairing's channel was rotated; sequence numbers and states go on.
+    Rotated {
+        /// The new epoch.
+        epoch: u32,
+    },
+    /// A fresh epoch of the channel of the binding stands.
+    BindingUp {
+        /// Its number.
+        epoch: u32,
+    },
+    /// A full handshake is due: by age, by number of epochs, or after an alarm. The owner is to ask the authority
+    /// for a new pairing; the present one works on until [`Limits::epochs_max`].
+    HandshakeDue,
+    /// A channel was sent too much that did not open.
+    Alarm {
+        /// Which channel, named by its tier.
+        tier: Tier,
+        /// What happened.
+        alarm: Alarm,
+    },
     /// A handshake did not succeed within its tries.
     Failed {
         /// Which one.
@@ -117,13 +141,13 @@ enum Run {
     /// A sent M1.
     Asked { kind: Kind, context: Context, initiator: Initiator },
     /// A sent M3 and waits for the peer's first sealed message.
-    Answered { kind: Kind, m3: Short, completion: Option<Short> },
+    Answered { kind: Kind, tier: Tier, m3: Short, completion: Option<Short> },
     /// B sent M2.
     Responded { kind: Kind, context: Context, responder: Responder, key: Option<Secret<64>> },
-    /// A sent M1 of RESUME.
-    ResumeAsked { m1: resume::Request },
-    /// B sent M2 of RESUME.
-    ResumeResponded { m1: resume::Request, m2: resume::Response },
+    /// A sent M1 of RESUME for the channel that `tier` names.
+    ResumeAsked { tier: Tier, m1: resume::Request },
+    /// B sent M2 of RESUME for the channel that `tier` names.
+    ResumeResponded { tier: Tier, m1: resume::Request, m2: resume::Response },
 }
 
 struct Timer {
@@ -139,12 +163,15 @@ pub struct Relation {
     pending_pair: Option<PendingPair>,
     run: Option<Run>,
     timer: Option<Timer>,
-    /// Session of the binding handshake until a pairing's takes its place.
-    session: Option<Session>,
-    /// Master secret before the last RESUME, until the peer proved the new epoch.
-    previous: Option<MasterSecret>,
-    /// True once this start's epoch is agreed: nothing sealed is accepted before.
-    fresh: bool,
+    /// Channel of the pairing, tiers exch and pair.
+    pair: Option<Channel>,
+    /// Channel of the binding.
+    bind: Option<Channel>,
+    /// Device channel, until a pairing stands.
+    dev: Option<Channel>,
+    limits: Limits,
+    upkeep: Upkeep,
+    padding: bool,
     pairing_id: Option<PairingId>,
     expires: u32,
     /// When the certificate of the pairing in force was issued: an older one is never taken.
@@ -153,12 +180,12 @@ pub struct Relation {
     /// Last statement for the authority, repeated when it asks again.
     answer: Option<(BindingOrPairing, Short)>,
     last_run: Option<Instant>,
-    /// True once the peer proved the epoch in use.
-    confirmed: bool,
     /// When A tries RESUME again after it was given up.
     again: Option<Instant>,
     /// Hash of the M3 that was accepted last: only its exact repetition is confirmed again.
     last_m3: Option<Digest>,
+    /// The channel that it was about.
+    last_m3_tier: Tier,
     /// First level-5 challenge that B hands out with its confirmation.
     challenge: u32,
 }
@@ -179,18 +206,21 @@ impl Relation {
             pending_pair: None,
             run: None,
             timer: None,
-            session: None,
-            previous: None,
-            fresh: false,
+            pair: None,
+            bind: None,
+            dev: None,
+            limits: Limits::DEFAULT,
+            upkeep: Upkeep::default(),
+            padding: false,
             pairing_id: None,
             expires: 0,
             issued: 0,
             peer_boot: 0,
             answer: None,
             last_run: None,
-            confirmed: false,
             again: None,
             last_m3: None,
+            last_m3_tier: Tier::Pair,
             challenge: 0,
         }
     }
@@ -204,28 +234,37 @@ impl Relation {
         if let Some(bytes) = load(key::bond(self.slot)) {
             self.bond = Some(Bond::decode(bytes)?);
         }
-        let stored = load(key::session(self.slot)).filter(|bytes| !bytes.is_empty());
-        let (Some(bytes), Some(bond)) = (stored, &self.bond) else {
+        let Some(peer) = self.peer() else {
+            return Ok(());
+        };
+        self.restore_channels(own, peer, &mut load)?;
+        let Some(bytes) = load(key::session(self.slot)).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
         let mut f = Fields::new(bytes);
-        if f.u8()? != 1 {
+        if f.u8()? != 2 {
             return Err(Error::Malformed);
         }
         self.pairing_id = Some(PairingId(f.array()?));
         self.expires = f.u32()?;
         self.issued = f.u32()?;
-        self.peer_boot = f.u32()?;
+        self.peer_boot = f.u32()?.max(self.peer_boot);
         let th4 = f.array()?;
         let epoch = f.u32()?;
         let master = MasterSecret(Secret::new(f.array()?));
         let previous = MasterSecret(Secret::new(f.array()?));
         let has_previous = f.u8()? == 1;
         let exchange = ExchangeTag(Secret::new(f.array()?));
+        let mut bases = heapless::Vec::<u16, BASES_MAX>::new();
+        for _ in 0..f.u8()? {
+            bases.push(u16::from_be_bytes(f.array()?)).map_err(|_| Error::Malformed)?;
+        }
         f.end()?;
-        self.previous = has_previous.then_some(previous);
-        let sends = direction(own, bond.peer);
-        self.session = Some(Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?);
+        let sends = direction(own, peer);
+        let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;
+        session.allow_compact(&bases)?;
+        self.pair = Some(Channel::stored(session, has_previous.then_some(previous)));
+        self.upkeep.used_s = load(key::age(self.slot)).map_or(Ok(0), versioned_u32)?;
         Ok(())
     }
 
@@ -247,11 +286,11 @@ impl Relation {
     }
     /// True when a pairing is stored, whether or not its channel is up.
     pub fn is_paired(&self) -> bool {
-        self.session.as_ref().is_some_and(|s| s.kind() == Kind::Pair)
+        self.pair.is_some()
     }
     /// True when sealed messages flow in an epoch of this start.
     pub fn is_up(&self) -> bool {
-        self.is_paired() && self.fresh && self.confirmed
+        self.pair.as_ref().is_some_and(Channel::is_up)
     }
     /// How far this relationship protects, for the class table.
     pub fn device_state(&self) -> DeviceState {
@@ -265,9 +304,9 @@ impl Relation {
     pub fn is_busy(&self) -> bool {
         self.run.is_some()
     }
-    /// The session, if its channel is up.
+    /// The session of the pairing, if its channel is up.
     pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref().filter(|_| self.is_up())
+        self.pair.as_ref().filter(|c| c.is_up()).map(|c| &c.session)
     }
     /// The session of the stored pairing, whether or not its channel is up.
     pub fn stored_session(&self) -> Option<&Session> {
@@ -292,7 +331,7 @@ impl Relation {
     /// When [`Relation::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let again = self.again.filter(|_| self.run.is_none());
-        self.timer.as_ref().map(|t| t.due).into_iter().chain(again).min()
+        self.timer.as_ref().map(|t| t.due).into_iter().chain(again).chain(self.upkeep_due()).min()
     }
 
     // --- authority's messages -------------------------------------------------------------------------
@@ -395,6 +434,9 @@ impl Relation {
         if self.pairing_id == Some(cert.pairing_id) || metadata.timing.created < self.issued {
             return Err(Error::Expired);
         }
+        if !is_acceptable(&metadata.compact) {
+            return Err(Error::WrongParty);
+        }
         let section = cert.open_section(side, &bond.own, &own.authority)?;
         self.pending_pair = Some(PendingPair {
             pairing_id: cert.pairing_id,
@@ -405,6 +447,7 @@ impl Relation {
             parameters: LinkParameters { iv_seed: metadata.iv_seed, ..UNPAIRED },
             expires: metadata.timing.expires,
             issued: metadata.timing.created,
+            compact: metadata.compact,
             validation: cert.validation()?,
         });
         let accepted =
@@ -437,6 +480,9 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if self.upkeep(now, boot, fx, rng)? {
+            return Ok(());
+        }
         if self.run.is_none() && self.again.is_some_and(|t| t <= now) && self.is_paired() {
             return self.resume(now, boot, fx, rng);
         }
@@ -454,20 +500,27 @@ impl Relation {
                 let kind = *kind;
                 self.start(kind, own, now, boot, fx, rng)
             }
-            Some(Run::ResumeAsked { .. }) if tries < TRIES => self.resume(now, boot, fx, rng),
+            Some(Run::ResumeAsked { tier, .. }) if tries < TRIES => {
+                let tier = *tier;
+                self.resume_channel(tier, now, boot, fx, rng)
+            }
             Some(run) => {
-                let (kind, initiated) = match run {
-                    Run::Asked { kind, .. } | Run::Answered { kind, .. } => (*kind, true),
-                    Run::Responded { kind, .. } => (*kind, false),
-                    Run::ResumeAsked { .. } => (Kind::Resume, true),
-                    Run::ResumeResponded { .. } => (Kind::Resume, false),
+                let (kind, tier, initiated) = match run {
+                    Run::Answered { kind, tier, .. } => (*kind, *tier, true),
+                    Run::Asked { kind, .. } => (*kind, home(*kind), true),
+                    Run::Responded { kind, .. } => (*kind, home(*kind), false),
+                    Run::ResumeAsked { tier, .. } => (Kind::Resume, *tier, true),
+                    Run::ResumeResponded { tier, .. } => (Kind::Resume, *tier, false),
                 };
                 (self.run, self.timer) = (None, None);
                 // What was answered but never confirmed may be begun again when the authority asks again.
-                if !self.confirmed {
+                if kind != Kind::Resume && !self.channel(tier).is_some_and(Channel::is_up) {
                     self.answer = None;
                 }
-                self.again = (initiated && self.is_paired()).then(|| now + RESUME_AGAIN);
+                // The channel of the binding has a longer pause of its own.
+                if tier != Tier::Bind || kind != Kind::Resume {
+                    self.again = (initiated && self.is_paired()).then(|| now + RESUME_AGAIN);
+                }
                 if initiated { push(fx, Effect::Event(RelationEvent::Failed { kind })) } else { Ok(()) }
             }
             None => {
@@ -490,35 +543,72 @@ impl Relation {
         out: &mut [u8],
         fx: &mut Effects,
     ) -> Result<usize, Error> {
-        let session = self.session.as_mut().filter(|_| self.fresh).ok_or(Error::InvalidKey)?;
         let tier = tier_of(id.level());
-        if let Some(due) = session.due(tier, self.slot) {
-            let record = due.encode(&own.storage_key()?);
-            push(fx, Effect::Store(Record::new(key::counter(self.slot, tier as u8), &[&record])?))?;
-            session.reserved(&due);
+        let (slot, padding) = (self.slot, self.padding);
+        self.save(tier, fx)?;
+        let channel = self.channel_mut(tier).filter(|c| c.fresh).ok_or(Error::InvalidKey)?;
+        channel.session.set_padding(padding);
+        reserve(&mut channel.session, tier, slot, own, fx)?;
+        channel.session.seal(id, base, h0, body, out)
+    }
+
+    /// Seals `body` of 4 or 8 bytes as compact message `base`; `None` when the pairing does not allow that.
+    pub fn seal_compact(
+        &mut self,
+        own: &Identity,
+        id: SealedId,
+        base: u16,
+        body: &[u8],
+        out: &mut [u8],
+        fx: &mut Effects,
+    ) -> Result<Option<usize>, Error> {
+        let slot = self.slot;
+        let allowed = |c: &&mut Channel| c.fresh && c.session.compact_bases().contains(&base);
+        if self.pair.as_mut().filter(allowed).is_none() {
+            return Ok(None);
         }
-        session.seal(id, base, h0, body, out)
+        self.save(Tier::Pair, fx)?;
+        let channel = self.pair.as_mut().ok_or(Error::InvalidKey)?;
+        reserve(&mut channel.session, Tier::Exch, slot, own, fx)?;
+        channel.session.seal_compact(id, base, body, out).map(Some)
     }
 
     /// Opens a sealed message of the peer.
-    pub fn open<'a>(&mut self, id: SealedId, sealed: &'a mut [u8]) -> Result<Opened<'a>, Refusal> {
-        self.session.as_mut().filter(|_| self.fresh).ok_or(Refusal::UnknownKey)?.open(id, sealed)
+    pub fn open<'a>(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        sealed: &'a mut [u8],
+    ) -> Result<Opened<'a>, Refusal> {
+        let tier = tier_of(id.level());
+        let limits = self.limits;
+        let channel = self.channel_mut(tier).filter(|c| c.fresh).ok_or(Refusal::UnknownKey)?;
+        let result = channel.session.open(now, &limits, id, sealed);
+        self.noticed(now, tier);
+        result
     }
 
-    fn paired_session(&self) -> Result<&Session, Error> {
-        self.session.as_ref().filter(|s| s.kind() == Kind::Pair).ok_or(Error::WrongParty)
+    /// Pads what is sealed so that it fills single CAN FD frames where one is enough (H99).
+    pub fn set_padding(&mut self, on: bool) {
+        self.padding = on;
     }
 
     fn session_record(&self) -> Result<Record, Error> {
-        let session = self.paired_session()?;
+        let channel = self.pair.as_ref().ok_or(Error::WrongParty)?;
+        let session = &channel.session;
         let id = self.pairing_id.ok_or(Error::WrongParty)?;
         let tag = session.exchange().ok_or(Error::InvalidKey)?;
         let none = Secret::new([0; 32]);
-        let previous = self.previous.as_ref().map_or(&none, |p| &p.0);
+        let previous = channel.previous.as_ref().map_or(&none, |p| &p.0);
+        let mut bases = heapless::Vec::<u8, { 1 + 2 * BASES_MAX }>::new();
+        bases.push(session.compact_bases().len() as u8).map_err(|_| Error::BufferTooSmall)?;
+        for base in session.compact_bases() {
+            bases.extend_from_slice(&base.to_be_bytes()).map_err(|_| Error::BufferTooSmall)?;
+        }
         Record::new(
             key::session(self.slot),
             &[
-                &[1],
+                &[2],
                 &id.0,
                 &self.expires.to_be_bytes(),
                 &self.issued.to_be_bytes(),
@@ -527,11 +617,28 @@ impl Relation {
                 &session.epoch().to_be_bytes(),
                 session.master().0.expose(),
                 previous.expose(),
-                &[u8::from(self.previous.is_some())],
+                &[u8::from(channel.previous.is_some())],
                 tag.0.expose(),
+                &bases,
             ],
         )
     }
+}
+
+/// Leaves a due reservation in `fx`, and takes note of it.
+fn reserve(
+    session: &mut Session,
+    tier: Tier,
+    slot: u8,
+    own: &Identity,
+    fx: &mut Effects,
+) -> Result<(), Error> {
+    if let Some(due) = session.due(tier, slot) {
+        let record = due.encode(&own.storage_key()?);
+        push(fx, Effect::Store(Record::new(key::counter(slot, tier), &[&record])?))?;
+        session.reserved(&due);
+    }
+    Ok(())
 }
 
 fn direction(own: &Identity, peer: (Cid, Role)) -> Direction {

@@ -9,7 +9,6 @@ use crate::{
     time::Instant,
 };
 use compact::{C1_LEN, C2_LEN, Guard};
-use limits::{Limits, Span, Usage};
 use lct::{
     Digest, Error,
     counter::Reservation,
@@ -18,6 +17,7 @@ use lct::{
     seal::{Binding, Compact, OVERHEAD, Opener, Sealer, claimed_counter, erase, plaintext},
     secret::Secret,
 };
+use limits::{Limits, Span, Usage};
 
 /// Counters reserved at once for routine traffic.
 pub const RESERVE_STREAM: u64 = 65_536;
@@ -219,8 +219,7 @@ impl Session {
             Kind::Dev | Kind::Pake => &[Tier::Dev],
             Kind::Resume => return Err(Error::WrongParty),
         };
-        let secret =
-            |tier, way| master.traffic(tier, way, number, &self.channel, self.exchange.as_ref());
+        let secret = |tier, way| master.traffic(tier, way, number, &self.channel, self.exchange.as_ref());
         let mut ways = heapless::Vec::new();
         for tier in tiers {
             let way = Way {

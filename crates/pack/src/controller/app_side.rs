@@ -207,7 +207,7 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
-        let (base, tier, signed) = match self.app.open(id, bytes) {
+        let (base, tier, signed) = match self.app.open(now, id, bytes) {
             Ok(opened) => {
                 body.extend_from_slice(opened.body).map_err(|_| Error::BufferTooSmall)?;
                 (opened.base, opened.tier, opened.signed)
@@ -219,7 +219,7 @@ impl Controller {
         };
         self.last_app = now;
         match (base, signed, tier) {
-            (b, false, _) if b == self.app_id().reversed().base() => self.app_pdu(now, tier, &body),
+            (b, false, _) if b == self.app_id().reversed().base() => self.app_pdu(now, tier, &body, rng),
             (VcuKeepAlive::BASE, false, _) => Ok(()),
             (VcuCommand::BASE, true, Tier::Pair) => self.app_command(now, &body, rng),
             (VcuCommand::BASE, false, Tier::Pair) => match VcuCommand::decode(&body) {
@@ -273,8 +273,19 @@ impl Controller {
         self.seal_to_app(now, Tier::Pair, &ack)
     }
 
-    pub(super) fn app_pdu(&mut self, now: Instant, tier: Tier, body: &[u8]) -> Result<(), Error> {
+    pub(super) fn app_pdu(
+        &mut self,
+        now: Instant,
+        tier: Tier,
+        body: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
         match *body {
+            [pdu::ROTATE, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.app.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply_app(now, fx)
+            }
             [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
                 if let Ok(time) = time.try_into() {
                     self.device.take_time(now, time);

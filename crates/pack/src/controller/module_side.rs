@@ -269,7 +269,7 @@ impl Controller {
             return Ok(());
         };
         let mut opened_body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
-        let (base, tier) = match self.slots[index].relation.open(id, bytes) {
+        let (base, tier) = match self.slots[index].relation.open(now, id, bytes) {
             Ok(Opened { base, tier, signed: false, body }) => {
                 opened_body.extend_from_slice(body).map_err(|_| Error::BufferTooSmall)?;
                 (base, tier)
@@ -330,6 +330,11 @@ impl Controller {
             [pdu::CONFIRM, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.slots[index].relation.confirmed(tier, m, &mut fx)?;
+                self.apply_module(index, now, fx)
+            }
+            [pdu::ROTATE, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.slots[index].relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_module(index, now, fx)
             }
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),

@@ -27,6 +27,7 @@ pub(super) struct PendingPair {
     pub(super) parameters: LinkParameters,
     pub(super) expires: u32,
     pub(super) issued: u32,
+    pub(super) compact: heapless::Vec<u16, BASES_MAX>,
     pub(super) validation: SealedValidation,
 }
 

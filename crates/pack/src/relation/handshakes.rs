@@ -11,13 +11,36 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let session = self.paired_session()?;
+        let tier = if self.pair.is_some() { Tier::Pair } else { Tier::Dev };
+        self.resume_channel(tier, now, boot, fx, rng)
+    }
+
+    /// A starts RESUME of the channel that `tier` names.
+    pub(super) fn resume_channel(
+        &mut self,
+        tier: Tier,
+        now: Instant,
+        boot: u32,
+        fx: &mut Effects,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        self.again = None;
+        let channel = self.channel(tier).ok_or(Error::WrongParty)?;
+        if !self.may_renew(channel) {
+            (self.run, self.timer) = (None, None);
+            return self.handshake_due(fx);
+        }
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        let m1 = state(session, session.master(), session.epoch()).request(boot, &nonce);
+        let m1 = channel.state().request(boot, &nonce);
+        if tier == Tier::Pair {
+            self.end_rotation();
+        }
         push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m1])?))?;
-        self.again = None;
-        self.run = Some(Run::ResumeAsked { m1 });
+        if !matches!(self.run, Some(Run::ResumeAsked { tier: asked, .. }) if asked == tier) {
+            self.timer = None;
+        }
+        self.run = Some(Run::ResumeAsked { tier, m1 });
         self.arm(now, RUN_TIMEOUT);
         Ok(())
     }
@@ -127,10 +150,10 @@ impl Relation {
         match (code & 0xE0, kind) {
             (0x00, Kind::Resume) => self.resume_m1(message, now, boot, fx, rng),
             (0x40, Kind::Resume) => self.resume_m2(message, now, fx),
-            (0x80, Kind::Resume) => self.resume_m3(message, fx),
+            (0x80, Kind::Resume) => self.resume_m3(message, now, fx),
             (0x00, _) => self.on_m1(kind, own, message, now, boot, fx, rng),
             (0x40, _) => self.on_m2(own, message, now, fx, rng),
-            (0x80, _) => self.on_m3(kind, own, message, fx, rng),
+            (0x80, _) => self.on_m3(kind, own, message, now, fx, rng),
             _ => Err(Error::Malformed),
         }
     }
@@ -234,12 +257,15 @@ impl Relation {
             }
         };
         self.peer_boot = self.peer_boot.max(response.boot);
-        let completion = self.open_session(kind, own, &done, pairing.as_ref(), fx, rng)?;
-        self.fresh |= kind == Kind::Pair;
-        self.confirmed = false;
+        let completion = self.open_session(kind, own, &done, pairing.as_ref(), now, fx, rng)?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered { kind, m3: short(&m3)?, completion: Some(short(&completion)?) });
+        self.run = Some(Run::Answered {
+            kind,
+            tier: home(kind),
+            m3: short(&m3)?,
+            completion: Some(short(&completion)?),
+        });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }
@@ -249,11 +275,12 @@ impl Relation {
         kind: Kind,
         own: &Identity,
         m3: &[u8],
+        now: Instant,
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let Some(Run::Responded { kind: asked, context, responder, .. }) = &self.run else {
-            return self.confirm_again(kind, m3, fx);
+            return self.confirm_again(home(kind), m3, fx);
         };
         if *asked != kind {
             return Err(Error::WrongParty);
@@ -264,17 +291,16 @@ impl Relation {
             return Ok(());
         };
         self.timer = None;
-        self.last_m3 = Some(sha256(&[m3]));
-        let completion = self.open_session(kind, own, &done, key.as_ref(), fx, rng)?;
-        self.fresh = kind == Kind::Pair || self.fresh;
-        self.confirm(kind, fx)?;
+        (self.last_m3, self.last_m3_tier) = (Some(sha256(&[m3])), home(kind));
+        let completion = self.open_session(kind, own, &done, key.as_ref(), now, fx, rng)?;
+        self.confirm(home(kind), fx)?;
         push(fx, Effect::ToAuthority(completion))?;
-        self.announce(kind, None, fx)
+        self.announce(kind, home(kind), None, fx)
     }
 
     /// A did not hear the confirmation of a run that already stands: its exact M3 is confirmed again.
-    fn confirm_again(&mut self, kind: Kind, m3: &[u8], fx: &mut Effects) -> Result<(), Error> {
-        if self.last_m3 == Some(sha256(&[m3])) { self.confirm(kind, fx) } else { Err(Error::NotAuthentic) }
+    fn confirm_again(&mut self, tier: Tier, m3: &[u8], fx: &mut Effects) -> Result<(), Error> {
+        if self.last_m3 == Some(sha256(&[m3])) { self.confirm(tier, fx) } else { Err(Error::NotAuthentic) }
     }
 
     /// Opens the session of a finished handshake and returns this side's statement for the authority.
@@ -284,6 +310,7 @@ impl Relation {
         own: &Identity,
         done: &Established,
         pairing: Option<&Secret<64>>,
+        now: Instant,
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<Pdu, Error> {
@@ -299,7 +326,10 @@ impl Relation {
             self.bond = Some(bond);
             // A new binding voids what was paired under the old one, in flash too.
             push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
-            (self.session, self.pairing_id, self.previous, self.fresh) = (Some(session), None, None, true);
+            (self.pair, self.pairing_id) = (None, None);
+            self.bind = Some(Channel::opened(session, now));
+            self.upkeep = Upkeep::default();
+            push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
             let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0])?;
             self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
             return Ok(answer);
@@ -317,12 +347,18 @@ impl Relation {
         };
         let sig = bond.own.signing_key().sign(&statement.digest(), rng);
         let xk = &p.section.exchange_key;
-        self.session = Some(Session::established(kind, done, Some(xk), direction(own, bond.peer))?);
-        self.previous = None;
+        let mut session = Session::established(kind, done, Some(xk), direction(own, bond.peer))?;
+        session.allow_compact(&p.compact)?;
+        self.pair = Some(Channel::opened(session, now));
         self.pairing_id = Some(p.pairing_id);
         self.expires = p.expires;
         self.issued = p.issued;
         push(fx, Effect::Store(self.session_record()?))?;
+        self.handshake_done(fx)?;
+        // The device channel ends where a pairing stands.
+        if self.dev.take().is_some() {
+            push(fx, Effect::Store(Record::new(key::channel(self.slot, Tier::Dev), &[])?))?;
+        }
         let answer = pdu::build(&[
             &[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE],
             &p.pairing_id.0,
@@ -335,16 +371,12 @@ impl Relation {
     }
 
     /// B's first sealed message of the epoch.
-    pub(super) fn confirm(&mut self, kind: Kind, fx: &mut Effects) -> Result<(), Error> {
-        let (of, tier) = match kind {
-            Kind::Bind => (Kind::Bind, Tier::Bind),
-            _ => (Kind::Pair, Tier::Pair),
-        };
-        let Some(session) = self.session.as_ref().filter(|s| self.fresh && s.kind() == of) else {
+    pub(super) fn confirm(&mut self, tier: Tier, fx: &mut Effects) -> Result<(), Error> {
+        let Some(channel) = self.channel(tier).filter(|c| c.fresh) else {
             return Ok(());
         };
-        let body =
-            pdu::build(&[&[pdu::CONFIRM], &session.epoch().to_be_bytes(), &self.challenge.to_be_bytes()])?;
+        let epoch = channel.session.epoch();
+        let body = pdu::build(&[&[pdu::CONFIRM], &epoch.to_be_bytes(), &self.challenge.to_be_bytes()])?;
         push(fx, Effect::SealToPeer(tier, body))
     }
 
@@ -353,48 +385,60 @@ impl Relation {
         let mut f = Fields::new(body);
         let (epoch, challenge) = (f.u32()?, f.u32()?);
         f.end()?;
-        let Some(Run::Answered { kind, completion, .. }) = &mut self.run else {
+        let Some(Run::Answered { kind, tier: wanted, completion, .. }) = &mut self.run else {
             return Ok(());
         };
-        let wanted = if *kind == Kind::Bind { Tier::Bind } else { Tier::Pair };
-        if tier != wanted || self.session.as_ref().is_none_or(|s| s.epoch() != epoch) {
+        let (kind, wanted) = (*kind, *wanted);
+        let completion = completion.take();
+        if tier != wanted || self.channel(tier).is_none_or(|c| c.session.epoch() != epoch) {
             return Err(Error::WrongParty);
         }
-        let kind = *kind;
-        let completion = completion.take();
         (self.run, self.timer) = (None, None);
-        if kind != Kind::Bind && self.previous.take().is_some() {
-            push(fx, Effect::Store(self.session_record()?))?;
+        if self.channel_mut(tier).is_some_and(|c| c.previous.take().is_some()) {
+            push(fx, Effect::Store(self.channel_record(tier)?))?;
         }
         if let Some(completion) = completion {
             push(fx, Effect::ToAuthority(long(&completion)?))?;
         }
-        self.announce(kind, Some(challenge), fx)
+        self.announce(kind, tier, Some(challenge), fx)
     }
 
     pub(super) fn announce(
         &mut self,
         kind: Kind,
+        tier: Tier,
         challenge: Option<u32>,
         fx: &mut Effects,
     ) -> Result<(), Error> {
-        self.confirmed = true;
-        if kind == Kind::Bind {
-            self.pending_bond = None;
-            let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
-            let event = RelationEvent::Bound { binding_id: bond.binding_id, assurance: bond.assurance };
-            return push(fx, Effect::Event(event));
+        let Some(channel) = self.channel_mut(tier) else {
+            return Ok(());
+        };
+        channel.confirmed = true;
+        let (epoch, sends) = (channel.session.epoch(), channel.session.sends());
+        match kind {
+            Kind::Bind => {
+                self.pending_bond = None;
+                let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
+                let event = RelationEvent::Bound { binding_id: bond.binding_id, assurance: bond.assurance };
+                return push(fx, Effect::Event(event));
+            }
+            Kind::Resume if tier == Tier::Bind => {
+                self.upkeep.bind_due = None;
+                return push(fx, Effect::Event(RelationEvent::BindingUp { epoch }));
+            }
+            Kind::Pair => {
+                self.pending_pair = None;
+                if let Some(pairing_id) = self.pairing_id {
+                    push(fx, Effect::Event(RelationEvent::Paired { pairing_id }))?;
+                }
+            }
+            _ => {}
         }
-        self.fresh = true;
-        if kind == Kind::Pair {
-            self.pending_pair = None;
+        // A renews the channel of the binding too, unless it stands already since the handshake.
+        if tier == Tier::Pair && sends == Direction::Ab && (kind == Kind::Resume || !self.is_bind_up()) {
+            self.upkeep.bind_due = Some(Instant::START);
         }
-        if kind == Kind::Pair
-            && let Some(pairing_id) = self.pairing_id
-        {
-            push(fx, Effect::Event(RelationEvent::Paired { pairing_id }))?;
-        }
-        let epoch = self.session.as_ref().map_or(0, Session::epoch);
+        self.tell_handshake(fx)?;
         push(fx, Effect::Event(RelationEvent::ChannelUp { epoch, challenge }))
     }
 
@@ -409,79 +453,87 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let (hint, peer_boot) = resume::parse_request(m1)?;
-        let session = self.paired_session()?;
-        if hint != session.channel()[..4] || peer_boot < self.peer_boot {
+        let named = |tier: &Tier| self.channel(*tier).is_some_and(|c| c.session.channel()[..4] == hint);
+        let tier = [Tier::Pair, Tier::Bind, Tier::Dev].into_iter().find(named).ok_or(Error::WrongParty)?;
+        let channel = self.channel(tier).ok_or(Error::WrongParty)?;
+        if peer_boot < self.peer_boot {
             return Err(Error::WrongParty);
+        }
+        if !self.may_renew(channel) {
+            self.handshake_due(fx)?;
+            return Err(Error::Exhausted);
         }
         let m1: resume::Request = m1.try_into().map_err(|_| Error::Malformed)?;
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        let m2 = state(session, session.master(), session.epoch()).respond(&m1, boot, &nonce)?;
+        let m2 = channel.state().respond(&m1, boot, &nonce)?;
+        // From here on only this run leads out of the epoch: a rotation beside it could part the two sides (H95).
+        if tier == Tier::Pair {
+            self.end_rotation();
+        }
         push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m2])?))?;
-        self.run = Some(Run::ResumeResponded { m1, m2 });
+        self.run = Some(Run::ResumeResponded { tier, m1, m2 });
         self.timer = Some(Timer { due: now + RUN_TIMEOUT, tries: TRIES });
         Ok(())
     }
 
     pub(super) fn resume_m2(&mut self, m2: &[u8], now: Instant, fx: &mut Effects) -> Result<(), Error> {
-        let Some(Run::ResumeAsked { m1 }) = &self.run else {
+        let Some(Run::ResumeAsked { tier, m1 }) = &self.run else {
             return Ok(());
         };
+        let (tier, m1) = (*tier, *m1);
         let m2: resume::Response = m2.try_into().map_err(|_| Error::Malformed)?;
         let peer_boot = resume::parse_response(&m2)?;
-        let session = self.session.as_mut().ok_or(Error::WrongParty)?;
         if peer_boot < self.peer_boot {
             return Err(Error::WrongParty);
         }
-        let current = state(session, session.master(), session.epoch()).confirm(m1, &m2);
-        let (m3, next) = match (current, &self.previous, session.epoch().checked_sub(1)) {
-            (Ok(done), ..) => {
-                let (m3, next) = done;
-                self.previous = Some(session.master().clone());
-                session.advance(next.clone())?;
-                (m3, next)
+        let grace = now + self.limits.grace;
+        let channel = self.channel_mut(tier).ok_or(Error::WrongParty)?;
+        let session = &mut channel.session;
+        let epoch = session.epoch();
+        let current = state(session, session.master(), epoch).confirm(&m1, &m2);
+        let (m3, next, number) = match (current, &channel.previous, epoch.checked_sub(1)) {
+            (Ok((m3, next)), ..) => {
+                channel.previous = Some(session.master().clone());
+                (m3, next, epoch.checked_add(1).ok_or(Error::Exhausted)?)
             }
-            // The peer never saw our last M3: it still lives in the epoch before.
-            (Err(_), Some(previous), Some(epoch)) => {
-                let (m3, next) = state(session, previous, epoch).confirm(m1, &m2)?;
-                let renewed = Session::at_epoch(
-                    Kind::Pair,
-                    *session.th4(),
-                    session.epoch(),
-                    next.clone(),
-                    session.exchange().cloned(),
-                    session.sends(),
-                )?;
-                *session = renewed;
-                (m3, next)
+            // The peer never saw our last M3, or never moved to the rotated epoch: it still lives in the one before.
+            (Err(_), Some(previous), Some(before)) => {
+                let (m3, next) = state(session, previous, before).confirm(&m1, &m2)?;
+                (m3, next, epoch)
             }
             (Err(e), ..) => return Err(e),
         };
-        drop(next);
+        // After a start the old windows are lost, so nothing of the old epoch is opened.
+        session.renew(number, next, channel.fresh.then_some(grace))?;
+        (channel.fresh, channel.confirmed, channel.since) = (true, false, now);
         self.peer_boot = peer_boot;
-        (self.fresh, self.confirmed) = (true, false);
-        push(fx, Effect::Store(self.session_record()?))?;
+        push(fx, Effect::Store(self.channel_record(tier)?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered { kind: Kind::Resume, m3: short(&m3)?, completion: None });
+        self.run = Some(Run::Answered { kind: Kind::Resume, tier, m3: short(&m3)?, completion: None });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }
 
-    pub(super) fn resume_m3(&mut self, m3: &[u8], fx: &mut Effects) -> Result<(), Error> {
-        let Some(Run::ResumeResponded { m1, m2 }) = &self.run else {
-            return self.confirm_again(Kind::Resume, m3, fx);
+    pub(super) fn resume_m3(&mut self, m3: &[u8], now: Instant, fx: &mut Effects) -> Result<(), Error> {
+        let Some(Run::ResumeResponded { tier, m1, m2 }) = &self.run else {
+            return self.confirm_again(self.last_m3_tier, m3, fx);
         };
+        let (tier, m1, m2) = (*tier, *m1, *m2);
         let m3: resume::Confirmation = m3.try_into().map_err(|_| Error::Malformed)?;
-        let session = self.session.as_mut().ok_or(Error::WrongParty)?;
-        let next = state(session, session.master(), session.epoch()).finish(m1, &m2.clone(), &m3)?;
-        let (_, peer_boot) = resume::parse_request(m1)?;
-        session.advance(next)?;
+        let grace = now + self.limits.grace;
+        let channel = self.channel_mut(tier).ok_or(Error::WrongParty)?;
+        let next = channel.state().finish(&m1, &m2, &m3)?;
+        let (_, peer_boot) = resume::parse_request(&m1)?;
+        let number = channel.session.epoch().checked_add(1).ok_or(Error::Exhausted)?;
+        channel.session.renew(number, next, channel.fresh.then_some(grace))?;
+        (channel.fresh, channel.since, channel.unsaved) = (true, now, false);
         self.peer_boot = peer_boot;
-        (self.run, self.timer, self.fresh) = (None, None, true);
-        self.last_m3 = Some(sha256(&[&m3]));
-        push(fx, Effect::Store(self.session_record()?))?;
-        self.confirm(Kind::Resume, fx)?;
-        self.announce(Kind::Resume, None, fx)
+        (self.run, self.timer) = (None, None);
+        (self.last_m3, self.last_m3_tier) = (Some(sha256(&[&m3])), tier);
+        push(fx, Effect::Store(self.channel_record(tier)?))?;
+        self.confirm(tier, fx)?;
+        self.announce(Kind::Resume, tier, None, fx)
     }
 }

@@ -36,9 +36,10 @@ pub fn is_routine(base: u16) -> bool {
 /// Whether a certificate's list can be obeyed: routine bases only, one of a family.
 pub fn is_acceptable(bases: &[u16]) -> bool {
     let family = |base: &u16| base & 0x7FC;
-    bases.iter().enumerate().all(|(i, base)| {
-        is_routine(*base) && !bases[..i].iter().any(|other| family(other) == family(base))
-    })
+    bases
+        .iter()
+        .enumerate()
+        .all(|(i, base)| is_routine(*base) && !bases[..i].iter().any(|other| family(other) == family(base)))
 }
 
 impl Session {

@@ -129,7 +129,7 @@ mod tests {
     fn what_a_policy_may_choose() {
         let d = Limits::DEFAULT;
         assert!(d.is_allowed());
-        let day = |n| Duration::from_secs(n * 86_400);
+        let day = |n: u64| Duration::from_secs(n * 86_400);
         for (allowed, limits) in [
             (true, Limits { epoch_age: day(30), handshake_age_s: 90 * 86_400, ..d }),
             (true, Limits { failures: 1, epochs_max: 1, handshake_epochs: 1, ..d }),
