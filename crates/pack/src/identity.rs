@@ -133,15 +133,9 @@ pub mod key {
     pub const fn age(slot: u8) -> u16 {
         0x1008 | (slot as u16) << 4
     }
-    /// Channel of the binding (`Tier::Bind`) or of the device (`Tier::Dev`) of the relation in `slot`; that of the
-    /// pairing is [`session`].
-    pub const fn channel(slot: u8, tier: Tier) -> u16 {
-        let place = match tier {
-            Tier::Bind => 9,
-            Tier::Dev => 0xA,
-            Tier::Exch | Tier::Pair | Tier::Group => 1,
-        };
-        0x1000 | (slot as u16) << 4 | place
+    /// Channel of the binding of the relation in `slot`; that of the pairing is [`session`].
+    pub const fn binding(slot: u8) -> u16 {
+        0x1009 | (slot as u16) << 4
     }
 }
 

@@ -167,8 +167,6 @@ pub struct Relation {
     pair: Option<Channel>,
     /// Channel of the binding.
     bind: Option<Channel>,
-    /// Device channel, until a pairing stands.
-    dev: Option<Channel>,
     limits: Limits,
     upkeep: Upkeep,
     padding: bool,
@@ -208,7 +206,6 @@ impl Relation {
             timer: None,
             pair: None,
             bind: None,
-            dev: None,
             limits: Limits::DEFAULT,
             upkeep: Upkeep::default(),
             padding: false,
@@ -237,7 +234,7 @@ impl Relation {
         let Some(peer) = self.peer() else {
             return Ok(());
         };
-        self.restore_channels(own, peer, &mut load)?;
+        self.restore_binding(own, peer, load(key::binding(self.slot)))?;
         let Some(bytes) = load(key::session(self.slot)).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
@@ -310,7 +307,7 @@ impl Relation {
     }
     /// The session of the stored pairing, whether or not its channel is up.
     pub fn stored_session(&self) -> Option<&Session> {
-        self.session.as_ref().filter(|s| s.kind() == Kind::Pair)
+        self.pair.as_ref().map(|c| &c.session)
     }
     /// True when the relationship concerns this partner, bound or being bound.
     pub fn concerns(&self, partner: Cid) -> bool {

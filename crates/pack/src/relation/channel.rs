@@ -1,5 +1,5 @@
-//! The channels of a relationship side by side: that of the pairing, that of the binding, and the device channel
-//! until a pairing stands. Each has its own secrets, epochs and RESUME (`spec/channel.md`, H94).
+//! The two channels of a relationship side by side: that of the pairing and that of the binding. Each has its own
+//! secrets, epochs and RESUME (`spec/channel.md`, H94).
 
 use super::*;
 
@@ -39,13 +39,13 @@ impl Channel {
         state(&self.session, self.session.master(), self.session.epoch())
     }
 
-    /// `1 | kind | peer boot u32 | TH4 32 | epoch u32 | MS 32 | MS before 32 | its presence u8`.
+    /// `1 | peer boot u32 | TH4 32 | epoch u32 | MS 32 | MS before 32 | its presence u8`.
     pub(super) fn record(&self, key: u16, peer_boot: u32) -> Result<Record, Error> {
         let none = Secret::new([0; 32]);
         Record::new(
             key,
             &[
-                &[1, self.session.kind() as u8],
+                &[1],
                 &peer_boot.to_be_bytes(),
                 self.session.th4(),
                 &self.session.epoch().to_be_bytes(),
@@ -62,12 +62,6 @@ impl Channel {
         if f.u8()? != 1 {
             return Err(Error::Malformed);
         }
-        let kind = match f.u8()? {
-            1 => Kind::Dev,
-            2 => Kind::Bind,
-            5 => Kind::Pake,
-            _ => return Err(Error::Malformed),
-        };
         let peer_boot = f.u32()?;
         let th4 = f.array()?;
         let epoch = f.u32()?;
@@ -75,7 +69,7 @@ impl Channel {
         let previous = MasterSecret(Secret::new(f.array()?));
         let has_previous = f.u8()? == 1;
         f.end()?;
-        let session = Session::at_epoch(kind, th4, epoch, master, None, sends)?;
+        let session = Session::at_epoch(Kind::Bind, th4, epoch, master, None, sends)?;
         Ok((Channel::stored(session, has_previous.then_some(previous)), peer_boot))
     }
 }
@@ -94,8 +88,7 @@ impl Relation {
         match tier {
             Tier::Exch | Tier::Pair => self.pair.as_ref(),
             Tier::Bind => self.bind.as_ref(),
-            Tier::Dev => self.dev.as_ref(),
-            Tier::Group => None,
+            Tier::Dev | Tier::Group => None,
         }
     }
 
@@ -103,8 +96,7 @@ impl Relation {
         match tier {
             Tier::Exch | Tier::Pair => self.pair.as_mut(),
             Tier::Bind => self.bind.as_mut(),
-            Tier::Dev => self.dev.as_mut(),
-            Tier::Group => None,
+            Tier::Dev | Tier::Group => None,
         }
     }
 
@@ -112,33 +104,21 @@ impl Relation {
     pub(super) fn channel_record(&self, tier: Tier) -> Result<Record, Error> {
         match tier {
             Tier::Exch | Tier::Pair => self.session_record(),
-            _ => self
-                .channel(tier)
-                .ok_or(Error::WrongParty)?
-                .record(key::channel(self.slot, tier), self.peer_boot),
+            _ => self.channel(tier).ok_or(Error::WrongParty)?.record(key::binding(self.slot), self.peer_boot),
         }
     }
 
-    /// Restores the channels of binding and device.
-    pub(super) fn restore_channels<'a>(
+    /// Restores the channel of the binding, if there is one.
+    pub(super) fn restore_binding(
         &mut self,
         own: &Identity,
         peer: (Cid, Role),
-        load: &mut impl FnMut(u16) -> Option<&'a [u8]>,
+        bytes: Option<&[u8]>,
     ) -> Result<(), Error> {
-        for tier in [Tier::Bind, Tier::Dev] {
-            let Some(bytes) = load(key::channel(self.slot, tier)).filter(|bytes| !bytes.is_empty()) else {
-                continue;
-            };
+        if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
             let (channel, peer_boot) = Channel::restore(bytes, direction(own, peer))?;
+            self.bind = Some(channel);
             self.peer_boot = self.peer_boot.max(peer_boot);
-            if home(channel.session.kind()) != tier {
-                return Err(Error::Malformed);
-            }
-            match tier {
-                Tier::Bind => self.bind = Some(channel),
-                _ => self.dev = Some(channel),
-            }
         }
         Ok(())
     }

@@ -11,8 +11,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let tier = if self.pair.is_some() { Tier::Pair } else { Tier::Dev };
-        self.resume_channel(tier, now, boot, fx, rng)
+        self.resume_channel(Tier::Pair, now, boot, fx, rng)
     }
 
     /// A starts RESUME of the channel that `tier` names.
@@ -355,10 +354,6 @@ impl Relation {
         self.issued = p.issued;
         push(fx, Effect::Store(self.session_record()?))?;
         self.handshake_done(fx)?;
-        // The device channel ends where a pairing stands.
-        if self.dev.take().is_some() {
-            push(fx, Effect::Store(Record::new(key::channel(self.slot, Tier::Dev), &[])?))?;
-        }
         let answer = pdu::build(&[
             &[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE],
             &p.pairing_id.0,
@@ -454,7 +449,7 @@ impl Relation {
     ) -> Result<(), Error> {
         let (hint, peer_boot) = resume::parse_request(m1)?;
         let named = |tier: &Tier| self.channel(*tier).is_some_and(|c| c.session.channel()[..4] == hint);
-        let tier = [Tier::Pair, Tier::Bind, Tier::Dev].into_iter().find(named).ok_or(Error::WrongParty)?;
+        let tier = [Tier::Pair, Tier::Bind].into_iter().find(named).ok_or(Error::WrongParty)?;
         let channel = self.channel(tier).ok_or(Error::WrongParty)?;
         if peer_boot < self.peer_boot {
             return Err(Error::WrongParty);

@@ -278,7 +278,7 @@ impl Relation {
 
     /// When [`Relation::upkeep`] has something to do.
     pub(super) fn upkeep_due(&self) -> Option<Instant> {
-        let unsaved = [&self.pair, &self.bind, &self.dev].into_iter().flatten().any(|c| c.unsaved);
+        let unsaved = [&self.pair, &self.bind].into_iter().flatten().any(|c| c.unsaved);
         let uncounted = self.is_up() && self.upkeep.counted.is_none();
         if unsaved || uncounted || self.upkeep.moved || self.upkeep.alarm.is_some() {
             return Some(Instant::START);
@@ -300,7 +300,7 @@ impl Relation {
     ) -> Result<bool, Error> {
         let is_due = |at: Option<Instant>| at.is_some_and(|t| t <= now);
         self.upkeep.boot = boot;
-        for tier in [Tier::Pair, Tier::Bind, Tier::Dev] {
+        for tier in [Tier::Pair, Tier::Bind] {
             if self.channel(tier).is_some_and(|c| c.unsaved) {
                 self.save(tier, fx)?;
                 return Ok(true);
