@@ -159,9 +159,7 @@ def recompute(golden: dict[str, Any]) -> dict[str, Any]:
     tag = exchange_tag(xk)
     for tier in ("exch", "pair"):
         for direction in ("ab", "ba"):
-            keys = tier_keys(
-                pair.master, tier, direction, 0, pair.channel_id, tag if tier == "exch" else b""
-            )
+            keys = tier_keys(pair.master, tier, direction, 0, pair.channel_id, tag if tier == "exch" else b"")
             out[f"tier_{tier}_{direction}_e0"] = keys_shown(keys)
     dev_keys = tier_keys(dev.master, "dev", "ab", 0, dev.channel_id)
     out["tier_dev_ab_e0"] = {"source": "handshake_dev", **keys_shown(dev_keys)}
@@ -241,9 +239,7 @@ def recompute(golden: dict[str, Any]) -> dict[str, Any]:
         "digest": sha256(command.message(pair.th4, 0)).hex(),
         "sigA": command.body(a.sign_scalar, pair.th4, 0)[-64:].hex(),
     }
-    complete = certificate.completion_message(
-        cert.pairing_id, octets(i["validation_nonce"]), cert_hash, pair.th4
-    )
+    complete = certificate.completion_message(cert.pairing_id, octets(i["validation_nonce"]), cert_hash, pair.th4)
     out["completion"] = {
         "digest": sha256(complete).hex(),
         "sigA": sign(a.sign_scalar, complete).hex(),
@@ -255,16 +251,12 @@ def recompute(golden: dict[str, Any]) -> dict[str, Any]:
     chain = []
     for number, row in enumerate(log["chain"], 1):
         digest = audit.entry_hash(digest, number, octets(row["entry"]))
-        chain.append(
-            {"n": number, "entry": row["entry"], "hash": digest.hex(), "tag": audit.tag(key, digest).hex()}
-        )
+        chain.append({"n": number, "entry": row["entry"], "hash": digest.hex(), "tag": audit.tag(key, digest).hex()})
         key = audit.next_key(key, number)
     out["audit"] = {"k_1": log["k_1"], "h_0": audit.FIRST_HASH.hex(), "chain": chain}
 
     nv = golden["nvrec"]
-    reservation = audit.Reservation(
-        nv["slot"], nv["tier"], nv["dir"], nv["epoch"], nv["rec_seq"], nv["ctr_limit"]
-    )
+    reservation = audit.Reservation(nv["slot"], nv["tier"], nv["dir"], nv["epoch"], nv["rec_seq"], nv["ctr_limit"])
     out["nvrec"] = {**nv, "record": reservation.record(octets(nv["knv"])).hex()}
     return out
 
@@ -273,11 +265,7 @@ def differences(expected: Any, found: Any, path: str) -> list[str]:
     """Paths at which two trees of JSON differ."""
     if isinstance(expected, dict) and isinstance(found, dict):
         names = list(expected) + [name for name in found if name not in expected]
-        return [
-            line
-            for name in names
-            for line in differences(expected.get(name), found.get(name), f"{path}.{name}")
-        ]
+        return [line for name in names for line in differences(expected.get(name), found.get(name), f"{path}.{name}")]
     return [] if expected == found else [f"{path}: {found} instead of {expected}"]
 
 

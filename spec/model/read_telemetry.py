@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from securelink import dbc, key_log, pcapng, seal
+from securelink import dbc, key_log, pcapng
 from securelink.primitives import Refused, require
 from securelink.transport import Reassembly
 
@@ -70,9 +70,7 @@ def pack_status(database: dbc.Database, body: bytes) -> PackStatus:
 def module_scan(database: dbc.Database, node: int, body: bytes) -> ModuleScan:
     require(len(body) >= 44 and len(body) == 44 + 3 * body[1], "Malformed", "length of MODULE_SCAN")
     end = 2 + 3 * body[1]
-    cells = [
-        (int.from_bytes(body[at : at + 2], "little"), body[at + 2] - 40) for at in range(2, end, 3)
-    ]
+    cells = [(int.from_bytes(body[at : at + 2], "little"), body[at + 2] - 40) for at in range(2, end, 3)]
     signals: dict[str, Fraction] = {}
     for index, base in enumerate(MODULE_BODIES):
         signals |= database.decode(base, body[end + 8 * index : end + 8 * index + 8])
@@ -121,6 +119,8 @@ class Reader:
             self.ring.add_epoch(epoch)
         self.buses = {1: Reassembly(), 2: Reassembly()}
         self.totals = Totals()
+        # Group frames whose key was not told yet: the pack seals them from its start on (R4).
+        self.early: list[tuple[int, bytes]] = []
 
     def take(self, bus: int, frame: pcapng.Frame) -> PackStatus | ModuleScan | None:
         """A status or scan that this frame completed."""
@@ -137,11 +137,34 @@ class Reader:
         try:
             lock, base, _, body = self.ring.open(frame.identifier, message)
         except Refused as refused:
-            level = frame.identifier >> 18 & 3
-            self.totals.refused[f"{refused.reason} at {('dev', 'exch', 'pair', 'bind')[level]}"] += 1
+            if refused.reason == "UnknownKey" and frame.identifier & 0xD00FF == 0x80000:
+                self.early.append((frame.identifier, message))
+            else:
+                self._refuse(frame.identifier, refused)
             return None
         self.totals.opened[lock.tier] += 1
         return self._message(bus, frame.identifier, lock, base, body)
+
+    def finish(self) -> Totals:
+        """The totals, once all frames were taken."""
+        for identifier, _ in self.early:
+            self._refuse(identifier, Refused("UnknownKey", "group key never told"))
+        self.early = []
+        return self.totals
+
+    def _refuse(self, identifier: int, refused: Refused) -> None:
+        level = ("dev", "exch", "pair", "bind")[identifier >> 18 & 3]
+        self.totals.refused[f"{refused.reason} at {level}"] += 1
+
+    def _retry(self) -> None:
+        """A group key arrived: frames from before it, in their order."""
+        waiting, self.early = self.early, []
+        for identifier, message in waiting:
+            try:
+                self.ring.open(identifier, message)
+                self.totals.opened["grp"] += 1
+            except Refused:
+                self.early.append((identifier, message))
 
     def _message(
         self, bus: int, can_id: int, lock: key_log.Lock, base: int, body: bytes
@@ -149,6 +172,7 @@ class Reader:
         if base in SECURITY:
             if body[:1] == b"\x0e" and len(body) == 37 and lock.tier == "pair":
                 self.ring.add_group(int.from_bytes(body[1:5], "big"), body[5:], lock.source)
+                self._retry()
             return None
         if bus == 1 and base == 0x424:
             status = pack_status(self.database, body)
@@ -195,7 +219,7 @@ def main() -> int:
         if item is not None and (args.rows < 0 or printed < args.rows):
             print(row(item))
             printed += 1
-    totals = reader.totals
+    totals = reader.finish()
     figures = {
         "frames_sealed": totals.frames_sealed,
         "frames_clear": totals.frames_clear,

@@ -18,15 +18,24 @@ pub fn run(args: &[String]) -> Result<()> {
         .context("the Rust toolchain named in rust-toolchain.toml is not usable")?;
     eprintln!("demo: {}", rustc.trim());
     eprintln!("demo: building modbatt (release; the first time takes some minutes, then seconds)");
-    let binary = build()?;
+    let binary = build(Profile::Release)?;
     become_program(Command::new(&binary).arg("demo").args(args))
         .with_context(|| format!("cannot start {}", binary.display()))
 }
 
+/// What the binary is built for.
+pub enum Profile {
+    /// To be used.
+    Release,
+    /// To be tested: what the tests compile anyway.
+    Dev,
+}
+
 /// Builds the binary, with cargo's own progress, and says where it lies.
-fn build() -> Result<PathBuf> {
+pub fn build(profile: Profile) -> Result<PathBuf> {
     let mut child = shell::cargo()
-        .args(["build", "--release", "--package", "modbatt", "--bin", "modbatt"])
+        .args(["build", "--package", "modbatt", "--bin", "modbatt"])
+        .args(matches!(profile, Profile::Release).then_some("--release"))
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
         .spawn()

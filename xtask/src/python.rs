@@ -16,15 +16,25 @@ const REQUIREMENTS: &str = include_str!("../python.txt");
 
 /// Makes the environment. Without Python it does not run; where `CI` is set that fails.
 pub fn run() -> Result<Outcome> {
+    Ok(match interpreter()? {
+        Ok(_) => Outcome::Passed,
+        Err(reason) => Outcome::NotRun(reason),
+    })
+}
+
+/// The interpreter of the environment, which is made when needed; or why there is none.
+pub fn interpreter() -> Result<Result<PathBuf, &'static str>> {
     let Some(python) = system_python() else {
         if std::env::var_os("CI").is_some() {
-            bail!("no Python 3.9 or newer is installed; the tests with foreign peers need one");
+            bail!(
+                "no Python 3.11 or newer is installed; the model and the tests with foreign peers need one"
+            );
         }
-        eprintln!("python not run: no Python 3.9 or newer is installed");
-        return Ok(Outcome::NotRun("no Python 3.9 or newer"));
+        eprintln!("python not run: no Python 3.11 or newer is installed");
+        return Ok(Err("no Python 3.11 or newer"));
     };
     environment(&python)?;
-    Ok(Outcome::Passed)
+    Ok(Ok(interpreter_in(&shell::root().join("target/python"))))
 }
 
 /// Makes or renews the environment when it does not match [`REQUIREMENTS`].
@@ -53,7 +63,7 @@ fn interpreter_in(folder: &Path) -> PathBuf {
 }
 
 fn system_python() -> Option<String> {
-    let new_enough = "import sys; sys.exit(sys.version_info < (3, 9))";
+    let new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
     ["python3", "python"]
         .into_iter()
         .find(|name| shell::answers(Command::new(name).args(["-c", new_enough])))

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, deny, python, shell, tidy};
+use crate::{bare_metal, deny, model, python, shell, tidy};
 
 /// One part of the suite.
 pub struct Part {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 10] = [
+pub const PARTS: [Part; 11] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -38,6 +38,12 @@ pub const PARTS: [Part; 10] = [
         run: python::run,
     },
     Part { name: "tests", about: "cargo test --workspace", long: false, run: tests },
+    Part {
+        name: "model",
+        about: "the second implementation: vectors, and a recording opened",
+        long: false,
+        run: model::run,
+    },
     Part {
         name: "long-tests",
         about: "the tests marked #[ignore], with --long",

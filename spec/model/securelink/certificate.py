@@ -117,21 +117,14 @@ class Certificate:
 
     @property
     def token(self) -> bytes:
-        return sign(
-            self.authority.sign_scalar, b"modbatt1 vtoken" + self.pairing_id + self.validation_nonce
-        )
+        return sign(self.authority.sign_scalar, b"modbatt1 vtoken" + self.pairing_id + self.validation_nonce)
 
     @property
     def section_v(self) -> bytes:
         key, commit = section_v_keys(self.metadata_hash, self.half_a + self.half_b, self.pairing_id)
         endpoint = self.endpoint.encode("ascii")
         plaintext = (
-            self.validation_nonce
-            + u8(len(endpoint))
-            + endpoint
-            + self.token
-            + u16(self.timeout_s)
-            + u8(self.v_flags)
+            self.validation_nonce + u8(len(endpoint)) + endpoint + self.token + u16(self.timeout_s) + u8(self.v_flags)
         )
         aad = b"modbatt1 cert-v" + self.pairing_id + self.metadata_hash
         sealed = gcm_seal(key, self.section_v_iv, aad, plaintext)
@@ -184,9 +177,7 @@ def parse(data: bytes) -> Parsed:
     return Parsed(data[2:18], metadata, sections, data[:end], data[end:])
 
 
-def accept(
-    data: bytes, own: SemiPublicKey, tag: int, other_id: bytes, authority_spk: bytes
-) -> tuple[bytes, bytes]:
+def accept(data: bytes, own: SemiPublicKey, tag: int, other_id: bytes, authority_spk: bytes) -> tuple[bytes, bytes]:
     """The half and the exchange key, if `own` may take this certificate (H53, without the state of a device)."""
     parsed = parse(data)
     verify(authority_spk[2:35], b"modbatt1 paircert" + parsed.signed, parsed.signature)

@@ -90,9 +90,7 @@ class Run:
         v["E_A"], v["E_B"] = public_of(self.a.ephemeral), public_of(self.b.ephemeral)
         if self.flags & COMMITMENT:
             v["M0"] = self._head(0x20) + commitment(v["E_B"], self.b.nonce)
-        v["M1"] = (
-            self._head(0) + u32(0) + u32(self.a.boot) + self.a.nonce + v["E_A"] + self.a.half_exchange
-        )
+        v["M1"] = self._head(0) + u32(0) + u32(self.a.boot) + self.a.nonce + v["E_A"] + self.a.half_exchange
         core = self._head(0x40) + u32(self.b.boot) + self.b.nonce + v["E_B"] + self.b.half_exchange
         spk_hashes = self.a.spk_hash + self.b.spk_hash if signed else ZERO_32 * 2
         v["TH0"] = sha256(
@@ -232,5 +230,3 @@ class Resume:
     @property
     def next_master(self) -> bytes:
         return derive(self.master, "resume", u32(self.epoch + 1) + sha256(self._t3 + self._mac_a), 32)
-
-

@@ -1,4 +1,4 @@
-"""The run with the printed code: SPAKE2+ over P-256 (RFC 9383) and what becomes of its key.
+"""The printed code and its run: SPAKE2+ over P-256 (H80 to H82, RFC 9383).
 
 Prover is the app, which scanned the code; verifier is the pack, which holds (w0, L) and never the code.
 """
@@ -19,11 +19,28 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CHECK_ALPHABET = ALPHABET + "*~$=U"
 
 
-def stretch(code: str, cid_pack: bytes) -> tuple[int, int]:
-    """w0 and w1 of the 12 characters of a code: scrypt N = 2^15, r = 8, p = 1, 80 bytes."""
-    wide = hashlib.scrypt(
-        code.encode("ascii"), salt=cid_pack, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=80
-    )
+def printed(digits: str) -> str:
+    """The form on the label: three groups of four and the check character (H80)."""
+    number = 0
+    for digit in digits:
+        number = 32 * number + ALPHABET.index(digit)
+    groups = (digits[:4], digits[4:8], digits[8:], CHECK_ALPHABET[number % 37])
+    return "-".join(groups)
+
+
+def typed(text: str) -> str:
+    """The 12 digits of what somebody typed, if its check character fits (H80)."""
+    code = text.upper().replace("-", "").replace(" ", "")
+    code = code.replace("I", "1").replace("L", "1").replace("O", "0")
+    require(len(code) == 13, "Malformed", "length of a code")
+    require(all(digit in ALPHABET for digit in code[:12]), "Malformed", "digit of a code")
+    require(printed(code[:12]).replace("-", "") == code, "Malformed", "check character")
+    return code[:12]
+
+
+def stretch(digits: str, cid_pack: bytes) -> tuple[int, int]:
+    """w0 and w1 of the 12 digits of a code (H81)."""
+    wide = hashlib.scrypt(digits.encode("ascii"), salt=cid_pack, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=80)
     return int.from_bytes(wide[:40], "big") % ORDER, int.from_bytes(wide[40:], "big") % ORDER
 
 
@@ -82,6 +99,18 @@ class Exchange:
     def _confirmation_keys(self) -> bytes:
         return expand(extract(bytes(32), self.main_key), b"ConfirmationKeys", 64)
 
+    def prover_checks(self, share_v: bytes, confirm_v: bytes) -> None:
+        """What the prover does with shareV and confirmV (H82)."""
+        require(len(share_v) == 65 and len(confirm_v) == 32, "Malformed", "length of a share")
+        p256.decode(share_v)
+        require(share_v != self.share_p, "InvalidKey", "own share came back")
+        # A share of somebody else leads to another transcript; this model knows that of its own run.
+        require((share_v, confirm_v) == (self.share_v, self.confirm_v), "NotAuthentic", "confirmV")
+
+    def verifier_checks(self, confirm_p: bytes) -> None:
+        require(len(confirm_p) == 32, "Malformed", "length of confirmP")
+        require(confirm_p == self.confirm_p, "NotAuthentic", "confirmP")
+
     @property
     def confirm_p(self) -> bytes:
         return hmac(self._confirmation_keys[:32], self.share_v)
@@ -96,6 +125,6 @@ class Exchange:
 
 
 def code_commit(cid: bytes, w0: int, point_l: bytes) -> bytes:
-    """What ties a printed code to a device certificate."""
+    """What ties a printed code to a device certificate (H81)."""
     require(len(point_l) == 65, "Malformed", "length of L")
     return sha256(b"modbatt1 code" + cid + w0.to_bytes(32, "big") + point_l)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from .primitives import require, sha256, u8, u16
@@ -9,7 +10,7 @@ from .primitives import require, sha256, u8, u16
 CLEAR, DEV, EXCH, PAIR, LEVEL5, BIND, GROUP, NEVER = 0, 1, 2, 3, 4, 5, 0xFE, 0xFF
 
 #: What satisfies a code (C92). "pair5" is pair tier with a level-5 signature.
-SATISFIED = {
+SATISFIED: dict[int, set[str]] = {
     CLEAR: {"clear", "dev", "exch", "pair", "pair5", "bind"},
     DEV: {"dev", "exch", "pair", "pair5", "bind"},
     EXCH: {"exch", "pair", "pair5", "bind"},
@@ -54,7 +55,7 @@ def table_bytes(rows: list[Row]) -> bytes:
     """C94."""
     require(
         all(row.first <= row.last for row in rows)
-        and all(before.last < after.first for before, after in zip(rows, rows[1:], strict=False)),
+        and all(before.last < after.first for before, after in itertools.pairwise(rows)),
         "Malformed",
         "rows of the policy table",
     )

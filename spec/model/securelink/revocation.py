@@ -1,4 +1,4 @@
-"""The revocation list."""
+"""The revocation list (H105, H106)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from .primitives import require, sha256, sign, u8, u16, u32, verify
 
 MAGIC = b"MBRL"
 ENTRY = 22
+ENTRIES_MAX = 64
+COMPONENT, BINDING, PAIRING, BATCH = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,33 @@ class RevocationList:
         return self.unsigned + sign(authority_scalar, b"modbatt1 crl" + self.unsigned)
 
 
-def parse(data: bytes, authority_key: bytes) -> RevocationList:
-    """Layout, then signature."""
+def list_hash(data: bytes) -> bytes:
+    """What the next list names as `prev_hash`: over the whole list, signature included."""
+    return sha256(data)
+
+
+def parse(data: bytes) -> RevocationList:
+    """Layout and ranges (H105)."""
     require(len(data) >= 114 and data[:4] == MAGIC, "Malformed", "head of a revocation list")
     count = int.from_bytes(data[48:50], "big")
+    require(count <= ENTRIES_MAX, "Malformed", "too many entries")
     require(len(data) == 50 + ENTRY * count + 64, "Malformed", "length of a revocation list")
-    verify(authority_key, b"modbatt1 crl" + data[:-64], data[-64:])
     number, this, following = (int.from_bytes(data[at : at + 4], "big") for at in (4, 8, 12))
+    require(number >= 1 and following >= this, "Malformed", "number or times")
     entries = []
     for at in range(50, len(data) - 64, ENTRY):
         row = data[at : at + ENTRY]
+        require(1 <= row[0] <= 4 and row[17] <= 5, "Malformed", "type or reason of an entry")
         entries.append(Entry(row[0], row[1:17], row[17], int.from_bytes(row[18:], "big")))
     return RevocationList(number, this, following, data[16:48], tuple(entries))
 
 
-def list_hash(data: bytes) -> bytes:
-    """What the next list names as `prev_hash`: over the whole list, signature included."""
-    return sha256(data)
+def take(data: bytes, authority_key: bytes, held: tuple[int, bytes] | None) -> RevocationList:
+    """What a device does that holds the list `held`, as number and hash (H106)."""
+    fresh = parse(data)
+    if held is not None:
+        require(fresh.number > held[0], "Policy", "number not above the one held")
+    verify(authority_key, b"modbatt1 crl" + data[:-64], data[-64:])
+    if held is not None and fresh.number == held[0] + 1:
+        require(fresh.prev_hash == held[1], "Policy", "prev_hash is not that of the list held")
+    return fresh

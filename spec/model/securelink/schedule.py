@@ -50,9 +50,7 @@ def exchange_tag(exchange_key: bytes) -> bytes:
     return hmac(exchange_key, b"modbatt1 xk")[:16]
 
 
-def tier_keys(
-    master: bytes, tier: str, direction: str, epoch: int, channel_id: bytes, tag: bytes = b""
-) -> TierKeys:
+def tier_keys(master: bytes, tier: str, direction: str, epoch: int, channel_id: bytes, tag: bytes = b"") -> TierKeys:
     """H24; `tag` belongs to exch and to no other tier."""
     require(tier in TIERS and direction in ("ab", "ba"), "InvalidKey", "no such tier")
     require(len(tag) == (16 if tier == "exch" else 0), "InvalidKey", "exchange tag")

@@ -1,0 +1,93 @@
+"""Time, revocation, policy updates, announces, audit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from securelink import announce, audit, lifecycle, revocation
+from securelink.primitives import sha256
+from securelink.revocation import Entry, RevocationList
+
+from .binding import batch_certificate
+from .inputs import Cast, Tree, scalar, shown
+
+FIRST_KEY = b"\x4d" * 32
+LOG_EPHEMERAL = scalar(0x3334)
+
+
+def lists(cast: Cast) -> tuple[bytes, bytes]:
+    """The first list, empty, and the second, with an entry of each type."""
+    i = cast.i
+    secret = cast.authority.sign_scalar
+    first = RevocationList(1, i.time, i.time + 604_800, bytes(32), ()).signed(secret)
+    entries = (
+        Entry(revocation.COMPONENT, cast.cid_m, 1, i.time + 10),
+        Entry(revocation.BINDING, i.binding_id, 2, i.time + 11),
+        Entry(revocation.PAIRING, i.pairing_id, 3, i.time + 12),
+        Entry(revocation.BATCH, sha256(cast.batch_key)[:16], 4, i.time + 13),
+    )
+    following = RevocationList(2, i.time + 100, i.time + 604_900, revocation.list_hash(first), entries)
+    return first, following.signed(secret)
+
+
+def update(cast: Cast) -> lifecycle.PolicyUpdate:
+    """Version 2: shorter epochs, and telemetry at pair tier."""
+    rows = [dataclasses.replace(row, paired=3) if row.first == 0x501 else row for row in cast.rows]
+    periods = lifecycle.Periods(epoch=43_200, group=86_400)
+    return lifecycle.PolicyUpdate(2, cast.cid_a, cast.cid_b, periods, tuple(rows))
+
+
+def entries(cast: Cast) -> list[bytes]:
+    i = cast.i
+    return [
+        audit.Entry(1, i.boot_b, 0, 0, 0xFF, bytes.fromhex("00010002")).bytes,
+        audit.Entry(2, i.boot_b, 5, i.time, 0, i.binding_id + b"\x01").bytes,
+        audit.Entry(4, i.boot_b, 6, i.time + 1, 0, bytes(4)).bytes,
+    ]
+
+
+def chain(cast: Cast) -> list[dict[str, Tree]]:
+    key, digest, rows = FIRST_KEY, audit.FIRST_HASH, []
+    for number, entry in enumerate(entries(cast), 1):
+        digest = audit.entry_hash(digest, number, entry)
+        rows.append({"n": number, "entry": entry, "hash": digest, "tag": audit.tag(key, digest)})
+        key = audit.next_key(key, number)
+    return rows
+
+
+def groups(cast: Cast) -> dict[str, Tree]:
+    i = cast.i
+    first, second = lists(cast)
+    fresh = update(cast)
+    rows = chain(cast)
+    statement = audit.key_statement(cast.cid_b, FIRST_KEY, cast.authority.kem_public, LOG_EPHEMERAL, cast.b.sign_scalar)
+    out = {
+        "time_token": {"time": i.time, "token": lifecycle.time_token(i.time, cast.authority.sign_scalar)},
+        "crl": {
+            "first": first,
+            "first_hash": revocation.list_hash(first),
+            "second": second,
+            "second_hash": revocation.list_hash(second),
+            "batch": batch_certificate(cast),
+        },
+        "policy_update": {
+            "body": fresh.body,
+            "sigC": fresh.signature(cast.authority.sign_scalar),
+            "sigA": fresh.signature(cast.a.sign_scalar),
+            "sigB": fresh.signature(cast.b.sign_scalar),
+        },
+        "announce": {
+            "boot": i.boot_b,
+            "seq": 7,
+            "flags": 1,
+            "announce": announce.announce(cast.b.sign_scalar, cast.cid_b, i.boot_b, 7, 1),
+        },
+        "audit": {
+            "k_1": FIRST_KEY,
+            "chain": rows,
+            "key_statement": statement,
+            "key_statement_ephemeral": LOG_EPHEMERAL,
+            "checkpoint": audit.checkpoint(cast.cid_b, 3, rows[2]["hash"], i.time + 2, cast.b.sign_scalar),
+        },
+    }
+    return shown(out)  # type: ignore[no-any-return]

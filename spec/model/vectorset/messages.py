@@ -1,0 +1,134 @@
+"""Sealed messages of every tier: control PDUs, group frames, a signed command in frames."""
+
+from __future__ import annotations
+
+from securelink import level5, seal, transport
+from securelink.primitives import u8, u32
+from securelink.schedule import TierKeys, exchange_tag, group_keys, rekey, tier_keys
+
+from .inputs import Cast, Tree, shown
+
+LEVEL_OF = {"dev": 0, "exch": 1, "pair": 2, "bind": 3, "grp": 2}
+GENERATION = 12
+GROUP_KEY = bytes(range(0xC0, 0xE0))
+CHALLENGE = bytes.fromhex("c0ffee02")
+
+
+def keys_tree(keys: TierKeys) -> Tree:
+    return shown({"TS": keys.secret, "key": keys.key, "mac": keys.mac, "iv": keys.iv, "ckey": keys.compact_key})
+
+
+def sealed_tree(
+    source: str,
+    keys: TierKeys,
+    base: int,
+    tier: str,
+    direction: str,
+    device: int,
+    epoch: int,
+    counter: int,
+    body: bytes,
+    *,
+    signed: bool = False,
+    fd: int | None = None,
+) -> dict[str, Tree]:
+    """One sealed message with everything between plaintext and frames."""
+    can_id = seal.identifier(base, LEVEL_OF[tier], direction, device, 0)
+    text = seal.plaintext(base, body, level5=signed, frame=fd)
+    message = seal.seal(keys, can_id, epoch, counter, text)
+    tree = {
+        "source": source,
+        "base11": hex(base),
+        "tier": tier,
+        "direction": direction,
+        "can_id_canonical": hex(seal.canonical(can_id)),
+        "epoch": epoch,
+        "aad": seal.aad(can_id, epoch, len(text)),
+        "body": body,
+        "plaintext": text,
+        "counter": counter,
+        "sealed": message,
+    }
+    if fd is not None:
+        tree["frames"] = [[hex(transport.with_transport(can_id, 0x11)), message]]
+    elif len(message) <= 128:
+        tree["frames"] = [[hex(frame_id), data] for frame_id, data in transport.chunks(can_id, message)]
+    else:
+        whole = hex(transport.with_transport(can_id, transport.ISO_TP))
+        tree["frames"] = [[whole, data] for data in transport.iso_tp(message)]
+    return shown(tree)  # type: ignore[no-any-return]
+
+
+def confirm(epoch: int, challenge: bytes) -> bytes:
+    """CONFIRM with its type byte (H16)."""
+    return u8(0x0C) + u32(epoch) + challenge
+
+
+def command(cast: Cast) -> level5.Command:
+    """0x400 with On, from the app to the pack."""
+    return level5.Command(0x400, 1, CHALLENGE, 500, bytes.fromhex("0300000000000000"))
+
+
+def pair_keys(cast: Cast, tier: str, direction: str) -> TierKeys:
+    run = cast.pair_run
+    tag = exchange_tag(cast.i.xk) if tier == "exch" else b""
+    return tier_keys(run.master, tier, direction, 0, run.channel_id, tag)
+
+
+def groups(cast: Cast) -> dict[str, Tree]:
+    run = cast.pair_run
+    out: dict[str, Tree] = {}
+    for tier in ("exch", "pair"):
+        for direction in ("ab", "ba"):
+            keys = keys_tree(pair_keys(cast, tier, direction))
+            out[f"tier_{tier}_{direction}_e0"] = {"source": "handshake_pair", **keys}
+    ab, ba = (pair_keys(cast, "pair", direction) for direction in ("ab", "ba"))
+    exch = pair_keys(cast, "exch", "ba")
+
+    five = command(cast)
+    body = five.body(cast.a.sign_scalar, run.th4, 0)
+    out["level5_sealed"] = {
+        "type": hex(five.type),
+        "seq": five.seq,
+        "challenge": five.challenge,
+        "ttl_ms": five.ttl_ms,
+        "cmd": five.command,
+        "signed": five.message(run.th4, 0),
+        **sealed_tree("handshake_pair", ab, 0x400, "pair", "ab", 0, 0, 5, body, signed=True),
+    }
+    answer = level5.answer(five.seq, 0, bytes.fromhex("c0ffee03"))
+    out["level5_answer"] = sealed_tree("handshake_pair", ba, 0x4AC, "pair", "ba", 0, 0, 1, answer)
+    out["control_confirm"] = sealed_tree("handshake_pair", ba, 0x4AC, "pair", "ba", 0, 0, 0, confirm(0, CHALLENGE))
+    time = u8(9) + u32(cast.i.time) + (250).to_bytes(2, "big")
+    out["control_time"] = sealed_tree("handshake_pair", ab, 0x40C, "pair", "ab", 0, 0, 6, time)
+    # A module is asked for nothing here: the keys of the app's channel stand in for those of a module's.
+    key = u8(0x0E) + u32(GENERATION) + GROUP_KEY
+    out["control_group_key"] = sealed_tree("handshake_pair", ab, 0x52C, "pair", "ab", 5, 0, 7, key)
+    status = bytes(range(82))
+    out["seal_pack_status"] = sealed_tree("handshake_pair", ba, 0x424, "pair", "ba", 0, 0, 2, status)
+    scan = u8(0) + u8(34) + bytes(102) + bytes(range(42))
+    out["seal_scan_iso_tp"] = sealed_tree("handshake_pair", exch, 0x509, "exch", "ba", 5, 0, 0, scan)
+    out["seal_fd64"] = sealed_tree(
+        "handshake_pair", exch, 0x508, "exch", "ba", 5, 0, 1, bytes(range(0x20, 0x40)), fd=64
+    )
+
+    grp = group_keys(GROUP_KEY, GENERATION, cast.cid_b)
+    out["tier_group"] = {
+        "group_key": GROUP_KEY,
+        "generation": GENERATION,
+        "cid_pack": cast.cid_b,
+        **keys_tree(grp),
+    }
+    out["seal_group"] = sealed_tree("tier_group", grp, 0x517, "grp", "ab", 0, GENERATION, 9, b"\x01")
+    salt = b"\x5a" * 32
+    master = rekey(run.master, 1, cast.i.nonce_a, cast.i.nonce_b, salt)
+    out["rekey"] = {
+        "source": "handshake_pair",
+        "epoch": 1,
+        "nA": cast.i.nonce_a,
+        "nB": cast.i.nonce_b,
+        "salt": salt,
+        "MS1": master,
+        "key_pair_ab_e1": tier_keys(master, "pair", "ab", 1, run.channel_id).key,
+    }
+    return shown(out)  # type: ignore[no-any-return]
