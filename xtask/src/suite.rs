@@ -37,7 +37,7 @@ pub const PARTS: [Part; 11] = [
         long: false,
         run: python::run,
     },
-    Part { name: "tests", about: "cargo test --workspace", long: false, run: tests },
+    Part { name: "tests", about: "cargo test --workspace, then lct as on a device", long: false, run: tests },
     Part {
         name: "model",
         about: "the second implementation: vectors, and a recording opened",
@@ -138,6 +138,8 @@ fn clippy() -> Result<Outcome> {
 
 fn tests() -> Result<Outcome> {
     shell::run(shell::cargo().args(["test", "--workspace"]))?;
+    // In the workspace the host backend of P-256 is on; devices run without it.
+    shell::run(shell::cargo().args(["test", "--package", "lct", "--lib", "--tests"]))?;
     Ok(Outcome::Passed)
 }
 

@@ -10,6 +10,7 @@
 
 use crate::{
     Digest, Error, SUITE,
+    aead::Aead,
     codec::{Fields, Layout},
     exchange::Side,
     hash::sha256,
@@ -19,7 +20,6 @@ use crate::{
     sign::{PublicKey, Signature, SigningKey},
     spk::{HPKE_OVERHEAD, Spk, SpkSecret},
 };
-use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 use rand_core::CryptoRng;
 
 /// Longest clear metadata.
@@ -102,13 +102,11 @@ pub fn issue(what: &Issue<'_>, rng: &mut impl CryptoRng) -> Result<CertificateBy
     let n = plain.len() as u16;
     let mut iv = [0; 12];
     rng.fill_bytes(&mut iv);
-    let tag = Aes256Gcm::new(secrets.key.expose().into())
-        .encrypt_inout_detached(
-            &iv.into(),
-            &validation_aad(&what.pairing_id, &cm_hash),
-            plain.as_mut_slice().into(),
-        )
-        .map_err(|_| Error::BufferTooSmall)?;
+    let tag = Aead::new(&secrets.key).seal(
+        &iv,
+        &validation_aad(&what.pairing_id, &cm_hash),
+        plain.as_mut_slice(),
+    )?;
     cert = cert.put(&[&[0x0C], secrets.commit.expose(), &iv, &n.to_be_bytes(), &plain, &tag])?;
     let cert = cert.done();
     let sig = what.key.sign(&sha256(&[b"modbatt1 paircert", &cert]), rng);
@@ -287,14 +285,8 @@ impl SealedValidation {
         let (ct, tag) = self.sealed.split_last_chunk::<16>().ok_or(Error::Malformed)?;
         let plain = &mut buffer[..ct.len()];
         plain.copy_from_slice(ct);
-        Aes256Gcm::new(keys.key.expose().into())
-            .decrypt_inout_detached(
-                &self.iv.into(),
-                &validation_aad(&self.pairing_id, &self.cm_hash),
-                (&mut *plain).into(),
-                &(*tag).into(),
-            )
-            .map_err(|_| Error::NotAuthentic)?;
+        let aad = validation_aad(&self.pairing_id, &self.cm_hash);
+        Aead::new(&keys.key).open(&self.iv, &aad, plain, tag)?;
         let mut f = Fields::new(plain);
         let nonce = f.array()?;
         let len = usize::from(f.u8()?);

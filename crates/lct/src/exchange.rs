@@ -6,11 +6,11 @@
 
 use crate::{
     Digest, Error,
+    aead::Aead,
     id::PairingId,
     schedule::{derive, extract},
     secret::Secret,
 };
-use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 
 /// Length of a half exchange message.
 pub const EXCHANGE_LEN: usize = 60;
@@ -35,7 +35,7 @@ impl Side {
 }
 
 struct Keys {
-    cipher: Aes256Gcm,
+    cipher: Aead,
     nonce: [u8; 12],
     aad: [u8; 28],
 }
@@ -54,7 +54,7 @@ fn keys(side: Side, exchange_key: &Secret<32>, cm_hash: &Digest, id: &PairingId)
     aad[..11].copy_from_slice(b"modbatt1 hx");
     aad[11] = letter;
     aad[12..].copy_from_slice(&id.0);
-    Ok(Keys { cipher: Aes256Gcm::new(key.expose().into()), nonce, aad })
+    Ok(Keys { cipher: Aead::new(&key), nonce, aad })
 }
 
 /// Seals one side's half of the pairing key.
@@ -69,10 +69,7 @@ pub fn seal_half(
     let mut out = [0; EXCHANGE_LEN];
     out[..12].copy_from_slice(&k.nonce);
     out[12..44].copy_from_slice(half.expose());
-    let tag = k
-        .cipher
-        .encrypt_inout_detached(&k.nonce.into(), &k.aad, (&mut out[12..44]).into())
-        .map_err(|_| Error::BufferTooSmall)?;
+    let tag = k.cipher.seal(&k.nonce, &k.aad, &mut out[12..44])?;
     out[44..].copy_from_slice(&tag);
     Ok(out)
 }
@@ -92,9 +89,7 @@ pub fn open_half(
     let mut half = zeroize::Zeroizing::new([0; 32]);
     half.copy_from_slice(&message[12..44]);
     let tag: [u8; 16] = message[44..].try_into().map_err(|_| Error::Malformed)?;
-    k.cipher
-        .decrypt_inout_detached(&k.nonce.into(), &k.aad, half.as_mut_slice().into(), &tag.into())
-        .map_err(|_| Error::NotAuthentic)?;
+    k.cipher.open(&k.nonce, &k.aad, half.as_mut_slice(), &tag)?;
     Ok(Secret::new(*half))
 }
 

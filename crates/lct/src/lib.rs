@@ -17,6 +17,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod aead;
 pub mod attest;
 pub mod audit;
 pub mod binding;

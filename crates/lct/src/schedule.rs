@@ -44,12 +44,15 @@ pub fn derive<const N: usize>(secret: &Secret<32>, label: &str, ctx: &[&[u8]]) -
     for part in ctx {
         put(&mut info, part)?;
     }
-    let mut out = [0; N];
-    Hkdf::<Sha256>::from_prk(secret.expose())
-        .map_err(|_| Error::InvalidKey)?
-        .expand(&info, &mut out)
-        .map_err(|_| Error::BufferTooSmall)?;
-    Ok(Secret::new(out))
+    let mut out = Secret::new([0; N]);
+    expand(secret, &info, out.expose_mut())?;
+    Ok(out)
+}
+
+/// HKDF-Expand (RFC 5869) into `out`; [`Error::BufferTooSmall`] beyond 255 times 32 bytes.
+pub fn expand(prk: &Secret<32>, info: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    let prk = Hkdf::<Sha256>::from_prk(prk.expose()).map_err(|_| Error::InvalidKey)?;
+    prk.expand(info, out).map_err(|_| Error::BufferTooSmall)
 }
 
 fn hmac(key: &[u8]) -> Hmac {

@@ -6,11 +6,11 @@
 
 use crate::{
     Error,
+    aead::Aead,
     schedule::{TrafficSecret, mac},
     secret::{Secret, equal},
 };
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes_gcm::{Aes256Gcm, aead::AeadInOut};
 use zeroize::Zeroize;
 
 /// Bytes added by sealing: base 4, counter 8, tag 16.
@@ -63,8 +63,8 @@ impl Key {
         Ok(Key { key: secret.key()?, base: base4(secret)? })
     }
 
-    fn expand(&self) -> Aes256Gcm {
-        Aes256Gcm::new(self.key.expose().into())
+    fn expand(&self) -> Aead {
+        Aead::new(&self.key)
     }
 }
 
@@ -138,11 +138,7 @@ impl Sealer {
             text[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
-        let sealed = self
-            .key
-            .expand()
-            .encrypt_inout_detached(&nonce.into(), &binding.aad(n16), text.into())
-            .map_err(|_| Error::BufferTooSmall)?;
+        let sealed = self.key.expand().seal(&nonce, &binding.aad(n16), text)?;
         tag.copy_from_slice(&sealed);
         Ok(len)
     }
@@ -189,11 +185,7 @@ impl Opener {
         let (text, tag) = body.split_at_mut(n);
         let nonce: [u8; 12] = (&*head).try_into().map_err(|_| Error::Malformed)?;
         let tag: [u8; 16] = (&*tag).try_into().map_err(|_| Error::Malformed)?;
-        // The tag is checked before the first byte is decrypted.
-        self.0
-            .expand()
-            .decrypt_inout_detached(&nonce.into(), &binding.aad(n16), text.into(), &tag.into())
-            .map_err(|_| Error::NotAuthentic)?;
+        self.0.expand().attempt(&nonce, &binding.aad(n16), text, &tag)?;
         Ok(counter_of(&nonce))
     }
 }

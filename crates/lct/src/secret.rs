@@ -31,6 +31,11 @@ impl<const N: usize> Secret<N> {
         &self.0
     }
 
+    /// The bytes, to be filled by a derivation.
+    pub(crate) fn expose_mut(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+
     /// True for the values that a stuck source or an erased flash page yields (all 0x00, all 0xFF).
     pub fn is_degenerate(&self) -> bool {
         self.0.iter().all(|b| *b == 0) || self.0.iter().all(|b| *b == 0xFF)

@@ -17,6 +17,13 @@ use hpke::{
 use p256::elliptic_curve::{bigint::U384, sec1::ToSec1Point};
 use rand_core::CryptoRng;
 
+/// Key encapsulation of HPKE here (RFC 9180, 0x0010).
+pub type HpkeKem = DhP256HkdfSha256;
+/// Key derivation of HPKE here (0x0001).
+pub type HpkeKdf = HkdfSha256;
+/// Cipher of HPKE here (0x0002).
+pub type HpkeAead = AesGcm256;
+
 /// Bytes that HPKE adds to a plaintext: encapsulated key 65 and tag 16.
 pub const HPKE_OVERHEAD: usize = 65 + 16;
 
@@ -80,12 +87,13 @@ impl Spk {
         let key =
             HpkeKey::from_bytes(point.to_sec1_point(false).as_bytes()).map_err(|_| Error::InvalidKey)?;
         out[65..65 + plaintext.len()].copy_from_slice(plaintext);
-        let (enc, tag) = hpke::single_shot_seal_inout_detached_with_rng::<
-            AesGcm256,
-            HkdfSha256,
-            DhP256HkdfSha256,
-        >(
-            &OpModeS::Base, &key, info, (&mut out[65..65 + plaintext.len()]).into(), &[], rng
+        let (enc, tag) = hpke::single_shot_seal_inout_detached_with_rng::<HpkeAead, HpkeKdf, HpkeKem>(
+            &OpModeS::Base,
+            &key,
+            info,
+            (&mut out[65..65 + plaintext.len()]).into(),
+            &[],
+            rng,
         )
         .map_err(|_| Error::InvalidKey)?;
         enc.write_exact(&mut out[..65]);
@@ -94,9 +102,9 @@ impl Spk {
     }
 }
 
-type HpkeKey = <DhP256HkdfSha256 as hpke::Kem>::PublicKey;
-type HpkeSecret = <DhP256HkdfSha256 as hpke::Kem>::PrivateKey;
-type HpkeEncapped = <DhP256HkdfSha256 as hpke::Kem>::EncappedKey;
+type HpkeKey = <HpkeKem as hpke::Kem>::PublicKey;
+type HpkeSecret = <HpkeKem as hpke::Kem>::PrivateKey;
+type HpkeEncapped = <HpkeKem as hpke::Kem>::EncappedKey;
 
 /// The private side: a 32-byte seed from which both scalars are derived.
 #[derive(Clone)]
@@ -152,10 +160,10 @@ impl SpkSecret {
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
         let key = HpkeSecret::from_bytes(&self.kem.to_bytes()).map_err(|_| Error::InvalidKey)?;
         let enc = HpkeEncapped::from_bytes(&sealed[..65]).map_err(|_| Error::InvalidKey)?;
-        let tag = hpke::aead::AeadTag::<AesGcm256>::from_bytes(&sealed[sealed.len() - 16..])
+        let tag = hpke::aead::AeadTag::<HpkeAead>::from_bytes(&sealed[sealed.len() - 16..])
             .map_err(|_| Error::Malformed)?;
         out.copy_from_slice(&sealed[65..65 + len]);
-        hpke::single_shot_open_inout_detached::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
+        hpke::single_shot_open_inout_detached::<HpkeAead, HpkeKdf, HpkeKem>(
             &OpModeR::Base,
             &key,
             &enc,
