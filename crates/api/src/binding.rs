@@ -1,4 +1,4 @@
-//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`: assurance B1.
+//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`.
 
 use crate::encoding::{Blob, Fixed, Hex};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,13 @@ pub struct Begin {
     pub a: Party,
     /// Side B.
     pub b: Party,
+    /// How the two are to establish each other's identity: `B0`, `B1`, `B2` or `B1+B2`; `B1` when left out.
+    #[serde(default = "attested")]
+    pub assurance: String,
+}
+
+fn attested() -> String {
+    "B1".into()
 }
 
 /// Answer of `POST /bindings`.
@@ -91,6 +98,6 @@ pub struct Bound {
     pub txhash: Hex<32>,
     /// `lct::binding::BindingRecord` bytes.
     pub record: Blob,
-    /// `B1`.
+    /// `B0`, `B1`, `B2` or `B1+B2`.
     pub assurance: String,
 }

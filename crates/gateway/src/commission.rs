@@ -7,6 +7,7 @@
 use crate::core::Error;
 use lct::{
     Digest,
+    binding::Assurance,
     codec::Fields,
     id::{BindingId, PairingId},
     registration::{REGISTRATION_MAX, Registration},
@@ -57,6 +58,8 @@ pub enum Request {
     BeginBinding {
         /// A and B.
         ids: [String; 2],
+        /// How the two establish each other's identity.
+        assurance: Assurance,
     },
     /// The entities' fresh keys: SPK and attestation of A and B.
     BindingKeys {
@@ -158,16 +161,18 @@ pub struct Commissioner {
     steps: VecDeque<Step>,
     identity: Identity,
     pairing: Option<PairingId>,
+    assurance: Assurance,
 }
 
 impl Commissioner {
-    /// Commissions `members` (without this app) whose tasks are not in `done`.
+    /// Commissions `members` (without this app) whose tasks are not in `done`; app and pack are bound with `assurance`.
     pub fn new(
         identity: Identity,
         chain_id: Digest,
         own: Introduced,
         members: Vec<(Member, Introduced)>,
         done: &[String],
+        assurance: Assurance,
     ) -> Self {
         let app = None;
         let pack = Some(Party::Pack);
@@ -194,6 +199,7 @@ impl Commissioner {
             steps: VecDeque::new(),
             identity,
             pairing: None,
+            assurance,
         };
         let open = tasks.into_iter().filter(|t| !done.contains(&commissioner.task_name(*t)));
         commissioner.tasks = open.collect();
@@ -264,7 +270,9 @@ impl Commissioner {
             }
             Task::Bind(a, b) => {
                 let ids = [self.id(a)?, self.id(b)?];
-                self.ask(Request::BeginBinding { ids });
+                // The code is printed on the pack only: modules are attested.
+                let assurance = if a.is_none() { self.assurance } else { Assurance::Attested };
+                self.ask(Request::BeginBinding { ids, assurance });
             }
             Task::Lct(a, b) => {
                 let ids = [self.id(a)?, self.id(b)?];

@@ -1,12 +1,14 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 use crate::{
+    code::Plan,
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     outbox::Job,
 };
 use lct::{
     Digest,
+    binding::Assurance,
     energy::{CycleClose, EnergyEvent},
     id::Role,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
@@ -14,6 +16,7 @@ use lct::{
 };
 use pack::{
     app::{self, App, Party},
+    bootstrap,
     can::Frame,
     identity::{Identity, Record},
     introduction::Introduced,
@@ -107,11 +110,26 @@ pub enum Event {
     ModuleScan(u8, Box<ModuleScan>),
     /// A statement did not fit what arrived, or did not verify.
     Contradiction(Party),
+    /// A person has to compare these six digits with those that the pack shows, and say so by [`Gateway::compare`].
+    Compare(u32),
+    /// The device channel to the pack stands.
+    DeviceChannel(Assurance),
+    /// No device channel came about; commissioning stands still.
+    BootstrapFailed(bootstrap::Failure),
 }
 
 /// Where commissioning stands.
 enum Phase {
-    Searching { due: Instant, seen: BTreeMap<Party, Introduced>, expected: usize },
+    Searching {
+        due: Instant,
+        seen: BTreeMap<Party, Introduced>,
+        expected: usize,
+    },
+    /// The device channel to the pack comes before the first binding.
+    Bootstrapping {
+        members: Vec<(Member, Introduced)>,
+        begun: bool,
+    },
     Commissioning(Box<Commissioner>),
     Operating,
 }
@@ -132,6 +150,7 @@ pub struct Gateway {
     time_due: Instant,
     /// Answers that did not fit their question.
     misfits: u64,
+    plan: Plan,
 }
 
 impl Gateway {
@@ -162,7 +181,18 @@ impl Gateway {
             wanted: None,
             time_due: now,
             misfits: 0,
+            plan: Plan::default(),
         })
+    }
+
+    /// Says how app and pack establish each other's identity before they are bound; B1 until then.
+    pub fn set_plan(&mut self, plan: Plan) {
+        self.plan = plan;
+    }
+
+    /// The verdict of the person who compared the digits of [`Event::Compare`] with those of the pack.
+    pub fn compare(&mut self, now: Instant, equal: bool) -> Result<(), Error> {
+        Ok(self.app.compare(now, equal)?)
     }
 
     /// The hosted app role.
@@ -216,7 +246,7 @@ impl Gateway {
         let phase = match &self.phase {
             Phase::Searching { due, .. } => Some(*due),
             Phase::Commissioning(c) => c.due(),
-            Phase::Operating => None,
+            Phase::Bootstrapping { .. } | Phase::Operating => None,
         };
         let time = self.app.relation().is_up().then_some(self.time_due);
         [phase, time, self.app.due(), self.collector.due()].into_iter().flatten().min()
@@ -298,19 +328,30 @@ impl Gateway {
                 }
                 let members: Vec<(Member, Introduced)> =
                     std::mem::take(seen).into_iter().map(|(p, who)| (Some(p), who)).collect();
-                let own = self.app.identity();
-                let me = Introduced {
-                    cid: own.cid(),
-                    role: Role::App,
-                    state: 0,
-                    assurance: 0,
-                    hardware: own.hardware,
-                    firmware: own.firmware,
-                    nodes: 0,
-                    component_id: own.component_id.clone(),
-                };
-                let commissioner = Commissioner::new(own.clone(), self.chain_id, me, members, &self.done);
-                self.phase = Phase::Commissioning(Box::new(commissioner));
+                if self.plan.needs_channel() && self.app.relation().binding().is_none() {
+                    self.phase = Phase::Bootstrapping { members, begun: false };
+                    return Ok(true);
+                }
+                self.commission(members);
+                Ok(true)
+            }
+            Phase::Bootstrapping { members, begun } => {
+                if self.app.bootstrap().is_up() {
+                    let members = std::mem::take(members);
+                    self.commission(members);
+                    return Ok(true);
+                }
+                if std::mem::replace(begun, true) {
+                    return Ok(false);
+                }
+                let pack = *self.cids.get(&Party::Pack).ok_or(Error::UnknownMember)?;
+                match &self.plan.code {
+                    Some(code) => {
+                        let secret = crate::code::stretch(code, &pack)?;
+                        self.app.begin_code(now, pack, &secret, rng)?;
+                    }
+                    None => self.app.begin_plain(now, pack, rng)?,
+                }
                 Ok(true)
             }
             Phase::Commissioning(c) => {
@@ -330,6 +371,24 @@ impl Gateway {
             }
             Phase::Operating => Ok(false),
         }
+    }
+
+    /// Begins with the tasks of commissioning.
+    fn commission(&mut self, members: Vec<(Member, Introduced)>) {
+        let own = self.app.identity();
+        let me = Introduced {
+            cid: own.cid(),
+            role: Role::App,
+            state: 0,
+            assurance: 0,
+            hardware: own.hardware,
+            firmware: own.firmware,
+            nodes: 0,
+            component_id: own.component_id.clone(),
+        };
+        let commissioner =
+            Commissioner::new(own.clone(), self.chain_id, me, members, &self.done, self.plan.assurance);
+        self.phase = Phase::Commissioning(Box::new(commissioner));
     }
 
     fn happened(&mut self, now: Instant, event: app::Event, rng: &mut impl CryptoRng) -> Result<(), Error> {
@@ -355,6 +414,15 @@ impl Gateway {
                 // The pack may be without power; it asks for a run itself when it starts.
             }
             app::Event::Relation(_) => {}
+            app::Event::Bootstrap(event) => match event {
+                bootstrap::Event::Compare { digits } => self.event(Event::Compare(digits)),
+                bootstrap::Event::ChannelUp { assurance } => self.event(Event::DeviceChannel(assurance)),
+                bootstrap::Event::Failed(failure) => self.event(Event::BootstrapFailed(failure)),
+                // Window and tries are the pack's.
+                bootstrap::Event::WindowOpened
+                | bootstrap::Event::WindowClosed
+                | bootstrap::Event::Tried { .. } => {}
+            },
             app::Event::PackStatus(status) => {
                 if let Some(cid) = self.cids.get(&Party::Pack) {
                     self.collector.record(Party::Pack, &pack_record(*cid, &status)?)?;

@@ -7,6 +7,7 @@
 //!
 //! A statement is acknowledged to its device only once the outbox holds it.
 
+mod code;
 pub mod collect;
 pub mod commission;
 mod core;
@@ -15,5 +16,6 @@ mod uplink;
 pub mod upload;
 
 pub use crate::core::{Error, Event, Gateway, Output};
+pub use code::{Plan, stretch};
 pub use outbox::{Job, Outbox, OutboxError};
 pub use uplink::{Uplink, UplinkError, Uploaded};

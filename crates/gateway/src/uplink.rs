@@ -136,12 +136,13 @@ impl<R: CryptoRng> Uplink<R> {
                 self.client.register(&register).await?;
                 Reply::Done
             }
-            Request::BeginBinding { ids: [a, b] } => {
+            Request::BeginBinding { ids: [a, b], assurance } => {
                 let party = |id: &String| api::binding::Party {
                     component_id: id.clone(),
                     access: format!("can:{id}"),
                 };
-                let begin = api::binding::Begin { creator, a: party(a), b: party(b) };
+                let assurance = assurance.name().to_owned();
+                let begin = api::binding::Begin { creator, a: party(a), b: party(b), assurance };
                 let begun = self.client.begin_binding(&begin).await?;
                 let requests = [begun.requests.a.0, begun.requests.b.0];
                 Reply::Begun { id: BindingId(begun.binding_id.0), requests }

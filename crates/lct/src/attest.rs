@@ -116,6 +116,13 @@ impl DeviceCertificate {
         Ok(subject)
     }
 
+    /// What the certificate promises of the printed code (H81); zero for nothing.
+    pub fn code_commit(&self) -> Digest {
+        let mut commit = [0; 32];
+        commit.copy_from_slice(&self.0[71..103]);
+        commit
+    }
+
     fn issued_by(&self, issuer: &PublicKey) -> Result<(), Error> {
         if self.0[2..4] != key_id(issuer) {
             return Err(Error::NotAuthentic);

@@ -37,6 +37,19 @@ impl Assurance {
             _ => return Err(Error::Malformed),
         })
     }
+    /// Whether the manufacturer's attestation is part of it.
+    pub fn is_attested(self) -> bool {
+        matches!(self, Assurance::Attested | Assurance::AttestedAndCode)
+    }
+    /// Whether the printed code is part of it.
+    pub fn has_code(self) -> bool {
+        matches!(self, Assurance::Code | Assurance::AttestedAndCode)
+    }
+    /// The assurance named `B0`, `B1`, `B2` or `B1+B2`, in either case.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        let all = [Assurance::Plain, Assurance::Attested, Assurance::Code, Assurance::AttestedAndCode];
+        all.into_iter().find(|a| a.name().eq_ignore_ascii_case(name)).ok_or(Error::Malformed)
+    }
     /// `B0`, `B1`, `B2` or `B1+B2`.
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +64,7 @@ impl Assurance {
 /// Longest bind request.
 pub const REQUEST_MAX: usize = 1 + 16 + 16 + 1 + 16 + 1 + 16 + 1 + ACCESS_MAX + 64;
 /// Length of a peer introduction.
-pub const INTRODUCTION_LEN: usize = 1 + 16 + 16 + 2 * CERTIFICATE_LEN + 68 + 16 + 64 + 32 + 32 + 4 + 64;
+pub const INTRODUCTION_LEN: usize = 1 + 16 + 16 + 2 * CERTIFICATE_LEN + 68 + 16 + 64 + 32 + 32 + 4 + 1 + 64;
 
 /// The authority asks an entity for a fresh relationship key.
 ///
@@ -120,9 +133,9 @@ pub(crate) fn verify_tail(domain: &[u8], bytes: &[u8], key: &PublicKey) -> Resul
 
 /// The authority introduces the partner's attested relationship key.
 ///
-/// `1 | binding_id 16 | cid_self 16 | partner device certificate 167 | batch certificate 167 | SPK 68 |
-/// nonce 16 | attestation 64 | access_commit A 32 | access_commit B 32 | time u32 | sig 64`, signature of the
-/// authority over `H("modbatt1 bind-peer" || preceding)`.
+/// `2 | binding_id 16 | cid_self 16 | partner device certificate 167 | batch certificate 167 | SPK 68 |
+/// nonce 16 | attestation 64 | access_commit A 32 | access_commit B 32 | time u32 | assurance | sig 64`, signature of
+/// the authority over `H("modbatt1 bind-peer" || preceding)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
     /// Which binding.
@@ -143,6 +156,8 @@ pub struct Introduction {
     pub access_commits: [Digest; 2],
     /// Time of the binding, Unix seconds.
     pub time: u32,
+    /// How the entities are to establish each other's identity; each checks that it did.
+    pub assurance: Assurance,
 }
 
 impl Introduction {
@@ -153,7 +168,7 @@ impl Introduction {
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, INTRODUCTION_LEN>, Error> {
         let body = Layout::<INTRODUCTION_LEN>::default().put(&[
-            &[1],
+            &[2],
             &self.binding_id.0,
             &self.own.0,
             &self.device.0,
@@ -164,6 +179,7 @@ impl Introduction {
             &self.access_commits[0],
             &self.access_commits[1],
             &self.time.to_be_bytes(),
+            &[self.assurance as u8],
         ])?;
         let body = body.done();
         let sig = key.sign(&sha256(&[b"modbatt1 bind-peer", &body]), rng);
@@ -178,7 +194,7 @@ impl Introduction {
         }
         verify_tail(b"modbatt1 bind-peer", bytes, authority)?;
         let mut f = Fields::new(bytes);
-        if f.u8()? != 1 {
+        if f.u8()? != 2 {
             return Err(Error::Malformed);
         }
         Ok(Introduction {
@@ -191,6 +207,7 @@ impl Introduction {
             attestation: Signature(f.array()?),
             access_commits: [f.array()?, f.array()?],
             time: f.u32()?,
+            assurance: Assurance::from_code(f.u8()?)?,
         })
     }
 

@@ -4,7 +4,10 @@
 //!
 //! Sans-IO like the other roles; it runs on a host, in the gateway.
 
+mod before_binding;
+
 use crate::{
+    bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult},
     controller::time_pdu,
@@ -84,6 +87,8 @@ pub enum Event {
     Leaf(Party, u32, Digest),
     /// A raised state was accepted or refused by the pack.
     Commanded(RelayState, CommandResult),
+    /// The device channel to a pack that is not bound yet.
+    Bootstrap(bootstrap::Event),
 }
 
 /// What the app wants done.
@@ -107,6 +112,7 @@ pub struct App {
     device: Device<Event, 16, 64>,
     pack: u8,
     relation: Relation,
+    bootstrap: Bootstrap,
     link: Link<4>,
     challenge: Option<u32>,
     next_seq: u32,
@@ -130,10 +136,12 @@ impl App {
         let device = Device::start(own, &mut load)?;
         let mut relation = Relation::new(0);
         relation.restore(&device.own, &mut load)?;
+        let bootstrap = Bootstrap::restore(&device.own, 0, |_| None, now)?;
         let mut app = App {
             device,
             pack,
             relation,
+            bootstrap,
             link: Link::new(Bus::Can1, Direction::Ba),
             challenge: None,
             next_seq: 0,
@@ -186,7 +194,10 @@ impl App {
         let alive = self.relation.is_up().then_some(self.keep_alive);
         let raise = self.relation.is_up() && self.wanted > self.accepted;
         let command = self.run.as_ref().map(|r| r.due).or(raise.then_some(self.retry));
-        [alive, command, self.relation.due(), self.link.due()].into_iter().flatten().min()
+        [alive, command, self.relation.due(), self.bootstrap.due(), self.link.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes a frame from CAN 1.
@@ -213,6 +224,7 @@ impl App {
         let mut fx = Effects::new();
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
+        self.tick_bootstrap(now, rng)?;
         if self.relation.is_up() && self.keep_alive <= now {
             self.keep_alive = now + KEEP_ALIVE;
             let (body, len) = VcuKeepAlive { node: 0 }.encode();
@@ -250,6 +262,7 @@ impl App {
     pub fn authority(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
         let mut fx = Effects::new();
         let relation = &mut self.relation;
+        relation.set_offer(self.bootstrap.offer());
         let result = match *message {
             [pdu::CERTIFICATE, ref m @ ..] => {
                 relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
@@ -330,6 +343,16 @@ impl App {
             _ => (Party::Pack, message),
         };
         match (inner, from) {
+            (inner, Party::Pack) if Bootstrap::concerns(inner) => {
+                let result = self.bootstrap_message(now, inner, rng);
+                self.device.tolerate(result);
+                Ok(())
+            }
+            // Inside a device channel a binding is made under its protection or not at all (H78).
+            (inner, Party::Pack) if self.bootstrap.shields(inner) => {
+                self.device.refuse_security();
+                Ok(())
+            }
             ([pdu::HANDSHAKE, m @ ..], Party::Pack) => {
                 let mut fx = Effects::new();
                 if self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng).is_err()
@@ -359,6 +382,7 @@ impl App {
     fn apply(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
         while let Some(effect) = fx.pop_front() {
             match effect {
+                Effect::ToPeer(pdu) if self.bootstrap.shields(&pdu) => self.seal_device(now, &pdu)?,
                 Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
                 Effect::ToAuthority(pdu) => self.device.offer(Event::Answer(None, pdu))?,
                 Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,
@@ -369,6 +393,9 @@ impl App {
                         (self.next_seq, self.run) = (0, None);
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;
+                    }
+                    if matches!(event, RelationEvent::Paired { .. }) {
+                        self.end_bootstrap(now)?;
                     }
                     self.device.offer(Event::Relation(event))?;
                 }
@@ -384,6 +411,9 @@ impl App {
         bytes: &mut [u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if id.level() == Level::Dev {
+            return self.device_sealed(now, id, bytes, rng);
+        }
         let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
         let (base, tier) = match self.relation.open(now, id, bytes) {
             Ok(Opened { base, tier, signed: false, body: opened }) => {

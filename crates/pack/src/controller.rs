@@ -5,10 +5,12 @@
 //! frames that they guard.
 
 mod app_side;
+mod before_binding;
 mod module_side;
 mod reports;
 
 use crate::{
+    bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult, acknowledgement},
     device::{Device, Refused},
@@ -76,6 +78,14 @@ pub enum Command {
         /// Current, mA, positive charges.
         pack_ma: i32,
     },
+    /// The button on the pack: opens the commissioning window of a pack in factory state; within ten seconds of a
+    /// start it also sets the tries at the code back.
+    Button,
+    /// The installer compared the six digits of both sides, on this side.
+    Compare {
+        /// Whether they are equal.
+        equal: bool,
+    },
 }
 
 /// What a pack controller wants done.
@@ -106,6 +116,8 @@ pub enum Event {
     },
     /// The pack's state in force.
     State(RelayState),
+    /// The device channel to an app that is not bound yet.
+    Bootstrap(bootstrap::Event),
 }
 
 struct CommandRun {
@@ -166,6 +178,7 @@ pub struct Controller {
     device: Device<Event, 80, 64>,
     pack: u8,
     app: Relation,
+    bootstrap: Bootstrap,
     slots: heapless::Vec<Slot, MODULES_MAX>,
     can1: Link<4>,
     can2: Link<34, MODULES_MAX, MODULE_MESSAGE_MAX>,
@@ -202,6 +215,7 @@ impl Controller {
         let group = GroupSender::new(&group_key.traffic(boot, &cid)?, boot)?;
         let mut app = Relation::new(0);
         app.restore(&device.own, &mut load)?;
+        let bootstrap = Bootstrap::restore(&device.own, 0, &mut load, now)?;
         let mut slots = heapless::Vec::new();
         for slot in 1..=MODULES_MAX as u8 {
             // A place without record is free: its module was never bound.
@@ -220,6 +234,7 @@ impl Controller {
             device,
             pack,
             app,
+            bootstrap,
             slots,
             can1: Link::new(Bus::Can1, Direction::Ab),
             can2: Link::new(Bus::Can2, Direction::Ba),
@@ -321,6 +336,7 @@ impl Controller {
             Some(self.heartbeat),
             Some(self.discovery),
             self.app.due(),
+            self.bootstrap.due(),
             self.can1.due(),
             self.can2.due(),
             watch,
@@ -371,7 +387,11 @@ impl Controller {
 
     /// Takes a command of the owner.
     pub fn command(&mut self, now: Instant, command: Command, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        let Command::Measure { pack_mv, pack_ma } = command;
+        let (pack_mv, pack_ma) = match command {
+            Command::Measure { pack_mv, pack_ma } => (pack_mv, pack_ma),
+            Command::Button => return self.button(now),
+            Command::Compare { equal } => return self.compare(now, equal),
+        };
         (self.pack_mv, self.pack_ma) = (pack_mv, pack_ma);
         if self.app.is_up() && self.device.unix_ms(now).is_some() { self.report(now, rng) } else { Ok(()) }
     }
@@ -381,6 +401,7 @@ impl Controller {
         let mut fx = Effects::new();
         self.app.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply_app(now, fx)?;
+        self.tick_bootstrap(now, rng)?;
         for index in 0..self.slots.len() {
             let mut fx = Effects::new();
             self.slots[index].relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;

@@ -105,6 +105,11 @@ pub mod key {
     /// `1 | cycle u32`: the energy cycle last opened.
     pub const CYCLE: u16 = 0x0003;
 
+    /// What a pack keeps of the printed code: `1 | w0 32 | L 65`, written in the factory (H81).
+    pub const CODE: u16 = 0x0010;
+    /// `1 | tries u8`: tries at the code since the last right one (H77).
+    pub const CODE_TRIES: u16 = 0x0011;
+
     /// Binding of the relation in `slot`.
     pub const fn bond(slot: u8) -> u16 {
         0x1000 | (slot as u16) << 4

@@ -16,6 +16,8 @@ extern crate std;
 
 pub mod aggregate;
 pub mod app;
+pub mod assurance;
+pub mod bootstrap;
 pub mod can;
 pub mod chunk;
 pub mod command;

@@ -13,6 +13,10 @@ pub type Pdu = heapless::Vec<u8, PDU_MAX>;
 pub const HANDSHAKE: u8 = 0x01;
 /// Pairing certificate and what follows from it: `02 | certificate`, `02 81 ..`, `02 82 ..`.
 pub const CERTIFICATE: u8 = 0x02;
+/// Key package and what follows it: `03 | operation | ..`, see [`key_package`].
+pub const KEY_PACKAGE: u8 = 0x03;
+/// Proof of the printed code: `05 | step | ..`, see [`pake`].
+pub const PAKE: u8 = 0x05;
 /// Identity and binding: `04 | operation | ..`, see [`binding`].
 pub const BINDING: u8 = 0x04;
 /// Authenticated time, sealed: `09 | Unix seconds u32 | milliseconds u16`.
@@ -70,6 +74,29 @@ pub mod binding {
     /// `device certificate 167 | batch certificate 167 | hardware u32 | firmware u32 | capacity mWh u64 |
     /// state of charge ppm u32 | n | serial n`.
     pub const IDENTITY: u8 = 0x09;
+}
+
+/// Second byte of a [`KEY_PACKAGE`] PDU.
+pub mod key_package {
+    /// Clear, in a commissioning window: `key package 336` (`lct::key_package`).
+    pub const PLAIN: u8 = 0x01;
+    /// Sealed at dev tier: `mac 16`, the sender holds the keys of the device channel.
+    pub const CONFIRM: u8 = 0x02;
+    /// Sealed at dev tier: `verdict u8 | seen u8`, whether the installer found the digits of both sides equal, and
+    /// whether the sender knows that the other side accepted.
+    pub const COMPARED: u8 = 0x03;
+}
+
+/// Second byte of a [`PAKE`] PDU.
+pub mod pake {
+    /// `cid of the app 16 | shareP 65`.
+    pub const SHARE: u8 = 0x01;
+    /// `shareV 65 | confirmV 32`.
+    pub const ANSWER: u8 = 0x02;
+    /// `confirmP 32`.
+    pub const CONFIRM: u8 = 0x03;
+    /// `seconds u16`: no try is admitted for so long; 0xFFFF not before a start with the button.
+    pub const LOCKED: u8 = 0x04;
 }
 
 /// Status byte of answers.

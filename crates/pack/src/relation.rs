@@ -7,9 +7,11 @@
 mod bond;
 mod channel;
 mod handshakes;
+mod offer;
 mod rotation;
 
 use crate::{
+    bootstrap::Offer,
     identity::{Identity, Record, key, versioned_u32},
     pdu::{self, Pdu, Status, binding as op},
     policy::{self, DeviceState},
@@ -186,6 +188,8 @@ pub struct Relation {
     last_m3_tier: Tier,
     /// First level-5 challenge that B hands out with its confirmation.
     challenge: u32,
+    /// What a device channel says about the peer.
+    offer: Option<Offer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -219,6 +223,7 @@ impl Relation {
             last_m3: None,
             last_m3_tier: Tier::Pair,
             challenge: 0,
+            offer: None,
         }
     }
 
@@ -314,6 +319,10 @@ impl Relation {
         self.peer().is_some_and(|(cid, _)| cid == partner)
             || self.pending_bond.as_ref().is_some_and(|p| p.request.partner.0 == partner)
     }
+    /// Says what a device channel established about the peer; `None` when there is none (H78).
+    pub fn set_offer(&mut self, offer: Option<Offer>) {
+        self.offer = offer;
+    }
     /// Sets the challenge that B announces with its next confirmation.
     pub fn set_challenge(&mut self, challenge: u32) {
         self.challenge = challenge;
@@ -349,6 +358,16 @@ impl Relation {
         if !repeated {
             let secret = SpkSecret::generate(rng)?;
             self.pending_bond = Some(PendingBond { request, own: secret, introduction: None });
+            // A run for the request before has no key any more.
+            let stale = match &self.run {
+                Some(Run::Asked { kind, .. } | Run::Answered { kind, .. } | Run::Responded { kind, .. }) => {
+                    *kind == Kind::Bind
+                }
+                _ => false,
+            };
+            if stale {
+                (self.run, self.timer) = (None, None);
+            }
         }
         let Some(pending) = &self.pending_bond else {
             return Err(Error::WrongParty);
@@ -389,9 +408,10 @@ impl Relation {
         if intro.own != own.cid() {
             return Err(Error::WrongParty);
         }
-        intro.verify_partner(pending.request.partner, &[own.root])?;
-        pending.introduction = Some(intro);
         let partner = pending.request.partner;
+        let device = self.offer.filter(|o| o.cid == partner.0);
+        offer::judge(&intro, partner, &own.root, device, self.bond.is_some())?;
+        pending.introduction = Some(intro);
         push(fx, Effect::ToAuthority(status(pdu::BINDING, op::STATUS, &id.0, Status::Accepted)?))?;
         if is_side_a(own.role, own.cid(), partner.1, partner.0) {
             self.start(Kind::Bind, own, now, boot, fx, rng)?;

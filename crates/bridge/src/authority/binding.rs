@@ -1,4 +1,4 @@
-//! Binding with assurance B1: requests, introductions, record (A20 to A23).
+//! Binding: requests, introductions, record (A20 to A23).
 
 use api::{
     binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Sides},
@@ -54,7 +54,15 @@ fn replay() -> Refusal {
 
 impl Core {
     /// Begins a ceremony between two registered components.
-    pub fn begin_binding(&mut self, creator: String, a: PartyIn, b: PartyIn) -> Reply<Begun> {
+    pub fn begin_binding(
+        &mut self,
+        creator: String,
+        a: PartyIn,
+        b: PartyIn,
+        assurance: &str,
+    ) -> Reply<Begun> {
+        let assurance = Assurance::from_name(assurance)
+            .map_err(|_| Refusal::format("assurance: it is `B0`, `B1`, `B2` or `B1+B2`"))?;
         let now = self.now();
         self.prune(now)?;
         let chain = self.chain.clone();
@@ -84,8 +92,9 @@ impl Core {
             (BindingId(id), [side(cid_a, a.role, &access[0]), side(cid_b, b.role, &access[1])])
         })?;
         let requests = [self.request(id, &sides[0], &sides[1])?, self.request(id, &sides[1], &sides[0])?];
-        tracing::info!(%id, creator, a = %cid_a, b = %cid_b, "binding requested");
-        let bond = Bond { creator, created: now, sides, introduced: None, bound: false, submitted: None };
+        tracing::info!(%id, creator, a = %cid_a, b = %cid_b, assurance = assurance.name(), "binding requested");
+        let bond =
+            Bond { creator, created: now, sides, assurance, introduced: None, bound: false, submitted: None };
         self.ceremonies.change(|rows| {
             // A pair has one ceremony: a client that lost the answer begins again. One whose record may be in
             // the next block stays.
@@ -161,8 +170,10 @@ impl Core {
                 attestation: introduced.keys[partner].1,
                 access_commits: commits,
                 time: introduced.time,
+                assurance: bond.assurance,
             };
-            // What an entity would refuse is refused here, before it costs a handshake.
+            // What an entity would refuse is refused here, before it costs a handshake. The manufacturer's chain is
+            // verified in every mode: the assurance says what the entities themselves found.
             introduction
                 .verify_partner((bond.sides[partner].cid, bond.sides[partner].role), &self.roots)
                 .map_err(|e| {
@@ -309,7 +320,7 @@ impl Bond {
             access_commit: self.sides[i].commit,
         };
         let entities = [entity(0), entity(1)];
-        Some(BindingRecord { binding_id, entities, time: introduced.time, assurance: Assurance::Attested })
+        Some(BindingRecord { binding_id, entities, time: introduced.time, assurance: self.assurance })
     }
 }
 

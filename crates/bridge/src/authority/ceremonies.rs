@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! file    = "MBCE" || 01 || CBOR { 0: 1, 1: chain id, 2: [ binding ... ], 3: [ pairing ... ] } || H(preceding)
-//! binding = { 0: 1, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1 }
+//! binding = { 0: 2, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1,
+//!             7: assurance 0 .. 3 }
 //! side    = [ cid, role, access data, nonce 16, access commitment 32 ]
 //! introduced = [ time, SPK A, attestation A, SPK B, attestation B ]
 //! pairing = { 0: 1, 1: id, 2: binding id, 3: creator, 4: created, 5: certificate hash, 6: nonce commitment,
@@ -20,6 +21,7 @@ use std::{
 
 use lct::{
     Digest,
+    binding::Assurance,
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
     metadata::ACCESS_MAX,
@@ -35,6 +37,7 @@ use crate::durable;
 
 const MAGIC: &[u8; 5] = b"MBCE\x01";
 const VERSION: u64 = 1;
+const BOND_VERSION: u64 = 2;
 /// Seconds until a ceremony is void.
 pub(crate) const CEREMONY_S: u32 = 3600;
 /// Most bindings and pairings under way at the same time, each.
@@ -68,6 +71,8 @@ pub(crate) struct Bond {
     pub creator: String,
     pub created: u32,
     pub sides: [Side; 2],
+    /// How the two are to establish each other's identity.
+    pub assurance: Assurance,
     pub introduced: Option<Introduced>,
     /// The ledger held it when its ceremony ran out: it stays as a relationship.
     pub bound: bool,
@@ -218,7 +223,7 @@ impl Canonical for Content {
 fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
     w.object(4, VERSION).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
     for (id, bond) in &rows.bonds {
-        w.object(7, VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
+        w.object(8, BOND_VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
         w.uint(3).uint(bond.created.into()).uint(4).array(2);
         for side in &bond.sides {
             w.array(5).bytes(&side.cid.0).uint(side.role as u64).bytes(&side.access);
@@ -236,7 +241,7 @@ fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
                 }
             }
         }
-        w.uint(6).uint(bond.bound.into());
+        w.uint(6).uint(bond.bound.into()).uint(7).uint(bond.assurance as u64);
     }
     w.uint(3).array(rows.pairings.len());
     for (id, p) in &rows.pairings {
@@ -265,7 +270,7 @@ fn rows(r: &mut Reader<'_>) -> Result<(Digest, Rows), FormatError> {
 }
 
 fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
-    r.object(7, VERSION)?;
+    r.object(8, BOND_VERSION)?;
     r.key(1)?;
     let id = BindingId(r.fixed()?);
     r.key(2)?;
@@ -287,7 +292,9 @@ fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
         1 => true,
         _ => return Err(FormatError::Unexpected),
     };
-    Ok((id, Bond { creator, created, sides, introduced, bound, submitted: None }))
+    r.key(7)?;
+    let assurance = Assurance::from_code(r.int()?).map_err(|_| FormatError::Unexpected)?;
+    Ok((id, Bond { creator, created, sides, assurance, introduced, bound, submitted: None }))
 }
 
 fn side(r: &mut Reader<'_>) -> Result<Side, FormatError> {
@@ -347,6 +354,7 @@ mod tests {
             creator: "fitter 7".into(),
             created: 5,
             sides: [side("app-0001", Role::App), side("pack-0001", Role::Pack)],
+            assurance: Assurance::Code,
             introduced: Some(Introduced {
                 time: 9,
                 keys: [(spk(1), Signature([7; 64])), (spk(2), Signature([8; 64]))],

@@ -17,8 +17,10 @@ use crate::{
 pub(crate) async fn begin(State(app): App, Body(request): Body<Begin>) -> Reply<Json<Begun>> {
     extract::label("creator", &request.creator)?;
     let party = |p: api::binding::Party| PartyIn { component_id: p.component_id, access: p.access };
-    let Begin { creator, a, b } = request;
-    app.authority.call(move |core| core.begin_binding(creator, party(a), party(b))).await.map(Json)
+    let Begin { creator, a, b, assurance } = request;
+    let begin =
+        move |core: &mut crate::authority::Core| core.begin_binding(creator, party(a), party(b), &assurance);
+    app.authority.call(begin).await.map(Json)
 }
 
 pub(crate) async fn keys(
@@ -53,11 +55,14 @@ pub(crate) async fn complete(
             },
         }
     };
+    let assurance = lct::binding::BindingRecord::decode(&record)
+        .map_err(|e| crate::refusal::Refusal::internal(&e))?
+        .assurance;
     Ok(Json(Bound {
         binding_id: Hex(binding),
         status: "bound".into(),
         txhash: Hex(tx),
         record: Blob::from(record.as_slice()),
-        assurance: lct::binding::Assurance::Attested.name().into(),
+        assurance: assurance.name().into(),
     }))
 }

@@ -383,7 +383,7 @@ impl World {
 
     pub fn begin_request(&self, a: &Device, b: &Device) -> binding::Begin {
         let party = |d: &Device| Party { component_id: d.id.clone(), access: format!("can1:{}", d.id) };
-        binding::Begin { creator: "fitter".into(), a: party(a), b: party(b) }
+        binding::Begin { creator: "fitter".into(), a: party(a), b: party(b), assurance: "B1".into() }
     }
 
     /// Begins a binding and opens both requests as the devices do.

@@ -7,7 +7,7 @@ impl Controller {
         if id.node != self.pack {
             return Ok(());
         }
-        if policy::required(Bus::Can1, id.base, self.app.device_state()) != MinLevel::Clear {
+        if policy::required(Bus::Can1, id.base, self.app_state()) != MinLevel::Clear {
             self.device.refuse_policy();
             return Ok(());
         }
@@ -40,21 +40,21 @@ impl Controller {
         message: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if Bootstrap::concerns(message) {
+            let result = self.bootstrap_message(now, message, rng);
+            self.device.tolerate(result);
+            return Ok(());
+        }
         let result = match *message {
+            // Inside a device channel a binding is made under its protection or not at all (H78).
+            _ if self.bootstrap.shields(message) => Err(Error::WrongParty),
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
                 (Some(index), Some(&(pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY))) => {
                     self.send_module(index, now, inner)
                 }
                 _ => Err(Error::WrongParty),
             },
-            [pdu::IDENTIFY, 0] => {
-                let nodes = self.slots.iter().enumerate().filter(|(_, s)| s.registered);
-                let nodes = nodes.fold(0u32, |bits, (i, _)| bits | 1 << i);
-                let state = self.lifecycle();
-                let assurance = self.app.binding().map_or(0, |(_, a)| a as u8);
-                crate::introduction::identify(&self.device.own, state, assurance, nodes)
-                    .and_then(|pdu| self.send_app(now, &pdu))
-            }
+            [pdu::IDENTIFY, 0] => self.introduce().and_then(|pdu| self.send_app(now, &pdu)),
             [pdu::BINDING, op::CERTIFICATES | op::REGISTER, ..] => {
                 let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
                 crate::introduction::answer_identity(&self.device.own, &message[1..], soc, rng)
@@ -66,7 +66,7 @@ impl Controller {
         Ok(())
     }
 
-    /// 0 factory, 1 bound, 2 paired, 3 operational.
+    /// 0 factory, 1 bound or with a device channel, 2 paired, 3 operational.
     pub(super) fn lifecycle(&self) -> u8 {
         let modules = self.slots.iter().filter(|s| s.registered);
         match (self.app.peer().is_some(), self.app.is_paired()) {
@@ -77,7 +77,7 @@ impl Controller {
             }
             (_, true) => 2,
             (true, false) => 1,
-            (false, false) => 0,
+            (false, false) => u8::from(self.bootstrap.is_up()),
         }
     }
 
@@ -89,6 +89,7 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let authority = self.device.own.authority.sign_pub();
+        self.app.set_offer(self.bootstrap.offer());
         let target = match *message {
             [pdu::HANDSHAKE, ..] => None,
             [pdu::CERTIFICATE, ref bytes @ ..] => {
@@ -152,12 +153,16 @@ impl Controller {
     pub(super) fn apply_app(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
         while let Some(effect) = fx.pop_front() {
             match effect {
+                Effect::ToPeer(pdu) if self.bootstrap.shields(&pdu) => self.seal_device(now, &pdu)?,
                 Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_to_app(now, tier, &pdu)?,
                 Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
+                    }
+                    if matches!(event, RelationEvent::Paired { .. }) {
+                        self.end_bootstrap(now)?;
                     }
                     self.device.event(Event::Relation { node: 0, event });
                 }
@@ -206,6 +211,9 @@ impl Controller {
         bytes: &mut [u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if id.level() == Level::Dev {
+            return self.device_sealed(now, id, bytes, rng);
+        }
         let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
         let (base, tier, signed) = match self.app.open(now, id, bytes) {
             Ok(opened) => {

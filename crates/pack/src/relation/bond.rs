@@ -39,7 +39,7 @@ impl Bond {
             peer: pending.request.partner,
             peer_spk: intro.spk,
             own: pending.own.clone(),
-            assurance: Assurance::Attested,
+            assurance: intro.assurance,
         })
     }
 
@@ -92,6 +92,6 @@ pub(super) fn binding_record(own: &Identity, pending: &PendingBond) -> Result<Bi
         binding_id: intro.binding_id,
         entities: [entity(a, intro.access_commits[0]), entity(b, intro.access_commits[1])],
         time: intro.time,
-        assurance: Assurance::Attested,
+        assurance: intro.assurance,
     })
 }

@@ -3,7 +3,7 @@
 
 use lct::{
     attest::{CertificateType, DeviceCertificate, Subject},
-    binding::{BindRequest, Introduction},
+    binding::{Assurance, BindRequest, Introduction},
     certificate::{Certificate, Issue},
     id::{BindingId, Cid, PairingId, Role},
     metadata::{ClearMetadata, Entity, PairingContext, Timing},
@@ -47,6 +47,10 @@ pub struct World {
     pub events: Vec<app::Event>,
     pub module_events: Vec<(usize, module::Event)>,
     pub pack_events: Vec<controller::Event>,
+    /// What the next binding asks for.
+    pub assurance: Assurance,
+    /// A relationship key that the authority passes off as B's, with what attests it.
+    pub forged: Option<(Spk, Signature)>,
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
 }
@@ -132,6 +136,8 @@ impl World {
             events: Vec::new(),
             module_events: Vec::new(),
             pack_events: Vec::new(),
+            assurance: Assurance::Attested,
+            forged: None,
             filter: Box::new(|_| true),
         }
     }
@@ -278,6 +284,9 @@ impl World {
                 Signature::from_slice(&answer[86..]).unwrap(),
             ));
         }
+        if let Some(forged) = self.forged {
+            keys[1] = forged;
+        }
         // B first, so that it knows A's key when A begins the handshake.
         for (me, (party, _)) in [a, b].into_iter().enumerate().rev() {
             let partner = [a.1, b.1][1 - me];
@@ -291,6 +300,7 @@ impl World {
                 attestation: keys[1 - me].1,
                 access_commits: [[1; 32], [2; 32]],
                 time: 1_700_000_000,
+                assurance: self.assurance,
             };
             let bytes = intro.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
             self.give(party, &[&[pdu::BINDING, op::INTRODUCTION], bytes.as_slice()].concat());

@@ -1,0 +1,148 @@
+//! The app and a pack that it is not bound to yet: key package, proof of the code, comparison, device channel
+//! (`spec/channel.md`, H71 to H79).
+
+use super::*;
+use lct::{id::Cid, pake::ProverSecret};
+
+impl App {
+    /// The device channel to the pack, and what leads to it.
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
+    /// B0: sends `pack` a key package in clear. The pack takes it only while its commissioning window is open, and
+    /// the digits of [`bootstrap::Event::Compare`] must then be compared by a person.
+    pub fn begin_plain(&mut self, now: Instant, pack: Cid, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let result = self.bootstrap.begin_plain(&self.device.own, pack, now, &mut fx, rng);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    /// B2: proves to `pack` that its printed code is known, from which `secret` was computed.
+    pub fn begin_code(
+        &mut self,
+        now: Instant,
+        pack: Cid,
+        secret: &ProverSecret,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let result = self.bootstrap.begin_code(&self.device.own, pack, secret, now, &mut fx, rng);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    /// The installer's verdict on this side: whether the six digits of both sides are equal.
+    pub fn compare(&mut self, now: Instant, equal: bool) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let result = self.bootstrap.compare(equal, now, &mut fx);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    /// Sends the pack a PDU inside the device channel, such as the question for its identity.
+    pub fn send_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        if self.bootstrap.is_up() { self.seal_device(now, pdu) } else { Err(Error::InvalidKey) }
+    }
+
+    pub(super) fn tick_bootstrap(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    /// A pairing takes the place of the device channel.
+    pub(super) fn end_bootstrap(&mut self, now: Instant) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.end(&mut fx)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    pub(super) fn bootstrap_message(
+        &mut self,
+        now: Instant,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let (own, boot) = (&self.device.own, self.device.boot);
+        let factory = self.relation.peer().is_none();
+        let result = self.bootstrap.message(own, message, factory, now, boot, &mut fx, rng);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    fn apply_bootstrap(&mut self, now: Instant, mut fx: bootstrap::Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                bootstrap::Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
+                bootstrap::Effect::Seal(pdu) => self.seal_device(now, &pdu)?,
+                bootstrap::Effect::Store(record) => self.device.store(record)?,
+                bootstrap::Effect::Event(event) => self.device.event(Event::Bootstrap(event)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals a PDU at dev tier.
+    pub(super) fn seal_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        let security = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
+        let id = security.sealed(Level::Dev);
+        let mut sealed = [0; 640];
+        let mut fx = bootstrap::Effects::new();
+        let own = &self.device.own;
+        let n = self.bootstrap.seal(own, id, security.base(), &[pdu], &mut sealed, &mut fx)?;
+        self.apply_bootstrap(now, fx)?;
+        self.link.send_sealed(now, id, &sealed[..n]);
+        Ok(())
+    }
+
+    /// What arrives at dev tier: confirmations and comparison, the binding handshake, the pack's identity.
+    pub(super) fn device_sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut body = heapless::Vec::<u8, 640>::new();
+        let base = match self.bootstrap.open(now, id, bytes) {
+            Ok(Opened { base, signed: false, body: opened, .. }) => {
+                body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
+                base
+            }
+            _ => {
+                self.device.refuse_sealed();
+                return Ok(());
+            }
+        };
+        if base != SecurityId::new(Bus::Can1, Direction::Ba, self.pack).base() {
+            self.device.refuse_policy();
+            return Ok(());
+        }
+        match *body.as_slice() {
+            [pdu::KEY_PACKAGE, ref m @ ..] => {
+                let mut fx = bootstrap::Effects::new();
+                let result = self.bootstrap.sealed_message(&self.device.own, m, now, &mut fx);
+                self.apply_bootstrap(now, fx)?;
+                result
+            }
+            [pdu::HANDSHAKE, ref m @ ..] if self.bootstrap.shields(&body) => {
+                let mut fx = Effects::new();
+                let (own, boot) = (&self.device.own, self.device.boot);
+                let result = self.relation.handshake(own, m, now, boot, &mut fx, rng);
+                self.apply(now, fx)?;
+                result
+            }
+            [pdu::IDENTIFY, 1, ref who @ ..] if self.bootstrap.is_up() => {
+                let who = Introduced::parse(who)?;
+                self.device.offer(Event::Identified(Party::Pack, who))
+            }
+            _ => {
+                self.device.refuse_policy();
+                Ok(())
+            }
+        }
+    }
+}

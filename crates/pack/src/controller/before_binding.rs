@@ -1,0 +1,159 @@
+//! The controller and an app that is not bound yet: commissioning window, code, device channel
+//! (`spec/channel.md`, H71 to H79).
+
+use super::*;
+use crate::policy::DeviceState;
+
+impl Controller {
+    /// The device channel to the app, and what leads to it.
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
+    /// How far the relationship with the app protects: a device channel counts as bootstrap.
+    pub(super) fn app_state(&self) -> DeviceState {
+        match self.app.device_state() {
+            DeviceState::Factory if self.bootstrap.is_up() => DeviceState::Bootstrap,
+            state => state,
+        }
+    }
+
+    fn is_factory(&self) -> bool {
+        self.app.peer().is_none() && !self.app.is_paired()
+    }
+
+    pub(super) fn button(&mut self, now: Instant) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.button(now, self.is_factory(), &mut fx)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    pub(super) fn compare(&mut self, now: Instant, equal: bool) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let result = self.bootstrap.compare(equal, now, &mut fx);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    pub(super) fn tick_bootstrap(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    /// A pairing takes the place of the device channel.
+    pub(super) fn end_bootstrap(&mut self, now: Instant) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.end(&mut fx)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    pub(super) fn bootstrap_message(
+        &mut self,
+        now: Instant,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut fx = bootstrap::Effects::new();
+        let (factory, boot) = (self.is_factory(), self.device.boot);
+        let result = self.bootstrap.message(&self.device.own, message, factory, now, boot, &mut fx, rng);
+        self.apply_bootstrap(now, fx)?;
+        result
+    }
+
+    fn apply_bootstrap(&mut self, now: Instant, mut fx: bootstrap::Effects) -> Result<(), Error> {
+        while let Some(effect) = fx.pop_front() {
+            match effect {
+                bootstrap::Effect::ToPeer(pdu) => self.send_app(now, &pdu)?,
+                bootstrap::Effect::Seal(pdu) => self.seal_device(now, &pdu)?,
+                bootstrap::Effect::Store(record) => self.device.store(record)?,
+                bootstrap::Effect::Event(event) => self.device.event(Event::Bootstrap(event)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals a PDU at dev tier.
+    pub(super) fn seal_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+        let id = self.app_id().sealed(Level::Dev);
+        let base = self.app_id().base();
+        let mut sealed = [0; 640];
+        let mut fx = bootstrap::Effects::new();
+        let n = self.bootstrap.seal(&self.device.own, id, base, &[pdu], &mut sealed, &mut fx)?;
+        self.apply_bootstrap(now, fx)?;
+        self.can1.send_sealed(now, id, &sealed[..n]);
+        Ok(())
+    }
+
+    /// What arrives at dev tier: confirmations and comparison, the binding handshake, and of an app whose channel
+    /// stands the questions and reductions of bootstrap state.
+    pub(super) fn device_sealed(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        bytes: &mut [u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut body = heapless::Vec::<u8, 640>::new();
+        let base = match self.bootstrap.open(now, id, bytes) {
+            Ok(Opened { base, signed: false, body: opened, .. }) => {
+                body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
+                base
+            }
+            _ => {
+                self.device.refuse_sealed();
+                return Ok(());
+            }
+        };
+        if base == self.app_id().reversed().base()
+            && let [pdu::KEY_PACKAGE, ref m @ ..] = *body.as_slice()
+        {
+            let mut fx = bootstrap::Effects::new();
+            let result = self.bootstrap.sealed_message(&self.device.own, m, now, &mut fx);
+            self.apply_bootstrap(now, fx)?;
+            return result;
+        }
+        if !self.bootstrap.is_up() {
+            self.device.refuse_policy();
+            return Ok(());
+        }
+        self.last_app = now;
+        match (base, body.as_slice()) {
+            (b, m) if b == self.app_id().reversed().base() => match *m {
+                [pdu::HANDSHAKE, ..] if self.bootstrap.shields(m) => self.relation_message(now, m, rng),
+                [pdu::IDENTIFY, 0] => {
+                    let answer = self.introduce()?;
+                    self.seal_device(now, &answer)
+                }
+                _ => {
+                    self.device.refuse_policy();
+                    Ok(())
+                }
+            },
+            (VcuKeepAlive::BASE, _) => Ok(()),
+            // Without a pairing the only state that is obeyed is the one that takes energy off the bus.
+            (VcuCommand::BASE, m) if VcuCommand::decode(m).is_ok_and(|m| m.state == RelayState::Off) => {
+                self.requested = RelayState::Off;
+                Ok(())
+            }
+            _ => {
+                self.device.refuse_policy();
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer to IDENTIFY: the assurance is that of the binding, before one that of the device channel.
+    pub(super) fn introduce(&self) -> Result<Pdu, Error> {
+        let nodes = self.slots.iter().enumerate().filter(|(_, s)| s.registered);
+        let nodes = nodes.fold(0u32, |bits, (i, _)| bits | 1 << i);
+        let bound = self.app.binding().map(|(_, assurance)| assurance);
+        let assurance = bound.or(self.bootstrap.offer().map(|o| o.assurance));
+        crate::introduction::identify(
+            &self.device.own,
+            self.lifecycle(),
+            assurance.map_or(0, |a| a as u8),
+            nodes,
+        )
+    }
+}
