@@ -252,6 +252,15 @@ impl<R: CryptoRng> World<R> {
         self.drain()
     }
 
+    /// Somebody at the pack presses its button or compares the digits it shows.
+    pub fn tell_pack(&mut self, command: controller::Command) -> Result<(), WorldError> {
+        self.pack
+            .role
+            .command(self.now, command, &mut self.rng)
+            .map_err(|source| WorldError::Role { who: self.pack.name.clone(), source })?;
+        self.drain()
+    }
+
     /// When something happens next.
     pub fn next_event(&mut self) -> Option<Instant> {
         if !self.heard.is_empty() {

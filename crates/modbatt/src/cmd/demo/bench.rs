@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use super::super::Failure;
 use super::super::data_dir::{DataDir, replace_file};
+use super::bootstrap;
 use super::key_log::KeyLog;
 use super::report::Run;
 use super::source::Source;
@@ -56,6 +57,7 @@ pub struct Bench<'a> {
     pub pack: Identity,
     pub modules: Vec<Identity>,
     pub account: SigningKey,
+    pub plan: gateway::Plan,
 }
 
 /// Where the run stands.
@@ -82,6 +84,8 @@ struct Live<'a> {
     rng: ChaCha20Rng,
     tasks: TaskLog,
     found: usize,
+    /// Digits that the app shows and nobody compared yet.
+    digits: Option<u32>,
 }
 
 impl Bench<'_> {
@@ -105,7 +109,7 @@ impl Bench<'_> {
         let count = self.modules.len();
         let ids = self.ids();
         let faults = self.fault_config(&source);
-        let world = World::power_on(
+        let mut world = World::power_on(
             self.pack,
             self.modules,
             Some(&self.dir.flash()),
@@ -115,7 +119,7 @@ impl Bench<'_> {
         )
         .map_err(|e| Failure::Failed(e.to_string()))?;
         let start_ms = self.start_ms;
-        let gateway = Gateway::start(
+        let mut gateway = Gateway::start(
             self.app,
             *self.dir.chain_id(),
             |key| app_flash.get(key),
@@ -126,6 +130,14 @@ impl Bench<'_> {
             rng,
         )
         .map_err(|e| Failure::Failed(e.to_string()))?;
+        gateway.set_plan(self.plan);
+        if self.args.bootstrap == lct::binding::Assurance::Plain
+            && gateway.app().relation().binding().is_none()
+        {
+            let button = pack::controller::Command::Button;
+            world.tell_pack(button).map_err(|e| Failure::Failed(e.to_string()))?;
+            say("somebody presses the button of the pack: its commissioning window is open for ten minutes");
+        }
         let recorders = match &self.args.record {
             Some(folder) => {
                 std::fs::create_dir_all(folder)
@@ -154,6 +166,7 @@ impl Bench<'_> {
             rng: child(rng),
             tasks,
             found: 0,
+            digits: None,
         };
         let stopped = tokio::select! {
             done = live.commission(&mut uplink, count) => done.map(|()| false)?,
@@ -292,6 +305,14 @@ impl Live<'_> {
             Event::Contradiction(party) => {
                 say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
             }
+            Event::Compare(digits) => {
+                say(&format!("the app shows the digits {}", bootstrap::shown(digits)));
+                self.digits = Some(digits);
+            }
+            Event::DeviceChannel(assurance) => {
+                say(&format!("device channel to the pack stands, {}", assurance.name()));
+            }
+            Event::BootstrapFailed(failure) => return Err(Failure::Failed(bootstrap::sentence(failure))),
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())
@@ -305,6 +326,7 @@ impl Live<'_> {
                 && live.world.pack().modules_up()
         };
         while !ready(self) {
+            self.compare()?;
             if self.step(limit, Some(uplink)).await? {
                 return Err(Failure::Failed(format!(
                     "commissioning did not end within {} minutes of bus time; the pack has {} of {modules} modules",
@@ -315,6 +337,23 @@ impl Live<'_> {
         }
         say("every channel is up");
         Ok(())
+    }
+
+    /// What a person does in B0: looks at both sides and says whether they show the same.
+    fn compare(&mut self) -> Result<(), Failure> {
+        let Some(of_pack) = self.world.pack().bootstrap().digits() else { return Ok(()) };
+        let Some(of_app) = self.digits.take() else { return Ok(()) };
+        let equal = of_app == of_pack;
+        say(&format!("the pack shows the digits {}", bootstrap::shown(of_pack)));
+        say(if equal {
+            "they are equal; in the field a person compares them, here the demo does"
+        } else {
+            "they differ"
+        });
+        let now = self.world.now();
+        self.gateway.compare(now, equal).map_err(|e| Failure::Failed(e.to_string()))?;
+        let verdict = pack::controller::Command::Compare { equal };
+        self.world.tell_pack(verdict).map_err(|e| Failure::Failed(e.to_string()))
     }
 
     /// Switches on, measures, stops.

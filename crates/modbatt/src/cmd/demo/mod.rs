@@ -2,6 +2,7 @@
 //! the gateway with the commissioning app, and a pack controller with its modules on two simulated buses.
 
 mod bench;
+mod bootstrap;
 mod key_log;
 mod provision;
 mod report;
@@ -57,6 +58,13 @@ pub struct Args {
     /// bit in N sealed messages; may be given twice
     #[arg(long, value_name = "KIND=N", value_parser = parse_fault)]
     fault: Vec<Fault>,
+    /// How app and pack of a new pack get to know each other: `b1` by the manufacturer's attestation, `b2` by the code
+    /// printed on the pack, `b1+b2` by both, `b0` in clear in a commissioning window with a comparison of six digits
+    #[arg(long, value_name = "MODE", default_value = "b1", value_parser = bootstrap::parse_bootstrap)]
+    bootstrap: lct::binding::Assurance,
+    /// The code that is typed under `--bootstrap b2` and `b1+b2` [default: what is printed on the simulated pack]
+    #[arg(long, value_name = "CODE", value_parser = bootstrap::parse_code)]
+    code: Option<lct::pake::Code>,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -143,6 +151,12 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         },
     )?;
     let installation = provision::load(&dir)?;
+    let plan = bootstrap::plan(&dir, args.bootstrap, args.code.as_ref())?;
+    if args.bootstrap == lct::binding::Assurance::Plain {
+        say(
+            "WARNING: B0 sends keys in clear and proves nobody's identity; only the comparison of digits does",
+        );
+    }
     let modules = installation.modules.len();
     let wanted = if replay.is_some() { Some(sim::replay::MODULES) } else { asked };
     if let Some(wanted) = wanted.filter(|n| *n != modules) {
@@ -167,7 +181,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(format!("cannot start: {}", reason(&e))))?;
-    let outcome = runtime.block_on(operate(args, &dir, installation, source, rng));
+    let outcome = runtime.block_on(operate(args, &dir, installation, plan, source, rng));
     let retired = dir.retire();
     outcome.and_then(|line| {
         retired?;
@@ -204,6 +218,7 @@ async fn operate(
     args: &Args,
     dir: &DataDir,
     installation: provision::Installation,
+    plan: gateway::Plan,
     source: Source,
     mut rng: ChaCha20Rng,
 ) -> Result<serde_json::Value, Failure> {
@@ -248,6 +263,7 @@ async fn operate(
         pack: installation.pack,
         modules: installation.modules,
         account: installation.account,
+        plan,
     };
     let ran = tokio::select! {
         ran = bench.run(source, &mut rng) => ran,

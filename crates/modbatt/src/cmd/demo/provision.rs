@@ -6,6 +6,7 @@
 //! keys/authority     the authority's relationship key (see `bridge`)
 //! keys/account       the gateway's account            32-byte scalar
 //! keys/validator     the ledger's validator           32-byte Ed25519 seed
+//! keys/label-PACK    the code printed on the pack, as text
 //! keys/device-NAME   a device: scalar 32 | certificate 167 | unique id u32
 //! ```
 
@@ -16,6 +17,7 @@ use bridge::AuthorityKey;
 use lct::attest::{CERTIFICATE_LEN, CertificateType, DeviceCertificate, Subject};
 use lct::codec::Fields;
 use lct::id::{Cid, Role};
+use lct::pake::Code;
 use lct::sign::SigningKey;
 use ledger::genesis::{Genesis, Params, Validator};
 use pack::identity::Identity;
@@ -123,13 +125,14 @@ impl Founders {
         dir.write_key("validator", self.validator.as_slice())?;
         let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
+        let code_commit = super::bootstrap::print_code(dir, &Code::generate(rng))?;
         for (name, role) in devices {
             let key = SigningKey::generate(rng);
-            let cert = DeviceCertificate::issue(
-                &subject(CertificateType::Device, &name, role, &key),
-                &self.batch,
-                rng,
-            );
+            let mut subject = subject(CertificateType::Device, &name, role, &key);
+            if role == Role::Pack {
+                subject.code_commit = code_commit;
+            }
+            let cert = DeviceCertificate::issue(&subject, &self.batch, rng);
             let mut unique_id = [0; 4];
             rng.fill_bytes(&mut unique_id);
             let bytes = Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());

@@ -135,9 +135,11 @@ fn first_and_last(chain: &Chain, snapshot: &Snapshot, cid: &Cid) -> Result<Optio
 /// The object that ends a run with `--json`.
 pub fn as_json(dir: &DataDir, chain: &Chain, run: &Run, receipts: u64) -> Result<Value, Failure> {
     let status = figures(&chain.status().map_err(|e| failure(&e))?);
+    let assurance = super::bootstrap::recorded(chain).map_err(|e| failure(&e))?;
     Ok(json!({
         "rows": run.rows,
         "modules": run.modules,
+        "assurance": assurance.map(lct::binding::Assurance::name),
         "frames_sealed": run.frames_sealed,
         "frames_clear": run.frames_clear,
         "frames_clear_after_pairing": run.frames_clear_after_pairing,

@@ -1,0 +1,135 @@
+//! How app and pack get to know each other in the demo: `--bootstrap`, the code that is printed on the simulated
+//! pack, the comparison of digits, and what to say when it fails.
+
+use std::fs;
+
+use gateway::{Plan, stretch};
+use lct::binding::Assurance;
+use lct::id::Cid;
+use lct::pake::Code;
+use node::Chain;
+use pack::bootstrap::Failure as NoChannel;
+use pack::identity::key;
+use sim::flash::Flash;
+use zeroize::Zeroizing;
+
+use super::super::data_dir::DataDir;
+use super::super::{Failure, reason};
+use super::provision::{APP, PACK};
+
+/// Reads `--bootstrap`.
+pub fn parse_bootstrap(text: &str) -> Result<Assurance, String> {
+    Assurance::from_name(text).map_err(|_| "it is `b0`, `b1`, `b2` or `b1+b2`".into())
+}
+
+/// Reads `--code`.
+pub fn parse_code(text: &str) -> Result<Code, String> {
+    Code::parse(text).map_err(|e| match e {
+        lct::Error::NotAuthentic => "the check character does not fit: a character is mistyped".into(),
+        _ => "it is 12 letters and digits and a check character, for example 7Z3K-9QXM-20AB-R".into(),
+    })
+}
+
+/// File beside the keys that stands for the label on the pack.
+fn label() -> String {
+    format!("label-{PACK}")
+}
+
+/// Prints a code on the pack in the factory: the label, and what the pack keeps instead of the code. Returns what its
+/// certificate promises.
+pub fn print_code(dir: &DataDir, code: &Code) -> Result<lct::Digest, Failure> {
+    let cid = Cid::of(PACK);
+    let record =
+        stretch(code, &cid).map_err(|e| Failure::Failed(format!("the code of the pack: {e}")))?.record();
+    let kept = Zeroizing::new([&[1], record.expose().as_slice()].concat());
+    let flash_failure = |e: sim::flash::FlashError| Failure::Failed(format!("flash of the pack: {e}"));
+    let mut flash = Flash::open(&dir.flash().join(format!("{PACK}.flash"))).map_err(flash_failure)?;
+    flash.put(key::CODE, &kept).map_err(flash_failure)?;
+    dir.write_key(&label(), format!("{}\n", code.printed()).as_bytes())?;
+    Ok(record.commitment(&cid))
+}
+
+/// What the app is to do, by `--bootstrap` and `--code`; without `--code` it reads the label.
+pub fn plan(dir: &DataDir, assurance: Assurance, typed: Option<&Code>) -> Result<Plan, Failure> {
+    let useless = || Failure::Input("--code is for --bootstrap b2 and b1+b2".into());
+    let code = match (assurance.has_code(), typed) {
+        (false, None) => None,
+        (false, Some(_)) => return Err(useless()),
+        (true, Some(code)) => Some(code.clone()),
+        (true, None) => Some(read_label(dir)?),
+    };
+    Plan::new(assurance, code).map_err(|_| useless())
+}
+
+fn read_label(dir: &DataDir) -> Result<Code, Failure> {
+    let path = dir.keys().join(label());
+    let text = fs::read_to_string(&path).map(Zeroizing::new);
+    let text = text.map_err(|e| {
+        Failure::Input(format!("{}: {}; this pack has no printed code", path.display(), reason(&e)))
+    })?;
+    Code::parse(text.trim()).map_err(|_| {
+        Failure::Input(format!("{} does not hold a code; restore it from a copy", path.display()))
+    })
+}
+
+/// Six digits as they are shown.
+pub fn shown(digits: u32) -> String {
+    format!("{:03} {:03}", digits / 1_000, digits % 1_000)
+}
+
+/// Why there is no device channel, and what to do.
+pub fn sentence(failure: NoChannel) -> String {
+    match failure {
+        NoChannel::WrongCode => {
+            "the code does not fit this pack; compare it with the label (the pack counts wrong \
+                                 codes and waits after five)"
+                .into()
+        }
+        NoChannel::Locked(u16::MAX) => {
+            "the pack takes no code after twenty wrong ones; switch it off and on and \
+                                        press its button within ten seconds"
+                .into()
+        }
+        NoChannel::Locked(seconds) => {
+            format!("the pack takes no code for another {seconds} seconds, after too many wrong ones")
+        }
+        NoChannel::Silent => {
+            "the pack did not take part; its commissioning window may be closed, or it has no code".into()
+        }
+        NoChannel::Different => {
+            "the digits differ: somebody sits between app and pack; nothing was kept".into()
+        }
+        NoChannel::Closed => "the commissioning window closed before the digits were compared".into(),
+    }
+}
+
+/// Assurance of the binding of app and pack that is in force, as the ledger has it.
+pub fn recorded(chain: &Chain) -> Result<Option<Assurance>, node::Error> {
+    let (app, pack) = (Cid::of(APP), Cid::of(PACK));
+    let bindings = chain.read()?.bindings_of(&pack)?;
+    let between = bindings.iter().map(|(_, b)| b).filter(|b| b.a == app || b.b == app);
+    let last = between.max_by_key(|b| b.height);
+    Ok(last.and_then(|b| Assurance::from_code(b.assurance).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_explained() {
+        for (text, assurance) in [
+            ("b0", Assurance::Plain),
+            ("B1", Assurance::Attested),
+            ("b2", Assurance::Code),
+            ("b1+b2", Assurance::AttestedAndCode),
+        ] {
+            assert_eq!(parse_bootstrap(text), Ok(assurance));
+        }
+        assert!(parse_bootstrap("b3").is_err());
+        assert!(parse_code("7z3k 9qxm 20ab r").is_ok());
+        assert!(parse_code("7z3k 9qxm 20ab s").unwrap_err().contains("mistyped"));
+        assert!(parse_code("7z3k").unwrap_err().contains("for example"));
+        assert_eq!(shown(1_002), "001 002");
+    }
+}
