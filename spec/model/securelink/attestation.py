@@ -54,7 +54,7 @@ def check(data: bytes, type_wanted: int, issuer_key: bytes, now: int) -> bytes:
     """The key of a certificate, if this issuer signed it and the time is inside its period (H7, H8)."""
     require(len(data) == LENGTH and data[0] == 1, "Malformed", "length or version of a device certificate")
     require(data[21] & ~3 == 0, "Malformed", "flags")
-    require(data[20] <= 4, "Malformed", "role")
+    require(data[1] in (DEVICE, BATCH, ROOT) and data[20] <= 4, "Malformed", "type or role")
     require(data[1] == type_wanted, "NotAuthentic", "type of certificate in this place")
     require(data[2:4] == hint(issuer_key), "NotAuthentic", "hint of another issuer")
     verify(issuer_key, b"modbatt1 devcert" + data[:103], data[103:])

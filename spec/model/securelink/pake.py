@@ -34,7 +34,7 @@ def typed(text: str) -> str:
     code = code.replace("I", "1").replace("L", "1").replace("O", "0")
     require(len(code) == 13, "Malformed", "length of a code")
     require(all(digit in ALPHABET for digit in code[:12]), "Malformed", "digit of a code")
-    require(printed(code[:12]).replace("-", "") == code, "Malformed", "check character")
+    require(printed(code[:12]).replace("-", "") == code, "NotAuthentic", "check character")
     return code[:12]
 
 

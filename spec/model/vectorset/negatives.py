@@ -107,6 +107,7 @@ def device_certificates(out: Collector, cast: Cast, code_commit: bytes) -> None:
     add("another cid", "NotAuthentic", flip(good, 4))
     add("one byte short", "Malformed", good[:-1])
     add("version 2", "Malformed", put(good, 0, b"\x02"))
+    add("type 13", "Malformed", put(good, 1, b"\x0d"))
     reserved = put(good[:103], 21, b"\x04")
     reserved += sign(i.batch_scalar, b"modbatt1 devcert" + reserved)
     add("reserved flag", "Malformed", reserved)
@@ -182,7 +183,9 @@ def introductions(out: Collector, cast: Cast, code_commit: bytes) -> None:
     ask("for another role", "WrongParty", good_request, role=PACK)
     ask("access data changed", "NotAuthentic", flip(good_request, 68))
     ask("high s", "NotAuthentic", put(good_request, -64, high_s(good_request[-64:])))
-    ask("a byte after the end", "Malformed", good_request + b"\x00")
+    longer = good_request[:-64] + b"\x00"
+    longer += sign(secret, b"modbatt1 bind-request" + longer)
+    ask("a byte after the access data", "Malformed", longer)
 
     def tell(change: str, reason: str, data: bytes) -> None:
         out.add(
@@ -483,13 +486,13 @@ def packages(out: Collector, cast: Cast) -> None:
 
 
 def codes(out: Collector, cast: Cast, exchange: pake.Exchange) -> None:
-    def code(change: str, text: str) -> None:
-        out.add("printed_code", change, "Malformed", lambda: pake.typed(text), code=text)
+    def code(change: str, text: str, reason: str) -> None:
+        out.add("printed_code", change, reason, lambda: pake.typed(text), code=text)
 
-    code("wrong check character", "7Z3K-9QXM-20AB-S")
-    code("two digits exchanged", "7Z3K-9QMX-20AB-R")
-    code("twelve characters", "7Z3K-9QXM-20AB")
-    code("the letter U", "7Z3K-9QXM-20AU-R")
+    code("wrong check character", "7Z3K-9QXM-20AB-S", "NotAuthentic")
+    code("two digits exchanged", "7Z3K-9QMX-20AB-R", "NotAuthentic")
+    code("twelve characters", "7Z3K-9QXM-20AB", "Malformed")
+    code("the letter U", "7Z3K-9QXM-20AU-R", "Malformed")
 
     def share(change: str, reason: str, share_v: bytes, confirm_v: bytes) -> None:
         out.add(
