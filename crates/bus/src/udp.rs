@@ -65,6 +65,18 @@ impl Default for UdpConfig {
 )]
 pub struct NotAGroup;
 
+impl UdpConfig {
+    fn check(&self) -> Result<(), OpenError> {
+        match (self.group, self.interface) {
+            (group, _) if !group.is_multicast() => Err(OpenError::NotMulticast(group)),
+            (IpAddr::V4(_), Interface::Index(_)) | (IpAddr::V6(_), Interface::Address(_)) => {
+                Err(OpenError::Interface)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl FromStr for UdpConfig {
     type Err = NotAGroup;
 
@@ -138,12 +150,38 @@ pub struct UdpCounters {
     pub rejected: u64,
 }
 
+/// Sends to the group and hears nothing.
+#[derive(Debug)]
+pub struct UdpSender {
+    socket: UdpSocket,
+}
+
+impl UdpSender {
+    /// Makes ready to send.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(config: &UdpConfig) -> Result<Self, OpenError> {
+        config.check()?;
+        let failed = |source| OpenError::System { step: "send to", config: *config, source };
+        Ok(Self { socket: sending_socket(config).map_err(failed)? })
+    }
+
+    /// Sends a message with its time in microseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn send(&mut self, message: &Message, timestamp_us: u64) -> io::Result<()> {
+        self.socket.send(&encode(message, timestamp_us)).map(|_| ())
+    }
+}
+
 /// A member of the group. Nothing is kept here: what is not received waits in the system's buffer or is lost.
 #[derive(Debug)]
 pub struct UdpBus {
     receiver: UdpSocket,
     /// Another socket, because members on one host share the port: its own port tells own messages from theirs.
-    sender: UdpSocket,
+    sender: UdpSender,
     own: SocketAddr,
     counters: UdpCounters,
 }
@@ -154,19 +192,11 @@ impl UdpBus {
     /// # Errors
     /// [`OpenError`]
     pub fn join(config: &UdpConfig) -> Result<Self, OpenError> {
-        if !config.group.is_multicast() {
-            return Err(OpenError::NotMulticast(config.group));
-        }
-        if matches!(
-            (config.group, config.interface),
-            (IpAddr::V4(_), Interface::Index(_)) | (IpAddr::V6(_), Interface::Address(_))
-        ) {
-            return Err(OpenError::Interface);
-        }
+        config.check()?;
         let failed = |step| move |source| OpenError::System { step, config: *config, source };
         let receiver = receiving_socket(config).map_err(failed("join"))?;
-        let sender = sending_socket(config).map_err(failed("send to"))?;
-        let own = sender.local_addr().map_err(failed("send to"))?;
+        let sender = UdpSender::open(config)?;
+        let own = sender.socket.local_addr().map_err(failed("send to"))?;
         Ok(Self { receiver, sender, own, counters: UdpCounters::default() })
     }
 
@@ -175,7 +205,7 @@ impl UdpBus {
     /// # Errors
     /// What the system says.
     pub fn send(&mut self, message: &Message, timestamp_us: u64) -> io::Result<()> {
-        self.sender.send(&encode(message, timestamp_us))?;
+        self.sender.send(message, timestamp_us)?;
         self.counters.sent += 1;
         Ok(())
     }

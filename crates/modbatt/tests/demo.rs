@@ -131,6 +131,11 @@ fn contract(file: &Path, temp: &Path) -> Value {
     assert_eq!(seen.sealed, n(&line, "frames_sealed"));
     assert_eq!(seen.clear, n(&line, "frames_clear"));
     assert_eq!(seen.trespassers, Vec::<String>::new());
+    let (tried, taken) = recording::shown_to_old_nodes(&record);
+    println!(
+        "{tried} frames of the secure link are nothing to nodes of the older generation; {taken} clear ones are"
+    );
+    assert!(tried >= seen.sealed && taken > 0, "the recording has clear messages that they know");
 
     assert_eq!(receipts(&dir).len() as u64, n(&line, "receipts_written"));
     assert!(!dir.join("run.json").exists(), "nobody runs on the directory any more");

@@ -13,12 +13,14 @@
 //! | [`fault`] | frames that are dropped, bits that flip |
 //! | [`flash`] | the flash of a device, with power cuts |
 //! | [`world`] | a controller and its modules on two buses, with flash and sensors |
+//! | [`legacy`] | what nodes of the older generation take a frame for |
 //! | [`seed`] | the only source of chance |
 
 pub mod battery;
 pub mod cell;
 pub mod fault;
 pub mod flash;
+pub mod legacy;
 pub mod load;
 pub mod reading;
 pub mod replay;

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use pack::can::Id;
+use sim::legacy::OldNode;
+
 /// One frame of a recording: identifier as in SocketCAN (bit 31: 29-bit).
 type Identifier = u32;
 
@@ -77,4 +80,27 @@ pub fn both(folder: &Path, paired: bool) -> Census {
     assert!(one.sealed > 0 && two.sealed > 0, "both buses carry sealed frames");
     let trespassers = [one.trespassers, two.trespassers].concat();
     Census { sealed: one.sealed + two.sealed, clear: one.clear + two.clear, trespassers }
+}
+
+/// C127 and C128 on a recording: no sealed frame and no clear security PDU is a message to a node of the older
+/// generation. Gives the number of frames shown to them, and how many clear messages they took.
+pub fn shown_to_old_nodes(folder: &Path) -> (u64, u64) {
+    let nodes = OldNode::all();
+    let (mut tried, mut taken) = (0, 0);
+    for (file, can1) in [("can1.pcapng", true), ("can2.pcapng", false)] {
+        let bus = if can1 { pack::can::Bus::Can1 } else { pack::can::Bus::Can2 };
+        for identifier in identifiers(&folder.join(file)) {
+            let (raw, extended) = (identifier & 0x1FFF_FFFF, identifier >> 31 == 1);
+            let id = if extended { Id::Extended(raw) } else { Id::Standard(raw as u16) };
+            let message = nodes.iter().filter(|node| node.bus() == bus).find_map(|node| node.message(id));
+            let security = extended && matches!(raw >> 18, 0x40C | 0x4AC | 0x50C | 0x52C);
+            if extended && raw >> 17 & 1 == 1 || security {
+                assert_eq!(message, None, "{file}: {id}");
+                tried += 1;
+            } else {
+                taken += u64::from(message.is_some());
+            }
+        }
+    }
+    (tried, taken)
 }
