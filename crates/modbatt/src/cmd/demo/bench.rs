@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration as WallDuration;
 
 use bus::pcapng::{Recorder, RecordingError};
+use bus::udp::UdpSender;
 use gateway::upload::{Progress, upload};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::Cid;
@@ -79,6 +80,7 @@ struct Live<'a> {
     app_flash: Flash,
     outbox: Arc<Outbox>,
     recorders: Option<[Recorder; 2]>,
+    can1_udp: Option<UdpSender>,
     recording_failed: Option<RecordingError>,
     key_log: Option<KeyLog>,
     rng: ChaCha20Rng,
@@ -149,6 +151,8 @@ impl Bench<'_> {
             }
             None => None,
         };
+        let can1_udp = self.args.can1_udp.as_ref().map(UdpSender::open).transpose();
+        let can1_udp = can1_udp.map_err(|e| Failure::Failed(format!("CAN 1 over UDP: {e}")))?;
         let key_log = self.args.key_log.as_deref().map(KeyLog::create).transpose()?;
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
         let mut uplink = Uplink::new(client, self.account, *self.dir.chain_id(), child(rng));
@@ -161,6 +165,7 @@ impl Bench<'_> {
             app_flash,
             outbox: Arc::new(outbox),
             recorders,
+            can1_udp,
             recording_failed: None,
             key_log,
             rng: child(rng),
@@ -260,8 +265,17 @@ impl Live<'_> {
         let next = [self.world.next_event(), self.gateway.due()].into_iter().flatten().min();
         let next = next.unwrap_or(until).max(now).min(until);
         let recorders = &mut self.recorders;
+        let can1_udp = &mut self.can1_udp;
+        let start_us = self.start_ms * 1_000;
         let failed = &mut self.recording_failed;
         let mut tap = |bus: Bus, delivery: &Delivery| {
+            if bus == Bus::Can1
+                && let Some(mirror) = can1_udp
+                && let Err(e) = mirror.send(&delivery.frame.into(), start_us + delivery.at.as_micros())
+            {
+                say(&format!("CAN 1 is no longer copied to UDP: {e}"));
+                *can1_udp = None;
+            }
             if let Some(recorders) = recorders
                 && let Err(e) = recorders[bus as usize].record(delivery.at, &delivery.frame, None)
             {

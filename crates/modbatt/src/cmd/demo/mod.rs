@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bridge::{Bridge, Config};
+use bus::udp::UdpConfig;
 use node::Chain;
 use node::engine::solo::{self, Solo};
 use rand_chacha::ChaCha20Rng;
@@ -51,6 +52,10 @@ pub struct Args {
     /// Record both buses as DIR/can1.pcapng and DIR/can2.pcapng
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Copy every frame of CAN 1 to a UDP multicast group of this host, as python-can's `udp_multicast` reads it; what
+    /// others send there is not heard [port: 43113]
+    #[arg(long, value_name = "GROUP[:PORT]")]
+    can1_udp: Option<UdpConfig>,
     /// Write the keys of every channel to a new FILE: whoever has it reads, and can forge, all traffic of this run
     #[arg(long, value_name = "FILE")]
     key_log: Option<PathBuf>,
