@@ -9,6 +9,8 @@ mod channel;
 mod handshakes;
 mod offer;
 mod rotation;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     bootstrap::Offer,

@@ -391,9 +391,9 @@ impl Relation {
             return Ok(());
         }
         self.upkeep.rest = now + ALARM_REST;
-        match self.channel(tier).map(|c| c.session.sends()) {
-            Some(Direction::Ab) => self.resume_channel(tier, now, boot, fx, rng),
-            Some(Direction::Ba) => Relation::ask_for_run(fx),
+        match self.channel(tier).map(|c| (c.session.sends(), home(c.session.kind()))) {
+            Some((Direction::Ab, channel)) => self.resume_channel(channel, now, boot, fx, rng),
+            Some((Direction::Ba, _)) => Relation::ask_for_run(fx),
             None => Ok(()),
         }
     }
