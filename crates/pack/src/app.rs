@@ -20,7 +20,7 @@ use crate::{
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
-    session::{H0_SIGNED, Opened},
+    session::{H0_SIGNED, Opened, limits::Limits},
     time::{Duration, Instant},
 };
 use lct::{
@@ -175,9 +175,14 @@ impl App {
     pub fn refused(&self) -> Refused {
         self.device.refused()
     }
+    /// Sets how long and how much a channel's keys are used; [`Error::Malformed`] for what no policy may choose.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
+        self.relation.set_limits(limits)
+    }
     /// Says what frames the bus carries; classical until then (C120).
     pub fn set_format(&mut self, format: FrameFormat) {
         self.link.set_format(format);
+        self.relation.set_format(format);
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {

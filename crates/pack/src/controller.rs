@@ -20,7 +20,7 @@ use crate::{
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAnnounceRequest, ModuleAnnouncement, ModuleHardware,
-        ModuleMaxState, ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatusAll,
+        ModuleMaxState, ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatusAll,
         ModuleStatusRequest, PackStatusAll, RelayState, Stamp, VcuCommand, VcuKeepAlive,
     },
     module::{Rating, UNREGISTERED},
@@ -28,7 +28,7 @@ use crate::{
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
-    session::{GroupSender, H0_SIGNED, Opened},
+    session::{GroupSender, H0_SIGNED, Opened, limits::Limits},
     telemetry::{Batcher, pack_record},
     time::{Duration, Instant},
 };
@@ -304,9 +304,20 @@ impl Controller {
     /// Says what frames a bus carries; classical until then (C120).
     pub fn set_format(&mut self, bus: Bus, format: FrameFormat) {
         match bus {
-            Bus::Can1 => self.can1.set_format(format),
-            Bus::Can2 => self.can2.set_format(format),
+            Bus::Can1 => {
+                self.can1.set_format(format);
+                self.app.set_format(format);
+            }
+            Bus::Can2 => {
+                self.can2.set_format(format);
+                self.slots.iter_mut().for_each(|s| s.relation.set_format(format));
+            }
         }
+    }
+    /// Sets how long and how much the channels' keys are used; [`Error::Malformed`] for what no policy may choose.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
+        self.app.set_limits(limits)?;
+        self.slots.iter_mut().try_for_each(|s| s.relation.set_limits(limits))
     }
     /// Counters of the ends of CAN 1 and CAN 2.
     pub fn link_counters(&self) -> [LinkCounters; 2] {

@@ -107,6 +107,23 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         Ok(n)
     }
 
+    /// As [`Device::seal`] for a compact message; `None` when the pairing does not allow that.
+    pub(crate) fn seal_compact(
+        &mut self,
+        relation: &mut Relation,
+        id: SealedId,
+        base: u16,
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Error> {
+        let mut fx = Effects::new();
+        let n = relation.seal_compact(&self.own, id, base, body, out, &mut fx)?;
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        Ok(n)
+    }
+
     // --- what was refused -----------------------------------------------------------------------------
 
     /// What was refused since the start.

@@ -19,7 +19,7 @@ use crate::{
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
-    session::{GroupReceiver, Opened, Refusal},
+    session::{GroupReceiver, Opened, Refusal, compact::C2_LEN, limits::Limits},
     telemetry::{Batcher, module_record},
     time::{Duration, Instant},
 };
@@ -100,6 +100,8 @@ pub struct Rating {
 pub const REPORT_SPREAD: Duration = Duration::from_millis(3);
 
 const NODE_BROADCAST: u8 = 0;
+/// Of so many answers to 0x512 the first is whole where the others may be compact.
+const COMPACT_RUN: u8 = 8;
 type ModuleLink = Link<6, 2>;
 
 /// The module role.
@@ -121,6 +123,8 @@ pub struct Module {
     report_due: Option<(Instant, u64)>,
     /// The relay opened: what is unsigned gets signed.
     stopped: bool,
+    /// Answers to 0x512 in this epoch of the channel.
+    answers: u8,
 }
 
 impl Module {
@@ -152,6 +156,7 @@ impl Module {
             last: None,
             report_due: None,
             stopped: false,
+            answers: 0,
         };
         module.device.roll_challenge(&mut module.relation, rng);
         Ok(module)
@@ -177,9 +182,14 @@ impl Module {
     pub fn refused(&self) -> Refused {
         self.device.refused()
     }
+    /// Sets how long and how much a channel's keys are used; [`Error::Malformed`] for what no policy may choose.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
+        self.relation.set_limits(limits)
+    }
     /// Says what frames the bus carries; classical until then (C120).
     pub fn set_format(&mut self, format: FrameFormat) {
         self.link.set_format(format);
+        self.relation.set_format(format);
     }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {
@@ -480,6 +490,7 @@ impl Module {
                     self.device.event(Event::Relation(event));
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
+                        self.answers = 0;
                         let (body, len) = self.hardware().encode();
                         let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
                         self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
@@ -637,17 +648,39 @@ impl Module {
                     Ok(())
                 }
             },
-            (ModuleStatusRequest::BASE, false, Tier::Exch | Tier::Pair) => {
-                let body = self.status().encode();
-                let id = self.data_id(ModuleStatusAll::BASE, Level::Exch)?;
-                self.seal(now, id, ModuleStatusAll::BASE, 0, &body)
-            }
+            (ModuleStatusRequest::BASE, false, Tier::Exch | Tier::Pair) => self.answer_status(now),
             (ModuleDeregister::BASE, false, Tier::Pair) => self.unregister(now),
             _ => {
                 self.device.refuse_policy();
                 Ok(())
             }
         }
+    }
+
+    /// 0x508, or a compact 0x502 between two of them where the certificate allows that (H98).
+    fn answer_status(&mut self, now: Instant) -> Result<(), Error> {
+        let status = self.status();
+        let full = self.answers.is_multiple_of(COMPACT_RUN);
+        self.answers = self.answers.wrapping_add(1);
+        let (body, len) = status.status1.encode();
+        let id = self.data_id(ModuleStatus1::BASE, Level::Exch)?;
+        let mut sealed = [0; C2_LEN];
+        let compact = match full {
+            true => None,
+            false => self.device.seal_compact(
+                &mut self.relation,
+                id,
+                ModuleStatus1::BASE,
+                &body[..len],
+                &mut sealed,
+            )?,
+        };
+        if let Some(n) = compact {
+            self.link.send_sealed(now, id, &sealed[..n]);
+            return Ok(());
+        }
+        let id = self.data_id(ModuleStatusAll::BASE, Level::Exch)?;
+        self.seal(now, id, ModuleStatusAll::BASE, 0, &status.encode())
     }
 
     fn data_id(&self, base: u16, level: Level) -> Result<SealedId, Error> {

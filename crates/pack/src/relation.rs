@@ -15,6 +15,7 @@ mod tests;
 use crate::{
     bootstrap::Offer,
     identity::{Identity, Record, key, versioned_u32},
+    link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
     policy::{self, DeviceState},
     sealed_id::SealedId,
@@ -173,7 +174,7 @@ pub struct Relation {
     bind: Option<Channel>,
     limits: Limits,
     upkeep: Upkeep,
-    padding: bool,
+    format: FrameFormat,
     pairing_id: Option<PairingId>,
     expires: u32,
     /// When the certificate of the pairing in force was issued: an older one is never taken.
@@ -214,7 +215,7 @@ impl Relation {
             bind: None,
             limits: Limits::DEFAULT,
             upkeep: Upkeep::default(),
-            padding: false,
+            format: FrameFormat::Classical,
             pairing_id: None,
             expires: 0,
             issued: 0,
@@ -563,10 +564,10 @@ impl Relation {
         fx: &mut Effects,
     ) -> Result<usize, Error> {
         let tier = tier_of(id.level());
-        let (slot, padding) = (self.slot, self.padding);
+        let (slot, format) = (self.slot, self.format);
         self.save(tier, fx)?;
         let channel = self.channel_mut(tier).filter(|c| c.fresh).ok_or(Error::InvalidKey)?;
-        channel.session.set_padding(padding);
+        channel.session.set_format(format);
         reserve(&mut channel.session, tier, slot, own, fx)?;
         channel.session.seal(id, base, h0, body, out)
     }
@@ -607,9 +608,9 @@ impl Relation {
         result
     }
 
-    /// Pads what is sealed so that it fills single CAN FD frames where one is enough (H99).
-    pub fn set_padding(&mut self, on: bool) {
-        self.padding = on;
+    /// Says what frames the bus carries: on CAN FD short sealed messages are padded to one frame (H99).
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.format = format;
     }
 
     fn session_record(&self) -> Result<Record, Error> {

@@ -5,6 +5,7 @@ pub mod compact;
 pub mod limits;
 
 use crate::{
+    link::FrameFormat,
     sealed_id::{Level, SealedId},
     time::Instant,
 };
@@ -125,7 +126,7 @@ pub struct Session {
     failures: u32,
     span: Span,
     alarm: Option<Alarm>,
-    padding: bool,
+    format: FrameFormat,
 }
 
 /// What a channel found wrong with what it was sent.
@@ -206,7 +207,7 @@ impl Session {
             failures: 0,
             span: Span::default(),
             alarm: None,
-            padding: false,
+            format: FrameFormat::Classical,
         };
         session.current = session.derive(epoch, session.current.master.clone())?;
         Ok(session)
@@ -278,9 +279,10 @@ impl Session {
         self.sends
     }
 
-    /// Pads what is sealed so that it fills one CAN FD frame of 32, 48 or 64 bytes where one is enough (H99).
-    pub fn set_padding(&mut self, on: bool) {
-        self.padding = on;
+    /// Says what frames the bus carries: on CAN FD a sealed message is padded to 32, 48 or 64 bytes where it then is
+    /// one frame (H99).
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.format = format;
     }
 
     /// Moves to epoch `number` after a RESUME: new keys, empty windows, nothing reserved. With `until` the exchange
@@ -382,8 +384,7 @@ impl Session {
     ) -> Result<usize, Error> {
         let tier = tier_of(id.level());
         let n: usize = body.iter().map(|part| part.len()).sum();
-        let fill = self.padding.then(|| frame_length(n + 1 + OVERHEAD)).flatten();
-        let pad = fill.map_or(0, |length| length - n - 1 - OVERHEAD);
+        let pad = self.format.sealed_length(n + 1 + OVERHEAD) - n - 1 - OVERHEAD;
         let epoch = self.sending_mut();
         let binding = binding(id, epoch.number);
         let way = epoch.ways.iter_mut().find(|w| w.tier == tier).ok_or(Error::InvalidKey)?;
@@ -482,11 +483,6 @@ enum Which {
     Current,
     Next,
     Previous,
-}
-
-/// Length of the CAN FD frame that a sealed message of `sealed` bytes fills when padded; `None` above 64.
-pub fn frame_length(sealed: usize) -> Option<usize> {
-    [32, 48, 64].into_iter().find(|length| sealed <= *length)
 }
 
 /// The tier that a level of the identifier names.
@@ -697,6 +693,49 @@ mod tests {
         assert_eq!(unpad(&[9, 1]), Ok(&[9][..]));
         for bad in [&[9u8, 0][..], &[9, 1, 0, 3], &[5], &[]] {
             assert_eq!(unpad(bad), Err(Refusal::Malformed), "{bad:?}");
+        }
+    }
+
+    /// Attack 12: a counter at the end of its key seals once more and then never again, does not wrap, and the next
+    /// epoch begins at zero under another key.
+    #[test]
+    fn the_last_counter_of_a_key_is_the_last() {
+        let (mut a, mut b) = pair();
+        let ab = id(Level::Pair, Direction::Ab, 0x400);
+        let secret = a.master().traffic(Tier::Pair, Direction::Ab, 0, a.channel(), None).unwrap();
+        let last = lct::seal::MESSAGES_MAX - 1;
+        a.current.ways[1].sealer = Sealer::new(&secret, last, u64::MAX).unwrap();
+        assert!(a.usage().is_spent(&Limits::DEFAULT));
+        let mut out = [0; 64];
+        let n = a.seal(ab, 0x400, 0, &[&[1]], &mut out).unwrap();
+        assert_eq!(claimed_counter(&out), Some(last));
+        assert!(open(&mut b, ab, &mut out[..n]).is_ok());
+        for _ in 0..3 {
+            assert_eq!(a.seal(ab, 0x400, 0, &[&[1]], &mut out), Err(Error::Exhausted));
+        }
+        a.agree(MasterSecret(Secret::new([9; 32])), true).unwrap();
+        let due = a.due(Tier::Pair, 0).unwrap();
+        a.reserved(&due);
+        let n = a.seal(ab, 0x400, 0, &[&[1]], &mut out).unwrap();
+        assert_eq!((n, claimed_counter(&out)), (30, Some(0)));
+        assert!(!a.usage().is_spent(&Limits::DEFAULT));
+    }
+
+    /// On CAN FD what fits one frame fills it, and the peer reads the same body.
+    #[test]
+    fn padding_fills_single_fd_frames() {
+        for (n, classical, fd) in
+            [(0, 29, 32), (3, 32, 32), (4, 33, 48), (19, 48, 48), (35, 64, 64), (36, 65, 65)]
+        {
+            for (format, length) in [(FrameFormat::Classical, classical), (FrameFormat::Fd, fd)] {
+                let (mut a, mut b) = pair();
+                a.set_format(format);
+                let (text, mut out) = ([0xEE; 36], [0; 80]);
+                let ab = id(Level::Exch, Direction::Ab, 0x405);
+                let sealed = a.seal(ab, 0x405, 0, &[&text[..n]], &mut out).unwrap();
+                assert_eq!(sealed, length, "{n} bytes, {format:?}");
+                assert_eq!(open(&mut b, ab, &mut out[..sealed]).unwrap().body, &text[..n]);
+            }
         }
     }
 

@@ -91,7 +91,13 @@ impl Controller {
     /// A free place for a new module: the next one, or that of a module that was never bound and is silent.
     fn new_slot(&mut self, unique_id: u32, now: Instant) -> Option<usize> {
         let number = self.slots.len() as u8 + 1;
-        if self.slots.push(Slot::new(number, unique_id, now)).is_ok() {
+        let fresh = |number, controller: &Controller| {
+            let mut slot = Slot::new(number, unique_id, now);
+            slot.relation.set_format(controller.can2.format());
+            // The limits of all relationships are the same, and were accepted once.
+            slot.relation.set_limits(*controller.app.limits()).ok().map(|()| slot)
+        };
+        if self.slots.push(fresh(number, self)?).is_ok() {
             return Some(self.slots.len() - 1);
         }
         let stranger = |s: &Slot| {
@@ -101,7 +107,7 @@ impl Controller {
         };
         let oldest = self.slots.iter().enumerate().filter(|(_, s)| stranger(s)).min_by_key(|(_, s)| s.heard);
         let index = oldest.map(|(i, _)| i)?;
-        self.slots[index] = Slot::new(index as u8 + 1, unique_id, now);
+        self.slots[index] = fresh(index as u8 + 1, self)?;
         Some(index)
     }
 
@@ -295,6 +301,15 @@ impl Controller {
             (ModuleStatusAll::BASE, Tier::Exch) => {
                 if let Ok(status) = ModuleStatusAll::decode(&opened_body) {
                     self.module_status(index, status);
+                }
+                Ok(())
+            }
+            (ModuleStatus1::BASE, Tier::Exch) => {
+                // The rest of the status stays as it was told last.
+                if let (Ok(status1), Some(known)) =
+                    (ModuleStatus1::decode(&opened_body), self.slots[index].status)
+                {
+                    self.module_status(index, ModuleStatusAll { status1, ..known });
                 }
                 Ok(())
             }

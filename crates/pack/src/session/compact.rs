@@ -153,3 +153,177 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+    use rand_chacha::{
+        ChaCha20Rng,
+        rand_core::{Rng, SeedableRng},
+    };
+
+    const BASES: [u16; 2] = [0x502, 0x506];
+
+    /// Side A and side B of one channel.
+    fn ends() -> [Session; 2] {
+        let done = Established { master: MasterSecret(Secret::new([5; 32])), th4: [6; 32], comparison: 0 };
+        [Direction::Ab, Direction::Ba].map(|way| {
+            let xk = Secret::new([7; 32]);
+            let mut s = Session::established(Kind::Pair, &done, Some(&xk), way).unwrap();
+            s.allow_compact(&BASES).unwrap();
+            for tier in [Tier::Exch, Tier::Pair] {
+                let due = s.due(tier, 0).unwrap();
+                s.reserved(&due);
+            }
+            s
+        })
+    }
+
+    fn id(base: u16) -> SealedId {
+        SealedId::new(base, Level::Exch, Direction::Ba, 5).unwrap()
+    }
+
+    fn sealed(b: &mut Session, base: u16, body: &[u8]) -> std::vec::Vec<u8> {
+        let mut out = [0; 16];
+        let n = b.seal_compact(id(base), base, body, &mut out).unwrap();
+        out[..n].to_vec()
+    }
+
+    fn open(a: &mut Session, now: Instant, base: u16, bytes: &[u8]) -> Result<std::vec::Vec<u8>, Refusal> {
+        let mut bytes = bytes.to_vec();
+        a.open(now, &Limits::DEFAULT, id(base), &mut bytes).map(|o| {
+            assert_eq!((o.base, o.tier, o.signed), (base, Tier::Exch, false));
+            o.body.to_vec()
+        })
+    }
+
+    #[test]
+    fn both_profiles_carry_their_body_once() {
+        let [mut a, mut b] = ends();
+        let now = Instant::START;
+        for body in [&[1, 2, 3, 4][..], &[1, 2, 3, 4, 5, 6, 7, 8]] {
+            let message = sealed(&mut b, 0x502, body);
+            assert_eq!(message.len(), 2 * body.len());
+            assert_eq!(open(&mut a, now, 0x506, &message), Err(Refusal::NotAuthentic), "another base");
+            assert_eq!(open(&mut a, now, 0x502, &message).unwrap(), body);
+            assert_eq!(open(&mut a, now, 0x502, &message), Err(Refusal::NotAuthentic), "repeated");
+        }
+        let wide = sealed(&mut b, 0x502, &[9; 8]);
+        for half in [&wide[..8], &wide[8..]] {
+            assert_eq!(open(&mut a, now, 0x502, half), Err(Refusal::NotAuthentic), "C2 as C1");
+        }
+        assert_eq!(a.open(now, &Limits::DEFAULT, id(0x512), &mut [0; 8]), Err(Refusal::Policy), "not listed");
+    }
+
+    /// What side A sends, other levels and other lengths are never compact.
+    #[test]
+    fn only_side_b_speaks_compact_and_only_what_is_listed() {
+        let [mut a, mut b] = ends();
+        let mut out = [0; 16];
+        let down = SealedId::new(0x502, Level::Exch, Direction::Ab, 5).unwrap();
+        assert_eq!(a.seal_compact(down, 0x502, &[0; 8], &mut out), Err(Error::WrongParty));
+        assert_eq!(b.seal_compact(id(0x504), 0x504, &[0; 8], &mut out), Err(Error::WrongParty));
+        let pair = SealedId::new(0x502, Level::Pair, Direction::Ba, 5).unwrap();
+        assert_eq!(b.seal_compact(pair, 0x502, &[0; 8], &mut out), Err(Error::WrongParty));
+        assert_eq!(b.seal_compact(id(0x502), 0x502, &[0; 5], &mut out), Err(Error::BufferTooSmall));
+        let now = Instant::START;
+        assert_eq!(b.open(now, &Limits::DEFAULT, down, &mut [0; 8]), Err(Refusal::Policy));
+        assert_eq!(a.open(now, &Limits::DEFAULT, pair, &mut [0; 16]), Err(Refusal::Malformed));
+    }
+
+    /// The low bits name the smallest counter above the last one: a gap of 255 is bridged, one of 256 is not, and a
+    /// message with a whole counter mends it.
+    #[test]
+    fn the_counter_follows_over_gaps_and_wraps() {
+        let [mut a, mut b] = ends();
+        let now = Instant::START;
+        let lose = |b: &mut Session, n: u32| (0..n).for_each(|_| drop(sealed(b, 0x502, &[0; 4])));
+        for gap in [255, 0, 1, 254, 255] {
+            lose(&mut b, gap);
+            let message = sealed(&mut b, 0x502, &[1; 4]);
+            assert!(open(&mut a, now, 0x502, &message).is_ok(), "after {gap} lost");
+        }
+        lose(&mut b, 256);
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert_eq!(open(&mut a, now, 0x502, &message), Err(Refusal::NotAuthentic));
+        let wide = sealed(&mut b, 0x502, &[1; 8]);
+        assert!(open(&mut a, now, 0x502, &wide).is_ok(), "16 bits reach further");
+        lose(&mut b, 300);
+        let mut whole = [0; 40];
+        let n = b.seal(id(0x502), 0x502, 0, &[&[7; 8]], &mut whole).unwrap();
+        assert!(a.open(now, &Limits::DEFAULT, id(0x502), &mut whole[..n]).is_ok());
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert!(open(&mut a, now, 0x502, &message).is_ok(), "the whole counter mended it");
+    }
+
+    /// Attack 24: a million random tags are all refused; after the eighth nothing compact is looked at any more.
+    #[test]
+    fn a_million_guesses() {
+        let [mut a, mut b] = ends();
+        let mut rng = ChaCha20Rng::seed_from_u64(24);
+        let mut accepted = 0;
+        for n in 0..1_000_000u32 {
+            let mut guess = [0; 8];
+            rng.fill_bytes(&mut guess);
+            match a.open(Instant::START, &Limits::DEFAULT, id(0x502), &mut guess) {
+                Ok(_) => accepted += 1,
+                Err(e) => assert_eq!(e, if n < 8 { Refusal::NotAuthentic } else { Refusal::Policy }),
+            }
+        }
+        assert_eq!((accepted, a.take_alarm()), (0, Some(Alarm::Compact)));
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert_eq!(open(&mut a, Instant::START, 0x502, &message), Err(Refusal::Policy));
+        // The next epoch begins with the profile on.
+        for s in [&mut a, &mut b] {
+            s.renew(1, MasterSecret(Secret::new([9; 32])), None).unwrap();
+        }
+        let due = b.due(Tier::Exch, 0).unwrap();
+        b.reserved(&due);
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert!(open(&mut a, Instant::START, 0x502, &message).is_ok());
+    }
+
+    /// One guess every two seconds stays under the first threshold: the second one ends it, and until then the
+    /// honest sender is heard.
+    #[test]
+    fn a_slow_drip_ends_after_64() {
+        let [mut a, mut b] = ends();
+        let mut now = Instant::START;
+        for n in 0..64 {
+            let message = sealed(&mut b, 0x502, &[n; 4]);
+            assert!(open(&mut a, now, 0x502, &message).is_ok(), "before guess {n}");
+            assert_eq!(a.take_alarm(), None);
+            assert!(open(&mut a, now, 0x502, &[0xA5; 8]).is_err());
+            now = now + Duration::from_secs(2);
+        }
+        assert_eq!(a.take_alarm(), Some(Alarm::Compact));
+        let message = sealed(&mut b, 0x502, &[0; 4]);
+        assert_eq!(open(&mut a, now, 0x502, &message), Err(Refusal::Policy));
+    }
+
+    /// A tag this short moves no epoch.
+    #[test]
+    fn a_compact_message_proves_no_epoch() {
+        let [mut a, mut b] = ends();
+        for (s, ahead) in [(&mut a, true), (&mut b, false)] {
+            s.agree(MasterSecret(Secret::new([9; 32])), ahead).unwrap();
+        }
+        let next = b.next.take().unwrap();
+        b.enter(next, None);
+        let due = b.due(Tier::Exch, 0).unwrap();
+        b.reserved(&due);
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert_eq!(open(&mut a, Instant::START, 0x502, &message), Err(Refusal::NotAuthentic));
+        assert!(!a.take_moved() && a.next.is_some());
+    }
+
+    #[test]
+    fn routine_is_status_and_telemetry() {
+        let routine = (0..0x800).filter(|b| is_routine(*b));
+        let want = (0x412..=0x417).chain(0x421..=0x423).chain(0x426..=0x430).chain(0x501..=0x507);
+        assert!(routine.eq(want));
+        assert!(is_acceptable(&[]) && is_acceptable(&[0x412, 0x502]));
+        assert!(!is_acceptable(&[0x412, 0x413]) && !is_acceptable(&[0x502, 0x502]));
+    }
+}
