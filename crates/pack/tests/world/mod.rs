@@ -47,15 +47,12 @@ pub struct World {
     pub events: Vec<app::Event>,
     pub module_events: Vec<(usize, module::Event)>,
     pub pack_events: Vec<controller::Event>,
-<<<<<<< HEAD
     /// What the next binding asks for.
     pub assurance: Assurance,
     /// A relationship key that the authority passes off as B's, with what attests it.
     pub forged: Option<(Spk, Signature)>,
-=======
     /// Bases that certificates allow to travel compact.
     pub compact: Vec<u16>,
->>>>>>> 49b0aa9 (pack: compact status where the certificate allows it, padding on CAN FD, limits of the roles)
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
 }
@@ -141,12 +138,9 @@ impl World {
             events: Vec::new(),
             module_events: Vec::new(),
             pack_events: Vec::new(),
-<<<<<<< HEAD
             assurance: Assurance::Attested,
             forged: None,
-=======
             compact: Vec::new(),
->>>>>>> 49b0aa9 (pack: compact status where the certificate allows it, padding on CAN FD, limits of the roles)
             filter: Box::new(|_| true),
         }
     }
