@@ -5,7 +5,7 @@ mod world;
 
 use lct::{
     attest::CertificateType,
-    binding::BindingRecord,
+    binding::{Assurance, BindingRecord},
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{BindingId, Cid, PairingId, Role},
     registration::Registration,
@@ -335,6 +335,52 @@ fn lct_rules() {
     }
 }
 
+/// A binding in clear gives way to a better one, once, and its keys are out of force then.
+#[test]
+fn a_better_binding_takes_the_place_of_b0() {
+    for better in [Assurance::Attested, Assurance::Code, Assurance::AttestedAndCode] {
+        let mut bench = Bench::new();
+        for (id, role) in [APP, PACK] {
+            bench.accept(register(id, role));
+        }
+        let sign =
+            |r: &BindingRecord, a: &SigningKey, b: &SigningKey| bind_with(r, [a, b, &key("authority")]);
+        let mut plain = binding(APP, PACK);
+        plain.assurance = Assurance::Plain;
+        let old = [bound_key("app-1", "pack-1"), bound_key("pack-1", "app-1")];
+        bench.accept(sign(&plain, &old[0], &old[1]));
+        let stored = |bench: &Bench, id: &BindingId| -> Binding {
+            load(&bench.state, &state_key::binding(id)).unwrap().unwrap()
+        };
+        assert_eq!(stored(&bench, &plain.binding_id).assurance, 0);
+        let new = [key("new-a"), key("new-b")];
+        let mut next = binding(APP, PACK);
+        next.binding_id = BindingId([9; 16]);
+        for (entity, key) in next.entities.iter_mut().zip(&new) {
+            entity.sign_pub = key.public();
+        }
+        next.assurance = Assurance::Plain;
+        bench.refuse("B0 again", sign(&next, &new[0], &new[1]), BindingPairExists);
+        next.assurance = better;
+        bench.accept(sign(&next, &new[0], &new[1]));
+        assert_eq!(stored(&bench, &next.binding_id).assurance, better as u8);
+        assert_eq!(stored(&bench, &plain.binding_id).status, Status::Revoked);
+        for key in &old {
+            let known: KeyRecord =
+                load(&bench.state, &state_key::signing_key(&key.public())).unwrap().unwrap();
+            assert_eq!(known.status, Status::Revoked);
+        }
+        let mut last = next;
+        last.binding_id = BindingId([10; 16]);
+        last.assurance = Assurance::AttestedAndCode;
+        bench.refuse(
+            "nothing better than what proved something",
+            sign(&last, &new[0], &new[1]),
+            BindingPairExists,
+        );
+    }
+}
+
 #[test]
 fn binding_rules() {
     let mut bench = Bench::new();
@@ -374,6 +420,8 @@ fn binding_rules() {
     r = binding(APP, PACK);
     r.binding_id = BindingId([5; 16]);
     refuse(&mut bench, "pair exists, keys in use", &r, &wrong, BindingPairExists);
+    r.assurance = Assurance::Plain;
+    refuse(&mut bench, "pair exists, to be replaced by B0", &r, &wrong, BindingPairExists);
     r = binding(PACK, MODULE);
     r.entities[0].sign_pub = bound_key("pack-1", "app-1").public();
     refuse(&mut bench, "key of another binding", &r, &wrong, BindingKey);

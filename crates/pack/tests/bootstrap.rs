@@ -626,3 +626,25 @@ fn inside_a_channel_a_binding_handshake_in_clear_is_refused() {
     assert_eq!(w.pack.refused().security, before + 1);
     assert!(bind(&mut w, Assurance::AttestedAndCode));
 }
+
+/// A middleman between two buses plays the pack to the app and the app to the pack: every message passes, and the
+/// digits differ.
+#[test]
+fn a_middleman_shows_different_digits_on_both_sides() {
+    for seed in 30..38 {
+        let (mut left, mut right) = (World::new(0, seed), World::new(0, seed + 100));
+        // Left: the honest app and a false pack with the pack's name. Right: a false app and the honest pack.
+        for w in [&mut left, &mut right] {
+            press(w);
+            begin_plain(w);
+            w.run_for(300);
+        }
+        let shown = [left.app.bootstrap().digits(), right.pack.bootstrap().digits()];
+        assert!(shown.iter().all(Option::is_some), "seed {seed}");
+        assert_ne!(shown[0], shown[1], "seed {seed}");
+        // The installer stands before the honest app and the honest pack, and turns both down.
+        compare(&mut left, false, true);
+        compare(&mut right, true, false);
+        assert_eq!((up(&left), up(&right)), ([false; 2], [false; 2]));
+    }
+}

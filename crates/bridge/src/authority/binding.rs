@@ -70,7 +70,10 @@ impl Core {
         let parties =
             ordered(&snapshot, ("a.component_id", &a.component_id), ("b.component_id", &b.component_id))?;
         let [cid_a, cid_b] = parties.each_ref().map(|(cid, _)| *cid);
-        if active_binding(&snapshot, &cid_a, &cid_b)?.is_some() {
+        let known = active_binding(&snapshot, &cid_a, &cid_b)?.map(|(_, b)| b.assurance);
+        // A binding in clear gives way to one that proves something.
+        let upgrade = known == Some(Assurance::Plain as u8) && assurance != Assurance::Plain;
+        if known.is_some() && !upgrade {
             return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
         }
         if !self.ceremonies.rows().has_room() {

@@ -5,9 +5,9 @@ use alloc::{vec, vec::Vec};
 
 use lct::{
     Error,
-    binding::BindingRecord,
+    binding::{Assurance, BindingRecord, BoundEntity},
     hash::sha256,
-    id::Role,
+    id::{BindingId, Role},
     sign::{PublicKey, Signature},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     outcome::Event,
     records::{Binding, Component, Pool, SigningKey, Status, key},
     reject::Rejection,
-    state::{Overlay, View, load},
+    state::{Halt, Overlay, View, load},
 };
 
 pub(super) fn apply<V: View>(
@@ -41,7 +41,11 @@ pub(super) fn apply<V: View>(
     ensure(roles_hold, Rejection::BindingRole)?;
     ensure(not_future(context, u64::from(record.time) * 1000), Rejection::BindingTime)?;
     ensure(state.get(&key::binding(&record.binding_id))?.is_none(), Rejection::BindingExists)?;
-    ensure(state.get(&key::bound_pair(&a.cid, &b.cid))?.is_none(), Rejection::BindingPairExists)?;
+    let previous = previous(state, a, b)?;
+    // Only a binding that proved nothing gives way, and only to one that proved something.
+    let gives_way =
+        |old: &Binding| old.assurance == Assurance::Plain as u8 && record.assurance != Assurance::Plain;
+    ensure(previous.as_ref().is_none_or(|(_, old)| gives_way(old)), Rejection::BindingPairExists)?;
     let mut fresh = a.sign_pub != b.sign_pub;
     for entity in [a, b] {
         fresh &= state.get(&key::signing_key(&entity.sign_pub))?.is_none();
@@ -83,6 +87,18 @@ pub(super) fn apply<V: View>(
             events.push(Event::new("AdpMinted").with("cid", entity.cid.0.as_slice()).with("mwh", capacity));
         }
     }
+    if let Some((id, mut old)) = previous {
+        old.status = Status::Revoked;
+        for signing_pub in [&old.key_a, &old.key_b] {
+            let signing: Option<SigningKey> = load(state, &key::signing_key(signing_pub))?;
+            if let Some(mut signing) = signing {
+                signing.status = Status::Revoked;
+                state.put(key::signing_key(signing_pub), &signing);
+            }
+        }
+        state.put(key::binding(&id), &old);
+        events.push(Event::new("BindingReplaced").with("binding_id", id.0.as_slice()));
+    }
     let binding = Binding {
         a: a.cid,
         b: b.cid,
@@ -99,6 +115,22 @@ pub(super) fn apply<V: View>(
     state.put_raw(key::bound_pair(&a.cid, &b.cid), record.binding_id.0.into());
     count(state, |t| t.bindings += 1)?;
     Ok(events)
+}
+
+/// The binding of the two that is in force.
+fn previous<V: View>(
+    state: &Overlay<V>,
+    a: &BoundEntity,
+    b: &BoundEntity,
+) -> Result<Option<(BindingId, Binding)>, Stop> {
+    let Some(id) = state.get(&key::bound_pair(&a.cid, &b.cid))? else { return Ok(None) };
+    let id = <[u8; 16]>::try_from(id.as_slice())
+        .map_err(|_| Halt::Invariant("a bound pair without binding id"))?;
+    let binding: Option<Binding> = load(state, &key::binding(&BindingId(id)))?;
+    match binding {
+        Some(binding) => Ok(Some((BindingId(id), binding))),
+        None => Err(Halt::Invariant("a bound pair without binding").into()),
+    }
 }
 
 /// A pool minted at the attested capacity: all of it is room (L50).
