@@ -2,6 +2,7 @@
 
 use crate::{
     code::Plan,
+    checkup::{Channel, Checkup, Echo},
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     outbox::Job,
@@ -12,6 +13,7 @@ use lct::{
     energy::{CycleClose, EnergyEvent},
     id::Role,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
+    schedule::Tier,
     sign::{PublicKey, Signature},
 };
 use pack::{
@@ -34,6 +36,9 @@ const SEARCH: Duration = Duration::from_millis(500);
 
 /// How often the pack is told the time.
 const TIME_PERIOD: Duration = Duration::from_secs(10);
+
+/// Tiers that a checkup tries on each channel.
+const CHECKED: [Tier; 2] = [Tier::Exch, Tier::Pair];
 
 /// Why the gateway cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +121,8 @@ pub enum Event {
     DeviceChannel(Assurance),
     /// No device channel came about; commissioning stands still.
     BootstrapFailed(bootstrap::Failure),
+    /// A checkup ended: what was found of each channel.
+    Checked(Vec<Channel>),
 }
 
 /// Where commissioning stands.
@@ -151,6 +158,7 @@ pub struct Gateway {
     /// Answers that did not fit their question.
     misfits: u64,
     plan: Plan,
+    checkup: Option<Checkup>,
 }
 
 impl Gateway {
@@ -182,6 +190,7 @@ impl Gateway {
             time_due: now,
             misfits: 0,
             plan: Plan::default(),
+            checkup: None,
         })
     }
 
@@ -249,7 +258,8 @@ impl Gateway {
             Phase::Bootstrapping { .. } | Phase::Operating => None,
         };
         let time = self.app.relation().is_up().then_some(self.time_due);
-        [phase, time, self.app.due(), self.collector.due()].into_iter().flatten().min()
+        let checkup = self.checkup.as_ref().and_then(Checkup::due);
+        [phase, time, checkup, self.app.due(), self.collector.due()].into_iter().flatten().min()
     }
 
     /// Takes a frame from CAN 1.
@@ -267,6 +277,7 @@ impl Gateway {
         for (party, verdict) in self.collector.tick(now) {
             self.judge(now, party, verdict)?;
         }
+        self.go_on_checking(now, rng)?;
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;
@@ -312,6 +323,31 @@ impl Gateway {
     ) -> Result<(), Error> {
         self.wanted = Some(state);
         Ok(self.app.set_state(now, state, rng)?)
+    }
+
+    /// Begins a checkup of every channel; [`Event::Checked`] tells what it found. A second one while one is under way
+    /// changes nothing.
+    pub fn check(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if self.checkup.is_none() {
+            self.checkup = Some(Checkup::new(self.cids.keys().copied(), &CHECKED));
+        }
+        self.go_on_checking(now, rng)
+    }
+
+    fn go_on_checking(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Some(checkup) = &mut self.checkup else { return Ok(()) };
+        if let Some(Echo { party, tier, nonce }) = checkup.poll(now, || rng.next_u32()) {
+            // A channel that is not up takes no echo: it is found closed when nothing comes back.
+            return match self.app.echo(now, party, tier, nonce) {
+                Ok(()) | Err(lct::Error::InvalidKey) => Ok(()),
+                Err(e) => Err(e.into()),
+            };
+        }
+        if let Some(found) = checkup.finished() {
+            self.checkup = None;
+            self.event(Event::Checked(found));
+        }
+        Ok(())
     }
 
     fn event(&mut self, event: Event) {
@@ -441,6 +477,12 @@ impl Gateway {
                 if let Some(verdict) = self.collector.leaf(party, seq, leaf) {
                     self.judge(now, party, verdict)?;
                 }
+            }
+            app::Event::Echo(party, tier, nonce, generation) => {
+                if let Some(checkup) = &mut self.checkup {
+                    checkup.answered(now, Echo { party, tier, nonce }, generation);
+                }
+                self.go_on_checking(now, rng)?;
             }
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }

@@ -8,6 +8,7 @@
 //! A statement is acknowledged to its device only once the outbox holds it.
 
 mod code;
+pub mod checkup;
 pub mod collect;
 pub mod commission;
 mod core;

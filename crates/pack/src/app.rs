@@ -16,7 +16,7 @@ use crate::{
     introduction::Introduced,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    pdu::{self, Pdu, binding as op},
+    pdu::{self, Pdu, binding as op, echo},
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
@@ -85,6 +85,8 @@ pub enum Event {
     Energy(heapless::Vec<u8, STATEMENT_MAX>, Signature),
     /// The leaf of a record that did not arrive.
     Leaf(Party, u32, Digest),
+    /// A party answered an echo at this tier: nonce, and generation of the group key that it holds (0 for none).
+    Echo(Party, Tier, u32, u32),
     /// A raised state was accepted or refused by the pack.
     Commanded(RelayState, CommandResult),
     /// The device channel to a pack that is not bound yet.
@@ -315,6 +317,12 @@ impl App {
         self.seal_pdu(now, Tier::Exch, &body)
     }
 
+    /// Asks a party for an echo of `nonce`, sealed at `tier` on every channel between (C130).
+    pub fn echo(&mut self, now: Instant, to: Party, tier: Tier, nonce: u32) -> Result<(), Error> {
+        let body = pdu::build(&[&[pdu::ECHO, echo::ASK, to.node()], &nonce.to_be_bytes()])?;
+        self.seal_pdu(now, tier, &body)
+    }
+
     fn command(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let (body, len) = VcuCommand { state: self.wanted, ..VcuCommand::default() }.encode();
         if self.wanted <= self.accepted {
@@ -486,6 +494,11 @@ impl App {
                 let mut f = Fields::new(m);
                 let (seq, leaf) = (f.u32()?, f.array()?);
                 self.device.offer(Event::Leaf(Party::from_node(node), seq, leaf))
+            }
+            [pdu::ECHO, echo::ANSWER, node, ref m @ ..] if m.len() == 8 => {
+                let mut f = Fields::new(m);
+                let (nonce, generation) = (f.u32()?, f.u32()?);
+                self.device.offer(Event::Echo(Party::from_node(node), tier, nonce, generation))
             }
             [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
                 let ack = Acknowledgement::parse(m)?;

@@ -24,7 +24,7 @@ use crate::{
         ModuleStatusRequest, PackStatusAll, RelayState, Stamp, VcuCommand, VcuKeepAlive,
     },
     module::{Rating, UNREGISTERED},
-    pdu::{self, Pdu, binding as op},
+    pdu::{self, Pdu, binding as op, echo},
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
@@ -277,6 +277,10 @@ impl Controller {
         Ok(())
     }
 
+    /// Generation of the group key in force.
+    pub fn group_generation(&self) -> u32 {
+        self.device.boot
+    }
     /// Identity of this pack.
     pub fn identity(&self) -> &Identity {
         &self.device.own

@@ -15,7 +15,7 @@ use crate::{
         ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatus2, ModuleStatus3, ModuleStatusAll,
         ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
     },
-    pdu::{self, Pdu, binding as op},
+    pdu::{self, Pdu, binding as op, echo},
     policy::{self, MinLevel},
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
@@ -613,6 +613,12 @@ impl Module {
                     }
                     None => Ok(()),
                 }
+            }
+            // C130
+            [pdu::ECHO, echo::ASK, 0, ref nonce @ ..] if nonce.len() == 4 => {
+                let generation = self.group.as_ref().map_or(0, GroupReceiver::generation).to_be_bytes();
+                let answer = pdu::build(&[&[pdu::ECHO, echo::ANSWER, 0], nonce, &generation])?;
+                self.seal_pdu(now, tier, &answer)
             }
             [pdu::CONFIRM, ref m @ ..] => {
                 let mut fx = Effects::new();

@@ -48,6 +48,11 @@ pub const LEAF: u8 = 0x15;
 /// A module's message, forwarded by the pack after it opened it: `16 | node | base u16 | body`.
 pub const FORWARD: u8 = 0x16;
 
+/// Echo, sealed at the tier that it proves: `1B 00 | node | nonce u32` asks, `1B 01 | node | nonce u32 | generation
+/// u32` answers at the same tier. Node 0 is the receiver itself; generation is that of the group key it holds, 0 for
+/// none.
+pub const ECHO: u8 = 0x1B;
+
 /// Second byte of a [`CERTIFICATE`] PDU that answers: `pairing_id 16 | status u8`.
 pub const CERTIFICATE_STATUS: u8 = 0x81;
 /// Second byte of a [`CERTIFICATE`] PDU: `pairing_id 16 | validation nonce 32 | TH4 32 | signature 64`.
@@ -137,6 +142,14 @@ impl From<lct::Error> for Status {
             _ => Status::NotAuthentic,
         }
     }
+}
+
+/// Second byte of an [`ECHO`] PDU.
+pub mod echo {
+    /// Asks.
+    pub const ASK: u8 = 0;
+    /// Answers.
+    pub const ANSWER: u8 = 1;
 }
 
 /// Concatenates `parts` into a PDU; what does not fit 512 bytes is [`lct::Error::BufferTooSmall`].

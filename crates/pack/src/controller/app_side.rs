@@ -326,6 +326,18 @@ impl Controller {
                 }
             }
             [pdu::LEAF, node, ..] => self.pass_down(now, node, Tier::Exch, body),
+            // C130: asked on at the tier at which it was asked, so that the answer proves that tier on both buses.
+            [pdu::ECHO, echo::ASK, node, ref nonce @ ..] if nonce.len() == 4 => match node {
+                0 => {
+                    let generation = self.group_generation().to_be_bytes();
+                    let parts: [&[u8]; 3] = [&[pdu::ECHO, echo::ANSWER, 0], nonce, &generation];
+                    self.seal_to_app_parts(now, tier, &parts)
+                }
+                node => {
+                    let asked = pdu::build(&[&[pdu::ECHO, echo::ASK, 0], nonce])?;
+                    self.pass_down(now, node, tier, &asked)
+                }
+            },
             _ => {
                 self.device.refuse_policy();
                 Ok(())

@@ -354,6 +354,9 @@ impl Controller {
             }
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),
+            [pdu::ECHO, echo::ANSWER, 0, ref m @ ..] if m.len() == 8 => {
+                self.seal_to_app_parts(now, tier, &[&[pdu::ECHO, echo::ANSWER, node], m])
+            }
             [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
                 let ack = Acknowledgement::parse(m)?;
                 self.commanded(index, now, &ack, rng)
