@@ -1,0 +1,256 @@
+//! `modbatt check`: is the installation still what it should be? Keys and certificates, a sealed echo on every
+//! channel, what the ledger says of each component, the audit logs.
+//!
+//! A program that runs on the directory does the same every hour and keeps the last report in `check.json`; this
+//! command then asks it for a fresh one. Without such a program it powers the pack on, checks, and powers it off.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use gateway::checkup::Channel;
+use lct::attest::verify_chain;
+use pack::app::Party;
+use pack::identity::Identity;
+use serde_json::{Value, json};
+
+use super::data_dir::{DataDir, replace_file};
+use super::{Failure, Outcome, print};
+
+/// The last report, in the data directory.
+pub const REPORT: &str = "check.json";
+/// Asks the program that runs on the directory for a fresh report.
+pub const REQUEST: &str = "check.request";
+/// Longest wait for that program.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks for its report.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Arguments of `modbatt check`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    /// The data directory of the installation
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// `keys`, `channel`, `ledger` or `audit`.
+    pub area: &'static str,
+    /// What of it.
+    pub name: String,
+    /// True when it holds.
+    pub holds: bool,
+    /// What was found, in words.
+    pub found: String,
+}
+
+/// Everything that was checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// When, Unix milliseconds.
+    pub time_ms: u64,
+    /// What.
+    pub items: Vec<Item>,
+}
+
+impl Report {
+    /// An empty report at `time_ms`.
+    pub fn new(time_ms: u64) -> Self {
+        Report { time_ms, items: Vec::new() }
+    }
+
+    /// Adds a finding.
+    pub fn add(&mut self, area: &'static str, name: impl Into<String>, holds: bool, found: impl Into<String>) {
+        self.items.push(Item { area, name: name.into(), holds, found: found.into() });
+    }
+
+    /// True when something was checked and all of it holds.
+    pub fn holds(&self) -> bool {
+        !self.items.is_empty() && self.items.iter().all(|item| item.holds)
+    }
+
+    /// The report for scripts and for `check.json`.
+    pub fn as_json(&self) -> Value {
+        let items: Vec<Value> = self
+            .items
+            .iter()
+            .map(|i| json!({ "area": i.area, "name": i.name, "holds": i.holds, "found": i.found }))
+            .collect();
+        json!({ "format": 1, "time_ms": self.time_ms, "holds": self.holds(), "items": items })
+    }
+
+    /// Writes the report into the directory.
+    pub fn keep(&self, dir: &Path) -> Result<(), Failure> {
+        Ok(replace_file(&dir.join(REPORT), format!("{}\n", self.as_json()).as_bytes())?)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    let dir = DataDir::open(&args.data_dir)?;
+    let report = match dir.run()? {
+        Some(run) if super::ask(async { api::Client::new(&run.url)?.health().await }).is_ok() => {
+            ask_the_program(dir.path())?
+        }
+        _ => {
+            drop(dir);
+            super::demo::check(&args.data_dir)?.as_json()
+        }
+    };
+    let text = if args.json { format!("{report}\n") } else { in_words(&report) };
+    print(&text)?;
+    Ok(if report["holds"] == true { Outcome::Good } else { Outcome::Bad })
+}
+
+/// Has the program that runs on the directory check, and waits for its report.
+fn ask_the_program(dir: &Path) -> Result<Value, Failure> {
+    let path = dir.join(REPORT);
+    let before = read(&path);
+    replace_file(&dir.join(REQUEST), b"check\n")?;
+    let asked = Instant::now();
+    while asked.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+        match read(&path) {
+            Some(report) if Some(&report) != before.as_ref() => return Ok(report),
+            _ => {}
+        }
+    }
+    Err(Failure::Failed(format!(
+        "the program that runs on {} gave no report within {} s; look at its output",
+        dir.display(),
+        PATIENCE.as_secs()
+    )))
+}
+
+fn read(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn in_words(report: &Value) -> String {
+    let mut text = String::new();
+    let word = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+    for item in report["items"].as_array().into_iter().flatten() {
+        let mark = if item["holds"] == true { "ok  " } else { "FAIL" };
+        text += &format!("{mark} {:8} {}: {}\n", word(item, "area"), word(item, "name"), word(item, "found"));
+    }
+    text += if report["holds"] == true { "everything holds\n" } else { "something does not hold\n" };
+    text
+}
+
+/// Keys and certificates of this computer's own role and of simulated devices.
+pub fn keys(report: &mut Report, identities: &[Identity], now_s: u32) {
+    for own in identities {
+        let name = own.component_id.to_string();
+        let (holds, found) = match verify_chain(&own.device, &own.batch, &[own.root], Some(now_s)) {
+            Err(e) => (false, format!("its certificate does not hold: {e}")),
+            Ok(subject) if subject.key != own.key.public() => {
+                (false, "its key is not the one of its certificate".to_owned())
+            }
+            Ok(subject) if subject.cid != own.cid() || subject.role != own.role => {
+                (false, "its certificate is another component's".to_owned())
+            }
+            Ok(subject) => {
+                let days = subject.not_after.saturating_sub(now_s) / 86_400;
+                (true, format!("key and certificate fit, {days} days left"))
+            }
+        };
+        report.add("keys", name, holds, found);
+    }
+}
+
+/// What the echoes found. All who share a group key must hold the same generation.
+pub fn channels(report: &mut Report, found: &[Channel], name: impl Fn(Party) -> String) {
+    let pack = found.iter().find(|c| c.party == Party::Pack && c.is_open()).map(|c| c.generation);
+    for channel in found {
+        let label = format!("{}, {} tier", name(channel.party), channel.tier.name());
+        match channel.round_trip {
+            None => report.add("channel", label, false, "no echo came back"),
+            Some(_) if pack.is_some_and(|generation| generation != channel.generation) => {
+                let found = format!("echo came back, but the group key is of generation {}", channel.generation);
+                report.add("channel", label, false, found);
+            }
+            Some(time) => {
+                let text = format!("echo in {}.{} ms", time.as_micros() / 1_000, time.as_micros() % 1_000 / 100);
+                report.add("channel", label, true, text);
+            }
+        }
+    }
+}
+
+/// What the ledger says of a component, asked through the API.
+pub async fn registration(
+    report: &mut Report,
+    client: &api::Client,
+    own: &Identity,
+    partner: Option<&Identity>,
+    binding: Option<[u8; 16]>,
+) {
+    let name = own.component_id.to_string();
+    let component = match client.component(&name).await {
+        Ok(component) => component,
+        Err(e) => return report.add("ledger", name, false, e.to_string()),
+    };
+    let mut wrong = Vec::new();
+    if component.cid.0 != own.cid().0 || component.device_key.0 != own.key.public().0 {
+        wrong.push("registered with another key".to_owned());
+    }
+    if component.status != "active" {
+        wrong.push(format!("its status is {}", component.status));
+    }
+    let mut bound = "registered".to_owned();
+    if let Some(partner) = partner {
+        let active = component
+            .bindings
+            .iter()
+            .filter(|b| b.partner_id == partner.component_id.as_str() && b.status == "active");
+        let found = active.max_by_key(|b| b.created_at);
+        match (found, binding) {
+            (None, _) => wrong.push(format!("not bound to {}", partner.component_id)),
+            (Some(b), Some(own)) if b.binding_id.0 != own => {
+                wrong.push(format!("bound to {} by another binding than the device's", partner.component_id));
+            }
+            (Some(b), _) => bound += &format!(", bound to {} ({})", partner.component_id, b.assurance),
+        }
+    }
+    match wrong.is_empty() {
+        true => report.add("ledger", name, true, bound),
+        false => report.add("ledger", name, false, wrong.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::schedule::Tier;
+
+    fn channel(party: Party, tier: Tier, ms: Option<u64>, generation: u32) -> Channel {
+        Channel { party, tier, round_trip: ms.map(pack::time::Duration::from_millis), generation }
+    }
+
+    #[test]
+    fn silence_and_an_old_group_key_are_found() {
+        let name = |party: Party| format!("{party:?}");
+        let rows = [
+            (vec![], false),
+            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3)], true),
+            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, Some(9), 3)], true),
+            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, Some(9), 2)], false),
+            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, None, 0)], false),
+        ];
+        for (found, holds) in rows {
+            let mut report = Report::new(1);
+            channels(&mut report, &found, name);
+            assert_eq!(report.holds(), holds, "{report:?}");
+            assert_eq!(report.items.len(), found.len());
+            assert_eq!(report.as_json()["holds"], holds);
+            let text = in_words(&report.as_json());
+            assert_eq!(text.contains("FAIL"), !holds && !found.is_empty(), "{text}");
+        }
+    }
+}
