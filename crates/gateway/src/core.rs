@@ -1,8 +1,8 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 use crate::{
-    code::Plan,
     checkup::{Channel, Checkup, Echo},
+    code::Plan,
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     outbox::Job,

@@ -7,8 +7,8 @@
 //!
 //! A statement is acknowledged to its device only once the outbox holds it.
 
-mod code;
 pub mod checkup;
+mod code;
 pub mod collect;
 pub mod commission;
 mod core;

@@ -101,6 +101,17 @@ impl Tier {
         }
     }
 
+    /// Lower-case English name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Dev => "device",
+            Tier::Exch => "exchange",
+            Tier::Pair => "pairing",
+            Tier::Bind => "binding",
+            Tier::Group => "group",
+        }
+    }
+
     fn label(self) -> &'static str {
         match self {
             Tier::Dev => "dev",

@@ -18,6 +18,8 @@ struct Cli {
 enum Command {
     /// Run a pack with its modules, app, bridge and ledger on this machine
     Demo(cmd::demo::Args),
+    /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
+    Check(cmd::check::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
     Selftest(cmd::selftest::Args),
     /// Check a receipt and say what it proves; needs no network and no database
@@ -31,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
+        Command::Check(args) => cmd::check::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),

@@ -66,7 +66,13 @@ impl Report {
     }
 
     /// Adds a finding.
-    pub fn add(&mut self, area: &'static str, name: impl Into<String>, holds: bool, found: impl Into<String>) {
+    pub fn add(
+        &mut self,
+        area: &'static str,
+        name: impl Into<String>,
+        holds: bool,
+        found: impl Into<String>,
+    ) {
         self.items.push(Item { area, name: name.into(), holds, found: found.into() });
     }
 
@@ -83,6 +89,22 @@ impl Report {
             .map(|i| json!({ "area": i.area, "name": i.name, "holds": i.holds, "found": i.found }))
             .collect();
         json!({ "format": 1, "time_ms": self.time_ms, "holds": self.holds(), "items": items })
+    }
+
+    /// One line: that all holds, or the first thing that does not.
+    pub fn summary(&self) -> String {
+        let failing = self.items.iter().filter(|i| !i.holds);
+        match failing.clone().next() {
+            None => format!("check: {} things hold", self.items.len()),
+            Some(first) => format!(
+                "check: {} of {} things do not hold; {} {}: {}",
+                failing.count(),
+                self.items.len(),
+                first.area,
+                first.name,
+                first.found
+            ),
+        }
     }
 
     /// Writes the report into the directory.
@@ -128,6 +150,11 @@ fn ask_the_program(dir: &Path) -> Result<Value, Failure> {
     )))
 }
 
+/// Whether somebody asked for a report; the question is taken with the answer.
+pub fn is_asked(dir: &Path) -> bool {
+    std::fs::remove_file(dir.join(REQUEST)).is_ok()
+}
+
 fn read(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
@@ -144,7 +171,7 @@ fn in_words(report: &Value) -> String {
 }
 
 /// Keys and certificates of this computer's own role and of simulated devices.
-pub fn keys(report: &mut Report, identities: &[Identity], now_s: u32) {
+pub fn keys(report: &mut Report, identities: &[&Identity], now_s: u32) {
     for own in identities {
         let name = own.component_id.to_string();
         let (holds, found) = match verify_chain(&own.device, &own.batch, &[own.root], Some(now_s)) {
@@ -172,11 +199,13 @@ pub fn channels(report: &mut Report, found: &[Channel], name: impl Fn(Party) -> 
         match channel.round_trip {
             None => report.add("channel", label, false, "no echo came back"),
             Some(_) if pack.is_some_and(|generation| generation != channel.generation) => {
-                let found = format!("echo came back, but the group key is of generation {}", channel.generation);
+                let found =
+                    format!("echo came back, but the group key is of generation {}", channel.generation);
                 report.add("channel", label, false, found);
             }
             Some(time) => {
-                let text = format!("echo in {}.{} ms", time.as_micros() / 1_000, time.as_micros() % 1_000 / 100);
+                let text =
+                    format!("echo in {}.{} ms", time.as_micros() / 1_000, time.as_micros() % 1_000 / 100);
                 report.add("channel", label, true, text);
             }
         }
@@ -239,9 +268,27 @@ mod tests {
         let rows = [
             (vec![], false),
             (vec![channel(Party::Pack, Tier::Pair, Some(4), 3)], true),
-            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, Some(9), 3)], true),
-            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, Some(9), 2)], false),
-            (vec![channel(Party::Pack, Tier::Pair, Some(4), 3), channel(Party::Module(1), Tier::Exch, None, 0)], false),
+            (
+                vec![
+                    channel(Party::Pack, Tier::Pair, Some(4), 3),
+                    channel(Party::Module(1), Tier::Exch, Some(9), 3),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    channel(Party::Pack, Tier::Pair, Some(4), 3),
+                    channel(Party::Module(1), Tier::Exch, Some(9), 2),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    channel(Party::Pack, Tier::Pair, Some(4), 3),
+                    channel(Party::Module(1), Tier::Exch, None, 0),
+                ],
+                false,
+            ),
         ];
         for (found, holds) in rows {
             let mut report = Report::new(1);

@@ -9,6 +9,7 @@ use std::time::Duration as WallDuration;
 
 use bus::pcapng::{Recorder, RecordingError};
 use bus::udp::UdpSender;
+use gateway::checkup::Channel;
 use gateway::upload::{Progress, upload};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::Cid;
@@ -18,6 +19,7 @@ use pack::app::Party;
 use pack::can::Bus;
 use pack::identity::Identity;
 use pack::message::RelayState;
+use pack::module::Module;
 use pack::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -29,6 +31,7 @@ use sim::world::{Step, World};
 use tokio::sync::watch;
 
 use super::super::Failure;
+use super::super::check::{self, Report};
 use super::super::data_dir::{DataDir, replace_file};
 use super::bootstrap;
 use super::key_log::KeyLog;
@@ -41,6 +44,9 @@ const COMMISSION_LIMIT: Duration = Duration::from_secs(900);
 /// Virtual time that the pack may take to switch on, and that the last statements may take to arrive.
 const SWITCH_LIMIT: Duration = Duration::from_secs(30);
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// Virtual time between two checks, and the longest that one may take.
+const CHECK_PERIOD: Duration = Duration::from_secs(3_600);
+const CHECK_LIMIT: Duration = Duration::from_secs(300);
 /// Jobs in the outbox at which measuring waits for the ledger.
 const OUTBOX_LIMIT: u64 = 256;
 /// Virtual time between two progress lines.
@@ -71,6 +77,14 @@ enum Phase {
     Done,
 }
 
+/// How a bench ended.
+pub enum Ended {
+    /// With figures, and the components that took part.
+    Ran(Run, Vec<(String, Cid)>),
+    /// With a report.
+    Checked(Report),
+}
+
 struct Live<'a> {
     args: &'a Args,
     clock: Arc<AtomicU64>,
@@ -88,15 +102,13 @@ struct Live<'a> {
     found: usize,
     /// Digits that the app shows and nobody compared yet.
     digits: Option<u32>,
+    /// What the last checkup of the channels found, until it is reported.
+    checked: Option<Vec<Channel>>,
 }
 
 impl Bench<'_> {
     /// Runs to the end of the data or until Ctrl-C, and returns the figures and the components.
-    pub async fn run(
-        self,
-        mut source: Source,
-        rng: &mut ChaCha20Rng,
-    ) -> Result<(Run, Vec<(String, Cid)>), Failure> {
+    pub async fn run(self, mut source: Source, rng: &mut ChaCha20Rng) -> Result<Ended, Failure> {
         let mut components: Vec<(String, Cid)> = Vec::new();
         for identity in [&self.app, &self.pack].into_iter().chain(&self.modules) {
             components.push((identity.component_id.to_string(), identity.cid()));
@@ -172,6 +184,7 @@ impl Bench<'_> {
             tasks,
             found: 0,
             digits: None,
+            checked: None,
         };
         let stopped = tokio::select! {
             done = live.commission(&mut uplink, count) => done.map(|()| false)?,
@@ -179,7 +192,24 @@ impl Bench<'_> {
         };
         if stopped {
             say("stopped before the pack was operational; the next start goes on from here");
-            return Ok((Run { modules: count as u64, ..live.finish(0)? }, components));
+            return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
+        }
+        if self.args.check_only {
+            live.gateway
+                .check(live.world.now(), &mut live.rng)
+                .map_err(|e| Failure::Failed(e.to_string()))?;
+            let limit = live.world.now() + CHECK_LIMIT;
+            let found = loop {
+                let over = live.step(limit, None).await?;
+                match live.checked.take() {
+                    Some(found) => break found,
+                    None if over => break Vec::new(),
+                    None => {}
+                }
+            };
+            let report = live.report(&found, self.url).await?;
+            report.keep(self.dir.path())?;
+            return Ok(Ended::Checked(report));
         }
         live.gateway.set_keys(binding_keys(self.chain, &live.gateway.members(), &ids)?);
         let (progress, waiting) = watch::channel(Progress::default());
@@ -198,7 +228,7 @@ impl Bench<'_> {
         if let Some(trouble) = &waiting.borrow().trouble {
             say(&format!("ledger: {trouble}"));
         }
-        Ok((Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
+        Ok(Ended::Ran(Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
     }
 
     fn ids(&self) -> Vec<(Cid, Cid)> {
@@ -327,9 +357,34 @@ impl Live<'_> {
                 say(&format!("device channel to the pack stands, {}", assurance.name()));
             }
             Event::BootstrapFailed(failure) => return Err(Failure::Failed(bootstrap::sentence(failure))),
+            Event::Checked(found) => self.checked = Some(found),
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())
+    }
+
+    /// Checks everything that is known here; `found` is what the echoes found.
+    async fn report(&self, found: &[Channel], url: &str) -> Result<Report, Failure> {
+        let time_ms = self.clock.load(Ordering::Relaxed);
+        let mut report = Report::new(time_ms);
+        let (app, pack) = (self.gateway.app().identity(), self.world.pack().identity());
+        let modules: Vec<&Identity> = self.world.modules().map(Module::identity).collect();
+        let all: Vec<&Identity> = [app, pack].into_iter().chain(modules.iter().copied()).collect();
+        check::keys(&mut report, &all, u32::try_from(time_ms / 1_000).unwrap_or(u32::MAX));
+        let members = self.gateway.members();
+        check::channels(&mut report, found, |party| {
+            let cid = members.iter().find(|(p, _)| *p == party).map(|(_, cid)| *cid);
+            let known = all.iter().find(|own| Some(own.cid()) == cid);
+            known.map_or_else(|| format!("{party:?}"), |own| own.component_id.to_string())
+        });
+        let client = api::Client::new(url).map_err(|e| Failure::Failed(e.to_string()))?;
+        let own_binding = self.gateway.app().relation().binding().map(|(id, _)| id.0);
+        check::registration(&mut report, &client, app, None, None).await;
+        check::registration(&mut report, &client, pack, Some(app), own_binding).await;
+        for module in modules {
+            check::registration(&mut report, &client, module, Some(pack), None).await;
+        }
+        Ok(report)
     }
 
     async fn commission(&mut self, uplink: &mut Uplink<ChaCha20Rng>, modules: usize) -> Result<(), Failure> {
@@ -385,6 +440,7 @@ impl Live<'_> {
         let mut limit = self.world.now() + SWITCH_LIMIT;
         let mut pace = Pace::new(self.args.speed);
         let (mut origin, mut told) = (self.world.now(), self.world.now());
+        let mut check_due = self.world.now() + CHECK_PERIOD;
         while phase != Phase::Done {
             let now = self.world.now();
             match phase {
@@ -451,6 +507,16 @@ impl Live<'_> {
                 if source.read(connected, &mut reading) {
                     rows += 1;
                     self.world.measure(&reading).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                let now = self.world.now();
+                if now >= check_due || check::is_asked(dir.path()) {
+                    check_due = now + CHECK_PERIOD;
+                    self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                if let Some(found) = self.checked.take() {
+                    let report = self.report(&found, url).await?;
+                    report.keep(dir.path())?;
+                    say(&report.summary());
                 }
                 if self.world.now().saturating_since(told) >= PROGRESS {
                     told = self.world.now();

@@ -9,7 +9,7 @@ mod report;
 mod source;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +23,7 @@ use rand_core::SeedableRng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::check::Report;
 use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, print, reason};
 use source::Source;
@@ -74,6 +75,9 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
     listen: SocketAddr,
+    /// Power the pack on, check it, and power it off.
+    #[arg(skip)]
+    check_only: bool,
     /// Seed of the battery model and of the faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -182,19 +186,61 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     } else {
         format!("found: app, pack and {modules} modules of an earlier run")
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let outcome = runtime()?.block_on(operate(args, &dir, installation, plan, source, rng));
+    let retired = dir.retire();
+    let ended = outcome?;
+    retired?;
+    if let Ended::Ran(line) = ended
+        && args.json
+    {
+        print(&format!("{line}\n"))?;
+    }
+    Ok(Outcome::Good)
+}
+
+/// Powers the installation in `path` on, checks it and powers it off.
+pub fn check(path: &Path) -> Result<Report, Failure> {
+    let args = Args {
+        replay: None,
+        modules: None,
+        data_dir: path.to_owned(),
+        speed: Speed::Max,
+        headless: true,
+        json: false,
+        record: None,
+        key_log: None,
+        fault: Vec::new(),
+        bootstrap: lct::binding::Assurance::Attested,
+        code: None,
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        check_only: true,
+        seed: 1,
+    };
+    let missing = || Failure::Input(format!("there is no data directory {}", path.display()));
+    let dir = DataDir::open_or_create(path, || Err(missing()), |_| Err(missing()))?;
+    let installation = provision::load(&dir)?;
+    let source = Source::model(installation.modules.len(), args.seed)?;
+    let outcome = runtime()?.block_on(operate(&args, &dir, installation, Plan::default(), source, os_rng()?));
+    let retired = dir.retire();
+    match outcome? {
+        Ended::Checked(report) => retired.map(|()| report).map_err(Failure::from),
+        Ended::Ran(_) => Err(Failure::Failed("the pack ran instead of being checked".into())),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::Failed(format!("cannot start: {}", reason(&e))))?;
-    let outcome = runtime.block_on(operate(args, &dir, installation, plan, source, rng));
-    let retired = dir.retire();
-    outcome.and_then(|line| {
-        retired?;
-        if args.json {
-            print(&format!("{line}\n"))?;
-        }
-        Ok(Outcome::Good)
-    })
+        .map_err(|e| Failure::Failed(format!("cannot start: {}", reason(&e))))
+}
+
+/// How [`operate`] ended.
+enum Ended {
+    /// With the figures of a run.
+    Ran(serde_json::Value),
+    /// With a report.
+    Checked(Report),
 }
 
 /// A line of progress, on standard error.
@@ -226,7 +272,7 @@ async fn operate(
     plan: gateway::Plan,
     source: Source,
     mut rng: ChaCha20Rng,
-) -> Result<serde_json::Value, Failure> {
+) -> Result<Ended, Failure> {
     let started = std::time::Instant::now();
     let ledger_failure = |e: &node::Error| super::ledger::failure(e);
     let chain = Arc::new(Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| ledger_failure(&e))?);
@@ -274,7 +320,7 @@ async fn operate(
         ran = bench.run(source, &mut rng) => ran,
         died = &mut engine => Err(engine_failure(died)),
     };
-    let (mut figures, components) = ran?;
+    let ran = ran?;
     stop_bridge.send_replace(true);
     match bridge.await {
         Ok(Ok(())) => {}
@@ -286,11 +332,15 @@ async fn operate(
         Ok(Ok(())) => {}
         died => return Err(engine_failure(died)),
     }
+    let (mut figures, components) = match ran {
+        bench::Ended::Ran(figures, components) => (figures, components),
+        bench::Ended::Checked(report) => return Ok(Ended::Checked(report)),
+    };
     let receipts = report::write_receipts(dir, &chain, &components)?;
     figures.wall_ms = started.elapsed().as_millis() as u64;
     let line = report::as_json(dir, &chain, &figures, receipts)?;
     say(&summary(&line));
-    Ok(line)
+    Ok(Ended::Ran(line))
 }
 
 fn summary(line: &serde_json::Value) -> String {
