@@ -47,6 +47,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// Virtual time between two checks, and the longest that one may take.
 const CHECK_PERIOD: Duration = Duration::from_secs(3_600);
 const CHECK_LIMIT: Duration = Duration::from_secs(300);
+/// Virtual time that channels get to come up before they are checked.
+const UP_LIMIT: Duration = Duration::from_secs(30);
 /// Jobs in the outbox at which measuring waits for the ledger.
 const OUTBOX_LIMIT: u64 = 256;
 /// Virtual time between two progress lines.
@@ -186,6 +188,13 @@ impl Bench<'_> {
             digits: None,
             checked: None,
         };
+        if self.args.check_only {
+            // What does not come up is what the check is to find.
+            live.wait_until_up(&mut uplink, count).await?;
+            let report = live.check(&mut uplink, self.url).await?;
+            report.keep(self.dir.path())?;
+            return Ok(Ended::Checked(report));
+        }
         let stopped = tokio::select! {
             done = live.commission(&mut uplink, count) => done.map(|()| false)?,
             () = interrupted() => true,
@@ -193,23 +202,6 @@ impl Bench<'_> {
         if stopped {
             say("stopped before the pack was operational; the next start goes on from here");
             return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
-        }
-        if self.args.check_only {
-            live.gateway
-                .check(live.world.now(), &mut live.rng)
-                .map_err(|e| Failure::Failed(e.to_string()))?;
-            let limit = live.world.now() + CHECK_LIMIT;
-            let found = loop {
-                let over = live.step(limit, None).await?;
-                match live.checked.take() {
-                    Some(found) => break found,
-                    None if over => break Vec::new(),
-                    None => {}
-                }
-            };
-            let report = live.report(&found, self.url).await?;
-            report.keep(self.dir.path())?;
-            return Ok(Ended::Checked(report));
         }
         live.gateway.set_keys(binding_keys(self.chain, &live.gateway.members(), &ids)?);
         let (progress, waiting) = watch::channel(Progress::default());
@@ -363,6 +355,38 @@ impl Live<'_> {
         Ok(())
     }
 
+    /// Gives the channels of an installation that was commissioned before time to come up.
+    async fn wait_until_up(
+        &mut self,
+        uplink: &mut Uplink<ChaCha20Rng>,
+        modules: usize,
+    ) -> Result<(), Failure> {
+        let limit = self.world.now() + UP_LIMIT;
+        while !self.is_up(modules) && !self.step(limit, Some(uplink)).await? {}
+        Ok(())
+    }
+
+    /// Asks every channel for an echo, and reports.
+    async fn check(&mut self, uplink: &mut Uplink<ChaCha20Rng>, url: &str) -> Result<Report, Failure> {
+        let now = self.world.now();
+        self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
+        let limit = now + CHECK_LIMIT;
+        let found = loop {
+            let over = self.step(limit, Some(uplink)).await?;
+            match self.checked.take() {
+                Some(found) => break found,
+                None if over => break Vec::new(),
+                None => {}
+            }
+        };
+        self.report(&found, url).await
+    }
+
+    fn is_up(&self, modules: usize) -> bool {
+        let pack = self.world.pack();
+        self.gateway.is_operating() && pack.modules() == modules && pack.modules_up()
+    }
+
     /// Checks everything that is known here; `found` is what the echoes found.
     async fn report(&self, found: &[Channel], url: &str) -> Result<Report, Failure> {
         let time_ms = self.clock.load(Ordering::Relaxed);
@@ -389,12 +413,7 @@ impl Live<'_> {
 
     async fn commission(&mut self, uplink: &mut Uplink<ChaCha20Rng>, modules: usize) -> Result<(), Failure> {
         let limit = self.world.now() + COMMISSION_LIMIT;
-        let ready = |live: &Self| {
-            live.gateway.is_operating()
-                && live.world.pack().modules() == modules
-                && live.world.pack().modules_up()
-        };
-        while !ready(self) {
+        while !self.is_up(modules) {
             self.compare()?;
             if self.step(limit, Some(uplink)).await? {
                 return Err(Failure::Failed(format!(

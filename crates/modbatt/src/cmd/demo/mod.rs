@@ -220,7 +220,8 @@ pub fn check(path: &Path) -> Result<Report, Failure> {
     let dir = DataDir::open_or_create(path, || Err(missing()), |_| Err(missing()))?;
     let installation = provision::load(&dir)?;
     let source = Source::model(installation.modules.len(), args.seed)?;
-    let outcome = runtime()?.block_on(operate(&args, &dir, installation, Plan::default(), source, os_rng()?));
+    let outcome =
+        runtime()?.block_on(operate(&args, &dir, installation, gateway::Plan::default(), source, os_rng()?));
     let retired = dir.retire();
     match outcome? {
         Ended::Checked(report) => retired.map(|()| report).map_err(Failure::from),
