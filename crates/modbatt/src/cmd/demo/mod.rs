@@ -209,6 +209,7 @@ pub fn check(path: &Path) -> Result<Report, Failure> {
         json: false,
         record: None,
         key_log: None,
+        can1_udp: None,
         fault: Vec::new(),
         bootstrap: lct::binding::Assurance::Attested,
         code: None,
