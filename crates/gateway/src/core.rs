@@ -22,6 +22,7 @@ use pack::{
     can::Frame,
     identity::{Identity, Record},
     introduction::Introduced,
+    journal::LogPart,
     message::{ModuleScan, PackStatusAll, RelayState},
     pdu::{self, Status},
     relation::RelationEvent,
@@ -84,8 +85,18 @@ pub enum Output {
     Ask(Box<Request>),
     /// Put into the outbox, then call [`Gateway::kept`] with the same token.
     Keep(Job, Kept),
+    /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
+    Log(LogOf, LogPart),
     /// Tell the owner.
     Event(Event),
+}
+
+/// Whose log a part belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogOf {
+    /// The component.
+    pub cid: lct::id::Cid,
+    from: Option<Party>,
 }
 
 /// Names a kept statement towards its device.
@@ -314,6 +325,28 @@ impl Gateway {
         Ok(self.app.received(now, kept.party, kept.kind, kept.number)?)
     }
 
+    /// A device's log is durable up to entry `number`.
+    pub fn log_kept(&mut self, now: Instant, of: LogOf, number: u64) -> Result<(), Error> {
+        match of.from {
+            Some(party) => Ok(self.app.received(now, party, pdu::AUDIT, number)?),
+            None => {
+                self.app.log_kept(number);
+                Ok(())
+            }
+        }
+    }
+
+    fn log(&mut self, from: Option<Party>, part: LogPart) {
+        let cid = match from {
+            None => Some(self.app.identity().cid()),
+            Some(party) => self.cids.get(&party).copied(),
+        };
+        // Whoever is not known by name yet repeats its entry.
+        if let Some(cid) = cid {
+            self.outputs.push_back(Output::Log(LogOf { cid, from }, part));
+        }
+    }
+
     /// Wants the pack in `state`.
     pub fn set_state(
         &mut self,
@@ -484,6 +517,7 @@ impl Gateway {
                 }
                 self.go_on_checking(now, rng)?;
             }
+            app::Event::Log(from, part) => self.log(from, part),
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())

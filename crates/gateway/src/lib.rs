@@ -7,6 +7,7 @@
 //!
 //! A statement is acknowledged to its device only once the outbox holds it.
 
+pub mod audit;
 pub mod checkup;
 mod code;
 pub mod collect;
@@ -16,7 +17,7 @@ mod outbox;
 mod uplink;
 pub mod upload;
 
-pub use crate::core::{Error, Event, Gateway, Output};
+pub use crate::core::{Error, Event, Gateway, LogOf, Output};
 pub use code::{Plan, stretch};
 pub use outbox::{Job, Outbox, OutboxError};
 pub use uplink::{Uplink, UplinkError, Uploaded};

@@ -30,7 +30,8 @@ pub struct AuditLink {
     pub tag: [u8; 16],
 }
 
-fn link_hash(previous: &Digest, number: u64, entry: &[u8]) -> Result<Digest, Error> {
+/// `h_n` of `entry` with number n behind the hash `previous`. At most 65535 bytes.
+pub fn link_hash(previous: &Digest, number: u64, entry: &[u8]) -> Result<Digest, Error> {
     let len = u16::try_from(entry.len()).map_err(|_| Error::BufferTooSmall)?;
     Ok(sha256(&[b"modbatt1 log", previous, &number.to_be_bytes(), &len.to_be_bytes(), entry]))
 }

@@ -14,6 +14,7 @@ use crate::{
     device::{Device, Refused},
     identity::{Identity, Record},
     introduction::Introduced,
+    journal::LogPart,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     pdu::{self, Pdu, binding as op, echo},
@@ -25,6 +26,7 @@ use crate::{
 };
 use lct::{
     Digest, Error,
+    clock::TOKEN_LEN,
     codec::Fields,
     command::SignedCommand,
     energy::STATEMENT_MAX,
@@ -87,6 +89,8 @@ pub enum Event {
     Leaf(Party, u32, Digest),
     /// A party answered an echo at this tier: nonce, and generation of the group key that it holds (0 for none).
     Echo(Party, Tier, u32, u32),
+    /// A part of the log of a device (`None`: this app's own); acknowledge an entry once it is durable.
+    Log(Option<Party>, LogPart),
     /// A raised state was accepted or refused by the pack.
     Commanded(RelayState, CommandResult),
     /// The device channel to a pack that is not bound yet.
@@ -135,7 +139,7 @@ impl App {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load)?;
+        let device = Device::start(own, &mut load, now, rng)?;
         let mut relation = Relation::new(0);
         relation.restore(&device.own, &mut load)?;
         let bootstrap = Bootstrap::restore(&device.own, 0, |_| None, now)?;
@@ -201,7 +205,9 @@ impl App {
         let alive = self.relation.is_up().then_some(self.keep_alive);
         let raise = self.relation.is_up() && self.wanted > self.accepted;
         let command = self.run.as_ref().map(|r| r.due).or(raise.then_some(self.retry));
-        [alive, command, self.relation.due(), self.bootstrap.due(), self.link.due()]
+        let log = self.device.journal.due().filter(|_| self.relation.is_up());
+        let clock = Some(self.device.clock.due());
+        [alive, command, log, clock, self.relation.due(), self.bootstrap.due(), self.link.due()]
             .into_iter()
             .flatten()
             .min()
@@ -228,6 +234,8 @@ impl App {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.device.tick(now);
+        self.device.enforce(now, 0, &mut self.relation)?;
         let mut fx = Effects::new();
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
@@ -243,7 +251,7 @@ impl App {
             self.retry = now + RAISE_RETRY;
             self.command(now, rng)?;
         }
-        Ok(())
+        self.tell_log(now, rng)
     }
 
     // --- what the owner asks --------------------------------------------------------------------------
@@ -267,6 +275,15 @@ impl App {
 
     /// Gives this app a message of the authority about itself: a binding or certificate PDU.
     pub fn authority(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if let [pdu::REVOCATION, list @ ..] = message {
+            let (answer, _) = self.device.take_list(now, list)?;
+            self.device.enforce(now, 0, &mut self.relation)?;
+            return self.device.offer(Event::Answer(None, answer));
+        }
+        if let Some(refusal) = self.device.refusal(now, message) {
+            return self.device.offer(Event::Answer(None, refusal));
+        }
+        self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let relation = &mut self.relation;
         relation.set_offer(self.bootstrap.offer());
@@ -282,8 +299,36 @@ impl App {
             }
             _ => Err(Error::Malformed),
         };
+        if result.is_ok() {
+            self.device.vouched(now, message);
+        }
         self.apply(now, fx)?;
         result
+    }
+
+    /// Takes a time token of the authority and passes it on to the pack.
+    pub fn time_token(&mut self, now: Instant, token: &[u8; TOKEN_LEN]) -> Result<(), Error> {
+        self.device.take_token(now, token)?;
+        let body = pdu::build(&[&[pdu::TIME], token])?;
+        self.seal_pdu(now, Tier::Pair, &body)
+    }
+
+    /// The keeper of this app's own log has every entry up to `number`.
+    pub fn log_kept(&mut self, number: u64) {
+        self.device.journal.acknowledge(number);
+    }
+
+    fn tell_log(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Some(key) = self.relation.own_spk().map(|spk| spk.signing_key().clone()) else {
+            return Ok(());
+        };
+        if !self.relation.is_up() {
+            return Ok(());
+        }
+        match self.device.journal_pdu(now, &key, rng)? {
+            Some(part) => self.device.offer(Event::Log(None, LogPart::parse(&part)?)),
+            None => Ok(()),
+        }
     }
 
     /// Tells the pack the time.
@@ -328,6 +373,9 @@ impl App {
         if self.wanted <= self.accepted {
             self.accepted = self.wanted;
             return self.seal(now, VcuCommand::BASE, Level::Pair, 0, &body[..len]);
+        }
+        if !self.device.may_raise(now, 0, VcuCommand::BASE, &mut self.relation) {
+            return Ok(());
         }
         let (Some(challenge), Some(session), Some(spk)) =
             (self.challenge, self.relation.session(), self.relation.own_spk())
@@ -378,13 +426,15 @@ impl App {
                 Ok(who) => self.device.offer(Event::Identified(from, who)),
                 Err(_) => Ok(()),
             },
-            ([pdu::CERTIFICATE | pdu::BINDING, ..], _) => match Pdu::from_slice(inner) {
-                Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
-                Err(_) => {
-                    self.device.refuse_security();
-                    Ok(())
+            ([pdu::CERTIFICATE | pdu::BINDING | pdu::REVOCATION | pdu::POLICY, ..], _) => {
+                match Pdu::from_slice(inner) {
+                    Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
+                    Err(_) => {
+                        self.device.refuse_security();
+                        Ok(())
+                    }
                 }
-            },
+            }
             _ => {
                 self.device.refuse_security();
                 Ok(())
@@ -403,6 +453,7 @@ impl App {
                 Effect::Event(event) => {
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.challenge = challenge;
+                        self.device.journal.channel_up();
                         (self.next_seq, self.run) = (0, None);
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;
@@ -410,6 +461,7 @@ impl App {
                     if matches!(event, RelationEvent::Paired { .. }) {
                         self.end_bootstrap(now)?;
                     }
+                    self.device.log_relation(now, 0, &event, &mut self.relation);
                     self.device.offer(Event::Relation(event))?;
                 }
             }
@@ -485,6 +537,9 @@ impl App {
                 let (statement, signature) = signed_statement::<BATCH_STATEMENT_MAX>(m)?;
                 let statement = BatchStatement::decode(&statement)?;
                 self.device.offer(Event::Batch(Party::from_node(node), statement, signature))
+            }
+            [pdu::AUDIT, node, ref m @ ..] => {
+                self.device.offer(Event::Log(Some(Party::from_node(node)), LogPart::parse(m)?))
             }
             [pdu::ENERGY, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<STATEMENT_MAX>(m)?;

@@ -209,7 +209,7 @@ impl Controller {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load)?;
+        let device = Device::start(own, &mut load, now, rng)?;
         let (cid, boot) = (device.own.cid(), device.boot);
         let group_key = GroupKey(Secret::random(rng));
         let group = GroupSender::new(&group_key.traffic(boot, &cid)?, boot)?;
@@ -347,7 +347,10 @@ impl Controller {
             let limit = APP_SILENCE[usize::from(self.requested < RelayState::Precharge)];
             self.last_app + limit
         });
+        let log = self.device.journal.due().filter(|_| self.app.is_up() && self.can1.is_idle());
         let app = [
+            log,
+            Some(self.device.clock.due()),
             Some(self.heartbeat),
             Some(self.discovery),
             self.app.due(),
@@ -413,6 +416,8 @@ impl Controller {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.device.tick(now);
+        self.enforce_list(now)?;
         let mut fx = Effects::new();
         self.app.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply_app(now, fx)?;
@@ -444,7 +449,8 @@ impl Controller {
         }
         self.watch(now);
         self.advance(now, rng)?;
-        self.send_statements(now)
+        self.send_statements(now)?;
+        self.send_log(now, rng)
     }
 
     fn watch(&mut self, now: Instant) {
@@ -560,6 +566,7 @@ impl Controller {
     /// The pack went Off: the cycle closes and everything measured gets signed.
     fn stop(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         self.first = None;
+        self.device.journal.stopped();
         if let Some(key) = self.signing_key() {
             self.meter.close(&key, now, rng)?;
             self.batcher.close(&key, now, rng)?;

@@ -1,13 +1,18 @@
 //! What every role of a device has: its identity, boot counter, clock, the challenge of its next level-5 command,
 //! what waits to be stored or told, and counts of what it refused.
 
+mod lifecycle;
+
 use crate::{
+    clock::Clock,
     identity::{Identity, Record, key, next_boot},
+    journal::Journal,
     relation::{Effect, Effects, Relation},
+    revocations::Revocations,
     sealed_id::SealedId,
     time::Instant,
 };
-use lct::{Error, command::SignedCommand};
+use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code};
 use rand_core::CryptoRng;
 
 /// Messages and frames that were refused, by reason.
@@ -26,7 +31,14 @@ pub struct Refused {
 pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     pub(crate) own: Identity,
     pub(crate) boot: u32,
-    clock: Option<(u64, Instant)>,
+    pub(crate) clock: Clock,
+    pub(crate) revocations: Revocations,
+    pub(crate) journal: Journal,
+    /// The authority's last word about time, for whoever is below.
+    token: Option<[u8; TOKEN_LEN]>,
+    stale_told: bool,
+    /// What was refused when that was last written into the log.
+    refused_logged: Refused,
     challenge: u32,
     last_command: Option<u32>,
     stores: heapless::Deque<Record, STORES>,
@@ -39,12 +51,19 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     pub(crate) fn start<'a>(
         own: Identity,
         mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
         let (boot, record) = next_boot(load(key::BOOT))?;
         let mut device = Device {
-            own,
             boot,
-            clock: None,
+            clock: Clock::start(load(key::TIME), now)?,
+            revocations: Revocations::restore(&mut load)?,
+            journal: Journal::start(&own, &mut load, now, rng)?,
+            token: None,
+            stale_told: false,
+            refused_logged: Refused::default(),
+            own,
             challenge: 0,
             last_command: None,
             stores: heapless::Deque::new(),
@@ -52,6 +71,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             refused: Refused::default(),
         };
         device.store(record)?;
+        let firmware = device.own.firmware.to_be_bytes();
+        device.log(now, Code::Started, lct::journal::SELF, &[&firmware]);
         Ok(device)
     }
 
@@ -64,7 +85,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         transmit: impl FnOnce() -> Option<O>,
         event: impl FnOnce(E) -> O,
     ) -> Option<O> {
-        if let Some(record) = self.stores.pop_front() {
+        let record = self.stores.pop_front().or_else(|| self.lifecycle_record());
+        if let Some(record) = record {
             return Some(store(record));
         }
         transmit().or_else(|| self.events.pop_front().map(event))
@@ -151,22 +173,6 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         if result.is_err() {
             self.refuse_security();
         }
-    }
-
-    // --- time -----------------------------------------------------------------------------------------
-
-    /// Unix time in milliseconds, once it was told.
-    pub(crate) fn unix_ms(&self, now: Instant) -> Option<u64> {
-        self.clock.map(|(ms, at)| ms + now.saturating_since(at).as_millis())
-    }
-
-    /// Takes `seconds u32 | milliseconds u16` of a peer that authenticated it; the clock never goes back.
-    pub(crate) fn take_time(&mut self, now: Instant, body: &[u8; 6]) {
-        let [a, b, c, d, e, f] = *body;
-        let seconds = u32::from_be_bytes([a, b, c, d]);
-        let unix_ms = u64::from(seconds) * 1_000 + u64::from(u16::from_be_bytes([e, f]));
-        let shown = self.unix_ms(now).unwrap_or(0);
-        self.clock = Some((unix_ms.max(shown), now));
     }
 
     // --- level-5 commands that it receives ------------------------------------------------------------

@@ -104,6 +104,27 @@ pub mod key {
     pub const SEQUENCE: u16 = 0x0002;
     /// `1 | cycle u32`: the energy cycle last opened.
     pub const CYCLE: u16 = 0x0003;
+    /// `1 | floor u32 | powered seconds u32`, see [`crate::clock`].
+    pub const TIME: u16 = 0x0020;
+    /// `1 | number of the last audit entry u64 | its hash 32 | key of the next 32`.
+    pub const AUDIT_HEAD: u16 = 0x0021;
+    /// `1 | first audit key sealed to the authority 113 | last acknowledged entry u64`.
+    pub const AUDIT_KEY: u16 = 0x0022;
+    /// `1 | number u32 | next_update u32 | hash 32`: the revocation list held.
+    pub const REVOCATION_HEAD: u16 = 0x0028;
+
+    /// Revoked subjects: `1 | number of the list u32 | up to 14 x (type | id 16)`; `chunk` is 0..=4.
+    pub const fn revoked(chunk: u8) -> u16 {
+        0x0029 + chunk as u16
+    }
+    /// Part `part` (0 or 1) of the pending policy, or of the one in force.
+    pub const fn policy(pending: bool, part: u8) -> u16 {
+        (if pending { 0x0030 } else { 0x0032 }) + part as u16
+    }
+    /// Audit entries that were not acknowledged; `block` is 0..=7.
+    pub const fn audit(block: u8) -> u16 {
+        0x0038 + block as u16
+    }
 
     /// What a pack keeps of the printed code: `1 | w0 32 | L 65`, written in the factory (H81).
     pub const CODE: u16 = 0x0010;
@@ -121,6 +142,10 @@ pub mod key {
     /// Unique id of the module in `slot`: `1 | unique id u32`.
     pub const fn module(slot: u8) -> u16 {
         0x1002 | (slot as u16) << 4
+    }
+    /// Lease of the pairing of the relation in `slot`, see [`crate::lease`].
+    pub const fn lease(slot: u8) -> u16 {
+        0x1003 | (slot as u16) << 4
     }
     /// Counter reservation of `tier` of the relation in `slot`. The group tier has a place, but its counters need
     /// no reservation.

@@ -136,7 +136,7 @@ impl Module {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load)?;
+        let device = Device::start(own, &mut load, now, rng)?;
         let batcher = Batcher::new(device.own.cid(), load(key::SEQUENCE))?;
         let mut relation = Relation::new(0);
         relation.restore(&device.own, &mut load)?;
@@ -211,10 +211,21 @@ impl Module {
         let statements = self.batcher.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         let report = self.report_due.map(|(due, _)| due);
         let batch = self.batcher.close_due();
-        [self.announce_due, silence, report, batch, self.relation.due(), self.link.due(), statements]
-            .into_iter()
-            .flatten()
-            .min()
+        let log = self.device.journal.due().filter(|_| self.relation.is_up() && self.link.is_idle());
+        [
+            self.announce_due,
+            log,
+            Some(self.device.clock.due()),
+            silence,
+            report,
+            batch,
+            self.relation.due(),
+            self.link.due(),
+            statements,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Takes a frame from CAN 2.
@@ -233,6 +244,7 @@ impl Module {
             self.report(now, rng)?;
             self.close_batch(now, rng)?;
             self.send_statements(now)?;
+            self.device.journal.stopped();
         }
         Ok(())
     }
@@ -251,6 +263,8 @@ impl Module {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.device.tick(now);
+        self.enforce_list(now)?;
         if self.node != UNREGISTERED && now >= self.last_contact + CONTROLLER_SILENCE {
             self.unregister(now)?;
         }
@@ -266,7 +280,8 @@ impl Module {
         let mut fx = Effects::new();
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
-        self.send_statements(now)
+        self.send_statements(now)?;
+        self.send_log(now, rng)
     }
 
     // --- clear messages -------------------------------------------------------------------------------
@@ -440,8 +455,13 @@ impl Module {
         if !self.relation.is_paired() {
             self.last_contact = now;
         }
+        if let Some(refusal) = self.device.refusal(now, message) {
+            return self.send_pack(now, &refusal);
+        }
+        self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let result = match *message {
+            [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::HANDSHAKE, ref m @ ..] => {
                 self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
@@ -467,6 +487,9 @@ impl Module {
             }
             _ => Err(Error::Malformed),
         };
+        if result.is_ok() {
+            self.device.vouched(now, message);
+        }
         self.device.tolerate(result);
         self.apply(now, fx)
     }
@@ -488,9 +511,11 @@ impl Module {
                 Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
                     self.device.event(Event::Relation(event));
+                    self.device.log_relation(now, 0, &event, &mut self.relation);
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
                         self.answers = 0;
+                        self.device.journal.channel_up();
                         let (body, len) = self.hardware().encode();
                         let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
                         self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
@@ -580,10 +605,9 @@ impl Module {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         match *body {
-            [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
-                if let Ok(time) = time.try_into() {
-                    self.device.take_time(now, time);
-                }
+            [pdu::TIME, ref time @ ..] if tier == Tier::Pair => self.device.take_time(now, time),
+            [pdu::RECEIVED, _, pdu::AUDIT, ref n @ ..] if n.len() == 8 => {
+                self.device.journal.acknowledge(n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b)));
                 Ok(())
             }
             [pdu::GROUP_KEY, ref k @ ..] if tier == Tier::Pair && k.len() == 36 => {
@@ -716,6 +740,13 @@ impl Module {
         } else {
             match base {
                 ModuleStateChange::BASE => match ModuleStateChange::decode(command.command) {
+                    Ok(m)
+                        if m.state > self.relay
+                            && !self.device.may_raise(now, 0, base, &mut self.relation) =>
+                    {
+                        // H104: expiry blocks raising, and nothing else.
+                        crate::command::CommandResult::Refused
+                    }
                     Ok(m) => {
                         self.ceiling = self.ceiling.max(m.state);
                         self.switch(m.state)?;
@@ -770,6 +801,33 @@ impl Module {
                 let first = now + REPORT_SPREAD.times(5 * u64::from(self.node));
                 self.batcher.close(spk.signing_key(), first, rng)
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a revocation list and answers.
+    fn revocation(&mut self, now: Instant, list: &[u8]) -> Result<(), Error> {
+        let (answer, _) = self.device.take_list(now, list)?;
+        self.send_pack(now, &answer)?;
+        self.enforce_list(now)
+    }
+
+    fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {
+        if self.device.enforce(now, 0, &mut self.relation)? {
+            self.group = None;
+        }
+        Ok(())
+    }
+
+    fn send_log(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Some(key) = self.relation.own_spk().map(|spk| spk.signing_key().clone()) else {
+            return Ok(());
+        };
+        if !self.relation.is_up() || !self.link.is_idle() {
+            return Ok(());
+        }
+        match self.device.journal_pdu(now, &key, rng)? {
+            Some(part) => self.seal_pdu(now, Tier::Exch, &pdu::build(&[&[pdu::AUDIT, 0], &part])?),
             None => Ok(()),
         }
     }

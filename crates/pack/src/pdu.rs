@@ -19,7 +19,11 @@ pub const KEY_PACKAGE: u8 = 0x03;
 pub const PAKE: u8 = 0x05;
 /// Identity and binding: `04 | operation | ..`, see [`binding`].
 pub const BINDING: u8 = 0x04;
-/// Authenticated time, sealed: `09 | Unix seconds u32 | milliseconds u16`.
+/// Revocation list: `06 | list`; the answer is `06 81 | number held u32 | status u8`.
+pub const REVOCATION: u8 = 0x06;
+/// Second byte of a [`REVOCATION`] PDU that answers.
+pub const REVOCATION_STATUS: u8 = 0x81;
+/// Time, sealed: the peer's, `09 | Unix seconds u32 | milliseconds u16`, or the authority's, `09 | token 69`.
 pub const TIME: u8 = 0x09;
 /// Alert, sealed: `0A | code u8 | node u8`.
 pub const ALERT: u8 = 0x0A;
@@ -47,6 +51,22 @@ pub const ENERGY: u8 = 0x14;
 pub const LEAF: u8 = 0x15;
 /// A module's message, forwarded by the pack after it opened it: `16 | node | base u16 | body`.
 pub const FORWARD: u8 = 0x16;
+/// Audit, sealed: `18 | node | part | ..`, see [`crate::journal::part`]; node 0 is the sender itself.
+pub const AUDIT: u8 = 0x18;
+/// Policy update: `19 | operation | ..`, see [`policy`].
+pub const POLICY: u8 = 0x19;
+
+/// Second byte of a [`POLICY`] PDU.
+pub mod policy {
+    /// `body | signature of the authority` asks an entity to sign.
+    pub const SIGN: u8 = 0x01;
+    /// `body | signature of the authority | of A | of B`.
+    pub const UPDATE: u8 = 0x02;
+    /// `version u32 | signature`.
+    pub const SIGNED: u8 = 0x81;
+    /// `version u32 | status u8`.
+    pub const STATUS: u8 = 0x82;
+}
 
 /// Echo, sealed at the tier that it proves: `1B 00 | node | nonce u32` asks, `1B 01 | node | nonce u32 | generation
 /// u32` answers at the same tier. Node 0 is the receiver itself; generation is that of the group key it holds, 0 for

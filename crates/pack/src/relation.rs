@@ -7,6 +7,7 @@
 mod bond;
 mod channel;
 mod handshakes;
+mod lifecycle;
 mod offer;
 mod rotation;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 use crate::{
     bootstrap::Offer,
     identity::{Identity, Record, key, versioned_u32},
+    lease::Lease,
     link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
     policy::{self, DeviceState},
@@ -54,6 +56,8 @@ pub const TRIES: u8 = 6;
 /// Parameters of a link before any pairing: no seed, fixed suite.
 const UNPAIRED: LinkParameters = LinkParameters { iv_seed: [0; 16], kdf: 1, aead: 1, rotation_days: 30 };
 
+use lifecycle::{Counts, TOMBSTONE};
+
 use bond::{Bond, PendingBond, PendingPair, binding_record};
 use channel::{Channel, home};
 use rotation::Upkeep;
@@ -74,7 +78,7 @@ pub enum Effect {
 }
 
 /// Effects of one call.
-pub type Effects = heapless::Deque<Effect, 8>;
+pub type Effects = heapless::Deque<Effect, 10>;
 
 /// What happened to the relationship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +180,13 @@ pub struct Relation {
     upkeep: Upkeep,
     format: FrameFormat,
     pairing_id: Option<PairingId>,
+    lease: Option<Lease>,
+    lease_end_told: bool,
+    /// Powered seconds of the device, for the lease that a certificate grants.
+    powered: u32,
+    /// The peer that was revoked: its keys are erased and its place stays empty.
+    revoked: Option<Cid>,
+    counts: Counts,
     expires: u32,
     /// When the certificate of the pairing in force was issued: an older one is never taken.
     issued: u32,
@@ -217,6 +228,11 @@ impl Relation {
             upkeep: Upkeep::default(),
             format: FrameFormat::Classical,
             pairing_id: None,
+            lease: None,
+            lease_end_told: false,
+            powered: 0,
+            revoked: None,
+            counts: Counts::default(),
             expires: 0,
             issued: 0,
             peer_boot: 0,
@@ -237,7 +253,10 @@ impl Relation {
         mut load: impl FnMut(u16) -> Option<&'a [u8]>,
     ) -> Result<(), Error> {
         if let Some(bytes) = load(key::bond(self.slot)) {
-            self.bond = Some(Bond::decode(bytes)?);
+            match *bytes {
+                [TOMBSTONE, ref cid @ ..] => self.revoked = Some(Cid::from_slice(cid)?),
+                _ => self.bond = Some(Bond::decode(bytes)?),
+            }
         }
         let Some(peer) = self.peer() else {
             return Ok(());
@@ -265,6 +284,9 @@ impl Relation {
             bases.push(u16::from_be_bytes(f.array()?)).map_err(|_| Error::Malformed)?;
         }
         f.end()?;
+        self.lease = load(key::lease(self.slot)).filter(|b| !b.is_empty()).map(Lease::decode).transpose()?;
+        // A lease that was written before its pairing stood is not this one's.
+        self.lease = self.lease.filter(|l| Some(l.pairing_id) == self.pairing_id);
         let sends = direction(own, peer);
         let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;
         session.allow_compact(&bases)?;
@@ -467,6 +489,7 @@ impl Relation {
             parameters: LinkParameters { iv_seed: metadata.iv_seed, ..UNPAIRED },
             expires: metadata.timing.expires,
             issued: metadata.timing.created,
+            lease: Lease::granted(&metadata, self.powered),
             compact: metadata.compact,
             validation: cert.validation()?,
         });
@@ -569,7 +592,9 @@ impl Relation {
         let channel = self.channel_mut(tier).filter(|c| c.fresh).ok_or(Error::InvalidKey)?;
         channel.session.set_format(format);
         reserve(&mut channel.session, tier, slot, own, fx)?;
-        channel.session.seal(id, base, h0, body, out)
+        let n = channel.session.seal(id, base, h0, body, out)?;
+        self.counts.sealed = self.counts.sealed.saturating_add(1);
+        Ok(n)
     }
 
     /// Seals `body` of 4 or 8 bytes as compact message `base`; `None` when the pairing does not allow that.
@@ -604,6 +629,7 @@ impl Relation {
         let limits = self.limits;
         let channel = self.channel_mut(tier).filter(|c| c.fresh).ok_or(Refusal::UnknownKey)?;
         let result = channel.session.open(now, &limits, id, sealed);
+        self.counts.opened(result.as_ref().err());
         self.noticed(now, tier);
         result
     }

@@ -296,12 +296,15 @@ fn a_forged_m3_ends_no_binding() {
 #[test]
 fn nothing_unauthenticated_makes_a_role_seal_stop_or_relay() {
     let mut w = operational(1, 26);
-    let counters = w.flash[1].clone();
+    // The log may say once a minute that something was refused.
+    let log = |key: &u16| (0x0020..0x0040).contains(key);
+    let counters: Vec<_> = w.flash[1].clone().into_iter().filter(|(key, _)| !log(key)).collect();
     for _ in 0..600 {
         inject(&mut w, Bus::Can1, &security(Bus::Can1, Direction::Ab, 0, &[pdu::HANDSHAKE, 1, 0x84]));
         w.run_for(1);
     }
-    assert_eq!(w.flash[1], counters, "forged M3s cost no reservation");
+    let after: Vec<_> = w.flash[1].clone().into_iter().filter(|(key, _)| !log(key)).collect();
+    assert_eq!(after, counters, "forged M3s cost no reservation");
 
     let start = w.log.len();
     let relayed = [pdu::RELAY, 1, pdu::HANDSHAKE, 1, 0x7F, 0, 1];

@@ -6,6 +6,7 @@
 //! ledger/        the replica's database and record files
 //! keys/          private keys, readable by their owner only
 //! flash/         flash memory of simulated devices
+//! audit/         logs of the devices, one file each
 //! receipts/      receipts written by this program
 //! run.json       address and process of the program that runs on it, while it does
 //! ```
@@ -279,6 +280,11 @@ impl DataDir {
     /// Flash memory of simulated devices.
     pub fn flash(&self) -> PathBuf {
         self.path.join("flash")
+    }
+
+    /// Logs of devices.
+    pub fn audit(&self) -> PathBuf {
+        self.path.join("audit")
     }
 
     /// Receipts.

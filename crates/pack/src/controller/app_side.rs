@@ -40,6 +40,9 @@ impl Controller {
         message: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if let Some(refusal) = self.device.refusal(now, message) {
+            return self.send_app(now, &refusal);
+        }
         if Bootstrap::concerns(message) {
             let result = self.bootstrap_message(now, message, rng);
             self.device.tolerate(result);
@@ -48,10 +51,12 @@ impl Controller {
         let result = match *message {
             // Inside a device channel a binding is made under its protection or not at all (H78).
             _ if self.bootstrap.shields(message) => Err(Error::WrongParty),
+            [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
-                (Some(index), Some(&(pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY))) => {
-                    self.send_module(index, now, inner)
-                }
+                (
+                    Some(index),
+                    Some(&(pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY | pdu::REVOCATION | pdu::POLICY)),
+                ) => self.send_module(index, now, inner),
                 _ => Err(Error::WrongParty),
             },
             [pdu::IDENTIFY, 0] => self.introduce().and_then(|pdu| self.send_app(now, &pdu)),
@@ -116,6 +121,7 @@ impl Controller {
             None => &mut self.app,
             Some(index) => &mut self.slots[index].relation,
         };
+        relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let result = match *message {
             [pdu::HANDSHAKE, ref m @ ..] => {
@@ -132,6 +138,9 @@ impl Controller {
             }
             _ => Err(Error::Malformed),
         };
+        if result.is_ok() {
+            self.device.vouched(now, message);
+        }
         match target {
             None => self.apply_app(now, fx)?,
             Some(index) => self.apply_module(index, now, fx)?,
@@ -160,10 +169,12 @@ impl Controller {
                 Effect::Event(event) => {
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
+                        self.device.journal.channel_up();
                     }
                     if matches!(event, RelationEvent::Paired { .. }) {
                         self.end_bootstrap(now)?;
                     }
+                    self.device.log_relation(now, 0, &event, &mut self.app);
                     self.device.event(Event::Relation { node: 0, event });
                 }
             }
@@ -268,6 +279,13 @@ impl Controller {
         let seq = command.seq;
         let result = match (stale, VcuCommand::decode(command.command)) {
             (true, _) => CommandResult::Stale,
+            // H104: expiry blocks raising, and nothing else.
+            (false, Ok(m))
+                if m.state > self.requested
+                    && !self.device.may_raise(now, 0, VcuCommand::BASE, &mut self.app) =>
+            {
+                CommandResult::Refused
+            }
             (false, Ok(m)) => {
                 self.requested = m.state;
                 CommandResult::Done
@@ -294,10 +312,8 @@ impl Controller {
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_app(now, fx)
             }
-            [pdu::TIME, ref time @ ..] if tier == Tier::Pair && time.len() == 6 => {
-                if let Ok(time) = time.try_into() {
-                    self.device.take_time(now, time);
-                }
+            [pdu::TIME, ref time @ ..] if tier == Tier::Pair => {
+                self.device.take_time(now, time)?;
                 for index in 0..self.slots.len() {
                     if self.slots[index].relation.is_up() {
                         self.send_time(index, now)?;
@@ -309,6 +325,7 @@ impl Controller {
                 let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
                 match (node, kind) {
                     (0, pdu::ENERGY) => self.meter.acknowledge(number),
+                    (0, pdu::AUDIT) => self.device.journal.acknowledge(number),
                     (0, pdu::BATCH) => {
                         if let Ok(first) = u32::try_from(number) {
                             self.batcher.acknowledge(first);
@@ -342,6 +359,34 @@ impl Controller {
                 self.device.refuse_policy();
                 Ok(())
             }
+        }
+    }
+
+    /// Takes a revocation list and answers; what it revokes ends at once.
+    pub(super) fn revocation(&mut self, now: Instant, list: &[u8]) -> Result<(), Error> {
+        let (answer, _) = self.device.take_list(now, list)?;
+        self.send_app(now, &answer)?;
+        self.enforce_list(now)
+    }
+
+    pub(super) fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {
+        self.device.enforce(now, 0, &mut self.app)?;
+        for index in 0..self.slots.len() {
+            if self.device.enforce(now, index as u8 + 1, &mut self.slots[index].relation)? {
+                self.revoked_module(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_log(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Some(key) = self.signing_key() else { return Ok(()) };
+        if !self.app.is_up() || !self.can1.is_idle() {
+            return Ok(());
+        }
+        match self.device.journal_pdu(now, &key, rng)? {
+            Some(part) => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::AUDIT, 0], &part]),
+            None => Ok(()),
         }
     }
 

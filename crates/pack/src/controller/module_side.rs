@@ -59,6 +59,10 @@ impl Controller {
         };
         let node = index as u8 + 1;
         let slot = &mut self.slots[index];
+        if slot.relation.revoked().is_some() {
+            // H107: its place is quarantined.
+            return Ok(());
+        }
         let paired = slot.relation.is_paired();
         // An announcement proves nothing: of a paired module only a finished RESUME changes what is known.
         if !paired {
@@ -102,6 +106,7 @@ impl Controller {
         }
         let stranger = |s: &Slot| {
             s.relation.peer().is_none()
+                && s.relation.revoked().is_none()
                 && !s.relation.is_busy()
                 && now.saturating_since(s.heard) >= MODULE_SILENCE
         };
@@ -143,6 +148,9 @@ impl Controller {
         let Some(index) = self.index(node) else {
             return Ok(());
         };
+        if self.slots[index].relation.revoked().is_some() {
+            return Err(Error::WrongParty);
+        }
         if !self.slots[index].relation.is_paired() {
             self.slots[index].heard = now;
         }
@@ -155,7 +163,7 @@ impl Controller {
                 }
                 self.apply_module(index, now, fx)
             }
-            [pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY, ..] => {
+            [pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY | pdu::REVOCATION | pdu::POLICY, ..] => {
                 if let [pdu::IDENTIFY, 1, ref body @ ..] = *message
                     && let Ok(who) = Introduced::parse(body)
                     && self.slots[index].relation.peer().is_none()
@@ -180,6 +188,8 @@ impl Controller {
                 Effect::SealToPeer(tier, pdu) => self.seal_to_module(index, now, tier, &pdu)?,
                 Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
+                    let slot = &mut self.slots[index];
+                    self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
                     self.device.event(Event::Relation { node: index as u8 + 1, event });
                     if let RelationEvent::Bound { .. } = event {
                         let id = self.slots[index].unique_id;
@@ -232,7 +242,27 @@ impl Controller {
             return Ok(());
         };
         let body = time_pdu(ms)?;
-        self.seal_to_module(index, now, Tier::Pair, &body)
+        self.seal_to_module(index, now, Tier::Pair, &body)?;
+        match self.device.token() {
+            Some(token) => {
+                let body = pdu::build(&[&[pdu::TIME], token])?;
+                self.seal_to_module(index, now, Tier::Pair, &body)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A module's keys were erased because it was revoked: it has no place in the pack any more.
+    pub(super) fn revoked_module(&mut self, index: usize) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        (slot.cid, slot.registered, slot.status, slot.run) = (None, false, None, None);
+        (slot.relay, slot.wanted) = (RelayState::Off, RelayState::Off);
+        if self.lead == Some(index) {
+            self.lead = None;
+        }
+        // What was never bound has no record of its place, and this place must stay taken.
+        let (number, id) = (index as u8 + 1, slot.unique_id);
+        self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)
     }
 
     // --- modules, sealed ------------------------------------------------------------------------------
@@ -353,6 +383,7 @@ impl Controller {
                 self.apply_module(index, now, fx)
             }
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
+            [pdu::AUDIT, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::AUDIT, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),
             [pdu::ECHO, echo::ANSWER, 0, ref m @ ..] if m.len() == 8 => {
                 self.seal_to_app_parts(now, tier, &[&[pdu::ECHO, echo::ANSWER, node], m])
@@ -397,6 +428,10 @@ impl Controller {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        let node = index as u8 + 1;
+        if !self.device.may_raise(now, node, ModuleStateChange::BASE, &mut self.slots[index].relation) {
+            return Ok(());
+        }
         let slot = &mut self.slots[index];
         let (Some(challenge), Some(session), Some(spk)) =
             (slot.challenge, slot.relation.session(), slot.relation.own_spk())

@@ -28,6 +28,7 @@ pub(super) struct PendingPair {
     pub(super) expires: u32,
     pub(super) issued: u32,
     pub(super) compact: heapless::Vec<u16, BASES_MAX>,
+    pub(super) lease: Lease,
     pub(super) validation: SealedValidation,
 }
 

@@ -322,7 +322,7 @@ impl Relation {
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
             self.peer_boot = 0;
-            self.bond = Some(bond);
+            (self.bond, self.revoked) = (Some(bond), None);
             // A new binding voids what was paired under the old one, in flash too.
             push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
             (self.pair, self.pairing_id) = (None, None);
@@ -352,6 +352,11 @@ impl Relation {
         self.pairing_id = Some(p.pairing_id);
         self.expires = p.expires;
         self.issued = p.issued;
+        // The lease comes before the session, so that no session ever stands without one.
+        let mut lease = p.lease;
+        lease.count_use();
+        push(fx, Effect::Store(lease.record(self.slot)?))?;
+        (self.lease, self.lease_end_told) = (Some(lease), false);
         push(fx, Effect::Store(self.session_record()?))?;
         self.handshake_done(fx)?;
         let answer = pdu::build(&[
@@ -425,6 +430,13 @@ impl Relation {
                 self.pending_pair = None;
                 if let Some(pairing_id) = self.pairing_id {
                     push(fx, Effect::Event(RelationEvent::Paired { pairing_id }))?;
+                }
+            }
+            Kind::Resume => {
+                if let Some(lease) = &mut self.lease
+                    && lease.count_use()
+                {
+                    push(fx, Effect::Store(lease.record(self.slot)?))?;
                 }
             }
             _ => {}

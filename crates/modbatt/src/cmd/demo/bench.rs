@@ -9,6 +9,7 @@ use std::time::Duration as WallDuration;
 
 use bus::pcapng::{Recorder, RecordingError};
 use bus::udp::UdpSender;
+use gateway::audit::AuditLogs;
 use gateway::checkup::Channel;
 use gateway::upload::{Progress, upload};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
@@ -95,6 +96,7 @@ struct Live<'a> {
     gateway: Gateway,
     app_flash: Flash,
     outbox: Arc<Outbox>,
+    logs: AuditLogs,
     recorders: Option<[Recorder; 2]>,
     can1_udp: Option<UdpSender>,
     recording_failed: Option<RecordingError>,
@@ -119,6 +121,8 @@ impl Bench<'_> {
         std::fs::create_dir_all(&folder)
             .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::reason(&e))))?;
         let outbox = Outbox::open(&folder.join("outbox.redb")).map_err(|e| Failure::Failed(e.to_string()))?;
+        let named = components.iter().map(|(name, cid)| (*cid, name.clone()));
+        let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
         let tasks = TaskLog::open(folder.join("commissioned"))?;
         let app_flash = Flash::open(&self.dir.flash().join("app.flash"))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
@@ -178,6 +182,7 @@ impl Bench<'_> {
             gateway,
             app_flash,
             outbox: Arc::new(outbox),
+            logs,
             recorders,
             can1_udp,
             recording_failed: None,
@@ -279,6 +284,12 @@ impl Live<'_> {
                         .keep(std::slice::from_ref(&job))
                         .map_err(|e| Failure::Failed(e.to_string()))?;
                     self.gateway.kept(now, kept).map_err(|e| Failure::Failed(e.to_string()))?;
+                }
+                Output::Log(of, part) => {
+                    let kept = self.logs.write(of.cid, &part).map_err(|e| Failure::Failed(e.to_string()))?;
+                    if let Some(number) = kept {
+                        self.gateway.log_kept(now, of, number).map_err(|e| Failure::Failed(e.to_string()))?;
+                    }
                 }
                 Output::Event(event) => self.tell(event)?,
             }

@@ -1,0 +1,290 @@
+//! What changes over the life of a device: its time, what was revoked, and its log (`spec/channel.md`, H100 to H126).
+
+use super::*;
+use crate::{
+    lease::LeaseState,
+    pdu::{self, Pdu, Status, binding as op},
+    relation::RelationEvent,
+    revocations::Taken,
+};
+use lct::{
+    attest::{CERTIFICATE_LEN, DeviceCertificate},
+    certificate::Certificate,
+    clock::TimeToken,
+    codec::Fields,
+    id::Cid,
+    journal::{DETAIL_MAX, Entry, SELF},
+    metadata::ClearMetadata,
+    revocation::{Subject, batch_id},
+};
+
+impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
+    /// The next record of clock, list or log. The entry of an event comes before every frame that follows the event.
+    pub(super) fn lifecycle_record(&mut self) -> Option<Record> {
+        let revoked = self.revocations.record();
+        revoked.or_else(|| self.clock.record()).or_else(|| self.journal.record())
+    }
+
+    /// Lets time pass; the roles call it with every tick.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.clock.tick(now);
+        if !self.stale_told && self.revocations.is_stale(self.clock.judged(now)) {
+            self.stale_told = true;
+            let next = self.revocations.next_update().to_be_bytes();
+            self.log(now, Code::RevocationStale, SELF, &[&next]);
+        }
+        if self.refused != self.refused_logged {
+            let Refused { sealed, policy, security } = self.refused;
+            let before = self.journal.count();
+            let counts = [sealed, policy, security].map(u32::to_be_bytes);
+            self.log(now, Code::Refused, SELF, &[&counts[0], &counts[1], &counts[2]]);
+            if self.journal.count() > before {
+                self.refused_logged = self.refused;
+            }
+        }
+        if let Some(k) = self.journal.take_suppressed(now) {
+            self.log(now, Code::Suppressed, SELF, &[&k.to_be_bytes()]);
+        }
+    }
+
+    // --- log ------------------------------------------------------------------------------------------
+
+    /// Writes an event into the log.
+    pub(crate) fn log(&mut self, now: Instant, code: Code, node: u8, detail: &[&[u8]]) {
+        let mut bytes = heapless::Vec::<u8, DETAIL_MAX>::new();
+        for part in detail {
+            let kept = bytes.extend_from_slice(part);
+            debug_assert!(kept.is_ok(), "details are shorter than that");
+        }
+        let entry = Entry {
+            code: code as u8,
+            boot: self.boot,
+            uptime_s: self.clock.uptime(now),
+            time: self.clock.stamp_s(now),
+            node,
+            detail: bytes,
+        };
+        self.journal.write(now, code, &entry);
+    }
+
+    /// Writes what happened to `relation`, whose peer is at `node`.
+    pub(crate) fn log_relation(
+        &mut self,
+        now: Instant,
+        node: u8,
+        event: &RelationEvent,
+        relation: &mut Relation,
+    ) {
+        match event {
+            RelationEvent::Bound { binding_id, assurance } => {
+                self.log(now, Code::Bound, node, &[&binding_id.0, &[*assurance as u8]]);
+            }
+            RelationEvent::Paired { pairing_id } => {
+                let version = relation.lease().map_or(0, |l| l.policy_version).to_be_bytes();
+                self.log(now, Code::Paired, node, &[&pairing_id.0, &version]);
+            }
+            RelationEvent::ChannelUp { epoch, .. } => {
+                if let Some((ended, counts)) = relation.take_counts(*epoch) {
+                    let [s, o, m, u, r, n] = counts.map(u32::to_be_bytes);
+                    let detail: [&[u8]; 7] = [&ended.to_be_bytes(), &s, &o, &m, &u, &r, &n];
+                    self.log(now, Code::EpochCounts, node, &detail);
+                }
+                self.log(now, Code::ChannelUp, node, &[&epoch.to_be_bytes()]);
+            }
+            RelationEvent::Alarm { .. } => {
+                let epoch = relation.stored_session().map_or(0, |s| s.epoch()).to_be_bytes();
+                self.log(now, Code::FailureAlarm, node, &[&epoch]);
+            }
+            RelationEvent::Failed { kind } => {
+                self.log(now, Code::HandshakeFailed, node, &[&[*kind as u8]]);
+            }
+            _ => {}
+        }
+    }
+
+    /// The next audit PDU without type and node, if one is due.
+    pub(crate) fn journal_pdu(
+        &mut self,
+        now: Instant,
+        key: &lct::sign::SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Pdu>, Error> {
+        let time = self.clock.stamp_s(now);
+        self.journal.poll(now, &self.own, time, key, rng)
+    }
+
+    // --- time -----------------------------------------------------------------------------------------
+
+    /// Unix time in milliseconds for records, once it was told.
+    pub(crate) fn unix_ms(&self, now: Instant) -> Option<u64> {
+        self.clock.unix_ms(now)
+    }
+
+    /// The authority's last word about time, for those below.
+    pub(crate) fn token(&self) -> Option<&[u8; TOKEN_LEN]> {
+        self.token.as_ref()
+    }
+
+    /// Takes what the paired peer sealed as time: its own word, or the authority's token (H100, H101).
+    pub(crate) fn take_time(&mut self, now: Instant, body: &[u8]) -> Result<(), Error> {
+        if let Ok(token) = <&[u8; TOKEN_LEN]>::try_from(body) {
+            return self.take_token(now, token);
+        }
+        let mut f = Fields::new(body);
+        let (seconds, millis) = (f.u32()?, f.u16()?);
+        f.end()?;
+        let told = self.clock.peer(now, u64::from(seconds) * 1_000 + u64::from(millis));
+        if let crate::clock::Told::Jump { told, own } = told {
+            self.log(now, Code::TimeJump, 0, &[&told.to_be_bytes(), &own.to_be_bytes()]);
+        }
+        Ok(())
+    }
+
+    /// Takes a time token of the authority; one that is no news costs no verification.
+    pub(crate) fn take_token(&mut self, now: Instant, token: &[u8; TOKEN_LEN]) -> Result<(), Error> {
+        let own = self.clock.judged(now).unwrap_or(0);
+        if TimeToken::claimed(token)?.time <= own {
+            return Ok(());
+        }
+        let time = TimeToken::open(token, &self.own.authority.sign_pub())?.time;
+        self.token = Some(*token);
+        // What the peer could have said too is not worth an entry.
+        if self.clock.authority(now, time) && time.abs_diff(own) > crate::clock::PEER_CREDIT_S {
+            self.log(now, Code::TimeToken, SELF, &[&time.to_be_bytes(), &own.to_be_bytes()]);
+        }
+        Ok(())
+    }
+
+    // --- lease ----------------------------------------------------------------------------------------
+
+    /// True when the lease of `relation` lets a command raise or configure. When it ended, that is made to last.
+    pub(crate) fn may_raise(&mut self, now: Instant, node: u8, base: u16, relation: &mut Relation) -> bool {
+        let (state, pairing) = match relation.lease() {
+            Some(lease) => (lease.state(self.clock.judged(now), self.clock.powered(now)), lease.pairing_id.0),
+            None => (LeaseState::NoExecute, [0; 16]),
+        };
+        if state == LeaseState::InForce {
+            return true;
+        }
+        self.clock.settle(now);
+        if relation.tell_lease_ended() {
+            self.log(now, Code::LeaseEnded, node, &[&pairing, &[state as u8]]);
+        }
+        let [high, low] = base.to_be_bytes();
+        self.log(now, Code::RaiseRefused, node, &[&[high, low, state as u8]]);
+        false
+    }
+
+    // --- what the authority sends ---------------------------------------------------------------------
+
+    /// The answer to a message of the authority that the list held does not let in (H108, H109). What is read here is
+    /// not verified yet: it can only lead to a refusal.
+    pub(crate) fn refusal(&mut self, now: Instant, message: &[u8]) -> Option<Pdu> {
+        let (kind, operation, id, status) = self.judge(now, message)?;
+        self.log(now, Code::PduRefused, SELF, &[&[kind, status as u8]]);
+        pdu::build(&[&[kind, operation], &id, &[status as u8]]).ok()
+    }
+
+    fn judge(&self, now: Instant, message: &[u8]) -> Option<(u8, u8, [u8; 16], Status)> {
+        let list = &self.revocations;
+        let stale = list.is_stale(self.clock.judged(now));
+        let (kind, operation, id, revoked, early) = match *message {
+            [pdu::CERTIFICATE, ref m @ ..] => {
+                let cert = Certificate::parse(m).ok()?;
+                let metadata = ClearMetadata::decode(cert.clear_metadata).ok()?;
+                let entity = metadata.entities.iter().any(|e| list.lists(Subject::Component(e.cid)));
+                let revoked = entity || list.lists(Subject::Pairing(cert.pairing_id));
+                let early = metadata.crl_number > list.number();
+                (pdu::CERTIFICATE, pdu::CERTIFICATE_STATUS, cert.pairing_id.0, revoked, early)
+            }
+            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
+                let mut f = Fields::new(m.get(1..)?);
+                let id: [u8; 16] = f.array().ok()?;
+                f.slice(17).ok()?;
+                let partner = Cid(f.array().ok()?);
+                (pdu::BINDING, op::STATUS, id, list.lists(Subject::Component(partner)), false)
+            }
+            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
+                let mut f = Fields::new(m.get(1..)?);
+                let id: [u8; 16] = f.array().ok()?;
+                f.slice(16).ok()?;
+                let device =
+                    DeviceCertificate::from_slice(f.slice(CERTIFICATE_LEN).ok()?).ok()?.subject().ok()?;
+                let batch =
+                    DeviceCertificate::from_slice(f.slice(CERTIFICATE_LEN).ok()?).ok()?.subject().ok()?;
+                let revoked = list.lists(Subject::Component(device.cid))
+                    || list.lists(Subject::Batch(batch_id(&batch.key)));
+                (pdu::BINDING, op::STATUS, id, revoked, false)
+            }
+            _ => return None,
+        };
+        match (revoked, stale || early) {
+            (true, _) => Some((kind, operation, id, Status::WrongParty)),
+            (false, true) => Some((kind, operation, id, Status::WrongState)),
+            (false, false) => None,
+        }
+    }
+
+    /// A message of the authority was accepted: the time in it is the authority's word (H101).
+    pub(crate) fn vouched(&mut self, now: Instant, message: &[u8]) {
+        let time = match *message {
+            [pdu::CERTIFICATE, ref m @ ..] => Certificate::parse(m)
+                .and_then(|cert| ClearMetadata::decode(cert.clear_metadata))
+                .map(|metadata| metadata.timing.created)
+                .ok(),
+            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
+                let time = m.len().checked_sub(68).and_then(|at| m.get(at..at + 4));
+                time.and_then(|t| t.try_into().ok()).map(u32::from_be_bytes)
+            }
+            _ => None,
+        };
+        if let Some(time) = time {
+            self.clock.authority(now, time);
+        }
+    }
+
+    /// Takes a revocation list; the answer says which one is held now. True when it is a new one.
+    pub(crate) fn take_list(&mut self, now: Instant, list: &[u8]) -> Result<(Pdu, bool), Error> {
+        let taken = self.revocations.take(now, list, &self.own.authority.sign_pub());
+        let number = self.revocations.number().to_be_bytes();
+        let status = match taken {
+            Ok(_) => Status::Accepted,
+            Err(Error::Expired) => Status::WrongState,
+            Err(e) => e.into(),
+        };
+        if taken == Ok(Taken::New) {
+            self.stale_told = false;
+            let entries = (self.revocations.len() as u16).to_be_bytes();
+            self.log(now, Code::RevocationList, SELF, &[&number, &entries]);
+        } else if matches!(taken, Err(Error::NotAuthentic | Error::WrongParty)) {
+            self.log(now, Code::RevocationRefused, SELF, &[&number]);
+        }
+        let answer = pdu::build(&[&[pdu::REVOCATION, pdu::REVOCATION_STATUS], &number, &[status as u8]])?;
+        Ok((answer, taken == Ok(Taken::New)))
+    }
+
+    /// Ends what the list held says about `relation`. True when its peer was revoked just now.
+    pub(crate) fn enforce(&mut self, now: Instant, node: u8, relation: &mut Relation) -> Result<bool, Error> {
+        if self.revocations.is_empty() || STORES - self.stores.len() < 4 {
+            // What finds no room now is done with the next call: the list is held.
+            return Ok(false);
+        }
+        let list = &self.revocations;
+        let own = list.lists(Subject::Component(self.own.cid()));
+        let peer = relation.partner().filter(|cid| own || list.lists(Subject::Component(*cid)));
+        let bound = relation.binding().filter(|(id, _)| list.lists(Subject::Binding(*id)));
+        let gone = peer.or(bound.and(relation.partner()));
+        let mut fx = Effects::new();
+        if let Some(cid) = gone {
+            relation.revoke(cid, &mut fx)?;
+            self.log(now, Code::PeerRevoked, node, &[&cid.0]);
+        } else if relation.pairing_id().is_some_and(|id| list.lists(Subject::Pairing(id))) {
+            relation.end_pairing(&mut fx)?;
+            self.log(now, Code::PeerRevoked, node, &[]);
+        }
+        while let Some(Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        Ok(gone.is_some())
+    }
+}

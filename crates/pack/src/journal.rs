@@ -1,0 +1,361 @@
+//! A device's audit chain: what is written, what waits for its keeper, and what vouches for it (`spec/channel.md`,
+//! H120 to H124).
+
+use crate::{
+    identity::{Identity, Record, key},
+    pdu::{self, Pdu},
+    time::{Duration, Instant},
+};
+use lct::{
+    Error,
+    audit::AuditChain,
+    codec::Fields,
+    journal::{
+        CHECKPOINT_LEN, Checkpoint, Code, ENTRY_MAX, Entry, KEY_STATEMENT_LEN, KeyStatement, SEALED_KEY_LEN,
+        seal_first_key,
+    },
+    secret::Secret,
+    sign::SigningKey,
+};
+use rand_core::CryptoRng;
+
+/// Entries that may wait for their keeper.
+pub const PLACES: usize = 24;
+/// Of these, how many the codes may fill that an outsider can cause.
+pub const NOISE: usize = 12;
+/// Shortest time between two entries of one code of noise.
+const NOISE_PERIOD: Duration = Duration::from_secs(60);
+/// How often an entry is repeated until it is acknowledged.
+const REPEAT: Duration = Duration::from_secs(5);
+/// Shortest time between two audit PDUs: a log never competes with what it reports about.
+const PACE: Duration = Duration::from_millis(200);
+/// Entries and time after which a checkpoint is due.
+const CHECKPOINT_ENTRIES: u64 = 256;
+const CHECKPOINT_TIME: Duration = Duration::from_secs(3_600);
+/// Entries in one flash record.
+const BLOCK: usize = 3;
+const BLOCKS: usize = PLACES / BLOCK;
+
+/// Second byte after the node of an audit PDU.
+pub mod part {
+    /// `n u64 | len u8 | entry | tag 16`.
+    pub const ENTRY: u8 = 1;
+    /// A checkpoint.
+    pub const CHECKPOINT: u8 = 2;
+    /// The key statement.
+    pub const KEY: u8 = 3;
+}
+
+/// A part of a log as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPart {
+    /// An entry; it is to be acknowledged once it is durable.
+    Entry {
+        /// Its number, from 1.
+        number: u64,
+        /// Its tag.
+        tag: [u8; 16],
+        /// See [`lct::journal::Entry`].
+        entry: heapless::Vec<u8, ENTRY_MAX>,
+    },
+    /// A checkpoint, signed.
+    Checkpoint([u8; CHECKPOINT_LEN]),
+    /// The statement of the first key, signed.
+    Key([u8; KEY_STATEMENT_LEN]),
+}
+
+impl LogPart {
+    /// Reads an audit PDU after its node byte.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
+        let mut f = Fields::new(body);
+        let part = match f.u8()? {
+            part::ENTRY => {
+                let (number, len) = (f.u64()?, usize::from(f.u8()?));
+                let entry = heapless::Vec::from_slice(f.slice(len)?).map_err(|_| Error::Malformed)?;
+                LogPart::Entry { number, tag: f.array()?, entry }
+            }
+            part::CHECKPOINT => LogPart::Checkpoint(f.array()?),
+            part::KEY => LogPart::Key(f.array()?),
+            _ => return Err(Error::Malformed),
+        };
+        f.end()?;
+        Ok(part)
+    }
+}
+
+#[derive(Clone)]
+struct Kept {
+    number: u64,
+    tag: [u8; 16],
+    entry: heapless::Vec<u8, ENTRY_MAX>,
+}
+
+/// The chain of one device and what of it was not acknowledged.
+pub struct Journal {
+    chain: AuditChain,
+    sealed: [u8; SEALED_KEY_LEN],
+    acknowledged: u64,
+    places: [Option<Kept>; PLACES],
+    suppressed: u32,
+    suppressed_told: Option<Instant>,
+    noise: [Option<Instant>; NOISY.len()],
+    /// Bit k: block k; [`HEAD`], [`KEY`]: those records.
+    dirty: u16,
+    asked: Option<(u64, Instant)>,
+    /// Nothing is sent before.
+    next: Instant,
+    covered: u64,
+    uncovered_since: Option<Instant>,
+    checkpoint_wanted: bool,
+    key_wanted: bool,
+}
+
+const HEAD: u16 = 1 << BLOCKS;
+const KEY: u16 = HEAD << 1;
+
+/// What a peer or an outsider can cause at will: each at most once a minute.
+const NOISY: [Code; 7] = [
+    Code::HandshakeFailed,
+    Code::Refused,
+    Code::RevocationRefused,
+    Code::PolicyRefused,
+    Code::RaiseRefused,
+    Code::ClearRefused,
+    Code::PduRefused,
+];
+
+impl Journal {
+    /// The chain of a device that starts. Without records a new one begins.
+    pub fn start<'a>(
+        own: &Identity,
+        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        now: Instant,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Error> {
+        let (chain, sealed, acknowledged, dirty) = match (load(key::AUDIT_HEAD), load(key::AUDIT_KEY)) {
+            (None, _) => {
+                let first = Secret::random(rng);
+                let sealed = seal_first_key(&first, &own.cid(), &own.authority, rng)?;
+                (AuditChain::new(first), sealed, 0, HEAD | KEY)
+            }
+            (Some(head), Some(sealed)) => {
+                let mut f = version(head)?;
+                let chain = AuditChain::restore(f.u64()?, f.array()?, Secret::new(f.array()?));
+                f.end()?;
+                let mut f = version(sealed)?;
+                let read = (f.array()?, f.u64()?);
+                f.end()?;
+                (chain, read.0, read.1, 0)
+            }
+            (Some(_), None) => return Err(Error::Malformed),
+        };
+        let mut journal = Journal {
+            covered: chain.head().0,
+            chain,
+            sealed,
+            acknowledged,
+            places: core::array::from_fn(|_| None),
+            suppressed: 0,
+            suppressed_told: None,
+            noise: [None; NOISY.len()],
+            dirty,
+            asked: None,
+            next: now,
+            uncovered_since: None,
+            checkpoint_wanted: false,
+            key_wanted: false,
+        };
+        for block in 0..BLOCKS {
+            if let Some(bytes) = load(key::audit(block as u8)) {
+                journal.restore_block(bytes)?;
+            }
+        }
+        // What is not there cannot be sent; its keeper will see that it is missing.
+        while journal.waiting() > 0 && journal.places[place(journal.acknowledged + 1)].is_none() {
+            journal.acknowledged += 1;
+        }
+        Ok(journal)
+    }
+
+    fn restore_block(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut f = version(bytes)?;
+        let n = f.u8()?;
+        for _ in 0..n {
+            let (number, tag, len) = (f.u64()?, f.array()?, usize::from(f.u8()?));
+            let entry = heapless::Vec::from_slice(f.slice(len)?).map_err(|_| Error::Malformed)?;
+            // An entry above the head was cut off before its head was written: it never happened.
+            if number > self.acknowledged && number <= self.chain.head().0 {
+                self.places[place(number)] = Some(Kept { number, tag, entry });
+            }
+        }
+        f.end()
+    }
+
+    /// Number of the last entry.
+    pub fn count(&self) -> u64 {
+        self.chain.head().0
+    }
+
+    fn waiting(&self) -> usize {
+        usize::try_from(self.count().saturating_sub(self.acknowledged)).unwrap_or(PLACES)
+    }
+
+    /// Writes an entry. What finds no room is counted and said later.
+    pub fn write(&mut self, now: Instant, code: Code, entry: &Entry) {
+        let noisy = NOISY.iter().position(|c| *c == code);
+        if let Some(index) = noisy {
+            if self.noise[index].is_some_and(|t| now < t + NOISE_PERIOD) {
+                // H122: not written, so the next one of its code counts it too or it is suppressed.
+                if code != Code::Refused {
+                    self.suppressed = self.suppressed.saturating_add(1);
+                }
+                return;
+            }
+            self.noise[index] = Some(now);
+        }
+        if (noisy.is_some() || code == Code::EpochCounts) && self.waiting() >= NOISE {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return;
+        }
+        // The last place is kept for saying that something is missing.
+        let room = PLACES - usize::from(self.suppressed > 0 && code != Code::Suppressed);
+        if self.waiting() >= room || self.append(now, entry).is_err() {
+            self.suppressed = self.suppressed.saturating_add(1);
+        }
+    }
+
+    /// The number of events that were not written, once there is room to say so, at most once a minute.
+    pub fn take_suppressed(&mut self, now: Instant) -> Option<u32> {
+        let due = self.suppressed > 0
+            && self.waiting() < NOISE
+            && self.suppressed_told.is_none_or(|t| t + NOISE_PERIOD <= now);
+        due.then(|| {
+            self.suppressed_told = Some(now);
+            core::mem::take(&mut self.suppressed)
+        })
+    }
+
+    fn append(&mut self, now: Instant, entry: &Entry) -> Result<(), Error> {
+        let bytes = entry.encode()?;
+        let link = self.chain.append(&bytes)?;
+        let at = place(link.number);
+        self.places[at] = Some(Kept { number: link.number, tag: link.tag, entry: bytes });
+        self.dirty |= HEAD | 1 << (at / BLOCK);
+        self.uncovered_since.get_or_insert(now);
+        Ok(())
+    }
+
+    /// The keeper has everything up to `number`.
+    pub fn acknowledge(&mut self, number: u64) {
+        if number <= self.acknowledged || number > self.count() {
+            return;
+        }
+        self.acknowledged = number;
+        self.asked = None;
+        self.dirty |= KEY;
+        for kept in &mut self.places {
+            if kept.as_ref().is_some_and(|k| k.number <= number) {
+                *kept = None;
+            }
+        }
+    }
+
+    /// The channel to the keeper came up: it is told the key again, and the oldest entry at once.
+    pub fn channel_up(&mut self) {
+        self.asked = None;
+        (self.key_wanted, self.checkpoint_wanted) = (true, self.covered < self.count() || self.covered > 0);
+    }
+
+    /// A good moment for a checkpoint: what was switched on is off.
+    pub fn stopped(&mut self) {
+        self.checkpoint_wanted |= self.covered < self.count();
+    }
+
+    /// When [`Journal::poll`] has something new, while the channel stands.
+    pub fn due(&self) -> Option<Instant> {
+        let wanted = self.checkpoint_wanted || self.key_wanted;
+        let entry = (self.waiting() > 0).then(|| self.asked.map_or(Instant::START, |(_, at)| at + REPEAT));
+        let checkpoint = self.uncovered_since.map(|t| t + CHECKPOINT_TIME);
+        let due = wanted.then_some(Instant::START).into_iter().chain(entry).chain(checkpoint).min();
+        due.map(|t| t.max(self.next))
+    }
+
+    /// The next thing for the keeper, as the audit PDU after its node byte.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        own: &Identity,
+        time: u32,
+        key: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Pdu>, Error> {
+        if now < self.next {
+            return Ok(None);
+        }
+        self.next = now + PACE;
+        if core::mem::take(&mut self.key_wanted) {
+            let statement = KeyStatement { cid: own.cid(), sealed: self.sealed }.issue(key, rng);
+            return pdu::build(&[&[part::KEY], &statement]).map(Some);
+        }
+        let oldest = self.acknowledged + 1;
+        let quiet = self.asked.is_none_or(|(n, at)| n != oldest || at + REPEAT <= now);
+        if self.waiting() > 0
+            && quiet
+            && let Some(kept) = &self.places[place(oldest)]
+        {
+            self.asked = Some((oldest, now));
+            let (number, len) = (kept.number.to_be_bytes(), [kept.entry.len() as u8]);
+            return pdu::build(&[&[part::ENTRY], &number, &len, &kept.entry, &kept.tag]).map(Some);
+        }
+        let (number, hash) = self.chain.head();
+        let long = self.uncovered_since.is_some_and(|t| t + CHECKPOINT_TIME <= now);
+        if number > 0 && (self.checkpoint_wanted || long || number - self.covered >= CHECKPOINT_ENTRIES) {
+            (self.checkpoint_wanted, self.covered, self.uncovered_since) = (false, number, None);
+            let point = Checkpoint { cid: own.cid(), number, hash, time };
+            return pdu::build(&[&[part::CHECKPOINT], &point.issue(key, rng)]).map(Some);
+        }
+        self.checkpoint_wanted = false;
+        Ok(None)
+    }
+
+    /// The next record to write: entries first, then the head that makes them count.
+    pub(crate) fn record(&mut self) -> Option<Record> {
+        if self.dirty == 0 {
+            return None;
+        }
+        let bit = self.dirty.trailing_zeros();
+        self.dirty &= self.dirty - 1;
+        match 1u16 << bit {
+            HEAD => {
+                let (number, hash) = self.chain.head();
+                let number = number.to_be_bytes();
+                Record::new(key::AUDIT_HEAD, &[&[1], &number, &hash, self.chain.key().expose()]).ok()
+            }
+            KEY => {
+                let acknowledged = self.acknowledged.to_be_bytes();
+                Record::new(key::AUDIT_KEY, &[&[1], &self.sealed, &acknowledged]).ok()
+            }
+            _ => self.block(bit as usize).ok(),
+        }
+    }
+
+    fn block(&self, block: usize) -> Result<Record, Error> {
+        let kept = self.places.iter().skip(block * BLOCK).take(BLOCK).flatten();
+        let mut record = Record::new(key::audit(block as u8), &[&[1, kept.clone().count() as u8]])?;
+        for k in kept {
+            for part in [&k.number.to_be_bytes()[..], &k.tag, &[k.entry.len() as u8], &k.entry] {
+                record.value.extend_from_slice(part).map_err(|_| Error::BufferTooSmall)?;
+            }
+        }
+        Ok(record)
+    }
+}
+
+fn place(number: u64) -> usize {
+    (number.saturating_sub(1) % PLACES as u64) as usize
+}
+
+fn version(bytes: &[u8]) -> Result<Fields<'_>, Error> {
+    let mut f = Fields::new(bytes);
+    if f.u8()? == 1 { Ok(f) } else { Err(Error::Malformed) }
+}
