@@ -11,6 +11,7 @@ mod plain;
 
 use crate::{
     identity::{Identity, Record, key},
+    link::FrameFormat,
     pdu::{self, Pdu, key_package as op, pake as step},
     policy,
     relation::{CONFIRM_TIMEOUT, RUN_TIMEOUT, TRIES},
@@ -551,10 +552,11 @@ impl Bootstrap {
 
     // --- sealed at dev tier ---------------------------------------------------------------------------
 
-    /// Seals `parts` as message `base` of `id`; first leaves a due reservation in `fx`.
+    /// Seals `parts` as message `base` of `id` for a bus of `format`; first leaves a due reservation in `fx`.
     pub fn seal(
         &mut self,
         own: &Identity,
+        format: FrameFormat,
         id: SealedId,
         base: u16,
         parts: &[&[u8]],
@@ -568,6 +570,7 @@ impl Bootstrap {
             push(fx, Effect::Store(Record::new(key, &[&record])?))?;
             session.reserved(&due);
         }
+        session.set_format(format);
         session.seal(id, base, 0, parts, out)
     }
 

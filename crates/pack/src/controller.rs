@@ -477,7 +477,8 @@ impl Controller {
                 .map_err(|_| Error::Malformed)?;
             let (body, len) = message.encode();
             let mut sealed = [0; 64];
-            let n = self.group.seal(id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
+            let format = self.can2.format();
+            let n = self.group.seal(format, id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
             self.can2.send_sealed(now, id, &sealed[..n]);
             return Ok(());
         }

@@ -577,9 +577,18 @@ impl GroupSender {
         Ok(GroupSender { sealer: Sealer::new(secret, 0, lct::seal::MESSAGES_MAX)?, generation })
     }
 
-    /// Seals a group message.
-    pub fn seal(&mut self, id: SealedId, base: u16, body: &[u8], out: &mut [u8]) -> Result<usize, Error> {
-        seal_with(&mut self.sealer, &binding(id, self.generation), base, 0, &[body], 0, out)
+    /// Seals a group message for a bus of `format`.
+    pub fn seal(
+        &mut self,
+        format: FrameFormat,
+        id: SealedId,
+        base: u16,
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        let sealed = body.len() + 1 + OVERHEAD;
+        let pad = format.sealed_length(sealed) - sealed;
+        seal_with(&mut self.sealer, &binding(id, self.generation), base, 0, &[body], pad, out)
     }
 }
 

@@ -92,7 +92,15 @@ impl App {
         let mut sealed = [0; 640];
         let mut fx = bootstrap::Effects::new();
         let own = &self.device.own;
-        let n = self.bootstrap.seal(own, id, security.base(), &[pdu], &mut sealed, &mut fx)?;
+        let n = self.bootstrap.seal(
+            own,
+            self.link.format(),
+            id,
+            security.base(),
+            &[pdu],
+            &mut sealed,
+            &mut fx,
+        )?;
         self.apply_bootstrap(now, fx)?;
         self.link.send_sealed(now, id, &sealed[..n]);
         Ok(())

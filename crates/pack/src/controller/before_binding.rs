@@ -79,7 +79,8 @@ impl Controller {
         let base = self.app_id().base();
         let mut sealed = [0; 640];
         let mut fx = bootstrap::Effects::new();
-        let n = self.bootstrap.seal(&self.device.own, id, base, &[pdu], &mut sealed, &mut fx)?;
+        let own = &self.device.own;
+        let n = self.bootstrap.seal(own, self.can1.format(), id, base, &[pdu], &mut sealed, &mut fx)?;
         self.apply_bootstrap(now, fx)?;
         self.can1.send_sealed(now, id, &sealed[..n]);
         Ok(())
