@@ -53,6 +53,18 @@ impl Limits {
         unpaired: Duration::from_secs(600),
     };
 
+    /// The limits under the rotation periods of a policy (H110); what a policy does not set stays as designed.
+    pub fn under(periods: &lct::policy::Rotation) -> Limits {
+        let d = Limits::DEFAULT;
+        Limits {
+            epoch_age: Duration::from_secs(u64::from(periods.epoch_s)),
+            epoch_messages: u64::from(periods.epoch_messages),
+            handshake_age_s: periods.agreement_s,
+            handshake_epochs: u32::from(periods.agreement_epochs).min(d.epochs_max),
+            ..d
+        }
+    }
+
     /// True when no value is looser than the bounds that a policy may not pass: half of what a key can protect,
     /// 30 days for an epoch, 90 days for a handshake, and the failure counts of the design.
     pub fn is_allowed(&self) -> bool {
@@ -151,6 +163,30 @@ mod tests {
             (false, Limits { unpaired: Duration::from_secs(601), ..d }),
         ] {
             assert_eq!(limits.is_allowed(), allowed, "{limits:?}");
+        }
+    }
+
+    /// Every policy that its own reader accepts can be put in force.
+    #[test]
+    fn periods_of_a_policy_become_limits() {
+        use lct::policy::Rotation;
+        assert_eq!(Limits::under(&Rotation::FACTORY), Limits::DEFAULT);
+        let least = Rotation {
+            epoch_s: 60,
+            epoch_messages: 1 << 10,
+            agreement_s: 60,
+            agreement_epochs: 1,
+            ..Rotation::FACTORY
+        };
+        let most = Rotation {
+            epoch_s: 7 * 86_400,
+            epoch_messages: 1 << 31,
+            agreement_s: 90 * 86_400,
+            agreement_epochs: u16::MAX,
+            ..Rotation::FACTORY
+        };
+        for periods in [least, most] {
+            assert!(Limits::under(&periods).is_allowed(), "{periods:?}");
         }
     }
 
