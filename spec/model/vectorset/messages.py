@@ -69,10 +69,11 @@ def command(cast: Cast) -> level5.Command:
     return level5.Command(0x400, 1, CHALLENGE, 500, bytes.fromhex("0300000000000000"))
 
 
-def pair_keys(cast: Cast, tier: str, direction: str) -> TierKeys:
+def pair_keys(cast: Cast, tier: str, direction: str, epoch: int = 0) -> TierKeys:
+    """Of the epoch that `epoch` would be if the master secret were the same."""
     run = cast.pair_run
     tag = exchange_tag(cast.i.xk) if tier == "exch" else b""
-    return tier_keys(run.master, tier, direction, 0, run.channel_id, tag)
+    return tier_keys(run.master, tier, direction, epoch, run.channel_id, tag)
 
 
 def groups(cast: Cast) -> dict[str, Tree]:

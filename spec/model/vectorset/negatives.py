@@ -340,12 +340,14 @@ def sealed_messages(out: Collector, cast: Cast) -> None:
         *,
         epoch: int = 0,
         before: tuple[int, ...] = (),
-        tier: str = "pair",
     ) -> None:
-        keys = messages.pair_keys(cast, tier, "ab")
+        # A receiver takes the key of the identifier's level and of its own epoch.
+        tier = {1: "exch", 2: "pair"}[identifier >> 18 & 3]
+        keys = messages.pair_keys(cast, tier, "ab", epoch)
         opener = seal.Opener(keys, epoch, tier == "pair")
-        for counter in before:
-            opener.open(can_id if tier == "pair" else identifier, seal.seal(keys, identifier, 0, counter, text))
+        accepted = [seal.seal(keys, identifier, epoch, counter, text) for counter in before]
+        for earlier in accepted:
+            opener.open(identifier, earlier)
         out.add(
             "sealed",
             change,
@@ -356,7 +358,7 @@ def sealed_messages(out: Collector, cast: Cast) -> None:
             direction="ab",
             epoch=epoch,
             can_id=hex(seal.canonical(identifier)),
-            accepted=[seal.seal(keys, identifier, 0, counter, text) for counter in before],
+            accepted=accepted,
             message=message,
         )
 
@@ -372,14 +374,14 @@ def sealed_messages(out: Collector, cast: Cast) -> None:
     add("to another module", "NotAuthentic", good, seal.identifier(0x514, 2, "ab", 6, 0))
     add("under another family of bases", "NotAuthentic", good, seal.identifier(0x510, 2, "ab", 5, 0))
     add("direction inverted", "NotAuthentic", good, seal.identifier(0x514, 2, "ba", 5, 0))
-    add("level exch in the identifier", "NotAuthentic", good, seal.identifier(0x514, 1, "ab", 5, 0))
-    add("epoch 1 in the receiver", "NotAuthentic", good, epoch=1)
+    add("level exch in the identifier", "UnknownKey", good, seal.identifier(0x514, 1, "ab", 5, 0))
+    add("epoch 1 in the receiver", "UnknownKey", good, epoch=1)
     add("counter accepted before", "Replayed", good, before=(20,))
     add("counter below the last, strict tier", "Replayed", good, before=(21,))
     exch_id = seal.identifier(0x512, 1, "ab", 5, 0)
     exch = messages.pair_keys(cast, "exch", "ab")
     old = seal.seal(exch, exch_id, 0, 20, text)
-    add("64 below the highest, exch tier", "Replayed", old, exch_id, before=(84,), tier="exch")
+    add("64 below the highest, exch tier", "Replayed", old, exch_id, before=(84,))
     for change, plain in (
         ("header bit 4", b"\x10\x00"),
         ("padding count 0", b"\x04\x01\x00"),

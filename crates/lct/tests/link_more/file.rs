@@ -149,7 +149,7 @@ impl Stage {
     pub fn responder(&self, v: &Value, m1: &[u8]) -> (Responder, Vec<u8>) {
         let parts: Vec<&[u8]> = self.psk.iter().map(Vec::as_slice).collect();
         let key = spk(v, "B");
-        let sign = self.signs().then(|| |d: &Digest| key.signing_key().sign_rfc6979(d));
+        let sign = self.signs().then_some(|d: &Digest| key.signing_key().sign_rfc6979(d));
         let (responder, m2) = Responder::answer_signing(
             &self.context,
             self.ephemeral(1),
@@ -173,7 +173,7 @@ impl Stage {
     ) -> Result<(Vec<u8>, Established), lct::Error> {
         let parts: Vec<&[u8]> = self.psk.iter().map(Vec::as_slice).collect();
         let key = spk(v, "A");
-        let sign = self.signs().then(|| |d: &Digest| -> Signature { key.signing_key().sign_rfc6979(d) });
+        let sign = self.signs().then_some(|d: &Digest| -> Signature { key.signing_key().sign_rfc6979(d) });
         initiator.finish_signing(&self.context, m2, &Psk(&parts), sign).map(|(m3, done)| (m3.to_vec(), done))
     }
 

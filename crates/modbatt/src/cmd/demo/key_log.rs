@@ -8,10 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use lct::id::is_side_a;
+use lct::id::{Cid, is_side_a};
 use pack::controller::MODULES_MAX;
 use pack::identity::Identity;
 use pack::relation::Relation;
+use pack::session::Session;
 use sim::flash::Flash;
 use zeroize::Zeroizing;
 
@@ -66,40 +67,46 @@ impl KeyLog {
             relation
                 .restore(own, |key| flash.get(key))
                 .map_err(|e| Failure::Failed(format!("record of the pack's relation {slot}: {e}")))?;
-            let (Some(session), Some((peer, role))) = (relation.stored_session(), relation.peer()) else {
-                continue;
-            };
-            if !self.written.insert((*session.channel(), session.epoch())) {
-                continue;
-            }
+            let Some((peer, role)) = relation.peer() else { continue };
             let cids = if is_side_a(own.role, own.cid(), role, peer) {
                 [own.cid(), peer]
             } else {
                 [peer, own.cid()]
             };
-            let mut secret = Zeroizing::new([0u8; 64]);
-            let mut tag = Zeroizing::new([b'-'; 32]);
-            let mut tag_digits = 1;
-            encode(session.master().0.expose(), secret.as_mut_slice());
-            if let Some(exchange) = session.exchange() {
-                encode(exchange.0.expose(), tag.as_mut_slice());
-                tag_digits = 32;
+            for session in relation.stored_sessions() {
+                self.line(session, &cids)?;
             }
-            let head = format!(
-                "{} {} {} {} {} ",
-                hex::encode(session.channel()),
-                session.epoch(),
-                session.kind() as u8,
-                hex::encode(cids[0].0),
-                hex::encode(cids[1].0)
-            );
-            let parts: [&[u8]; 5] =
-                [head.as_bytes(), secret.as_slice(), b" ", &tag.as_slice()[..tag_digits], b"\n"];
-            for part in parts {
-                self.file.write_all(part).map_err(|e| {
-                    Failure::Failed(format!("the key log {}: {}", self.path.display(), reason(&e)))
-                })?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Writes the line of a session, if it is not there yet.
+    fn line(&mut self, session: &Session, cids: &[Cid; 2]) -> Result<(), Failure> {
+        if !self.written.insert((*session.channel(), session.epoch())) {
+            return Ok(());
+        }
+        let mut secret = Zeroizing::new([0u8; 64]);
+        let mut tag = Zeroizing::new([b'-'; 32]);
+        let mut tag_digits = 1;
+        encode(session.master().0.expose(), secret.as_mut_slice());
+        if let Some(exchange) = session.exchange() {
+            encode(exchange.0.expose(), tag.as_mut_slice());
+            tag_digits = 32;
+        }
+        let head = format!(
+            "{} {} {} {} {} ",
+            hex::encode(session.channel()),
+            session.epoch(),
+            session.kind() as u8,
+            hex::encode(cids[0].0),
+            hex::encode(cids[1].0)
+        );
+        let parts: [&[u8]; 5] =
+            [head.as_bytes(), secret.as_slice(), b" ", &tag.as_slice()[..tag_digits], b"\n"];
+        for part in parts {
+            self.file.write_all(part).map_err(|e| {
+                Failure::Failed(format!("the key log {}: {}", self.path.display(), reason(&e)))
+            })?;
         }
         Ok(())
     }

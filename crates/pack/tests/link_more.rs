@@ -1,0 +1,151 @@
+//! What `spec/vectors/link-more.json` says of sessions, frames and the class table.
+//!
+//! Signatures, handshakes and statements of the same file are in `crates/lct/tests/link_more.rs`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use lct::{
+    handshake::Kind,
+    schedule::{Direction, ExchangeTag, MasterSecret},
+    secret::Secret,
+};
+use pack::{
+    can::{Bus, Frame, Id},
+    chunk,
+    isotp::{Received, Receiver, ReceiverConfig},
+    policy,
+    sealed_id::{Class, SealedId, Transport, classify},
+    session::{Refusal, Session, limits::Limits},
+    time::Instant,
+};
+use serde_json::Value;
+
+fn vectors() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/link-more.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+fn text<'a>(v: &'a Value, name: &str) -> &'a str {
+    v[name].as_str().unwrap_or_else(|| panic!("no entry {name}"))
+}
+fn bytes(v: &Value, name: &str) -> Vec<u8> {
+    hex(text(v, name))
+}
+fn hex(digits: &str) -> Vec<u8> {
+    assert_eq!(digits.len() % 2, 0);
+    (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap()).collect()
+}
+fn fixed<const N: usize>(v: &Value, name: &str) -> [u8; N] {
+    bytes(v, name).try_into().unwrap()
+}
+/// Numbers of identifiers stand as `0x`..., others as numbers.
+fn number(v: &Value, name: &str) -> u64 {
+    match &v[name] {
+        Value::String(digits) => u64::from_str_radix(digits.trim_start_matches("0x"), 16).unwrap(),
+        n => n.as_u64().unwrap(),
+    }
+}
+fn sealed_id(canonical: u64) -> SealedId {
+    let raw = canonical as u32 & 0x1FFF_FFFF | 0x1100;
+    SealedId::parse(Id::Extended(raw)).unwrap().0
+}
+
+/// The receiving end of a channel of the file.
+fn receiver(v: &Value, source: &str, direction: &str, epoch: u32) -> Session {
+    let run = &v[source];
+    let kind = match number(run, "kind") {
+        1 => Kind::Dev,
+        2 => Kind::Bind,
+        3 => Kind::Pair,
+        5 => Kind::Pake,
+        other => panic!("kind {other}"),
+    };
+    let exchange = (kind == Kind::Pair).then(|| ExchangeTag::of(&Secret::new(fixed(&v["inputs"], "xk"))));
+    let master = MasterSecret(Secret::new(fixed(run, "MS0")));
+    let sends = if direction == "ab" { Direction::Ba } else { Direction::Ab };
+    Session::at_epoch(kind, fixed(run, "TH4"), epoch, master, exchange, sends).unwrap()
+}
+
+#[test]
+fn sealed_messages_open_and_travel_as_stated() {
+    let v = vectors();
+    let (mut opened, mut chunks, mut long) = (0, 0, 0);
+    for (name, group) in v.as_object().unwrap() {
+        let Some(frames) = group.get("frames").and_then(Value::as_array) else { continue };
+        let id = sealed_id(number(group, "can_id_canonical"));
+        let (sealed, base) = (bytes(group, "sealed"), number(group, "base11") as u16);
+        let canonical = number(group, "can_id_canonical") as u32;
+        assert_eq!(SealedId::new(base, id.level(), id.direction(), id.device()), Ok(id), "{name}");
+        assert_eq!(id.canonical().to_u32(), canonical, "{name}");
+        if text(group, "source") != "tier_group" {
+            let mut session = receiver(&v, text(group, "source"), text(group, "direction"), 0);
+            let mut copy = sealed.clone();
+            let message = session.open(Instant::START, &Limits::DEFAULT, id, &mut copy).unwrap();
+            assert_eq!((message.base, message.body), (base, bytes(group, "body").as_slice()), "{name}");
+            assert_eq!(message.signed, name == "level5_sealed");
+            opened += 1;
+        }
+        let listed: Vec<(Id, Vec<u8>)> = frames
+            .iter()
+            .map(|f| {
+                let raw = u32::from_str_radix(f[0].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+                (Id::Extended(raw), hex(f[1].as_str().unwrap()))
+            })
+            .collect();
+        if sealed.len() <= chunk::MAX_LEN && listed.len() > 1 {
+            let split = chunk::split(id.canonical(), &sealed).unwrap();
+            let made: Vec<_> = split.map(|f| (f.id(), f.data().to_vec())).collect();
+            assert_eq!(made, listed, "{name}");
+            chunks += 1;
+        } else if listed.len() > 1 {
+            let mut receiver = Receiver::<512>::new(ReceiverConfig::default());
+            let (last, first) = listed.split_last().unwrap();
+            for (id, data) in first {
+                assert_eq!(classify(Bus::Can2, &Frame::new_classic(*id, data).unwrap()), {
+                    Ok(Class::Sealed(sealed_id(u64::from(canonical)), Transport::IsoTp))
+                });
+                assert_eq!(receiver.on_frame(Instant::START, data), Received::Pending);
+            }
+            assert_eq!(receiver.on_frame(Instant::START, &last.1), Received::Message(&sealed), "{name}");
+            long += 1;
+        } else {
+            let (id, data) = &listed[0];
+            let frame = Frame::new_fd(*id, data).unwrap();
+            let expected = Class::Sealed(sealed_id(u64::from(canonical)), Transport::Single);
+            assert_eq!((classify(Bus::Can2, &frame), data), (Ok(expected), &sealed), "{name}");
+        }
+    }
+    assert!(opened >= 8 && chunks >= 7 && long >= 1, "{opened} opened, {chunks} in chunks, {long} by ISO-TP");
+}
+
+#[test]
+fn sealed_messages_are_refused_for_their_reason() {
+    let v = vectors();
+    let mut seen = 0;
+    for n in v["negatives"].as_array().unwrap().iter().filter(|n| n["what"] == "sealed") {
+        let id = sealed_id(number(n, "can_id"));
+        let mut session = receiver(&v, text(n, "source"), text(n, "direction"), number(n, "epoch") as u32);
+        let mut open = |message: &mut [u8]| {
+            session.open(Instant::START, &Limits::DEFAULT, id, message).map(|_| ()).map_err(|refusal| {
+                match refusal {
+                    Refusal::Malformed => "Malformed",
+                    Refusal::UnknownKey => "UnknownKey",
+                    Refusal::Replayed => "Replayed",
+                    Refusal::NotAuthentic => "NotAuthentic",
+                    Refusal::Policy => "Policy",
+                }
+            })
+        };
+        for earlier in n["accepted"].as_array().unwrap() {
+            open(&mut hex(earlier.as_str().unwrap())).unwrap();
+        }
+        assert_eq!(open(&mut bytes(n, "message")), Err(text(n, "reason")), "{}", text(n, "change"));
+        seen += 1;
+    }
+    assert!(seen >= 20, "{seen}");
+}
+
+#[test]
+fn the_class_table_is_the_one_of_the_specification() {
+    let v = vectors();
+    assert_eq!(policy::table_bytes().as_slice(), bytes(&v["policy"], "table"));
+}
