@@ -28,7 +28,7 @@ use lct::{
     policy::Policy,
     resume,
     revocation::{RevocationList, Subject, batch_id, hash_of},
-    schedule::{GroupKey, TrafficSecret},
+    schedule::{GroupKey, TrafficSecret, derive},
     seal::{Binding, Opener, Sealer},
     secret::Secret,
     sign::{Signature, SigningKey},
@@ -116,6 +116,14 @@ fn every_handshake_in_the_file() {
     assert_eq!(names.len(), 6, "{names:?}");
     for name in &names {
         run(&v, name);
+    }
+    for name in ["key_confirm_dev", "key_confirm_pake"] {
+        let source = text(&v, &format!("{name}.source"));
+        let (master, th4) = (secret(&v, &format!("{source}.MS0")), bytes(&v, &format!("{source}.TH4")));
+        for (side, label) in [("A", "key confirm a"), ("B", "key confirm b")] {
+            let mac = derive::<16>(&master, label, &[&th4]).unwrap();
+            same(mac.expose(), &v, &format!("{name}.mac_{side}"));
+        }
     }
     same(&policy_hash(&bytes(&v, "policy.table"), &parameters([0; 16])), &v, "policy.policy_hash_bind");
     let seeded = parameters(fixed(&v, "inputs.iv_seed"));

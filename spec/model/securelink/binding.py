@@ -53,7 +53,7 @@ def access_commit(access: bytes, blind: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Introduction:
-    """647 bytes that introduce a partner (H48)."""
+    """648 bytes that introduce a partner (H48); `assurance` is a code of H71."""
 
     binding_id: bytes
     cid: bytes
@@ -65,10 +65,11 @@ class Introduction:
     access_commit_a: bytes
     access_commit_b: bytes
     time: int
+    assurance: int = 1
 
     def signed(self, authority_scalar: bytes) -> bytes:
         body = (
-            u8(1)
+            u8(2)
             + self.binding_id
             + self.cid
             + self.partner_certificate
@@ -79,16 +80,18 @@ class Introduction:
             + self.access_commit_a
             + self.access_commit_b
             + u32(self.time)
+            + u8(self.assurance)
         )
         return body + sign(authority_scalar, b"modbatt1 bind-peer" + body)
 
 
 def check_introduction(data: bytes, authority_key: bytes, root_key: bytes, request: Request) -> bytes:
-    """The partner's semi-public key, checked in the order of H48."""
-    require(len(data) == 647 and data[0] == 1, "Malformed", "length of an introduction")
+    """The partner's semi-public key, checked in the order of H48, with an assurance that needs attestation."""
+    require(len(data) == 648 and data[0] == 2, "Malformed", "length of an introduction")
     verify(authority_key, b"modbatt1 bind-peer" + data[:-64], data[-64:])
     require(data[1:17] == request.binding_id, "WrongParty", "another binding")
     require(data[17:33] == request.cid, "WrongParty", "for another entity")
+    require(data[583] in (1, 3), "Malformed", "assurance without attestation is not for this model")
     device, batch = data[33:200], data[200:367]
     spk, nonce, signature = data[367:435], data[435:451], data[451:515]
     time = int.from_bytes(data[579:583], "big")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from securelink import handshake, key_package, pake
 from securelink.handshake import COMMITMENT, DEV, HALVES, PAKE
 from securelink.primitives import sha256
-from securelink.schedule import tier_keys
+from securelink.schedule import derive, tier_keys
 
 from .inputs import ROLES, Cast, Tree, run_tree, scalar, shown
-from .messages import keys_tree
+from .messages import keys_tree, sealed_tree
 
 DIGITS = "7Z3K9QXM20AB"
 REL_ID = bytes(range(0xE0, 0xF0))
@@ -95,7 +95,19 @@ def groups(cast: Cast, run: pake.Exchange) -> dict[str, Tree]:
         "plain": package(cast, "b", sealed=True).plain(False),
         "sealed": sealed_package(cast),
     }
-    out["handshake_dev_sas"] = run_tree(commissioning_run(cast), cast.policy_hash, i.salt)
+    sas = commissioning_run(cast)
+    out["handshake_dev_sas"] = run_tree(sas, cast.policy_hash, i.salt)
+    for source, of in (("handshake_dev_sas", sas), ("handshake_pake", plain)):
+        macs = {side: derive(of.master, f"key confirm {side}", of.th4, 16) for side in ("a", "b")}
+        name = "key_confirm_dev" if of is sas else "key_confirm_pake"
+        out[name] = {"source": source, "mac_A": macs["a"], "mac_B": macs["b"]}
+        for side, direction, base in (("a", "ab", 0x40C), ("b", "ba", 0x4AC)):
+            keys = tier_keys(of.master, "dev", direction, 0, of.channel_id)
+            body = bytes((3, 2)) + macs[side]
+            out[f"seal_{name}_{side}"] = sealed_tree(source, keys, base, "dev", direction, 0, 0, 0, body)
+    keys = tier_keys(sas.master, "dev", "ab", 0, sas.channel_id)
+    verdict = bytes((3, 3, 1, 0))
+    out["seal_verdict"] = sealed_tree("handshake_dev_sas", keys, 0x40C, "dev", "ab", 0, 0, 1, verdict)
     return shown(out)  # type: ignore[no-any-return]
 
 

@@ -208,6 +208,7 @@ def introductions(out: Collector, cast: Cast, code_commit: bytes) -> None:
     tell("old nonce", "NotAuthentic", again(435, flip(good[435:451], 0)))
     tell("certificate of another partner", "WrongParty", again(33, bind_set.certified(cast, "a", code_commit)))
     tell("time after the certificates", "Expired", again(579, u32(cast.i.not_after)))
+    tell("assurance 4", "Malformed", again(583, b"\x04"))
     tell("one byte short", "Malformed", good[:-1])
 
 
