@@ -335,6 +335,10 @@ impl Relation {
     pub fn session(&self) -> Option<&Session> {
         self.pair.as_ref().filter(|c| c.is_up()).map(|c| &c.session)
     }
+    /// The session of the stored pairing, whether or not its channel is up.
+    pub fn stored_session(&self) -> Option<&Session> {
+        self.pair.as_ref().map(|c| &c.session)
+    }
     /// The sessions of the stored binding and pairing, whether or not their channels are up.
     pub fn stored_sessions(&self) -> impl Iterator<Item = &Session> {
         [&self.bind, &self.pair].into_iter().flatten().map(|c| &c.session)
