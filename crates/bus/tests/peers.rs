@@ -4,7 +4,7 @@
 //! `CI` is set they fail.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use bus::udp::{Interface, Message, Received, UdpBus, UdpConfig};
+use bus::udp::{Message, Received, UdpBus, UdpConfig};
 use pack::can::{Bus, Frame, Id};
 use pack::isotp::{self, CanDl, Received as Whole, ReceiverConfig, SendEvent, SenderConfig, StMin};
 use pack::link::{FrameFormat, Inbound, Link, LinkCounters, MESSAGE_MAX};
@@ -19,6 +19,8 @@ use std::time::Duration as WallDuration;
 
 /// Peers and the host may be slow; nothing here is about time.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A group that nothing else uses.
+const GROUP: &str = "239.74.163.20";
 const LENGTHS: [usize; 11] = [1, 7, 8, 62, 63, 64, 127, 128, 129, 1_000, 4_095];
 
 /// A Python process with a python-can bus, and our member of the same group.
@@ -53,9 +55,10 @@ fn peer(test: u16) -> Option<Peer> {
     if !interpreter().exists() {
         return not_run("no target/python; `cargo xtask test --only python` makes it".to_owned());
     }
-    let port = 61_000 - (std::process::id() % 4_000) as u16 * 10 - test;
+    // Below the ports that systems give out by themselves.
+    let port = 10_000 + (std::process::id() % 2_000) as u16 * 10 + test;
     // The interface that the system chooses, as the peer does.
-    let config = UdpConfig { port, interface: Interface::System, ..UdpConfig::default() };
+    let config: UdpConfig = format!("{GROUP}:{port}").parse().expect("a group and a port");
     let bus = match UdpBus::join(&config) {
         Ok(bus) => bus,
         Err(e) => return not_run(e.to_string()),
@@ -77,7 +80,7 @@ fn peer(test: u16) -> Option<Peer> {
         }
     });
     let mut peer = Peer { child, input, answers, bus, start: std::time::Instant::now() };
-    let joined = peer.ask(&json!({"do": "join", "group": "239.74.163.2", "port": port}));
+    let joined = peer.ask(&json!({"do": "join", "group": GROUP, "port": port}));
     println!("python-can and can-isotp {}", joined["versions"]);
     Some(peer)
 }

@@ -19,8 +19,8 @@ use process::start;
 fn the_copy_of_can_1_is_what_was_recorded_and_means_nothing_to_old_nodes() {
     let temp = tempfile::tempdir().unwrap();
     let (dir, record) = (temp.path().join("data"), temp.path().join("recorded"));
-    let port = 26_000 + (std::process::id() % 4_000) as u16;
-    let group = format!("239.74.163.2:{port}");
+    let port = 10_000 + (std::process::id() % 20_000) as u16;
+    let group = format!("239.74.163.21:{port}");
     let bus = UdpBus::join(&group.parse::<UdpConfig>().unwrap());
     assert!(bus.is_ok() || std::env::var_os("CI").is_none(), "{bus:?}");
     let listener = bus.ok().map(|mut bus| {

@@ -48,7 +48,7 @@ use rand_core::CryptoRng;
 /// Most modules of a pack.
 pub const MODULES_MAX: usize = 31;
 /// Longest message from a module: a PDU of 512 bytes (C30) or a scan of 128 cells (C42), sealed.
-const MODULE_MESSAGE_MAX: usize = 544;
+const MODULE_MESSAGE_MAX: usize = crate::pdu::PDU_MAX + 32;
 /// Period of the ceiling broadcast that keeps modules registered.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
 /// Period of the invitation to announce.

@@ -6,7 +6,7 @@ use pack::can::{Frame, Id};
 
 /// A group of this process and test alone, on the loopback interface.
 fn config(test: u16) -> UdpConfig {
-    let port = 20_000 + (std::process::id() % 4_000) as u16 * 10 + test;
+    let port = 10_000 + (std::process::id() % 2_000) as u16 * 10 + test;
     UdpConfig { port, interface: Interface::Address(Ipv4Addr::LOCALHOST), ..UdpConfig::default() }
 }
 

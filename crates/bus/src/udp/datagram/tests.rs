@@ -1,6 +1,7 @@
 //! The format against bytes that python-can 4.6.1 made, and against everything that is no message.
 
 use super::*;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -181,4 +182,55 @@ fn hostile_datagrams_cost_nothing() {
         }
     }
     assert_eq!(decode(&[0xDF, 0xFF, 0xFF, 0xFF, 0xFF]), Err(DatagramError::NotAMessage));
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let id = prop_oneof![
+        (0..=Id::MAX_STANDARD).prop_map(Id::Standard),
+        (0..=Id::MAX_EXTENDED).prop_map(Id::Extended)
+    ];
+    (id, 0usize..16, any::<[u8; 64]>(), 0u8..4, any::<bool>(), any::<bool>()).prop_map(
+        |(id, code, bytes, kind, bit_rate_switch, error_passive)| {
+            let lengths = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64];
+            let classic = frame_of(Frame::new_classic(id, &bytes[..code.min(8)]));
+            match kind {
+                0 => Message::Data {
+                    frame: frame_of(Frame::new_fd(id, &bytes[..lengths[code]])),
+                    bit_rate_switch,
+                    error_passive,
+                },
+                1 => Message::Remote { id, length: code.min(8) as u8 },
+                2 => Message::Error(classic),
+                _ => classic.into(),
+            }
+        },
+    )
+}
+
+fn frame_of(frame: Result<Frame, FrameError>) -> Frame {
+    frame.expect("a frame that exists")
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(message in any_message(), time in 0u64..1 << 52) {
+        prop_assert_eq!(decode(&encode(&message, time)), Ok(message));
+    }
+
+    /// A flipped bit or foreign bytes give a message or a reason; a message read is one that exists on a bus.
+    #[test]
+    fn damaged_datagrams_do_no_harm(
+        message in any_message(), at in any::<prop::sample::Index>(), bit in 0u8..8, tail in any::<[u8; 3]>(), cut: bool
+    ) {
+        let mut bytes = encode(&message, 1);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if cut {
+            bytes.truncate(at);
+            bytes.extend(tail);
+        }
+        if let Ok(read) = decode(&bytes) {
+            prop_assert_eq!(decode(&encode(&read, 0)), Ok(read));
+        }
+    }
 }
