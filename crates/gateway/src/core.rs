@@ -518,6 +518,8 @@ impl Gateway {
                 self.go_on_checking(now, rng)?;
             }
             app::Event::Log(from, part) => self.log(from, part),
+            // Faults are for who watches; they change nothing in what is carried.
+            app::Event::Health(..) | app::Event::Alert(..) | app::Event::Clear(..) => {}
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! Sans-IO like the other roles; it runs on a host, in the gateway.
 
 mod before_binding;
+mod watch;
 
 use crate::{
     bootstrap::{self, Bootstrap},
@@ -12,16 +13,19 @@ use crate::{
     command::{Acknowledgement, CommandResult},
     controller::time_pdu,
     device::{Device, Refused},
+    digest::DigestReceiver,
+    gate,
+    health::{Alert, Health, Report},
     identity::{Identity, Record},
     introduction::Introduced,
     journal::LogPart,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     pdu::{self, Pdu, binding as op, echo},
-    policy::{self, MinLevel},
+    policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
-    session::{H0_SIGNED, Opened, limits::Limits},
+    session::{H0_SIGNED, limits::Limits},
     time::{Duration, Instant},
 };
 use lct::{
@@ -91,6 +95,13 @@ pub enum Event {
     Echo(Party, Tier, u32, u32),
     /// A part of the log of a device (`None`: this app's own); acknowledge an entry once it is durable.
     Log(Option<Party>, LogPart),
+    /// Faults and counters of a device.
+    Health(Party, Report),
+    /// A device alerts.
+    Alert(Party, Alert),
+    /// A clear message of the pack that the pairing allows: its base and body, not proved before the digest of its
+    /// window.
+    Clear(u16, heapless::Vec<u8, 8>),
     /// A raised state was accepted or refused by the pack.
     Commanded(RelayState, CommandResult),
     /// The device channel to a pack that is not bound yet.
@@ -128,6 +139,8 @@ pub struct App {
     /// When a wanted state that the pack does not hold is commanded again.
     retry: Instant,
     keep_alive: Instant,
+    /// Compares what the pack leaves clear, when the pairing lets anything.
+    digest: Option<DigestReceiver>,
 }
 
 impl App {
@@ -156,6 +169,7 @@ impl App {
             run: None,
             retry: now,
             keep_alive: now,
+            digest: None,
         };
         if app.relation.is_paired() {
             let mut fx = Effects::new();
@@ -209,6 +223,7 @@ impl App {
         let clock = Some(self.device.clock.due());
         [alive, command, log, clock, self.relation.due(), self.bootstrap.due(), self.link.due()]
             .into_iter()
+            .chain(self.watch_due())
             .flatten()
             .min()
     }
@@ -216,15 +231,13 @@ impl App {
     /// Takes a frame from CAN 1.
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let pack = self.pack;
+        if !self.screen(now, frame) {
+            return Ok(());
+        }
         let mut buffer = [0; crate::link::MESSAGE_MAX];
         let result = match self.link.receive(now, frame, |d| d == pack, &mut buffer) {
             None => Ok(()),
-            Some(Inbound::Clear(id, _)) => {
-                if policy::required(Bus::Can1, id.base, self.relation.device_state()) != MinLevel::Clear {
-                    self.device.refuse_policy();
-                }
-                Ok(())
-            }
+            Some(Inbound::Clear(id, n)) => self.clear(now, id, frame, &buffer[..n]),
             Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
@@ -251,7 +264,8 @@ impl App {
             self.retry = now + RAISE_RETRY;
             self.command(now, rng)?;
         }
-        self.tell_log(now, rng)
+        self.tell_log(now, rng)?;
+        self.watch(now)
     }
 
     // --- what the owner asks --------------------------------------------------------------------------
@@ -403,6 +417,9 @@ impl App {
             [pdu::RELAY, node, ref inner @ ..] if node != 0 => (Party::Module(node), inner),
             _ => (Party::Pack, message),
         };
+        if inner.first().is_none_or(|kind| gate::pdu(*kind, Direction::Ba, Protection::Clear).is_err()) {
+            return Err(Error::WrongParty);
+        }
         match (inner, from) {
             (inner, Party::Pack) if Bootstrap::concerns(inner) => {
                 let result = self.bootstrap_message(now, inner, rng);
@@ -457,6 +474,7 @@ impl App {
                         (self.next_seq, self.run) = (0, None);
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;
+                        self.channel_up(now);
                     }
                     if matches!(event, RelationEvent::Paired { .. }) {
                         self.end_bootstrap(now)?;
@@ -480,18 +498,38 @@ impl App {
             return self.device_sealed(now, id, bytes, rng);
         }
         let mut body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
-        let (base, tier) = match self.relation.open(now, id, bytes) {
-            Ok(Opened { base, tier, signed: false, body: opened }) => {
-                body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
-                (base, tier)
+        let (base, tier, signed) = match self.relation.open(now, id, bytes) {
+            Ok(opened) => {
+                body.extend_from_slice(opened.body).map_err(|_| Error::BufferTooSmall)?;
+                (opened.base, opened.tier, opened.signed)
             }
-            _ => {
-                self.device.refuse_sealed();
+            Err(why) => {
+                self.device.refuse_sealed(now, why);
                 return Ok(());
             }
         };
-        match (base, tier) {
-            (PackStatusAll::BASE, Tier::Pair) => match PackStatusAll::decode(&body) {
+        let (security, arrived) =
+            (SecurityId::new(Bus::Can1, Direction::Ba, self.pack), gate::protection(tier, signed));
+        if signed {
+            // Packs command no app.
+            self.device.refuse_policy();
+            return Ok(());
+        }
+        if base == security.base() {
+            let kind = *body.first().ok_or(Error::Malformed)?;
+            return match gate::pdu(kind, Direction::Ba, arrived) {
+                Ok(()) => self.sealed_pdu(now, tier, &body, rng),
+                Err(denied) => {
+                    self.device.deny(now, base, denied);
+                    Ok(())
+                }
+            };
+        }
+        if !self.admits(now, base, arrived) {
+            return Ok(());
+        }
+        match base {
+            PackStatusAll::BASE => match PackStatusAll::decode(&body) {
                 Ok(status) => {
                     // The pack may have lowered itself: what it no longer holds has to be raised again.
                     self.accepted = self.accepted.min(status.state.state);
@@ -499,9 +537,6 @@ impl App {
                 }
                 Err(_) => Ok(()),
             },
-            (b, _) if b == SecurityId::new(Bus::Can1, Direction::Ba, self.pack).base() => {
-                self.sealed_pdu(now, tier, &body, rng)
-            }
             _ => {
                 self.device.refuse_policy();
                 Ok(())
@@ -555,7 +590,16 @@ impl App {
                 let (nonce, generation) = (f.u32()?, f.u32()?);
                 self.device.offer(Event::Echo(Party::from_node(node), tier, nonce, generation))
             }
-            [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
+            [pdu::HEALTH, ref m @ ..] => {
+                let (node, report) = Report::parse(m)?;
+                self.device.offer(Event::Health(Party::from_node(node), report))
+            }
+            [pdu::ALERT, ref m @ ..] => {
+                let (node, alert) = Alert::parse(m)?;
+                self.device.offer(Event::Alert(Party::from_node(node), alert))
+            }
+            [pdu::DIGEST, ref m @ ..] => self.check_digest(now, m),
+            [pdu::COMMAND_ACK, ref m @ ..] => {
                 let ack = Acknowledgement::parse(m)?;
                 self.challenge = Some(ack.challenge);
                 if self.run.take_if(|r| r.seq == ack.seq).is_none() {

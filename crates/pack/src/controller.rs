@@ -8,6 +8,7 @@ mod app_side;
 mod before_binding;
 mod module_side;
 mod reports;
+mod watch;
 
 use crate::{
     bootstrap::{self, Bootstrap},
@@ -15,6 +16,10 @@ use crate::{
     command::{Acknowledgement, CommandResult, acknowledgement},
     device::{Device, Refused},
     energy::Meter,
+    fault::FaultCode,
+    gate,
+    group::Group,
+    health::Alert,
     identity::{Identity, Record, key, versioned_u32},
     introduction::Introduced,
     link::{FrameFormat, Inbound, Link, LinkCounters},
@@ -25,10 +30,10 @@ use crate::{
     },
     module::{Rating, UNREGISTERED},
     pdu::{self, Pdu, binding as op, echo},
-    policy::{self, MinLevel},
+    policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
-    session::{GroupSender, H0_SIGNED, Opened, limits::Limits},
+    session::{H0_SIGNED, limits::Limits},
     telemetry::{Batcher, pack_record},
     time::{Duration, Instant},
 };
@@ -39,11 +44,11 @@ use lct::{
     command::SignedCommand,
     id::Cid,
     metadata::ClearMetadata,
-    schedule::{Direction, GroupKey, Tier},
-    secret::Secret,
+    schedule::{Direction, Tier},
     sign::SigningKey,
 };
 use rand_core::CryptoRng;
+use watch::{ModuleWatch, Watch};
 
 /// Most modules of a pack.
 pub const MODULES_MAX: usize = 31;
@@ -118,6 +123,13 @@ pub enum Event {
     State(RelayState),
     /// The device channel to an app that is not bound yet.
     Bootstrap(bootstrap::Event),
+    /// A module, or the app (node 0), alerts.
+    Alert {
+        /// Its node.
+        node: u8,
+        /// What it is about.
+        alert: Alert,
+    },
 }
 
 struct CommandRun {
@@ -144,6 +156,7 @@ struct Slot {
     next_seq: u32,
     run: Option<CommandRun>,
     silent: bool,
+    watch: ModuleWatch,
 }
 
 impl Slot {
@@ -165,6 +178,7 @@ impl Slot {
             next_seq: 0,
             run: None,
             silent: false,
+            watch: ModuleWatch::new(now),
         }
     }
 
@@ -182,8 +196,8 @@ pub struct Controller {
     slots: heapless::Vec<Slot, MODULES_MAX>,
     can1: Link<4>,
     can2: Link<34, MODULES_MAX, MODULE_MESSAGE_MAX>,
-    group_key: GroupKey,
-    group: GroupSender,
+    group: Group,
+    watch: Watch,
     requested: RelayState,
     state: RelayState,
     lead: Option<usize>,
@@ -211,8 +225,7 @@ impl Controller {
     ) -> Result<Self, Error> {
         let device = Device::start(own, &mut load, now, rng)?;
         let (cid, boot) = (device.own.cid(), device.boot);
-        let group_key = GroupKey(Secret::random(rng));
-        let group = GroupSender::new(&group_key.traffic(boot, &cid)?, boot)?;
+        let (group, generations) = Group::start(cid, boot, load(key::GROUP), now, rng)?;
         let mut app = Relation::new(0);
         app.restore(&device.own, &mut load)?;
         let bootstrap = Bootstrap::restore(&device.own, 0, &mut load, now)?;
@@ -238,8 +251,8 @@ impl Controller {
             slots,
             can1: Link::new(Bus::Can1, Direction::Ab),
             can2: Link::new(Bus::Can2, Direction::Ba),
-            group_key,
             group,
+            watch: Watch::new(now),
             requested: RelayState::Off,
             state: RelayState::Off,
             lead: None,
@@ -253,6 +266,7 @@ impl Controller {
             meter,
             first: None,
         };
+        controller.device.store(generations)?;
         controller.device.roll_challenge(&mut controller.app, rng);
         controller.greet(now, rng)?;
         Ok(controller)
@@ -279,7 +293,7 @@ impl Controller {
 
     /// Generation of the group key in force.
     pub fn group_generation(&self) -> u32 {
-        self.device.boot
+        self.group.generation()
     }
     /// Identity of this pack.
     pub fn identity(&self) -> &Identity {
@@ -370,7 +384,13 @@ impl Controller {
             let repeat = s.run.as_ref().map_or(s.repeat, |r| r.due.max(s.repeat));
             [s.relation.due(), command, s.healthy().then_some(repeat), ask]
         });
-        app.into_iter().chain([ask, batch]).chain(statements).chain(modules).flatten().min()
+        app.into_iter()
+            .chain([ask, batch])
+            .chain(self.watch_due())
+            .chain(statements)
+            .chain(modules)
+            .flatten()
+            .min()
     }
 
     /// Takes a frame.
@@ -381,6 +401,9 @@ impl Controller {
         frame: &Frame,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if !self.screen(now, bus, frame) {
+            return Ok(());
+        }
         let mut buffer = [0; crate::link::MESSAGE_MAX];
         let result = match bus {
             Bus::Can1 => {
@@ -394,7 +417,7 @@ impl Controller {
             }
             Bus::Can2 => match self.can2.receive(now, frame, |d| d != 0, &mut buffer) {
                 None => Ok(()),
-                Some(Inbound::Clear(id, n)) => self.module_clear(now, id, &buffer[..n], rng),
+                Some(Inbound::Clear(id, n)) => self.module_clear(now, id, frame, &buffer[..n], rng),
                 Some(Inbound::Security(id, n)) => self.module_security(now, id.device(), &buffer[..n], rng),
                 Some(Inbound::Sealed(id, n)) => self.module_sealed(now, id, &mut buffer[..n], rng),
             },
@@ -411,6 +434,8 @@ impl Controller {
             Command::Compare { equal } => return self.compare(now, equal),
         };
         (self.pack_mv, self.pack_ma) = (pack_mv, pack_ma);
+        self.protect(now);
+        self.advance(now, rng)?;
         if self.app.is_up() && self.device.unix_ms(now).is_some() { self.report(now, rng) } else { Ok(()) }
     }
 
@@ -448,13 +473,18 @@ impl Controller {
             self.beat(now)?;
         }
         self.watch(now);
+        self.tend_group(now, rng)?;
         self.advance(now, rng)?;
         self.send_statements(now)?;
-        self.send_log(now, rng)
+        self.send_log(now, rng)?;
+        self.tell(now)
     }
 
     fn watch(&mut self, now: Instant) {
         let silence = now.saturating_since(self.last_app);
+        if silence >= APP_SILENCE[0] && self.requested > RelayState::Standby {
+            self.device.health.raise(now, FaultCode::AppSilent, silence.as_millis() as u32);
+        }
         if silence >= APP_SILENCE[1] {
             self.requested = RelayState::Off;
         } else if silence >= APP_SILENCE[0] {
@@ -466,6 +496,7 @@ impl Controller {
                 slot.run = None;
             }
         }
+        self.watch_conditions(now);
     }
 
     /// The ceiling, sealed for the group once one module is paired, in clear for a pack without pairings.
@@ -478,7 +509,7 @@ impl Controller {
             let (body, len) = message.encode();
             let mut sealed = [0; 64];
             let format = self.can2.format();
-            let n = self.group.seal(format, id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
+            let n = self.group.sender().seal(format, id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
             self.can2.send_sealed(now, id, &sealed[..n]);
             return Ok(());
         }

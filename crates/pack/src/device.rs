@@ -4,12 +4,17 @@
 mod lifecycle;
 
 use crate::{
+    can::{Frame, Id},
     clock::Clock,
+    fault::FaultCode,
+    gate::{Denied, Screened, Standing},
+    health::Health,
     identity::{Identity, Record, key, next_boot},
     journal::Journal,
     relation::{Effect, Effects, Relation},
     revocations::Revocations,
     sealed_id::SealedId,
+    session::Refusal,
     time::Instant,
 };
 use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code};
@@ -44,6 +49,8 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     stores: heapless::Deque<Record, STORES>,
     events: heapless::Deque<E, EVENTS>,
     refused: Refused,
+    /// Active faults and what is counted about them.
+    pub(crate) health: Health,
 }
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
@@ -69,6 +76,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
+            health: Health::new(boot),
         };
         device.store(record)?;
         let firmware = device.own.firmware.to_be_bytes();
@@ -154,13 +162,48 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     }
 
     /// Counts a sealed message that did not open.
-    pub(crate) fn refuse_sealed(&mut self) {
+    pub(crate) fn refuse_sealed(&mut self, now: Instant, why: Refusal) {
         self.refused.sealed = self.refused.sealed.saturating_add(1);
+        self.health.not_opened(now, why);
     }
 
-    /// Counts a message whose class asks for more.
+    /// Counts a message that a role does not take.
     pub(crate) fn refuse_policy(&mut self) {
         self.refused.policy = self.refused.policy.saturating_add(1);
+        self.health.refused_policy();
+    }
+
+    /// Counts what the gate refused. Clear frames that go round a channel are an alarm after three (C110).
+    pub(crate) fn deny(&mut self, now: Instant, base: u16, denied: Denied) {
+        self.refused.policy = self.refused.policy.saturating_add(1);
+        match denied {
+            Denied::Unprotected => {
+                self.health.refused_clear(now, base);
+            }
+            Denied::TooWeak | Denied::GroupRaises => {
+                self.health.refused_policy();
+                self.health.raise(now, FaultCode::PolicyRefused, u32::from(base));
+            }
+            _ => self.health.refused_policy(),
+        }
+    }
+
+    /// Counts a frame that is not to be received, and says whether it is to be.
+    pub(crate) fn screen(&mut self, now: Instant, frame: &Frame, screened: Screened) -> bool {
+        match screened {
+            Screened::Pass => return true,
+            Screened::Hopeless => self.refuse_policy(),
+            Screened::Own => {
+                let ide = if matches!(frame.id(), Id::Extended(_)) { 0x8000_0000 } else { 0 };
+                self.health.own_identifier(now, frame.id().raw() | ide);
+            }
+        }
+        false
+    }
+
+    /// Where this device stands towards the peer of `relation`: the one place that names the class table in force.
+    pub(crate) fn standing<'a>(&'a self, relation: &'a Relation) -> Standing<'a> {
+        Standing::of(relation.device_state()).with_clear(relation.stay_clear())
     }
 
     /// Counts a security PDU.

@@ -125,6 +125,8 @@ pub mod key {
     pub const fn audit(block: u8) -> u16 {
         0x0038 + block as u16
     }
+    /// `1 | first generation of the group key that is not reserved u32`.
+    pub const GROUP: u16 = 0x0040;
 
     /// What a pack keeps of the printed code: `1 | w0 32 | L 65`, written in the factory (H81).
     pub const CODE: u16 = 0x0010;
@@ -146,6 +148,10 @@ pub mod key {
     /// Lease of the pairing of the relation in `slot`, see [`crate::lease`].
     pub const fn lease(slot: u8) -> u16 {
         0x1003 | (slot as u16) << 4
+    }
+    /// What the pairing in `slot` lets stay clear: `1 | pairing_id 16 | n u8 | n x base u16`.
+    pub const fn stay_clear(slot: u8) -> u16 {
+        0x100E | (slot as u16) << 4
     }
     /// Counter reservation of `tier` of the relation in `slot`. The group tier has a place, but its counters need
     /// no reservation.

@@ -4,9 +4,15 @@
 //! Sans-IO: frames, time and commands in; [`Output`]s out through [`Module::poll`]. Records come out before the
 //! frames that they guard.
 
+mod watch;
+
 use crate::{
     can::{Bus, Frame},
     device::{Device, Refused},
+    digest::DigestSender,
+    fault::FaultCode,
+    gate,
+    health::Health,
     identity::{Identity, Record, key},
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
@@ -16,7 +22,8 @@ use crate::{
         ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
     },
     pdu::{self, Pdu, binding as op, echo},
-    policy::{self, MinLevel},
+    policy::Protection,
+    protection::TripLimits,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
     session::{GroupReceiver, Opened, Refusal, compact::C2_LEN, limits::Limits},
@@ -125,6 +132,13 @@ pub struct Module {
     stopped: bool,
     /// Answers to 0x512 in this epoch of the channel.
     answers: u8,
+    limits: TripLimits,
+    /// A node that was offered to this paired module: it takes effect when a run under it stands.
+    candidate: Option<u8>,
+    /// Whether the message at hand brought the channel up.
+    candidate_stands: bool,
+    /// Tells what stayed clear, when the pairing lets anything.
+    digest: Option<DigestSender>,
 }
 
 impl Module {
@@ -157,6 +171,10 @@ impl Module {
             report_due: None,
             stopped: false,
             answers: 0,
+            limits: TripLimits::default(),
+            candidate: None,
+            candidate_stands: false,
+            digest: None,
         };
         module.device.roll_challenge(&mut module.relation, rng);
         Ok(module)
@@ -224,22 +242,32 @@ impl Module {
             statements,
         ]
         .into_iter()
+        .chain(self.watch_due())
         .flatten()
         .min()
     }
 
     /// Takes a frame from CAN 2.
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        let node = self.node;
+        let (node, candidate) = (self.node, self.candidate);
         let mut buffer = [0; crate::link::MESSAGE_MAX];
-        let accepts = |device: u8| device == NODE_BROADCAST || (device == node && node != UNREGISTERED);
+        let mine = |device: u8| device == node && node != UNREGISTERED;
+        let accepts = |device: u8| device == NODE_BROADCAST || mine(device) || Some(device) == candidate;
+        if !self.screen(now, frame) {
+            return Ok(());
+        }
         let result = match self.link.receive(now, frame, accepts, &mut buffer) {
             None => Ok(()),
             Some(Inbound::Clear(id, n)) => self.clear(now, id, &buffer[..n]),
-            Some(Inbound::Security(_, n)) => self.security(now, &buffer[..n], rng),
+            Some(Inbound::Security(id, n)) => self.security(now, id.device(), &buffer[..n], rng),
             Some(Inbound::Sealed(id, n)) => self.sealed(now, id, &mut buffer[..n], rng),
         };
         self.device.tolerate(result);
+        self.settle(now, rng)
+    }
+
+    /// When the relay opened, what is unsigned gets signed.
+    fn settle(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         if core::mem::take(&mut self.stopped) {
             self.report(now, rng)?;
             self.close_batch(now, rng)?;
@@ -258,7 +286,8 @@ impl Module {
         if let Some(time_ms) = self.device.unix_ms(now).filter(|_| self.relation.is_up()) {
             self.report_due = Some((now + REPORT_SPREAD.times(u64::from(self.node)), time_ms));
         }
-        Ok(())
+        self.protect(now)?;
+        self.settle(now, rng)
     }
 
     /// Does what is due.
@@ -266,6 +295,8 @@ impl Module {
         self.device.tick(now);
         self.enforce_list(now)?;
         if self.node != UNREGISTERED && now >= self.last_contact + CONTROLLER_SILENCE {
+            let silence = now.saturating_since(self.last_contact).as_millis();
+            self.device.health.raise(now, FaultCode::ControllerSilent, silence as u32);
             self.unregister(now)?;
         }
         if self.announce_due.is_some_and(|due| due <= now) {
@@ -281,7 +312,8 @@ impl Module {
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
         self.send_statements(now)?;
-        self.send_log(now, rng)
+        self.send_log(now, rng)?;
+        self.watch(now)
     }
 
     // --- clear messages -------------------------------------------------------------------------------
@@ -311,8 +343,11 @@ impl Module {
         if !(mine || id.node == NODE_BROADCAST || id.node == UNREGISTERED) {
             return Ok(());
         }
-        if policy::required(Bus::Can2, id.base, self.relation.device_state()) != MinLevel::Clear {
-            self.device.refuse_policy();
+        // What modules send is none of this module's business.
+        if gate::is_sent_by(Bus::Can2, id.base, Direction::Ba) {
+            return Ok(());
+        }
+        if !self.admits(now, id.base, body, Protection::Clear) {
             return Ok(());
         }
         // Once paired, only what is authenticated keeps the relay closed.
@@ -336,18 +371,9 @@ impl Module {
                     return self.switch(m.state);
                 }
             }
-            ModuleMaxState::BASE => {
-                match ModuleMaxState::decode(body) {
-                    Ok(m) if m.max <= self.ceiling => {
-                        self.ceiling = m.max;
-                        return self.switch(self.target);
-                    }
-                    // A ceiling is never raised in clear.
-                    _ => self.device.refuse_policy(),
-                }
+            ModuleMaxState::BASE | ModuleAllIsolate::BASE | ModuleAllDeregister::BASE => {
+                return self.reduce(now, id.base, body);
             }
-            ModuleAllIsolate::BASE => return self.switch(RelayState::Off),
-            ModuleAllDeregister::BASE => return self.unregister(now),
             ModuleDeregister::BASE if mine => return self.unregister(now),
             _ => {}
         }
@@ -359,17 +385,20 @@ impl Module {
         if !for_me || !(1..=32).contains(&m.node) {
             return Ok(());
         }
+        if self.relation.is_paired() {
+            self.offered(now, m.node);
+            return Ok(());
+        }
         self.last_contact = now;
         self.announce_due = None;
+        self.device.health.end(FaultCode::ControllerSilent);
         if self.node == m.node {
             return Ok(());
         }
         self.node = m.node;
         let hardware = self.hardware();
-        if !self.relation.is_paired() {
-            self.send_clear(&hardware, self.node)?;
-            self.clear_status()?;
-        }
+        self.send_clear(&hardware, self.node)?;
+        self.clear_status()?;
         self.device.event(Event::Registered { node: m.node });
         Ok(())
     }
@@ -384,7 +413,7 @@ impl Module {
     }
 
     fn unregister(&mut self, now: Instant) -> Result<(), Error> {
-        self.node = UNREGISTERED;
+        (self.node, self.candidate) = (UNREGISTERED, None);
         self.ceiling = RelayState::Off;
         self.announce_due = Some(now + Duration::from_millis(100));
         self.switch(RelayState::Off)
@@ -451,12 +480,26 @@ impl Module {
 
     // --- security PDUs --------------------------------------------------------------------------------
 
-    fn security(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+    fn security(
+        &mut self,
+        now: Instant,
+        device: u8,
+        message: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
         if !self.relation.is_paired() {
             self.last_contact = now;
         }
+        if message.first().is_none_or(|kind| gate::pdu(*kind, Direction::Ab, Protection::Clear).is_err()) {
+            return Err(Error::WrongParty);
+        }
+        let in_force = self.node;
+        self.candidate_stands = false;
+        self.answer_as(device);
         if let Some(refusal) = self.device.refusal(now, message) {
-            return self.send_pack(now, &refusal);
+            let done = self.send_pack(now, &refusal);
+            self.answered(device, in_force);
+            return done;
         }
         self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
@@ -491,7 +534,9 @@ impl Module {
             self.device.vouched(now, message);
         }
         self.device.tolerate(result);
-        self.apply(now, fx)
+        let done = self.apply(now, fx);
+        self.answered(device, in_force);
+        done
     }
 
     fn security_id(&self) -> SecurityId {
@@ -516,6 +561,7 @@ impl Module {
                         self.device.forget_commands();
                         self.answers = 0;
                         self.device.journal.channel_up();
+                        self.channel_up(now);
                         let (body, len) = self.hardware().encode();
                         let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
                         self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
@@ -555,45 +601,29 @@ impl Module {
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(_) => {
-                // A group frame before this start's group key is not an attack: the key comes after RESUME.
-                if !(id.device() == NODE_BROADCAST && self.group.is_none()) {
-                    self.device.refuse_sealed();
+            Err(why) => {
+                // A group frame before this start's group key, or before the key that replaces it, is not an
+                // attack: the key comes under this module's own channel.
+                match (id.device(), why, self.group.is_some()) {
+                    (NODE_BROADCAST, Refusal::UnknownKey, false) => {}
+                    (NODE_BROADCAST, Refusal::UnknownKey, true) => {
+                        self.device.health.not_opened(now, why);
+                    }
+                    _ => self.device.refuse_sealed(now, why),
                 }
                 return Ok(());
             }
         };
         self.last_contact = now;
-        if id.device() == NODE_BROADCAST {
-            return self.group_message(now, &opened);
-        }
         if opened.base == SecurityId::new(Bus::Can2, Direction::Ab, self.node).base() {
             return self.sealed_pdu(now, opened.tier, opened.body, rng);
         }
-        self.sealed_message(now, &opened, rng)
-    }
-
-    /// A group frame may only reduce authority.
-    fn group_message(&mut self, now: Instant, opened: &Opened<'_>) -> Result<(), Error> {
-        match opened.base {
-            ModuleMaxState::BASE => match ModuleMaxState::decode(opened.body) {
-                Ok(m) if m.max <= self.ceiling => {
-                    self.ceiling = m.max;
-                    self.switch(self.target)
-                }
-                // The pack names the state that it is raising the others to: no raise, and no offence.
-                Ok(_) => Ok(()),
-                Err(_) => {
-                    self.device.refuse_policy();
-                    Ok(())
-                }
-            },
-            ModuleAllIsolate::BASE => {
-                self.ceiling = RelayState::Off;
-                self.switch(RelayState::Off)
-            }
-            ModuleAllDeregister::BASE => self.unregister(now),
-            _ => Ok(()),
+        if !self.admits(now, opened.base, opened.body, gate::protection(opened.tier, opened.signed)) {
+            return Ok(());
+        }
+        match opened.tier {
+            Tier::Group => self.reduce(now, opened.base, opened.body),
+            _ => self.sealed_message(now, &opened, rng),
         }
     }
 
@@ -604,13 +634,18 @@ impl Module {
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        let kind = *body.first().ok_or(Error::Malformed)?;
+        if let Err(denied) = gate::pdu(kind, Direction::Ab, gate::protection(tier, false)) {
+            self.device.deny(now, SecurityId::new(Bus::Can2, Direction::Ab, self.node).base(), denied);
+            return Ok(());
+        }
         match *body {
-            [pdu::TIME, ref time @ ..] if tier == Tier::Pair => self.device.take_time(now, time),
+            [pdu::TIME, ref time @ ..] => self.device.take_time(now, time),
             [pdu::RECEIVED, _, pdu::AUDIT, ref n @ ..] if n.len() == 8 => {
                 self.device.journal.acknowledge(n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b)));
                 Ok(())
             }
-            [pdu::GROUP_KEY, ref k @ ..] if tier == Tier::Pair && k.len() == 36 => {
+            [pdu::GROUP_KEY, ref k @ ..] if k.len() == 36 => {
                 let generation = u32::from_be_bytes([k[0], k[1], k[2], k[3]]);
                 let key = GroupKey(Secret::from_slice(&k[4..])?);
                 let Some((pack, _)) = self.relation.peer() else {
@@ -667,19 +702,17 @@ impl Module {
         opened: &Opened<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let state = ModuleStateChange::BASE;
-        match (opened.base, opened.signed, opened.tier) {
-            (base, true, Tier::Pair) => self.signed_command(now, base, opened.body, rng),
-            (base, false, Tier::Pair) if base == state => match ModuleStateChange::decode(opened.body) {
-                // Repeating or lowering needs no signature; raising does.
-                Ok(m) if m.state <= self.relay || m.state == self.target => self.switch(m.state),
-                _ => {
-                    self.device.refuse_policy();
-                    Ok(())
-                }
+        match (opened.base, opened.signed) {
+            (base, true) => self.signed_command(now, base, opened.body, rng),
+            (ModuleStateChange::BASE, false) => match ModuleStateChange::decode(opened.body) {
+                Ok(m) => self.obey(m.state),
+                Err(_) => Ok(()),
             },
-            (ModuleStatusRequest::BASE, false, Tier::Exch | Tier::Pair) => self.answer_status(now),
-            (ModuleDeregister::BASE, false, Tier::Pair) => self.unregister(now),
+            (ModuleStatusRequest::BASE, false) => self.answer_status(now),
+            (ModuleDeregister::BASE, false) => self.unregister(now),
+            (ModuleMaxState::BASE | ModuleAllIsolate::BASE | ModuleAllDeregister::BASE, false) => {
+                self.reduce(now, opened.base, opened.body)
+            }
             _ => {
                 self.device.refuse_policy();
                 Ok(())
@@ -740,6 +773,10 @@ impl Module {
         } else {
             match base {
                 ModuleStateChange::BASE => match ModuleStateChange::decode(command.command) {
+                    Ok(m) if m.state != RelayState::Off && self.device.health.tripped() => {
+                        // A trip holds against every command but Off.
+                        crate::command::CommandResult::Refused
+                    }
                     Ok(m)
                         if m.state > self.relay
                             && !self.device.may_raise(now, 0, base, &mut self.relation) =>
@@ -749,7 +786,7 @@ impl Module {
                     }
                     Ok(m) => {
                         self.ceiling = self.ceiling.max(m.state);
-                        self.switch(m.state)?;
+                        self.obey(m.state)?;
                         crate::command::CommandResult::Done
                     }
                     Err(_) => crate::command::CommandResult::Refused,

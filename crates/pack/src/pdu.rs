@@ -25,7 +25,7 @@ pub const REVOCATION: u8 = 0x06;
 pub const REVOCATION_STATUS: u8 = 0x81;
 /// Time, sealed: the peer's, `09 | Unix seconds u32 | milliseconds u16`, or the authority's, `09 | token 69`.
 pub const TIME: u8 = 0x09;
-/// Alert, sealed: `0A | code u8 | node u8`.
+/// Alert, sealed at pair tier: `0A | node | code u16 | detail u32`, see [`crate::health`].
 pub const ALERT: u8 = 0x0A;
 /// Identify: `0B 00` asks; `0B 01 | cid 16 | role | state | assurance | hardware u32 | firmware u32 | nodes u32 |
 /// n u8 | component id n` answers. Bit k of `nodes` is set when node k + 1 is registered.
@@ -37,6 +37,9 @@ pub const CONFIRM: u8 = 0x0C;
 pub const ROTATE: u8 = 0x0D;
 /// Group key, sealed at pair tier: `0E | generation u32 | key 32`.
 pub const GROUP_KEY: u8 = 0x0E;
+/// Digest of what stayed clear, sealed at exch tier: `0F | window u32 | frames u16 | digest 32`, see
+/// [`crate::digest`].
+pub const DIGEST: u8 = 0x0F;
 /// Signed batch: `10 | node | n u8 | statement n | signature 64`; node 0 is the sender itself.
 pub const BATCH: u8 = 0x10;
 /// Answer to a level-5 command: `11 | seq u32 | result u8 | next challenge u32`.
@@ -67,6 +70,8 @@ pub mod policy {
     /// `version u32 | status u8`.
     pub const STATUS: u8 = 0x82;
 }
+/// Active faults and counters of a device, sealed at exch tier, see [`crate::health`].
+pub const HEALTH: u8 = 0x1A;
 
 /// Echo, sealed at the tier that it proves: `1B 00 | node | nonce u32` asks, `1B 01 | node | nonce u32 | generation
 /// u32` answers at the same tier. Node 0 is the receiver itself; generation is that of the group key it holds, 0 for

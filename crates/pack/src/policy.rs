@@ -235,10 +235,16 @@ const fn bus_of(base: u16) -> Option<Bus> {
 
 /// The row for a base (without pack offset) on a bus.
 pub fn entry(bus: Bus, base: u16) -> Option<&'static Entry> {
+    entry_in(&TABLE, bus, base)
+}
+
+/// The row for a base in the table in force, which is ascending and without overlap.
+pub fn entry_in(table: &[Entry], bus: Bus, base: u16) -> Option<&Entry> {
     if bus_of(base) != Some(bus) {
         return None;
     }
-    TABLE.iter().find(|entry| (entry.first..=entry.last).contains(&base))
+    let after = table.partition_point(|entry| entry.first <= base);
+    table.get(after.checked_sub(1)?).filter(|entry| base <= entry.last)
 }
 
 /// The least protection for a message that raises nothing: [`required_for`] with [`Effect::Hold`].
@@ -254,16 +260,17 @@ pub fn required(bus: Bus, base: u16, state: DeviceState) -> MinLevel {
 ///   the ceiling 0x517 needs the same and is refused in any other state.
 /// * Off (0x400, 0x404, 0x514) is accepted from dev tier up in a paired device too.
 pub fn required_for(bus: Bus, base: u16, state: DeviceState, effect: Effect) -> MinLevel {
-    let hold = required(bus, base, state);
+    entry(bus, base).map_or(Never, |entry| minimum(entry, bus, base, state, effect))
+}
+
+/// [`required_for`] by a row of the table in force.
+pub const fn minimum(entry: &Entry, bus: Bus, base: u16, state: DeviceState, effect: Effect) -> MinLevel {
+    let hold = entry.min(state);
     let command = matches!((bus, base), (Bus::Can1, 0x400 | 0x404) | (Bus::Can2, 0x514));
+    let ceiling = matches!((bus, base), (Bus::Can2, 0x517));
     match (effect, state) {
-        (Effect::Raise, _) if (bus, base) == (Bus::Can2, 0x517) => {
-            if state == DeviceState::Paired {
-                PairSigned
-            } else {
-                Never
-            }
-        }
+        (Effect::Raise, DeviceState::Paired) if ceiling => PairSigned,
+        (Effect::Raise, _) if ceiling => Never,
         (Effect::Raise, DeviceState::Paired) if command => PairSigned,
         (Effect::Stop, DeviceState::Paired) if command => Dev,
         _ => hold,
@@ -290,15 +297,20 @@ pub fn admits_direction(bus: Bus, base: u16, direction: Direction) -> bool {
 ///
 /// `family` is the first of four bases, as [`crate::sealed_id::SealedId::family`] gives it.
 pub fn outer_admits(bus: Bus, family: u16, level: Level, state: DeviceState) -> bool {
+    outer_admits_in(&TABLE, bus, family, level, state)
+}
+
+/// [`outer_admits`] by the table in force.
+pub fn outer_admits_in(table: &[Entry], bus: Bus, family: u16, level: Level, state: DeviceState) -> bool {
     let possible: &[Protection] = match level {
         Level::Dev => &[Protection::Dev],
         Level::Exch => &[Protection::Exch],
         Level::Pair => &[Protection::Pair, Protection::PairSigned, Protection::Group],
         Level::Bind => &[Protection::Bind],
     };
-    (family..=family | 3).any(|base| {
+    (family..=family | 3).filter_map(|base| Some((base, entry_in(table, bus, base)?))).any(|(base, entry)| {
         [Effect::Raise, Effect::Hold, Effect::Stop].into_iter().any(|effect| {
-            let min = required_for(bus, base, state, effect);
+            let min = minimum(entry, bus, base, state, effect);
             possible.iter().any(|arrived| min.admits(*arrived))
         })
     })

@@ -10,6 +10,7 @@ mod handshakes;
 mod lifecycle;
 mod offer;
 mod rotation;
+mod stay_clear;
 #[cfg(test)]
 mod tests;
 
@@ -190,6 +191,8 @@ pub struct Relation {
     expires: u32,
     /// When the certificate of the pairing in force was issued: an older one is never taken.
     issued: u32,
+    /// What the certificate of the pairing in force lets stay clear.
+    stay_clear: stay_clear::StayClear,
     peer_boot: u32,
     /// Last statement for the authority, repeated when it asks again.
     answer: Option<(BindingOrPairing, Short)>,
@@ -235,6 +238,7 @@ impl Relation {
             counts: Counts::default(),
             expires: 0,
             issued: 0,
+            stay_clear: stay_clear::StayClear::new(),
             peer_boot: 0,
             answer: None,
             last_run: None,
@@ -287,6 +291,9 @@ impl Relation {
         self.lease = load(key::lease(self.slot)).filter(|b| !b.is_empty()).map(Lease::decode).transpose()?;
         // A lease that was written before its pairing stood is not this one's.
         self.lease = self.lease.filter(|l| Some(l.pairing_id) == self.pairing_id);
+        if let (Some(bytes), Some(pairing)) = (load(key::stay_clear(self.slot)), &self.pairing_id) {
+            self.stay_clear = stay_clear::restored(bytes, pairing)?;
+        }
         let sends = direction(own, peer);
         let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;
         session.allow_compact(&bases)?;
@@ -495,6 +502,7 @@ impl Relation {
             issued: metadata.timing.created,
             lease: Lease::granted(&metadata, self.powered),
             compact: metadata.compact,
+            stay_clear: stay_clear::admitted(&metadata.unencrypted_allowed),
             validation: cert.validation()?,
         });
         let accepted =

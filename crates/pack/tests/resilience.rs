@@ -155,8 +155,7 @@ fn a_module_that_falls_silent_under_command_stops_nothing() {
 }
 
 #[test]
-fn channels_come_back_after_every_outage() {
-    // The app starts before its cable is plugged in.
+fn a_channel_comes_back_when_the_cable_is_plugged_in_late() {
     let mut w = operational(1, 19);
     let line = cut(&mut w, |f| matches!(f.id(), Id::Extended(raw) if raw & 0xFF == 0));
     w.restart(0);
@@ -164,8 +163,10 @@ fn channels_come_back_after_every_outage() {
     line.set(false);
     w.run_for(15_000);
     assert!(w.app.relation().is_up(), "cable plugged in late");
+}
 
-    // The pack's first request for a run is lost.
+#[test]
+fn a_channel_comes_back_when_the_first_request_for_a_run_is_lost() {
     let mut w = operational(1, 20);
     let asked = Rc::new(Cell::new(0));
     let count = asked.clone();
@@ -185,8 +186,10 @@ fn channels_come_back_after_every_outage() {
     w.measure(-1_000);
     w.run_for(500);
     assert!(!statuses(&w).is_empty(), "the channel carries statuses again");
+}
 
-    // The confirmation of a RESUME is lost until A gives up.
+#[test]
+fn a_channel_comes_back_when_a_confirmation_is_lost_until_a_gives_up() {
     let mut w = operational(1, 40);
     let line = cut(&mut w, |f| sealed(f, Bus::Can1, Direction::Ba));
     w.restart(0);
@@ -199,8 +202,10 @@ fn channels_come_back_after_every_outage() {
     w.app.set_state(now, RelayState::On, &mut w.rng).unwrap();
     w.run_for(5_000);
     assert_eq!(w.pack.state(), RelayState::On);
+}
 
-    // A module's answers are lost while the pack restarts.
+#[test]
+fn a_channel_comes_back_when_answers_of_a_module_are_lost_while_the_pack_starts() {
     let mut w = operational(2, 18);
     let line = cut(&mut w, |f| {
         let of_1 = |device: u8, d: Direction| device == 1 && d == Direction::Ba;

@@ -2,6 +2,7 @@
 //! (`spec/channel.md`, H71 to H79).
 
 use super::*;
+use crate::session::Opened;
 use lct::{id::Cid, pake::ProverSecret};
 
 impl App {
@@ -120,8 +121,13 @@ impl App {
                 body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
                 base
             }
-            _ => {
-                self.device.refuse_sealed();
+            Ok(_) => {
+                // A device channel carries no signed commands.
+                self.device.refuse_policy();
+                return Ok(());
+            }
+            Err(why) => {
+                self.device.refuse_sealed(now, why);
                 return Ok(());
             }
         };

@@ -7,8 +7,11 @@ impl Controller {
         if id.node != self.pack {
             return Ok(());
         }
-        if policy::required(Bus::Can1, id.base, self.app_state()) != MinLevel::Clear {
-            self.device.refuse_policy();
+        // What packs send is none of this pack's business.
+        if gate::is_sent_by(Bus::Can1, id.base, Direction::Ba) {
+            return Ok(());
+        }
+        if !self.app_admits(now, id.base, body, Protection::Clear) {
             return Ok(());
         }
         match id.base {
@@ -17,7 +20,7 @@ impl Controller {
             VcuCommand::BASE => {
                 self.last_app = now;
                 if VcuCommand::decode(body).is_ok_and(|m| m.state == RelayState::Off) {
-                    self.requested = RelayState::Off;
+                    self.want(RelayState::Off);
                 }
             }
             _ => {}
@@ -40,6 +43,9 @@ impl Controller {
         message: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if message.first().is_none_or(|kind| gate::pdu(*kind, Direction::Ab, Protection::Clear).is_err()) {
+            return Err(Error::WrongParty);
+        }
         if let Some(refusal) = self.device.refusal(now, message) {
             return self.send_app(now, &refusal);
         }
@@ -170,6 +176,7 @@ impl Controller {
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
                         self.device.journal.channel_up();
+                        self.app_up(now);
                     }
                     if matches!(event, RelationEvent::Paired { .. }) {
                         self.end_bootstrap(now)?;
@@ -231,20 +238,29 @@ impl Controller {
                 body.extend_from_slice(opened.body).map_err(|_| Error::BufferTooSmall)?;
                 (opened.base, opened.tier, opened.signed)
             }
-            Err(_) => {
-                self.device.refuse_sealed();
+            Err(why) => {
+                self.device.refuse_sealed(now, why);
                 return Ok(());
             }
         };
         self.last_app = now;
-        match (base, signed, tier) {
-            (b, false, _) if b == self.app_id().reversed().base() => self.app_pdu(now, tier, &body, rng),
-            (VcuKeepAlive::BASE, false, _) => Ok(()),
-            (VcuCommand::BASE, true, Tier::Pair) => self.app_command(now, &body, rng),
-            (VcuCommand::BASE, false, Tier::Pair) => match VcuCommand::decode(&body) {
-                // Repeating or lowering needs no signature; raising does.
+        let (security, arrived) = (self.app_id().reversed(), gate::protection(tier, signed));
+        if base == security.base() && !signed {
+            return match self.pdu_admits(now, security, body.first(), arrived) {
+                true => self.app_pdu(now, tier, &body, rng),
+                false => Ok(()),
+            };
+        }
+        if !self.app_admits(now, base, &body, arrived) {
+            return Ok(());
+        }
+        match (base, signed) {
+            (VcuKeepAlive::BASE, false) => Ok(()),
+            (VcuCommand::BASE, true) => self.app_command(now, &body, rng),
+            (VcuCommand::BASE, false) => match VcuCommand::decode(&body) {
+                // Before a pairing the gate lets more through than a pack that never closes a contactor then.
                 Ok(m) if m.state <= self.requested => {
-                    self.requested = m.state;
+                    self.want(m.state);
                     Ok(())
                 }
                 _ => {
@@ -279,6 +295,10 @@ impl Controller {
         let seq = command.seq;
         let result = match (stale, VcuCommand::decode(command.command)) {
             (true, _) => CommandResult::Stale,
+            (false, Ok(m)) if m.state != RelayState::Off && self.tripped() => {
+                // A trip holds against every command but Off.
+                CommandResult::Refused
+            }
             // H104: expiry blocks raising, and nothing else.
             (false, Ok(m))
                 if m.state > self.requested
@@ -287,7 +307,7 @@ impl Controller {
                 CommandResult::Refused
             }
             (false, Ok(m)) => {
-                self.requested = m.state;
+                self.want(m.state);
                 CommandResult::Done
             }
             (false, Err(_)) => CommandResult::Refused,
@@ -312,7 +332,7 @@ impl Controller {
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_app(now, fx)
             }
-            [pdu::TIME, ref time @ ..] if tier == Tier::Pair => {
+            [pdu::TIME, ref time @ ..] => {
                 self.device.take_time(now, time)?;
                 for index in 0..self.slots.len() {
                     if self.slots[index].relation.is_up() {
@@ -355,6 +375,11 @@ impl Controller {
                     self.pass_down(now, node, tier, &asked)
                 }
             },
+            [pdu::ALERT, ref alert @ ..] => {
+                let (_, alert) = Alert::parse(alert)?;
+                self.device.event(Event::Alert { node: 0, alert });
+                Ok(())
+            }
             _ => {
                 self.device.refuse_policy();
                 Ok(())
@@ -374,6 +399,7 @@ impl Controller {
         for index in 0..self.slots.len() {
             if self.device.enforce(now, index as u8 + 1, &mut self.slots[index].relation)? {
                 self.revoked_module(index)?;
+                self.membership_changed(index, now);
             }
         }
         Ok(())

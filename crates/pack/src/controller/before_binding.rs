@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::policy::DeviceState;
+use crate::session::Opened;
 
 impl Controller {
     /// The device channel to the app, and what leads to it.
@@ -101,8 +102,13 @@ impl Controller {
                 body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
                 base
             }
-            _ => {
-                self.device.refuse_sealed();
+            Ok(_) => {
+                // A device channel carries no signed commands.
+                self.device.refuse_policy();
+                return Ok(());
+            }
+            Err(why) => {
+                self.device.refuse_sealed(now, why);
                 return Ok(());
             }
         };
@@ -119,6 +125,9 @@ impl Controller {
             return Ok(());
         }
         self.last_app = now;
+        if !self.app_admits(now, base, &body, Protection::Dev) {
+            return Ok(());
+        }
         match (base, body.as_slice()) {
             (b, m) if b == self.app_id().reversed().base() => match *m {
                 [pdu::HANDSHAKE, ..] if self.bootstrap.shields(m) => self.relation_message(now, m, rng),
@@ -134,7 +143,7 @@ impl Controller {
             (VcuKeepAlive::BASE, _) => Ok(()),
             // Without a pairing the only state that is obeyed is the one that takes energy off the bus.
             (VcuCommand::BASE, m) if VcuCommand::decode(m).is_ok_and(|m| m.state == RelayState::Off) => {
-                self.requested = RelayState::Off;
+                self.want(RelayState::Off);
                 Ok(())
             }
             _ => {

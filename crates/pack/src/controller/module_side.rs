@@ -18,9 +18,11 @@ impl Controller {
         &mut self,
         now: Instant,
         id: ClearId,
+        frame: &Frame,
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        // Clear in every state, from a module that has no node yet.
         if id.base == ModuleAnnouncement::BASE {
             return match ModuleAnnouncement::decode(body) {
                 Ok(m) => self.announced(now, &m, rng),
@@ -30,16 +32,18 @@ impl Controller {
         let Some(index) = self.index(id.node) else {
             return Ok(());
         };
-        let state = self.slots[index].relation.device_state();
-        if policy::required(Bus::Can2, id.base, state) != MinLevel::Clear {
-            self.device.refuse_policy();
+        if !self.module_admits(now, index, id.base, Protection::Clear) {
+            return Ok(());
+        }
+        if self.slots[index].relation.is_paired() {
+            self.listed(index, frame, id.base, body);
             return Ok(());
         }
         self.slots[index].heard = now;
         if id.base == ModuleHardware::BASE
             && let Ok(m) = ModuleHardware::decode(body)
         {
-            self.slots[index].rating = Some(rating_of(&m));
+            self.told_hardware(index, now, &m);
         }
         Ok(())
     }
@@ -192,6 +196,8 @@ impl Controller {
                     self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
                     self.device.event(Event::Relation { node: index as u8 + 1, event });
                     if let RelationEvent::Bound { .. } = event {
+                        // Whoever held the place before is no member any more.
+                        self.membership_changed(index, now);
                         let id = self.slots[index].unique_id;
                         let number = index as u8 + 1;
                         self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
@@ -216,25 +222,19 @@ impl Controller {
         slot.challenge = challenge;
         slot.relay = RelayState::Off;
         (slot.next_seq, slot.run, slot.heard, slot.repeat, slot.asked) = (0, None, now, now, now);
-        self.send_group_key(index, now)?;
+        self.watch_module_up(index, now);
         self.send_time(index, now)
     }
 
     /// Repeats what a module must have and may have missed.
     pub(super) fn refresh_modules(&mut self, now: Instant) -> Result<(), Error> {
+        self.give_keys(now);
         for index in 0..self.slots.len() {
             if self.slots[index].healthy() {
-                self.send_group_key(index, now)?;
                 self.send_time(index, now)?;
             }
         }
         Ok(())
-    }
-
-    fn send_group_key(&mut self, index: usize, now: Instant) -> Result<(), Error> {
-        let key = self.group_key.0.clone();
-        let body = pdu::build(&[&[pdu::GROUP_KEY], &self.device.boot.to_be_bytes(), key.expose()])?;
-        self.seal_to_module(index, now, Tier::Pair, &body)
     }
 
     pub(super) fn send_time(&mut self, index: usize, now: Instant) -> Result<(), Error> {
@@ -305,22 +305,35 @@ impl Controller {
             return Ok(());
         };
         let mut opened_body = heapless::Vec::<u8, { crate::link::MESSAGE_MAX }>::new();
-        let (base, tier) = match self.slots[index].relation.open(now, id, bytes) {
-            Ok(Opened { base, tier, signed: false, body }) => {
-                opened_body.extend_from_slice(body).map_err(|_| Error::BufferTooSmall)?;
-                (base, tier)
+        let (base, tier, signed) = match self.slots[index].relation.open(now, id, bytes) {
+            Ok(opened) => {
+                opened_body.extend_from_slice(opened.body).map_err(|_| Error::BufferTooSmall)?;
+                (opened.base, opened.tier, opened.signed)
             }
-            _ => {
-                self.device.refuse_sealed();
+            Err(why) => {
+                self.device.refuse_sealed(now, why);
                 return Ok(());
             }
         };
         self.slots[index].heard = now;
         let node = index as u8 + 1;
-        let security = Self::module_id(index).reversed().base();
-        match (base, tier) {
-            (b, _) if b == security => self.module_pdu(index, now, tier, &opened_body, rng),
-            (ModuleScan::BASE, Tier::Exch) => {
+        let (security, arrived) = (Self::module_id(index).reversed(), gate::protection(tier, signed));
+        if base == security.base() && !signed {
+            return match self.pdu_admits(now, security, opened_body.first(), arrived) {
+                true => self.module_pdu(index, now, tier, &opened_body, rng),
+                false => Ok(()),
+            };
+        }
+        if signed {
+            // Modules command nobody.
+            self.device.refuse_policy();
+            return Ok(());
+        }
+        if !self.module_admits(now, index, base, arrived) {
+            return Ok(());
+        }
+        match base {
+            ModuleScan::BASE => {
                 let Ok(scan) = ModuleScan::decode(&opened_body) else {
                     return Ok(());
                 };
@@ -328,13 +341,13 @@ impl Controller {
                 let head = [pdu::FORWARD, node, (base >> 8) as u8, base as u8];
                 self.seal_to_app_parts(now, Tier::Exch, &[&head, &opened_body])
             }
-            (ModuleStatusAll::BASE, Tier::Exch) => {
+            ModuleStatusAll::BASE => {
                 if let Ok(status) = ModuleStatusAll::decode(&opened_body) {
                     self.module_status(index, status);
                 }
                 Ok(())
             }
-            (ModuleStatus1::BASE, Tier::Exch) => {
+            ModuleStatus1::BASE => {
                 // The rest of the status stays as it was told last.
                 if let (Ok(status1), Some(known)) =
                     (ModuleStatus1::decode(&opened_body), self.slots[index].status)
@@ -343,9 +356,9 @@ impl Controller {
                 }
                 Ok(())
             }
-            (ModuleHardware::BASE, Tier::Exch) => {
+            ModuleHardware::BASE => {
                 if let Ok(m) = ModuleHardware::decode(&opened_body) {
-                    self.slots[index].rating = Some(rating_of(&m));
+                    self.told_hardware(index, now, &m);
                 }
                 Ok(())
             }
@@ -388,7 +401,10 @@ impl Controller {
             [pdu::ECHO, echo::ANSWER, 0, ref m @ ..] if m.len() == 8 => {
                 self.seal_to_app_parts(now, tier, &[&[pdu::ECHO, echo::ANSWER, node], m])
             }
-            [pdu::COMMAND_ACK, ref m @ ..] if tier == Tier::Pair => {
+            [pdu::HEALTH, 0, ..] => self.module_health(index, now, &body[1..]),
+            [pdu::ALERT, 0, ..] => self.module_alert(index, now, &body[1..]),
+            [pdu::DIGEST, ref m @ ..] => self.module_digest(index, now, m),
+            [pdu::COMMAND_ACK, ref m @ ..] => {
                 let ack = Acknowledgement::parse(m)?;
                 self.commanded(index, now, &ack, rng)
             }
@@ -417,7 +433,11 @@ impl Controller {
                 Ok(())
             }
             CommandResult::Stale => self.raise(index, now, rng),
-            CommandResult::Refused => Ok(()),
+            CommandResult::Refused => {
+                // Nothing will have changed at once: a tripped module must not be asked without pause.
+                slot.run = Some(CommandRun { due: now + REPEAT, ..run });
+                Ok(())
+            }
         }
     }
 

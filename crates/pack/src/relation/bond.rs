@@ -29,6 +29,7 @@ pub(super) struct PendingPair {
     pub(super) issued: u32,
     pub(super) compact: heapless::Vec<u16, BASES_MAX>,
     pub(super) lease: Lease,
+    pub(super) stay_clear: super::stay_clear::StayClear,
     pub(super) validation: SealedValidation,
 }
 

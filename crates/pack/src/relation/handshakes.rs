@@ -357,6 +357,10 @@ impl Relation {
         lease.count_use();
         push(fx, Effect::Store(lease.record(self.slot)?))?;
         (self.lease, self.lease_end_told) = (Some(lease), false);
+        if !p.stay_clear.is_empty() {
+            push(fx, Effect::Store(stay_clear::record(self.slot, &p.pairing_id, &p.stay_clear)?))?;
+        }
+        self.stay_clear = p.stay_clear;
         push(fx, Effect::Store(self.session_record()?))?;
         self.handshake_done(fx)?;
         let answer = pdu::build(&[

@@ -53,6 +53,10 @@ pub struct World {
     pub forged: Option<(Spk, Signature)>,
     /// Bases that certificates allow to travel compact.
     pub compact: Vec<u16>,
+    /// Number of the pack on CAN 1.
+    pub number: u8,
+    /// Bases that certificates let stay clear.
+    pub stay_clear: Vec<u16>,
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
 }
@@ -110,6 +114,11 @@ const RATING: Rating = Rating { charge_ma: 65_000, discharge_ma: -200_000, end_o
 
 impl World {
     pub fn new(modules: usize, seed: u64) -> World {
+        World::numbered(modules, seed, 0)
+    }
+
+    /// The same with pack number `number` (0 or 1) on CAN 1.
+    pub fn numbered(modules: usize, seed: u64, number: u8) -> World {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let a = authority(&mut rng);
         let mut identities = vec![
@@ -122,8 +131,10 @@ impl World {
         let flash = vec![Flash::new(); identities.len()];
         let now = Instant::START;
         World {
-            app: App::start(identities[APP].clone(), 0, |_| None, now, &mut rng).unwrap(),
-            pack: Box::new(Controller::start(identities[PACK].clone(), 0, |_| None, now, &mut rng).unwrap()),
+            app: App::start(identities[APP].clone(), number, |_| None, now, &mut rng).unwrap(),
+            pack: Box::new(
+                Controller::start(identities[PACK].clone(), number, |_| None, now, &mut rng).unwrap(),
+            ),
             modules: identities[2..]
                 .iter()
                 .map(|i| Module::start(i.clone(), RATING, |_| None, now, &mut rng).unwrap())
@@ -141,6 +152,8 @@ impl World {
             assurance: Assurance::Attested,
             forged: None,
             compact: Vec::new(),
+            number,
+            stay_clear: Vec::new(),
             filter: Box::new(|_| true),
         }
     }
@@ -150,8 +163,8 @@ impl World {
         let (flash, identity, now) = (self.flash[who].clone(), self.identities[who].clone(), self.now);
         let load = |k: u16| flash.get(&k).map(Vec::as_slice);
         match who {
-            APP => self.app = App::start(identity, 0, load, now, &mut self.rng).unwrap(),
-            PACK => *self.pack = Controller::start(identity, 0, load, now, &mut self.rng).unwrap(),
+            APP => self.app = App::start(identity, self.number, load, now, &mut self.rng).unwrap(),
+            PACK => *self.pack = Controller::start(identity, self.number, load, now, &mut self.rng).unwrap(),
             m => self.modules[m - 2] = Module::start(identity, RATING, load, now, &mut self.rng).unwrap(),
         }
     }
@@ -337,7 +350,7 @@ impl World {
             entities: [side(&self.identities[a]), side(&self.identities[b])],
             timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
             operations: 7,
-            unencrypted_allowed: heapless::Vec::new(),
+            unencrypted_allowed: self.stay_clear.iter().copied().collect(),
             salt: [3; 32],
             iv_seed: [4; 16],
             policy_version: 1,
