@@ -26,6 +26,7 @@ use pack::{
     message::{ModuleScan, PackStatusAll, RelayState},
     pdu::{self, Status},
     relation::RelationEvent,
+    session::Alarm,
     telemetry::{module_record, pack_record},
     time::{Duration, Instant},
 };
@@ -118,6 +119,12 @@ pub enum Event {
     TaskDone(String),
     /// The channel to the pack stands in this epoch.
     ChannelUp(u32),
+    /// The channel to the pack was rotated to this epoch.
+    Rotated(u32),
+    /// A full handshake is due: the authority is to be asked for a new pairing (H92).
+    HandshakeDue,
+    /// The channel to the pack was sent too much that did not open (H93).
+    Alarm(Alarm),
     /// The pack took a commanded state.
     State(RelayState),
     /// A pack status arrived.
@@ -482,6 +489,9 @@ impl Gateway {
             app::Event::Relation(RelationEvent::Failed { .. }) if self.app.relation().is_paired() => {
                 // The pack may be without power; it asks for a run itself when it starts.
             }
+            app::Event::Relation(RelationEvent::Rotated { epoch }) => self.event(Event::Rotated(epoch)),
+            app::Event::Relation(RelationEvent::HandshakeDue) => self.event(Event::HandshakeDue),
+            app::Event::Relation(RelationEvent::Alarm { alarm, .. }) => self.event(Event::Alarm(alarm)),
             app::Event::Relation(_) => {}
             app::Event::Bootstrap(event) => match event {
                 bootstrap::Event::Compare { digits } => self.event(Event::Compare(digits)),

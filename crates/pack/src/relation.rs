@@ -334,9 +334,14 @@ impl Relation {
             (false, false) => DeviceState::Factory,
         }
     }
-    /// True while a handshake is under way.
+    /// True while a handshake is under way that nothing may displace. That of the binding's RESUME waits for the
+    /// pairing's.
     pub fn is_busy(&self) -> bool {
-        self.run.is_some()
+        match &self.run {
+            None | Some(Run::ResumeAsked { tier: Tier::Bind, .. }) => false,
+            Some(Run::Answered { kind: Kind::Resume, tier: Tier::Bind, .. }) => false,
+            Some(_) => true,
+        }
     }
     /// The session of the pairing, if its channel is up.
     pub fn session(&self) -> Option<&Session> {

@@ -165,7 +165,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let recent = self.last_run.is_some_and(|t| now < t + RUN_TIMEOUT);
-        if !self.is_paired() || self.run.is_some() || recent {
+        if !self.is_paired() || self.is_busy() || recent {
             return Ok(());
         }
         self.last_run = Some(now);

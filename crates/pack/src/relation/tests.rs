@@ -11,7 +11,10 @@ use lct::{
     attest::{CertificateType, DeviceCertificate, Subject},
     sign::SigningKey,
 };
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use std::{
     boxed::Box,
     collections::{BTreeMap, HashMap, VecDeque},
@@ -796,5 +799,95 @@ fn flash_keys_do_not_collide() {
         for (key, what) in keys {
             assert_eq!(seen.insert(key, what.clone()), None, "{what}");
         }
+    }
+}
+
+/// Power cuts at random steps of random operations: starts, rotations, traffic, on either side, with losses.
+fn random_cuts(runs: u64) -> u32 {
+    let couple = couple(&[]);
+    let mut cuts = 0;
+    for seed in 0..runs {
+        let mut dice = ChaCha20Rng::seed_from_u64(seed);
+        let mut line = up(&couple);
+        for _ in 0..3 {
+            line.deciding = true;
+            line.decisions = (0..12).map(|_| [0, 0, 0, 1, 2, 3][(dice.next_u32() % 6) as usize]).collect();
+            let side = (dice.next_u32() % 2) as usize;
+            let at = line.ends[side].steps + (dice.next_u32() % 12) as usize;
+            line.ends[side].cut = Some(at);
+            match dice.next_u32() % 4 {
+                0 => line.start(1 - side),
+                1 => line.start(side),
+                _ => line.rotate(),
+            }
+            line.run_for(Duration::from_millis(u64::from(dice.next_u32() % 3_000)), true);
+            cuts += u32::from(line.ends[side].cut.take().is_none());
+        }
+        line.deciding = false;
+        line.run_for(Duration::from_secs(90), true);
+        let what = format!("seed {seed}");
+        line.check(&what);
+        line.check_flash(&what);
+    }
+    cuts
+}
+
+#[test]
+fn power_cuts_at_random() {
+    println!("cut at {} points", random_cuts(150));
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn power_cuts_at_random_ten_thousand_times() {
+    let cuts = random_cuts(5_000);
+    println!("cut at {cuts} points");
+    assert!(cuts >= 10_000);
+}
+
+/// Attack 11: an old image of one side is noticed by its boot counter and gets no channel; of both sides it cannot be
+/// noticed, and still no nonce comes twice, because both nonces make the keys.
+#[test]
+fn old_flash_images() {
+    let couple = couple(&[]);
+    for restored in [vec![0], vec![1], vec![0, 1]] {
+        let mut line = up(&couple);
+        let images = [0, 1].map(|side| (line.ends[side].flash.clone(), line.ends[side].boot));
+        line.run_for(Duration::from_secs(5), true);
+        line.rotate();
+        line.run_for(Duration::from_secs(5), true);
+        for side in [0, 1, 0] {
+            line.start(side);
+            line.run_for(Duration::from_secs(5), true);
+        }
+        line.check("before");
+        for side in &restored {
+            (line.ends[*side].flash, line.ends[*side].boot) = images[*side].clone();
+        }
+        line.start(1);
+        line.start(0);
+        line.run_for(Duration::from_secs(30), true);
+        match restored.len() {
+            1 => assert_eq!(line.epochs(), [None, None], "side {restored:?}"),
+            _ => line.check("both restored"),
+        }
+    }
+}
+
+/// A RESUME of the binding that finds no answer holds up no RESUME of the pairing.
+#[test]
+fn the_pairing_goes_first() {
+    let couple = couple(&[]);
+    let mut line = up(&couple);
+    // The other side lost its channel of the binding.
+    line.ends[1].flash.insert(key::binding(0), Vec::new());
+    line.start(1);
+    line.run_for(Duration::from_secs(3), false);
+    assert_eq!(line.epochs(), [Some(2); 2]);
+    assert!(!line.ends[1].relation.is_bind_up());
+    for n in 3..6 {
+        line.start(1);
+        line.run_for(Duration::from_secs(3), false);
+        assert_eq!(line.epochs(), [Some(n); 2]);
     }
 }

@@ -349,6 +349,9 @@ impl Live<'_> {
                 say(&format!("done: {task}"));
             }
             Event::ChannelUp(epoch) => say(&format!("channel to the pack is up, epoch {epoch}")),
+            Event::Rotated(epoch) => say(&format!("channel to the pack rotated, epoch {epoch}")),
+            Event::HandshakeDue => say("a full handshake is due: ask the authority for a new pairing"),
+            Event::Alarm(_) => say("alarm: too many messages on the channel to the pack did not open"),
             Event::Contradiction(party) => {
                 say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
             }
