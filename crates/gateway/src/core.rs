@@ -20,7 +20,7 @@ use pack::{
     app::{self, App, Party},
     bootstrap,
     can::Frame,
-    identity::{Identity, Record},
+    identity::{Identity, Loaded, Record},
     introduction::Introduced,
     journal::LogPart,
     message::{ModuleScan, PackStatusAll, RelayState},
@@ -183,10 +183,10 @@ impl Gateway {
     /// Starts the app role from its store. `done` lists the tasks finished earlier, `expected` how many modules to
     /// wait for; `unix_ms` is the host's clock.
     #[allow(clippy::too_many_arguments)]
-    pub fn start<'a>(
+    pub fn start(
         identity: Identity,
         chain_id: Digest,
-        load: impl FnMut(u16) -> Option<&'a [u8]>,
+        load: impl FnMut(u16) -> Loaded,
         done: Vec<String>,
         expected: usize,
         unix_ms: Box<dyn Fn(Instant) -> u64 + Send>,

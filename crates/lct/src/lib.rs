@@ -46,8 +46,10 @@ pub mod revocation;
 pub mod schedule;
 pub mod seal;
 pub mod secret;
+pub mod selftest;
 pub mod sign;
 pub mod spk;
+pub mod storage;
 
 /// A SHA-256 value.
 pub type Digest = [u8; 32];
@@ -76,6 +78,8 @@ pub enum Error {
     BufferTooSmall,
     /// A counter or limit is used up; a fresh epoch is needed.
     Exhausted,
+    /// A primitive does not give its published answer: the device must not run.
+    SelfTest,
 }
 
 impl core::fmt::Display for Error {
@@ -89,6 +93,9 @@ impl core::fmt::Display for Error {
             Error::Expired => "outside its validity period",
             Error::BufferTooSmall => "buffer too small",
             Error::Exhausted => "counter or limit used up, a fresh epoch is needed",
+            Error::SelfTest => {
+                "self-test failed: the cryptography of this device does not give the published answers"
+            }
         })
     }
 }

@@ -16,9 +16,10 @@ use crate::{
     digest::DigestReceiver,
     gate,
     health::{Alert, Health, Report},
-    identity::{Identity, Record},
+    identity::{Identity, Loaded, Record},
     introduction::Introduced,
     journal::LogPart,
+    lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
     pdu::{self, Pdu, binding as op, echo},
@@ -145,17 +146,17 @@ pub struct App {
 
 impl App {
     /// An app that starts, for pack number `pack` (0 or 1): `load` reads its store.
-    pub fn start<'a>(
+    pub fn start(
         own: Identity,
         pack: u8,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load, now, rng)?;
+        let mut device = Device::start(own, &mut load, now, rng)?;
         let mut relation = Relation::new(0);
-        relation.restore(&device.own, &mut load)?;
-        let bootstrap = Bootstrap::restore(&device.own, 0, |_| None, now)?;
+        device.restore(&mut relation, &mut load);
+        let bootstrap = Bootstrap::restore(&device.own, 0, |_| Ok(None), now)?;
         let mut app = App {
             device,
             pack,
@@ -190,6 +191,10 @@ impl App {
     /// The state that the pack accepted last.
     pub fn accepted(&self) -> RelayState {
         self.accepted
+    }
+    /// In what condition this device is.
+    pub fn condition(&self) -> Condition {
+        self.device.condition()
     }
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {

@@ -10,7 +10,7 @@ mod guard;
 mod plain;
 
 use crate::{
-    identity::{Identity, Record, key},
+    identity::{Identity, Loaded, Record, key},
     link::FrameFormat,
     pdu::{self, Pdu, key_package as op, pake as step},
     policy,
@@ -197,13 +197,13 @@ pub struct Bootstrap {
 
 impl Bootstrap {
     /// Nothing begun. `load` reads the records of the code and of its tries, of which an app has none.
-    pub fn restore<'a>(
+    pub fn restore(
         own: &Identity,
         slot: u8,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
     ) -> Result<Self, Error> {
-        let record = match load(key::CODE) {
+        let record = match load(key::CODE)?.as_deref() {
             Some([1, record @ ..]) => Some(pake::Record::from_slice(record)?),
             Some(_) => return Err(Error::Malformed),
             None => None,
@@ -214,7 +214,7 @@ impl Bootstrap {
         Ok(Bootstrap {
             slot,
             record,
-            guard: Guard::restore(load(key::CODE_TRIES), now)?,
+            guard: Guard::restore(load(key::CODE_TRIES)?.as_deref(), now)?,
             window: None,
             peer: None,
             material: None,

@@ -20,8 +20,9 @@ use crate::{
     gate,
     group::Group,
     health::Alert,
-    identity::{Identity, Record, key, versioned_u32},
+    identity::{Identity, Loaded, Record, key, versioned_u32},
     introduction::Introduced,
+    lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAnnounceRequest, ModuleAnnouncement, ModuleHardware,
@@ -216,33 +217,33 @@ pub struct Controller {
 
 impl Controller {
     /// A controller of pack number `pack` (0 or 1) that starts: `load` reads its flash.
-    pub fn start<'a>(
+    pub fn start(
         own: Identity,
         pack: u8,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load, now, rng)?;
+        let mut device = Device::start(own, &mut load, now, rng)?;
         let (cid, boot) = (device.own.cid(), device.boot);
         let (group, generations) = Group::start(cid, boot, load(key::GROUP), now, rng)?;
         let mut app = Relation::new(0);
-        app.restore(&device.own, &mut load)?;
-        let bootstrap = Bootstrap::restore(&device.own, 0, &mut load, now)?;
+        device.restore(&mut app, &mut load);
+        let bootstrap = device.restore_bootstrap(&mut load, now)?;
         let mut slots = heapless::Vec::new();
         for slot in 1..=MODULES_MAX as u8 {
             // A place without record is free: its module was never bound.
-            let unique_id = load(key::module(slot)).map_or(Ok(0), versioned_u32)?;
+            let unique_id = device.counter(load(key::module(slot))).map_or(Ok(0), |r| versioned_u32(&r))?;
             let mut known = Slot::new(slot, unique_id, now);
-            known.relation.restore(&device.own, &mut load)?;
+            device.restore(&mut known.relation, &mut load);
             known.cid = known.relation.peer().map(|(cid, _)| cid);
             slots.push(known).map_err(|_| Error::BufferTooSmall)?;
         }
         while slots.last().is_some_and(|s: &Slot| s.unique_id == 0) {
             slots.pop();
         }
-        let meter = Meter::new(cid, device.own.capacity_mwh, load(key::CYCLE))?;
-        let batcher = Batcher::new(cid, load(key::SEQUENCE))?;
+        let meter = Meter::new(cid, device.own.capacity_mwh, device.counter(load(key::CYCLE)).as_deref())?;
+        let batcher = Batcher::new(cid, device.counter(load(key::SEQUENCE)).as_deref())?;
         let mut controller = Controller {
             device,
             pack,
@@ -314,6 +315,10 @@ impl Controller {
     /// True when every module with a node has its channel up.
     pub fn modules_up(&self) -> bool {
         self.slots.iter().all(|s| !s.registered || s.relation.is_up())
+    }
+    /// In what condition this device is.
+    pub fn condition(&self) -> Condition {
+        self.device.condition()
     }
     /// What was refused since the start, on both buses.
     pub fn refused(&self) -> Refused {

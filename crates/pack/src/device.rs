@@ -4,20 +4,22 @@
 mod lifecycle;
 
 use crate::{
+    bootstrap::Bootstrap,
     can::{Frame, Id},
     clock::Clock,
     fault::FaultCode,
     gate::{Denied, Screened, Standing},
     health::Health,
-    identity::{Identity, Record, key, next_boot},
+    identity::{Identity, Loaded, Record, key, next_boot},
     journal::Journal,
+    lifecycle::{Condition, verify_identity},
     relation::{Effect, Effects, Relation},
     revocations::Revocations,
     sealed_id::SealedId,
     session::Refusal,
     time::Instant,
 };
-use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code};
+use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code, selftest};
 use rand_core::CryptoRng;
 
 /// Messages and frames that were refused, by reason.
@@ -30,6 +32,11 @@ pub struct Refused {
     /// Security PDUs that were refused.
     pub security: u32,
 }
+
+/// A counter was not readable.
+const LOST_COUNTER: u64 = 1 << 62;
+/// The own certificate chain does not verify.
+const LOST_IDENTITY: u64 = 1 << 63;
 
 /// The part that the roles share. `E` is the role's event; `STORES` and `EVENTS` are how many records and events
 /// may wait.
@@ -44,6 +51,9 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     stale_told: bool,
     /// What was refused when that was last written into the log.
     refused_logged: Refused,
+    condition: Condition,
+    /// What Key-Lost is about: bit k the relationship in slot k, above them [`LOST_COUNTER`], [`LOST_IDENTITY`].
+    lost: u64,
     challenge: u32,
     last_command: Option<u32>,
     stores: heapless::Deque<Record, STORES>,
@@ -55,21 +65,45 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     /// A device that starts: `load` reads its flash, the next boot counter is the first record to store.
-    pub(crate) fn start<'a>(
+    ///
+    /// # Errors
+    /// [`Error::SelfTest`]: the device must not run. [`Error::Exhausted`]: no boot counter is left.
+    pub(crate) fn start(
         own: Identity,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let (boot, record) = next_boot(load(key::BOOT))?;
+        selftest::run()?;
+        // What is damaged counts as absent, in a device that has lost its keys.
+        let mut lost = 0;
+        let mut read = |key| {
+            load(key).unwrap_or_else(|_| {
+                lost = LOST_COUNTER;
+                None
+            })
+        };
+        let boot = read(key::BOOT);
+        let clock = Clock::start(read(key::TIME).as_deref(), now)?;
+        let revocations = Revocations::restore(&mut read)?;
+        let journal = match Journal::start(&own, &mut read, now, rng) {
+            Ok(journal) => journal,
+            Err(_) => {
+                lost = LOST_COUNTER;
+                Journal::start(&own, |_| None, now, rng)?
+            }
+        };
+        let (boot, record) = next_boot(boot.as_deref())?;
         let mut device = Device {
             boot,
-            clock: Clock::start(load(key::TIME), now)?,
-            revocations: Revocations::restore(&mut load)?,
-            journal: Journal::start(&own, &mut load, now, rng)?,
+            clock,
+            revocations,
+            journal,
             token: None,
             stale_told: false,
             refused_logged: Refused::default(),
+            condition: Condition::load(load(key::CONDITION)),
+            lost: 0,
             own,
             challenge: 0,
             last_command: None,
@@ -78,10 +112,53 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             refused: Refused::default(),
             health: Health::new(boot),
         };
-        device.store(record)?;
+        if verify_identity(&device.own).is_err() {
+            device.lose(LOST_IDENTITY);
+        }
+        // A boot counter that was lost stays lost until a factory reset: peers refuse a lower one.
+        if lost == 0 { device.store(record)? } else { device.lose(lost) }
         let firmware = device.own.firmware.to_be_bytes();
         device.log(now, Code::Started, lct::journal::SELF, &[&firmware]);
         Ok(device)
+    }
+
+    /// A counter that cannot be read starts anew, in a device that has lost its keys.
+    pub(crate) fn counter(&mut self, stored: Loaded) -> Option<Record> {
+        stored.unwrap_or_else(|_| {
+            self.lose(LOST_COUNTER);
+            None
+        })
+    }
+
+    /// Restores `relation` unless the device was tampered with; what cannot be restored makes it Key-Lost.
+    pub(crate) fn restore(&mut self, relation: &mut Relation, load: impl FnMut(u16) -> Loaded) {
+        if self.condition != Condition::Tampered && relation.restore(&self.own, load).is_err() {
+            self.lose(1 << relation.slot());
+        }
+    }
+
+    /// Restores the printed code and the count of wrong tries; what cannot be read leaves neither.
+    pub(crate) fn restore_bootstrap(
+        &mut self,
+        load: impl FnMut(u16) -> Loaded,
+        now: Instant,
+    ) -> Result<Bootstrap, Error> {
+        Bootstrap::restore(&self.own, 0, load, now).or_else(|_| {
+            self.lose(LOST_COUNTER);
+            Bootstrap::restore(&self.own, 0, |_| Ok(None), now)
+        })
+    }
+
+    fn lose(&mut self, what: u64) {
+        self.lost |= what;
+        if self.condition == Condition::Sound {
+            self.condition = Condition::KeyLost;
+        }
+    }
+
+    /// In what condition the device is.
+    pub(crate) fn condition(&self) -> Condition {
+        self.condition
     }
 
     // --- what goes out --------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ impl Identity {
         Cid::of(&self.component_id)
     }
 
-    /// Authenticates flash records of this device.
+    /// Authenticates counter reservations of this device (H40).
     pub fn storage_key(&self) -> Result<Secret<32>, Error> {
         derive(&self.key.to_bytes(), "storage", &[])
     }
@@ -62,7 +62,7 @@ impl Identity {
 /// Longest flash record.
 pub const RECORD_MAX: usize = 256;
 
-/// One record for the device's flash: the latest value of a key wins.
+/// One record for the device's flash: the latest value of a key wins, an empty one erases it.
 #[derive(Clone)]
 pub struct Record {
     /// Which record, see [`key`].
@@ -82,6 +82,17 @@ impl Drop for Record {
         zeroize::Zeroize::zeroize(self.value.as_mut_slice());
     }
 }
+
+impl core::ops::Deref for Record {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.value
+    }
+}
+
+/// What a device reads from its flash at its start: `None` was never written or is erased, an error is damaged
+/// (H133).
+pub type Loaded = Result<Option<Record>, Error>;
 
 impl Record {
     /// A record from its parts.
@@ -127,6 +138,31 @@ pub mod key {
     }
     /// `1 | first generation of the group key that is not reserved u32`.
     pub const GROUP: u16 = 0x0040;
+    /// `1 | condition u8`, see [`crate::lifecycle::Condition`].
+    pub const CONDITION: u16 = 0x0050;
+    /// Not a record: stored under this key, an empty value erases every record that is not lasting and replaces the
+    /// storage key (H135).
+    pub const ERASE_ALL: u16 = 0xFFFF;
+
+    /// True for what outlives a factory reset and a tamper reaction: counters that must never go back, the time floor,
+    /// what is revoked, the head of the audit log, the condition, and the printed code, which belongs to the
+    /// identity. Together they fit one flash page.
+    pub const fn is_lasting(key: u16) -> bool {
+        matches!(
+            key,
+            BOOT | SEQUENCE
+                | CYCLE
+                | CODE
+                | CODE_TRIES
+                | TIME
+                | AUDIT_HEAD
+                | AUDIT_KEY
+                | REVOCATION_HEAD
+                | GROUP
+                | 0x0029..=0x002D
+                | CONDITION
+        )
+    }
 
     /// What a pack keeps of the printed code: `1 | w0 32 | L 65`, written in the factory (H81).
     pub const CODE: u16 = 0x0010;

@@ -126,9 +126,9 @@ const NOISY: [Code; 7] = [
 
 impl Journal {
     /// The chain of a device that starts. Without records a new one begins.
-    pub fn start<'a>(
+    pub fn start(
         own: &Identity,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Option<Record>,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
@@ -139,10 +139,10 @@ impl Journal {
                 (AuditChain::new(first), sealed, 0, HEAD | KEY)
             }
             (Some(head), Some(sealed)) => {
-                let mut f = version(head)?;
+                let mut f = version(&head)?;
                 let chain = AuditChain::restore(f.u64()?, f.array()?, Secret::new(f.array()?));
                 f.end()?;
-                let mut f = version(sealed)?;
+                let mut f = version(&sealed)?;
                 let read = (f.array()?, f.u64()?);
                 f.end()?;
                 (chain, read.0, read.1, 0)
@@ -167,7 +167,7 @@ impl Journal {
         };
         for block in 0..BLOCKS {
             if let Some(bytes) = load(key::audit(block as u8)) {
-                journal.restore_block(bytes)?;
+                journal.restore_block(&bytes)?;
             }
         }
         // What is not there cannot be sent; its keeper will see that it is missing.

@@ -13,7 +13,8 @@ use crate::{
     fault::FaultCode,
     gate,
     health::Health,
-    identity::{Identity, Record, key},
+    identity::{Identity, Loaded, Record, key},
+    lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
@@ -143,17 +144,17 @@ pub struct Module {
 
 impl Module {
     /// A module that starts: `load` reads its flash.
-    pub fn start<'a>(
+    pub fn start(
         own: Identity,
         rating: Rating,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
+        mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let device = Device::start(own, &mut load, now, rng)?;
-        let batcher = Batcher::new(device.own.cid(), load(key::SEQUENCE))?;
+        let mut device = Device::start(own, &mut load, now, rng)?;
+        let batcher = Batcher::new(device.own.cid(), device.counter(load(key::SEQUENCE)).as_deref())?;
         let mut relation = Relation::new(0);
-        relation.restore(&device.own, &mut load)?;
+        device.restore(&mut relation, &mut load);
         let mut module = Module {
             device,
             rating,
@@ -195,6 +196,10 @@ impl Module {
     /// The relationship with the pack.
     pub fn relation(&self) -> &Relation {
         &self.relation
+    }
+    /// In what condition this device is.
+    pub fn condition(&self) -> Condition {
+        self.device.condition()
     }
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {

@@ -16,7 +16,7 @@ mod tests;
 
 use crate::{
     bootstrap::Offer,
-    identity::{Identity, Record, key, versioned_u32},
+    identity::{Identity, Loaded, Record, key, versioned_u32},
     lease::Lease,
     link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
@@ -250,26 +250,31 @@ impl Relation {
         }
     }
 
-    /// Restores the records that `load` finds; absent ones leave that stage empty, damaged ones are an error.
-    pub fn restore<'a>(
-        &mut self,
-        own: &Identity,
-        mut load: impl FnMut(u16) -> Option<&'a [u8]>,
-    ) -> Result<(), Error> {
-        if let Some(bytes) = load(key::bond(self.slot)) {
+    /// Restores the records that `load` finds; absent ones leave that stage empty. After an error nothing is restored:
+    /// a record is damaged, or a key in it is not one (H137).
+    pub fn restore(&mut self, own: &Identity, load: impl FnMut(u16) -> Loaded) -> Result<(), Error> {
+        let restored = self.try_restore(own, load);
+        if restored.is_err() {
+            *self = Relation::new(self.slot);
+        }
+        restored
+    }
+
+    fn try_restore(&mut self, own: &Identity, mut load: impl FnMut(u16) -> Loaded) -> Result<(), Error> {
+        if let Some(bytes) = load(key::bond(self.slot))? {
             match *bytes {
                 [TOMBSTONE, ref cid @ ..] => self.revoked = Some(Cid::from_slice(cid)?),
-                _ => self.bond = Some(Bond::decode(bytes)?),
+                _ => self.bond = Some(Bond::decode(&bytes)?),
             }
         }
         let Some(peer) = self.peer() else {
             return Ok(());
         };
-        self.restore_binding(own, peer, load(key::binding(self.slot)))?;
-        let Some(bytes) = load(key::session(self.slot)).filter(|bytes| !bytes.is_empty()) else {
+        self.restore_binding(own, peer, load(key::binding(self.slot))?.as_deref())?;
+        let Some(bytes) = load(key::session(self.slot))?.filter(|record| !record.is_empty()) else {
             return Ok(());
         };
-        let mut f = Fields::new(bytes);
+        let mut f = Fields::new(&bytes);
         if f.u8()? != 2 {
             return Err(Error::Malformed);
         }
@@ -288,7 +293,11 @@ impl Relation {
             bases.push(u16::from_be_bytes(f.array()?)).map_err(|_| Error::Malformed)?;
         }
         f.end()?;
-        self.lease = load(key::lease(self.slot)).filter(|b| !b.is_empty()).map(Lease::decode).transpose()?;
+        if master.0.is_degenerate() || (has_previous && previous.0.is_degenerate()) {
+            return Err(Error::DegenerateKey);
+        }
+        let lease = load(key::lease(self.slot))?.filter(|b| !b.is_empty());
+        self.lease = lease.map(|record| Lease::decode(&record)).transpose()?;
         // A lease that was written before its pairing stood is not this one's.
         self.lease = self.lease.filter(|l| Some(l.pairing_id) == self.pairing_id);
         if let (Some(bytes), Some(pairing)) = (load(key::stay_clear(self.slot)), &self.pairing_id) {
@@ -298,10 +307,14 @@ impl Relation {
         let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;
         session.allow_compact(&bases)?;
         self.pair = Some(Channel::stored(session, has_previous.then_some(previous)));
-        self.upkeep.used_s = load(key::age(self.slot)).map_or(Ok(0), versioned_u32)?;
+        self.upkeep.used_s = load(key::age(self.slot))?.map_or(Ok(0), |record| versioned_u32(&record))?;
         Ok(())
     }
 
+    /// Its place in flash.
+    pub fn slot(&self) -> u8 {
+        self.slot
+    }
     /// The bound peer.
     pub fn peer(&self) -> Option<(Cid, Role)> {
         self.bond.as_ref().map(|b| b.peer)

@@ -42,16 +42,16 @@ pub enum Taken {
 
 impl Revocations {
     /// Reads what `load` finds; nothing stored is a device that never got a list.
-    pub fn restore<'a>(mut load: impl FnMut(u16) -> Option<&'a [u8]>) -> Result<Self, Error> {
+    pub fn restore(mut load: impl FnMut(u16) -> Option<Record>) -> Result<Self, Error> {
         let mut held = Revocations::default();
         if let Some(bytes) = load(key::REVOCATION_HEAD) {
-            let mut f = version(bytes)?;
+            let mut f = version(&bytes)?;
             (held.number, held.next_update, held.hash) = (f.u32()?, f.u32()?, f.array()?);
             f.end()?;
         }
         for chunk in 0..CHUNKS {
             let Some(bytes) = load(key::revoked(chunk as u8)) else { continue };
-            let mut f = version(bytes)?;
+            let mut f = version(&bytes)?;
             // A record of a newer list than the head is that of a cut between the two: it was verified before it was
             // written, so it may revoke already.
             let _number = f.u32()?;

@@ -5,7 +5,7 @@
 
 use crate::{
     fault::{FaultConfig, FaultPlan, FaultReport},
-    flash::{Flash, FlashError},
+    flash::{self, CONTROLLER_PAGES, FlashError, MODULE_PAGES, Nor},
     reading::Reading,
     wire::{Delivery, PortId, SendError, Stats, Wire},
 };
@@ -13,13 +13,14 @@ use pack::{
     can::{Bus, Frame, Id},
     controller::{self, Controller},
     device::Refused,
-    identity::Identity,
+    identity::{Identity, Record},
     link::LinkCounters,
     message::{RelayState, ScanCell},
     module::{self, Measurement, Module, Rating},
     policy,
     sealed_id::{Class, classify},
     time::{Duration, Instant},
+    vault::Vault,
 };
 use rand_core::CryptoRng;
 use std::path::Path;
@@ -89,7 +90,7 @@ pub enum Step {
 struct Device<T> {
     role: T,
     port: [Option<PortId>; 2],
-    flash: Flash,
+    flash: Vault<Nor>,
     name: String,
 }
 
@@ -118,29 +119,31 @@ impl<R: CryptoRng> World<R> {
     ) -> Result<Self, WorldError> {
         let mut wires = [Wire::new(Bus::Can1), Wire::new(Bus::Can2)];
         let app = wires[0].attach();
-        let open = |name: &str| {
-            let flash = match flash {
-                Some(folder) => Flash::open(&folder.join(format!("{name}.flash"))),
-                None => Ok(Flash::in_memory()),
+        let open = |own: &Identity, pages: usize, rng: &mut R| {
+            let name = &own.component_id;
+            let nor = match flash {
+                Some(folder) => Nor::open(&folder.join(format!("{name}.flash")), pages),
+                None => Ok(Nor::in_memory(pages)),
             };
-            flash.map_err(|source| WorldError::Flash { who: name.to_owned(), source })
+            nor.and_then(|nor| flash::mount(nor, own, rng))
+                .map_err(|source| WorldError::Flash { who: name.to_string(), source })
         };
         let role_error = |who: &str| {
             let who = who.to_owned();
             move |source| WorldError::Role { who, source }
         };
         let name = pack.component_id.to_string();
-        let own_flash = open(&name)?;
+        let own_flash = open(&pack, CONTROLLER_PAGES, &mut rng)?;
         let role =
-            Controller::start(pack, 0, |k| own_flash.get(k), now, &mut rng).map_err(role_error(&name))?;
+            Controller::start(pack, 0, |k| own_flash.load(k), now, &mut rng).map_err(role_error(&name))?;
         let port = [Some(wires[0].attach()), Some(wires[1].attach())];
         let pack = Device { role: Box::new(role), port, flash: own_flash, name };
         let mut powered = Vec::with_capacity(modules.len());
         for module in modules {
             let name = module.component_id.to_string();
-            let flash = open(&name)?;
+            let flash = open(&module, MODULE_PAGES, &mut rng)?;
             let role =
-                Module::start(module, RATING, |k| flash.get(k), now, &mut rng).map_err(role_error(&name))?;
+                Module::start(module, RATING, |k| flash.load(k), now, &mut rng).map_err(role_error(&name))?;
             powered.push(Device { role, port: [None, Some(wires[1].attach())], flash, name });
         }
         Ok(World {
@@ -165,7 +168,7 @@ impl<R: CryptoRng> World<R> {
         &self.pack.role
     }
     /// The records of the pack controller. They hold the secrets of every channel of this world.
-    pub fn pack_flash(&self) -> &Flash {
+    pub fn pack_flash(&self) -> &Vault<Nor> {
         &self.pack.flash
     }
     /// The modules in order of their creation.
@@ -365,7 +368,7 @@ impl<R: CryptoRng> World<R> {
         let now = self.now;
         while let Some(output) = self.pack.role.poll(now) {
             match output {
-                controller::Output::Store(record) => store(&mut self.pack.flash, &self.pack.name, &record)?,
+                controller::Output::Store(record) => store(&mut self.pack, &record, &mut self.rng)?,
                 controller::Output::Transmit(bus, frame) => {
                     let index = bus as usize;
                     let Some(port) = self.pack.port[index] else { continue };
@@ -382,7 +385,7 @@ impl<R: CryptoRng> World<R> {
         for device in &mut self.modules {
             while let Some(output) = device.role.poll(now) {
                 match output {
-                    module::Output::Store(record) => store(&mut device.flash, &device.name, &record)?,
+                    module::Output::Store(record) => store(device, &record, &mut self.rng)?,
                     module::Output::Transmit(frame) => {
                         let Some(port) = device.port[1] else { continue };
                         self.wires[1]
@@ -397,6 +400,7 @@ impl<R: CryptoRng> World<R> {
     }
 }
 
-fn store(flash: &mut Flash, who: &str, record: &pack::identity::Record) -> Result<(), WorldError> {
-    flash.put(record.key, &record.value).map_err(|source| WorldError::Flash { who: who.to_owned(), source })
+fn store<T>(device: &mut Device<T>, record: &Record, rng: &mut impl CryptoRng) -> Result<(), WorldError> {
+    flash::keep(&mut device.flash, record, rng)
+        .map_err(|source| WorldError::Flash { who: device.name.clone(), source })
 }

@@ -45,14 +45,15 @@ impl Bond {
         })
     }
 
-    /// `1 | binding_id 16 | peer cid 16 | peer role | peer SPK 68 | own seed 32 | assurance`.
-    pub(super) fn encode(&self) -> Result<heapless::Vec<u8, 135>, Error> {
+    /// `2 | binding_id 16 | peer cid 16 | peer role | peer SPK 68 | own SPK 68 | own seed 32 | assurance`.
+    pub(super) fn encode(&self) -> Result<heapless::Vec<u8, 203>, Error> {
         let layout = lct::codec::Layout::default().put(&[
-            &[1],
+            &[2],
             &self.binding_id.0,
             &self.peer.0.0,
             &[self.peer.1 as u8],
             &self.peer_spk.0,
+            &self.own.public().0,
             self.own.seed().expose(),
             &[self.assurance as u8],
         ])?;
@@ -61,18 +62,25 @@ impl Bond {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut f = Fields::new(bytes);
-        if f.u8()? != 1 {
+        if f.u8()? != 2 {
             return Err(Error::Malformed);
         }
-        let bond = Bond {
-            binding_id: BindingId(f.array()?),
-            peer: (Cid(f.array()?), Role::from_code(f.u8()?)?),
-            peer_spk: Spk::from_slice(f.slice(68)?)?,
-            own: SpkSecret::from_seed(Secret::new(f.array()?))?,
-            assurance: Assurance::from_code(f.u8()?)?,
-        };
+        let binding_id = BindingId(f.array()?);
+        let peer = (Cid(f.array()?), Role::from_code(f.u8()?)?);
+        let peer_spk = Spk::from_slice(f.slice(68)?)?;
+        let public = Spk::from_slice(f.slice(68)?)?;
+        let seed = Secret::<32>::new(f.array()?);
+        if seed.is_degenerate() {
+            return Err(Error::DegenerateKey);
+        }
+        let own = SpkSecret::from_seed(seed)?;
+        let assurance = Assurance::from_code(f.u8()?)?;
         f.end()?;
-        Ok(bond)
+        // A private half that does not fit is of no use, and a sign of a disturbed flash.
+        if own.public() != public {
+            return Err(Error::InvalidKey);
+        }
+        Ok(Bond { binding_id, peer, peer_spk, own, assurance })
     }
 }
 

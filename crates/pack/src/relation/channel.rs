@@ -69,6 +69,9 @@ impl Channel {
         let previous = MasterSecret(Secret::new(f.array()?));
         let has_previous = f.u8()? == 1;
         f.end()?;
+        if master.0.is_degenerate() || (has_previous && previous.0.is_degenerate()) {
+            return Err(Error::DegenerateKey);
+        }
         let session = Session::at_epoch(Kind::Bind, th4, epoch, master, None, sends)?;
         Ok((Channel::stored(session, has_previous.then_some(previous)), peer_boot))
     }

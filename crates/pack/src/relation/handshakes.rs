@@ -319,12 +319,14 @@ impl Relation {
             let session = Session::established(kind, done, None, direction(own, bond.peer))?;
             let record = binding_record(own, &pending)?;
             let sig = pending.own.signing_key().sign(&record.digest(), rng);
+            // A new binding voids the channels of the old one, in flash too, and first: none ever stands beside a
+            // binding that is not its own.
+            push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
+            push(fx, Effect::Store(Record::new(key::binding(self.slot), &[])?))?;
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
             self.peer_boot = 0;
             (self.bond, self.revoked) = (Some(bond), None);
-            // A new binding voids what was paired under the old one, in flash too.
-            push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
             (self.pair, self.pairing_id) = (None, None);
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();

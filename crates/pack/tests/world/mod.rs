@@ -131,13 +131,13 @@ impl World {
         let flash = vec![Flash::new(); identities.len()];
         let now = Instant::START;
         World {
-            app: App::start(identities[APP].clone(), number, |_| None, now, &mut rng).unwrap(),
+            app: App::start(identities[APP].clone(), number, |_| Ok(None), now, &mut rng).unwrap(),
             pack: Box::new(
-                Controller::start(identities[PACK].clone(), number, |_| None, now, &mut rng).unwrap(),
+                Controller::start(identities[PACK].clone(), number, |_| Ok(None), now, &mut rng).unwrap(),
             ),
             modules: identities[2..]
                 .iter()
-                .map(|i| Module::start(i.clone(), RATING, |_| None, now, &mut rng).unwrap())
+                .map(|i| Module::start(i.clone(), RATING, |_| Ok(None), now, &mut rng).unwrap())
                 .collect(),
             now,
             rng,
@@ -161,7 +161,7 @@ impl World {
     /// Cuts the power of one party (0 app, 1 pack, 2.. modules) and starts it from its flash.
     pub fn restart(&mut self, who: usize) {
         let (flash, identity, now) = (self.flash[who].clone(), self.identities[who].clone(), self.now);
-        let load = |k: u16| flash.get(&k).map(Vec::as_slice);
+        let load = |k: u16| flash.get(&k).map(|value| Record::new(k, &[value])).transpose();
         match who {
             APP => self.app = App::start(identity, self.number, load, now, &mut self.rng).unwrap(),
             PACK => *self.pack = Controller::start(identity, self.number, load, now, &mut self.rng).unwrap(),

@@ -22,10 +22,11 @@ use pack::identity::Identity;
 use pack::message::RelayState;
 use pack::module::Module;
 use pack::time::{Duration, Instant};
+use pack::vault::Vault;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sim::fault::FaultConfig;
-use sim::flash::Flash;
+use sim::flash::{self, MODULE_PAGES, Nor};
 use sim::reading::Reading;
 use sim::wire::Delivery;
 use sim::world::{Step, World};
@@ -94,7 +95,7 @@ struct Live<'a> {
     start_ms: u64,
     world: World<ChaCha20Rng>,
     gateway: Gateway,
-    app_flash: Flash,
+    app_flash: Vault<Nor>,
     outbox: Arc<Outbox>,
     logs: AuditLogs,
     recorders: Option<[Recorder; 2]>,
@@ -124,7 +125,8 @@ impl Bench<'_> {
         let named = components.iter().map(|(name, cid)| (*cid, name.clone()));
         let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
         let tasks = TaskLog::open(folder.join("commissioned"))?;
-        let app_flash = Flash::open(&self.dir.flash().join("app.flash"))
+        let app_flash = Nor::open(&self.dir.flash().join("app.flash"), MODULE_PAGES)
+            .and_then(|nor| flash::mount(nor, &self.app, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let count = self.modules.len();
         let ids = self.ids();
@@ -142,7 +144,7 @@ impl Bench<'_> {
         let mut gateway = Gateway::start(
             self.app,
             *self.dir.chain_id(),
-            |key| app_flash.get(key),
+            |key| app_flash.load(key),
             tasks.done.clone(),
             count,
             Box::new(move |now| start_ms + now.as_millis()),
@@ -263,9 +265,7 @@ impl Live<'_> {
             let output = self.gateway.poll(now, &mut self.rng);
             let Some(output) = output.map_err(|e| Failure::Failed(e.to_string()))? else { break };
             match output {
-                Output::Store(record) => self
-                    .app_flash
-                    .put(record.key, &record.value)
+                Output::Store(record) => flash::keep(&mut self.app_flash, &record, &mut self.rng)
                     .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?,
                 Output::Transmit(frame) => {
                     self.world.send(frame).map_err(|e| Failure::Failed(e.to_string()))?;

@@ -13,7 +13,8 @@ use pack::controller::MODULES_MAX;
 use pack::identity::Identity;
 use pack::relation::Relation;
 use pack::session::Session;
-use sim::flash::Flash;
+use pack::vault::Vault;
+use sim::flash::Nor;
 use zeroize::Zeroizing;
 
 use super::super::{Failure, reason};
@@ -27,7 +28,7 @@ pub struct KeyLog {
     file: File,
     /// Channel and epoch of every line.
     written: BTreeSet<([u8; 8], u32)>,
-    /// [`Flash::puts`] when the records were last read.
+    /// [`Vault::stored`] when the records were last read.
     seen: u64,
 }
 
@@ -57,15 +58,15 @@ impl KeyLog {
     ///
     /// # Errors
     /// When a record cannot be read or the line cannot be written.
-    pub fn update(&mut self, own: &Identity, flash: &Flash) -> Result<(), Failure> {
-        if flash.puts() == self.seen {
+    pub fn update(&mut self, own: &Identity, flash: &Vault<Nor>) -> Result<(), Failure> {
+        if flash.stored() == self.seen {
             return Ok(());
         }
-        self.seen = flash.puts();
+        self.seen = flash.stored();
         for slot in 0..=MODULES_MAX as u8 {
             let mut relation = Relation::new(slot);
             relation
-                .restore(own, |key| flash.get(key))
+                .restore(own, |key| flash.load(key))
                 .map_err(|e| Failure::Failed(format!("record of the pack's relation {slot}: {e}")))?;
             let Some((peer, role)) = relation.peer() else { continue };
             let cids = if is_side_a(own.role, own.cid(), role, peer) {
