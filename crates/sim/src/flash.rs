@@ -12,7 +12,8 @@
 //! so before it begins, so that what replaces a page is on the disk before the page is gone.
 
 use lct::secret::Secret;
-use pack::identity::{Identity, Record};
+use lct::sign::SigningKey;
+use pack::identity::Record;
 use pack::vault::{BLANK, Flash, FlashFailed, KeyStore, PAGE_WORDS, Vault, WORD_LEN, Word};
 use rand_core::CryptoRng;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -405,13 +406,13 @@ impl KeyStore for Nor {
     }
 }
 
-/// Mounts the record store of the device with this identity and makes what that wrote durable.
+/// Mounts the record store of the device with this identity key and makes what that wrote durable.
 ///
 /// # Errors
 /// [`FlashError::Vault`].
-pub fn mount(nor: Nor, own: &Identity, rng: &mut impl CryptoRng) -> Result<Vault<Nor>, FlashError> {
+pub fn mount(nor: Nor, identity: &SigningKey, rng: &mut impl CryptoRng) -> Result<Vault<Nor>, FlashError> {
     let path = nor.path().map(Path::to_path_buf);
-    let mounted = Vault::mount(nor, &own.key, rng).and_then(|mut vault| {
+    let mounted = Vault::mount(nor, identity, rng).and_then(|mut vault| {
         vault.board_mut().sync()?;
         Ok(vault)
     });

@@ -125,7 +125,7 @@ impl<R: CryptoRng> World<R> {
                 Some(folder) => Nor::open(&folder.join(format!("{name}.flash")), pages),
                 None => Ok(Nor::in_memory(pages)),
             };
-            nor.and_then(|nor| flash::mount(nor, own, rng))
+            nor.and_then(|nor| flash::mount(nor, &own.key, rng))
                 .map_err(|source| WorldError::Flash { who: name.to_string(), source })
         };
         let role_error = |who: &str| {

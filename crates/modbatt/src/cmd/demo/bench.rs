@@ -126,7 +126,7 @@ impl Bench<'_> {
         let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
         let tasks = TaskLog::open(folder.join("commissioned"))?;
         let app_flash = Nor::open(&self.dir.flash().join("app.flash"), MODULE_PAGES)
-            .and_then(|nor| flash::mount(nor, &self.app, rng))
+            .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let count = self.modules.len();
         let ids = self.ids();

@@ -7,10 +7,12 @@ use gateway::{Plan, stretch};
 use lct::binding::Assurance;
 use lct::id::Cid;
 use lct::pake::Code;
+use lct::sign::SigningKey;
 use node::Chain;
 use pack::bootstrap::Failure as NoChannel;
-use pack::identity::key;
-use sim::flash::Flash;
+use pack::identity::{Record, key};
+use rand_core::CryptoRng;
+use sim::flash::{self, CONTROLLER_PAGES, Nor};
 use zeroize::Zeroizing;
 
 use super::super::data_dir::DataDir;
@@ -37,14 +39,29 @@ fn label() -> String {
 
 /// Prints a code on the pack in the factory: the label, and what the pack keeps instead of the code. Returns what its
 /// certificate promises.
-pub fn print_code(dir: &DataDir, code: &Code) -> Result<lct::Digest, Failure> {
+pub fn print_code(
+    dir: &DataDir,
+    code: &Code,
+    identity: &SigningKey,
+    rng: &mut impl CryptoRng,
+) -> Result<lct::Digest, Failure> {
     let cid = Cid::of(PACK);
     let record =
         stretch(code, &cid).map_err(|e| Failure::Failed(format!("the code of the pack: {e}")))?.record();
-    let kept = Zeroizing::new([&[1], record.expose().as_slice()].concat());
-    let flash_failure = |e: sim::flash::FlashError| Failure::Failed(format!("flash of the pack: {e}"));
-    let mut flash = Flash::open(&dir.flash().join(format!("{PACK}.flash"))).map_err(flash_failure)?;
-    flash.put(key::CODE, &kept).map_err(flash_failure)?;
+    let kept = Record::new(key::CODE, &[&[1], record.expose().as_slice()])
+        .map_err(|e| Failure::Failed(format!("the code of the pack: {e}")))?;
+    // What an interrupted manufacture left belongs to another identity.
+    let path = dir.flash().join(format!("{PACK}.flash"));
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::Failed(format!("{}: {}", path.display(), reason(&e))));
+        }
+        _ => {}
+    }
+    let stored = Nor::open(&path, CONTROLLER_PAGES)
+        .and_then(|nor| flash::mount(nor, identity, rng))
+        .and_then(|mut vault| flash::keep(&mut vault, &kept, rng));
+    stored.map_err(|e| Failure::Failed(format!("flash of the pack: {e}")))?;
     dir.write_key(&label(), format!("{}\n", code.printed()).as_bytes())?;
     Ok(record.commitment(&cid))
 }

@@ -125,12 +125,11 @@ impl Founders {
         dir.write_key("validator", self.validator.as_slice())?;
         let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
-        let code_commit = super::bootstrap::print_code(dir, &Code::generate(rng))?;
         for (name, role) in devices {
             let key = SigningKey::generate(rng);
             let mut subject = subject(CertificateType::Device, &name, role, &key);
             if role == Role::Pack {
-                subject.code_commit = code_commit;
+                subject.code_commit = super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?;
             }
             let cert = DeviceCertificate::issue(&subject, &self.batch, rng);
             let mut unique_id = [0; 4];
