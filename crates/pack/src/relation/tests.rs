@@ -181,7 +181,7 @@ impl<'a> Line<'a> {
         end.relation = Relation::new(0);
         end.relation.set_limits(limits).unwrap();
         let flash = end.flash.clone();
-        let load = |key: u16| flash.get(&key).map(Vec::as_slice);
+        let load = |key: u16| flash.get(&key).map(|value| Record::new(key, &[value])).transpose();
         end.relation.restore(&self.couple.identities[side], load).unwrap();
         let mut fx = Effects::new();
         match side {
