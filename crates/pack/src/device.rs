@@ -116,7 +116,11 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             device.lose(LOST_IDENTITY);
         }
         // A boot counter that was lost stays lost until a factory reset: peers refuse a lower one.
-        if lost == 0 { device.store(record)? } else { device.lose(lost) }
+        if lost == 0 {
+            device.store(record)?
+        } else {
+            device.lose(lost)
+        }
         let firmware = device.own.firmware.to_be_bytes();
         device.log(now, Code::Started, lct::journal::SELF, &[&firmware]);
         Ok(device)

@@ -300,8 +300,8 @@ impl Relation {
         self.lease = lease.map(|record| Lease::decode(&record)).transpose()?;
         // A lease that was written before its pairing stood is not this one's.
         self.lease = self.lease.filter(|l| Some(l.pairing_id) == self.pairing_id);
-        if let (Some(bytes), Some(pairing)) = (load(key::stay_clear(self.slot)), &self.pairing_id) {
-            self.stay_clear = stay_clear::restored(bytes, pairing)?;
+        if let (Some(bytes), Some(pairing)) = (load(key::stay_clear(self.slot))?, &self.pairing_id) {
+            self.stay_clear = stay_clear::restored(&bytes, pairing)?;
         }
         let sends = direction(own, peer);
         let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;

@@ -266,7 +266,7 @@ mod tests {
         for cut in 0..=records.len() {
             let mut flash = flash.clone();
             flash.extend(records[..cut].iter().cloned());
-            let after = Revocations::restore(|k| flash.get(&k).map(Vec::as_slice)).unwrap();
+            let after = Revocations::restore(|k| Record::new(k, &[flash.get(&k)?]).ok()).unwrap();
             assert_eq!(after.number(), if cut == 4 { 2 } else { 1 }, "cut after {cut}");
             for i in 0..30 {
                 assert!(after.lists(Subject::Component(Cid([i; 16]))), "entry {i}, cut after {cut}");
