@@ -226,7 +226,8 @@ impl Controller {
     ) -> Result<Self, Error> {
         let mut device = Device::start(own, &mut load, now, rng)?;
         let (cid, boot) = (device.own.cid(), device.boot);
-        let (group, generations) = Group::start(cid, boot, device.counter(load(key::GROUP)).as_deref(), now, rng)?;
+        let (group, generations) =
+            Group::start(cid, boot, device.counter(load(key::GROUP)).as_deref(), now, rng)?;
         let mut app = Relation::new(0);
         device.restore(&mut app, &mut load);
         let bootstrap = device.restore_bootstrap(&mut load, now)?;

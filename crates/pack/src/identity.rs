@@ -159,8 +159,7 @@ pub mod key {
                 | AUDIT_KEY
                 | REVOCATION_HEAD
                 | GROUP
-                | 0x0029..=0x002D
-                | CONDITION
+                | 0x0029..=0x002D | CONDITION
         )
     }
 
