@@ -28,8 +28,8 @@ use lct::{
     policy::Policy,
     resume,
     revocation::{RevocationList, Subject, batch_id, hash_of},
-    schedule::{GroupKey, TrafficSecret, derive},
-    seal::{Binding, Opener, Sealer},
+    schedule::{GroupKey, MasterSecret, TrafficSecret, derive},
+    seal::{Binding, Compact, Opener, Sealer},
     secret::Secret,
     sign::{Signature, SigningKey},
 };
@@ -199,7 +199,7 @@ fn every_tier_and_every_sealed_message() {
                 Some(source) => {
                     let mut parts = name.split('_').skip(1);
                     let (tier, way) = (parts.next().unwrap(), parts.next().unwrap());
-                    traffic(&v, source.as_str().unwrap(), tier, way, 0)
+                    traffic(&v, source.as_str().unwrap(), tier, way)
                 }
             };
             same(ts.0.expose(), group, "TS");
@@ -212,7 +212,14 @@ fn every_tier_and_every_sealed_message() {
         if group.get("sealed").is_some() && group.get("aad").is_some() {
             let ts = match text(group, "source") {
                 "tier_group" => group_secret(&v),
-                source => traffic(&v, source, text(group, "tier"), text(group, "direction"), 0),
+                source => {
+                    let (tier, way) = (text(group, "tier"), text(group, "direction"));
+                    let master = match group.get("MS") {
+                        Some(_) => secret(group, "MS"),
+                        None => secret(&v, &format!("{source}.MS0")),
+                    };
+                    traffic_of(&v, source, &MasterSecret(master), tier, way, number(group, "epoch") as u32)
+                }
             };
             let canonical_id = number(group, "can_id_canonical") as u32;
             let binding = Binding {
@@ -235,6 +242,19 @@ fn every_tier_and_every_sealed_message() {
         }
     }
     assert!(tiers >= 9 && sealed >= 10, "{tiers} tiers, {sealed} sealed messages");
+}
+
+#[test]
+fn a_compact_message() {
+    let v = vectors();
+    let canonical_id = number(&v, "compact_c2.can_id_canonical") as u32;
+    let binding = Binding { level: 1, canonical_id, epoch: 0 };
+    let compact = Compact::new(&traffic(&v, "handshake_pair", "exch", "ba")).unwrap();
+    let counter = number(&v, "compact_c2.counter");
+    let frames = compact.seal2(&binding, counter, fixed(&v, "compact_c2.plaintext"));
+    for (made, listed) in frames.iter().zip(v["compact_c2"]["frames"].as_array().unwrap()) {
+        assert_eq!(hex::encode(made), listed.as_str().unwrap());
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ use lct::{
 };
 
 /// Kinds of object that this crate cannot judge.
-const ELSEWHERE: [&str; 2] = ["sealed", "announce"];
+const ELSEWHERE: [&str; 3] = ["sealed", "compact", "announce"];
 
 /// Changes of a policy update that only a reader of the class table sees (H113).
 const TABLE: [&str; 5] = [

@@ -49,8 +49,8 @@ fn sealed_id(canonical: u64) -> SealedId {
     SealedId::parse(Id::Extended(raw)).unwrap().0
 }
 
-/// The receiving end of a channel of the file.
-fn receiver(v: &Value, source: &str, direction: &str, epoch: u32) -> Session {
+/// The receiving end of a channel of the file, in an epoch with another master secret if one is given.
+fn receiver(v: &Value, source: &str, direction: &str, epoch: u32, master: Option<[u8; 32]>) -> Session {
     let run = &v[source];
     let kind = match number(run, "kind") {
         1 => Kind::Dev,
@@ -60,7 +60,7 @@ fn receiver(v: &Value, source: &str, direction: &str, epoch: u32) -> Session {
         other => panic!("kind {other}"),
     };
     let exchange = (kind == Kind::Pair).then(|| ExchangeTag::of(&Secret::new(fixed(&v["inputs"], "xk"))));
-    let master = MasterSecret(Secret::new(fixed(run, "MS0")));
+    let master = MasterSecret(Secret::new(master.unwrap_or_else(|| fixed(run, "MS0"))));
     let sends = if direction == "ab" { Direction::Ba } else { Direction::Ab };
     Session::at_epoch(kind, fixed(run, "TH4"), epoch, master, exchange, sends).unwrap()
 }
@@ -70,14 +70,17 @@ fn sealed_messages_open_and_travel_as_stated() {
     let v = vectors();
     let (mut opened, mut chunks, mut long) = (0, 0, 0);
     for (name, group) in v.as_object().unwrap() {
-        let Some(frames) = group.get("frames").and_then(Value::as_array) else { continue };
+        let Some(frames) = group.get("frames").filter(|_| group.get("sealed").is_some()) else { continue };
+        let frames = frames.as_array().unwrap();
         let id = sealed_id(number(group, "can_id_canonical"));
         let (sealed, base) = (bytes(group, "sealed"), number(group, "base11") as u16);
         let canonical = number(group, "can_id_canonical") as u32;
         assert_eq!(SealedId::new(base, id.level(), id.direction(), id.device()), Ok(id), "{name}");
         assert_eq!(id.canonical().to_u32(), canonical, "{name}");
         if text(group, "source") != "tier_group" {
-            let mut session = receiver(&v, text(group, "source"), text(group, "direction"), 0);
+            let master = group.get("MS").map(|_| fixed(group, "MS"));
+            let epoch = number(group, "epoch") as u32;
+            let mut session = receiver(&v, text(group, "source"), text(group, "direction"), epoch, master);
             let mut copy = sealed.clone();
             let message = session.open(Instant::START, &Limits::DEFAULT, id, &mut copy).unwrap();
             assert_eq!((message.base, message.body), (base, bytes(group, "body").as_slice()), "{name}");
@@ -123,7 +126,8 @@ fn sealed_messages_are_refused_for_their_reason() {
     let mut seen = 0;
     for n in v["negatives"].as_array().unwrap().iter().filter(|n| n["what"] == "sealed") {
         let id = sealed_id(number(n, "can_id"));
-        let mut session = receiver(&v, text(n, "source"), text(n, "direction"), number(n, "epoch") as u32);
+        let mut session =
+            receiver(&v, text(n, "source"), text(n, "direction"), number(n, "epoch") as u32, None);
         let mut open = |message: &mut [u8]| {
             session.open(Instant::START, &Limits::DEFAULT, id, message).map(|_| ()).map_err(|refusal| {
                 match refusal {
@@ -142,6 +146,35 @@ fn sealed_messages_are_refused_for_their_reason() {
         seen += 1;
     }
     assert!(seen >= 20, "{seen}");
+}
+
+#[test]
+fn compact_messages_open_only_where_listed() {
+    let v = vectors();
+    let (good, id) = (&v["compact_c2"], sealed_id(number(&v["compact_c2"], "can_id_canonical")));
+    let mut session = receiver(&v, "handshake_pair", "ba", 0, None);
+    session.allow_compact(&[number(good, "base11") as u16]).unwrap();
+    let mut message: Vec<u8> =
+        good["frames"].as_array().unwrap().iter().flat_map(|f| hex(f.as_str().unwrap())).collect();
+    let opened = session.open(Instant::START, &Limits::DEFAULT, id, &mut message).unwrap();
+    assert_eq!((opened.base, opened.body), (0x502, bytes(good, "plaintext").as_slice()));
+
+    let mut seen = 0;
+    for n in v["negatives"].as_array().unwrap().iter().filter(|n| n["what"] == "compact") {
+        let mut session = receiver(&v, text(n, "source"), "ba", 0, None);
+        let bases: Vec<u16> =
+            n["bases"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u16).collect();
+        session.allow_compact(&bases).unwrap();
+        let whole = sealed_id(number(good, "can_id_canonical"));
+        let mut accepted = bytes(n, "accepted");
+        session.open(Instant::START, &Limits::DEFAULT, whole, &mut accepted).unwrap();
+        let id = sealed_id(number(n, "can_id"));
+        let mut message = bytes(n, "message");
+        let refused = session.open(Instant::START, &Limits::DEFAULT, id, &mut message);
+        assert_eq!(format!("{:?}", refused.unwrap_err()), text(n, "reason"), "{}", text(n, "change"));
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
 }
 
 #[test]

@@ -96,3 +96,24 @@ def compact(keys: TierKeys, profile: int, can_id: int, epoch: int, counter: int,
     if profile == 1:
         return [u64(counter)[7:] + ciphertext + tag[:3]]
     return [ciphertext, u64(counter)[6:] + tag[:6]]
+
+
+def open_compact(
+    keys: TierKeys, can_id: int, epoch: int, message: bytes, bases: tuple[int, ...], last: int
+) -> tuple[int, int, bytes]:
+    """Base, counter and body of a C1 or C2 message after the counter `last` (H33, H97)."""
+    require(len(message) in (8, 16), "Malformed", "length of a compact message")
+    family = 0x400 | (can_id >> 20 & 0x1FF) << 2 & 0x3FF
+    listed = [base for base in bases if base & 0x7FC == family]
+    require(bool(listed), "Policy", "no base of this family may be compact")
+    if len(message) == 8:
+        profile, low, ciphertext, tag = 1, message[0], message[1:5], message[5:]
+    else:
+        profile, low, ciphertext, tag = 2, int.from_bytes(message[8:10], "big"), message[:8], message[10:]
+    step = 256 if profile == 1 else 65_536
+    counter = last + 1 + (low - last - 1) % step
+    covered = aad(can_id, epoch, len(ciphertext)) + keys.base4 + u64(counter) + ciphertext
+    found = hmac(keys.mac, f"modbatt1 c{profile}".encode("ascii") + covered)[: len(tag)]
+    require(found == tag, "NotAuthentic", "tag of a compact message")
+    body = ctr(keys.compact_key, keys.base4 + u64(counter) + u32(1), ciphertext)
+    return listed[0], counter, body

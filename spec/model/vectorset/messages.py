@@ -11,6 +11,9 @@ from .inputs import Cast, Tree, shown
 LEVEL_OF = {"dev": 0, "exch": 1, "pair": 2, "bind": 3, "grp": 2}
 GENERATION = 12
 GROUP_KEY = bytes(range(0xC0, 0xE0))
+COMPACT_BASE = 0x502
+COMPACT_ID = seal.identifier(COMPACT_BASE, 1, "ba", 5, 0)
+COMPACT_BODY = bytes.fromhex("33a0c80280ffe803")
 CHALLENGE = bytes.fromhex("c0ffee02")
 
 
@@ -123,6 +126,26 @@ def groups(cast: Cast) -> dict[str, Tree]:
     out["seal_group"] = sealed_tree("tier_group", grp, 0x517, "grp", "ab", 0, GENERATION, 9, b"\x01")
     salt = b"\x5a" * 32
     master = rekey(run.master, 1, cast.i.nonce_a, cast.i.nonce_b, salt)
+    rotate = u8(0x0D) + u32(1) + cast.i.nonce_a + salt
+    out["control_rotate"] = sealed_tree("handshake_pair", ab, 0x40C, "pair", "ab", 0, 0, 8, rotate)
+    rotate_ack = u8(0x0D) + u32(1) + cast.i.nonce_b
+    out["control_rotate_ack"] = sealed_tree("handshake_pair", ba, 0x4AC, "pair", "ba", 0, 0, 3, rotate_ack)
+    next_ab, next_ba = (tier_keys(master, "pair", direction, 1, run.channel_id) for direction in ("ab", "ba"))
+    rotated = u8(0x0D) + u32(1)
+    for name, keys, base, direction, body in (
+        ("control_rotated", next_ab, 0x40C, "ab", rotated),
+        ("control_confirm_e1", next_ba, 0x4AC, "ba", confirm(1, CHALLENGE)),
+    ):
+        tree = sealed_tree("handshake_pair", keys, base, "pair", direction, 0, 1, 0, body)
+        out[name] = {**tree, "MS": master}
+    out["compact_c2"] = {
+        "source": "handshake_pair",
+        "base11": hex(COMPACT_BASE),
+        "can_id_canonical": hex(seal.canonical(COMPACT_ID)),
+        "plaintext": COMPACT_BODY,
+        "counter": 300,
+        "frames": seal.compact(exch, 2, COMPACT_ID, 0, 300, COMPACT_BODY),
+    }
     out["rekey"] = {
         "source": "handshake_pair",
         "epoch": 1,

@@ -71,6 +71,7 @@ def entries(cast: Cast, exchange: pake.Exchange, code_commit: bytes) -> list[Tre
     certificates(out, cast)
     metadata(out, cast)
     sealed_messages(out, cast)
+    compact_messages(out, cast)
     commands(out, cast)
     packages(out, cast)
     codes(out, cast, exchange)
@@ -393,6 +394,43 @@ def sealed_messages(out: Collector, cast: Cast) -> None:
         add(change, "Malformed", seal.seal(ab, can_id, 0, 22, plain))
     stale = seal.seal(messages.pair_keys(cast, "pair", "ba"), can_id, 0, 20, text)
     add("sealed with the key of the other direction", "UnknownKey", stale)
+
+
+def compact_messages(out: Collector, cast: Cast) -> None:
+    keys = messages.pair_keys(cast, "exch", "ba")
+    can_id = messages.COMPACT_ID
+    frames = seal.compact(keys, 2, can_id, 0, 300, messages.COMPACT_BODY)
+    good = b"".join(frames)
+
+    def add(
+        change: str,
+        reason: str,
+        message: bytes,
+        *,
+        bases: tuple[int, ...] = (messages.COMPACT_BASE,),
+        identifier: int = can_id,
+        last: int = 299,
+    ) -> None:
+        out.add(
+            "compact",
+            change,
+            reason,
+            lambda: seal.open_compact(keys, identifier, 0, message, bases, last),
+            source="handshake_pair",
+            bases=list(bases),
+            can_id=hex(seal.canonical(identifier)),
+            accepted=seal.seal(keys, can_id, 0, last, b"\x02"),
+            message=message,
+        )
+
+    add("no base listed", "Policy", good, bases=())
+    add("only a base of another family listed", "Policy", good, bases=(0x421,))
+    add("last bit of the tag", "NotAuthentic", flip(good, -1))
+    add("a bit of the ciphertext", "NotAuthentic", flip(good, 0))
+    add("another low part of the counter", "NotAuthentic", flip(good, 9))
+    add("a counter that a whole message had", "NotAuthentic", good, last=300)
+    add("from another module", "NotAuthentic", good, identifier=can_id + 1)
+    add("the first half as C1", "NotAuthentic", good[:8])
 
 
 def commands(out: Collector, cast: Cast) -> None:

@@ -206,8 +206,21 @@ pub fn run(v: &Value, name: &str) -> Established {
     of_b
 }
 
-/// Traffic secret of a run, from what the file says of it.
-pub fn traffic(v: &Value, source: &str, tier: &str, direction: &str, epoch: u32) -> TrafficSecret {
+/// Traffic secret of a run in epoch 0, from what the file says of it.
+pub fn traffic(v: &Value, source: &str, tier: &str, direction: &str) -> TrafficSecret {
+    let master = MasterSecret(secret(v, &format!("{source}.MS0")));
+    traffic_of(v, source, &master, tier, direction, 0)
+}
+
+/// Traffic secret of an epoch of a run's channel.
+pub fn traffic_of(
+    v: &Value,
+    source: &str,
+    master: &MasterSecret,
+    tier: &str,
+    direction: &str,
+    epoch: u32,
+) -> TrafficSecret {
     let tier = match tier {
         "dev" => Tier::Dev,
         "exch" => Tier::Exch,
@@ -216,7 +229,6 @@ pub fn traffic(v: &Value, source: &str, tier: &str, direction: &str, epoch: u32)
         other => panic!("tier {other}"),
     };
     let direction = if direction == "ab" { Direction::Ab } else { Direction::Ba };
-    let master = MasterSecret(secret(v, &format!("{source}.MS0")));
     let tag = ExchangeTag::of(&secret(v, "inputs.xk"));
     let channel = fixed(v, &format!("{source}.chan_id"));
     master.traffic(tier, direction, epoch, &channel, Some(&tag)).unwrap()
