@@ -238,6 +238,10 @@ impl Gateway {
     pub fn is_settled(&self) -> bool {
         self.collector.due().is_none() && self.outputs.is_empty()
     }
+    /// Says what frames CAN 1 carries; classical until then.
+    pub fn set_format(&mut self, format: pack::link::FrameFormat) {
+        self.app.set_format(format);
+    }
 
     /// Gives the verification keys of pack and modules, as the ledger has them.
     pub fn set_keys(&mut self, keys: impl IntoIterator<Item = (Party, PublicKey)>) {

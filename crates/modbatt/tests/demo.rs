@@ -6,6 +6,7 @@
 #[path = "../../sim/tests/data/mod.rs"]
 mod data;
 mod process;
+#[allow(dead_code)]
 mod recording;
 
 use std::fs;

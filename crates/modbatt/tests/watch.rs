@@ -65,3 +65,25 @@ fn the_copy_of_can_1_is_what_was_recorded_and_means_nothing_to_old_nodes() {
     let sealed = heard.iter().filter(|f| matches!(classify(Bus::Can1, f), Ok(Class::Sealed(..)))).count();
     assert!(sealed > 0 && sealed < heard.len());
 }
+
+/// The same pack on CAN FD buses: it becomes operational and measures, in fewer frames, nothing lost.
+#[test]
+fn a_pack_runs_on_can_fd() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, record) = (temp.path().join("data"), temp.path().join("recorded"));
+    let (data, recorded) = (dir.to_str().unwrap(), record.to_str().unwrap());
+    let mut running =
+        start(&["demo", "--can-fd", "--speed", "20", "--json", "--data-dir", data, "--record", recorded]);
+    running.wait_ready();
+    running.interrupt();
+    let line = running.wait().good().json();
+    for figure in
+        ["open_failures", "messages_lost", "record_gaps", "refused_jobs", "frames_clear_after_pairing"]
+    {
+        assert_eq!(line[figure], 0, "{figure}: {line}");
+    }
+    for file in ["can1.pcapng", "can2.pcapng"] {
+        let lengths = recording::fd_lengths(&record.join(file));
+        assert!([32, 48, 64].iter().all(|length| lengths.contains(length)), "{file}: {lengths:?}");
+    }
+}

@@ -212,6 +212,58 @@ impl Frame {
         self.data.get(..self.len()).unwrap_or(&[])
     }
 
+    /// Bit times of an FD frame that switches its bit rate (BRS): at the nominal rate, intermission included, and at
+    /// the rate of the data phase. `None` for a classical frame.
+    ///
+    /// Nominal are start of frame to BRS, CRC delimiter, acknowledge slot and delimiter (3), end of frame (7) and
+    /// intermission (3); the data phase is ESI, DLC, data and CRC field. Stuffing as in a classical frame up to the end
+    /// of the data; the CRC field (stuff count 4, CRC 17 up to 16 bytes, else 21) has a fixed stuff bit in front and after
+    /// every fourth bit, which also takes the place of a stuff bit due at the end of the data.
+    pub fn fd_bits_on_wire(&self) -> Option<(u32, u32)> {
+        if !self.fd {
+            return None;
+        }
+        let mut line = Line::new();
+        line.field(0, 1); // start of frame
+        match self.id {
+            Id::Standard(raw) => {
+                line.field(u32::from(raw), 11);
+                line.field(0, 2); // RRS, IDE
+            }
+            Id::Extended(raw) => {
+                line.field(raw >> 18, 11);
+                line.field(0b11, 2); // SRR, IDE
+                line.field(raw & 0x3_FFFF, 18);
+                line.field(0, 1); // RRS
+            }
+        }
+        line.field(0b10, 2); // FDF, res
+        // A stuff bit behind BRS is sent at the rate of the data phase.
+        let nominal = line.bits + 1;
+        line.field(1, 1); // BRS
+        line.field(0, 1); // ESI
+        line.field(u32::from(self.dlc()), 4);
+        self.data().iter().for_each(|byte| line.field(u32::from(*byte), 8));
+        // The fixed stuff bit of the CRC field stands for one due behind the last bit.
+        let end = line.bits - u32::from(line.stuffed);
+        let crc = if self.len() <= 16 { 21 + 6 } else { 25 + 7 };
+        Some((nominal + 13, end - nominal + crc))
+    }
+
+    /// The length as it is coded in the frame, 0..=15.
+    const fn dlc(&self) -> u8 {
+        match self.len {
+            0..=8 => self.len,
+            9..=12 => 9,
+            13..=16 => 10,
+            17..=20 => 11,
+            21..=24 => 12,
+            25..=32 => 13,
+            33..=48 => 14,
+            _ => 15,
+        }
+    }
+
     /// Exact number of bit times a classical frame keeps the bus busy, from start of frame to the end of the 3-bit
     /// intermission, with the stuff bits its content causes. `None` for an FD frame, which has two bit rates.
     ///
@@ -258,13 +310,15 @@ struct Line {
     bits: u32,
     last: bool,
     run: u8,
+    /// Whether the last bit was followed by a stuff bit.
+    stuffed: bool,
     crc: u16,
 }
 
 impl Line {
     /// An idle (recessive) line.
     const fn new() -> Self {
-        Self { bits: 0, last: true, run: 0, crc: 0 }
+        Self { bits: 0, last: true, run: 0, stuffed: false, crc: 0 }
     }
 
     /// Drives the low `width` bits of `value`, highest first.
@@ -284,7 +338,8 @@ impl Line {
         self.bits += 1;
         self.run = if bit == self.last { self.run + 1 } else { 1 };
         self.last = bit;
-        if self.run == 5 {
+        self.stuffed = self.run == 5;
+        if self.stuffed {
             self.bits += 1;
             self.last = !bit;
             self.run = 1;
@@ -375,6 +430,27 @@ mod tests {
             let frame = Frame::new_classic(id, data).unwrap();
             assert_eq!(frame.bits_on_wire(), Some(bits), "{frame:?}");
         }
+    }
+
+    /// Counts from a second implementation (Python, frame built as text, stuffed by regular expression).
+    #[test]
+    fn fd_frames_have_two_lengths() {
+        let counting: Vec<u8> = (0..32).collect();
+        let table: [(Id, &[u8], (u32, u32)); 9] = [
+            (Id::Standard(0x400), &[], (32, 32)),
+            (Id::Standard(0x7FF), &[0xFF; 8], (32, 108)),
+            (Id::Extended(0), &[0; 64], (54, 651)),
+            (Id::Extended(0x045A_1505), &counting, (50, 311)),
+            (Id::Extended(0x0407_1105), &[0x55; 48], (52, 421)),
+            (Id::Extended(0x0407_1105), &[0; 12], (52, 147)),
+            (Id::Extended(0x1FFF_FFFF), &[0xFF; 64], (55, 652)),
+            (Id::Standard(0x123), &[0xF0; 16], (30, 160)),
+            (Id::Extended(0x0425_F105), &[0x84; 20], (51, 197)),
+        ];
+        for (id, data, bits) in table {
+            assert_eq!(Frame::new_fd(id, data).unwrap().fd_bits_on_wire(), Some(bits), "{id} {}", data.len());
+        }
+        assert_eq!(Frame::new_classic(Id::Standard(1), &[]).unwrap().fd_bits_on_wire(), None);
     }
 
     #[test]

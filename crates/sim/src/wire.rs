@@ -1,6 +1,6 @@
 //! One CAN bus in virtual time: who may send when, how long it takes, who hears it.
 //!
-//! Classical CAN at 500 kbit/s (`spec/can.md`, C1). A frame may start when the bus has been idle for the three bits
+//! Classical CAN at 500 kbit/s (`spec/can.md`, C1), or CAN FD with 2 Mbit/s in the data phase (C120). A frame may start when the bus has been idle for the three bits
 //! of intermission; of all nodes that then have one to send, the lowest identifier wins. It takes exactly its bits on
 //! the wire, stuff bits included, and every other node has it at the end of its end-of-frame field, three bits before
 //! the bus is free again.
@@ -20,12 +20,15 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use pack::can::{Bus, Frame};
+use pack::link::FrameFormat;
 use pack::time::{Duration, Instant};
 
 use crate::fault::{Faults, Verdict};
 
 /// Microseconds per bit at 500 kbit/s.
 const BIT_US: u64 = 2;
+/// Bits of the data phase of CAN FD in one nominal bit: 2 Mbit/s.
+const DATA_BITS: u32 = 4;
 /// Bits of intermission at the end of a frame, when its receivers already have it.
 const INTERMISSION_BITS: u32 = 3;
 /// Frames one port may have waiting: more than a bus carries in a second.
@@ -67,7 +70,8 @@ pub struct Stats {
     pub frames: u64,
     /// Frames that took bus time but were dropped by a fault.
     pub dropped: u64,
-    /// Bits on the wire, stuff bits and intermission included, of delivered and dropped frames.
+    /// Bits on the wire, stuff bits and intermission included, of delivered and dropped frames. The data phase of an
+    /// FD frame counts in nominal bits, rounded up.
     pub bits: u64,
     /// Arbitrations in which two ports offered the same identifier. On a real bus their data would collide; here the
     /// port attached first wins. It has to stay 0.
@@ -94,6 +98,7 @@ struct Queued {
 #[derive(Debug)]
 pub struct Wire {
     bus: Bus,
+    format: FrameFormat,
     ports: Vec<VecDeque<Queued>>,
     /// From here on a frame may start.
     idle_at: Instant,
@@ -121,7 +126,18 @@ fn bit_time(bits: u32) -> Duration {
 impl Wire {
     /// An idle bus without nodes.
     pub fn new(bus: Bus) -> Self {
-        Self { bus, ports: Vec::new(), idle_at: Instant::START, stats: Stats::default() }
+        Self {
+            bus,
+            format: FrameFormat::Classical,
+            ports: Vec::new(),
+            idle_at: Instant::START,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Says what frames the bus carries.
+    pub fn set_format(&mut self, format: FrameFormat) {
+        self.format = format;
     }
 
     /// Which of the pack's buses this is.
@@ -140,7 +156,9 @@ impl Wire {
     /// # Errors
     /// [`SendError`]; the frame is then not queued.
     pub fn send(&mut self, port: PortId, now: Instant, frame: Frame) -> Result<(), SendError> {
-        let bits = frame.bits_on_wire().ok_or(SendError::Fd)?;
+        let fd = frame.fd_bits_on_wire().filter(|_| self.format == FrameFormat::Fd);
+        let fd = fd.map(|(nominal, data)| nominal + data.div_ceil(DATA_BITS));
+        let bits = frame.bits_on_wire().or(fd).ok_or(SendError::Fd)?;
         let queue = self.ports.get_mut(port.0).ok_or(SendError::NoSuchPort)?;
         if queue.len() == MAX_QUEUED {
             return Err(SendError::QueueFull);
@@ -263,6 +281,20 @@ mod tests {
             drain(&mut wire);
             assert_eq!(wire.stats().bits, 2 * bits);
         }
+    }
+
+    /// Nominal and data bits as in `pack::can`: 52 at 2 us and 421 at 0.5 us, rounded up to 106 nominal bits.
+    #[test]
+    fn an_fd_frame_takes_its_two_rates() {
+        let mut wire = Wire::new(Bus::Can2);
+        let port = wire.attach();
+        let frame = Frame::new_fd(Id::Extended(0x0407_1105), &[0x55; 48]).unwrap();
+        assert_eq!(wire.send(port, T0, frame), Err(SendError::Fd));
+        wire.set_format(FrameFormat::Fd);
+        wire.send(port, T0, frame).unwrap();
+        assert_eq!(wire.next_event(), Some(us((52 + 106 - 3) * 2)));
+        wire.send(port, T0, standard(1, &[])).unwrap();
+        assert_eq!(ids(&mut wire), [0x0407_1105, 1]);
     }
 
     #[test]

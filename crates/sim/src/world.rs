@@ -14,7 +14,7 @@ use pack::{
     controller::{self, Controller},
     device::Refused,
     identity::{Identity, Record},
-    link::LinkCounters,
+    link::{FrameFormat, LinkCounters},
     message::{RelayState, ScanCell},
     module::{self, Measurement, Module, Rating},
     policy,
@@ -157,6 +157,15 @@ impl<R: CryptoRng> World<R> {
             counts: Counts::default(),
             heard: std::collections::VecDeque::new(),
         })
+    }
+
+    /// Says what frames both buses carry, and the devices on them (the app is told apart); classical until then.
+    pub fn set_format(&mut self, format: FrameFormat) {
+        for bus in [Bus::Can1, Bus::Can2] {
+            self.wires[bus as usize].set_format(format);
+            self.pack.role.set_format(bus, format);
+        }
+        self.modules.iter_mut().for_each(|m| m.role.set_format(format));
     }
 
     /// Virtual time.

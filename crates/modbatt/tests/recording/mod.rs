@@ -104,3 +104,17 @@ pub fn shown_to_old_nodes(folder: &Path) -> (u64, u64) {
     }
     (tried, taken)
 }
+
+/// Lengths of the FD frames in a pcapng file, by its FD flag.
+pub fn fd_lengths(path: &Path) -> BTreeSet<u8> {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (mut at, mut found) = (0, BTreeSet::new());
+    while at < bytes.len() {
+        if word(at) == 6 && bytes[at + 33] & 4 != 0 {
+            found.insert(bytes[at + 32]);
+        }
+        at += word(at + 4) as usize;
+    }
+    found
+}

@@ -19,6 +19,7 @@ use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
 use pack::identity::Identity;
+use pack::link::FrameFormat;
 use pack::message::RelayState;
 use pack::module::Module;
 use pack::time::{Duration, Instant};
@@ -153,6 +154,10 @@ impl Bench<'_> {
         )
         .map_err(|e| Failure::Failed(e.to_string()))?;
         gateway.set_plan(self.plan);
+        if self.args.can_fd {
+            world.set_format(FrameFormat::Fd);
+            gateway.set_format(FrameFormat::Fd);
+        }
         if self.args.bootstrap == lct::binding::Assurance::Plain
             && gateway.app().relation().binding().is_none()
         {

@@ -53,6 +53,9 @@ pub struct Args {
     /// Record both buses as DIR/can1.pcapng and DIR/can2.pcapng
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
+    /// Both buses are CAN FD (500 kbit/s, data 2 Mbit/s): sealed messages of up to 64 bytes are one frame
+    #[arg(long, conflicts_with = "fault")]
+    can_fd: bool,
     /// Copy every frame of CAN 1 to a UDP multicast group of this host, as python-can's `udp_multicast` reads it; what
     /// others send there is not heard [port: 43113]
     #[arg(long, value_name = "GROUP[:PORT]")]
@@ -209,6 +212,7 @@ pub fn check(path: &Path) -> Result<Report, Failure> {
         json: false,
         record: None,
         key_log: None,
+        can_fd: false,
         can1_udp: None,
         fault: Vec::new(),
         bootstrap: lct::binding::Assurance::Attested,
