@@ -1,6 +1,7 @@
-//! The command `modbatt`: one line per subcommand, the work is in [`cmd`].
+//! The command `modbatt`: one line per subcommand, the work is in [`cmd`], private keys are kept by [`custody`].
 
 mod cmd;
+mod custody;
 
 use std::process::ExitCode;
 

@@ -390,6 +390,15 @@ fn write_file(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
 /// Replaces a file at once: readers see the old or the new content, never a part. What is no file (a terminal, a
 /// pipe) is written to instead.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes, false)
+}
+
+/// Like [`replace_file`], for what only the owner may read.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes, true)
+}
+
+fn replace(path: &Path, bytes: &[u8], private: bool) -> Result<(), Error> {
     // Through a link the file it leads to is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -399,7 +408,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = write_file(&temporary, bytes, false).and_then(|()| fs::rename(&temporary, path));
+    let written = write_file(&temporary, bytes, private).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
         // The first failure is the one to report; what is left of the file is of no use.
         let _ = fs::remove_file(&temporary);
