@@ -41,6 +41,7 @@ pub mod pake;
 pub mod policy;
 pub mod record;
 pub mod registration;
+pub mod request;
 pub mod resume;
 pub mod revocation;
 pub mod schedule;

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod data_dir;
 pub mod demo;
+pub mod factory;
 pub mod ledger;
 pub mod receipt;
 pub mod selftest;
@@ -12,6 +13,9 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 /// Part of every `--help`.
 pub const EXIT_CODES: &str = "\
@@ -100,6 +104,14 @@ pub fn ask<T>(answer: impl Future<Output = Result<T, api::ClientError>>) -> Resu
         let advice = if e.is_transient() { "; try again in a moment" } else { "" };
         Failure::Failed(format!("{e}{advice}"))
     })
+}
+
+/// A generator seeded by the operating system.
+pub fn os_rng() -> Result<ChaCha20Rng, Failure> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|e| Failure::Failed(format!("the system gives no random numbers: {e}")))?;
+    Ok(ChaCha20Rng::from_seed(*seed))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ enum Command {
     Verify(cmd::verify::Args),
     /// Write the receipt of a transaction or of a telemetry record
     Receipt(cmd::receipt::Args),
+    /// Make a manufacturer's keys, certify devices, print their codes
+    Factory(cmd::factory::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),
+        Command::Factory(args) => cmd::factory::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

@@ -148,7 +148,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             sim::replay::MODULES
         )));
     }
-    let mut rng = os_rng()?;
+    let mut rng = super::os_rng()?;
     let now_ms = unix_ms()?;
     let founders = provision::Founders::draw(&mut rng)?;
     let mut fresh = false;
@@ -254,13 +254,6 @@ fn say(line: &str) {
     use std::io::Write;
     // Progress that nobody reads any more is no reason to stop.
     let _closed = writeln!(std::io::stderr(), "{line}");
-}
-
-fn os_rng() -> Result<ChaCha20Rng, Failure> {
-    let mut seed = zeroize::Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice())
-        .map_err(|e| Failure::Failed(format!("the system gives no random numbers: {e}")))?;
-    Ok(ChaCha20Rng::from_seed(*seed))
 }
 
 fn unix_ms() -> Result<u64, Failure> {
