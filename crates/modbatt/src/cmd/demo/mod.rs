@@ -19,7 +19,6 @@ use bus::udp::UdpConfig;
 use node::Chain;
 use node::engine::solo::{self, Solo};
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 

@@ -41,14 +41,16 @@ impl Factory {
     /// Makes a directory. With a passphrase its keys are encrypted.
     pub fn create(path: &Path, passphrase: Option<&SecretString>) -> Result<Self, Failure> {
         match fs::read_dir(path) {
-            Ok(mut entries) if entries.next().is_some() => {
-                return Err(Failure::Input(format!(
-                    "{} is not empty; name a new directory for the factory",
-                    path.display()
-                )));
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(Failure::Input(format!(
+                        "{} is not empty; name a new directory for the factory",
+                        path.display()
+                    )));
+                }
             }
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failure(path, &e)),
-            _ => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(failure(path, &e)),
         }
         for folder in ["batches", "devices", "keys"] {
             fs::create_dir_all(path.join(folder)).map_err(|e| failure(path, &e))?;
@@ -155,7 +157,12 @@ impl Factory {
     }
 
     /// Keeps a device's certificate and what is known of it.
-    pub fn keep_device(&self, id: &str, certificate: &DeviceCertificate, about: &Value) -> Result<(), Failure> {
+    pub fn keep_device(
+        &self,
+        id: &str,
+        certificate: &DeviceCertificate,
+        about: &Value,
+    ) -> Result<(), Failure> {
         let path = self.device_path(id);
         replace_file(&path.with_extension("json"), format!("{about:#}\n").as_bytes())?;
         Ok(replace_file(&path, &certificate.0)?)
@@ -206,7 +213,8 @@ pub fn read_certificate(path: &Path) -> Result<DeviceCertificate, Failure> {
 /// Reads a small file.
 pub fn read_bounded(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     const MAX: u64 = 64 * 1024;
-    let unreadable = |why: String| Failure::Input(format!("cannot read the {what} {}: {why}", path.display()));
+    let unreadable =
+        |why: String| Failure::Input(format!("cannot read the {what} {}: {why}", path.display()));
     match fs::metadata(path) {
         Err(e) => Err(unreadable(reason(&e))),
         Ok(found) if found.len() > MAX => Err(unreadable("it is too long".into())),

@@ -26,7 +26,7 @@ pub struct Label<'a> {
 impl Label<'_> {
     /// What the QR code holds.
     pub fn content(&self) -> String {
-        let plain: String = self.code.chars().filter(char::is_ascii_alphanumeric).collect();
+        let plain: String = self.code.chars().filter(|c| *c != '-').collect();
         format!("{SCHEME}{}{CODE}{plain}", self.id)
     }
 

@@ -249,8 +249,7 @@ fn device(args: &Device) -> Result<Outcome, Failure> {
         (None, Some(role)) => {
             let key = SigningKey::generate(&mut rng);
             let cid = Cid::of(&args.id);
-            let request =
-                CertificateRequest { role, flags: 0, cid, hw: args.hardware, key: key.public() };
+            let request = CertificateRequest { role, flags: 0, cid, hw: args.hardware, key: key.public() };
             (request, Some(key))
         }
         (None, None) => return Err(Failure::Input("--draw-key needs --role".into())),
@@ -265,7 +264,7 @@ fn device(args: &Device) -> Result<Outcome, Failure> {
     let (commitment, record) = match &code {
         None => ([0; 32], None),
         Some(code) => {
-            let secret = gateway::code::stretch(code, &request.cid)
+            let secret = gateway::stretch(code, &request.cid)
                 .map_err(|e| Failure::Failed(format!("the code cannot be stretched: {e}")))?;
             let record = secret.record();
             (record.commitment(&request.cid), Some(record))
@@ -288,7 +287,8 @@ fn device(args: &Device) -> Result<Outcome, Failure> {
         if std::io::stdout().is_terminal() {
             text += &format!("{}\ncode {printed}\n", label.text()?);
         }
-        text += &format!("label in {}; print it, stick it on the pack, then delete the file\n", path.display());
+        text +=
+            &format!("label in {}; print it, stick it on the pack, then delete the file\n", path.display());
     }
     let about = json!({
         "format": 1,
@@ -348,7 +348,8 @@ fn list(args: &List) -> Result<Outcome, Failure> {
         for device in devices.iter().filter(of_batch) {
             let word = |key: &str| device[key].as_str().unwrap_or("?").to_owned();
             let code = if device["printed_code"] == true { ", printed code" } else { "" };
-            text += &format!("  {} {}, serial {}{code}\n", word("role"), word("component_id"), word("serial"));
+            text +=
+                &format!("  {} {}, serial {}{code}\n", word("role"), word("component_id"), word("serial"));
         }
     }
     print(&text)?;
@@ -385,9 +386,7 @@ fn verify(args: &Verify) -> Result<Outcome, Failure> {
             ))?;
             Ok(Outcome::Good)
         }
-        Err(e) => {
-            Err(Failure::Failed(format!("{} does not hold: {e}", args.certificate.display())))
-        }
+        Err(e) => Err(Failure::Failed(format!("{} does not hold: {e}", args.certificate.display()))),
     }
 }
 
