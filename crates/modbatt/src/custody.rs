@@ -8,7 +8,7 @@ mod private;
 
 pub use encrypted::EncryptedFiles;
 pub use os::OsStore;
-pub use passphrase::{PASSPHRASE_VARIABLE, PassphraseArgs};
+pub use passphrase::PassphraseArgs;
 pub use private::PrivateFiles;
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 
 #[path = "../../sim/tests/data/mod.rs"]
 mod data;
+#[allow(dead_code)]
 mod process;
 #[allow(dead_code)]
 mod recording;

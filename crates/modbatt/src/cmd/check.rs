@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, replace_file};
 use super::{Failure, Outcome, print};
+use crate::custody::PassphraseArgs;
 
 /// The last report, in the data directory.
 pub const REPORT: &str = "check.json";
@@ -35,6 +36,8 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// One thing that was checked.
@@ -122,7 +125,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         _ => {
             drop(dir);
-            super::demo::check(&args.data_dir)?.as_json()
+            super::demo::check(&args.data_dir, &args.passphrase)?.as_json()
         }
     };
     let text = if args.json { format!("{report}\n") } else { in_words(&report) };

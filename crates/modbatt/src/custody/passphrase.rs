@@ -9,7 +9,7 @@ use age::secrecy::{ExposeSecret, SecretString};
 use super::{Error, private};
 
 /// Holds a passphrase when no file is named.
-pub const PASSPHRASE_VARIABLE: &str = "MODBATT_PASSPHRASE";
+const PASSPHRASE_VARIABLE: &str = "MODBATT_PASSPHRASE";
 /// Longest passphrase, in bytes.
 const LENGTH_MAX: usize = 1_024;
 /// Shortest new passphrase, in characters.

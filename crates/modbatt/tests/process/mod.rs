@@ -158,6 +158,11 @@ impl Running {
         Ended { code: status.code(), out: text(&self.out), err: text(&self.err) }
     }
 
+    /// True while it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Presses Ctrl-C.
     pub fn interrupt(&self) {
         let kill = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.child.id())).status();

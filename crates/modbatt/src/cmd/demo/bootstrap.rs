@@ -16,6 +16,7 @@ use sim::flash::{self, CONTROLLER_PAGES, Nor};
 use zeroize::Zeroizing;
 
 use super::super::data_dir::DataDir;
+use super::super::factory::code_in;
 use super::super::{Failure, reason};
 use super::provision::{APP, PACK};
 
@@ -26,7 +27,8 @@ pub fn parse_bootstrap(text: &str) -> Result<Assurance, String> {
 
 /// Reads `--code`.
 pub fn parse_code(text: &str) -> Result<Code, String> {
-    Code::parse(text).map_err(|e| match e {
+    // A scanner gives the whole content of the label.
+    Code::parse(code_in(text)).map_err(|e| match e {
         lct::Error::NotAuthentic => "the check character does not fit: a character is mistyped".into(),
         _ => "it is 12 letters and digits and a check character, for example 7Z3K-9QXM-20AB-R".into(),
     })
@@ -145,6 +147,7 @@ mod tests {
         }
         assert!(parse_bootstrap("b3").is_err());
         assert!(parse_code("7z3k 9qxm 20ab r").is_ok());
+        assert!(parse_code("modbatt:pack-0001?code=7Z3K9QXM20ABR").is_ok());
         assert!(parse_code("7z3k 9qxm 20ab s").unwrap_err().contains("mistyped"));
         assert!(parse_code("7z3k").unwrap_err().contains("for example"));
         assert_eq!(shown(1_002), "001 002");

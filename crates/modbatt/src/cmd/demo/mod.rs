@@ -1,6 +1,7 @@
 //! `modbatt demo`: a whole installation on one machine, all of it the real code — an embedded ledger, the bridge,
 //! the gateway with the commissioning app, and a pack controller with its modules on two simulated buses.
 
+mod app_key;
 mod bench;
 mod bootstrap;
 mod key_log;
@@ -25,6 +26,8 @@ use tokio::sync::watch;
 use super::check::Report;
 use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, print, reason};
+use crate::custody::PassphraseArgs;
+use app_key::AppKey;
 use source::Source;
 
 /// Arguments of `modbatt demo`.
@@ -73,6 +76,12 @@ pub struct Args {
     /// The code that is typed under `--bootstrap b2` and `b1+b2` [default: what is printed on the simulated pack]
     #[arg(long, value_name = "CODE", value_parser = bootstrap::parse_code)]
     code: Option<lct::pake::Code>,
+    /// Where the app of a new installation keeps its key: `private-file`, `encrypted-file` (under a passphrase) or
+    /// `os-store` (the key store of this system) [default: private-file]
+    #[arg(long, value_name = "PLACE", value_parser = app_key::parse)]
+    app_key: Option<app_key::Place>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -149,26 +158,27 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     let mut rng = super::os_rng()?;
     let now_ms = unix_ms()?;
-    let founders = provision::Founders::draw(&mut rng)?;
+    let founders = provision::Founders::draw((now_ms / 1_000) as u32, &mut rng)?;
+    let app_key = AppKey { wanted: args.app_key, passphrase: args.passphrase.clone() };
     let mut fresh = false;
     let dir = DataDir::open_or_create(
         &args.data_dir,
         || Ok::<_, Failure>(founders.genesis(now_ms)),
         |dir| {
             fresh = true;
-            founders.write(dir, asked.unwrap_or(MODULES), (now_ms / 1_000) as u32, &mut rng)?;
+            founders.write(dir, &app_key, asked.unwrap_or(MODULES), &mut rng)?;
             // A complete directory has a ledger, so that it can be read even if this program dies before it runs.
             Chain::open(&dir.ledger(), dir.genesis()).map(drop).map_err(|e| super::ledger::failure(&e))
         },
     )?;
-    let installation = provision::load(&dir)?;
+    let installation = provision::load(&dir, &app_key)?;
     let plan = bootstrap::plan(&dir, args.bootstrap, args.code.as_ref())?;
     if args.bootstrap == lct::binding::Assurance::Plain {
         say(
             "WARNING: B0 sends keys in clear and proves nobody's identity; only the comparison of digits does",
         );
     }
-    let modules = installation.modules.len();
+    let (modules, host) = (installation.modules.len(), installation.host);
     let wanted = if replay.is_some() { Some(sim::replay::MODULES) } else { asked };
     if let Some(wanted) = wanted.filter(|n| *n != modules) {
         return Err(Failure::Input(format!(
@@ -184,9 +194,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         None => Source::model(modules, args.seed)?,
     };
     say(&if fresh {
-        format!("manufactured: app, pack and {modules} modules with keys and certificates")
+        format!("manufactured: app, pack and {modules} modules with keys and certificates; host {host}")
     } else {
-        format!("found: app, pack and {modules} modules of an earlier run")
+        format!("found: app, pack and {modules} modules of an earlier run; host {host}")
     });
     let outcome = runtime()?.block_on(operate(args, &dir, installation, plan, source, rng));
     let retired = dir.retire();
@@ -201,7 +211,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// Powers the installation in `path` on, checks it and powers it off.
-pub fn check(path: &Path) -> Result<Report, Failure> {
+pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure> {
     let args = Args {
         replay: None,
         modules: None,
@@ -217,15 +227,23 @@ pub fn check(path: &Path) -> Result<Report, Failure> {
         bootstrap: lct::binding::Assurance::Attested,
         code: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        app_key: None,
+        passphrase: passphrase.clone(),
         check_only: true,
         seed: 1,
     };
     let missing = || Failure::Input(format!("there is no data directory {}", path.display()));
     let dir = DataDir::open_or_create(path, || Err(missing()), |_| Err(missing()))?;
-    let installation = provision::load(&dir)?;
+    let installation = provision::load(&dir, &AppKey { wanted: None, passphrase: passphrase.clone() })?;
     let source = Source::model(installation.modules.len(), args.seed)?;
-    let outcome =
-        runtime()?.block_on(operate(&args, &dir, installation, gateway::Plan::default(), source, os_rng()?));
+    let outcome = runtime()?.block_on(operate(
+        &args,
+        &dir,
+        installation,
+        gateway::Plan::default(),
+        source,
+        super::os_rng()?,
+    ));
     let retired = dir.retire();
     match outcome? {
         Ended::Checked(report) => retired.map(|()| report).map_err(Failure::from),

@@ -9,23 +9,30 @@
 //! keys/label-PACK    the code printed on the pack, as text
 //! keys/device-NAME   a device: scalar 32 | certificate 167 | unique id u32
 //! ```
+//!
+//! What the app is, is kept like that of a device, followed by the host id (a random UUID, 16 bytes), in the place that
+//! `--app-key` chose when the directory was made.
 
 use std::fs;
 use std::path::Path;
 
 use bridge::AuthorityKey;
-use lct::attest::{CERTIFICATE_LEN, CertificateType, DeviceCertificate, Subject};
+use lct::attest::{CERTIFICATE_LEN, DeviceCertificate};
 use lct::codec::Fields;
 use lct::id::{Cid, Role};
 use lct::pake::Code;
+use lct::request::CertificateRequest;
 use lct::sign::SigningKey;
 use ledger::genesis::{Genesis, Params, Validator};
 use pack::identity::Identity;
 use rand_core::CryptoRng;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::super::data_dir::DataDir;
+use super::super::factory::line::{Issuer, Validity};
 use super::super::{Failure, reason};
+use super::app_key::AppKey;
 
 /// Name of the pack, of the app, and of module `n` from 1.
 pub const PACK: &str = "pack-0001";
@@ -39,8 +46,8 @@ pub fn module_name(n: usize) -> String {
 
 /// Groups of cells in each module.
 pub const GROUPS: u8 = 2;
-/// Ten years, in seconds.
-const LIFETIME: u32 = 10 * 365 * 86_400;
+/// Years for which everything here is certified.
+const YEARS: u32 = 10;
 const HARDWARE: u32 = 1;
 const FIRMWARE: u32 = 1;
 
@@ -48,6 +55,8 @@ const FIRMWARE: u32 = 1;
 pub struct Installation {
     /// The app's identity.
     pub app: Identity,
+    /// Names the computer that the app's key was made on.
+    pub host: Uuid,
     /// The pack controller's identity.
     pub pack: Identity,
     /// The modules' identities.
@@ -62,21 +71,25 @@ pub struct Installation {
 
 /// The keys of a new chain, before anything is written.
 pub struct Founders {
-    root: SigningKey,
-    batch: SigningKey,
+    root: Issuer,
+    batch: Issuer,
+    validity: Validity,
     account: SigningKey,
     authority: AuthorityKey,
     validator: Zeroizing<[u8; 32]>,
 }
 
 impl Founders {
-    /// Draws them.
-    pub fn draw(rng: &mut impl CryptoRng) -> Result<Self, Failure> {
+    /// Draws them at `now_s`, Unix seconds.
+    pub fn draw(now_s: u32, rng: &mut impl CryptoRng) -> Result<Self, Failure> {
         let mut validator = Zeroizing::new([0; 32]);
         rng.fill_bytes(validator.as_mut_slice());
+        let validity = Validity::years(now_s, YEARS);
+        let root = Issuer::root("manufacturer", validity, rng);
         Ok(Founders {
-            root: SigningKey::generate(rng),
-            batch: SigningKey::generate(rng),
+            batch: root.batch("batch-0001", validity, rng),
+            root,
+            validity,
             account: SigningKey::generate(rng),
             authority: AuthorityKey::generate().map_err(|e| Failure::Failed(e.to_string()))?,
             validator,
@@ -101,25 +114,13 @@ impl Founders {
     pub fn write(
         &self,
         dir: &DataDir,
+        app_key: &AppKey,
         modules: usize,
-        now_s: u32,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Failure> {
-        let subject = |kind, name: &str, role, key: &SigningKey| Subject {
-            kind,
-            cid: Cid::of(name),
-            role,
-            flags: 0,
-            not_before: now_s.saturating_sub(86_400),
-            not_after: now_s.saturating_add(LIFETIME),
-            hw: *b"MB-2S2P\0",
-            key: key.public(),
-            code_commit: [0; 32],
-        };
-        let batch = subject(CertificateType::Batch, "batch-0001", Role::Authority, &self.batch);
-        let batch_cert = DeviceCertificate::issue(&batch, &self.root, rng);
-        dir.write_key("root", self.root.to_bytes().expose())?;
-        dir.write_key("batch", &[self.batch.to_bytes().expose().as_slice(), &batch_cert.0].concat())?;
+        dir.write_key("root", self.root.key.to_bytes().expose())?;
+        let batch = [self.batch.key.to_bytes().expose().as_slice(), &self.batch.certificate.0].concat();
+        dir.write_key("batch", &Zeroizing::new(batch))?;
         dir.write_key("account", self.account.to_bytes().expose())?;
         dir.write_key("authority", &self.authority.to_bytes())?;
         dir.write_key("validator", self.validator.as_slice())?;
@@ -127,22 +128,39 @@ impl Founders {
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
         for (name, role) in devices {
             let key = SigningKey::generate(rng);
-            let mut subject = subject(CertificateType::Device, &name, role, &key);
-            if role == Role::Pack {
-                subject.code_commit = super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?;
-            }
-            let cert = DeviceCertificate::issue(&subject, &self.batch, rng);
+            let request = CertificateRequest {
+                role,
+                flags: 0,
+                cid: Cid::of(&name),
+                hw: *b"MB-2S2P\0",
+                key: key.public(),
+            };
+            let commitment = match role {
+                Role::Pack => super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?,
+                _ => [0; 32],
+            };
+            let cert = self.batch.certify(&request, self.validity, commitment, rng);
             let mut unique_id = [0; 4];
             rng.fill_bytes(&mut unique_id);
-            let bytes = Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
-            dir.write_key(&format!("device-{name}"), &bytes)?;
+            let mut bytes =
+                Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
+            if role == Role::App {
+                bytes.extend_from_slice(Uuid::new_v4().as_bytes());
+                app_key.store(dir, &bytes)?;
+            } else {
+                dir.write_key(&device_file(&name), &bytes)?;
+            }
         }
         Ok(())
     }
 }
 
+fn device_file(name: &str) -> String {
+    format!("device-{name}")
+}
+
 /// Reads the keys of an installation.
-pub fn load(dir: &DataDir) -> Result<Installation, Failure> {
+pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
     let root = scalar(dir, "root")?.public();
     let authority = AuthorityKey::from_bytes(&read(dir, "authority")?)
         .map_err(|e| damaged(&dir.keys().join("authority"), &e.to_string()))?;
@@ -156,18 +174,18 @@ pub fn load(dir: &DataDir) -> Result<Installation, Failure> {
         modules.push(module_name(modules.len() + 1));
     }
     let rated = sim::battery::rated_mwh(u32::from(GROUPS));
-    let device = |name: &str, role, capacity_mwh| -> Result<Identity, Failure> {
-        let file = format!("device-{name}");
-        let bytes = read(dir, &file)?;
+    let identity = |name: &str, role, capacity_mwh, bytes: &[u8]| -> Result<(Identity, Uuid), Failure> {
+        let file = device_file(name);
         let fail =
             |_| damaged(&dir.keys().join(&file), "it does not hold a key, a certificate and a unique id");
-        let mut f = Fields::new(&bytes);
+        let mut f = Fields::new(bytes);
         let key = SigningKey::from_bytes(&f.array().map_err(fail)?).map_err(fail)?;
         let cert = f.slice(CERTIFICATE_LEN).and_then(DeviceCertificate::from_slice).map_err(fail)?;
         let unique_id = f.u32().map_err(fail)?;
+        let host = if role == Role::App { f.array().map_err(fail)? } else { [0; 16] };
         f.end().map_err(fail)?;
         let text = |_| damaged(&dir.keys().join(&file), "its name is too long");
-        Ok(Identity {
+        let identity = Identity {
             component_id: name.try_into().map_err(text)?,
             serial: format!("SN-{name}").as_str().try_into().map_err(text)?,
             role,
@@ -180,11 +198,18 @@ pub fn load(dir: &DataDir) -> Result<Installation, Failure> {
             firmware: FIRMWARE,
             capacity_mwh,
             unique_id,
-        })
+        };
+        Ok((identity, Uuid::from_bytes(host)))
     };
+    let device = |name: &str, role, capacity_mwh| -> Result<Identity, Failure> {
+        let bytes = read(dir, &device_file(name))?;
+        identity(name, role, capacity_mwh, &bytes).map(|(identity, _)| identity)
+    };
+    let (app, host) = identity(APP, Role::App, 0, &app_key.load(dir)?)?;
     let count = modules.len() as u64;
     Ok(Installation {
-        app: device(APP, Role::App, 0)?,
+        app,
+        host,
         pack: device(PACK, Role::Pack, rated * count)?,
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: scalar(dir, "account")?,
