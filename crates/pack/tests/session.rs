@@ -107,6 +107,38 @@ fn rotation_under_load_disturbs_nothing() {
     }
 }
 
+/// Attack 10 on the buses: parties start at random moments, in the midst of handshakes, rotations and telemetry, and
+/// no nonce is used for two different messages.
+#[test]
+fn starts_at_random_repeat_no_nonce() {
+    let mut w = commissioned(2, 78, &[0x502]);
+    set_limits(&mut w, Limits { epoch_age: Duration::from_secs(60), ..Limits::DEFAULT });
+    let start = w.log.len();
+    let mut dice = 78u64;
+    let mut roll = |n: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (dice >> 33) % n
+    };
+    for _ in 0..60 {
+        w.restart(roll(4) as usize);
+        for _ in 0..roll(4) {
+            w.run_for(roll(1_500));
+            w.measure(-10_000);
+        }
+    }
+    w.run_for(15_000);
+    assert!(w.app.relation().is_up() && w.pack.modules_up());
+    let mut nonces = HashMap::new();
+    for (bus, id, bytes) in sealed_messages(&w.log[start..]) {
+        if bytes.len() >= 29
+            && let Some(other) = nonces.insert(bytes[..12].to_vec(), bytes.clone())
+        {
+            assert_eq!(other, bytes, "a nonce was used twice on {bus:?} by {id:?}");
+        }
+    }
+    assert!(nonces.len() > 1_000, "{} messages", nonces.len());
+}
+
 /// The channel of the binding stands beside that of the pairing, also after each party's restart.
 #[test]
 fn the_binding_keeps_a_channel_of_its_own() {

@@ -83,7 +83,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 let version = relation.lease().map_or(0, |l| l.policy_version).to_be_bytes();
                 self.log(now, Code::Paired, node, &[&pairing_id.0, &version]);
             }
-            RelationEvent::ChannelUp { epoch, .. } => {
+            RelationEvent::ChannelUp { epoch, .. } | RelationEvent::Rotated { epoch } => {
                 if let Some((ended, counts)) = relation.take_counts(*epoch) {
                     let [s, o, m, u, r, n] = counts.map(u32::to_be_bytes);
                     let detail: [&[u8]; 7] = [&ended.to_be_bytes(), &s, &o, &m, &u, &r, &n];
