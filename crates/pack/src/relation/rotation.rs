@@ -200,6 +200,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        let busy = self.is_busy();
         match &mut self.upkeep.rotation {
             Some(Rotation::Asked { nonce, salt, due, tries }) if *tries < TRIES => {
                 (*due, *tries) = (now + CONFIRM_TIMEOUT, *tries + 1);
@@ -215,6 +216,11 @@ impl Relation {
             Some(Rotation::Asked { .. }) => {
                 self.upkeep.rotation = None;
                 self.upkeep.after = now + ROTATE_AGAIN;
+                Ok(())
+            }
+            // A run under way is not displaced; B may have to wait.
+            Some(Rotation::Ahead { due, .. }) if busy => {
+                *due = now + CONFIRM_TIMEOUT;
                 Ok(())
             }
             // B may or may not have moved; RESUME finds out.
@@ -300,6 +306,10 @@ impl Relation {
     ) -> Result<bool, Error> {
         let is_due = |at: Option<Instant>| at.is_some_and(|t| t <= now);
         self.upkeep.boot = boot;
+        if self.pair.is_none() {
+            // The pairing ended in the midst of it.
+            self.upkeep.rotation = None;
+        }
         for tier in [Tier::Pair, Tier::Bind] {
             if self.channel(tier).is_some_and(|c| c.unsaved) {
                 self.save(tier, fx)?;
