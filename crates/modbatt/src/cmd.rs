@@ -1,5 +1,6 @@
 //! The subcommands, and how all of them end.
 
+pub mod audit;
 pub mod check;
 pub mod data_dir;
 pub mod demo;

@@ -21,6 +21,8 @@ enum Command {
     Demo(cmd::demo::Args),
     /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
     Check(cmd::check::Args),
+    /// Check and read the logs of devices
+    Audit(cmd::audit::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
     Selftest(cmd::selftest::Args),
     /// Check a receipt and say what it proves; needs no network and no database
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
+        Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),

@@ -343,6 +343,14 @@ impl Controller {
         self.app.set_limits(limits)?;
         self.slots.iter_mut().try_for_each(|s| s.relation.set_limits(limits))
     }
+    /// The latest Unix second of which it is sure (H101); `None` before the authority told any.
+    pub fn judged_time(&self, now: Instant) -> Option<u32> {
+        self.device.clock.judged(now)
+    }
+    /// Number of the revocation list that it holds, 0 for none.
+    pub fn revocation_number(&self) -> u32 {
+        self.device.revocations.number()
+    }
     /// Counters of the ends of CAN 1 and CAN 2.
     pub fn link_counters(&self) -> [LinkCounters; 2] {
         [self.can1.counters(), self.can2.counters()]

@@ -214,6 +214,14 @@ impl Module {
         self.link.set_format(format);
         self.relation.set_format(format);
     }
+    /// The latest Unix second of which it is sure (H101); `None` before the authority told any.
+    pub fn judged_time(&self, now: Instant) -> Option<u32> {
+        self.device.clock.judged(now)
+    }
+    /// Number of the revocation list that it holds, 0 for none.
+    pub fn revocation_number(&self) -> u32 {
+        self.device.revocations.number()
+    }
     /// Counters of the bus end.
     pub fn link_counters(&self) -> LinkCounters {
         self.link.counters()

@@ -5,6 +5,7 @@
 
 use crate::entropy::{self, NoEntropy};
 use lct::{
+    journal::KeyStatement,
     secret::Secret,
     spk::{Spk, SpkSecret},
 };
@@ -110,6 +111,14 @@ impl AuthorityKey {
             }
             Err(e) => Err(fail(e)),
         }
+    }
+
+    /// The first key of a device's log, out of its statement.
+    ///
+    /// # Errors
+    /// Not sealed to this authority, or for another device.
+    pub fn open_log_key(&self, statement: &KeyStatement) -> Result<Secret<32>, lct::Error> {
+        statement.first_key(&self.0)
     }
 
     /// The public keys.

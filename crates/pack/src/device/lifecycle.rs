@@ -9,6 +9,7 @@ use crate::{
 };
 use lct::{
     attest::{CERTIFICATE_LEN, DeviceCertificate},
+    binding::Introduction,
     certificate::Certificate,
     clock::TimeToken,
     codec::Fields,
@@ -233,8 +234,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 .map(|metadata| metadata.timing.created)
                 .ok(),
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                let time = m.len().checked_sub(68).and_then(|at| m.get(at..at + 4));
-                time.and_then(|t| t.try_into().ok()).map(u32::from_be_bytes)
+                Introduction::open(m, &self.own.authority.sign_pub()).map(|intro| intro.time).ok()
             }
             _ => None,
         };

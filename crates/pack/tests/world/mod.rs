@@ -51,6 +51,10 @@ pub struct World {
     pub assurance: Assurance,
     /// A relationship key that the authority passes off as B's, with what attests it.
     pub forged: Option<(Spk, Signature)>,
+    /// Lease that certificates grant.
+    pub timing: Timing,
+    /// Revocation list that certificates name.
+    pub crl_number: u32,
     /// Bases that certificates allow to travel compact.
     pub compact: Vec<u16>,
     /// Number of the pack on CAN 1.
@@ -154,6 +158,8 @@ impl World {
             compact: Vec::new(),
             number,
             stay_clear: Vec::new(),
+            timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
+            crl_number: 0,
             filter: Box::new(|_| true),
         }
     }
@@ -348,14 +354,14 @@ impl World {
             pairing_id: PairingId(id),
             context: PairingContext::BatteryManagement,
             entities: [side(&self.identities[a]), side(&self.identities[b])],
-            timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
+            timing: self.timing,
             operations: 7,
             unencrypted_allowed: self.stay_clear.iter().copied().collect(),
             salt: [3; 32],
             iv_seed: [4; 16],
             policy_version: 1,
             compact: heapless::Vec::from_slice(&self.compact).unwrap(),
-            crl_number: 0,
+            crl_number: self.crl_number,
         };
         let mut clear = [0; 512];
         let n = metadata.encode(&mut clear).unwrap();

@@ -215,7 +215,10 @@ impl Bench<'_> {
             say("stopped before the pack was operational; the next start goes on from here");
             return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
         }
-        live.gateway.set_keys(binding_keys(self.chain, &live.gateway.members(), &ids)?);
+        let members = live.gateway.members();
+        let keys = binding_keys(self.chain, &members, &ids)?;
+        live.write_signers(&self.dir.audit(), &members, &keys)?;
+        live.gateway.set_keys(keys);
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
@@ -340,6 +343,29 @@ impl Live<'_> {
             self.gateway.tick(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
         }
         Ok(stepped.is_none() && now >= until)
+    }
+
+    /// Whose signatures the logs are to be held against, as the ledger has the bindings.
+    fn write_signers(
+        &self,
+        folder: &std::path::Path,
+        members: &[(Party, Cid)],
+        keys: &BTreeMap<Party, PublicKey>,
+    ) -> Result<(), Failure> {
+        let mut signers = serde_json::Map::new();
+        for (party, cid) in members {
+            if let Some(key) = keys.get(party) {
+                signers.insert(cid.to_string(), key.to_string().into());
+            }
+        }
+        let app = self.gateway.app();
+        if let Some(own) = app.relation().own_spk() {
+            let key = own.signing_key().public().to_string();
+            signers.insert(app.identity().cid().to_string(), key.into());
+        }
+        let path = folder.join(super::super::audit::SIGNERS);
+        replace_file(&path, serde_json::Value::from(signers).to_string().as_bytes())
+            .map_err(|e| Failure::Failed(e.to_string()))
     }
 
     fn tell(&mut self, event: Event) -> Result<(), Failure> {
