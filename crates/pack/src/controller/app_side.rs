@@ -398,7 +398,7 @@ impl Controller {
         self.device.enforce(now, 0, &mut self.app)?;
         for index in 0..self.slots.len() {
             if self.device.enforce(now, index as u8 + 1, &mut self.slots[index].relation)? {
-                self.revoked_module(index)?;
+                self.revoked_module(index, now)?;
                 self.membership_changed(index, now);
             }
         }

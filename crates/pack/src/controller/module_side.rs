@@ -253,15 +253,16 @@ impl Controller {
     }
 
     /// A module's keys were erased because it was revoked: it has no place in the pack any more.
-    pub(super) fn revoked_module(&mut self, index: usize) -> Result<(), Error> {
+    pub(super) fn revoked_module(&mut self, index: usize, now: Instant) -> Result<(), Error> {
         let slot = &mut self.slots[index];
         (slot.cid, slot.registered, slot.status, slot.run) = (None, false, None, None);
         (slot.relay, slot.wanted) = (RelayState::Off, RelayState::Off);
         if self.lead == Some(index) {
             self.lead = None;
         }
+        self.membership_changed(index, now);
         // What was never bound has no record of its place, and this place must stay taken.
-        let (number, id) = (index as u8 + 1, slot.unique_id);
+        let (number, id) = (index as u8 + 1, self.slots[index].unique_id);
         self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)
     }
 
