@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from securelink import audit, certificate, handshake, level5, seal, transport
+from securelink import audit, certificate, handshake, level5, pake, seal, transport
 from securelink.identity import SemiPublicKey, cid_of
 from securelink.primitives import sha256, sign
 from securelink.schedule import TierKeys, derive, exchange_tag, rekey, tier_keys
+from vectorset.inputs import SPEC, Cast
 
 GOLDEN = Path(__file__).resolve().parent.parent / "vectors" / "secure-link.json"
 
@@ -269,9 +270,38 @@ def differences(expected: Any, found: Any, path: str) -> list[str]:
     return [] if expected == found else [f"{path}: {found} instead of {expected}"]
 
 
+def examples() -> list[str]:
+    """RFC 9383 appendix C (P256-SHA256), and what the texts themselves state as numbers (H55, H82, H94)."""
+    rfc = pake.Exchange(
+        0xBB8E1BBCF3C48F62C08DB243652AE55D3E5586053FCA77102994F23AD95491B3,
+        0x7E945F34D78785B8A3EF44D0DF5A1A97D6B3B460409A345CA7830387A74B1DBA,
+        0xD1232C8E8693D02368976C174E2088851B8365D0D79A9EEE709C6A05A2FAD539,
+        0x717A72348A182085109C8D3917D6C43D59B224DC6A7FC4F0483232FA6516D8B3,
+        b"client",
+        b"server",
+        b"SPAKE2+-P256-SHA256-HKDF-SHA256-HMAC-SHA256 Test Vectors",
+    )
+    cast = Cast()
+    app, pack = cid_of("app-0001"), cid_of("pack-0001")
+    w0, w1 = pake.stretch(pake.typed("7Z3K-9QXM-20AB-R"), pack)
+    x, y = (int.from_bytes(bytes([octet]) * 32, "big") for octet in (0x31, 0x32))
+    run = pake.Exchange(w0, w1, x, y, app, pack)
+    text = " ".join((SPEC / "channel.md").read_text("utf-8").split()) + (SPEC / "can.md").read_text("utf-8")
+    stated = {
+        "K_shared of H82": run.shared_key,
+        "code_commit of H82": pake.code_commit(pack, w0, pake.registration(w1)),
+        "policy hash of H55": cast.policy_hash_bind,
+        "table hash of C94": sha256(cast.table),
+    }
+    wrong = [f"{name}: {value.hex()} is not in the text" for name, value in stated.items() if value.hex() not in text]
+    if rfc.shared_key.hex() != "0c5f8ccd1413423a54f6c1fb26ff01534a87f893779c6e68666d772bfd91f3e7":
+        wrong.append("RFC 9383 appendix C")
+    return wrong
+
+
 def main() -> int:
     golden = json.loads(GOLDEN.read_text("utf-8"))
-    wrong = differences(golden, recompute(golden), "secure-link")
+    wrong = differences(golden, recompute(golden), "secure-link") + examples()
     for line in wrong:
         print(line)
     entries = sum(len(group) for name, group in golden.items() if name != "inputs")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from .primitives import Refused, require, u8, u16
 
 ISO_TP = 0xF1
+#: Lengths that a first frame can have (C122).
+FIRST_FRAMES = (8, 12, 16, 20, 24, 32, 48, 64)
 
 
 def with_transport(can_id: int, transport: int) -> int:
@@ -39,6 +41,7 @@ class _Chunks:
 @dataclass
 class _Long:
     length: int
+    can_dl: int
     data: bytes
     next_number: int
     last_ms: float
@@ -99,22 +102,22 @@ class Reassembly:
         return b"".join(state.parts)
 
     def _long(self, key: int, data: bytes, now_ms: float) -> bytes | None:
+        """C122; flow control runs against the data and carries none, so it is nothing here."""
         kind = data[0] >> 4 if data else 15
         if kind == 0:
-            length = data[0] & 15
-            return data[1 : 1 + length] if 1 <= length <= len(data) - 1 else None
-        if kind == 1 and len(data) == 8:
-            if key in self.long:
-                self.dropped += 1
-            length = (data[0] & 15) << 8 | data[1]
-            if length > 7:
-                self.long[key] = _Long(length, data[2:], 1, now_ms)
+            return self._single(key, data)
+        if kind == 1:
+            length = (data[0] & 15) << 8 | data[1] if len(data) > 1 else 0
+            if len(data) in FIRST_FRAMES and length > (7 if len(data) == 8 else len(data) - 2):
+                self.dropped += key in self.long
+                self.long[key] = _Long(length, len(data), data[2:], 1, now_ms)
             return None
         state = self.long.get(key)
         if kind != 2 or state is None:
-            # Flow control runs against the data and carries none.
             return None
-        if data[0] & 15 != state.next_number or now_ms - state.last_ms > 1000:
+        state_after = len(state.data) + len(data) - 1
+        whole = len(data) == state.can_dl or (len(data) < state.can_dl and state_after >= state.length)
+        if not whole or data[0] & 15 != state.next_number or now_ms - state.last_ms > 1000:
             del self.long[key]
             self.dropped += 1
             return None
@@ -125,3 +128,13 @@ class Reassembly:
             return None
         del self.long[key]
         return state.data[: state.length]
+
+    def _single(self, key: int, data: bytes) -> bytes | None:
+        escaped = len(data) > 8
+        length, start = (data[1], 2) if escaped else (data[0] & 15, 1)
+        fits = start + length <= len(data) and (data[0] == 0 and 8 <= length <= 62 if escaped else 1 <= length <= 7)
+        if not fits:
+            return None
+        if self.long.pop(key, None) is not None:
+            self.dropped += 1
+        return data[start : start + length]
