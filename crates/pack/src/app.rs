@@ -192,6 +192,13 @@ impl App {
     pub fn accepted(&self) -> RelayState {
         self.accepted
     }
+    /// The owner wants the app as it was installed: every key goes (H139).
+    pub fn factory_reset(&mut self) -> Result<(), Error> {
+        self.device.factory_reset()?;
+        (self.relation, self.run, self.challenge) = (Relation::new(0), None, None);
+        Ok(())
+    }
+
     /// In what condition this device is.
     pub fn condition(&self) -> Condition {
         self.device.condition()

@@ -87,6 +87,10 @@ pub enum Command {
     /// The button on the pack: opens the commissioning window of a pack in factory state; within ten seconds of a
     /// start it also sets the tries at the code back.
     Button,
+    /// The enclosure is open: every key is erased, the pack falls to Off, and only a factory reset leads out (H138).
+    Tamper,
+    /// The owner, at the pack, wants it as it left the factory (H139).
+    FactoryReset,
     /// The installer compared the six digits of both sides, on this side.
     Compare {
         /// Whether they are equal.
@@ -243,6 +247,13 @@ impl Controller {
         while slots.last().is_some_and(|s: &Slot| s.unique_id == 0) {
             slots.pop();
         }
+        // Key-Lost seals nothing: what is intact rests until everything is bound again and the pack starts anew.
+        if device.condition() != Condition::Sound {
+            app = Relation::new(0);
+            for (slot, known) in (1..).zip(slots.iter_mut()) {
+                known.relation = Relation::new(slot);
+            }
+        }
         let meter = Meter::new(cid, device.own.capacity_mwh, device.counter(load(key::CYCLE)).as_deref())?;
         let batcher = Batcher::new(cid, device.counter(load(key::SEQUENCE)).as_deref())?;
         let mut controller = Controller {
@@ -317,6 +328,15 @@ impl Controller {
     pub fn modules_up(&self) -> bool {
         self.slots.iter().all(|s| !s.registered || s.relation.is_up())
     }
+    /// Nothing secret stays in memory; every module registers anew.
+    fn forget_keys(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.requested = RelayState::Off;
+        self.app = Relation::new(0);
+        self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), now)?;
+        self.slots.clear();
+        self.advance(now, rng)
+    }
+
     /// In what condition this device is.
     pub fn condition(&self) -> Condition {
         self.device.condition()
@@ -445,6 +465,14 @@ impl Controller {
         let (pack_mv, pack_ma) = match command {
             Command::Measure { pack_mv, pack_ma } => (pack_mv, pack_ma),
             Command::Button => return self.button(now),
+            Command::Tamper => {
+                self.device.tamper()?;
+                return self.forget_keys(now, rng);
+            }
+            Command::FactoryReset => {
+                self.device.factory_reset()?;
+                return self.forget_keys(now, rng);
+            }
             Command::Compare { equal } => return self.compare(now, equal),
         };
         (self.pack_mv, self.pack_ma) = (pack_mv, pack_ma);
@@ -536,6 +564,9 @@ impl Controller {
     /// Brings modules and pack towards the requested state: one module leads, the others follow.
     fn advance(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let before = self.state;
+        if self.device.condition() != Condition::Sound {
+            self.requested = RelayState::Off;
+        }
         if self.requested <= RelayState::Standby {
             self.lead = None;
             self.slots.iter_mut().for_each(|s| s.wanted = self.requested);

@@ -153,6 +153,38 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         })
     }
 
+    /// What was lost in `slot` is bound again.
+    pub(crate) fn rebound(&mut self, slot: u8) {
+        self.lost &= !(1 << slot);
+        if self.lost == 0 && self.condition == Condition::KeyLost {
+            self.condition = Condition::Sound;
+        }
+    }
+
+    /// The enclosure was opened: every key goes, and the condition stays until a factory reset (H138).
+    pub(crate) fn tamper(&mut self) -> Result<(), Error> {
+        self.condition = Condition::Tampered;
+        self.forget_stores();
+        self.store(Condition::Tampered.record()?)?;
+        self.store(Record::new(key::ERASE_ALL, &[])?)
+    }
+
+    /// Erases everything but identity and counters (H139).
+    pub(crate) fn factory_reset(&mut self) -> Result<(), Error> {
+        self.forget_stores();
+        self.store(Record::new(key::ERASE_ALL, &[])?)?;
+        self.store(Condition::Sound.record()?)?;
+        self.store(Record::new(key::BOOT, &[&[1], &self.boot.to_be_bytes()])?)?;
+        self.lost &= LOST_IDENTITY;
+        self.condition = if self.lost == 0 { Condition::Sound } else { Condition::KeyLost };
+        Ok(())
+    }
+
+    /// What waits to be stored belongs to keys that go.
+    fn forget_stores(&mut self) {
+        self.stores.retain(|record| key::is_lasting(record.key));
+    }
+
     fn lose(&mut self, what: u64) {
         self.lost |= what;
         if self.condition == Condition::Sound {

@@ -69,7 +69,7 @@ pub struct Introduced {
     pub cid: Cid,
     /// Role.
     pub role: Role,
-    /// 0 factory, 1 bound, 2 paired, 3 operational.
+    /// Code of [`crate::lifecycle::state`].
     pub state: u8,
     /// Wire code of the assurance of its binding.
     pub assurance: u8,

@@ -6,6 +6,8 @@
 
 mod watch;
 
+mod condition;
+
 use crate::{
     can::{Bus, Frame},
     device::{Device, Refused},
@@ -65,6 +67,10 @@ pub struct Measurement {
 pub enum Command {
     /// A new measurement: becomes a record and a sealed scan.
     Measure(Measurement),
+    /// The enclosure is open: every key is erased, the relay opens, and only a factory reset leads out (H138).
+    Tamper,
+    /// The owner, at the device, wants it as it left the factory (H139).
+    FactoryReset,
 }
 
 /// What a module wants done.
@@ -197,10 +203,6 @@ impl Module {
     pub fn relation(&self) -> &Relation {
         &self.relation
     }
-    /// In what condition this device is.
-    pub fn condition(&self) -> Condition {
-        self.device.condition()
-    }
     /// What was refused since the start.
     pub fn refused(&self) -> Refused {
         self.device.refused()
@@ -292,7 +294,17 @@ impl Module {
 
     /// Takes a command of the owner.
     pub fn command(&mut self, now: Instant, command: Command, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        let Command::Measure(measurement) = command;
+        let measurement = match command {
+            Command::Measure(measurement) => measurement,
+            Command::Tamper => {
+                self.device.tamper()?;
+                return self.forget_keys(now);
+            }
+            Command::FactoryReset => {
+                self.device.factory_reset()?;
+                return self.forget_keys(now);
+            }
+        };
         // A measurement that was not reported yet must not be lost to the next one.
         self.report(now, rng)?;
         self.last = Some(measurement);
@@ -416,15 +428,6 @@ impl Module {
         Ok(())
     }
 
-    fn hardware(&self) -> ModuleHardware {
-        ModuleHardware {
-            max_charge_ma: self.rating.charge_ma,
-            max_discharge_ma: self.rating.discharge_ma,
-            end_of_charge_mv: self.rating.end_of_charge_mv,
-            hardware_version: self.device.own.hardware as u16,
-        }
-    }
-
     fn unregister(&mut self, now: Instant) -> Result<(), Error> {
         (self.node, self.candidate) = (UNREGISTERED, None);
         self.ceiling = RelayState::Off;
@@ -481,7 +484,8 @@ impl Module {
     /// Switches to `target`, never above the ceiling.
     fn switch(&mut self, target: RelayState) -> Result<(), Error> {
         self.target = target;
-        let relay = target.min(self.ceiling);
+        let sound = self.device.condition() == Condition::Sound;
+        let relay = if sound { target.min(self.ceiling) } else { RelayState::Off };
         if relay == self.relay {
             return Ok(());
         }
@@ -517,6 +521,10 @@ impl Module {
         self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let result = match *message {
+            // After a tamper reaction a device says who it is, and takes nothing.
+            [first, ..] if first != pdu::IDENTIFY && self.device.condition() == Condition::Tampered => {
+                Err(Error::WrongParty)
+            }
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::HANDSHAKE, ref m @ ..] => {
                 self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
@@ -536,7 +544,7 @@ impl Module {
                     .and_then(|pdu| self.send_pack(now, &pdu))
             }
             [pdu::IDENTIFY, 0] => {
-                let state = if self.relation.is_paired() { 2 } else { 0 };
+                let state = self.device.condition().state(if self.relation.is_paired() { 2 } else { 0 });
                 let assurance = self.relation.binding().map_or(0, |(_, a)| a as u8);
                 crate::introduction::identify(&self.device.own, state, assurance, 0)
                     .and_then(|pdu| self.send_pack(now, &pdu))

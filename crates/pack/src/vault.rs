@@ -216,6 +216,10 @@ impl<B: Flash + KeyStore> Vault<B> {
     pub fn board_mut(&mut self) -> &mut B {
         &mut self.board
     }
+    /// The board of a device that is switched off.
+    pub fn into_board(self) -> B {
+        self.board
+    }
     /// Records stored since it was mounted.
     pub fn stored(&self) -> u64 {
         self.stored

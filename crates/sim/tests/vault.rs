@@ -2,6 +2,8 @@
 //! attacker finds who reads the chip.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod oracle;
+
 use lct::{
     counter::Reservation,
     schedule::{Direction, Tier},
@@ -9,6 +11,7 @@ use lct::{
     sign::SigningKey,
     storage::StorageKeys,
 };
+use oracle::no_nonce_twice;
 use pack::{
     identity::{Record, key},
     lifecycle::Condition,
@@ -88,56 +91,6 @@ fn apply(model: &mut Content, step: &Record) {
         key if step.is_empty() => drop(model.remove(&key)),
         key => drop(model.insert(key, step.to_vec())),
     }
-}
-
-/// No generation seals two contents, over everything that was ever sent to the flash; returns how many it saw.
-fn no_nonce_twice(history: &[Operation]) -> usize {
-    let mut seen: BTreeMap<u32, Vec<Word>> = BTreeMap::new();
-    let mut open: Option<(usize, usize, usize, Vec<Word>)> = None;
-    let finish = |record: Vec<Word>, seen: &mut BTreeMap<u32, Vec<Word>>| {
-        // Nothing is sealed before the header stands, so a header alone spends nothing.
-        if record.len() < 2 {
-            return;
-        }
-        let generation = u32::from_be_bytes(record[0][4..].try_into().unwrap());
-        let known = seen.entry(generation).or_default();
-        let common = known.len().min(record.len());
-        assert_eq!(known[..common], record[..common], "generation {generation} sealed twice");
-        if record.len() > known.len() {
-            *known = record;
-        }
-    };
-    for operation in history {
-        let Operation::Program { page, word, value } = *operation else {
-            if let Some((.., words)) = open.take() {
-                finish(words, &mut seen);
-            }
-            continue;
-        };
-        if let Some((p, next, end, words)) = &mut open
-            && (*p, *next) == (page, word)
-        {
-            words.push(value);
-            *next += 1;
-            if next == end
-                && let Some((.., words)) = open.take()
-            {
-                finish(words, &mut seen);
-            }
-            continue;
-        }
-        if word >= 4 && matches!(value[0] >> 4, 0xA | 0xE) {
-            if let Some((.., words)) = open.take() {
-                finish(words, &mut seen);
-            }
-            let length = usize::from(u16::from_be_bytes([value[0] & 0x0F, value[1]]));
-            open = Some((page, word + 1, word + 5 + length.div_ceil(8), vec![value]));
-        }
-    }
-    if let Some((.., words)) = open {
-        finish(words, &mut seen);
-    }
-    seen.len()
 }
 
 /// A flash one record short of opening the page that makes it collect the oldest.

@@ -46,6 +46,10 @@ impl Controller {
         if message.first().is_none_or(|kind| gate::pdu(*kind, Direction::Ab, Protection::Clear).is_err()) {
             return Err(Error::WrongParty);
         }
+        // After a tamper reaction a device says who it is, and takes nothing.
+        if message.first() != Some(&pdu::IDENTIFY) && self.device.condition() == Condition::Tampered {
+            return Err(Error::WrongParty);
+        }
         if let Some(refusal) = self.device.refusal(now, message) {
             return self.send_app(now, &refusal);
         }

@@ -161,7 +161,7 @@ impl Controller {
         let assurance = bound.or(self.bootstrap.offer().map(|o| o.assurance));
         crate::introduction::identify(
             &self.device.own,
-            self.lifecycle(),
+            self.device.condition().state(self.lifecycle()),
             assurance.map_or(0, |a| a as u8),
             nodes,
         )

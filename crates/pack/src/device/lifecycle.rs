@@ -78,6 +78,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     ) {
         match event {
             RelationEvent::Bound { binding_id, assurance } => {
+                self.rebound(relation.slot());
                 self.log(now, Code::Bound, node, &[&binding_id.0, &[*assurance as u8]]);
             }
             RelationEvent::Paired { pairing_id } => {

@@ -15,7 +15,7 @@ use pack::{
     app::{self, App, Party},
     can::{Bus, Frame},
     controller::{self, Controller},
-    identity::{Identity, Record},
+    identity::{Identity, Loaded, Record, key},
     message::ScanCell,
     module::{self, Measurement, Module, Rating},
     pdu::{self, binding as op},
@@ -25,6 +25,18 @@ use rand_chacha::{ChaCha20Rng, rand_core::Rng, rand_core::SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
 
 pub type Flash = BTreeMap<u16, Vec<u8>>;
+
+/// Where records go instead of [`World::flash`], and who sees each frame as its party sends it.
+pub trait Storage {
+    /// Stores a record of party `who`; false when the power went meanwhile.
+    fn store(&mut self, who: usize, record: &Record) -> bool;
+    /// Power comes back.
+    fn power_on(&mut self, who: usize);
+    /// Reads a record at a start.
+    fn load(&mut self, who: usize, key: u16) -> Loaded;
+    /// A frame leaves party `who`.
+    fn sent(&mut self, who: usize, now: Instant, bus: Bus, frame: &Frame);
+}
 
 pub struct Authority {
     pub spk: SpkSecret,
@@ -63,6 +75,7 @@ pub struct World {
     pub stay_clear: Vec<u16>,
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
+    pub storage: Option<Box<dyn Storage>>,
 }
 
 const APP: usize = 0;
@@ -161,39 +174,64 @@ impl World {
             timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
             crl_number: 0,
             filter: Box::new(|_| true),
+            storage: None,
         }
     }
 
     /// Cuts the power of one party (0 app, 1 pack, 2.. modules) and starts it from its flash.
     pub fn restart(&mut self, who: usize) {
         let (flash, identity, now) = (self.flash[who].clone(), self.identities[who].clone(), self.now);
-        let load = |k: u16| flash.get(&k).map(|value| Record::new(k, &[value])).transpose();
+        let mut storage = self.storage.take();
+        if let Some(storage) = &mut storage {
+            storage.power_on(who);
+        }
+        let load = |k: u16| match &mut storage {
+            Some(storage) => storage.load(who, k),
+            None => flash.get(&k).map(|value| Record::new(k, &[value])).transpose(),
+        };
         match who {
             APP => self.app = App::start(identity, self.number, load, now, &mut self.rng).unwrap(),
             PACK => *self.pack = Controller::start(identity, self.number, load, now, &mut self.rng).unwrap(),
             m => self.modules[m - 2] = Module::start(identity, RATING, load, now, &mut self.rng).unwrap(),
         }
+        self.storage = storage;
+    }
+
+    /// Keeps a record; a party whose power went meanwhile starts again.
+    fn keep(&mut self, who: usize, r: &Record) {
+        if self.storage.as_mut().is_some_and(|storage| !storage.store(who, r)) {
+            return self.restart(who);
+        }
+        match r.key {
+            key::ERASE_ALL => self.flash[who].retain(|k, _| key::is_lasting(*k)),
+            _ if r.is_empty() => drop(self.flash[who].remove(&r.key)),
+            _ => drop(self.flash[who].insert(r.key, r.to_vec())),
+        }
+    }
+
+    fn put(&mut self, who: usize, bus: Bus, frame: Frame) {
+        if let Some(storage) = &mut self.storage {
+            storage.sent(who, self.now, bus, &frame);
+        }
+        self.wires[bus as usize].push_back((who, frame));
     }
 
     fn drain(&mut self) -> bool {
         let mut busy = false;
         let now = self.now;
-        let keep = |flash: &mut Flash, r: &Record| {
-            flash.insert(r.key, r.value.to_vec());
-        };
         while let Some(out) = self.app.poll(now) {
             busy = true;
             match out {
-                app::Output::Store(r) => keep(&mut self.flash[APP], &r),
-                app::Output::Transmit(f) => self.wires[0].push_back((APP, f)),
+                app::Output::Store(r) => self.keep(APP, &r),
+                app::Output::Transmit(f) => self.put(APP, Bus::Can1, f),
                 app::Output::Event(e) => self.events.push(e),
             }
         }
         while let Some(out) = self.pack.poll(now) {
             busy = true;
             match out {
-                controller::Output::Store(r) => keep(&mut self.flash[PACK], &r),
-                controller::Output::Transmit(bus, f) => self.wires[bus as usize].push_back((PACK, f)),
+                controller::Output::Store(r) => self.keep(PACK, &r),
+                controller::Output::Transmit(bus, f) => self.put(PACK, bus, f),
                 controller::Output::Event(e) => self.pack_events.push(e),
             }
         }
@@ -201,8 +239,8 @@ impl World {
             while let Some(out) = self.modules[i].poll(now) {
                 busy = true;
                 match out {
-                    module::Output::Store(r) => keep(&mut self.flash[i + 2], &r),
-                    module::Output::Transmit(f) => self.wires[1].push_back((i + 2, f)),
+                    module::Output::Store(r) => self.keep(i + 2, &r),
+                    module::Output::Transmit(f) => self.put(i + 2, Bus::Can2, f),
                     module::Output::Event(e) => self.module_events.push((i, e)),
                 }
             }
@@ -411,7 +449,9 @@ impl World {
                 cert_hash: parsed.hash(),
                 th4: answer[50..82].try_into().unwrap(),
             };
-            key.verify(&done.digest(), &Signature::from_slice(&answer[82..]).unwrap()).unwrap();
+            if key.verify(&done.digest(), &Signature::from_slice(&answer[82..]).unwrap()).is_err() {
+                return false;
+            }
             seen.push(done);
         }
         if seen[0] != seen[1] {

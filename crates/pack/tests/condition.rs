@@ -1,0 +1,134 @@
+//! Key-Lost, Tampered and factory reset: what a device still does, and the way out (`spec/channel.md`, H136 to H139).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod world;
+
+use pack::{
+    app::{Event, Party},
+    controller,
+    identity::key,
+    introduction::Introduced,
+    lifecycle::{Condition, state},
+    message::RelayState,
+    module, pdu,
+};
+use world::World;
+
+const PACK: usize = 1;
+const MODULE: usize = 2;
+
+fn operational(seed: u64) -> World {
+    let mut w = World::new(1, seed);
+    w.commission();
+    let now = w.now;
+    w.app.set_state(now, RelayState::On, &mut w.rng).unwrap();
+    w.run_for(1_500);
+    assert_eq!((w.pack.state(), w.modules[0].relay()), (RelayState::On, RelayState::On));
+    w
+}
+
+fn identify(w: &mut World, party: Party) -> Introduced {
+    w.events.clear();
+    let now = w.now;
+    w.app.send(now, party, &[pdu::IDENTIFY, 0]).unwrap();
+    w.run_for(500);
+    let seen = w.events.iter().find_map(|e| match e {
+        Event::Identified(from, who) if *from == party => Some(who.clone()),
+        _ => None,
+    });
+    seen.expect("it answers")
+}
+
+fn bind_and_pair(w: &mut World) {
+    let (pack, module) = ((Some(Party::Pack), PACK), (Some(Party::Module(w.modules[0].node())), MODULE));
+    assert!(w.bind(pack, module) && w.pair(pack, module));
+    w.run_for(3_000);
+}
+
+/// Nothing of a peer is left; the log goes on.
+fn no_relationship(key: &u16) -> bool {
+    *key < key::bond(0)
+}
+
+/// Every way to spoil a stored key, the state that follows, and the way out of it.
+#[test]
+fn a_module_with_a_spoiled_key_store_is_key_lost_until_it_is_bound_again() {
+    type Spoil = fn(&mut Vec<u8>);
+    let spoils: [(u16, &str, Spoil); 6] = [
+        (key::bond(0), "own SPK does not fit the seed", |r| r[150] ^= 1),
+        (key::bond(0), "seed of zeros", |r| r[170..202].fill(0)),
+        (key::bond(0), "point of the peer not on the curve", |r| r[36] = 4),
+        (key::bond(0), "cut short", |r| r.truncate(100)),
+        (key::session(0), "degenerate master secret", |r| r[65..97].fill(0xFF)),
+        (key::session(0), "unknown format", |r| r[0] = 9),
+    ];
+    for (record, what, spoil) in spoils {
+        let mut w = operational(31);
+        spoil(w.flash[MODULE].get_mut(&record).unwrap());
+        w.restart(MODULE);
+        assert_eq!(w.modules[0].condition(), Condition::KeyLost, "{what}");
+        let start = w.log.len();
+        w.run_for(15_000);
+        assert_eq!(w.modules[0].relay(), RelayState::Off, "{what}");
+        assert_eq!(identify(&mut w, Party::Module(1)).state, state::KEY_LOST, "{what}");
+        let sealed_by_module = w.log[start..].iter().filter(|(_, bus, frame)| {
+            let raw = frame.id().raw();
+            *bus == pack::can::Bus::Can2 && raw >> 17 & 1 == 1 && raw >> 16 & 1 == 1
+        });
+        assert_eq!(sealed_by_module.count(), 0, "{what}: nothing is sealed");
+        bind_and_pair(&mut w);
+        assert_eq!(w.modules[0].condition(), Condition::Sound, "{what}");
+        assert!(w.modules[0].relation().is_up(), "{what}");
+    }
+}
+
+#[test]
+fn an_identity_that_does_not_verify_is_key_lost() {
+    let mut w = World::new(1, 32);
+    w.identities[MODULE].device.0[120] ^= 1;
+    w.restart(MODULE);
+    assert_eq!(w.modules[0].condition(), Condition::KeyLost);
+}
+
+#[test]
+fn a_tampered_module_stays_so_until_its_owner_resets_it() {
+    let mut w = operational(33);
+    let now = w.now;
+    w.modules[0].command(now, module::Command::Tamper, &mut w.rng).unwrap();
+    w.run_for(15_000);
+    assert_eq!((w.modules[0].condition(), w.modules[0].relay()), (Condition::Tampered, RelayState::Off));
+    assert!(w.flash[MODULE].keys().all(no_relationship), "{:x?}", w.flash[MODULE].keys());
+    for _ in 0..2 {
+        assert_eq!(identify(&mut w, Party::Module(1)).state, state::TAMPERED);
+        let (pack, module) = ((Some(Party::Pack), PACK), (Some(Party::Module(1)), MODULE));
+        assert!(!w.bind(pack, module), "a tampered device is not bound");
+        w.restart(MODULE);
+        w.run_for(15_000);
+        assert_eq!(w.modules[0].condition(), Condition::Tampered, "it survives a start");
+    }
+    let boot = w.flash[MODULE][&key::BOOT].clone();
+    let now = w.now;
+    w.modules[0].command(now, module::Command::FactoryReset, &mut w.rng).unwrap();
+    w.run_for(15_000);
+    assert_eq!(w.flash[MODULE][&key::BOOT], boot, "counters outlive it");
+    bind_and_pair(&mut w);
+    assert!(w.modules[0].relation().is_up());
+}
+
+#[test]
+fn a_pack_that_is_tampered_or_reset_forgets_everybody() {
+    for (command, expected) in
+        [(controller::Command::Tamper, state::TAMPERED), (controller::Command::FactoryReset, state::FACTORY)]
+    {
+        let mut w = operational(34);
+        let now = w.now;
+        w.pack.command(now, command, &mut w.rng).unwrap();
+        w.run_for(3_000);
+        assert_eq!(w.pack.state(), RelayState::Off);
+        assert_eq!(identify(&mut w, Party::Pack).state, expected);
+        assert!(w.flash[PACK].keys().all(no_relationship), "{:x?}", w.flash[PACK].keys());
+        w.restart(PACK);
+        w.run_for(3_000);
+        assert_eq!(identify(&mut w, Party::Pack).state, expected, "after a start");
+    }
+}
