@@ -10,6 +10,7 @@ use anyhow::Result;
 mod bare_metal;
 mod demo;
 mod deny;
+mod fuzz;
 mod model;
 mod python;
 mod shell;

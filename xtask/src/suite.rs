@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, deny, model, python, shell, tidy};
+use crate::{bare_metal, deny, fuzz, model, python, shell, tidy};
 
 /// One part of the suite.
 pub struct Part {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 11] = [
+pub const PARTS: [Part; 12] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -52,6 +52,7 @@ pub const PARTS: [Part; 11] = [
     },
     Part { name: "doc", about: "rustdoc, warnings are errors", long: false, run: doc },
     Part { name: "bare-metal", about: "lct, pack, ledger for thumbv7em", long: false, run: bare_metal::run },
+    Part { name: "fuzz", about: "every parser on the link, some seconds each", long: false, run: fuzz::run },
     Part { name: "deny", about: "licences, bans and sources of dependencies", long: false, run: deny::tree },
     Part {
         name: "advisories",

@@ -1,0 +1,135 @@
+//! What changes a device's standing: time, revocations, policy, its log, its flash.
+
+use crate::fixture::{AUTHORITY, SIDE_A, SIDE_B, cid_a, cid_b, rng, signed};
+use crate::input::Input;
+use lct::secret::Secret;
+
+pub mod lifecycle {
+    use super::*;
+    use lct::clock::TimeToken;
+    use lct::policy::{Policy, Rotation, digest_of};
+    use lct::revocation::{Reason, RevocationList, Revoked, Subject};
+    use lct::sign::Signature;
+    use pack::time::Instant;
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let list = RevocationList {
+            number: 2,
+            this_update: 1,
+            next_update: 2,
+            previous: [3; 32],
+            entries: heapless::Vec::from_slice(&[Revoked {
+                subject: Subject::Component(cid_a()),
+                reason: Reason::Lost,
+                time: 1,
+            }])
+            .expect("short"),
+        };
+        let list = list.issue(AUTHORITY.signing_key(), &mut rng()).expect("fits");
+        let head =
+            [&[1][..], &2u32.to_be_bytes(), &cid_a().0, &cid_b().0, &Rotation::FACTORY.to_bytes()].concat();
+        let row = [0x04, 0, 0x04, 0, 0, 0, 1, 3];
+        let policy = [&head[..], &[0, 1], &row].concat();
+        vec![list[..list.len() - 64].to_vec(), vec![1, 0, 0, 0, 9], policy]
+    }
+
+    pub fn run(data: &[u8]) {
+        let key = AUTHORITY.public().sign_pub();
+        let sign = |domain: &[u8]| signed(AUTHORITY.signing_key(), domain, data);
+        let _claims = (TimeToken::claimed(data), RevocationList::claimed_number(data));
+        if let Ok(token) = TimeToken::open(&sign(b"modbatt1 time"), &key) {
+            assert_eq!(token.issue(AUTHORITY.signing_key(), &mut rng())[..5], *data, "one encoding only");
+        }
+        if let Ok(list) = RevocationList::open(&sign(b"modbatt1 crl"), &key) {
+            let again = list.issue(AUTHORITY.signing_key(), &mut rng()).expect("what was read fits");
+            assert_eq!(again[..again.len() - 64], *data, "one encoding only");
+        }
+        let mut held = pack::revocations::Revocations::restore(|_| None).expect("nothing is held");
+        let _taken = held.take(Instant::START, &sign(b"modbatt1 crl"), &key);
+        let _restored = pack::revocations::Revocations::restore(|_| Some(data));
+        if let Ok(policy) = Policy::decode(data) {
+            assert_eq!(policy.encode().expect("what was read fits")[..], *data, "one encoding only");
+            let digest = digest_of(data);
+            let sigs = [&AUTHORITY, &SIDE_A, &SIDE_B].map(|side| side.signing_key().sign_rfc6979(&digest));
+            let [Signature(by_authority), Signature(by_a), Signature(by_b)] = sigs;
+            Policy::open_request(&[data, &by_authority].concat(), &key).expect("it was signed");
+            let all = [data, &by_authority, &by_a, &by_b].concat();
+            let keys = [SIDE_A.public().sign_pub(), SIDE_B.public().sign_pub()];
+            let _opened = Policy::open(&all, &key, |_| Ok(keys));
+        }
+    }
+}
+
+pub mod audit {
+    use super::*;
+    use lct::audit::AuditChain;
+    use lct::journal::{Checkpoint, Entry, KeyStatement};
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let point = [&[1][..], &cid_a().0, &1u64.to_be_bytes(), &[2; 32], &3u32.to_be_bytes()].concat();
+        let statement = [&[1][..], &cid_a().0, &[4; 32 + lct::spk::HPKE_OVERHEAD]].concat();
+        vec![vec![1, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 3, 1], vec![1; 16], point, statement]
+    }
+
+    pub fn run(data: &[u8]) {
+        let key = AUTHORITY.public().sign_pub();
+        if let Ok(entry) = Entry::decode(data) {
+            assert_eq!(entry.encode().expect("what was read fits")[..], *data, "one encoding only");
+            let mut chain = AuditChain::restore(7, [1; 32], Secret::new([2; 32]));
+            let _appended = chain.append(data);
+        }
+        let _read = (Checkpoint::read(data), KeyStatement::read(data));
+        let _point = Checkpoint::open(&signed(AUTHORITY.signing_key(), b"modbatt1 logcheck", data), &key);
+        for domain in [&b"modbatt1 logkey"[..], b"modbatt1 log key"] {
+            let _statement = KeyStatement::open(&signed(AUTHORITY.signing_key(), domain, data), &key);
+        }
+    }
+}
+
+pub mod flash {
+    use super::*;
+    use lct::counter::Reservation;
+    use pack::app::App;
+    use pack::controller::Controller;
+    use pack::module::{Module, Rating};
+
+    /// Records of flash as a world left them, with one of them damaged by the input.
+    pub fn seeds() -> Vec<Vec<u8>> {
+        (0..12).map(|key| vec![1, key, 0, 0, 4, 1, 2, 3, 4]).chain([vec![0; 40], vec![2, 0]]).collect()
+    }
+
+    pub fn run(data: &[u8]) {
+        let _reservation = Reservation::decode(data, &Secret::new([1; 32]));
+        let _number = pack::identity::versioned_u32(data);
+        let _boot = pack::identity::next_boot(Some(data));
+        crate::targets::roles::with_world(|world, kept| {
+            let mut input = Input(data);
+            let who = usize::from(input.byte()) % kept.len();
+            let mut flash = kept[who].clone();
+            let keys: Vec<u16> = flash.keys().copied().collect();
+            let at = keys[usize::from(input.byte()) % keys.len()];
+            let record = flash.entry(at).or_default();
+            match input.byte() & 3 {
+                0 => *record = input.slice().to_vec(),
+                1 => record.truncate(usize::from(input.byte())),
+                2 => record.extend_from_slice(input.slice()),
+                _ => {
+                    let at = usize::from(input.byte()) % record.len().max(1);
+                    let mask = input.byte();
+                    if let Some(byte) = record.get_mut(at) {
+                        *byte ^= mask;
+                    }
+                }
+            }
+            let load = |key: u16| flash.get(&key).map(Vec::as_slice);
+            let (own, now, mut rng) = (world.identities[who].clone(), world.now, rng());
+            let rating = Rating { charge_ma: 65_000, discharge_ma: -200_000, end_of_charge_mv: 8_300 };
+            // A role may refuse to start from damaged flash; it may not panic.
+            let _started = match who {
+                0 => App::start(own, 0, load, now, &mut rng).is_ok(),
+                1 => Controller::start(own, 0, load, now, &mut rng).is_ok(),
+                _ => Module::start(own, rating, load, now, &mut rng).is_ok(),
+            };
+        });
+    }
+}
