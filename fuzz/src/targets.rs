@@ -50,6 +50,7 @@ targets! {
     lists::lifecycle watches ["lct::clock", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];
+    lists::vault watches ["pack::vault", "lct::storage"];
     roles::module watches ["pack::module", "pack::relation"];
     roles::controller watches ["pack::controller", "pack::relation"];
     roles::app watches ["pack::app", "pack::relation"];

@@ -3,6 +3,7 @@
 use crate::fixture::{AUTHORITY, SIDE_A, SIDE_B, cid_a, cid_b, rng, signed};
 use crate::input::Input;
 use lct::secret::Secret;
+use pack::identity::Record;
 
 pub mod lifecycle {
     use super::*;
@@ -46,7 +47,7 @@ pub mod lifecycle {
         }
         let mut held = pack::revocations::Revocations::restore(|_| None).expect("nothing is held");
         let _taken = held.take(Instant::START, &sign(b"modbatt1 crl"), &key);
-        let _restored = pack::revocations::Revocations::restore(|_| Some(data));
+        let _restored = pack::revocations::Revocations::restore(|key| Record::new(key, &[data]).ok());
         if let Ok(policy) = Policy::decode(data) {
             assert_eq!(policy.encode().expect("what was read fits")[..], *data, "one encoding only");
             let digest = digest_of(data);
@@ -121,7 +122,7 @@ pub mod flash {
                     }
                 }
             }
-            let load = |key: u16| flash.get(&key).map(Vec::as_slice);
+            let load = |key: u16| flash.get(&key).map(|value| Record::new(key, &[value])).transpose();
             let (own, now, mut rng) = (world.identities[who].clone(), world.now, rng());
             let rating = Rating { charge_ma: 65_000, discharge_ma: -200_000, end_of_charge_mv: 8_300 };
             // A role may refuse to start from damaged flash; it may not panic.
@@ -131,5 +132,96 @@ pub mod flash {
                 _ => Module::start(own, rating, load, now, &mut rng).is_ok(),
             };
         });
+    }
+}
+
+pub mod vault {
+    use super::*;
+    use pack::vault::{BLANK, Flash, FlashFailed, KeyStore, PAGE_WORDS, Vault, Word};
+    use std::sync::LazyLock;
+
+    const PAGES: usize = 3;
+
+    /// Three pages and a storage key.
+    #[derive(Clone)]
+    struct Board {
+        words: Vec<Word>,
+        key: Option<Secret<32>>,
+    }
+
+    impl Flash for Board {
+        fn pages(&self) -> usize {
+            PAGES
+        }
+        fn read(&self, page: usize, word: usize) -> Option<Word> {
+            self.words.get(page * PAGE_WORDS + word).copied()
+        }
+        fn program(&mut self, page: usize, word: usize, value: Word) -> Result<(), FlashFailed> {
+            *self.words.get_mut(page * PAGE_WORDS + word).ok_or(FlashFailed)? = value;
+            Ok(())
+        }
+        fn erase(&mut self, page: usize) -> Result<(), FlashFailed> {
+            self.words.get_mut(page * PAGE_WORDS..(page + 1) * PAGE_WORDS).ok_or(FlashFailed)?.fill(BLANK);
+            Ok(())
+        }
+    }
+
+    impl KeyStore for Board {
+        fn storage_key(&self) -> Option<Secret<32>> {
+            self.key.clone()
+        }
+        fn set_storage_key(&mut self, key: &Secret<32>) -> Result<(), FlashFailed> {
+            self.key = Some(key.clone());
+            Ok(())
+        }
+    }
+
+    const KEYS: [u16; 4] = [1, 2, 0x1000, 0x1001];
+
+    /// A board with a few records, each stored twice.
+    static FILLED: LazyLock<Board> = LazyLock::new(|| {
+        let blank = Board { words: vec![BLANK; PAGES * PAGE_WORDS], key: None };
+        let mut rng = rng();
+        let mut vault = Vault::mount(blank, AUTHORITY.signing_key(), &mut rng).expect("a blank board");
+        for (i, key) in KEYS.into_iter().chain(KEYS).enumerate() {
+            let record = Record::new(key, &[&[1, i as u8, 2, 3, 4]]).expect("short");
+            vault.store(&record, &mut rng).expect("the flash works");
+        }
+        vault.board().clone()
+    });
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        (0..24).map(|word| vec![0, word, 1, 1, word, 0, 2, word, 9]).chain([vec![3, 3, 3], vec![]]).collect()
+    }
+
+    pub fn run(data: &[u8]) {
+        let mut input = Input(data);
+        let mut board = FILLED.clone();
+        let mut rng = rng();
+        while !input.is_empty() {
+            let op = input.byte();
+            // Most damage goes where something is written.
+            let at = usize::from(op >> 4 & 3) * PAGE_WORDS + usize::from(input.byte());
+            let Some(word) = board.words.get_mut(at) else { continue };
+            match op & 3 {
+                0 => word[usize::from(op >> 6)] ^= input.byte(),
+                1 => *word = [input.byte(); 8],
+                2 => *word = input.array(),
+                _ => *word = [0; 8],
+            }
+        }
+        let touched = board.words != FILLED.words;
+        let Ok(mut vault) = Vault::mount(board, AUTHORITY.signing_key(), &mut rng) else { return };
+        for (i, key) in KEYS.into_iter().enumerate() {
+            let newest = [1, 4 + i as u8, 2, 3, 4];
+            match vault.load(key) {
+                Ok(Some(record)) => assert!(touched || record.value == newest),
+                Ok(None) | Err(_) => assert!(touched, "an honest board"),
+            }
+        }
+        let record = Record::new(3, &[&[1, 7]]).expect("short");
+        if vault.store(&record, &mut rng).is_ok() {
+            assert!(vault.load(3).is_ok_and(|read| read.is_some_and(|read| read.value == record.value)));
+        }
     }
 }
