@@ -34,10 +34,6 @@ impl Custody for PrivateFiles {
         write(&self.folder.join(name), secret)
     }
 
-    fn erase(&self, name: &str) -> Result<(), Error> {
-        erase(&self.folder.join(name))
-    }
-
     fn place(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
@@ -61,22 +57,6 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(replace_private(path, bytes)?)
 }
 
-/// Overwrites and removes a file. What the disk keeps below the file system is out of reach.
-pub(super) fn erase(path: &Path) -> Result<(), Error> {
-    let length = match fs::metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(file_error(path, &e)),
-        Ok(found) => found.len(),
-    };
-    let zeros = vec![0; usize::try_from(length).unwrap_or(SECRET_MAX)];
-    let file = fs::OpenOptions::new().write(true).open(path);
-    let overwritten = file.and_then(|mut file| {
-        std::io::Write::write_all(&mut file, &zeros)?;
-        file.sync_all()
-    });
-    overwritten.and_then(|()| fs::remove_file(path)).map_err(|e| file_error(path, &e))
-}
-
 #[cfg(unix)]
 fn check_private(path: &Path, found: &fs::Metadata) -> Result<(), Error> {
     let mode = std::os::unix::fs::MetadataExt::mode(found);
@@ -97,8 +77,8 @@ mod tests {
     fn files_are_private_and_others_are_refused() {
         let temp = tempfile::tempdir().unwrap();
         let files = PrivateFiles::new(temp.path());
-        super::super::tests::keeps_replaces_and_forgets(&files);
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0, "nothing is left over");
+        super::super::tests::keeps_and_replaces(&files);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "nothing is left over");
         files.store("key", &[1; 32]).unwrap();
         #[cfg(unix)]
         {
