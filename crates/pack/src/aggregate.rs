@@ -64,16 +64,16 @@ pub fn pack_status(parts: impl Iterator<Item = Part>, whole: &Whole) -> PackStat
         if temps.cell_min_mc < data3.cell_min_mc {
             (data3.cell_min_mc, data9.min_node) = (temps.cell_min_mc, part.node);
         }
-        if let Some(r) = part.rating {
-            let limits = data5.get_or_insert(BmsData5 {
-                discharge_limit_ma: r.discharge_ma,
-                charge_limit_ma: r.charge_ma,
-                end_of_charge_mv: 0,
-            });
-            limits.discharge_limit_ma = limits.discharge_limit_ma.max(r.discharge_ma);
-            limits.charge_limit_ma = limits.charge_limit_ma.min(r.charge_ma);
-            limits.end_of_charge_mv = limits.end_of_charge_mv.saturating_add(r.end_of_charge_mv);
-        }
+        // A module that did not tell what it can do counts as one that can do nothing. C117
+        let r = part.rating.unwrap_or(Rating { charge_ma: 0, discharge_ma: 0, end_of_charge_mv: 0 });
+        let limits = data5.get_or_insert(BmsData5 {
+            discharge_limit_ma: r.discharge_ma,
+            charge_limit_ma: r.charge_ma,
+            end_of_charge_mv: 0,
+        });
+        limits.discharge_limit_ma = limits.discharge_limit_ma.max(r.discharge_ma);
+        limits.charge_limit_ma = limits.charge_limit_ma.min(r.charge_ma);
+        limits.end_of_charge_mv = limits.end_of_charge_mv.saturating_add(r.end_of_charge_mv);
         mv_sum += volts.cell_avg_mv;
         mc_sum += temps.cell_avg_mc;
         n += 1;

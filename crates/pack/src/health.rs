@@ -444,3 +444,75 @@ impl Health {
         Ok(pdu)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_report_has_the_published_layout() {
+        let mut health = Health::new(7);
+        health.raise(Instant::from_millis(1_000), FaultCode::CellOverVoltage, 0x0003_10CC);
+        health.raise(Instant::from_millis(2_500), FaultCode::CellsMissing, 2);
+        health.refused_clear(Instant::from_millis(2_600), 0x514);
+        health.not_opened(Instant::from_millis(2_700), Refusal::NotAuthentic);
+        health.not_opened(Instant::from_millis(2_700), Refusal::Replayed);
+        let pdu = health.poll_report(Instant::from_millis(4_000)).unwrap().unwrap();
+        let expected = hex!(
+            "1A 00 00000007 02"
+            "0201 04 00000003 000310CC"
+            "0203 02 00000001 00000002"
+            "0B 00000001 00000001 00000001 00000001 00000000 00000000 00000000 00000000 00000001 00000000 00000000"
+        );
+        assert_eq!(pdu[..], expected);
+        let (node, report) = Report::parse(&pdu[1..]).unwrap();
+        assert_eq!((node, report.boot, report.faults.len()), (0, 7, 2));
+        assert_eq!(report.counters, health.counters());
+        assert!(report.faults[0].is_trip() && !report.faults[1].is_trip());
+        let alert = health.poll_alert(Instant::from_millis(4_000)).unwrap();
+        assert_eq!(alert.to_pdu(5).unwrap()[..], hex!("0A 05 0201 000310CC"));
+        assert_eq!(Alert::parse(&hex!("05 0201 000310CC")), Ok((5, alert)));
+    }
+
+    #[test]
+    fn a_longer_list_of_counters_is_read_and_a_wrong_severity_is_not() {
+        let body = |severity: u8, counters: u8| {
+            let mut body = std::vec![0, 0, 0, 0, 1, 1, 9, 9, severity, 0, 0, 0, 0, 0, 0, 0, 0, counters];
+            body.extend(std::iter::repeat_n([0, 0, 0, 6], usize::from(counters)).flatten());
+            body
+        };
+        let read = Report::parse(&body(4, 13)).unwrap().1;
+        assert_eq!(
+            (read.faults[0].code, read.counters.current_trips),
+            (0x0909, 6),
+            "an unknown code is kept"
+        );
+        assert_eq!(Report::parse(&body(4, 2)).unwrap().1.counters.policy_drops, 0);
+        for severity in [0, 5, 255] {
+            assert_eq!(Report::parse(&body(severity, 11)), Err(Error::Malformed));
+        }
+    }
+
+    #[test]
+    fn every_code_fits_and_alerts_wait_their_turn() {
+        let mut health = Health::new(1);
+        let now = Instant::from_millis(1_000);
+        for code in FaultCode::ALL {
+            assert!(health.raise(now, *code, 1) && !health.raise(now, *code, 2));
+        }
+        assert!(health.poll_report(now).unwrap().is_some());
+        assert!(health.poll_alert(now).is_some() && health.poll_alert(now).is_none(), "one a second");
+        let sent = (1..30).filter(|s| health.poll_alert(now + Duration::from_secs(*s)).is_some()).count();
+        assert_eq!(sent, 3, "four wait at most");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Report::parse(&bytes);
+            let _ = Alert::parse(&bytes);
+        }
+    }
+}

@@ -20,9 +20,9 @@ use crate::{
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{
         Message, ModuleAllDeregister, ModuleAllIsolate, ModuleAnnounceRequest, ModuleAnnouncement,
-        ModuleCellCommStatus1, ModuleDeregister, ModuleHardware, ModuleMaxState, ModuleRegistration,
-        ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatus2, ModuleStatus3, ModuleStatusAll,
-        ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
+        ModuleCellCommStatus1, ModuleDeregister, ModuleHardware, ModuleHardwareRequest, ModuleMaxState,
+        ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatus2, ModuleStatus3,
+        ModuleStatusAll, ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
     },
     pdu::{self, Pdu, binding as op, echo},
     policy::Protection,
@@ -583,9 +583,7 @@ impl Module {
                         self.answers = 0;
                         self.device.journal.channel_up();
                         self.channel_up(now);
-                        let (body, len) = self.hardware().encode();
-                        let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
-                        self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])?;
+                        self.send_hardware(now)?;
                     }
                 }
             }
@@ -730,6 +728,7 @@ impl Module {
                 Err(_) => Ok(()),
             },
             (ModuleStatusRequest::BASE, false) => self.answer_status(now),
+            (ModuleHardwareRequest::BASE, false) => self.send_hardware(now),
             (ModuleDeregister::BASE, false) => self.unregister(now),
             (ModuleMaxState::BASE | ModuleAllIsolate::BASE | ModuleAllDeregister::BASE, false) => {
                 self.reduce(now, opened.base, opened.body)

@@ -733,6 +733,39 @@ fn clear_telemetry_is_shown_and_never_relied_upon() {
     assert_eq!(limits, Some((65_000, -200_000)));
 }
 
+/// Until a module told what it can do, the pack allows nothing through it, and it asks.
+#[test]
+fn a_capability_that_was_lost_counts_as_none_and_is_asked_for() {
+    let limits = |w: &mut World| {
+        w.events.clear();
+        w.measure(0);
+        w.run_for(100);
+        let of = |e: &app::Event| match e {
+            app::Event::PackStatus(s) => Some((s.data5.charge_limit_ma, s.data5.discharge_limit_ma)),
+            _ => None,
+        };
+        w.events.iter().find_map(of).expect("a status came")
+    };
+    let mut w = World::new(2, 74);
+    w.commission();
+    w.restart(1);
+    // 0x501 of module 1, which it sends when its channel comes up: the first sealed message of its family.
+    w.filter = Box::new(|frame| {
+        !matches!(classify(Bus::Can2, frame), Ok(Class::Sealed(id, _))
+            if id.device() == 1 && id.family() == 0x500 && id.direction() == Direction::Ba)
+    });
+    w.run_for(3_000);
+    let now = w.now;
+    w.app.set_time(now, 1_700_000_100_000).unwrap();
+    w.run_for(100);
+    w.measure(0);
+    w.run_for(500);
+    assert_eq!(limits(&mut w), (0, 0));
+    w.filter = Box::new(|_| true);
+    w.run_for(11_000);
+    assert_eq!(limits(&mut w), (65_000, -200_000));
+}
+
 // --- faults and health --------------------------------------------------------------------------------
 
 fn measure(w: &mut World, module: usize, mv: [u16; 2], mc: i32, ma: i32) {

@@ -232,6 +232,9 @@ impl Controller {
         for index in 0..self.slots.len() {
             if self.slots[index].healthy() {
                 self.send_time(index, now)?;
+                if self.slots[index].rating.is_none() {
+                    self.ask_hardware(index, now)?;
+                }
             }
         }
         Ok(())

@@ -9,8 +9,8 @@ use crate::{
     gate::{Arrival, Standing, judge, screen},
     health::{Alert, Health, Report},
     message::{
-        BmsData1, BmsData2, BmsData3, BmsData8, BmsData9, BmsData10, ModuleCellCommStatus1, ModuleStatus1,
-        ModuleStatus2, ModuleStatus3,
+        BmsData1, BmsData2, BmsData3, BmsData8, BmsData9, BmsData10, ModuleCellCommStatus1,
+        ModuleHardwareRequest, ModuleStatus1, ModuleStatus2, ModuleStatus3,
     },
     policy::{Effect as Change, Protection},
     protection::TripLimits,
@@ -289,6 +289,14 @@ impl Controller {
             }
             None => self.device.health.end(FaultCode::HardwareIncompatible),
         }
+    }
+
+    /// Asks for a capability that did not arrive (C117).
+    pub(super) fn ask_hardware(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        let base = ModuleHardwareRequest::BASE;
+        let id =
+            SealedId::new(base, Level::Exch, Direction::Ab, index as u8 + 1).map_err(|_| Error::Malformed)?;
+        self.seal_module(index, now, id, base, 0, &[0])
     }
 
     /// The pack's own sensor against the narrowest rating of its healthy modules.

@@ -128,6 +128,13 @@ impl Module {
         self.digest = listed.then(|| DigestSender::new(now));
     }
 
+    /// Tells the capability, sealed.
+    pub(super) fn send_hardware(&mut self, now: Instant) -> Result<(), Error> {
+        let (body, len) = self.hardware().encode();
+        let id = self.data_id(ModuleHardware::BASE, Level::Exch)?;
+        self.seal(now, id, ModuleHardware::BASE, 0, &body[..len])
+    }
+
     // --- own limits -----------------------------------------------------------------------------------
 
     /// Judges the last measurement; beyond a limit the relay opens at once, whatever a network says.
