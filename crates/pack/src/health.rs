@@ -371,19 +371,11 @@ impl Health {
 
     /// Occurrences end by themselves when they were not seen for [`LINGER`].
     pub fn tick(&mut self, now: Instant) {
-        use FaultCode::{
-            ClearRefused, DigestMismatch, DigestUnverified, OpenFailures, OwnIdentifierSeen, PolicyRefused,
-        };
-        let lingers = |f: &Active| match f.code {
-            ClearRefused | OwnIdentifierSeen | OpenFailures | DigestMismatch | DigestUnverified
-            | PolicyRefused => now < f.last + LINGER,
-            _ => true,
-        };
         let before = self.active.len();
-        self.active.retain(lingers);
+        self.active.retain(|f| !is_occurrence(f.code) || now < f.last + LINGER);
         if self.active.len() != before {
             self.changed = true;
-            if !self.has(ClearRefused) {
+            if !self.has(FaultCode::ClearRefused) {
                 self.clear = 0;
             }
         }
@@ -404,7 +396,7 @@ impl Health {
 
     /// When a fault ends by itself.
     pub fn linger_due(&self) -> Option<Instant> {
-        self.active.iter().map(|f| f.last + LINGER).min()
+        self.active.iter().filter(|f| is_occurrence(f.code)).map(|f| f.last + LINGER).min()
     }
 
     /// The alert to send now, for a device that speaks of itself.
@@ -443,6 +435,17 @@ impl Health {
         }
         Ok(pdu)
     }
+}
+
+/// Whether a fault is something that happened, and not a condition that lasts (C111).
+const fn is_occurrence(code: FaultCode) -> bool {
+    use FaultCode::{
+        ClearRefused, DigestMismatch, DigestUnverified, OpenFailures, OwnIdentifierSeen, PolicyRefused,
+    };
+    matches!(
+        code,
+        ClearRefused | OwnIdentifierSeen | OpenFailures | DigestMismatch | DigestUnverified | PolicyRefused
+    )
 }
 
 #[cfg(test)]
@@ -506,6 +509,20 @@ mod tests {
         assert!(health.poll_alert(now).is_some() && health.poll_alert(now).is_none(), "one a second");
         let sent = (1..30).filter(|s| health.poll_alert(now + Duration::from_secs(*s)).is_some()).count();
         assert_eq!(sent, 3, "four wait at most");
+    }
+
+    /// A condition that lasts must not ask for a tick that has nothing to do.
+    #[test]
+    fn only_occurrences_end_by_time() {
+        let mut health = Health::new(1);
+        let now = Instant::from_millis(1_000);
+        health.raise(now, FaultCode::CellsMissing, 1);
+        assert_eq!(health.linger_due(), None);
+        health.raise(now, FaultCode::OwnIdentifierSeen, 1);
+        assert_eq!(health.linger_due(), Some(now + LINGER));
+        health.tick(now + LINGER);
+        assert!(health.has(FaultCode::CellsMissing) && !health.has(FaultCode::OwnIdentifierSeen));
+        assert_eq!(health.linger_due(), None);
     }
 
     proptest! {
