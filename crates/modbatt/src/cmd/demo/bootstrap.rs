@@ -68,16 +68,24 @@ pub fn print_code(
     Ok(record.commitment(&cid))
 }
 
+/// Refuses a code that no mode asks for, before anything is made.
+pub fn check(assurance: Assurance, typed: Option<&Code>) -> Result<(), Failure> {
+    match typed {
+        Some(_) if !assurance.has_code() => {
+            Err(Failure::Input("--code is for --bootstrap b2 and b1+b2".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the app is to do, by `--bootstrap` and `--code`; without `--code` it reads the label.
 pub fn plan(dir: &DataDir, assurance: Assurance, typed: Option<&Code>) -> Result<Plan, Failure> {
-    let useless = || Failure::Input("--code is for --bootstrap b2 and b1+b2".into());
     let code = match (assurance.has_code(), typed) {
-        (false, None) => None,
-        (false, Some(_)) => return Err(useless()),
+        (false, _) => None,
         (true, Some(code)) => Some(code.clone()),
         (true, None) => Some(read_label(dir)?),
     };
-    Plan::new(assurance, code).map_err(|_| useless())
+    Plan::new(assurance, code).map_err(|e| Failure::Failed(e.to_string()))
 }
 
 fn read_label(dir: &DataDir) -> Result<Code, Failure> {

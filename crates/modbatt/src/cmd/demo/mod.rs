@@ -147,6 +147,7 @@ const MODULES: usize = 3;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    bootstrap::check(args.bootstrap, args.code.as_ref())?;
     // Read first: a damaged file must not leave a data directory behind.
     let replay = args.replay.as_deref().map(Source::replay).transpose()?;
     let asked = args.modules.map(usize::from);
