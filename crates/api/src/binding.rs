@@ -77,6 +77,8 @@ pub struct Introduced {
     pub status: String,
     /// `lct::binding::Introduction` bytes: `a` is addressed to A and introduces B.
     pub introductions: Sides<Blob>,
+    /// Device key halves, sealed to each side's fresh key (`lct::key_package`); to be given before the introductions.
+    pub packages: Sides<Blob>,
 }
 
 /// Body of `POST /bindings/{id}/complete`.

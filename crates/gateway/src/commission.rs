@@ -16,7 +16,7 @@ use pack::{
     app::Party,
     identity::Identity,
     introduction::Introduced,
-    pdu::{self, Status, binding as op},
+    pdu::{self, Status, binding as op, key_package as package},
     time::{Duration, Instant},
 };
 use std::collections::VecDeque;
@@ -114,8 +114,13 @@ pub enum Reply {
         /// Signed by the authority.
         requests: [Vec<u8>; 2],
     },
-    /// Introductions to hand to A and B.
-    Introduced([Vec<u8>; 2]),
+    /// What to hand to A and B: first the sealed device halves, then the introductions.
+    Introduced {
+        /// Signed by the authority.
+        introductions: [Vec<u8>; 2],
+        /// Sealed to the side.
+        packages: [Vec<u8>; 2],
+    },
     /// A certificate to hand to B and A.
     Issued {
         /// Which pairing.
@@ -143,6 +148,7 @@ enum Stage {
     AwaitProof { statement: Vec<u8> },
     AwaitReply,
     AwaitKeys { id: BindingId, keys: [Option<([u8; 68], [u8; 64])>; 2] },
+    AwaitPackages { introductions: [Vec<u8>; 2], taken: [bool; 2] },
     AwaitStatus { introductions: [Vec<u8>; 2] },
     AwaitSigned { id: BindingId, signatures: [Option<[u8; 64]>; 2] },
     AwaitAccepted { certificate: Vec<u8> },
@@ -161,6 +167,7 @@ pub struct Commissioner {
     steps: VecDeque<Step>,
     identity: Identity,
     pairing: Option<PairingId>,
+    binding: Option<BindingId>,
     assurance: Assurance,
 }
 
@@ -199,6 +206,7 @@ impl Commissioner {
             steps: VecDeque::new(),
             identity,
             pairing: None,
+            binding: None,
             assurance,
         };
         let open = tasks.into_iter().filter(|t| !done.contains(&commissioner.task_name(*t)));
@@ -340,16 +348,18 @@ impl Commissioner {
         match (reply, task) {
             (Reply::Done, _) => self.finish(),
             (Reply::Begun { id, requests }, Task::Bind(a, b)) => {
+                self.binding = Some(id);
                 self.stage = Stage::AwaitKeys { id, keys: [None, None] };
                 let [to_a, to_b] = requests.map(|r| prefixed(&[pdu::BINDING, op::REQUEST], &r));
                 self.send(now, vec![(a, to_a), (b, to_b)]);
             }
-            (Reply::Introduced(introductions), Task::Bind(_, b)) => {
+            (Reply::Introduced { introductions, packages }, Task::Bind(a, b)) => {
+                let Some(id) = self.binding else { return Err(Error::UnexpectedReply) };
                 let introductions = introductions.map(|i| prefixed(&[pdu::BINDING, op::INTRODUCTION], &i));
-                // B first: when A begins the handshake, B must already know A's key.
-                let to_b = introductions[1].clone();
-                self.stage = Stage::AwaitStatus { introductions };
-                self.send(now, vec![(b, to_b)]);
+                let head = [&[pdu::KEY_PACKAGE, package::SEALED], id.0.as_slice()].concat();
+                let [to_a, to_b] = packages.map(|p| prefixed(&head, &p));
+                self.stage = Stage::AwaitPackages { introductions, taken: [false; 2] };
+                self.send(now, vec![(a, to_a), (b, to_b)]);
             }
             (Reply::Issued { id, certificate }, Task::Pair(_, b)) => {
                 self.pairing = Some(id);
@@ -435,6 +445,25 @@ impl Commissioner {
                 self.heard(from);
                 if let [Some(ka), Some(kb)] = both {
                     self.ask(Request::BindingKeys { id, keys: [ka, kb] });
+                }
+            }
+            (
+                [pdu::KEY_PACKAGE, package::STATUS, body @ ..],
+                Stage::AwaitPackages { introductions, taken },
+            ) => {
+                let (id, status) = status(body)?;
+                if self.binding != Some(BindingId(id)) {
+                    return Ok(());
+                }
+                taken[side] = true;
+                let (all, introductions) = (*taken == [true; 2], introductions.clone());
+                accepted(status, self.task_name(Task::Bind(a, b)))?;
+                self.heard(from);
+                if all {
+                    // B first: when A begins the handshake, B must already know A's key.
+                    let to_b = introductions[1].clone();
+                    self.stage = Stage::AwaitStatus { introductions };
+                    self.send(now, vec![(b, to_b)]);
                 }
             }
             ([pdu::BINDING, op::STATUS, body @ ..], Stage::AwaitStatus { introductions }) if from == b => {

@@ -154,7 +154,10 @@ impl<R: CryptoRng> Uplink<R> {
                 };
                 let keys = api::binding::Keys { a: key(a), b: key(b) };
                 let introduced = self.client.binding_keys(&Hex(id.0), &keys).await?;
-                Reply::Introduced([introduced.introductions.a.0, introduced.introductions.b.0])
+                Reply::Introduced {
+                    introductions: [introduced.introductions.a.0, introduced.introductions.b.0],
+                    packages: [introduced.packages.a.0, introduced.packages.b.0],
+                }
             }
             Request::CompleteBinding { id, signatures: [a, b] } => {
                 let signatures = api::binding::Sides { a: Fixed(*a), b: Fixed(*b) };

@@ -16,8 +16,7 @@ fn text(path: &Path) -> &str {
 
 /// One module, as fast as the machine allows, Ctrl-C as soon as it is operational.
 fn demo(dir: &Path, more: &[&str]) -> Ended {
-    let fixed =
-        ["demo", "--headless", "--modules", "1", "--speed", "max", "--json", "--data-dir", text(dir)];
+    let fixed = ["demo", "--headless", "--modules", "1", "--speed", "max", "--json", "--data-dir", text(dir)];
     let mut running = start(&[&fixed, more].concat());
     running.wait_ready();
     running.interrupt();
@@ -52,7 +51,8 @@ fn every_mode_ends_operational_with_its_assurance_on_the_ledger() {
 fn a_wrong_code_ends_with_a_sentence_and_the_right_one_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let args = |code| {
-        let fixed = ["demo", "--headless", "--modules", "1", "--speed", "max", "--data-dir", text(dir.path())];
+        let fixed =
+            ["demo", "--headless", "--modules", "1", "--speed", "max", "--data-dir", text(dir.path())];
         [&fixed[..], &["--bootstrap", "b2", "--code", code]].concat()
     };
     let wrong = run(&args("7Z3K-9QXM-20AB-R"));
@@ -69,14 +69,7 @@ fn a_wrong_code_ends_with_a_sentence_and_the_right_one_goes_on() {
 #[test]
 fn a_code_that_nobody_asks_for_is_a_wrong_argument() {
     let dir = tempfile::tempdir().unwrap();
-    let ended = run(&[
-        "demo",
-        "--headless",
-        "--data-dir",
-        text(dir.path()),
-        "--code",
-        "7Z3K-9QXM-20AB-R",
-    ]);
+    let ended = run(&["demo", "--headless", "--data-dir", text(dir.path()), "--code", "7Z3K-9QXM-20AB-R"]);
     assert_eq!(ended.code, Some(2));
     ended.fails("code without b2", &["--code", "--bootstrap"]);
 }

@@ -325,6 +325,9 @@ impl App {
             [pdu::CERTIFICATE, ref m @ ..] => {
                 relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
+            [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
+                relation.key_package(&self.device.own, m, &mut fx)
+            }
             [pdu::BINDING, op::REQUEST, ref m @ ..] => {
                 relation.bind_request(&self.device.own, m, &mut fx, rng)
             }
@@ -463,7 +466,7 @@ impl App {
                 Ok(who) => self.device.offer(Event::Identified(from, who)),
                 Err(_) => Ok(()),
             },
-            ([pdu::CERTIFICATE | pdu::BINDING | pdu::REVOCATION | pdu::POLICY, ..], _) => {
+            ([pdu::CERTIFICATE | pdu::BINDING | pdu::KEY_PACKAGE | pdu::REVOCATION | pdu::POLICY, ..], _) => {
                 match Pdu::from_slice(inner) {
                     Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
                     Err(_) => {

@@ -311,6 +311,8 @@ impl Bootstrap {
     /// True for the PDUs that arrive in clear and are this machine's.
     pub fn concerns(message: &[u8]) -> bool {
         match *message {
+            // A sealed package is the authority's and belongs to a binding.
+            [pdu::KEY_PACKAGE, op::SEALED | op::STATUS, ..] => false,
             [pdu::KEY_PACKAGE | pdu::PAKE, ..] => true,
             [pdu::HANDSHAKE, _, code, ..] => {
                 code != 0x7F && matches!(code & 0x1F, c if c == Kind::Dev as u8 || c == Kind::Pake as u8)

@@ -43,7 +43,7 @@ use lct::{
     binding::{BindRequest, Introduction},
     certificate::Certificate,
     command::SignedCommand,
-    id::Cid,
+    id::{BindingId, Cid},
     metadata::ClearMetadata,
     schedule::{Direction, Tier},
     sign::SigningKey,

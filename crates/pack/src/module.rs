@@ -538,6 +538,9 @@ impl Module {
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
                 self.relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
+            [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
+                self.relation.key_package(&self.device.own, m, &mut fx)
+            }
             [pdu::BINDING, ref m @ ..] => {
                 let soc = self.status().status1.soc_ppm;
                 crate::introduction::answer_identity(&self.device.own, m, soc, rng)

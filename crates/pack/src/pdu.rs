@@ -115,6 +115,10 @@ pub mod key_package {
     /// Sealed at dev tier: `verdict u8 | seen u8`, whether the installer found the digits of both sides equal, and
     /// whether the sender knows that the other side accepted.
     pub const COMPARED: u8 = 0x03;
+    /// Clear, from the authority: `binding_id 16 | sealed key package 481` (`lct::key_package`).
+    pub const SEALED: u8 = 0x04;
+    /// Answer to it: `binding_id 16 | status u8`.
+    pub const STATUS: u8 = 0x05;
 }
 
 /// Second byte of a [`PAKE`] PDU.

@@ -32,7 +32,7 @@ use lct::{
     codec::Fields,
     exchange::{Side, open_half, pairing_key, seal_half},
     handshake::{
-        Context, Ephemeral, Established, Initiator, Kind, Psk, Request, Responder, Response, SIGNED,
+        Context, Ephemeral, Established, HALVES, Initiator, Kind, Psk, Request, Responder, Response, SIGNED,
     },
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role, is_side_a},
@@ -411,7 +411,7 @@ impl Relation {
         let repeated = self.pending_bond.as_ref().is_some_and(|p| p.request == request);
         if !repeated {
             let secret = SpkSecret::generate(rng)?;
-            self.pending_bond = Some(PendingBond { request, own: secret, introduction: None });
+            self.pending_bond = Some(PendingBond { request, own: secret, introduction: None, package: None });
             // A run for the request before has no key any more.
             let stale = match &self.run {
                 Some(Run::Asked { kind, .. } | Run::Answered { kind, .. } | Run::Responded { kind, .. }) => {

@@ -648,3 +648,35 @@ fn a_middleman_shows_different_digits_on_both_sides() {
         assert_eq!((up(&left), up(&right)), ([false; 2], [false; 2]));
     }
 }
+
+/// Device halves that the authority sealed to both sides enter BIND; to one side only, the two do not agree.
+#[test]
+fn sealed_halves_enter_the_binding_on_both_sides_or_not_at_all() {
+    for (assurance, packages, binds) in [
+        (Assurance::Attested, [true, true], true),
+        (Assurance::AttestedAndCode, [true, true], true),
+        (Assurance::Code, [true, true], true),
+        (Assurance::Attested, [true, false], false),
+        (Assurance::Attested, [false, true], false),
+    ] {
+        let mut w = channel(assurance, 40);
+        let start = w.log.len();
+        w.packages = packages;
+        assert_eq!(bind(&mut w, assurance), binds, "{} {packages:?}", assurance.name());
+        let flags = w.log[start..].iter().find_map(|(_, _, f)| match *f.data() {
+            [pdu::HANDSHAKE, 1, 2, flags, ..] => Some(flags),
+            _ => None,
+        });
+        if assurance == Assurance::Attested {
+            assert_eq!(flags, Some(if packages[0] { 3 } else { 1 }), "{packages:?}");
+        }
+        // Without halves it works again, with a fresh ceremony.
+        w.packages = [false; 2];
+        assert!(bind(&mut w, assurance), "{}", assurance.name());
+    }
+    let mut w = World::new(1, 41);
+    w.run_for(3_000);
+    w.packages = [true; 2];
+    let module = Some(Party::Module(1));
+    assert!(w.bind((Some(Party::Pack), PACK), (module, 2)), "a module, through the pack");
+}

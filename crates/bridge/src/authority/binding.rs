@@ -8,9 +8,11 @@ use api::{
 use lct::{
     attest::{DeviceCertificate, spk_attestation_digest},
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
+    handshake::Kind,
     hash::sha256,
     id::{BindingId, Cid},
-    metadata::ACCESS_MAX,
+    key_package::{KeyPackage, Parties},
+    metadata::{ACCESS_MAX, LinkParameters},
     registration::Registration,
     secret::Secret,
     sign::Signature,
@@ -187,6 +189,7 @@ impl Core {
             let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
             introductions.push(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()));
         }
+        let packages = self.packages(&bond.sides, &introduced)?;
         self.ceremonies.change(|rows: &mut Rows| {
             if let Some(bond) = rows.bonds.get_mut(&id) {
                 bond.introduced = Some(introduced);
@@ -200,7 +203,39 @@ impl Core {
             binding_id: Hex(id.0),
             status: "introduced".into(),
             introductions: Sides { a, b },
+            packages,
         })
+    }
+
+    /// Fresh device key halves, sealed to each side. They are not kept: asked again, both sides get others.
+    fn packages(&self, sides: &[Side; 2], introduced: &Introduced) -> Reply<Sides<Blob>> {
+        let [a, b] = sides;
+        let parties = Parties { own: (a.cid, a.role), peer: (b.cid, b.role) };
+        let sealed = entropy::with(|rng| {
+            let (mut relation, mut salt, mut iv_seed) = ([0; 16], [0; 32], [0; 16]);
+            rng.fill_bytes(&mut relation);
+            rng.fill_bytes(&mut salt);
+            rng.fill_bytes(&mut iv_seed);
+            // The LCT's halves go their own way (A30).
+            let no_lct_half = || Secret::new([0; 64]);
+            let of_a = KeyPackage {
+                kind: Kind::Bind,
+                relation,
+                half_own: Secret::random(rng),
+                half_peer: Secret::random(rng),
+                lct_half: no_lct_half(),
+                salt,
+                parameters: LinkParameters { iv_seed, kdf: 1, aead: 1, rotation_days: 30 },
+                epoch: 0,
+            };
+            let of_b = of_a.for_peer(no_lct_half());
+            let key = self.secret.signing_key();
+            let [(spk_a, _), (spk_b, _)] = &introduced.keys;
+            let a = of_a.seal(&parties, spk_a, &sides[0].nonce, key, rng)?;
+            let b = of_b.seal(&parties.swapped(), spk_b, &sides[1].nonce, key, rng)?;
+            Ok::<_, lct::Error>(Sides { a: Blob(a.to_vec()), b: Blob(b.to_vec()) })
+        })?;
+        sealed.map_err(|e| Refusal::internal(&e))
     }
 
     /// Checks that the registered device vouches for `spk` towards `partner`; returns its certificates.

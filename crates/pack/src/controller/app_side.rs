@@ -65,7 +65,14 @@ impl Controller {
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
                 (
                     Some(index),
-                    Some(&(pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY | pdu::REVOCATION | pdu::POLICY)),
+                    Some(
+                        &(pdu::CERTIFICATE
+                        | pdu::BINDING
+                        | pdu::KEY_PACKAGE
+                        | pdu::IDENTIFY
+                        | pdu::REVOCATION
+                        | pdu::POLICY),
+                    ),
                 ) => self.send_module(index, now, inner),
                 _ => Err(Error::WrongParty),
             },
@@ -125,6 +132,10 @@ impl Controller {
                 let id = Introduction::open(bytes, &authority)?.binding_id;
                 self.find(|s| s.relation.is_about(id), |app| app.is_about(id))?
             }
+            [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
+                let id = m.first_chunk::<16>().map(|id| BindingId(*id)).ok_or(Error::Malformed)?;
+                self.find(|s| s.relation.is_about(id), |app| app.is_about(id))?
+            }
             _ => return Err(Error::Malformed),
         };
         let relation = match target {
@@ -143,6 +154,7 @@ impl Controller {
             [pdu::BINDING, op::REQUEST, ref m @ ..] => {
                 relation.bind_request(&self.device.own, m, &mut fx, rng)
             }
+            [pdu::KEY_PACKAGE, _, ref m @ ..] => relation.key_package(&self.device.own, m, &mut fx),
             [_, _, ref m @ ..] => {
                 relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }

@@ -167,7 +167,15 @@ impl Controller {
                 }
                 self.apply_module(index, now, fx)
             }
-            [pdu::CERTIFICATE | pdu::BINDING | pdu::IDENTIFY | pdu::REVOCATION | pdu::POLICY, ..] => {
+            [
+                pdu::CERTIFICATE
+                | pdu::BINDING
+                | pdu::KEY_PACKAGE
+                | pdu::IDENTIFY
+                | pdu::REVOCATION
+                | pdu::POLICY,
+                ..,
+            ] => {
                 if let [pdu::IDENTIFY, 1, ref body @ ..] = *message
                     && let Ok(who) = Introduced::parse(body)
                     && self.slots[index].relation.peer().is_none()

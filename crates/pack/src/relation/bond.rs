@@ -1,6 +1,7 @@
 //! A binding in force, and one under way.
 
 use super::*;
+use lct::key_package::{KeyPackage, Parties};
 
 pub(super) struct Bond {
     pub(super) binding_id: BindingId,
@@ -15,6 +16,24 @@ pub(super) struct PendingBond {
     pub(super) request: BindRequest,
     pub(super) own: SpkSecret,
     pub(super) introduction: Option<Introduction>,
+    pub(super) package: Option<KeyPackage>,
+}
+
+impl PendingBond {
+    pub(super) fn parties(&self) -> Parties {
+        Parties { own: self.request.own, peer: self.request.partner }
+    }
+
+    /// Calls `f` with the pre-shared key of BIND: the device halves, or zero (H21, H83).
+    pub(super) fn with_psk<T>(&self, f: impl FnOnce(&Psk<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        match &self.package {
+            Some(package) => {
+                let [a, b] = package.halves(&self.parties())?;
+                f(&Psk(&[a.expose(), b.expose(), &package.salt]))
+            }
+            None => f(&Psk(&[&[0; 32]])),
+        }
+    }
 }
 
 #[derive(Clone)]

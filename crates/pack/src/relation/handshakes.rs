@@ -71,21 +71,23 @@ impl Relation {
         if kind == Kind::Pair && pending.is_none() {
             return Err(Error::WrongParty);
         }
-        let parameters = pending.map_or(UNPAIRED, |p| p.parameters);
+        let bind = self.pending_bond.as_ref().filter(|_| kind == Kind::Bind);
+        let package = bind.and_then(|p| p.package.as_ref());
+        let parameters = pending.map(|p| p.parameters).or(package.map(|p| p.parameters)).unwrap_or(UNPAIRED);
         let mine = (own.cid(), own_spk);
         let theirs = (peer.0, peer_spk);
         let (a, b) =
             if is_side_a(own.role, own.cid(), peer.1, peer.0) { (mine, theirs) } else { (theirs, mine) };
         Ok(Context {
             kind,
-            flags: SIGNED,
+            flags: if package.is_some() { SIGNED | HALVES } else { SIGNED },
             cid_a: a.0,
             cid_b: b.0,
             spk_a: Some(a.1),
             spk_b: Some(b.1),
             cert_hash: pending.map(|p| p.cert_hash),
             policy_hash: lct::metadata::policy_hash(&policy::table_bytes(), &parameters),
-            salt: pending.map_or([0; 32], |p| p.salt),
+            salt: pending.map(|p| p.salt).or(package.map(|p| p.salt)).unwrap_or([0; 32]),
         })
     }
 
@@ -202,17 +204,19 @@ impl Relation {
             _ => (None, None),
         };
         self.last_run = Some(now);
-        let zero = [0; 32];
-        let psk_pair = [pairing.as_ref().map_or(&[][..], |k| k.expose().as_slice()), &context.salt];
-        let psk_bind = [zero.as_slice()];
-        let psk = if kind == Kind::Pair { Psk(&psk_pair) } else { Psk(&psk_bind) };
         let key = match kind {
             Kind::Bind => self.pending_bond.as_ref().map(|p| p.own.signing_key()),
             _ => self.bond.as_ref().map(|b| b.own.signing_key()),
         };
         let ephemeral = Ephemeral::generate(rng);
-        let (responder, m2) =
-            Responder::answer(&context, ephemeral, boot, None, m1, exchange.as_ref(), &psk, key, rng)?;
+        let answer = |psk: &Psk<'_>| {
+            Responder::answer(&context, ephemeral, boot, None, m1, exchange.as_ref(), psk, key, rng)
+        };
+        let (responder, m2) = match (&pairing, &self.pending_bond) {
+            (Some(pk), _) => answer(&Psk(&[pk.expose(), &context.salt]))?,
+            (None, Some(pending)) => pending.with_psk(answer)?,
+            (None, None) => return Err(Error::WrongParty),
+        };
         push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m2])?))?;
         self.run = Some(Run::Responded { kind, context, responder, key: pairing });
         self.timer = Some(Timer { due: now + RUN_TIMEOUT, tries: TRIES });
@@ -248,10 +252,8 @@ impl Relation {
             }
             _ => {
                 let p = self.pending_bond.as_ref().ok_or(Error::WrongParty)?;
-                let zero = [0; 32];
-                let parts = [zero.as_slice()];
-                let (m3, done) =
-                    initiator.finish(context, m2, &Psk(&parts), Some(p.own.signing_key()), rng)?;
+                let key = Some(p.own.signing_key());
+                let (m3, done) = p.with_psk(|psk| initiator.finish(context, m2, psk, key, rng))?;
                 (done, m3, None)
             }
         };

@@ -3,6 +3,26 @@
 
 use super::*;
 use crate::assurance::{Operation, permits};
+use lct::key_package::KeyPackage;
+
+impl Relation {
+    /// Device key halves for the binding under way, sealed by the authority to the key of this entity (H85). They are
+    /// mixed into BIND when both sides have them.
+    pub fn key_package(&mut self, own: &Identity, body: &[u8], fx: &mut Effects) -> Result<(), Error> {
+        let (id, sealed) = body.split_first_chunk::<16>().ok_or(Error::Malformed)?;
+        let pending = self.pending_bond.as_mut().filter(|p| p.request.binding_id.0 == *id);
+        // Once the partner is introduced a run may be under way, which counts on what was there.
+        let pending = pending.filter(|p| p.introduction.is_none()).ok_or(Error::WrongParty)?;
+        let (parties, nonce) = (pending.parties(), pending.request.nonce);
+        let package = KeyPackage::open(sealed, &parties, &pending.own, &nonce, &own.authority.sign_pub())?;
+        if package.kind != Kind::Bind {
+            return Err(Error::WrongParty);
+        }
+        pending.package = Some(package);
+        let answer = [pdu::KEY_PACKAGE, pdu::key_package::STATUS];
+        push(fx, Effect::ToAuthority(pdu::build(&[&answer, id, &[Status::Accepted as u8]])?))
+    }
+}
 
 /// Judges an introduction whose signature, binding and addressee are right. `device` is what a device channel with
 /// this partner says, `bound` whether a binding is in force.

@@ -5,8 +5,10 @@ use lct::{
     attest::{CertificateType, DeviceCertificate, Subject},
     binding::{Assurance, BindRequest, Introduction},
     certificate::{Certificate, Issue},
+    handshake::Kind,
     id::{BindingId, Cid, PairingId, Role},
-    metadata::{ClearMetadata, Entity, PairingContext, Timing},
+    key_package::{KeyPackage, Parties},
+    metadata::{ClearMetadata, Entity, LinkParameters, PairingContext, Timing},
     secret::Secret,
     sign::{Signature, SigningKey},
     spk::{Spk, SpkSecret},
@@ -73,6 +75,8 @@ pub struct World {
     pub number: u8,
     /// Bases that certificates let stay clear.
     pub stay_clear: Vec<u16>,
+    /// Which sides (A, B) get sealed device halves with the next binding.
+    pub packages: [bool; 2],
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
     pub storage: Option<Box<dyn Storage>>,
@@ -173,6 +177,7 @@ impl World {
             stay_clear: Vec::new(),
             timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
             crl_number: 0,
+            packages: [false; 2],
             filter: Box::new(|_| true),
             storage: None,
         }
@@ -346,6 +351,29 @@ impl World {
         }
         if let Some(forged) = self.forged {
             keys[1] = forged;
+        }
+        let package = KeyPackage {
+            kind: Kind::Bind,
+            relation: [7; 16],
+            half_own: Secret::random(&mut self.rng),
+            half_peer: Secret::random(&mut self.rng),
+            lct_half: Secret::new([0; 64]),
+            salt: [5; 32],
+            parameters: LinkParameters { iv_seed: [6; 16], kdf: 1, aead: 1, rotation_days: 30 },
+            epoch: 0,
+        };
+        let packages = [package.clone(), package.for_peer(Secret::new([0; 64]))];
+        let given = self.packages;
+        for (me, (party, _)) in [a, b].into_iter().enumerate().filter(|(me, _)| given[*me]) {
+            let parties = Parties { own: ids[me], peer: ids[1 - me] };
+            let nonce = [me as u8 + 1; 16];
+            let authority = self.authority.spk.signing_key();
+            let sealed = packages[me].seal(&parties, &keys[me].0, &nonce, authority, &mut self.rng).unwrap();
+            let head = [pdu::KEY_PACKAGE, pdu::key_package::SEALED];
+            self.give(party, &[&head, id.as_slice(), &sealed].concat());
+            self.run_for(500);
+            let taken = self.answer(party, pdu::KEY_PACKAGE, pdu::key_package::STATUS);
+            assert_eq!(taken.as_deref(), Some(&[&[3, 5], id.as_slice(), &[0]].concat()[..]));
         }
         // B first, so that it knows A's key when A begins the handshake.
         for (me, (party, _)) in [a, b].into_iter().enumerate().rev() {
