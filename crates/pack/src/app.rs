@@ -314,6 +314,10 @@ impl App {
             self.device.enforce(now, 0, &mut self.relation)?;
             return self.device.offer(Event::Answer(None, answer));
         }
+        if let [pdu::POLICY, m @ ..] = message {
+            let answer = self.device.policy(now, 0, m, &mut self.relation, [], rng)?;
+            return self.device.offer(Event::Answer(None, answer));
+        }
         if let Some(refusal) = self.device.refusal(now, message) {
             return self.device.offer(Event::Answer(None, refusal));
         }
@@ -322,9 +326,15 @@ impl App {
         let relation = &mut self.relation;
         relation.set_offer(self.bootstrap.offer());
         let result = match *message {
-            [pdu::CERTIFICATE, ref m @ ..] => {
-                relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
-            }
+            [pdu::CERTIFICATE, ref m @ ..] => relation.certificate(
+                &self.device.own,
+                &self.device.policies,
+                m,
+                now,
+                self.device.boot,
+                &mut fx,
+                rng,
+            ),
             [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
                 relation.key_package(&self.device.own, m, &mut fx)
             }

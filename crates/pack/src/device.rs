@@ -2,6 +2,7 @@
 //! what waits to be stored or told, and counts of what it refused.
 
 mod lifecycle;
+pub(crate) mod policy;
 
 use crate::{
     bootstrap::Bootstrap,
@@ -13,6 +14,7 @@ use crate::{
     identity::{Identity, Loaded, Record, key, next_boot},
     journal::Journal,
     lifecycle::{Condition, verify_identity},
+    policies::{Policies, Terms},
     relation::{Effect, Effects, Relation},
     revocations::Revocations,
     sealed_id::SealedId,
@@ -45,6 +47,7 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     pub(crate) boot: u32,
     pub(crate) clock: Clock,
     pub(crate) revocations: Revocations,
+    pub(crate) policies: Policies,
     pub(crate) journal: Journal,
     /// The authority's last word about time, for whoever is below.
     token: Option<[u8; TOKEN_LEN]>,
@@ -86,6 +89,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let boot = read(key::BOOT);
         let clock = Clock::start(read(key::TIME).as_deref(), now)?;
         let revocations = Revocations::restore(&mut read)?;
+        // A policy that cannot be read is none: a pairing under it is lost, see `Device::restore`.
+        let policies = Policies::restore(&mut read).unwrap_or_default();
         let journal = match Journal::start(&own, &mut read, now, rng) {
             Ok(journal) => journal,
             Err(_) => {
@@ -98,6 +103,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             boot,
             clock,
             revocations,
+            policies,
             journal,
             token: None,
             stale_told: false,
@@ -136,7 +142,12 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// Restores `relation` unless the device was tampered with; what cannot be restored makes it Key-Lost.
     pub(crate) fn restore(&mut self, relation: &mut Relation, load: impl FnMut(u16) -> Loaded) {
-        if self.condition != Condition::Tampered && relation.restore(&self.own, load).is_err() {
+        if self.condition == Condition::Tampered {
+            return;
+        }
+        let restored = relation.restore(&self.own, load);
+        if restored.and_then(|()| relation.enter_policy(&self.policies)).is_err() {
+            *relation = Relation::new(relation.slot());
             self.lose(1 << relation.slot());
         }
     }
@@ -316,7 +327,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// Where this device stands towards the peer of `relation`: the one place that names the class table in force.
     pub(crate) fn standing<'a>(&'a self, relation: &'a Relation) -> Standing<'a> {
-        Standing::of(relation.device_state()).with_clear(relation.stay_clear())
+        let terms = self.policies.terms(relation.policy_in_force()).unwrap_or(Terms::FACTORY);
+        Standing { table: terms.table, ..Standing::of(relation.device_state()) }
+            .with_clear(relation.stay_clear())
     }
 
     /// Counts a security PDU.

@@ -128,9 +128,9 @@ pub mod key {
     pub const fn revoked(chunk: u8) -> u16 {
         0x0029 + chunk as u16
     }
-    /// Part `part` (0 or 1) of the pending policy, or of the one in force.
-    pub const fn policy(pending: bool, part: u8) -> u16 {
-        (if pending { 0x0030 } else { 0x0032 }) + part as u16
+    /// Part `part` (0 or 1) of the policy in place `place` (0 or 1), see [`crate::policies`].
+    pub const fn policy(place: u8, part: u8) -> u16 {
+        0x0030 + 2 * place as u16 + part as u16
     }
     /// Audit entries that were not acknowledged; `block` is 0..=7.
     pub const fn audit(block: u8) -> u16 {
@@ -203,6 +203,10 @@ pub mod key {
     /// Powered seconds since the handshake of the pairing in `slot`: `1 | seconds u32`.
     pub const fn age(slot: u8) -> u16 {
         0x1008 | (slot as u16) << 4
+    }
+    /// Policy that the relation in `slot` agreed to: `1 | binding_id 16 | version u32`.
+    pub const fn agreed(slot: u8) -> u16 {
+        0x100F | (slot as u16) << 4
     }
     /// Channel of the binding of the relation in `slot`; that of the pairing is [`session`].
     pub const fn binding(slot: u8) -> u16 {

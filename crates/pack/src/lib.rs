@@ -40,6 +40,7 @@ pub mod link;
 pub mod message;
 pub mod module;
 pub mod pdu;
+pub mod policies;
 pub mod policy;
 pub mod protection;
 pub mod relation;

@@ -527,12 +527,22 @@ impl Module {
                 Err(Error::WrongParty)
             }
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
+            [pdu::POLICY, ref m @ ..] => {
+                let answer = self.device.policy(now, 0, m, &mut self.relation, [], rng);
+                answer.and_then(|pdu| self.send_pack(now, &pdu))
+            }
             [pdu::HANDSHAKE, ref m @ ..] => {
                 self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::CERTIFICATE, ref cert @ ..] => {
-                self.relation.certificate(&self.device.own, cert, now, self.device.boot, &mut fx, rng)
-            }
+            [pdu::CERTIFICATE, ref cert @ ..] => self.relation.certificate(
+                &self.device.own,
+                &self.device.policies,
+                cert,
+                now,
+                self.device.boot,
+                &mut fx,
+                rng,
+            ),
             [pdu::BINDING, op::REQUEST, ref m @ ..] => {
                 self.relation.bind_request(&self.device.own, m, &mut fx, rng)
             }

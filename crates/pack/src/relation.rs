@@ -4,6 +4,7 @@
 //! The same machine serves both sides: which one it is follows from the roles. It consumes security PDUs and
 //! time, and leaves [`Effect`]s in order; a [`Effect::Store`] must be durable before what follows it is sent.
 
+mod agreement;
 mod bond;
 mod channel;
 mod handshakes;
@@ -20,6 +21,7 @@ use crate::{
     lease::Lease,
     link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
+    policies::Policies,
     policy::{self, DeviceState},
     sealed_id::SealedId,
     session::{Alarm, Opened, Refusal, Session, compact::is_acceptable, limits::Limits, tier_of},
@@ -177,7 +179,9 @@ pub struct Relation {
     pair: Option<Channel>,
     /// Channel of the binding.
     bind: Option<Channel>,
+    /// In force.
     limits: Limits,
+    agreement: agreement::Agreement,
     upkeep: Upkeep,
     format: FrameFormat,
     pairing_id: Option<PairingId>,
@@ -228,6 +232,7 @@ impl Relation {
             pair: None,
             bind: None,
             limits: Limits::DEFAULT,
+            agreement: agreement::Agreement::FACTORY,
             upkeep: Upkeep::default(),
             format: FrameFormat::Classical,
             pairing_id: None,
@@ -271,6 +276,9 @@ impl Relation {
             return Ok(());
         };
         self.restore_binding(own, peer, load(key::binding(self.slot))?.as_deref())?;
+        if let (Some(record), Some((binding, _))) = (load(key::agreed(self.slot))?, self.binding()) {
+            self.agreement.restore(&record, binding)?;
+        }
         let Some(bytes) = load(key::session(self.slot))?.filter(|record| !record.is_empty()) else {
             return Ok(());
         };
@@ -477,6 +485,7 @@ impl Relation {
     pub fn certificate(
         &mut self,
         own: &Identity,
+        policies: &Policies,
         bytes: &[u8],
         now: Instant,
         boot: u32,
@@ -508,6 +517,11 @@ impl Relation {
         if !is_acceptable(&metadata.compact) {
             return Err(Error::WrongParty);
         }
+        let Some(terms) = self.next_terms(policies).filter(|t| t.version == metadata.policy_version) else {
+            let (kind, id) = (pdu::CERTIFICATE_STATUS, &cert.pairing_id.0);
+            let refused = status(pdu::CERTIFICATE, kind, id, Status::WrongState)?;
+            return push(fx, Effect::ToAuthority(refused));
+        };
         let section = cert.open_section(side, &bond.own, &own.authority)?;
         self.pending_pair = Some(PendingPair {
             pairing_id: cert.pairing_id,
@@ -515,12 +529,13 @@ impl Relation {
             cm_hash: cert.cm_hash(),
             cert_hash: cert.hash(),
             salt: metadata.salt,
-            parameters: LinkParameters { iv_seed: metadata.iv_seed, ..UNPAIRED },
+            policy_hash: terms.hash(metadata.iv_seed)?,
+            limits: self.limits_under(&terms),
             expires: metadata.timing.expires,
             issued: metadata.timing.created,
             lease: Lease::granted(&metadata, self.powered),
             compact: metadata.compact,
-            stay_clear: stay_clear::admitted(&metadata.unencrypted_allowed),
+            stay_clear: stay_clear::admitted(terms.table, &metadata.unencrypted_allowed),
             validation: cert.validation()?,
         });
         let accepted =

@@ -62,6 +62,7 @@ impl Controller {
             // Inside a device channel a binding is made under its protection or not at all (H78).
             _ if self.bootstrap.shields(message) => Err(Error::WrongParty),
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
+            [pdu::POLICY, ref m @ ..] => self.policy(now, m, rng),
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
                 (
                     Some(index),
@@ -148,9 +149,15 @@ impl Controller {
             [pdu::HANDSHAKE, ref m @ ..] => {
                 relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::CERTIFICATE, ref m @ ..] => {
-                relation.certificate(&self.device.own, m, now, self.device.boot, &mut fx, rng)
-            }
+            [pdu::CERTIFICATE, ref m @ ..] => relation.certificate(
+                &self.device.own,
+                &self.device.policies,
+                m,
+                now,
+                self.device.boot,
+                &mut fx,
+                rng,
+            ),
             [pdu::BINDING, op::REQUEST, ref m @ ..] => {
                 relation.bind_request(&self.device.own, m, &mut fx, rng)
             }
@@ -401,6 +408,28 @@ impl Controller {
                 Ok(())
             }
         }
+    }
+
+    /// Judges a message about the policy of one of its relationships and answers.
+    fn policy(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let own = self.device.own.cid();
+        let named = crate::device::policy::entities(message)?;
+        let partner = *named.iter().find(|cid| **cid != own).ok_or(Error::WrongParty)?;
+        let is_peer = |relation: &Relation| relation.peer().is_some_and(|(cid, _)| cid == partner);
+        let target = self.find(|s| is_peer(&s.relation), is_peer)?;
+        let versions = |relation: &Relation| [relation.policy_in_force(), relation.policy_agreed()];
+        let mut others = heapless::Vec::<u32, { 2 * (MODULES_MAX + 1) }>::new();
+        let slots = self.slots.iter().enumerate().filter(|(i, _)| target != Some(*i));
+        let app = Some(&self.app).filter(|_| target.is_some());
+        for relation in slots.map(|(_, s)| &s.relation).chain(app) {
+            others.extend_from_slice(&versions(relation)).map_err(|_| Error::BufferTooSmall)?;
+        }
+        let (node, relation) = match target {
+            None => (0, &mut self.app),
+            Some(index) => (index as u8 + 1, &mut self.slots[index].relation),
+        };
+        let answer = self.device.policy(now, node, message, relation, others, rng)?;
+        self.send_app(now, &answer)
     }
 
     /// Takes a revocation list and answers; what it revokes ends at once.

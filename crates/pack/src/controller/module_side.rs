@@ -103,7 +103,7 @@ impl Controller {
             let mut slot = Slot::new(number, unique_id, now);
             slot.relation.set_format(controller.can2.format());
             // The limits of all relationships are the same, and were accepted once.
-            slot.relation.set_limits(*controller.app.limits()).ok().map(|()| slot)
+            slot.relation.set_limits(controller.app.given_limits()).ok().map(|()| slot)
         };
         if self.slots.push(fresh(number, self)?).is_ok() {
             return Some(self.slots.len() - 1);

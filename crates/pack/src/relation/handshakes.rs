@@ -1,6 +1,7 @@
 //! The handshakes of a relationship: BIND and PAIR on either side, RESUME at each start.
 
 use super::*;
+use lct::policy::FACTORY_VERSION;
 
 impl Relation {
     /// A starts RESUME of a stored pairing.
@@ -73,7 +74,7 @@ impl Relation {
         }
         let bind = self.pending_bond.as_ref().filter(|_| kind == Kind::Bind);
         let package = bind.and_then(|p| p.package.as_ref());
-        let parameters = pending.map(|p| p.parameters).or(package.map(|p| p.parameters)).unwrap_or(UNPAIRED);
+        let parameters = package.map_or(UNPAIRED, |p| p.parameters);
         let mine = (own.cid(), own_spk);
         let theirs = (peer.0, peer_spk);
         let (a, b) =
@@ -86,7 +87,10 @@ impl Relation {
             spk_a: Some(a.1),
             spk_b: Some(b.1),
             cert_hash: pending.map(|p| p.cert_hash),
-            policy_hash: lct::metadata::policy_hash(&policy::table_bytes(), &parameters),
+            policy_hash: pending.map_or_else(
+                || lct::metadata::policy_hash(&policy::table_bytes(), &parameters),
+                |p| p.policy_hash,
+            ),
             salt: pending.map(|p| p.salt).or(package.map(|p| p.salt)).unwrap_or([0; 32]),
         })
     }
@@ -330,6 +334,7 @@ impl Relation {
             self.peer_boot = 0;
             (self.bond, self.revoked) = (Some(bond), None);
             (self.pair, self.pairing_id) = (None, None);
+            (self.agreement.version, self.limits) = (FACTORY_VERSION, self.agreement.given);
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();
             push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
@@ -352,6 +357,8 @@ impl Relation {
         let xk = &p.section.exchange_key;
         let mut session = Session::established(kind, done, Some(xk), direction(own, bond.peer))?;
         session.allow_compact(&p.compact)?;
+        // With the pairing its policy is in force (H111).
+        self.limits = p.limits;
         self.pair = Some(Channel::opened(session, now));
         self.pairing_id = Some(p.pairing_id);
         self.expires = p.expires;

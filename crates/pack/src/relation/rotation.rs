@@ -75,12 +75,16 @@ impl Relation {
         &self.limits
     }
 
-    /// Sets the limits; [`Error::Malformed`] when one is looser than a policy may choose.
+    /// Sets the limits under the policy of the factory, another one brings its own; [`Error::Malformed`] when one is
+    /// looser than a policy may choose.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
         if !limits.is_allowed() {
             return Err(Error::Malformed);
         }
-        self.limits = limits;
+        self.agreement.given = limits;
+        if self.policy_in_force() == lct::policy::FACTORY_VERSION {
+            self.limits = limits;
+        }
         Ok(())
     }
 

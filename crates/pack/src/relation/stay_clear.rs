@@ -7,10 +7,13 @@ use lct::metadata::BASES_MAX;
 /// Bases that may stay clear.
 pub(super) type StayClear = heapless::Vec<u16, BASES_MAX>;
 
-/// Of the bases that a certificate lists, those whose class may stay clear at all.
-pub(super) fn admitted(listed: &[u16]) -> StayClear {
-    let may =
-        |base: &&u16| policy::may_stay_clear(Bus::Can1, **base) || policy::may_stay_clear(Bus::Can2, **base);
+/// Of the bases that a certificate lists, those whose class may stay clear at all under the table of its policy.
+pub(super) fn admitted(table: &[policy::Entry], listed: &[u16]) -> StayClear {
+    let may = |base: &&u16| {
+        [Bus::Can1, Bus::Can2].into_iter().any(|bus| {
+            policy::entry_in(table, bus, **base).is_some_and(|e| e.flags & policy::MAY_STAY_CLEAR != 0)
+        })
+    };
     listed.iter().filter(may).copied().take(BASES_MAX).collect()
 }
 
@@ -36,7 +39,7 @@ pub(super) fn restored(bytes: &[u8], pairing: &PairingId) -> Result<StayClear, E
         bases.push(u16::from_be_bytes([high, low])).map_err(|_| Error::Malformed)?;
     }
     f.end()?;
-    Ok(if of == *pairing { admitted(&bases) } else { StayClear::new() })
+    Ok(if of == *pairing { bases } else { StayClear::new() })
 }
 
 impl Relation {
@@ -53,7 +56,7 @@ mod tests {
     #[test]
     fn only_telemetry_classes_stay_clear_and_only_for_their_pairing() {
         let listed = [0x400, 0x502, 0x514, 0x421, 0x508, 0x403, 0x405, 0x410, 0x507, 0x7FF];
-        let kept = admitted(&listed);
+        let kept = admitted(&policy::TABLE, &listed);
         assert_eq!(kept[..], [0x502, 0x421, 0x507]);
         let (mine, other) = (PairingId([1; 16]), PairingId([2; 16]));
         let stored = record(3, &mine, &kept).unwrap();

@@ -69,6 +69,8 @@ pub struct World {
     pub timing: Timing,
     /// Revocation list that certificates name.
     pub crl_number: u32,
+    /// Policy that certificates name.
+    pub policy_version: u32,
     /// Bases that certificates allow to travel compact.
     pub compact: Vec<u16>,
     /// Number of the pack on CAN 1.
@@ -178,6 +180,7 @@ impl World {
             timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
             crl_number: 0,
             packages: [false; 2],
+            policy_version: 1,
             filter: Box::new(|_| true),
             storage: None,
         }
@@ -305,7 +308,7 @@ impl World {
         self.run_until(self.now + Duration::from_millis(ms));
     }
 
-    fn give(&mut self, to: Option<Party>, message: &[u8]) {
+    pub fn give(&mut self, to: Option<Party>, message: &[u8]) {
         let now = self.now;
         match to {
             None => {
@@ -315,7 +318,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, from: Option<Party>, kind: u8, operation: u8) -> Option<Vec<u8>> {
+    pub fn answer(&mut self, from: Option<Party>, kind: u8, operation: u8) -> Option<Vec<u8>> {
         let at = self.events.iter().position(
             |e| matches!(e, app::Event::Answer(f, p) if *f == from && p.starts_with(&[kind, operation])),
         )?;
@@ -425,7 +428,7 @@ impl World {
             unencrypted_allowed: self.stay_clear.iter().copied().collect(),
             salt: [3; 32],
             iv_seed: [4; 16],
-            policy_version: 1,
+            policy_version: self.policy_version,
             compact: heapless::Vec::from_slice(&self.compact).unwrap(),
             crl_number: self.crl_number,
         };
