@@ -9,8 +9,9 @@ use crate::{
     codec::{Fields, Layout},
     hash::sha256,
     id::Cid,
-    sign::{PublicKey, Signature},
+    sign::{PublicKey, Signature, SigningKey},
 };
+use rand_core::CryptoRng;
 
 /// Version of the policy that every device has from the factory.
 pub const FACTORY_VERSION: u32 = 1;
@@ -163,6 +164,39 @@ impl Policy {
         Ok(Policy { version, entities, rotation, rows })
     }
 
+    /// The authority's side: `body | signature of the authority 64`, which both entities are asked to sign.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what [`Policy::decode`] does not take.
+    pub fn propose(
+        &self,
+        authority: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<heapless::Vec<u8, { BODY_MAX + 64 }>, Error> {
+        let body = self.encode()?;
+        Self::decode(&body)?;
+        let signature = authority.sign(&digest_of(&body), rng);
+        Ok(Layout::<{ BODY_MAX + 64 }>::default().put(&[&body, &signature.0])?.done())
+    }
+
+    /// The authority's side: the update from its proposal and the signatures of A and B, each verified.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`] when one does not verify, [`Error::Malformed`] for what is no proposal.
+    pub fn complete(
+        proposal: &[u8],
+        keys: &[PublicKey; 2],
+        signatures: &[Signature; 2],
+    ) -> Result<heapless::Vec<u8, UPDATE_MAX>, Error> {
+        let (body, _) = proposal.split_last_chunk::<64>().ok_or(Error::Malformed)?;
+        Self::decode(body)?;
+        let digest = digest_of(body);
+        for (key, signature) in keys.iter().zip(signatures) {
+            key.verify(&digest, signature)?;
+        }
+        Ok(Layout::<UPDATE_MAX>::default().put(&[proposal, &signatures[0].0, &signatures[1].0])?.done())
+    }
+
     /// Reads `body | signature of the authority 64` and verifies it: what an entity is asked to sign.
     pub fn open_request(bytes: &[u8], authority: &PublicKey) -> Result<Self, Error> {
         let (body, sig) = bytes.split_last_chunk::<64>().ok_or(Error::Malformed)?;
@@ -234,6 +268,13 @@ mod tests {
             assert_eq!(open(&whole(keys)), Err(Error::NotAuthentic));
         }
         let good = whole([&authority, &a, &b]);
+        let proposal = policy().propose(&authority, &mut rng).unwrap();
+        let signatures = [&a, &b].map(|key| key.sign(&digest, &mut rng));
+        let keys = [a.public(), b.public()];
+        let update = Policy::complete(&proposal, &keys, &signatures).unwrap();
+        assert_eq!(open(&update), Ok(policy()));
+        let [first, second] = signatures;
+        assert_eq!(Policy::complete(&proposal, &keys, &[second, first]), Err(Error::NotAuthentic));
         // A changed cid is caught by the closure above or by a signature; bytes 5 to 36 are cids.
         for at in (0..5).chain(37..good.len()) {
             let mut bad = good.clone();

@@ -6,6 +6,7 @@
 
 use lct::{
     handshake::Kind,
+    policy::Policy,
     schedule::{Direction, ExchangeTag, MasterSecret},
     secret::Secret,
 };
@@ -13,6 +14,7 @@ use pack::{
     can::{Bus, Frame, Id},
     chunk,
     isotp::{Received, Receiver, ReceiverConfig},
+    policies::{Reason, factory_rows, read_table},
     policy,
     sealed_id::{Class, SealedId, Transport, classify},
     session::{Refusal, Session, limits::Limits},
@@ -181,4 +183,37 @@ fn compact_messages_open_only_where_listed() {
 fn the_class_table_is_the_one_of_the_specification() {
     let v = vectors();
     assert_eq!(policy::table_bytes().as_slice(), bytes(&v["policy"], "table"));
+}
+
+/// H113: what a reader of the class table refuses, for its reason; the table of the update itself is taken.
+#[test]
+fn tables_of_updates_are_judged() {
+    let v = vectors();
+    let judge = |n: &Value| {
+        let update = Policy::decode(&bytes(n, "body"))?;
+        read_table(&update.rows)
+    };
+    assert!(judge(&v["policy_update"]).is_ok());
+    let mut refused = Vec::new();
+    for n in v["negatives"].as_array().unwrap().iter().filter(|n| n["what"] == "policy_update") {
+        let change = text(n, "change");
+        match (judge(n), text(n, "reason")) {
+            (Err(Reason::Malformed), "Malformed") | (Err(Reason::FixedRow), "Policy") => refused.push(change),
+            // Versions and signatures are for `Policy::open` and the device.
+            (Ok(_), "NotAuthentic") => {}
+            (Ok(_), "Policy") if change == "version held already" => {}
+            (judged, reason) => panic!("{change}: {judged:?}, not {reason}"),
+        }
+    }
+    for change in [
+        "unknown minimum",
+        "unknown flag",
+        "row of the security PDUs stricter",
+        "row of the stop laxer",
+        "row of the announcement left out",
+    ] {
+        assert!(refused.contains(&change), "{change}");
+    }
+    let rows = factory_rows().concat();
+    assert_eq!(bytes(&v["policy"], "table")[2..], rows);
 }

@@ -69,13 +69,10 @@ fn ask(w: &mut World, to: Option<Party>, operation: u8, message: &[u8]) -> Resul
 
 /// The update that all three signed.
 fn signed(w: &mut World, policy: &Policy, pair: [Entity; 2]) -> Vec<u8> {
-    let request = authority_signed(w, policy);
-    let mut update = request.clone();
-    for (party, _) in pair {
-        let signature = ask(w, party, op::SIGN, &request).expect("a signature");
-        update.extend_from_slice(&signature.0);
-    }
-    update
+    let proposal = policy.propose(w.authority.spk.signing_key(), &mut w.rng).unwrap();
+    let signatures = pair.map(|(party, _)| ask(w, party, op::SIGN, &proposal).expect("a signature"));
+    let keys = [w.spk_of(pair[0].1, pair[1].1), w.spk_of(pair[1].1, pair[0].1)].map(|spk| spk.sign_pub());
+    Policy::complete(&proposal, &keys, &signatures).unwrap().to_vec()
 }
 
 fn take(w: &mut World, to: Entity, update: &[u8]) -> u8 {

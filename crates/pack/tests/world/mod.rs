@@ -401,7 +401,7 @@ impl World {
         [a, b].into_iter().all(|(party, _)| self.answer(party, pdu::BINDING, op::SIGNED).is_some())
     }
 
-    fn spk_of(&self, who: usize, peer: usize) -> Spk {
+    pub fn spk_of(&self, who: usize, peer: usize) -> Spk {
         let relation_peer = |r: &pack::relation::Relation| r.own_spk().unwrap().public();
         match (who, peer) {
             (APP, _) => relation_peer(self.app.relation()),
