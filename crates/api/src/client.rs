@@ -12,7 +12,7 @@ use crate::{
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, pairing,
     problem::Problem,
-    receipt,
+    receipt, revocation,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
 };
@@ -207,6 +207,21 @@ impl Client {
     /// `GET /pairings/{id}`.
     pub async fn pairing(&self, id: &Hex<16>) -> Answer<pairing::Pairing> {
         self.get(&["pairings", &id.to_string()]).await
+    }
+
+    /// `GET /time-token`.
+    pub async fn time_token(&self) -> Answer<revocation::TimeToken> {
+        self.get(&["time-token"]).await
+    }
+
+    /// `GET /revocations`.
+    pub async fn revocations(&self) -> Answer<revocation::Revocations> {
+        self.get(&["revocations"]).await
+    }
+
+    /// `POST /revocations`; answers once the list that says so is on disk.
+    pub async fn revoke(&self, request: &revocation::Revoke) -> Answer<revocation::Revocations> {
+        self.post(&["revocations"], request).await
     }
 
     /// `POST /transactions`; with `wait` answers once a block holds it.

@@ -21,6 +21,7 @@ pub mod lct;
 pub mod pairing;
 pub mod problem;
 pub mod receipt;
+pub mod revocation;
 pub mod sign;
 pub mod telemetry;
 pub mod transaction;

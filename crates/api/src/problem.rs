@@ -91,6 +91,12 @@ pub mod code {
     pub const PAIRING_INVALID: &str = "W4_ERR_PAIRING_INVALID";
     /// 401: the nonce is not the committed one, or a signature does not verify.
     pub const PAIRING_PROOF: &str = "W4_ERR_PAIRING_PROOF_FAIL";
+    /// 403: the key has no active operator account on this chain.
+    pub const REVOCATION_DENIED: &str = "W4_ERR_REVOCATION_DENIED";
+    /// 401: the operator's signature over the order does not verify.
+    pub const REVOCATION_PROOF: &str = "W4_ERR_REVOCATION_PROOF_FAIL";
+    /// 409: the list holds as much as devices can take.
+    pub const REVOCATION_FULL: &str = "W4_ERR_REVOCATION_FULL";
     /// 409: the relationship LCT exists; its key halves were handed out when it was created.
     pub const LCT_EXISTS: &str = "W4_ERR_LCT_EXISTS";
     /// 404: no such transaction.

@@ -16,6 +16,7 @@ mod routes;
 pub use authority::{
     ceremonies::CeremonyError,
     key::{AuthorityKey, KeyError},
+    revocation::ListError,
 };
 pub use entropy::NoEntropy;
 pub use refusal::Refusal;
@@ -44,6 +45,8 @@ pub struct Config {
     pub key: AuthorityKey,
     /// File of the ceremonies; created when absent. No one else may write it.
     pub ceremonies: PathBuf,
+    /// File of the revocation list issued last; created when absent. No one else may write it.
+    pub revocations: PathBuf,
 }
 
 /// Why a bridge does not start or ended early.
@@ -55,6 +58,9 @@ pub enum BridgeError {
     /// The ceremony file cannot be used.
     #[error(transparent)]
     Ceremonies(#[from] CeremonyError),
+    /// The file of the revocation list cannot be used.
+    #[error(transparent)]
+    Revocations(#[from] ListError),
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] node::Error),
@@ -90,9 +96,10 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError`].
     pub fn open(config: Config) -> Result<Self, BridgeError> {
-        let Config { chain, clock, key, ceremonies } = config;
+        let Config { chain, clock, key, ceremonies, revocations } = config;
         let genesis = chain.genesis()?.to_bytes();
-        let (authority, thread) = Authority::start(key, chain.clone(), clock.clone(), &ceremonies)?;
+        let (authority, thread) =
+            Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations)?;
         Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, genesis }), thread })
     }
 

@@ -15,7 +15,9 @@ use axum::{
 use crate::{
     Shared,
     refusal::{Refusal, Reply},
-    routes::{account, binding, component, health, lct, pairing, receipt, telemetry, transaction},
+    routes::{
+        account, binding, component, health, lct, pairing, receipt, revocation, telemetry, transaction,
+    },
 };
 
 /// How long a request may take, its body and the wait for a block included.
@@ -42,6 +44,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/pairings"), post(pairing::issue))
         .route(&at("/pairings/{id}"), get(pairing::pairing))
         .route(&at("/pairings/{id}/complete"), post(pairing::complete))
+        .route(&at("/time-token"), get(revocation::time_token))
+        .route(&at("/revocations"), get(revocation::list).post(revocation::revoke))
         .route(&at("/transactions"), post(transaction::submit))
         .route(&at("/transactions/{hash}"), get(transaction::transaction))
         .route(

@@ -632,6 +632,7 @@ async fn relationships_whose_keys_are_lost_or_forged_are_not_served() {
             clock: std::sync::Arc::new(|| common::START_MS),
             key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
             ceremonies: world.ceremonies(),
+            revocations: world.revocations(),
         })
     };
     assert!(matches!(open(), Err(bridge::BridgeError::Ceremonies(_))), "damaged");
@@ -661,6 +662,7 @@ async fn bridges_that_must_not_start() {
         clock: std::sync::Arc::new(|| common::START_MS),
         key,
         ceremonies: world.ceremonies(),
+        revocations: world.revocations(),
     };
     let stranger = bridge::AuthorityKey::generate().unwrap();
     assert!(matches!(bridge::Bridge::open(config(stranger)), Err(bridge::BridgeError::NotAnAuthority)));

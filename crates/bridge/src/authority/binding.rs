@@ -72,6 +72,7 @@ impl Core {
         let parties =
             ordered(&snapshot, ("a.component_id", &a.component_id), ("b.component_id", &b.component_id))?;
         let [cid_a, cid_b] = parties.each_ref().map(|(cid, _)| *cid);
+        self.not_revoked(&[cid_a, cid_b])?;
         let known = active_binding(&snapshot, &cid_a, &cid_b)?.map(|(_, b)| b.assurance);
         // A binding in clear gives way to one that proves something.
         let upgrade = known == Some(Assurance::Plain as u8) && assurance != Assurance::Plain;

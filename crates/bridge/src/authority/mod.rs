@@ -9,6 +9,7 @@ pub(crate) mod ceremonies;
 pub mod key;
 mod pairing;
 mod relation;
+pub mod revocation;
 
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
 pub(crate) use pairing::{PairingIn, PairingProgress};
@@ -40,6 +41,7 @@ use crate::{
 };
 use ceremonies::{Bond, Ceremonies, CeremonyError};
 use key::AuthorityKey;
+use revocation::Issued;
 
 /// Blocks that may pass before a transaction of the authority is void.
 const TX_LIFETIME: u64 = 1000;
@@ -54,6 +56,7 @@ pub(crate) struct Core {
     clock: Clock,
     roots: Vec<PublicKey>,
     ceremonies: Ceremonies,
+    revocations: Issued,
 }
 
 type Job = Box<dyn FnOnce(&mut Core) + Send>;
@@ -70,12 +73,13 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Starts the authority of `chain` with its key and the ceremonies in `file`.
+    /// Starts the authority of `chain` with its key, the ceremonies in `file` and its revocation list in `list`.
     pub fn start(
         key: AuthorityKey,
         chain: Arc<Chain>,
         clock: Clock,
         file: &Path,
+        list: &Path,
     ) -> Result<(Self, thread::JoinHandle<()>), BridgeError> {
         let AuthorityKey(secret) = key;
         let spk = secret.public();
@@ -85,7 +89,8 @@ impl Authority {
         }
         let roots = chain.genesis()?.roots;
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
-        let mut core = Core { secret, spk, chain, clock, roots, ceremonies };
+        let revocations = Issued::open(list, &spk.sign_pub())?;
+        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations };
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("authority".into()).spawn(move || {
             while let Some(Message::Job(job)) = jobs.blocking_recv() {

@@ -13,6 +13,7 @@ use lct::{
     id::PairingId,
     metadata::{BASES_MAX, ClearMetadata, Entity, PairingContext, Timing},
     pairing::{Completion, nonce_commitment},
+    revocation::Subject,
     secret::{Secret, equal},
     sign::Signature,
     spk::Spk,
@@ -102,7 +103,11 @@ impl Core {
         let snapshot = chain.read()?;
         let parties = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
         let [a, b] = parties.each_ref().map(|(cid, _)| *cid);
+        self.not_revoked(&[a, b])?;
         let (binding_id, _, bond) = self.relation(&snapshot, &a, &b)?;
+        if self.revocations.lists(Subject::Binding(binding_id)) {
+            return Err(Refusal::new(403, code::PAIRING_DENIED, "the binding of the two was revoked"));
+        }
         if !self.ceremonies.rows().has_room() {
             return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
         }

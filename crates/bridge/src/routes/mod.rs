@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod lct;
 pub(crate) mod pairing;
 pub(crate) mod receipt;
+pub(crate) mod revocation;
 pub(crate) mod telemetry;
 pub(crate) mod transaction;
 

@@ -250,6 +250,10 @@ impl World {
         self.dir.path().join("ceremonies")
     }
 
+    pub fn revocations(&self) -> std::path::PathBuf {
+        self.dir.path().join("revocations")
+    }
+
     fn clock(&self) -> bridge::Clock {
         let (skew, began) = (self.skew.clone(), Instant::now());
         let base = self.skew.load(Ordering::SeqCst);
@@ -273,6 +277,7 @@ impl World {
             clock: clock.clone(),
             key: AuthorityKey::from_bytes(&self.authority_key).unwrap(),
             ceremonies: self.ceremonies(),
+            revocations: self.revocations(),
         })
         .unwrap();
         assert_eq!(bridge.authority(), self.authority);

@@ -314,6 +314,7 @@ async fn operate(
         clock: Arc::new(move || bridge_clock.load(Ordering::Relaxed)),
         key: installation.authority,
         ceremonies: dir.path().join("ceremonies"),
+        revocations: dir.path().join("revocations"),
     };
     let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
     let bridge = tokio::spawn(bridge.serve(listener, raised(bridge_stops)));

@@ -1,0 +1,212 @@
+//! Time tokens and the revocation list (A43 to A46; `spec/channel.md`, H100, H105).
+//!
+//! The file is the list issued last, as it was signed. A list is on disk before it is given out, so no two lists ever
+//! have the same number, and after a crash the next one follows the one that devices may hold.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use api::{
+    encoding::{Blob, Fixed},
+    problem::code,
+    revocation::{Entry, Revocations, Revoke, TimeToken, order_digest, reason, subject},
+};
+use lct::{
+    Digest, clock,
+    id::Cid,
+    revocation::{ENTRIES_MAX, RevocationList, Revoked, Subject, hash_of},
+    sign::{PublicKey, Signature},
+};
+use ledger::records::{AccountRole, Status};
+use node::Snapshot;
+
+use super::Core;
+use crate::{
+    durable, entropy,
+    refusal::{Refusal, Reply},
+};
+
+/// How long a list serves until the next one is due, in seconds.
+const VALID_S: u32 = 7 * 86_400;
+/// Age at which a list is renewed, in seconds: devices that are reached once in six days always hold one in force.
+const RENEW_S: u32 = 86_400;
+
+/// Why the revocation list of an earlier run cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The bytes are not a list that this authority signed.
+    #[error(
+        "{} is not a revocation list of this authority; devices refuse lists that do not follow it, restore it",
+        .0.display()
+    )]
+    Damaged(PathBuf),
+    /// It cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The list issued last, and where it is kept.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    path: PathBuf,
+    last: Option<(RevocationList, Vec<u8>)>,
+}
+
+impl Issued {
+    /// Reads the list issued last by `authority`; without a file none was issued.
+    pub fn open(path: &Path, authority: &PublicKey) -> Result<Self, ListError> {
+        let last = match fs::read(path) {
+            Ok(bytes) => {
+                let list = RevocationList::open(&bytes, authority);
+                Some((list.map_err(|_| ListError::Damaged(path.into()))?, bytes))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(ListError::Io { path: path.into(), source }),
+        };
+        Ok(Issued { path: path.into(), last })
+    }
+
+    /// True when `what` is revoked.
+    pub fn lists(&self, what: Subject) -> bool {
+        self.entries().iter().any(|e| e.subject == what)
+    }
+
+    fn entries(&self) -> &[Revoked] {
+        self.last.as_ref().map_or(&[], |(list, _)| &list.entries)
+    }
+
+    /// True when a new list is due at `now`, for its age or because there is none.
+    fn is_due(&self, now: u32) -> bool {
+        self.last.as_ref().is_none_or(|(list, _)| now >= list.this_update.saturating_add(RENEW_S))
+    }
+
+    /// Number of the next list, and the hash of the one before it.
+    fn next(&self) -> Option<(u32, Digest)> {
+        match &self.last {
+            None => Some((1, [0; 32])),
+            Some((list, bytes)) => Some((list.number.checked_add(1)?, hash_of(bytes))),
+        }
+    }
+
+    /// Makes `bytes` the list issued last, on disk first.
+    fn keep(&mut self, list: RevocationList, bytes: Vec<u8>) -> Result<(), ListError> {
+        durable::replace(&self.path, &bytes)
+            .map_err(|source| ListError::Io { path: self.path.clone(), source })?;
+        self.last = Some((list, bytes));
+        Ok(())
+    }
+}
+
+impl Core {
+    /// The present time under the authority's signature.
+    pub fn time_token(&self) -> Reply<TimeToken> {
+        let time = self.now();
+        let token = entropy::with(|rng| clock::TimeToken { time }.issue(self.secret.signing_key(), rng))?;
+        Ok(TimeToken { time: time.into(), token: Fixed(token) })
+    }
+
+    /// The list in force, renewed when it is a day old.
+    pub fn revocation_list(&mut self) -> Reply<Revocations> {
+        if self.revocations.is_due(self.now()) {
+            self.issue_list(None)?;
+        }
+        let (list, bytes) = self
+            .revocations
+            .last
+            .as_ref()
+            .ok_or_else(|| Refusal::internal(&"no revocation list was made"))?;
+        Ok(Revocations {
+            number: list.number,
+            this_update: list.this_update.into(),
+            next_update: list.next_update.into(),
+            list: Blob(bytes.clone()),
+            entries: list.entries.iter().map(Entry::from).collect(),
+        })
+    }
+
+    /// Adds an entry that an operator ordered. What is listed already stays as it is.
+    pub fn revoke(&mut self, request: &Revoke) -> Reply<Revocations> {
+        let what = subject(&request.kind, request.id.0)
+            .ok_or_else(|| Refusal::format("type: it is `component`, `binding`, `pairing` or `batch`"))?;
+        let why = reason(&request.reason).ok_or_else(|| {
+            Refusal::format(
+                "reason: it is `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`",
+            )
+        })?;
+        let key = PublicKey::from_slice(&request.key.0).map_err(|e| Refusal::format(format!("key: {e}")))?;
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let account = snapshot.account(&key)?;
+        if account.is_none_or(|a| a.role != AccountRole::Operator || a.status != Status::Active) {
+            let refusal =
+                Refusal::new(403, code::REVOCATION_DENIED, "only an operator of the chain may revoke");
+            return Err(refusal.detail("key: it has no active operator account"));
+        }
+        let order = order_digest(&chain.chain_id(), what, why);
+        key.verify(&order, &Signature(request.signature.0)).map_err(|_| {
+            let refusal = Refusal::new(401, code::REVOCATION_PROOF, "the order is not the operator's");
+            refusal.detail("signature: not by this key over this order")
+        })?;
+        exists(&snapshot, what)?;
+        if !self.revocations.lists(what) {
+            if self.revocations.entries().len() >= ENTRIES_MAX {
+                return Err(Refusal::new(409, code::REVOCATION_FULL, "the revocation list is full"));
+            }
+            self.issue_list(Some(Revoked { subject: what, reason: why, time: self.now() }))?;
+            let creator = request.creator.as_str();
+            tracing::warn!(creator, kind = request.kind, id = %request.id, reason = request.reason, "revoked");
+        }
+        self.revocation_list()
+    }
+
+    /// Signs the next list, with one more entry or none, and makes it durable.
+    fn issue_list(&mut self, more: Option<Revoked>) -> Reply<()> {
+        let exhausted = || Refusal::internal(&"no number of a revocation list is left");
+        let (number, previous) = self.revocations.next().ok_or_else(exhausted)?;
+        let this_update = self.now();
+        let entries = self.revocations.entries().iter().copied().chain(more).collect();
+        let next_update = this_update.saturating_add(VALID_S);
+        let list = RevocationList { number, this_update, next_update, previous, entries };
+        let bytes = entropy::with(|rng| list.issue(self.secret.signing_key(), rng))?;
+        let bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
+        self.revocations.keep(list, bytes).map_err(|e| Refusal::unavailable(&e))?;
+        tracing::info!(number, "revocation list issued");
+        Ok(())
+    }
+
+    /// Refuses when one of `cids` is revoked.
+    pub(super) fn not_revoked(&self, cids: &[Cid; 2]) -> Reply<()> {
+        match cids.iter().find(|cid| self.revocations.lists(Subject::Component(**cid))) {
+            None => Ok(()),
+            Some(cid) => Err(Refusal::new(410, code::COMPONENT_REVOKED, "the component was revoked")
+                .detail(cid.to_string())),
+        }
+    }
+}
+
+/// Refuses what this chain does not know: a mistyped id would take a place of the list for ever. Batch authorities
+/// have no account here.
+fn exists(snapshot: &Snapshot<'_>, what: Subject) -> Reply<()> {
+    let (known, code, error) = match what {
+        Subject::Component(cid) => (
+            snapshot.component(&cid)?.is_some(),
+            code::COMPONENT_NOT_FOUND,
+            "the component is not registered",
+        ),
+        Subject::Binding(id) => {
+            (snapshot.binding(&id)?.is_some(), code::BINDING_NOT_FOUND, "there is no such binding")
+        }
+        Subject::Pairing(id) => {
+            (snapshot.pairing(&id)?.is_some(), code::PAIRING_NOT_FOUND, "there is no such pairing")
+        }
+        Subject::Batch(_) => return Ok(()),
+    };
+    if known { Ok(()) } else { Err(Refusal::new(404, code, error)) }
+}

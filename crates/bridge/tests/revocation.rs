@@ -1,0 +1,170 @@
+//! Time tokens and the revocation list: what is signed, what is refused, and what a crash leaves.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
+
+mod common;
+
+use api::{
+    Fixed, Hex,
+    revocation::{Revocations, Revoke, TimeToken, kind_and_id, order_digest, reason_name},
+};
+use common::{Answer, World, rng};
+use lct::{
+    clock,
+    id::{BindingId, Cid, PairingId},
+    revocation::{ENTRIES_MAX, Reason, RevocationList, Subject, hash_of},
+    sign::SigningKey,
+};
+
+fn order(world: &World, key: &SigningKey, what: Subject, why: Reason) -> Revoke {
+    let (kind, id) = kind_and_id(what);
+    let signature = key.sign(&order_digest(&world.chain.chain_id(), what, why), &mut rng());
+    Revoke {
+        creator: "test".into(),
+        kind: kind.into(),
+        id: Hex(id),
+        reason: reason_name(why).into(),
+        key: Hex(key.public().0),
+        signature: Fixed(signature.0),
+    }
+}
+
+async fn revoke(world: &World, what: Subject) -> Answer {
+    world.post("/revocations", &order(world, &world.operator, what, Reason::Lost)).await
+}
+
+/// The list in force, as a device reads it.
+async fn list(world: &World) -> (RevocationList, Vec<u8>) {
+    let answer = world.client.revocations().await.unwrap();
+    let list = RevocationList::open(&answer.list.0, &world.authority.sign_pub()).unwrap();
+    assert_eq!((answer.number, answer.entries.len()), (list.number, list.entries.len()));
+    assert!(u64::from(list.next_update) == answer.next_update && list.next_update > world.now_s());
+    (list, answer.list.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_is_that_of_the_bridge_and_signed() {
+    let world = World::new().await;
+    let TimeToken { time, token } = world.client.time_token().await.unwrap();
+    let read = clock::TimeToken::open(&token.0, &world.authority.sign_pub()).unwrap();
+    assert_eq!(u64::from(read.time), time);
+    assert!(read.time.abs_diff(world.now_s()) < 30);
+    world.advance(3_600_000);
+    assert!(world.client.time_token().await.unwrap().time >= time + 3_600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_follow_each_other_over_renewals_and_restarts() {
+    let mut world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let (first, bytes) = list(&world).await;
+    assert_eq!((first.number, first.previous, first.entries.len()), (1, [0; 32], 0));
+    assert_eq!(list(&world).await.1, bytes, "what is in force is not signed anew");
+
+    let answer: Revocations = revoke(&world, Subject::Binding(bonded.id)).await.json();
+    let (second, second_bytes) = list(&world).await;
+    assert_eq!((second.number, second.previous), (2, hash_of(&bytes)));
+    assert_eq!(
+        (second.entries[0].subject, answer.list.0.clone()),
+        (Subject::Binding(bonded.id), answer.list.0)
+    );
+    assert_eq!((answer.entries[0].kind.as_str(), answer.entries[0].reason.as_str()), ("binding", "lost"));
+
+    // A crash between the write and the answer: the list is on disk and nobody heard of it. What follows follows it.
+    world.restart().await;
+    assert_eq!(list(&world).await.1, second_bytes);
+    world.advance(86_400_000);
+    let (third, _) = list(&world).await;
+    assert_eq!((third.number, third.previous), (3, hash_of(&second_bytes)), "renewed long before it is due");
+    assert!(third.this_update < second.next_update && third.entries == second.entries);
+
+    // A crash before the write: what was half written is not the list.
+    std::fs::write(world.revocations().with_extension("part"), b"MBRL").unwrap();
+    world.restart().await;
+    assert_eq!(list(&world).await.0.number, 3);
+
+    let denied = world.post("/pairings", &world.issue_request(&app, &pack)).await.problem();
+    assert_eq!((denied.status, denied.code.as_str()), (403, "W4_ERR_PAIRING_DENIED"));
+    revoke(&world, Subject::Component(pack.cid)).await.json::<Revocations>();
+    let gone = world.post("/pairings", &world.issue_request(&app, &pack)).await.problem();
+    assert_eq!((gone.status, gone.code.as_str()), (410, "W4_ERR_COMPONENT_REVOKED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_revoke_does_not() {
+    let world = World::new().await;
+    let (_, pack, _) = world.commissioned().await;
+    let what = Subject::Component(pack.cid);
+    let good = order(&world, &world.operator, what, Reason::Lost);
+    let stranger = SigningKey::generate(&mut rng());
+    let change = |f: &dyn Fn(&mut Revoke)| {
+        let mut request = good.clone();
+        f(&mut request);
+        request
+    };
+    let unknown = |what| order(&world, &world.operator, what, Reason::Lost);
+    for (name, request, status, code) in [
+        ("creator", change(&|r| r.creator.clear()), 400, "W4_ERR_PROTO_FORMAT"),
+        ("type", change(&|r| r.kind = "pack".into()), 400, "W4_ERR_PROTO_FORMAT"),
+        ("reason", change(&|r| r.reason = "stolen".into()), 400, "W4_ERR_PROTO_FORMAT"),
+        ("no key", change(&|r| r.key = Hex([9; 33])), 400, "W4_ERR_PROTO_FORMAT"),
+        ("stranger", order(&world, &stranger, what, Reason::Lost), 403, "W4_ERR_REVOCATION_DENIED"),
+        (
+            "authority",
+            change(&|r| r.key = Hex(world.authority.sign_pub().0)),
+            403,
+            "W4_ERR_REVOCATION_DENIED",
+        ),
+        ("other reason", change(&|r| r.reason = "retired".into()), 401, "W4_ERR_REVOCATION_PROOF_FAIL"),
+        ("other type", change(&|r| r.kind = "binding".into()), 401, "W4_ERR_REVOCATION_PROOF_FAIL"),
+        ("other id", change(&|r| r.id = Hex([1; 16])), 401, "W4_ERR_REVOCATION_PROOF_FAIL"),
+        ("component", unknown(Subject::Component(Cid([1; 16]))), 404, "W4_ERR_COMPONENT_NOT_FOUND"),
+        ("binding", unknown(Subject::Binding(BindingId([1; 16]))), 404, "W4_ERR_BINDING_NOT_FOUND"),
+        ("pairing", unknown(Subject::Pairing(PairingId([1; 16]))), 404, "W4_ERR_PAIRING_NOT_FOUND"),
+    ] {
+        let problem = world.post("/revocations", &request).await.problem();
+        assert_eq!((problem.status, problem.code.as_str()), (status, code), "{name}: {problem}");
+    }
+    assert!(!world.revocations().exists(), "a refusal signs nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_list_and_a_disk_that_refuses() {
+    let world = World::new().await;
+    for i in 0..ENTRIES_MAX {
+        revoke(&world, Subject::Batch([i as u8; 16])).await.json::<Revocations>();
+    }
+    let full = revoke(&world, Subject::Batch([99; 16])).await.problem();
+    assert_eq!((full.status, full.code.as_str()), (409, "W4_ERR_REVOCATION_FULL"));
+    let known: Revocations = revoke(&world, Subject::Batch([3; 16])).await.json();
+    assert_eq!((known.number, known.entries.len()), (ENTRIES_MAX as u32, ENTRIES_MAX));
+
+    // What cannot be written is not given out, and its number is used once the disk takes it.
+    let before = std::fs::read(world.revocations()).unwrap();
+    let part = world.revocations().with_extension("part");
+    std::fs::create_dir(&part).unwrap();
+    world.advance(86_400_000);
+    let refused = world.client.revocations().await.unwrap_err();
+    assert_eq!(refused.code(), Some("W4_ERR_UNAVAILABLE"));
+    assert_eq!(std::fs::read(world.revocations()).unwrap(), before);
+    std::fs::remove_dir(&part).unwrap();
+    let (next, _) = list(&world).await;
+    assert_eq!((next.number, next.previous), (ENTRIES_MAX as u32 + 1, hash_of(&before)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_somebody_changed_stops_the_bridge() {
+    let mut world = World::new().await;
+    revoke(&world, Subject::Batch([1; 16])).await.json::<Revocations>();
+    world.stop().await;
+    let mut bytes = std::fs::read(world.revocations()).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(world.revocations(), bytes).unwrap();
+    let opened = bridge::Bridge::open(bridge::Config {
+        chain: world.chain.clone(),
+        clock: std::sync::Arc::new(|| common::START_MS),
+        key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
+        ceremonies: world.ceremonies(),
+        revocations: world.revocations(),
+    });
+    assert!(matches!(opened, Err(bridge::BridgeError::Revocations(_))));
+}
