@@ -285,14 +285,15 @@ impl Controller {
         Ok(controller)
     }
 
-    /// After a start: unpaired modules start over, paired ones get a fresh epoch, the app is asked for one.
+    /// After a start: unbound modules start over, paired ones get a fresh epoch, the app is asked for one.
     fn greet(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         if !self.slots.iter().any(|s| s.relation.is_paired()) {
             self.send_module_clear(&ModuleAllDeregister { controller: self.pack }, 0)?;
         }
         for index in 0..self.slots.len() {
+            // A bound module keeps its node, for it obeys no clear 0x51E.
+            self.slots[index].registered = self.slots[index].relation.peer().is_some();
             if self.slots[index].relation.is_paired() {
-                self.slots[index].registered = true;
                 self.resume_module(index, now, rng)?;
             }
         }

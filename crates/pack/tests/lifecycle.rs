@@ -348,3 +348,18 @@ fn logs_arrive_whole_and_verify() {
         assert_eq!(codes.iter().filter(|c| **c == Code::Started as u8).count(), 2, "{from:?}: two starts");
     }
 }
+
+/// The power of the pack goes between the binding and the pairing of a module: the module, which is bound, obeys no
+/// clear 0x51E and announces nothing.
+#[test]
+fn a_bound_module_keeps_its_node_when_the_pack_restarts() {
+    let mut w = World::new(1, 45);
+    w.run_for(3_000);
+    let (app, pack, module) = ((None, 0), (Some(Party::Pack), PACK), (Some(Party::Module(1)), 2));
+    assert!(w.bind(app, pack) && w.pair(app, pack) && w.bind(pack, module));
+    w.restart(PACK);
+    w.run_for(8_000);
+    assert_eq!((w.pack.modules(), w.modules[0].node()), (1, 1));
+    assert!(w.pair(pack, module));
+    assert!(w.modules[0].relation().is_up() && w.pack.modules_up());
+}

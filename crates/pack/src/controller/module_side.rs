@@ -198,7 +198,15 @@ impl Controller {
                 Effect::ToPeer(pdu) => self.send_module(index, now, &pdu)?,
                 Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_to_module(index, now, tier, &pdu)?,
-                Effect::Store(record) => self.device.store(record)?,
+                Effect::Store(record) => {
+                    // The place first: a bond without it would belong to nobody at the next start (C61).
+                    let number = index as u8 + 1;
+                    if record.key == key::bond(number) && !record.is_empty() {
+                        let id = self.slots[index].unique_id;
+                        self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
+                    }
+                    self.device.store(record)?;
+                }
                 Effect::Event(event) => {
                     let slot = &mut self.slots[index];
                     self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
@@ -206,9 +214,6 @@ impl Controller {
                     if let RelationEvent::Bound { .. } = event {
                         // Whoever held the place before is no member any more.
                         self.membership_changed(index, now);
-                        let id = self.slots[index].unique_id;
-                        let number = index as u8 + 1;
-                        self.device.store(Record::new(key::module(number), &[&[1], &id.to_be_bytes()])?)?;
                     }
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.module_up(index, now, challenge)?;
