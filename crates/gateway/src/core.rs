@@ -5,14 +5,17 @@ use crate::{
     code::Plan,
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
+    dispatch::Dispatch,
     outbox::Job,
 };
 use lct::{
     Digest,
     binding::Assurance,
+    clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
     id::Role,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
+    revocation::RevocationList,
     schedule::Tier,
     sign::{PublicKey, Signature},
 };
@@ -38,6 +41,9 @@ const SEARCH: Duration = Duration::from_millis(500);
 
 /// How often the pack is told the time.
 const TIME_PERIOD: Duration = Duration::from_secs(10);
+
+/// How much later the authority's time is before devices are told it again, in seconds.
+const TOKEN_PERIOD_S: u32 = 3_600;
 
 /// Tiers that a checkup tries on each channel.
 const CHECKED: [Tier; 2] = [Tier::Exch, Tier::Pair];
@@ -139,6 +145,8 @@ pub enum Event {
     DeviceChannel(Assurance),
     /// No device channel came about; commissioning stands still.
     BootstrapFailed(bootstrap::Failure),
+    /// The app took a revocation list with this number and so many entries; pack and modules are given it.
+    Revocations(u32, usize),
     /// A checkup ended: what was found of each channel.
     Checked(Vec<Channel>),
 }
@@ -177,6 +185,11 @@ pub struct Gateway {
     misfits: u64,
     plan: Plan,
     checkup: Option<Checkup>,
+    dispatch: Dispatch,
+    /// The authority's last word about time.
+    token: Option<[u8; TOKEN_LEN]>,
+    /// Time of the token that devices were told last, Unix seconds.
+    token_told: u32,
 }
 
 impl Gateway {
@@ -209,6 +222,9 @@ impl Gateway {
             misfits: 0,
             plan: Plan::default(),
             checkup: None,
+            dispatch: Dispatch::default(),
+            token: None,
+            token_told: 0,
         })
     }
 
@@ -281,7 +297,8 @@ impl Gateway {
         };
         let time = self.app.relation().is_up().then_some(self.time_due);
         let checkup = self.checkup.as_ref().and_then(Checkup::due);
-        [phase, time, checkup, self.app.due(), self.collector.due()].into_iter().flatten().min()
+        let dispatch = self.dispatch_due();
+        [phase, time, checkup, dispatch, self.app.due(), self.collector.due()].into_iter().flatten().min()
     }
 
     /// Takes a frame from CAN 1.
@@ -300,6 +317,7 @@ impl Gateway {
             self.judge(now, party, verdict)?;
         }
         self.go_on_checking(now, rng)?;
+        self.give_list(now)?;
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;
@@ -356,6 +374,53 @@ impl Gateway {
         if let Some(cid) = cid {
             self.outputs.push_back(Output::Log(LogOf { cid, from }, part));
         }
+    }
+
+    /// Takes the authority's revocation list. The app judges and keeps it first; what it took is given to pack and
+    /// modules once they are commissioned. A list that is being given out already changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Link`] for a list that the authority did not sign, or that does not follow the one held.
+    pub fn take_list(&mut self, now: Instant, list: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if RevocationList::claimed_number(list)? == self.dispatch.number() {
+            return Ok(());
+        }
+        let read = RevocationList::open(list, &self.app.identity().authority.sign_pub())?;
+        self.app.authority(now, &[&[pdu::REVOCATION], list].concat(), rng)?;
+        if self.app.revocation_number() != read.number {
+            return Err(lct::Error::Expired.into());
+        }
+        self.dispatch.begin(now, read.number, list, self.cids.keys().copied());
+        self.event(Event::Revocations(read.number, read.entries.len()));
+        Ok(())
+    }
+
+    /// Takes the authority's word about time; devices are told every hour of it, and whenever a channel comes up.
+    ///
+    /// # Errors
+    /// [`Error::Link`] for a token that the authority did not sign.
+    pub fn take_token(&mut self, now: Instant, token: &[u8; TOKEN_LEN]) -> Result<(), Error> {
+        let time = TimeToken::open(token, &self.app.identity().authority.sign_pub())?.time;
+        self.token = Some(*token);
+        if self.app.relation().is_up() && time >= self.token_told.saturating_add(TOKEN_PERIOD_S) {
+            self.app.time_token(now, token)?;
+            self.token_told = time;
+        }
+        Ok(())
+    }
+
+    fn dispatch_due(&self) -> Option<Instant> {
+        self.dispatch.due().filter(|_| matches!(self.phase, Phase::Operating))
+    }
+
+    /// Gives the revocation list to whom it is due.
+    fn give_list(&mut self, now: Instant) -> Result<(), Error> {
+        if self.dispatch_due().is_some()
+            && let Some((party, pdu)) = self.dispatch.poll(now)
+        {
+            self.app.send(now, party, pdu)?;
+        }
+        Ok(())
     }
 
     /// Wants the pack in `state`.
@@ -475,6 +540,9 @@ impl Gateway {
         match event {
             app::Event::Identified(party, who) => self.identified(party, who),
             app::Event::Answer(from, bytes) => {
+                if let Some(party) = from {
+                    self.dispatch.answered(party, &bytes);
+                }
                 if let Phase::Commissioning(c) = &mut self.phase {
                     // An answer that does not fit may be anybody's: the device is asked again until it fits.
                     if c.answer(now, from, &bytes).is_err() {
@@ -484,6 +552,9 @@ impl Gateway {
             }
             app::Event::Relation(RelationEvent::ChannelUp { epoch, .. }) => {
                 self.time_due = now + TIME_PERIOD;
+                if let Some(token) = self.token {
+                    self.app.time_token(now, &token)?;
+                }
                 self.app.set_time(now, (self.unix_ms)(now))?;
                 self.event(Event::ChannelUp(epoch));
                 if let Some(state) = self.wanted {
@@ -546,7 +617,9 @@ impl Gateway {
             return;
         }
         let first = !seen.contains_key(&party);
-        self.cids.insert(party, who.cid);
+        if self.cids.insert(party, who.cid).is_none() {
+            self.dispatch.join(Instant::START, party);
+        }
         seen.insert(party, who.clone());
         let modules = seen.len() - usize::from(seen.contains_key(&Party::Pack));
         match (first, party) {

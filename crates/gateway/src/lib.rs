@@ -13,9 +13,11 @@ mod code;
 pub mod collect;
 pub mod commission;
 mod core;
+mod dispatch;
 mod outbox;
 mod uplink;
 pub mod upload;
+pub mod word;
 
 pub use crate::core::{Error, Event, Gateway, LogOf, Output};
 pub use code::{Plan, stretch};

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod factory;
 pub mod ledger;
 pub mod receipt;
+pub mod revoke;
 pub mod selftest;
 pub mod verify;
 

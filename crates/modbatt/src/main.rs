@@ -21,6 +21,8 @@ enum Command {
     Demo(cmd::demo::Args),
     /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
     Check(cmd::check::Args),
+    /// Revoke a component or a binding of a running installation; this cannot be undone
+    Revoke(cmd::revoke::Args),
     /// Check and read the logs of devices
     Audit(cmd::audit::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
+        Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),

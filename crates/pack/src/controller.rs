@@ -325,6 +325,10 @@ impl Controller {
     pub fn is_paired(&self) -> bool {
         self.app.is_paired()
     }
+    /// True when the relationship with this module ended because it was revoked.
+    pub fn has_revoked(&self, module: Cid) -> bool {
+        self.slots.iter().any(|s| s.relation.revoked() == Some(module))
+    }
     /// True when every module with a node has its channel up.
     pub fn modules_up(&self) -> bool {
         self.slots.iter().all(|s| !s.registered || s.relation.is_up())

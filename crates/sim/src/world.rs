@@ -218,9 +218,12 @@ impl<R: CryptoRng> World<R> {
             unsent: sum.unsent + c.unsent,
         })
     }
-    /// True when every record and energy statement of every device was acknowledged.
+    /// True when every record and energy statement of every device was acknowledged. What a revoked module still
+    /// holds has nobody left to take it.
     pub fn is_settled(&self) -> bool {
-        self.pack.role.is_settled() && self.modules.iter().all(|m| m.role.is_settled())
+        let mut served =
+            self.modules.iter().filter(|m| !self.pack.role.has_revoked(m.role.identity().cid()));
+        self.pack.role.is_settled() && served.all(|m| m.role.is_settled())
     }
 
     /// The app sends a frame on CAN 1.

@@ -43,7 +43,7 @@ pub struct Args {
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// `keys`, `channel`, `ledger` or `audit`.
+    /// `keys`, `channel`, `ledger`, `revocation` or `audit`.
     pub area: &'static str,
     /// What of it.
     pub name: String,
@@ -253,6 +253,26 @@ pub async fn registration(
     match wrong.is_empty() {
         true => report.add("ledger", name, true, bound),
         false => report.add("ledger", name, false, wrong.join("; ")),
+    }
+}
+
+/// What the authority's list in force says of these components.
+pub async fn revocations(report: &mut Report, client: &api::Client, identities: &[&Identity]) {
+    let list = match client.revocations().await {
+        Ok(list) => list,
+        Err(e) => return report.add("revocation", "list", false, e.to_string()),
+    };
+    let mut listed = 0;
+    for own in identities {
+        for entry in list.entries.iter().filter(|e| e.kind == "component" && e.id.0 == own.cid().0) {
+            listed += 1;
+            let found = format!("was revoked at Unix time {}: {}", entry.time, entry.reason);
+            report.add("revocation", own.component_id.to_string(), false, found);
+        }
+    }
+    if listed == 0 {
+        let found = format!("number {}, none of these components is on it", list.number);
+        report.add("revocation", "list", true, found);
     }
 }
 

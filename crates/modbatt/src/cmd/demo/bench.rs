@@ -12,6 +12,7 @@ use bus::udp::UdpSender;
 use gateway::audit::AuditLogs;
 use gateway::checkup::Channel;
 use gateway::upload::{Progress, upload};
+use gateway::word::{Word, listen};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::Cid;
 use lct::sign::{PublicKey, SigningKey};
@@ -39,6 +40,7 @@ use super::super::data_dir::{DataDir, replace_file};
 use super::bootstrap;
 use super::key_log::KeyLog;
 use super::report::Run;
+use super::revoked::Revoked;
 use super::source::Source;
 use super::{Args, Fault, Speed, say};
 
@@ -131,6 +133,10 @@ impl Bench<'_> {
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let count = self.modules.len();
         let ids = self.ids();
+        let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
+        let word = Word::fetch(&client).await.map_err(|e| Failure::Failed(e.to_string()))?;
+        let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
+        let present = count - revoked.modules(self.chain, &ids)?;
         let faults = self.fault_config(&source);
         let mut world = World::power_on(
             self.pack,
@@ -147,7 +153,7 @@ impl Bench<'_> {
             *self.dir.chain_id(),
             |key| app_flash.load(key),
             tasks.done.clone(),
-            count,
+            present,
             Box::new(move |now| start_ms + now.as_millis()),
             Instant::START,
             rng,
@@ -179,8 +185,7 @@ impl Bench<'_> {
         let can1_udp = self.args.can1_udp.as_ref().map(UdpSender::open).transpose();
         let can1_udp = can1_udp.map_err(|e| Failure::Failed(format!("CAN 1 over UDP: {e}")))?;
         let key_log = self.args.key_log.as_deref().map(KeyLog::create).transpose()?;
-        let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
-        let mut uplink = Uplink::new(client, self.account, *self.dir.chain_id(), child(rng));
+        let mut uplink = Uplink::new(client.clone(), self.account, *self.dir.chain_id(), child(rng));
         let mut live = Live {
             args: self.args,
             clock: self.clock,
@@ -200,15 +205,16 @@ impl Bench<'_> {
             digits: None,
             checked: None,
         };
+        live.hear(&word);
         if self.args.check_only {
             // What does not come up is what the check is to find.
-            live.wait_until_up(&mut uplink, count).await?;
+            live.wait_until_up(&mut uplink, present).await?;
             let report = live.check(&mut uplink, self.url).await?;
             report.keep(self.dir.path())?;
             return Ok(Ended::Checked(report));
         }
         let stopped = tokio::select! {
-            done = live.commission(&mut uplink, count) => done.map(|()| false)?,
+            done = live.commission(&mut uplink, present) => done.map(|()| false)?,
             () = interrupted() => true,
         };
         if stopped {
@@ -221,11 +227,15 @@ impl Bench<'_> {
         live.gateway.set_keys(keys);
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
+        let (heard, words) = watch::channel(None);
+        let listener = tokio::spawn(listen(client, heard));
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
         let figures = tokio::select! {
-            figures = live.operate(&mut source, self.url, self.dir, waiting.clone()) => figures?,
+            figures = live.operate(&mut source, self.url, self.dir, waiting.clone(), words) => figures?,
             died = &mut uploader => return Err(uploader_failure(died)),
         };
+        // It ends by itself; the bridge must not be asked while it stops.
+        listener.abort();
         finish.send_replace(true);
         match uploader.await {
             Ok(Ok(())) => {}
@@ -394,10 +404,23 @@ impl Live<'_> {
                 say(&format!("device channel to the pack stands, {}", assurance.name()));
             }
             Event::BootstrapFailed(failure) => return Err(Failure::Failed(bootstrap::sentence(failure))),
+            Event::Revocations(_, 0) => {}
+            Event::Revocations(number, entries) => {
+                say(&format!("revocation list {number} with {entries} entries goes to pack and modules"));
+            }
             Event::Checked(found) => self.checked = Some(found),
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())
+    }
+
+    /// Takes what the authority says.
+    fn hear(&mut self, word: &Word) {
+        let now = self.world.now();
+        let list = self.gateway.take_list(now, &word.list, &mut self.rng);
+        if let Err(e) = list.and_then(|()| self.gateway.take_token(now, &word.token)) {
+            say(&format!("the app does not take what the authority says: {e}"));
+        }
     }
 
     /// Gives the channels of an installation that was commissioned before time to come up.
@@ -453,6 +476,7 @@ impl Live<'_> {
         for module in modules {
             check::registration(&mut report, &client, module, Some(pack), None).await;
         }
+        check::revocations(&mut report, &client, &all).await;
         Ok(report)
     }
 
@@ -496,6 +520,7 @@ impl Live<'_> {
         url: &str,
         dir: &DataDir,
         mut waiting: watch::Receiver<Progress>,
+        mut words: watch::Receiver<Option<Word>>,
     ) -> Result<u64, Failure> {
         let mut interrupt = std::pin::pin!(interrupted());
         let mut reading = Reading::default();
@@ -565,6 +590,11 @@ impl Live<'_> {
                     continue;
                 }
                 waited = self.breathe(&mut waiting, &pace, origin, until) => waited?,
+            }
+            if words.has_changed().unwrap_or(false)
+                && let Some(word) = words.borrow_and_update().clone()
+            {
+                self.hear(&word);
             }
             if reached {
                 let connected = self.world.pack().state() == RelayState::On;

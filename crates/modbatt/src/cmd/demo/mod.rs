@@ -7,6 +7,7 @@ mod bootstrap;
 mod key_log;
 mod provision;
 mod report;
+mod revoked;
 mod source;
 
 use std::net::SocketAddr;
@@ -250,6 +251,11 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
         Ended::Checked(report) => retired.map(|()| report).map_err(Failure::from),
         Ended::Ran(_) => Err(Failure::Failed("the pack ran instead of being checked".into())),
     }
+}
+
+/// The key of the installation's operator account.
+pub fn operator(dir: &DataDir) -> Result<lct::sign::SigningKey, Failure> {
+    provision::account(dir)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -212,10 +212,15 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
         host,
         pack: device(PACK, Role::Pack, rated * count)?,
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
-        account: scalar(dir, "account")?,
+        account: account(dir)?,
         validator: ed25519_dalek::SigningKey::from_bytes(&*exactly(dir, "validator")?),
         authority,
     })
+}
+
+/// The key of the installation's operator account.
+pub fn account(dir: &DataDir) -> Result<SigningKey, Failure> {
+    scalar(dir, "account")
 }
 
 fn scalar(dir: &DataDir, name: &str) -> Result<SigningKey, Failure> {
