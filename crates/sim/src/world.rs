@@ -221,8 +221,7 @@ impl<R: CryptoRng> World<R> {
     /// True when every record and energy statement of every device was acknowledged. What a revoked module still
     /// holds has nobody left to take it.
     pub fn is_settled(&self) -> bool {
-        let mut served =
-            self.modules.iter().filter(|m| !self.pack.role.has_revoked(m.role.identity().cid()));
+        let mut served = self.modules.iter().filter(|m| !self.pack.role.has_revoked(m.role.identity().cid()));
         self.pack.role.is_settled() && served.all(|m| m.role.is_settled())
     }
 
