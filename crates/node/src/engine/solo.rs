@@ -92,7 +92,8 @@ impl Solo {
             while !engine.chain.has_work() {
                 tokio::select! {
                     () = engine.chain.work() => {}
-                    () = &mut stop => return Ok(()),
+                    // What arrived at the same moment is still put into a block.
+                    () = &mut stop => return Self::blocking(&engine, now(), |e, t| e.drain(|| t)).await,
                 }
             }
             // Until the gap is over only a full block may go out; every arrival asks again.
