@@ -47,6 +47,7 @@ targets! {
     statements::key_package watches ["lct::key_package"];
     statements::command watches ["lct::command", "pack::command"];
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::merkle::verify_path"];
+    statements::validation watches ["lct::validation"];
     lists::lifecycle watches ["lct::clock", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];

@@ -121,6 +121,23 @@ impl From<minicbor::decode::Error> for Error {
     }
 }
 
+/// Reads the integer map key `key` if it is next and `left`, the number of optional keys to come, is not used up.
+pub fn optional_key(d: &mut minicbor::Decoder<'_>, key: u8, left: &mut u64) -> Result<bool, Error> {
+    if *left == 0 || d.probe().u8()? != key {
+        return Ok(false);
+    }
+    d.u8()?;
+    *left -= 1;
+    Ok(true)
+}
+
+/// Reads a text of at most `N` bytes.
+pub fn text<const N: usize>(d: &mut minicbor::Decoder<'_>) -> Result<heapless::String<N>, Error> {
+    let mut s = heapless::String::new();
+    s.push_str(d.str()?).map_err(|_| Error::Malformed)?;
+    Ok(s)
+}
+
 /// Splits a fixed byte layout front to back; every read is bounded.
 pub struct Fields<'a>(&'a [u8]);
 

@@ -6,7 +6,7 @@
 //! * the key schedule of the secure link ([`schedule`]), its handshakes ([`handshake`], [`resume`]),
 //!   sealed messages ([`seal`]) and pairing certificates ([`certificate`]),
 //! * the statements that travel from a device to the ledger ([`registration`], [`binding`],
-//!   [`pairing`], [`record`], [`energy`]).
+//!   [`pairing`], [`record`], [`energy`], [`validation`]).
 //!
 //! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
 //! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]). Byte layouts are those of
@@ -51,6 +51,7 @@ pub mod selftest;
 pub mod sign;
 pub mod spk;
 pub mod storage;
+pub mod validation;
 
 /// A SHA-256 value.
 pub type Digest = [u8; 32];

@@ -70,9 +70,9 @@ impl Registration {
         codec::expect_key(d, 3)?;
         let batch = DeviceCertificate::from_slice(&codec::bytes::<CERTIFICATE_LEN>(d)?)?;
         codec::expect_key(d, 4)?;
-        let component_id = text(d)?;
+        let component_id = codec::text(d)?;
         codec::expect_key(d, 5)?;
-        let serial = text(d)?;
+        let serial = codec::text(d)?;
         codec::expect_key(d, 6)?;
         let hardware = d.u32()?;
         codec::expect_key(d, 7)?;
@@ -115,10 +115,4 @@ impl Registration {
 /// The digest of an encoded registration.
 pub fn digest_of(bytes: &[u8]) -> Digest {
     sha256(&[b"modbatt1 register", bytes])
-}
-
-fn text<const N: usize>(d: &mut minicbor::Decoder<'_>) -> Result<heapless::String<N>, Error> {
-    let mut s = heapless::String::new();
-    s.push_str(d.str()?).map_err(|_| Error::Malformed)?;
-    Ok(s)
 }

@@ -32,6 +32,7 @@ use lct::{
     seal::{Binding, Compact, Opener, Sealer},
     secret::Secret,
     sign::{Signature, SigningKey},
+    validation::{Announce, Attestation, EVENT_MAX, Event},
 };
 
 #[test]
@@ -374,9 +375,39 @@ fn lifecycle_statements() {
     let statement = KeyStatement::open(&bytes(&v, "audit.key_statement"), &device).unwrap();
     assert_eq!(statement.first_key(&spk(&v, "C")).unwrap(), secret(&v, "audit.k_1"));
 
-    // The announce of level 1 is made by no role yet: its signature is checked as any reader would.
-    let announce = bytes(&v, "announce.announce");
-    let (body, signature) = announce.split_last_chunk::<64>().unwrap();
-    assert_eq!((announce.len(), &body[..16]), (90, cid(&v, "B").0.as_slice()));
-    device.verify(&sha256(&[b"modbatt1 l1", body]), &Signature(*signature)).unwrap();
+    let announce = Announce::open(&bytes(&v, "announce.announce"), &device).unwrap();
+    assert_eq!(announce.cid, cid(&v, "B"));
+    let told = [announce.boot, announce.seq, announce.flags.into()];
+    assert_eq!(told, ["boot", "seq", "flags"].map(|n| number(&v, &format!("announce.{n}")) as u32));
+}
+
+/// Events of every level under B's key, and the app's word about one of them (V1, V7).
+#[test]
+fn events_and_witnesses() {
+    let v = vectors();
+    let (device, app) = (spk(&v, "B").signing_key().public(), spk(&v, "A").signing_key().public());
+    for name in ["announce", "fault", "revocation"] {
+        let (raw, sig) =
+            (bytes(&v, &format!("event_{name}.event")), fixed(&v, &format!("event_{name}.sigB")));
+        let (event, sig) = (Event::decode(&raw).unwrap(), Signature(sig));
+        event.verify(&device, &sig).unwrap();
+        let mut again = [0; EVENT_MAX];
+        let n = event.encode(&mut again).unwrap();
+        same(&again[..n], &v, &format!("event_{name}.event"));
+        assert_eq!(event.cid, cid(&v, "B"));
+        same(&event.digest().unwrap(), &v, &format!("event_{name}.digest"));
+        same(
+            &spk(&v, "B").signing_key().sign_rfc6979(&event.digest().unwrap()).0,
+            &v,
+            &format!("event_{name}.sigB"),
+        );
+        if name == "fault" {
+            let attestation = Attestation::decode(&bytes(&v, "witness.attestation")).unwrap();
+            attestation.verify((&event, &sig), &app).unwrap();
+            assert_eq!(
+                (attestation.witness, attestation.time_ms),
+                (cid(&v, "A"), number(&v, "witness.time_ms"))
+            );
+        }
+    }
 }

@@ -30,10 +30,11 @@ use lct::{
     secret::Secret,
     sign::{PublicKey, Signature},
     spk::Spk,
+    validation::{Announce, Attestation, Event},
 };
 
 /// Kinds of object that this crate cannot judge.
-const ELSEWHERE: [&str; 3] = ["sealed", "compact", "announce"];
+const ELSEWHERE: [&str; 2] = ["sealed", "compact"];
 
 /// Changes of a policy update that only a reader of the class table sees (H113): `crates/pack/tests/link_more.rs`.
 const TABLE: [&str; 5] = [
@@ -49,6 +50,7 @@ const TABLE: [&str; 5] = [
 enum Refusal {
     Lct(Error),
     Policy,
+    Replayed,
 }
 
 impl From<Error> for Refusal {
@@ -61,6 +63,7 @@ fn reason(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Lct(error) => format!("{error:?}"),
         Refusal::Policy => "Policy".into(),
+        Refusal::Replayed => "Replayed".into(),
     }
 }
 
@@ -197,6 +200,20 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
             }
         }
         "time_token" => TimeToken::open(&bytes(n, "token"), &signer).map(drop)?,
+        "announce" => {
+            let device = spk(v, "B").public().sign_pub();
+            after(n, Announce::open(&bytes(n, "announce"), &device)?.position())?;
+        }
+        "event" => {
+            let event = Event::decode(&bytes(n, "event"))?;
+            event.verify(&spk(v, "B").public().sign_pub(), &Signature(fixed(n, "sigB")))?;
+            after(n, event.position())?;
+        }
+        "witness" => {
+            let attestation = Attestation::decode(&bytes(n, "attestation"))?;
+            let (event, sig) = (Event::decode(&bytes(n, "event"))?, Signature(fixed(n, "sigB")));
+            attestation.verify((&event, &sig), &key(n, "witness_key"))?;
+        }
         "audit_chain" => {
             let mut verifier = Verifier::new(Some(secret(n, "k_1")));
             let mut hash = genesis();
@@ -231,6 +248,12 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
         other => panic!("nothing judges {other}"),
     }
     Ok(())
+}
+
+/// V4: the last position that this verifier saw is in the vector.
+fn after(n: &Value, position: (u32, u32)) -> Result<(), Refusal> {
+    let seen = (number(n, "after_boot") as u32, number(n, "after_seq") as u32);
+    if position > seen { Ok(()) } else { Err(Refusal::Replayed) }
 }
 
 fn verify(key: &PublicKey, digest: &[u8; 32], signature: &[u8]) -> Result<(), Error> {

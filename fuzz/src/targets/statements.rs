@@ -348,3 +348,54 @@ pub mod records {
         let _proved = verify_path(&[1; 32], index, count, &path, &[2; 32]);
     }
 }
+
+pub mod validation {
+    use super::*;
+    use lct::validation::{Access, Announce, Attestation, EVENT_MAX, Escalation, EscalationReason, Event};
+    use lct::validation::{EventKind, Protocol, Urgency, ValidationLevel};
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let announce = Event::new(EventKind::Announce, cid_a(), 1, 2, &[0, 1]).expect("fits");
+        let compact = Announce { cid: cid_a(), boot: 1, seq: 2, flags: 1 };
+        let full = Event {
+            access: Some(Access {
+                protocol: Protocol::Can,
+                endpoint: "can1".try_into().expect("short"),
+                device: "7".try_into().expect("short"),
+            }),
+            bound_lct: Some([5; 32]),
+            time_ms: Some(1_000),
+            escalation: Some(Escalation {
+                target: ValidationLevel::Command,
+                reason: EscalationReason::Anomaly,
+                urgency: Urgency::Immediate,
+            }),
+            ..Event::new(EventKind::Fault, cid_b(), 3, 4, b"x").expect("fits")
+        };
+        let key = SIDE_A.signing_key();
+        let sig = announce.sign(key, &mut rng()).expect("fits");
+        let attestation = Attestation::sign(cid_b(), 5, (&announce, &sig), key, &mut rng()).expect("two");
+        let mut seeds = vec![compact.issue(key, &mut rng()).to_vec(), attestation.encode().to_vec()];
+        for event in [announce, full] {
+            let mut out = [0; EVENT_MAX];
+            let n = event.encode(&mut out).expect("fits");
+            seeds.push(out[..n].to_vec());
+        }
+        seeds
+    }
+
+    pub fn run(data: &[u8]) {
+        if let Ok(event) = Event::decode(data) {
+            let mut out = [0; EVENT_MAX];
+            let n = event.encode(&mut out).expect("what was read fits");
+            assert_eq!(&out[..n], data, "one encoding only");
+        }
+        let bytes = signed(SIDE_A.signing_key(), b"modbatt1 l1", data);
+        if let Ok(announce) = Announce::open(&bytes, &SIDE_A.signing_key().public()) {
+            assert_eq!(announce.position(), (announce.boot, announce.seq));
+        }
+        if let Ok(attestation) = Attestation::decode(data) {
+            assert_eq!(attestation.encode()[..], *data, "one encoding only");
+        }
+    }
+}

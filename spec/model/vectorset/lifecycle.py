@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from securelink import announce, audit, lifecycle, revocation
+from securelink import announce, audit, event, lifecycle, revocation
 from securelink.primitives import sha256
 from securelink.revocation import Entry, RevocationList
 
@@ -55,6 +55,36 @@ def chain(cast: Cast) -> list[dict[str, Tree]]:
     return rows
 
 
+def events(cast: Cast) -> dict[str, event.Event]:
+    """One without and one with every optional field, and one that withdraws."""
+    i, b = cast.i, cast.cid_b
+    lct = sha256(b"an LCT")
+    return {
+        "announce": event.Event(event.ANNOUNCE, b, i.boot_b, 8, b"\x00\x01"),
+        "fault": event.Event(
+            event.FAULT,
+            b,
+            i.boot_b,
+            9,
+            b"cell 4 over 60 degC",
+            access=(1, "can1", "0x100"),
+            lct=lct,
+            time=i.time * 1000 + 250,
+            escalation=(5, 1, 1),
+        ),
+        "revocation": event.Event(
+            event.PAIRING_REVOCATION, b, i.boot_b, 300, i.pairing_id + b"\x02", time=i.time * 1000
+        ),
+    }
+
+
+def attested(cast: Cast) -> bytes:
+    """The app has seen the fault."""
+    fault = events(cast)["fault"]
+    signature = fault.signature(cast.b.sign_scalar)
+    return event.attestation(cast.cid_a, cast.i.time * 1000 + 900, fault, signature, cast.a.sign_scalar)
+
+
 def groups(cast: Cast) -> dict[str, Tree]:
     i = cast.i
     first, second = lists(cast)
@@ -82,6 +112,15 @@ def groups(cast: Cast) -> dict[str, Tree]:
             "flags": 1,
             "announce": announce.announce(cast.b.sign_scalar, cast.cid_b, i.boot_b, 7, 1),
         },
+        **{
+            f"event_{name}": {
+                "event": e.bytes,
+                "digest": sha256(e.message),
+                "sigB": e.signature(cast.b.sign_scalar),
+            }
+            for name, e in events(cast).items()
+        },
+        "witness": {"time_ms": i.time * 1000 + 900, "attestation": attested(cast)},
         "audit": {
             "k_1": FIRST_KEY,
             "chain": rows,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from securelink import (
     announce,
@@ -15,6 +16,7 @@ from securelink import (
     audit,
     binding,
     certificate,
+    event,
     key_package,
     level5,
     lifecycle,
@@ -76,6 +78,7 @@ def entries(cast: Cast, exchange: pake.Exchange, code_commit: bytes) -> list[Tre
     packages(out, cast)
     codes(out, cast, exchange)
     lifecycles(out, cast)
+    validation(out, cast)
     logs(out, cast)
     return out.entries
 
@@ -670,6 +673,70 @@ def lifecycles(out: Collector, cast: Cast) -> None:
     told("of an earlier start", "Replayed", known, (cast.i.boot_b + 1, 0))
     told("flags changed", "NotAuthentic", flip(known, 25))
     told("high s", "NotAuthentic", put(known, 26, high_s(known[26:])))
+
+
+def validation(out: Collector, cast: Cast) -> None:
+    known = life_set.events(cast)
+    fault, secret = known["fault"], cast.b.sign_scalar
+    after = (cast.i.boot_b, 8)
+
+    def told(change: str, reason: str, data: bytes, signature: bytes, after: tuple[int, int] = after) -> None:
+        out.add(
+            "event",
+            change,
+            reason,
+            lambda: event.check(data, signature, cast.b.sign_public, after),
+            event=data,
+            sigB=signature,
+            after_boot=after[0],
+            after_seq=after[1],
+        )
+
+    def signed(change: str, reason: str, **fields: Any) -> None:
+        other = dataclasses.replace(fault, **fields)
+        told(change, reason, other.bytes, other.signature(secret))
+
+    good = fault.signature(secret)
+    told("high s", "NotAuthentic", fault.bytes, high_s(good))
+    told("payload changed", "NotAuthentic", fault.bytes.replace(b"cell 4", b"cell 5"), good)
+    told("heard before", "Replayed", fault.bytes, good, (cast.i.boot_b, 9))
+    told("of an earlier start", "Replayed", fault.bytes, good, (cast.i.boot_b + 1, 0))
+    level = put(fault.bytes, 4, b"\x03")
+    told("level of another type", "Malformed", level, sign(secret, event.signed_message(level, 3)))
+    version = put(fault.bytes, 2, b"\x02")
+    told("version 2", "Malformed", version, sign(secret, event.signed_message(version, 2)))
+    signed("unknown type", "Malformed", type=0x25)
+    signed("no payload", "Malformed", payload=b"")
+    signed("announce with the payload of a fault", "Malformed", type=0x11)
+    signed("unknown protocol", "Malformed", access=(4, "can1", ""))
+    signed("no endpoint", "Malformed", access=(1, "", "0x100"))
+    signed("escalation to its own level", "Malformed", escalation=(2, 1, 1))
+    signed("escalation to level 8", "Malformed", escalation=(8, 1, 1))
+    signed("unknown urgency", "Malformed", escalation=(5, 1, 2))
+
+    word = life_set.attested(cast)
+
+    app = cast.a.sign_public
+
+    def witnessed(change: str, reason: str, data: bytes, e: event.Event = fault, key: bytes = app) -> None:
+        signature = e.signature(secret)
+        out.add(
+            "witness",
+            change,
+            reason,
+            lambda: event.check_attestation(data, e, signature, key),
+            attestation=data,
+            event=e.bytes,
+            sigB=signature,
+            witness_key=key,
+        )
+
+    witnessed("high s", "NotAuthentic", put(word, 25, high_s(word[25:])))
+    witnessed("another time", "NotAuthentic", flip(word, 24))
+    witnessed("about another event", "NotAuthentic", word, known["announce"])
+    witnessed("version 2", "Malformed", put(word, 0, b"\x02"))
+    own = event.attestation(cast.cid_b, cast.i.time, fault, good, secret)
+    witnessed("of itself", "WrongParty", own, key=cast.b.sign_public)
 
 
 def logs(out: Collector, cast: Cast) -> None:
