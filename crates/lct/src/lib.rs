@@ -39,6 +39,7 @@ pub mod metadata;
 pub mod pairing;
 pub mod pake;
 pub mod policy;
+pub mod rebind;
 pub mod record;
 pub mod registration;
 pub mod request;

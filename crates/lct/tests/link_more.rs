@@ -26,6 +26,7 @@ use lct::{
     pairing::Completion,
     pake::{Code, Prover, ProverSecret, Verifier as PakeVerifier},
     policy::Policy,
+    rebind::Rebind,
     resume,
     revocation::{RevocationList, Subject, batch_id, hash_of},
     schedule::{GroupKey, MasterSecret, TrafficSecret, derive},
@@ -34,6 +35,7 @@ use lct::{
     sign::{Signature, SigningKey},
     validation::{Announce, Attestation, EVENT_MAX, Event},
 };
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 #[test]
 fn identities() {
@@ -327,6 +329,15 @@ fn lifecycle_statements() {
     let authority = spk(&v, "C").public().sign_pub();
     let token = TimeToken::open(&bytes(&v, "time_token.token"), &authority).unwrap();
     assert_eq!(u64::from(token.time), number(&v, "time_token.time"));
+
+    let asked = Rebind {
+        device: cid(&v, "B"),
+        nonce: fixed(&v, "rebind_token.nonce"),
+        old: BindingId(fixed(&v, "rebind_token.binding_id_old")),
+    };
+    asked.is_granted_by(&bytes(&v, "rebind_token.token"), &authority).unwrap();
+    let made = asked.issue(spk(&v, "C").signing_key(), &mut ChaCha20Rng::seed_from_u64(1));
+    assert_eq!(made[..49], bytes(&v, "rebind_token.token")[..49]);
 
     let (first, second) = (bytes(&v, "crl.first"), bytes(&v, "crl.second"));
     let list = RevocationList::open(&first, &authority).unwrap();

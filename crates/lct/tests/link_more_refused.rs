@@ -20,12 +20,13 @@ use lct::{
     command::SignedCommand,
     exchange::Side,
     hash::sha256,
-    id::{Cid, Role},
+    id::{BindingId, Cid, Role},
     journal::{Checkpoint, KeyStatement},
     key_package::KeyPackage,
     metadata::ClearMetadata,
     pake::{ANSWER_LEN, Code, Prover, ProverSecret, Verifier as PakeVerifier},
     policy::Policy,
+    rebind::Rebind,
     revocation::{RevocationList, hash_of},
     secret::Secret,
     sign::{PublicKey, Signature},
@@ -88,7 +89,7 @@ fn every_negative_is_refused_for_its_reason() {
     }
     assert_eq!(wrong, [""; 0]);
     let total: usize = judged.values().sum();
-    assert!(judged.len() >= 21 && total >= 180, "{judged:?}");
+    assert!(judged.len() >= 22 && total >= 200, "{judged:?}");
 }
 
 fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
@@ -213,6 +214,14 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
             let attestation = Attestation::decode(&bytes(n, "attestation"))?;
             let (event, sig) = (Event::decode(&bytes(n, "event"))?, Signature(fixed(n, "sigB")));
             attestation.verify((&event, &sig), &key(n, "witness_key"))?;
+        }
+        "rebind_token" => {
+            let asked = Rebind {
+                device: Cid(fixed(n, "cid")),
+                nonce: fixed(n, "nonce"),
+                old: BindingId(fixed(n, "binding_id_old")),
+            };
+            asked.is_granted_by(&bytes(n, "token"), &signer)?;
         }
         "audit_chain" => {
             let mut verifier = Verifier::new(Some(secret(n, "k_1")));

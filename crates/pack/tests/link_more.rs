@@ -13,6 +13,7 @@ use lct::{
 use pack::{
     can::{Bus, Frame, Id},
     chunk,
+    digest::{DigestReceiver, DigestSender, Verdict},
     isotp::{Received, Receiver, ReceiverConfig},
     policies::{Reason, factory_rows, read_table},
     policy,
@@ -177,6 +178,48 @@ fn compact_messages_open_only_where_listed() {
         seen += 1;
     }
     assert!(seen >= 8, "{seen}");
+}
+
+/// C106 and C107: each digest is made from its frames, and judged by a receiver that heard what the case says.
+#[test]
+fn digests_of_clear_frames() {
+    let v = vectors();
+    let frames = |list: &Value| -> Vec<Frame> {
+        let one = |f: &Value| {
+            let raw = f[0].as_u64().unwrap() as u32;
+            let id = if raw >> 31 == 0 { Id::Standard(raw as u16) } else { Id::Extended(raw & 0x1FFF_FFFF) };
+            Frame::new_classic(id, &hex(f[1].as_str().unwrap())).unwrap()
+        };
+        list.as_array().unwrap().iter().map(one).collect()
+    };
+    let mut sender = DigestSender::new(Instant::START);
+    for window in v["digest"]["windows"].as_array().unwrap() {
+        frames(&window["clear"]).iter().for_each(|frame| sender.sent(frame));
+        assert_eq!(sender.close(Instant::START).unwrap().as_slice(), bytes(window, "pdu"));
+    }
+    assert_eq!(bytes(&v["seal_digest"], "body"), bytes(&v["digest"]["windows"][0], "pdu"));
+    let mut verdicts = Vec::new();
+    for case in v["digest"]["verdicts"].as_array().unwrap() {
+        let mut receiver = DigestReceiver::new(Instant::START);
+        // Empty windows bring the receiver to the one that it waits for.
+        let mut sender = DigestSender::new(Instant::START);
+        for _ in 0..number(case, "expected") {
+            let empty = sender.close(Instant::START).unwrap();
+            assert_eq!(receiver.check(Instant::START, &empty[1..]), Ok(Some(Verdict::Verified(0))));
+        }
+        frames(&case["heard"]).iter().for_each(|frame| receiver.heard(frame));
+        let told = match receiver.check(Instant::START, &bytes(case, "pdu")[1..]).unwrap() {
+            None => "ignored",
+            Some(Verdict::Verified(_)) => "proved",
+            Some(Verdict::Unverified) => "not comparable",
+            Some(Verdict::Altered) => "altered",
+        };
+        assert_eq!(told, text(case, "verdict"), "{}", text(case, "change"));
+        verdicts.push(told);
+    }
+    for verdict in ["ignored", "proved", "not comparable", "altered"] {
+        assert!(verdicts.contains(&verdict), "{verdict}");
+    }
 }
 
 #[test]

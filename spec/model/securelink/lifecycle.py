@@ -1,4 +1,4 @@
-"""Time tokens and policy updates (H100, H110 to H113)."""
+"""Time tokens, rebinding tokens and policy updates (H100, H147, H110 to H113)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def check_time_token(data: bytes, authority_key: bytes) -> int:
     require(len(data) == 69 and data[0] == 1, "Malformed", "time token")
     verify(authority_key, b"modbatt1 time" + data[:5], data[5:])
     return int.from_bytes(data[1:5], "big")
+
+
+def rebind_token(cid: bytes, nonce: bytes, old: bytes, authority_scalar: bytes) -> bytes:
+    """113 bytes (H147): leave for the device `cid` to replace the binding `old`."""
+    body = u8(1) + cid + nonce + old
+    return body + sign(authority_scalar, b"modbatt1 rebind" + body)
+
+
+def check_rebind_token(data: bytes, asked: tuple[bytes, bytes, bytes], authority_key: bytes) -> None:
+    """`asked` is the cid, the nonce and the old binding of who holds the token against its question."""
+    require(len(data) == 113 and data[0] == 1, "Malformed", "rebinding token")
+    verify(authority_key, b"modbatt1 rebind" + data[:49], data[49:])
+    require((data[1:17], data[17:33], data[33:49]) == asked, "WrongParty", "answer to another question")
 
 
 @dataclass(frozen=True)

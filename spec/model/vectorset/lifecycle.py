@@ -1,4 +1,4 @@
-"""Time, revocation, policy updates, announces, audit."""
+"""Time, revocation, rebinding, policy updates, announces, audit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .inputs import Cast, Tree, scalar, shown
 
 FIRST_KEY = b"\x4d" * 32
 LOG_EPHEMERAL = scalar(0x3334)
+REBIND_NONCE = b"\xdc" * 16
 
 
 def lists(cast: Cast) -> tuple[bytes, bytes]:
@@ -35,6 +36,11 @@ def update(cast: Cast) -> lifecycle.PolicyUpdate:
     rows = [dataclasses.replace(row, paired=3) if row.first == 0x501 else row for row in cast.rows]
     periods = lifecycle.Periods(epoch=43_200, group=86_400)
     return lifecycle.PolicyUpdate(2, cast.cid_a, cast.cid_b, periods, tuple(rows))
+
+
+def leave(cast: Cast, scalar: bytes) -> bytes:
+    """For the pack, to replace its binding."""
+    return lifecycle.rebind_token(cast.cid_b, REBIND_NONCE, cast.i.binding_id, scalar)
 
 
 def entries(cast: Cast) -> list[bytes]:
@@ -93,6 +99,12 @@ def groups(cast: Cast) -> dict[str, Tree]:
     statement = audit.key_statement(cast.cid_b, FIRST_KEY, cast.authority.kem_public, LOG_EPHEMERAL, cast.b.sign_scalar)
     out = {
         "time_token": {"time": i.time, "token": lifecycle.time_token(i.time, cast.authority.sign_scalar)},
+        "rebind_token": {
+            "cid": cast.cid_b,
+            "nonce": REBIND_NONCE,
+            "binding_id_old": i.binding_id,
+            "token": leave(cast, cast.authority.sign_scalar),
+        },
         "crl": {
             "first": first,
             "first_hash": revocation.list_hash(first),

@@ -1,8 +1,8 @@
-"""Sealed messages of every tier: control PDUs, group frames, a signed command in frames."""
+"""Sealed messages of every tier: control PDUs, group frames, a signed command in frames, a digest of clear frames."""
 
 from __future__ import annotations
 
-from securelink import level5, seal, transport
+from securelink import digest, level5, seal, transport
 from securelink.primitives import u8, u32
 from securelink.schedule import TierKeys, exchange_tag, group_keys, rekey, tier_keys
 
@@ -79,6 +79,42 @@ def pair_keys(cast: Cast, tier: str, direction: str, epoch: int = 0) -> TierKeys
     return tier_keys(run.master, tier, direction, epoch, run.channel_id, tag)
 
 
+def clear_frames() -> list[digest.Frame]:
+    """What a pack and a module may leave clear."""
+    return [
+        digest.frame(0x421, bytes.fromhex("0102030405060708"), extended=False),
+        digest.frame(0x502 << 18 | 5, bytes.fromhex("33a0c80280ffe803"), extended=True),
+        digest.frame(0x428, bytes.fromhex("11"), extended=False),
+    ]
+
+
+def digests() -> Tree:
+    """Two windows, and what a receiver that waits for window 0 says of them."""
+    sent = clear_frames()
+    first, second = digest.pdu(0, sent), digest.pdu(1, [])
+    altered = [sent[0], (sent[1][0], sent[1][1][:-1] + b"\x04"), sent[2]]
+    as_extended = [(sent[0][0] | 0x8000_0000, sent[0][1]), *sent[1:]]
+    cases = (
+        ("as sent", first, 0, sent),
+        ("one frame lost", first, 0, sent[:2]),
+        ("one byte altered", first, 0, altered),
+        ("11-bit identifier taken for one of 29 bits", first, 0, as_extended),
+        ("two frames exchanged", first, 0, [sent[1], sent[0], sent[2]]),
+        ("one frame added", first, 0, [*sent, sent[0]]),
+        ("one lost and one altered", first, 0, altered[:2]),
+        ("the digest before it missing", second, 0, []),
+        ("an earlier window", first, 1, sent),
+    )
+    return {
+        "windows": [{"clear": sent, "pdu": first}, {"clear": [], "pdu": second}],
+        "verdicts": [
+            {"change": change, "pdu": data, "expected": window, "heard": heard, "verdict": told}
+            for change, data, window, heard in cases
+            for told in [digest.verdict(data, window, heard)]
+        ],
+    }
+
+
 def groups(cast: Cast) -> dict[str, Tree]:
     run = cast.pair_run
     out: dict[str, Tree] = {}
@@ -115,6 +151,9 @@ def groups(cast: Cast) -> dict[str, Tree]:
     out["seal_fd64"] = sealed_tree(
         "handshake_pair", exch, 0x508, "exch", "ba", 5, 0, 1, bytes(range(0x20, 0x40)), fd=64
     )
+    out["digest"] = digests()
+    told = digest.pdu(0, clear_frames())
+    out["seal_digest"] = sealed_tree("handshake_pair", exch, 0x4AC, "exch", "ba", 0, 0, 2, told)
 
     grp = group_keys(GROUP_KEY, GENERATION, cast.cid_b)
     out["tier_group"] = {

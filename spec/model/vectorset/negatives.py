@@ -656,6 +656,31 @@ def lifecycles(out: Collector, cast: Cast) -> None:
     time("signed by the peer", "NotAuthentic", lifecycle.time_token(cast.i.time, cast.a.sign_scalar))
     time("version 2", "Malformed", put(token, 0, b"\x02"))
 
+    leave = life_set.leave(cast, cast.authority.sign_scalar)
+    asked = (cast.cid_b, life_set.REBIND_NONCE, cast.i.binding_id)
+
+    def rebind(change: str, reason: str, data: bytes, question: tuple[bytes, bytes, bytes] = asked) -> None:
+        cid, nonce, old = question
+        out.add(
+            "rebind_token",
+            change,
+            reason,
+            lambda: lifecycle.check_rebind_token(data, question, cast.authority.sign_public),
+            token=data,
+            cid=cid,
+            nonce=nonce,
+            binding_id_old=old,
+        )
+
+    rebind("signed by the device itself", "NotAuthentic", life_set.leave(cast, cast.b.sign_scalar))
+    rebind("high s", "NotAuthentic", put(leave, 49, high_s(leave[49:])))
+    rebind("nonce changed in the token", "NotAuthentic", flip(leave, 17))
+    rebind("for another device", "WrongParty", leave, (cast.cid_m, *asked[1:]))
+    rebind("for another question", "WrongParty", leave, (cast.cid_b, flip(asked[1], 0), asked[2]))
+    rebind("for another binding", "WrongParty", leave, (*asked[:2], bytes(16)))
+    rebind("version 2", "Malformed", put(leave, 0, b"\x02"))
+    rebind("one byte long", "Malformed", leave + b"\x00")
+
     known = announce.announce(cast.b.sign_scalar, cast.cid_b, cast.i.boot_b, 7, 1)
 
     def told(change: str, reason: str, data: bytes, after: tuple[int, int] = (0, 0)) -> None:
