@@ -47,10 +47,32 @@ pub struct Authority {
     pub batch_cert: DeviceCertificate,
 }
 
+/// What the authority drew, learned and issued, as an authority that forgets nothing has it.
+#[derive(Default)]
+pub struct Held {
+    pub bindings: Vec<HeldBinding>,
+    pub certificates: Vec<HeldCertificate>,
+}
+
+pub struct HeldBinding {
+    pub ids: [(Cid, Role); 2],
+    pub spks: [Spk; 2],
+    /// The package of side A, when both sides got one.
+    pub package: Option<KeyPackage>,
+}
+
+pub struct HeldCertificate {
+    pub bytes: Vec<u8>,
+    pub spks: [Spk; 2],
+    /// Halves of A and B, exchange key.
+    pub secrets: [Secret<32>; 3],
+}
+
 pub struct World {
     pub now: Instant,
     pub rng: ChaCha20Rng,
     pub authority: Authority,
+    pub held: Held,
     pub identities: Vec<Identity>,
     pub flash: Vec<Flash>,
     pub app: App,
@@ -165,6 +187,7 @@ impl World {
             now,
             rng,
             authority: a,
+            held: Held::default(),
             identities,
             flash,
             wires: Default::default(),
@@ -355,6 +378,7 @@ impl World {
         if let Some(forged) = self.forged {
             keys[1] = forged;
         }
+        let spks = [keys[0].0, keys[1].0];
         let package = KeyPackage {
             kind: Kind::Bind,
             relation: [7; 16],
@@ -367,6 +391,8 @@ impl World {
         };
         let packages = [package.clone(), package.for_peer(Secret::new([0; 64]))];
         let given = self.packages;
+        let package = (given == [true; 2]).then_some(package);
+        self.held.bindings.push(HeldBinding { ids, spks, package });
         for (me, (party, _)) in [a, b].into_iter().enumerate().filter(|(me, _)| given[*me]) {
             let parties = Parties { own: ids[me], peer: ids[1 - me] };
             let nonce = [me as u8 + 1; 16];
@@ -438,7 +464,7 @@ impl World {
         let mut halves = [[0; 32]; 3];
         halves.iter_mut().for_each(|h| self.rng.fill_bytes(h));
         let [half_a, half_b, xk] = halves.map(Secret::new);
-        lct::certificate::issue(
+        let bytes = lct::certificate::issue(
             &Issue {
                 pairing_id: PairingId(id),
                 clear_metadata: &clear[..n],
@@ -456,7 +482,10 @@ impl World {
             &mut self.rng,
         )
         .unwrap()
-        .to_vec()
+        .to_vec();
+        let (spks, secrets) = ([spk_a, spk_b], [half_a, half_b, xk]);
+        self.held.certificates.push(HeldCertificate { bytes: bytes.clone(), spks, secrets });
+        bytes
     }
 
     /// Pairs two bound entities; returns whether both completions verify.
