@@ -10,7 +10,7 @@ use crate::{
     component::{Component, Register, Registered},
     encoding::{Blob, Hex},
     health::{BlockchainStatus, Health, LedgerStatus},
-    lct, pairing,
+    lct, pairing, policy,
     problem::Problem,
     receipt, revocation,
     telemetry::{Batch, Stored},
@@ -222,6 +222,30 @@ impl Client {
     /// `POST /revocations`; answers once the list that says so is on disk.
     pub async fn revoke(&self, request: &revocation::Revoke) -> Answer<revocation::Revocations> {
         self.post(&["revocations"], request).await
+    }
+
+    /// `GET /policies`, of all bindings or of those of one component.
+    pub async fn policies(&self, component: Option<&str>) -> Answer<policy::Standings> {
+        let mut url = self.url(&["policies"]);
+        if let Some(id) = component {
+            url.query_pairs_mut().append_pair("component", id);
+        }
+        self.json(self.http.request(Method::GET, url)).await
+    }
+
+    /// `GET /policies/{binding id}`.
+    pub async fn policy(&self, binding: &Hex<16>) -> Answer<policy::Policy> {
+        self.get(&["policies", &binding.to_string()]).await
+    }
+
+    /// `POST /policies`; answers once the proposals are on disk.
+    pub async fn propose_policy(&self, request: &policy::Propose) -> Answer<policy::Standings> {
+        self.post(&["policies"], request).await
+    }
+
+    /// `POST /policies/{binding id}/signatures`; answers once the update is on disk.
+    pub async fn sign_policy(&self, binding: &Hex<16>, request: &policy::Sign) -> Answer<policy::Policy> {
+        self.post(&["policies", &binding.to_string(), "signatures"], request).await
     }
 
     /// `POST /transactions`; with `wait` answers once a block holds it.

@@ -19,6 +19,7 @@ pub mod genesis;
 pub mod health;
 pub mod lct;
 pub mod pairing;
+pub mod policy;
 pub mod problem;
 pub mod receipt;
 pub mod revocation;

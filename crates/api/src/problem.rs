@@ -97,6 +97,16 @@ pub mod code {
     pub const REVOCATION_PROOF: &str = "W4_ERR_REVOCATION_PROOF_FAIL";
     /// 409: the list holds as much as devices can take.
     pub const REVOCATION_FULL: &str = "W4_ERR_REVOCATION_FULL";
+    /// 403: the key has no active operator account on this chain.
+    pub const POLICY_DENIED: &str = "W4_ERR_POLICY_DENIED";
+    /// 401: the operator's signature over the order, or an entity's over the proposal, does not verify.
+    pub const POLICY_PROOF: &str = "W4_ERR_POLICY_PROOF_FAIL";
+    /// 400: a period out of range, or a class table that no device takes.
+    pub const POLICY_INVALID: &str = "W4_ERR_POLICY_INVALID";
+    /// 409: the version is not above that of every policy ordered before.
+    pub const POLICY_VERSION: &str = "W4_ERR_POLICY_VERSION";
+    /// 409: no proposal of this version waits for signatures.
+    pub const POLICY_STEP: &str = "W4_ERR_POLICY_STEP";
     /// 409: the relationship LCT exists; its key halves were handed out when it was created.
     pub const LCT_EXISTS: &str = "W4_ERR_LCT_EXISTS";
     /// 404: no such transaction.

@@ -16,7 +16,8 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, health, lct, pairing, receipt, revocation, telemetry, transaction,
+        account, binding, component, health, lct, pairing, policy, receipt, revocation, telemetry,
+        transaction,
     },
 };
 
@@ -46,6 +47,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/pairings/{id}/complete"), post(pairing::complete))
         .route(&at("/time-token"), get(revocation::time_token))
         .route(&at("/revocations"), get(revocation::list).post(revocation::revoke))
+        .route(&at("/policies"), get(policy::list).post(policy::propose))
+        .route(&at("/policies/{id}"), get(policy::policy))
+        .route(&at("/policies/{id}/signatures"), post(policy::sign))
         .route(&at("/transactions"), post(transaction::submit))
         .route(&at("/transactions/{hash}"), get(transaction::transaction))
         .route(

@@ -4,10 +4,10 @@
 mod common;
 
 use api::{
-    Fixed, Hex,
-    revocation::{Revocations, Revoke, TimeToken, kind_and_id, order_digest, reason_name},
+    Hex,
+    revocation::{Revocations, Revoke, TimeToken},
 };
-use common::{Answer, World, rng};
+use common::{Answer, World, order, rng};
 use lct::{
     clock,
     id::{BindingId, Cid, PairingId},
@@ -15,21 +15,8 @@ use lct::{
     sign::SigningKey,
 };
 
-fn order(world: &World, key: &SigningKey, what: Subject, why: Reason) -> Revoke {
-    let (kind, id) = kind_and_id(what);
-    let signature = key.sign(&order_digest(&world.chain.chain_id(), what, why), &mut rng());
-    Revoke {
-        creator: "test".into(),
-        kind: kind.into(),
-        id: Hex(id),
-        reason: reason_name(why).into(),
-        key: Hex(key.public().0),
-        signature: Fixed(signature.0),
-    }
-}
-
 async fn revoke(world: &World, what: Subject) -> Answer {
-    world.post("/revocations", &order(world, &world.operator, what, Reason::Lost)).await
+    world.revoke(what, Reason::Lost).await
 }
 
 /// The list in force, as a device reads it.

@@ -11,12 +11,14 @@ use lct::{
     codec::Fields,
     id::{BindingId, PairingId},
     registration::{REGISTRATION_MAX, Registration},
+    revocation::RevocationList,
 };
 use pack::{
     app::Party,
     identity::Identity,
     introduction::Introduced,
-    pdu::{self, Status, binding as op, key_package as package},
+    pdu::{self, Status, binding as op, key_package as package, policy},
+    policies::Reason,
     time::{Duration, Instant},
 };
 use std::collections::VecDeque;
@@ -40,6 +42,18 @@ pub enum Task {
     Lct(Member, Member),
     /// Pair A with B.
     Pair(Member, Member),
+    /// Have A and B sign and take the policy that was ordered for their binding (H112).
+    Policy(BindingId, Member, Member),
+}
+
+impl Task {
+    /// The two whom a task of a relationship is about.
+    fn pair(self) -> Option<[Member; 2]> {
+        match self {
+            Task::Register(_) => None,
+            Task::Bind(a, b) | Task::Lct(a, b) | Task::Pair(a, b) | Task::Policy(_, a, b) => Some([a, b]),
+        }
+    }
 }
 
 /// What the authority is asked. Component ids name the entities.
@@ -100,6 +114,20 @@ pub enum Request {
         /// Of A and B.
         signatures: [[u8; 64]; 2],
     },
+    /// Where the policy of a binding stands.
+    Policy {
+        /// Which binding.
+        id: BindingId,
+    },
+    /// The entities' signatures under a policy.
+    SignPolicy {
+        /// Which binding.
+        id: BindingId,
+        /// Of the policy.
+        version: u32,
+        /// Of A and B.
+        signatures: [[u8; 64]; 2],
+    },
 }
 
 /// What the authority answers.
@@ -127,7 +155,22 @@ pub enum Reply {
         id: PairingId,
         /// Its bytes.
         certificate: Vec<u8>,
+        /// A revocation list that is not older than the one that the certificate names.
+        list: Vec<u8>,
     },
+    /// What A and B are to sign, else what they are to take.
+    Policy(PolicyStep),
+}
+
+/// What is to be done for the policy that was ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyStep {
+    /// Both sign this proposal.
+    Sign(Vec<u8>),
+    /// Both take this update.
+    Take(Vec<u8>),
+    /// It is in force.
+    InForce,
 }
 
 /// What a task wants done next.
@@ -151,8 +194,11 @@ enum Stage {
     AwaitPackages { introductions: [Vec<u8>; 2], taken: [bool; 2] },
     AwaitStatus { introductions: [Vec<u8>; 2] },
     AwaitSigned { id: BindingId, signatures: [Option<[u8; 64]>; 2] },
+    AwaitList { certificate: Vec<u8>, number: u32, taken: [bool; 2] },
     AwaitAccepted { certificate: Vec<u8> },
     AwaitCompleted { done: [Option<(Vec<u8>, [u8; 64])>; 2] },
+    AwaitPolicySigned { version: u32, signatures: [Option<[u8; 64]>; 2] },
+    AwaitPolicyTaken { version: u32, taken: [bool; 2] },
 }
 
 /// Runs the tasks.
@@ -169,6 +215,8 @@ pub struct Commissioner {
     pairing: Option<PairingId>,
     binding: Option<BindingId>,
     assurance: Assurance,
+    /// What a device last said against the task under way.
+    refused: Option<Error>,
 }
 
 impl Commissioner {
@@ -208,6 +256,7 @@ impl Commissioner {
             pairing: None,
             binding: None,
             assurance,
+            refused: None,
         };
         let open = tasks.into_iter().filter(|t| !done.contains(&commissioner.task_name(*t)));
         commissioner.tasks = open.collect();
@@ -222,7 +271,38 @@ impl Commissioner {
             Task::Bind(a, b) => format!("bind {} {}", name(a), name(b)),
             Task::Lct(a, b) => format!("lct {} {}", name(a), name(b)),
             Task::Pair(a, b) => format!("pair {} {}", name(a), name(b)),
+            Task::Policy(_, a, b) => format!("policy {} {}", name(a), name(b)),
         }
+    }
+
+    /// A policy was ordered for `binding`: its entities, A then B by their ids, agree to it and are paired under it.
+    /// Whoever is no member here, or waits already, changes nothing.
+    pub fn renew(&mut self, binding: BindingId, ids: [&str; 2]) {
+        let member = |id: &str| self.members.iter().find(|(_, who)| who.component_id == id).map(|(m, _)| *m);
+        if let [Some(a), Some(b)] = ids.map(member)
+            && !self.waits(a, b)
+        {
+            self.tasks.extend([Task::Policy(binding, a, b), Task::Pair(a, b)]);
+        }
+    }
+
+    /// A and B need a new certificate.
+    pub fn pair_anew(&mut self, a: Member, b: Member) {
+        if !self.waits(a, b) {
+            self.tasks.push_back(Task::Pair(a, b));
+        }
+    }
+
+    fn waits(&self, a: Member, b: Member) -> bool {
+        self.tasks.iter().any(|task| task.pair() == Some([a, b]))
+    }
+
+    /// Leaves the task under way undone, and what else waits for the same two; returns its name.
+    pub fn give_up(&mut self) -> Option<String> {
+        let task = self.tasks.front().copied()?;
+        self.tasks.retain(|other| *other != task && (task.pair().is_none() || other.pair() != task.pair()));
+        self.begin_anew();
+        Some(self.task_name(task))
     }
 
     /// True when nothing is left to do.
@@ -293,6 +373,7 @@ impl Commissioner {
                 random(&mut iv_seed);
                 self.ask(Request::IssuePairing { ids, salt, iv_seed });
             }
+            Task::Policy(id, ..) => self.ask(Request::Policy { id }),
         }
         Ok(())
     }
@@ -324,7 +405,12 @@ impl Commissioner {
         if let Some(task) = self.tasks.pop_front() {
             self.steps.push_back(Step::Finished(task));
         }
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
         (self.stage, self.due, self.tries, self.pairing) = (Stage::Start, None, 0, None);
+        self.refused = None;
         self.outstanding.clear();
     }
 
@@ -334,6 +420,9 @@ impl Commissioner {
             return Ok(());
         }
         if self.tries >= TRIES {
+            if let Some(refused) = self.refused.take() {
+                return Err(refused);
+            }
             let task = self.tasks.front().map(|t| self.task_name(*t)).unwrap_or_default();
             let silent = self.outstanding.first().and_then(|(m, _)| self.name(*m)).unwrap_or("a device");
             return Err(Error::Silent { task, who: silent.to_owned() });
@@ -361,12 +450,28 @@ impl Commissioner {
                 self.stage = Stage::AwaitPackages { introductions, taken: [false; 2] };
                 self.send(now, vec![(a, to_a), (b, to_b)]);
             }
-            (Reply::Issued { id, certificate }, Task::Pair(_, b)) => {
+            (Reply::Issued { id, certificate, list }, Task::Pair(a, b)) => {
                 self.pairing = Some(id);
                 let certificate = prefixed(&[pdu::CERTIFICATE], &certificate);
-                self.stage = Stage::AwaitAccepted { certificate: certificate.clone() };
-                self.send(now, vec![(b, certificate)]);
+                // A device refuses a certificate that names a later list than it holds (H108).
+                let number = RevocationList::claimed_number(&list)?;
+                let list = prefixed(&[pdu::REVOCATION], &list);
+                self.stage = Stage::AwaitList { certificate, number, taken: [false; 2] };
+                self.send(now, vec![(a, list.clone()), (b, list)]);
             }
+            (Reply::Policy(PolicyStep::Sign(proposal)), Task::Policy(_, a, b)) => {
+                let version = version_of(&proposal)?;
+                let message = prefixed(&[pdu::POLICY, policy::SIGN], &proposal);
+                self.stage = Stage::AwaitPolicySigned { version, signatures: [None; 2] };
+                self.send(now, vec![(a, message.clone()), (b, message)]);
+            }
+            (Reply::Policy(PolicyStep::Take(update)), Task::Policy(_, a, b)) => {
+                let version = version_of(&update)?;
+                let message = prefixed(&[pdu::POLICY, policy::UPDATE], &update);
+                self.stage = Stage::AwaitPolicyTaken { version, taken: [false; 2] };
+                self.send(now, vec![(a, message.clone()), (b, message)]);
+            }
+            (Reply::Policy(PolicyStep::InForce), Task::Policy(..)) => drop(self.give_up()),
             _ => return Err(Error::UnexpectedReply),
         }
         Ok(())
@@ -375,10 +480,21 @@ impl Commissioner {
     /// An answer of a member.
     pub fn answer(&mut self, now: Instant, from: Member, bytes: &[u8]) -> Result<(), Error> {
         let Some(task) = self.tasks.front().copied() else { return Ok(()) };
+        let answered = self.on_answer(now, task, from, bytes);
+        if let Err(e @ (Error::Declined { .. } | Error::Policy { .. })) = answered {
+            // It may be anybody's word: the device is asked again, and believed when it never says anything else.
+            self.refused = Some(e);
+            return Ok(());
+        }
+        answered
+    }
+
+    fn on_answer(&mut self, now: Instant, task: Task, from: Member, bytes: &[u8]) -> Result<(), Error> {
         match task {
             Task::Register(member) if member == from => self.on_identity(now, from, bytes),
             Task::Bind(a, b) if from == a || from == b => self.on_binding(now, a, b, from, bytes),
             Task::Pair(a, b) if from == a || from == b => self.on_pairing(now, a, b, from, bytes),
+            Task::Policy(id, a, b) if from == a || from == b => self.on_policy(id, a, b, from, bytes),
             _ => Ok(()),
         }
     }
@@ -504,6 +620,25 @@ impl Commissioner {
         let side = usize::from(from == b);
         match (bytes, &mut self.stage) {
             (
+                [pdu::REVOCATION, pdu::REVOCATION_STATUS, body @ ..],
+                Stage::AwaitList { certificate, number, taken },
+            ) => {
+                let mut f = Fields::new(body);
+                let held = f.u32()?;
+                f.u8()?;
+                f.end()?;
+                if held < *number {
+                    return Ok(());
+                }
+                taken[side] = true;
+                let (all, certificate) = (*taken == [true; 2], certificate.clone());
+                self.heard(from);
+                if all {
+                    self.stage = Stage::AwaitAccepted { certificate: certificate.clone() };
+                    self.send(now, vec![(b, certificate)]);
+                }
+            }
+            (
                 [pdu::CERTIFICATE, pdu::CERTIFICATE_STATUS, body @ ..],
                 Stage::AwaitAccepted { certificate },
             ) if from == b => {
@@ -534,6 +669,65 @@ impl Commissioner {
         }
         Ok(())
     }
+
+    fn on_policy(
+        &mut self,
+        id: BindingId,
+        a: Member,
+        b: Member,
+        from: Member,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let side = usize::from(from == b);
+        let [pdu::POLICY, operation, body @ ..] = bytes else { return Ok(()) };
+        let mut f = Fields::new(body);
+        let answered = f.u32()?;
+        match (*operation, &mut self.stage) {
+            (policy::SIGNED, Stage::AwaitPolicySigned { version, signatures }) if answered == *version => {
+                signatures[side] = Some(f.array()?);
+                f.end()?;
+                let (version, both) = (*version, *signatures);
+                self.heard(from);
+                if let [Some(of_a), Some(of_b)] = both {
+                    self.ask(Request::SignPolicy { id, version, signatures: [of_a, of_b] });
+                }
+            }
+            (policy::STATUS, Stage::AwaitPolicyTaken { version, taken }) if answered == *version => {
+                let status = f.u8()?;
+                f.end()?;
+                if status == 0 {
+                    taken[side] = true;
+                    let all = *taken == [true; 2];
+                    self.heard(from);
+                    if all {
+                        self.finish();
+                    }
+                    return Ok(());
+                }
+                return Err(self.policy_refused(a, b, from, status));
+            }
+            (policy::STATUS, Stage::AwaitPolicySigned { version, .. }) if answered == *version => {
+                let status = f.u8()?;
+                f.end()?;
+                return Err(self.policy_refused(a, b, from, status));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn policy_refused(&self, a: Member, b: Member, from: Member, status: u8) -> Error {
+        let name = |member| self.name(member).unwrap_or("a device").to_owned();
+        let reason = Reason::from_code(status).map_or_else(|| format!("status {status}"), |r| r.to_string());
+        Error::Policy { who: name(from), a: name(a), b: name(b), reason }
+    }
+}
+
+/// Version of a proposal or of an update.
+fn version_of(bytes: &[u8]) -> Result<u32, Error> {
+    let mut f = Fields::new(bytes);
+    f.u8()?;
+    Ok(f.u32()?)
 }
 
 fn encode(registration: &Registration) -> Result<Vec<u8>, Error> {

@@ -13,7 +13,7 @@ use lct::{
     binding::Assurance,
     clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
-    id::Role,
+    id::{BindingId, Role},
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
     schedule::Tier,
@@ -45,6 +45,9 @@ const TIME_PERIOD: Duration = Duration::from_secs(10);
 /// How much later the authority's time is before devices are told it again, in seconds.
 const TOKEN_PERIOD_S: u32 = 3_600;
 
+/// How long nothing is renewed after a renewal that did not come about.
+const RENEWAL_REST: Duration = Duration::from_secs(60);
+
 /// Tiers that a checkup tries on each channel.
 const CHECKED: [Tier; 2] = [Tier::Exch, Tier::Pair];
 
@@ -67,6 +70,21 @@ pub enum Error {
         /// Its reason.
         status: Status,
     },
+    /// A device refused a policy.
+    #[error("{who} does not take the policy of {a} and {b}: {reason}")]
+    Policy {
+        /// Who.
+        who: String,
+        /// Side A of the binding.
+        a: String,
+        /// Side B.
+        b: String,
+        /// Why.
+        reason: String,
+    },
+    /// The authority did not do what was asked.
+    #[error("{0}")]
+    Authority(String),
     /// Both ends completed another session.
     #[error("the two ends of `{0}` did not complete the same session")]
     Disagree(String),
@@ -147,6 +165,10 @@ pub enum Event {
     BootstrapFailed(bootstrap::Failure),
     /// The app took a revocation list with this number and so many entries; pack and modules are given it.
     Revocations(u32, usize),
+    /// A policy was agreed to, or two were paired anew, in operation.
+    Renewed(String),
+    /// That did not come about, and is tried again later if it is still due: name and reason.
+    NotRenewed(String, String),
     /// A checkup ended: what was found of each channel.
     Checked(Vec<Channel>),
 }
@@ -164,7 +186,8 @@ enum Phase {
         begun: bool,
     },
     Commissioning(Box<Commissioner>),
-    Operating,
+    /// Everybody is commissioned; what remains are renewals.
+    Operating(Box<Commissioner>),
 }
 
 /// The gateway of one pack.
@@ -190,6 +213,8 @@ pub struct Gateway {
     token: Option<[u8; TOKEN_LEN]>,
     /// Time of the token that devices were told last, Unix seconds.
     token_told: u32,
+    /// Until when nothing is renewed, after a renewal did not come about.
+    rest: Instant,
 }
 
 impl Gateway {
@@ -225,6 +250,7 @@ impl Gateway {
             dispatch: Dispatch::default(),
             token: None,
             token_told: 0,
+            rest: now,
         })
     }
 
@@ -248,7 +274,7 @@ impl Gateway {
     }
     /// True when every member is paired and the channel to the pack is up.
     pub fn is_operating(&self) -> bool {
-        matches!(self.phase, Phase::Operating) && self.app.relation().is_up()
+        matches!(self.phase, Phase::Operating(_)) && self.app.relation().is_up()
     }
     /// True when no statement waits for missing leaves.
     pub fn is_settled(&self) -> bool {
@@ -292,8 +318,8 @@ impl Gateway {
     pub fn due(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Searching { due, .. } => Some(*due),
-            Phase::Commissioning(c) => c.due(),
-            Phase::Bootstrapping { .. } | Phase::Operating => None,
+            Phase::Commissioning(c) | Phase::Operating(c) => c.due(),
+            Phase::Bootstrapping { .. } => None,
         };
         let time = self.app.relation().is_up().then_some(self.time_due);
         let checkup = self.checkup.as_ref().and_then(Checkup::due);
@@ -332,6 +358,10 @@ impl Gateway {
                 Ok(())
             }
             Phase::Commissioning(c) => c.tick(now),
+            Phase::Operating(c) => {
+                let done = c.tick(now);
+                self.renewed_or_not(now, done)
+            }
             _ => Ok(()),
         }
     }
@@ -340,8 +370,44 @@ impl Gateway {
     pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), Error> {
         match &mut self.phase {
             Phase::Commissioning(c) => c.reply(now, reply),
+            Phase::Operating(c) => {
+                let done = c.reply(now, reply);
+                self.renewed_or_not(now, done)
+            }
             _ => Err(Error::UnexpectedReply),
         }
+    }
+
+    /// The authority did not do what the last [`Output::Ask`] asked for: in operation that is tried again later.
+    ///
+    /// # Errors
+    /// [`Error::Authority`] before: without it commissioning cannot go on.
+    pub fn unanswered(&mut self, now: Instant, reason: String) -> Result<(), Error> {
+        match self.phase {
+            Phase::Operating(_) => self.renewed_or_not(now, Err(Error::Authority(reason))),
+            _ => Err(Error::Authority(reason)),
+        }
+    }
+
+    /// Policies that were ordered and are not in force: both entities of each binding sign and take it, and are paired
+    /// anew. `wanted` names bindings with their components, A then B. Before everybody is commissioned it changes
+    /// nothing.
+    pub fn renew<'a>(&mut self, now: Instant, wanted: impl IntoIterator<Item = (BindingId, [&'a str; 2])>) {
+        if let Phase::Operating(c) = &mut self.phase
+            && now >= self.rest
+        {
+            wanted.into_iter().for_each(|(binding, ids)| c.renew(binding, ids));
+        }
+    }
+
+    /// A renewal that fails stops nothing: what was agreed before stands.
+    fn renewed_or_not(&mut self, now: Instant, done: Result<(), Error>) -> Result<(), Error> {
+        if let (Err(e), Phase::Operating(c)) = (done, &mut self.phase) {
+            self.rest = now + RENEWAL_REST;
+            let name = c.give_up().unwrap_or_default();
+            self.event(Event::NotRenewed(name, e.to_string()));
+        }
+        Ok(())
     }
 
     /// A job is in the outbox: its device may forget it.
@@ -410,7 +476,7 @@ impl Gateway {
     }
 
     fn dispatch_due(&self) -> Option<Instant> {
-        self.dispatch.due().filter(|_| matches!(self.phase, Phase::Operating))
+        self.dispatch.due().filter(|_| matches!(self.phase, Phase::Operating(_)))
     }
 
     /// Gives the revocation list to whom it is due.
@@ -501,21 +567,57 @@ impl Gateway {
             }
             Phase::Commissioning(c) => {
                 match c.poll(now, &mut |bytes| rng.fill_bytes(bytes))? {
-                    Some(Step::Send(None, bytes)) => self.app.authority(now, &bytes, rng)?,
-                    Some(Step::Send(Some(to), bytes)) => self.app.send(now, to, &bytes)?,
-                    Some(Step::Ask(request)) => self.outputs.push_back(Output::Ask(request)),
                     Some(Step::Finished(task)) => {
                         let name = c.task_name(task);
                         self.done.push(name.clone());
                         self.event(Event::TaskDone(name));
                     }
-                    None if c.is_finished() => self.phase = Phase::Operating,
+                    Some(step) => self.go(now, step, rng)?,
+                    None if c.is_finished() => self.operate(),
                     None => return Ok(false),
                 }
                 Ok(true)
             }
-            Phase::Operating => Ok(false),
+            Phase::Operating(c) => {
+                let done = match c.poll(now, &mut |bytes| rng.fill_bytes(bytes)) {
+                    Ok(None) => return Ok(false),
+                    Ok(Some(Step::Finished(task))) => {
+                        let name = c.task_name(task);
+                        self.event(Event::Renewed(name));
+                        Ok(())
+                    }
+                    Ok(Some(step)) => self.go(now, step, rng),
+                    Err(e) => Err(e),
+                };
+                self.renewed_or_not(now, done)?;
+                Ok(true)
+            }
         }
+    }
+
+    fn go(&mut self, now: Instant, step: Step, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        match step {
+            Step::Send(None, bytes) => match self.app.authority(now, &bytes, rng) {
+                // The own role is asked again like the others.
+                Err(lct::Error::Exhausted | lct::Error::BufferTooSmall) => Ok(()),
+                judged => Ok(judged?),
+            },
+            Step::Send(Some(to), bytes) => Ok(self.app.send(now, to, &bytes)?),
+            Step::Ask(request) => {
+                self.outputs.push_back(Output::Ask(request));
+                Ok(())
+            }
+            Step::Finished(_) => Ok(()),
+        }
+    }
+
+    /// Everybody is commissioned.
+    fn operate(&mut self) {
+        let searching = Phase::Searching { due: Instant::START, seen: BTreeMap::new(), expected: 0 };
+        self.phase = match std::mem::replace(&mut self.phase, searching) {
+            Phase::Commissioning(c) => Phase::Operating(c),
+            other => other,
+        };
     }
 
     /// Begins with the tasks of commissioning.
@@ -543,7 +645,7 @@ impl Gateway {
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);
                 }
-                if let Phase::Commissioning(c) = &mut self.phase {
+                if let Phase::Commissioning(c) | Phase::Operating(c) = &mut self.phase {
                     // An answer that does not fit may be anybody's: the device is asked again until it fits.
                     if c.answer(now, from, &bytes).is_err() {
                         self.misfits += 1;
@@ -565,7 +667,12 @@ impl Gateway {
                 // The pack may be without power; it asks for a run itself when it starts.
             }
             app::Event::Relation(RelationEvent::Rotated { epoch }) => self.event(Event::Rotated(epoch)),
-            app::Event::Relation(RelationEvent::HandshakeDue) => self.event(Event::HandshakeDue),
+            app::Event::Relation(RelationEvent::HandshakeDue) => {
+                self.event(Event::HandshakeDue);
+                if let Phase::Operating(c) = &mut self.phase {
+                    c.pair_anew(None, Some(Party::Pack));
+                }
+            }
             app::Event::Relation(RelationEvent::Alarm { alarm, .. }) => self.event(Event::Alarm(alarm)),
             app::Event::Relation(_) => {}
             app::Event::Bootstrap(event) => match event {

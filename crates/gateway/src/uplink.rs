@@ -6,7 +6,7 @@
 
 use crate::{
     collect::Entry,
-    commission::{Reply, Request},
+    commission::{PolicyStep, Reply, Request},
     outbox::Job,
 };
 use api::{Blob, Client, ClientError, Fixed, Hex, sign::Envelope};
@@ -187,7 +187,9 @@ impl<R: CryptoRng> Uplink<R> {
                     unencrypted_allowed: Vec::new(),
                 };
                 let issued = self.client.issue_pairing(&issue).await?;
-                Reply::Issued { id: PairingId(issued.pairing_id.0), certificate: issued.certificate.0 }
+                // Asked for after the certificate: it cannot be older than the one that is named there.
+                let list = self.client.revocations().await?.list.0;
+                Reply::Issued { id: PairingId(issued.pairing_id.0), certificate: issued.certificate.0, list }
             }
             Request::CompletePairing { id, nonce, th4, signatures: [a, b] } => {
                 let complete = api::pairing::Complete {
@@ -197,6 +199,12 @@ impl<R: CryptoRng> Uplink<R> {
                 };
                 self.client.complete_pairing(&Hex(id.0), &complete).await?;
                 Reply::Done
+            }
+            Request::Policy { id } => Reply::Policy(step(self.client.policy(&Hex(id.0)).await?)?),
+            Request::SignPolicy { id, version, signatures: [a, b] } => {
+                let signatures = api::binding::Sides { a: Fixed(*a), b: Fixed(*b) };
+                let sign = api::policy::Sign { version: *version, signatures };
+                Reply::Policy(step(self.client.sign_policy(&Hex(id.0), &sign).await?)?)
             }
         })
     }
@@ -261,6 +269,16 @@ impl<R: CryptoRng> Uplink<R> {
             Ok(_) => Ok(None),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+/// What is missing until the policy that was ordered is in force.
+fn step(policy: api::policy::Policy) -> Result<PolicyStep, UplinkError> {
+    match (policy.standing.is_open(), policy.proposal, policy.update) {
+        (false, ..) => Ok(PolicyStep::InForce),
+        (true, Some(proposal), _) => Ok(PolicyStep::Sign(proposal.0)),
+        (true, None, Some(update)) => Ok(PolicyStep::Take(update.0)),
+        (true, None, None) => Err(UplinkError::Answer("a policy was ordered, and there is none")),
     }
 }
 

@@ -1,11 +1,12 @@
-//! What the authority says without being asked: its revocation list and its time, fetched from the bridge.
+//! What the authority says without being asked: its revocation list, its time, and policies that were ordered, fetched
+//! from the bridge.
 
-use api::{Client, ClientError};
+use api::{Client, ClientError, policy::Standing};
 use lct::clock::TOKEN_LEN;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the bridge is asked for its list: a revocation is known within this time.
+/// How often the bridge is asked: a revocation or an order is known within this time.
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks after which the time is fetched although the list is the same.
 const LOOKS_PER_TOKEN: u32 = 60;
@@ -19,29 +20,38 @@ pub struct Word {
     pub list: Vec<u8>,
     /// The time (H100).
     pub token: [u8; TOKEN_LEN],
+    /// Policies of the pack's bindings that were ordered and are not in force.
+    pub ordered: Vec<Standing>,
 }
 
 impl Word {
-    /// Asks the bridge.
+    /// Asks the bridge; `pack` is the component id of the pack.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn fetch(client: &Client) -> Result<Word, ClientError> {
+    pub async fn fetch(client: &Client, pack: &str) -> Result<Word, ClientError> {
         let revocations = client.revocations().await?;
         let token = client.time_token().await?.token.0;
-        Ok(Word { number: revocations.number, list: revocations.list.0, token })
+        let ordered = ordered(client, pack).await?;
+        Ok(Word { number: revocations.number, list: revocations.list.0, token, ordered })
     }
 }
 
-/// Asks the bridge for its list every second and for the time every minute, tells `heard` what is new, and ends when
-/// nobody listens any more. A bridge that does not answer is asked again.
-pub async fn listen(client: Client, heard: watch::Sender<Option<Word>>) {
+async fn ordered(client: &Client, pack: &str) -> Result<Vec<Standing>, ClientError> {
+    let all = client.policies(Some(pack)).await?.policies;
+    Ok(all.into_iter().filter(Standing::is_open).collect())
+}
+
+/// Asks the bridge for its list and its policies every second and for the time every minute, tells `heard` what is new
+/// or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again.
+pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Word>>) {
     let mut looks = LOOKS_PER_TOKEN;
     let mut known = 0;
     loop {
         let is_new = client.revocations().await.is_ok_and(|list| list.number != known);
-        if (is_new || looks >= LOOKS_PER_TOKEN)
-            && let Ok(word) = Word::fetch(&client).await
+        let is_open = ordered(&client, &pack).await.is_ok_and(|open| !open.is_empty());
+        if (is_new || is_open || looks >= LOOKS_PER_TOKEN)
+            && let Ok(word) = Word::fetch(&client, &pack).await
         {
             (known, looks) = (word.number, 0);
             heard.send_replace(Some(word));

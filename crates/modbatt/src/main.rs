@@ -23,6 +23,8 @@ enum Command {
     Check(cmd::check::Args),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
+    /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
+    Policy(cmd::policy::Args),
     /// Check and read the logs of devices
     Audit(cmd::audit::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
+        Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),

@@ -8,11 +8,11 @@ use crate::{
     session::GroupSender,
     time::{Duration, Instant},
 };
-use lct::{Error, id::Cid, schedule::GroupKey, secret::Secret};
+use lct::{Error, id::Cid, policy::Rotation, schedule::GroupKey, secret::Secret};
 use rand_core::CryptoRng;
 
-/// Age at which a group key is replaced.
-pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Age at which a group key is replaced under the policy of the factory.
+pub const LIFETIME: Duration = Duration::from_secs(Rotation::FACTORY.group_s as u64);
 /// Shortest time between two replacements; a change of membership takes effect within it.
 pub const SPACING: Duration = Duration::from_secs(1);
 /// When a fresh key is given out once more, because the first giving may have been lost.
@@ -61,6 +61,8 @@ pub struct Group {
     generation: u32,
     /// First generation that is not reserved in flash.
     limit: u32,
+    /// Age at which the key is replaced.
+    lifetime: Duration,
     drawn: Instant,
     due: Option<Instant>,
     repeat: Option<Instant>,
@@ -84,8 +86,17 @@ impl Group {
         let limit = first.checked_add(RESERVE).ok_or(Error::Exhausted)?;
         let key = GroupKey(Secret::random(rng));
         let sender = GroupSender::new(&key.traffic(first, &pack)?, first)?;
-        let group =
-            Group { pack, key, sender, generation: first, limit, drawn: now, due: None, repeat: None };
+        let group = Group {
+            pack,
+            key,
+            sender,
+            generation: first,
+            limit,
+            lifetime: LIFETIME,
+            drawn: now,
+            due: None,
+            repeat: None,
+        };
         Ok((group, reservation(limit)?))
     }
 
@@ -102,6 +113,11 @@ impl Group {
         &mut self.sender
     }
 
+    /// Says at which age the key is replaced, from the policies in force.
+    pub fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime;
+    }
+
     /// Somebody left, or may have lost its window: the key is replaced within [`SPACING`].
     pub fn membership_changed(&mut self, now: Instant) {
         let due = now.max(self.drawn + SPACING);
@@ -110,7 +126,7 @@ impl Group {
 
     /// When the key is replaced, or given out once more.
     pub fn due(&self) -> Instant {
-        let regular = self.drawn + LIFETIME;
+        let regular = self.drawn + self.lifetime;
         [self.due, self.repeat].into_iter().flatten().fold(regular, Ord::min)
     }
 
@@ -140,7 +156,7 @@ impl Group {
 
     /// Whether the key has to be replaced now.
     pub fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now) || self.drawn + LIFETIME <= now
+        self.due.is_some_and(|due| due <= now) || self.drawn + self.lifetime <= now
     }
 
     /// Whether the key in force is to be given out once more.

@@ -46,6 +46,28 @@ pub enum Reason {
     NoPlace = 6,
 }
 
+impl Reason {
+    /// The reason with this status byte.
+    pub fn from_code(code: u8) -> Option<Self> {
+        use Reason::{FixedRow, Malformed, NoPlace, NotAuthentic, Version, WrongParty};
+        let known = [NotAuthentic, WrongParty, Version, Malformed, FixedRow, NoPlace];
+        known.into_iter().find(|reason| *reason as u8 == code)
+    }
+}
+
+impl core::fmt::Display for Reason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Reason::NotAuthentic => "a signature does not verify",
+            Reason::WrongParty => "it is for another binding",
+            Reason::Version => "its version is not above the one agreed to, or a handshake is under way",
+            Reason::Malformed => "it is not readable",
+            Reason::FixedRow => "it changes a row that is the same in every policy",
+            Reason::NoPlace => "two other policies are in use",
+        })
+    }
+}
+
 impl From<Error> for Reason {
     fn from(error: Error) -> Self {
         match error {

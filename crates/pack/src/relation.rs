@@ -517,7 +517,9 @@ impl Relation {
         if !is_acceptable(&metadata.compact) {
             return Err(Error::WrongParty);
         }
-        let Some(terms) = self.next_terms(policies).filter(|t| t.version == metadata.policy_version) else {
+        let lease_s = metadata.timing.expires.saturating_sub(metadata.timing.valid_from);
+        let agreed = self.next_terms(policies).filter(|t| t.version == metadata.policy_version);
+        let Some(terms) = agreed.filter(|t| lease_s <= t.rotation.certificate_s) else {
             let (kind, id) = (pdu::CERTIFICATE_STATUS, &cert.pairing_id.0);
             let refused = status(pdu::CERTIFICATE, kind, id, Status::WrongState)?;
             return push(fx, Effect::ToAuthority(refused));

@@ -20,10 +20,8 @@ use pack::{
     pdu,
 };
 use std::collections::BTreeMap;
-use world::World;
+use world::{BOUND, World};
 
-/// When the bindings of [`World`] are made.
-const BOUND: u32 = 1_700_000_000;
 const PACK: usize = 1;
 
 fn commissioned(modules: usize, seed: u64, change: impl FnOnce(&mut World)) -> World {

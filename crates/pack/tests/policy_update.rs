@@ -4,11 +4,13 @@
 mod world;
 
 use lct::{
+    journal::{Code, Entry},
     policy::{Policy, Rotation, digest_of},
     sign::Signature,
 };
 use pack::{
-    app::Party,
+    app::{self, Party},
+    journal::LogPart,
     message::{Message, ModuleDeregister},
     module::UNREGISTERED,
     pdu::{self, policy as op},
@@ -17,7 +19,8 @@ use pack::{
     session::limits::Limits,
     time::Duration,
 };
-use world::World;
+use std::collections::BTreeMap;
+use world::{BOUND, World};
 
 const APP: (Option<Party>, usize) = (None, 0);
 const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
@@ -294,4 +297,85 @@ fn periods_come_from_the_policy_in_force() {
     // What the owner sets does not go round the policy.
     w.app.set_limits(Limits::DEFAULT).unwrap();
     assert_eq!(*w.app.relation().limits(), wanted);
+}
+
+/// A module's policy bounds the age of the group key, and a lease is no longer than the policy of its pairing lets it.
+#[test]
+fn group_keys_and_leases_are_as_short_as_the_policy_says() {
+    let mut w = commissioned(2, 95);
+    let pair = [PACK, MODULE];
+    let mut new = policy(&w, 2, pair);
+    new.rotation = Rotation { group_s: 60, certificate_s: 3_600, ..Rotation::FACTORY };
+    let update = signed(&mut w, &new, pair);
+    for to in pair {
+        assert_eq!(take(&mut w, to, &update), 0);
+    }
+    let drawn = |w: &mut World| {
+        let before = w.pack.group_generation();
+        w.run_for(300_000);
+        w.pack.group_generation() - before
+    };
+    assert_eq!(drawn(&mut w), 0, "agreed to is not in force");
+    for (lease_s, status) in [(90 * 86_400, 3), (3_601, 3), (3_600, 0)] {
+        w.timing.expires = BOUND + lease_s;
+        for to in [MODULE, PACK] {
+            assert_eq!(offered(&mut w, 2, pair, to), Some(status), "{lease_s} s to {to:?}");
+        }
+    }
+    assert!(w.pair(PACK, MODULE));
+    w.run_for(5_000);
+    // One module of two is enough: who holds the key of the group is under the shortest period.
+    assert!((4..=6).contains(&drawn(&mut w)));
+    w.restart(PACK.1);
+    w.run_for(12_000);
+    assert!(w.pack.modules_up());
+    assert!((4..=6).contains(&drawn(&mut w)), "and after a start");
+    // Under the policy of the factory, 90 days.
+    let second = [PACK, (Some(Party::Module(2)), 3)];
+    w.timing.expires = BOUND + 90 * 86_400 + 1;
+    assert_eq!(offered(&mut w, 1, second, PACK), Some(3));
+}
+
+/// What the logs of the devices say of policies: code, version, node.
+fn logged(w: &mut World) -> BTreeMap<Option<Party>, Vec<(Code, u32, u8)>> {
+    let mut logs: BTreeMap<Option<Party>, Vec<(Code, u32, u8)>> = BTreeMap::new();
+    let mut read: BTreeMap<Option<Party>, u64> = BTreeMap::new();
+    for _ in 0..80 {
+        w.run_for(500);
+        let now = w.now;
+        for event in std::mem::take(&mut w.events) {
+            let app::Event::Log(from, LogPart::Entry { number, entry, .. }) = event else { continue };
+            match from {
+                Some(party) => w.app.received(now, party, pdu::AUDIT, number).unwrap(),
+                None => w.app.log_kept(number),
+            }
+            let entry = Entry::decode(&entry).unwrap();
+            if read.insert(from, number) != Some(number)
+                && let Some(code) =
+                    [Code::PolicyPending, Code::PolicyRefused].into_iter().find(|c| *c as u8 == entry.code)
+            {
+                let version = u32::from_be_bytes(entry.detail.as_slice().try_into().unwrap());
+                logs.entry(from).or_default().push((code, version, entry.node));
+            }
+        }
+    }
+    logs
+}
+
+/// Both sides of a relationship keep in their logs what they agreed to, and what they refused.
+#[test]
+fn logs_say_what_was_agreed_to_and_what_was_refused() {
+    let mut w = commissioned(1, 96);
+    let pair = [PACK, MODULE];
+    let (two, three) = (policy(&w, 2, pair), policy(&w, 3, pair));
+    let (older, newer) = (signed(&mut w, &two, pair), signed(&mut w, &three, pair));
+    for to in pair {
+        assert_eq!(take(&mut w, to, &newer), 0);
+        assert_eq!(take(&mut w, to, &older), Reason::Version as u8);
+    }
+    let logs = logged(&mut w);
+    let entries = |node| vec![(Code::PolicyPending, 3, node), (Code::PolicyRefused, 2, node)];
+    assert_eq!(logs.get(&PACK.0), Some(&entries(1)), "the pack, of its module 1");
+    assert_eq!(logs.get(&MODULE.0), Some(&entries(0)), "the module, of the pack above it");
+    assert_eq!(logs.get(&APP.0), None, "it is not the app's relationship");
 }

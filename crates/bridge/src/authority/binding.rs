@@ -26,6 +26,7 @@ use super::{
     Core, active_binding,
     ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
     find_tx, ordered,
+    policy::Agreement,
 };
 use crate::{
     entropy,
@@ -99,8 +100,16 @@ impl Core {
         })?;
         let requests = [self.request(id, &sides[0], &sides[1])?, self.request(id, &sides[1], &sides[0])?];
         tracing::info!(%id, creator, a = %cid_a, b = %cid_b, assurance = assurance.name(), "binding requested");
-        let bond =
-            Bond { creator, created: now, sides, assurance, introduced: None, bound: false, submitted: None };
+        let bond = Bond {
+            creator,
+            created: now,
+            sides,
+            assurance,
+            introduced: None,
+            bound: false,
+            policy: Agreement::default(),
+            submitted: None,
+        };
         self.ceremonies.change(|rows| {
             // A pair has one ceremony: a client that lost the answer begins again. One whose record may be in
             // the next block stays.
@@ -324,8 +333,9 @@ impl Core {
         let rows = self.ceremonies.rows();
         let stale: Vec<_> =
             rows.bonds.iter().filter(|(_, b)| !b.bound && !runs(b.created, now)).map(|(id, _)| *id).collect();
-        let late = rows.pairings.values().any(|p| !runs(p.created, now));
-        if stale.is_empty() && !late {
+        let late: Vec<_> =
+            rows.pairings.iter().filter(|(_, p)| !runs(p.created, now)).map(|(id, _)| *id).collect();
+        if stale.is_empty() && late.is_empty() {
             return Ok(());
         }
         let chain = self.chain.clone();
@@ -334,6 +344,10 @@ impl Core {
         for id in &stale {
             bound.push(snapshot.binding(id)?.is_some());
         }
+        let mut completed = Vec::new();
+        for id in &late {
+            completed.push(snapshot.pairing(id)?.is_some());
+        }
         self.ceremonies.change(|rows| {
             for (id, bound) in stale.iter().zip(bound) {
                 match rows.bonds.get_mut(id) {
@@ -341,7 +355,9 @@ impl Core {
                     _ => drop(rows.bonds.remove(id)),
                 }
             }
-            rows.pairings.retain(|_, p| runs(p.created, now));
+            for (id, completed) in late.iter().zip(completed) {
+                if completed { rows.settle(id) } else { drop(rows.pairings.remove(id)) }
+            }
         })?;
         Ok(())
     }

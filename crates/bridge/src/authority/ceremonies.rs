@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! file    = "MBCE" || 01 || CBOR { 0: 1, 1: chain id, 2: [ binding ... ], 3: [ pairing ... ] } || H(preceding)
-//! binding = { 0: 2, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1,
-//!             7: assurance 0 .. 3 }
+//! binding = { 0: 3, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1,
+//!             7: assurance 0 .. 3, 8: [ policy in force, proposal, update ] }
 //! side    = [ cid, role, access data, nonce 16, access commitment 32 ]
 //! introduced = [ time, SPK A, attestation A, SPK B, attestation B ]
-//! pairing = { 0: 1, 1: id, 2: binding id, 3: creator, 4: created, 5: certificate hash, 6: nonce commitment,
-//!             7: end of the lease }
+//! pairing = { 0: 2, 1: id, 2: binding id, 3: creator, 4: created, 5: certificate hash, 6: nonce commitment,
+//!             7: end of the lease, 8: policy }
 //! ```
 //!
-//! Times are Unix seconds. Nothing here is secret: keys are public halves, of a validation nonce only the
+//! Times are Unix seconds, policies are versions; a proposal or an update that is not there is empty. Nothing here is secret: keys are public halves, of a validation nonce only the
 //! commitment is kept, and of a pairing certificate only its hash.
 
 use std::{
@@ -25,6 +25,7 @@ use lct::{
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
     metadata::ACCESS_MAX,
+    policy::UPDATE_MAX,
     sign::Signature,
     spk::Spk,
 };
@@ -33,11 +34,13 @@ use ledger::{
     tx::TxId,
 };
 
+use super::policy::{Agreement, Signed};
 use crate::durable;
 
 const MAGIC: &[u8; 5] = b"MBCE\x01";
 const VERSION: u64 = 1;
-const BOND_VERSION: u64 = 2;
+const BOND_VERSION: u64 = 3;
+const PAIRING_VERSION: u64 = 2;
 /// Seconds until a ceremony is void.
 pub(crate) const CEREMONY_S: u32 = 3600;
 /// Most bindings and pairings under way at the same time, each.
@@ -76,6 +79,7 @@ pub(crate) struct Bond {
     pub introduced: Option<Introduced>,
     /// The ledger held it when its ceremony ran out: it stays as a relationship.
     pub bound: bool,
+    pub policy: Agreement,
     /// The answer that waits for a block and its transaction. Not stored: a restart forgets what waited.
     pub submitted: Option<(Digest, TxId)>,
 }
@@ -90,6 +94,8 @@ pub(crate) struct Pairing {
     /// `lct::pairing::nonce_commitment`.
     pub commitment: Digest,
     pub lease_end: u32,
+    /// Under which the certificate was issued.
+    pub policy_version: u32,
     /// As [`Bond::submitted`].
     pub submitted: Option<(Digest, TxId)>,
 }
@@ -107,6 +113,15 @@ pub(crate) fn runs(created: u32, now: u32) -> bool {
 }
 
 impl Rows {
+    /// Takes out a pairing that the ledger holds: its policy is in force.
+    pub fn settle(&mut self, id: &PairingId) {
+        if let Some(pairing) = self.pairings.remove(id)
+            && let Some(bond) = self.bonds.get_mut(&pairing.binding_id)
+        {
+            bond.policy.in_force = bond.policy.in_force.max(pairing.policy_version);
+        }
+    }
+
     /// Whether there is room for another ceremony of each kind.
     pub fn has_room(&self) -> bool {
         self.bonds.values().filter(|b| !b.bound).count() < OPEN_MAX && self.pairings.len() < OPEN_MAX
@@ -223,7 +238,7 @@ impl Canonical for Content {
 fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
     w.object(4, VERSION).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
     for (id, bond) in &rows.bonds {
-        w.object(8, BOND_VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
+        w.object(9, BOND_VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
         w.uint(3).uint(bond.created.into()).uint(4).array(2);
         for side in &bond.sides {
             w.array(5).bytes(&side.cid.0).uint(side.role as u64).bytes(&side.access);
@@ -242,12 +257,21 @@ fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
             }
         }
         w.uint(6).uint(bond.bound.into()).uint(7).uint(bond.assurance as u64);
+        let bytes = |signed: &Option<Signed>| signed.as_ref().map_or(Vec::new(), |s| s.bytes.clone());
+        w.uint(8).array(3).uint(bond.policy.in_force.into());
+        w.bytes(&bytes(&bond.policy.proposal)).bytes(&bytes(&bond.policy.update));
     }
     w.uint(3).array(rows.pairings.len());
     for (id, p) in &rows.pairings {
-        w.object(8, VERSION).uint(1).bytes(&id.0).uint(2).bytes(&p.binding_id.0).uint(3).text(&p.creator);
+        w.object(9, PAIRING_VERSION)
+            .uint(1)
+            .bytes(&id.0)
+            .uint(2)
+            .bytes(&p.binding_id.0)
+            .uint(3)
+            .text(&p.creator);
         w.uint(4).uint(p.created.into()).uint(5).bytes(&p.cert_hash).uint(6).bytes(&p.commitment);
-        w.uint(7).uint(p.lease_end.into());
+        w.uint(7).uint(p.lease_end.into()).uint(8).uint(p.policy_version.into());
     }
 }
 
@@ -270,7 +294,7 @@ fn rows(r: &mut Reader<'_>) -> Result<(Digest, Rows), FormatError> {
 }
 
 fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
-    r.object(8, BOND_VERSION)?;
+    r.object(9, BOND_VERSION)?;
     r.key(1)?;
     let id = BindingId(r.fixed()?);
     r.key(2)?;
@@ -294,7 +318,24 @@ fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
     };
     r.key(7)?;
     let assurance = Assurance::from_code(r.int()?).map_err(|_| FormatError::Unexpected)?;
-    Ok((id, Bond { creator, created, sides, assurance, introduced, bound, submitted: None }))
+    r.key(8)?;
+    exactly(r, 3)?;
+    let policy = Agreement {
+        in_force: r.int()?,
+        proposal: signed(r, Signed::proposal)?,
+        update: signed(r, Signed::update)?,
+    };
+    Ok((id, Bond { creator, created, sides, assurance, introduced, bound, policy, submitted: None }))
+}
+
+fn signed(
+    r: &mut Reader<'_>,
+    read: fn(&[u8]) -> Result<Signed, lct::Error>,
+) -> Result<Option<Signed>, FormatError> {
+    match r.bytes(UPDATE_MAX)? {
+        [] => Ok(None),
+        bytes => read(bytes).map(Some).map_err(|_| FormatError::Unexpected),
+    }
 }
 
 fn side(r: &mut Reader<'_>) -> Result<Side, FormatError> {
@@ -314,7 +355,7 @@ fn attested(r: &mut Reader<'_>) -> Result<(Spk, Signature), FormatError> {
 }
 
 fn pairing(r: &mut Reader<'_>) -> Result<(PairingId, Pairing), FormatError> {
-    r.object(8, VERSION)?;
+    r.object(9, PAIRING_VERSION)?;
     r.key(1)?;
     let id = PairingId(r.fixed()?);
     r.key(2)?;
@@ -329,7 +370,19 @@ fn pairing(r: &mut Reader<'_>) -> Result<(PairingId, Pairing), FormatError> {
     let commitment = r.fixed()?;
     r.key(7)?;
     let lease_end = r.int()?;
-    Ok((id, Pairing { binding_id, creator, created, cert_hash, commitment, lease_end, submitted: None }))
+    r.key(8)?;
+    let policy_version = r.int()?;
+    let pairing = Pairing {
+        binding_id,
+        creator,
+        created,
+        cert_hash,
+        commitment,
+        lease_end,
+        policy_version,
+        submitted: None,
+    };
+    Ok((id, pairing))
 }
 
 fn exactly(r: &mut Reader<'_>, items: usize) -> Result<(), FormatError> {
@@ -339,7 +392,22 @@ fn exactly(r: &mut Reader<'_>, items: usize) -> Result<(), FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lct::{secret::Secret, spk::SpkSecret};
+    use lct::{
+        policy::{Policy, Rotation},
+        secret::Secret,
+        spk::SpkSecret,
+    };
+
+    /// A policy with room for so many signatures; here nobody verifies them.
+    fn policy_bytes(version: u32, signatures: usize) -> Vec<u8> {
+        let policy = Policy {
+            version,
+            entities: [Cid([1; 16]), Cid([2; 16])],
+            rotation: Rotation::FACTORY,
+            rows: [[4, 0, 4, 0, 0, 0, 1, 3]].into_iter().collect(),
+        };
+        [policy.encode().unwrap().as_slice(), &vec![9; 64 * signatures]].concat()
+    }
 
     fn example() -> Rows {
         let side = |name: &str, role| Side {
@@ -360,6 +428,11 @@ mod tests {
                 keys: [(spk(1), Signature([7; 64])), (spk(2), Signature([8; 64]))],
             }),
             bound: true,
+            policy: Agreement {
+                in_force: 2,
+                proposal: Some(Signed::proposal(&policy_bytes(4, 1)).unwrap()),
+                update: Some(Signed::update(&policy_bytes(3, 3)).unwrap()),
+            },
             submitted: None,
         };
         let pairing = Pairing {
@@ -369,12 +442,16 @@ mod tests {
             cert_hash: [2; 32],
             commitment: [5; 32],
             lease_end: u32::MAX,
+            policy_version: 3,
             submitted: None,
         };
         Rows {
             bonds: [
                 (BindingId([1; 16]), bond.clone()),
-                (BindingId([2; 16]), Bond { introduced: None, bound: false, ..bond }),
+                (
+                    BindingId([2; 16]),
+                    Bond { introduced: None, bound: false, policy: Agreement::default(), ..bond },
+                ),
             ]
             .into(),
             pairings: [(PairingId([3; 16]), pairing)].into(),

@@ -8,6 +8,7 @@ mod binding;
 pub(crate) mod ceremonies;
 pub mod key;
 mod pairing;
+mod policy;
 mod relation;
 pub mod revocation;
 
@@ -24,7 +25,7 @@ use lct::{
     Digest,
     hash::sha256,
     id::{BindingId, Cid},
-    sign::PublicKey,
+    sign::{PublicKey, Signature},
     spk::{Spk, SpkSecret},
 };
 use ledger::{
@@ -155,14 +156,40 @@ impl Core {
         let (id, binding) = active_binding(snapshot, a, b)?.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
         })?;
+        let bond = self.bond(id, &binding)?;
+        Ok((id, binding, bond))
+    }
+
+    /// The ceremony that made a binding of the ledger.
+    fn bond(&self, id: BindingId, binding: &Binding) -> Reply<&Bond> {
         let bond = self.ceremonies.rows().bonds.get(&id);
         // The file is only trusted as far as the ledger confirms it: the record names both whole keys.
         let bond = bond.filter(|b| b.record(id).is_some_and(|r| sha256(&[&r.encode()]) == binding.record));
-        let bond = bond.ok_or_else(|| {
+        bond.ok_or_else(|| {
             Refusal::new(409, code::BINDING_KEYS, "this bridge does not hold the keys of the binding")
-        })?;
-        Ok((id, binding, bond))
+        })
     }
+}
+
+/// Refuses an order that no active operator of the chain signed; `codes` are those of the account and of the signature.
+fn by_operator(
+    snapshot: &Snapshot<'_>,
+    key: &[u8; 33],
+    signature: &[u8; 64],
+    order: &Digest,
+    codes: [&'static str; 2],
+) -> Reply<()> {
+    let [denied, proof] = codes;
+    let key = PublicKey::from_slice(key).map_err(|e| Refusal::format(format!("key: {e}")))?;
+    let account = snapshot.account(&key)?;
+    if account.is_none_or(|a| a.role != AccountRole::Operator || a.status != Status::Active) {
+        let refusal = Refusal::new(403, denied, "only an operator of the chain may order this");
+        return Err(refusal.detail("key: it has no active operator account"));
+    }
+    key.verify(order, &Signature(*signature)).map_err(|_| {
+        let refusal = Refusal::new(401, proof, "the order is not the operator's");
+        refusal.detail("signature: not by this key over this order")
+    })
 }
 
 /// The active component with this id.

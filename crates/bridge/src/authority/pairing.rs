@@ -36,8 +36,6 @@ use crate::{
 
 /// Where devices are told to send the completion; the app knows the bridge's address itself.
 const ENDPOINT: &str = "/api/v1/pairings";
-/// Version of the class table in `spec/can.md`.
-const POLICY_VERSION: u32 = 1;
 /// First and last base that a class table can name.
 const BASES: std::ops::RangeInclusive<u16> = 0x400..=0x5FF;
 
@@ -120,7 +118,8 @@ impl Core {
             rng.fill_bytes(&mut id);
             PairingId(id)
         })?;
-        let lease_end = now.saturating_add(u32::from(request.valid_days) * 86_400);
+        let lease_s = u32::from(request.valid_days) * 86_400;
+        let lease_end = now.saturating_add(lease_s.min(bond.policy.periods().certificate_s));
         let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
         let entity = |i: usize| -> Reply<Entity> {
             let side = &bond.sides[i];
@@ -136,9 +135,9 @@ impl Core {
             unencrypted_allowed: bases.as_slice().try_into().map_err(too_long)?,
             salt: request.salt,
             iv_seed: request.iv_seed,
-            policy_version: POLICY_VERSION,
+            policy_version: bond.policy.agreed(),
             compact: [].as_slice().try_into().map_err(too_long)?,
-            crl_number: 0,
+            crl_number: self.revocations.number(),
         };
         let remains = self.certify(&metadata, &spks)?;
         let creator = request.creator;
@@ -150,6 +149,7 @@ impl Core {
             cert_hash: remains.cert_hash,
             commitment: remains.commitment,
             lease_end,
+            policy_version: metadata.policy_version,
             submitted: None,
         };
         self.ceremonies.change(|rows| rows.pairings.insert(pairing_id, pairing))?;
@@ -258,7 +258,7 @@ impl Core {
     /// Forgets a ceremony whose completion the ledger holds.
     pub fn pairing_recorded(&mut self, id: PairingId) -> Reply<()> {
         if self.ceremonies.rows().pairings.contains_key(&id) {
-            self.ceremonies.change(|rows| rows.pairings.remove(&id))?;
+            self.ceremonies.change(|rows| rows.settle(&id))?;
         }
         Ok(())
     }

@@ -17,12 +17,11 @@ use lct::{
     Digest, clock,
     id::Cid,
     revocation::{ENTRIES_MAX, RevocationList, Revoked, Subject, hash_of},
-    sign::{PublicKey, Signature},
+    sign::PublicKey,
 };
-use ledger::records::{AccountRole, Status};
 use node::Snapshot;
 
-use super::Core;
+use super::{Core, by_operator};
 use crate::{
     durable, entropy,
     refusal::{Refusal, Reply},
@@ -87,6 +86,11 @@ impl Issued {
         self.last.as_ref().is_none_or(|(list, _)| now >= list.this_update.saturating_add(RENEW_S))
     }
 
+    /// Number of the list issued last, 0 without one.
+    pub fn number(&self) -> u32 {
+        self.last.as_ref().map_or(0, |(list, _)| list.number)
+    }
+
     /// Number of the next list, and the hash of the one before it.
     fn next(&self) -> Option<(u32, Digest)> {
         match &self.last {
@@ -140,20 +144,11 @@ impl Core {
                 "reason: it is `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`",
             )
         })?;
-        let key = PublicKey::from_slice(&request.key.0).map_err(|e| Refusal::format(format!("key: {e}")))?;
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
-        let account = snapshot.account(&key)?;
-        if account.is_none_or(|a| a.role != AccountRole::Operator || a.status != Status::Active) {
-            let refusal =
-                Refusal::new(403, code::REVOCATION_DENIED, "only an operator of the chain may revoke");
-            return Err(refusal.detail("key: it has no active operator account"));
-        }
         let order = order_digest(&chain.chain_id(), what, why);
-        key.verify(&order, &Signature(request.signature.0)).map_err(|_| {
-            let refusal = Refusal::new(401, code::REVOCATION_PROOF, "the order is not the operator's");
-            refusal.detail("signature: not by this key over this order")
-        })?;
+        let codes = [code::REVOCATION_DENIED, code::REVOCATION_PROOF];
+        by_operator(&snapshot, &request.key.0, &request.signature.0, &order, codes)?;
         exists(&snapshot, what)?;
         if !self.revocations.lists(what) {
             if self.revocations.entries().len() >= ENTRIES_MAX {

@@ -6,6 +6,7 @@ pub(crate) mod component;
 pub(crate) mod health;
 pub(crate) mod lct;
 pub(crate) mod pairing;
+pub(crate) mod policy;
 pub(crate) mod receipt;
 pub(crate) mod revocation;
 pub(crate) mod telemetry;

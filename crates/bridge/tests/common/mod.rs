@@ -12,10 +12,11 @@ use std::{
 };
 
 use api::{
-    Blob, Client, Fixed, Problem,
+    Blob, Client, Fixed, Hex, Problem,
     binding::{self, AttestedKey, Party, Sides},
     component::{Register, Registered},
     pairing,
+    revocation::{Revoke, kind_and_id, order_digest, reason_name},
     sign::{Envelope, SignedTx, sign},
 };
 use bridge::{AuthorityKey, Bridge, Config};
@@ -30,6 +31,7 @@ use lct::{
     pairing::Completion,
     record::{BATCH_STATEMENT_MAX, BatchStatement, RECORD_MAX, Record, RecordKind},
     registration::{REGISTRATION_MAX, Registration},
+    revocation::{Reason, Subject as Revoked},
     secret::Secret,
     sign::{Signature, SigningKey},
     spk::{Spk, SpkSecret},
@@ -309,6 +311,11 @@ impl World {
     /// Stops everything, reopens ledger and bridge from disk.
     pub async fn restart(&mut self) {
         self.stop().await;
+        self.resume().await;
+    }
+
+    /// After [`World::stop`]: reopens ledger and bridge from disk.
+    pub async fn resume(&mut self) {
         self.advance(1000);
         let dir = self.dir.path().join("ledger");
         // Connections of the old bridge let go of the ledger when they see its end.
@@ -530,6 +537,11 @@ impl World {
         (app, pack, bonded)
     }
 
+    /// Has the operator revoke something.
+    pub async fn revoke(&self, what: Revoked, why: Reason) -> Answer {
+        self.post("/revocations", &order(self, &self.operator, what, why)).await
+    }
+
     /// Waits for the receipt of the last thing that happened.
     pub async fn receipt(&self, path: &str) -> Vec<u8> {
         for _ in 0..500 {
@@ -542,6 +554,20 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("no receipt at {path}");
+    }
+}
+
+/// An order by `key` to revoke something.
+pub fn order(world: &World, key: &SigningKey, what: Revoked, why: Reason) -> Revoke {
+    let (kind, id) = kind_and_id(what);
+    let signature = key.sign(&order_digest(&world.chain.chain_id(), what, why), &mut rng());
+    Revoke {
+        creator: "test".into(),
+        kind: kind.into(),
+        id: Hex(id),
+        reason: reason_name(why).into(),
+        key: Hex(key.public().0),
+        signature: Fixed(signature.0),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use api::policy::Standing;
 use gateway::checkup::Channel;
 use lct::attest::verify_chain;
 use pack::app::Party;
@@ -43,7 +44,7 @@ pub struct Args {
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// `keys`, `channel`, `ledger`, `revocation` or `audit`.
+    /// `keys`, `channel`, `ledger`, `revocation`, `policy` or `audit`.
     pub area: &'static str,
     /// What of it.
     pub name: String,
@@ -273,6 +274,31 @@ pub async fn revocations(report: &mut Report, client: &api::Client, identities: 
     if listed == 0 {
         let found = format!("number {}, none of these components is on it", list.number);
         report.add("revocation", "list", true, found);
+    }
+}
+
+/// Whether every binding of these components is under the policy that was ordered for it. `versions` are those under
+/// which a device is paired with the one above it, by component.
+pub async fn policies(report: &mut Report, client: &api::Client, pack: &str, versions: &[(&str, u32)]) {
+    let standings = match client.policies(Some(pack)).await {
+        Ok(standings) => standings.policies,
+        Err(e) => return report.add("policy", pack, false, e.to_string()),
+    };
+    for (name, version) in versions {
+        // B is the side farther from the app.
+        let Some(standing) = standings.iter().find(|s| s.b == *name) else { continue };
+        let Standing { a, in_force, ordered, .. } = standing;
+        let (holds, found) = match (version == in_force, standing.is_open()) {
+            (true, false) => (true, format!("version {version} in force with {a}")),
+            (true, true) => {
+                (false, format!("version {version} in force with {a}, version {ordered} was ordered"))
+            }
+            (false, _) => (
+                false,
+                format!("it is under version {version} with {a}, the authority has version {in_force}"),
+            ),
+        };
+        report.add("policy", *name, holds, found);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     digest::{DigestReceiver, DigestSender, Verdict},
     fault::Severity,
     gate::{Arrival, Standing, judge, screen},
+    group::LIFETIME,
     health::{Alert, Health, Report},
     message::{
         BmsData1, BmsData2, BmsData3, BmsData8, BmsData9, BmsData10, ModuleCellCommStatus1,
@@ -411,8 +412,17 @@ impl Controller {
         self.watch.keys.get_or_insert(now);
     }
 
+    /// Period of the group key: the shortest under the policies in force with modules (H111, C109).
+    fn group_period(&self) -> Duration {
+        let paired = self.slots.iter().map(|slot| &slot.relation).filter(|relation| relation.is_paired());
+        let terms = paired.filter_map(|relation| self.device.policies.terms(relation.policy_in_force()));
+        let shortest = terms.map(|terms| Duration::from_secs(u64::from(terms.rotation.group_s))).min();
+        shortest.unwrap_or(LIFETIME)
+    }
+
     /// Replaces a group key that is due and gives keys out in portions.
     pub(super) fn tend_group(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.group.set_lifetime(self.group_period());
         if self.group.is_due(now) {
             // A pack that used up its generations keeps the key in force.
             if let Ok(record) = self.group.rotate(now, rng) {

@@ -106,6 +106,9 @@ pub struct World {
     pub storage: Option<Box<dyn Storage>>,
 }
 
+/// Unix time at which bindings are made.
+pub const BOUND: u32 = 1_700_000_000;
+
 const APP: usize = 0;
 const PACK: usize = 1;
 
@@ -200,7 +203,7 @@ impl World {
             compact: Vec::new(),
             number,
             stay_clear: Vec::new(),
-            timing: Timing { created: 1, valid_from: 1, expires: u32::MAX, max_uses: 0 },
+            timing: Timing { created: 1, valid_from: BOUND, expires: BOUND + 90 * 86_400, max_uses: 0 },
             crl_number: 0,
             packages: [false; 2],
             policy_version: 1,
@@ -416,7 +419,7 @@ impl World {
                 nonce: [2 - me as u8; 16],
                 attestation: keys[1 - me].1,
                 access_commits: [[1; 32], [2; 32]],
-                time: 1_700_000_000,
+                time: BOUND,
                 assurance: self.assurance,
             };
             let bytes = intro.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();

@@ -14,7 +14,7 @@ use gateway::checkup::Channel;
 use gateway::upload::{Progress, upload};
 use gateway::word::{Word, listen};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
-use lct::id::Cid;
+use lct::id::{BindingId, Cid};
 use lct::sign::{PublicKey, SigningKey};
 use node::Chain;
 use pack::app::Party;
@@ -133,8 +133,9 @@ impl Bench<'_> {
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let count = self.modules.len();
         let ids = self.ids();
+        let pack = self.pack.component_id.to_string();
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
-        let word = Word::fetch(&client).await.map_err(|e| Failure::Failed(e.to_string()))?;
+        let word = Word::fetch(&client, &pack).await.map_err(|e| Failure::Failed(e.to_string()))?;
         let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
         let present = count - revoked.modules(self.chain, &ids)?;
         let faults = self.fault_config(&source);
@@ -228,10 +229,12 @@ impl Bench<'_> {
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (heard, words) = watch::channel(None);
-        let listener = tokio::spawn(listen(client, heard));
+        let mut renewals =
+            Uplink::new(client.clone(), super::operator(self.dir)?, *self.dir.chain_id(), child(rng));
+        let listener = tokio::spawn(listen(client, pack, heard));
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
         let figures = tokio::select! {
-            figures = live.operate(&mut source, self.url, self.dir, waiting.clone(), words) => figures?,
+            figures = live.operate(&mut source, &mut renewals, self.url, self.dir, waiting.clone(), words) => figures?,
             died = &mut uploader => return Err(uploader_failure(died)),
         };
         // It ends by itself; the bridge must not be asked while it stops.
@@ -273,11 +276,7 @@ impl Live<'_> {
     /// Does everything up to the next event before `until`; true once `until` is reached.
     ///
     /// Requests to the authority are answered while virtual time stands still.
-    async fn step(
-        &mut self,
-        until: Instant,
-        mut uplink: Option<&mut Uplink<ChaCha20Rng>>,
-    ) -> Result<bool, Failure> {
+    async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
         loop {
             let now = self.world.now();
             let output = self.gateway.poll(now, &mut self.rng);
@@ -289,13 +288,11 @@ impl Live<'_> {
                     self.world.send(frame).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Ask(request) => {
-                    let Some(uplink) = uplink.as_deref_mut() else {
-                        return Err(Failure::Failed(
-                            "the gateway asks for something after commissioning".into(),
-                        ));
+                    let taken = match uplink.execute(&request).await {
+                        Ok(reply) => self.gateway.reply(now, reply),
+                        Err(e) => self.gateway.unanswered(now, e.to_string()),
                     };
-                    let reply = uplink.execute(&request).await.map_err(|e| Failure::Failed(e.to_string()))?;
-                    self.gateway.reply(now, reply).map_err(|e| Failure::Failed(e.to_string()))?;
+                    taken.map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Keep(job, kept) => {
                     self.outbox
@@ -391,7 +388,11 @@ impl Live<'_> {
             }
             Event::ChannelUp(epoch) => say(&format!("channel to the pack is up, epoch {epoch}")),
             Event::Rotated(epoch) => say(&format!("channel to the pack rotated, epoch {epoch}")),
-            Event::HandshakeDue => say("a full handshake is due: ask the authority for a new pairing"),
+            Event::HandshakeDue => say("a full handshake is due: the authority is asked for a new pairing"),
+            Event::Renewed(what) => say(&format!("renewed: {what}")),
+            Event::NotRenewed(what, why) => {
+                say(&format!("not renewed: {what}: {why}; it is tried again in a minute"));
+            }
             Event::Alarm(_) => say("alarm: too many messages on the channel to the pack did not open"),
             Event::Contradiction(party) => {
                 say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
@@ -421,6 +422,8 @@ impl Live<'_> {
         if let Err(e) = list.and_then(|()| self.gateway.take_token(now, &word.token)) {
             say(&format!("the app does not take what the authority says: {e}"));
         }
+        let ordered = word.ordered.iter();
+        self.gateway.renew(now, ordered.map(|p| (BindingId(p.binding_id.0), [p.a.as_str(), p.b.as_str()])));
     }
 
     /// Gives the channels of an installation that was commissioned before time to come up.
@@ -430,7 +433,7 @@ impl Live<'_> {
         modules: usize,
     ) -> Result<(), Failure> {
         let limit = self.world.now() + UP_LIMIT;
-        while !self.is_up(modules) && !self.step(limit, Some(uplink)).await? {}
+        while !self.is_up(modules) && !self.step(limit, uplink).await? {}
         Ok(())
     }
 
@@ -440,7 +443,7 @@ impl Live<'_> {
         self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
         let limit = now + CHECK_LIMIT;
         let found = loop {
-            let over = self.step(limit, Some(uplink)).await?;
+            let over = self.step(limit, uplink).await?;
             match self.checked.take() {
                 Some(found) => break found,
                 None if over => break Vec::new(),
@@ -477,6 +480,14 @@ impl Live<'_> {
             check::registration(&mut report, &client, module, Some(pack), None).await;
         }
         check::revocations(&mut report, &client, &all).await;
+        let app_side = self.gateway.app().relation().policy_in_force();
+        let of_modules = self
+            .world
+            .modules()
+            .map(|m| (m.identity().component_id.as_str(), m.relation().policy_in_force()));
+        let versions: Vec<(&str, u32)> =
+            [(pack.component_id.as_str(), app_side)].into_iter().chain(of_modules).collect();
+        check::policies(&mut report, &client, &pack.component_id, &versions).await;
         Ok(report)
     }
 
@@ -484,7 +495,7 @@ impl Live<'_> {
         let limit = self.world.now() + COMMISSION_LIMIT;
         while !self.is_up(modules) {
             self.compare()?;
-            if self.step(limit, Some(uplink)).await? {
+            if self.step(limit, uplink).await? {
                 return Err(Failure::Failed(format!(
                     "commissioning did not end within {} minutes of bus time; the pack has {} of {modules} modules",
                     COMMISSION_LIMIT.as_millis() / 60_000,
@@ -517,6 +528,7 @@ impl Live<'_> {
     async fn operate(
         &mut self,
         source: &mut Source,
+        uplink: &mut Uplink<ChaCha20Rng>,
         url: &str,
         dir: &DataDir,
         mut waiting: watch::Receiver<Progress>,
@@ -574,7 +586,7 @@ impl Live<'_> {
             }
             let paced = if phase == Phase::Measuring { pace.limit(origin, until) } else { until };
             let reached = loop {
-                if self.step(paced, None).await? {
+                if self.step(paced, uplink).await? {
                     break paced == until;
                 }
             };
