@@ -218,7 +218,8 @@ fn periods(terms: &Terms) -> String {
 /// A period in the largest unit that divides it.
 fn in_words(seconds: u32) -> String {
     let units = [(DAY_S, "day"), (HOUR_S, "hour"), (60, "minute"), (1, "second")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds % unit == 0).unwrap_or((1, "second"));
+    let (unit, name) =
+        units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
     let n = seconds / unit;
     format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
