@@ -12,11 +12,13 @@ use ::lct::{
     pairing::Completion,
     record::BatchStatement,
     registration::Registration,
+    revocation::Reason,
     sign::{PublicKey, Signature, SigningKey},
+    validation::{Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
-    tx::{Body, Signed, Tx, TxId, Unsigned},
+    tx::{Body, Paired, Signed, Target, Tx, TxId, Unsigned},
 };
 use rand_core::CryptoRng;
 
@@ -99,7 +101,7 @@ pub fn pair_complete(
     let (binding_id, [key_a, key_b]) = binding;
     let [signature_a, signature_b, signature_authority] = signatures;
     completion.verify((&key_a, &signature_a), (&key_b, &signature_b))?;
-    Ok(Body::PairComplete {
+    Ok(Body::PairComplete(Paired {
         pairing_id: completion.pairing_id,
         binding_id,
         key_a,
@@ -111,7 +113,44 @@ pub fn pair_complete(
         signature_a,
         signature_b,
         signature_authority,
-    })
+    }))
+}
+
+/// Body that withdraws `target` by order of the account that sends it.
+pub fn revoke(target: Target, reason: Reason) -> Body {
+    Body::Revoke { target, reason: reason as u8 }
+}
+
+/// Body that withdraws a pairing or binding by the word of one of its sides; `statement` is [`Event`] bytes signed by
+/// `key`.
+///
+/// # Errors
+/// [`Error`] when the statement is damaged, withdraws nothing, or the signature does not verify.
+pub fn revoke_signed(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    let kinds = [EventKind::PairingRevocation, EventKind::BindingRevocation];
+    event(statement, &kinds, key, signature).map(Body::RevokeSigned)
+}
+
+/// Body that counts a session of a pairing; `statement` is [`Event`] bytes signed by side B's `key`.
+///
+/// # Errors
+/// [`Error`] when the statement is damaged or about something else, or the signature does not verify.
+pub fn pair_use(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    event(statement, &[EventKind::PairedHandshake], key, signature).map(Body::PairUse)
+}
+
+fn event(
+    statement: &[u8],
+    kinds: &[EventKind],
+    key: &PublicKey,
+    signature: &Signature,
+) -> Result<Signed, Error> {
+    let event = Event::decode(statement)?;
+    if !kinds.contains(&event.kind) {
+        return Err(Error::Malformed);
+    }
+    event.verify(key, signature)?;
+    Ok(signed(statement, key, signature))
 }
 
 /// Body that records a telemetry batch; `statement` is [`BatchStatement`] bytes signed by `key`.

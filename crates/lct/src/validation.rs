@@ -74,7 +74,7 @@ pub enum EventKind {
     Telemetry = 0x24,
     /// A handshake of a binding: payload TH4.
     SignedHandshake = 0x31,
-    /// A handshake of a pairing: payload T3.
+    /// A handshake of a pairing: payload pairing id 16, T3 32.
     PairedHandshake = 0x41,
     /// A command: payload the digest that its commander signed.
     Command = 0x51,
@@ -161,13 +161,12 @@ impl EventKind {
         match self {
             EventKind::Announce => 2..=2,
             EventKind::StateChange | EventKind::Fault => 1..=PAYLOAD_MAX,
-            EventKind::Energy
-            | EventKind::Telemetry
-            | EventKind::SignedHandshake
-            | EventKind::PairedHandshake
-            | EventKind::Command => 32..=32,
+            EventKind::Energy | EventKind::Telemetry | EventKind::SignedHandshake | EventKind::Command => {
+                32..=32
+            }
             EventKind::PairingRevocation | EventKind::BindingRevocation => 17..=17,
-            EventKind::PairingCompletion
+            EventKind::PairedHandshake
+            | EventKind::PairingCompletion
             | EventKind::PairingModification
             | EventKind::BindingEstablishment
             | EventKind::BindingVerification

@@ -16,19 +16,20 @@
 //! h+1, which names h as its parent and whose identity the validators signed. The state proofs show the
 //! validator set, the sender's account and the device's signing key as they stood after block h.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
 use lct::{
     Digest,
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent},
-    id::Cid,
+    id::{BindingId, Cid, PairingId},
     merkle::{leaf_hash, verify_path},
-    pairing::Completion,
+    pairing::Terms,
     record::{BatchStatement, RECORD_MAX, Record},
     registration::{Registration, digest_of},
     sign::PublicKey,
+    validation::{Event, EventKind},
 };
 
 use crate::{
@@ -37,9 +38,9 @@ use crate::{
     genesis::ValidatorSet,
     outcome::TxResult,
     proof::{Path, StateProof},
-    records::{Account, DeviceKey, SigningKey, Status, key},
+    records::{Account, DeviceKey, Revocation, SigningKey, Status, key},
     reject::Rejection,
-    tx::{Body, MAX_TX, Signed, Tx},
+    tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
     verdict::{Proved, RecordFacts, Trusted, Verdict},
 };
 
@@ -127,12 +128,32 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             let record = BindingRecord::decode(record).ok()?;
             keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
         }
-        Body::PairComplete { key_a, key_b, .. } => {
-            keys.extend([key_a, key_b].map(key::signing_key));
+        Body::PairComplete(p) | Body::PairRenew { paired: p, .. } => {
+            keys.extend([&p.key_a, &p.key_b].map(key::signing_key));
         }
-        Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) => keys.push(key::signing_key(&s.key)),
+        Body::PairModify { keys: sides, .. } => keys.extend(sides.each_ref().map(key::signing_key)),
+        Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) | Body::PairUse(s) => {
+            keys.push(key::signing_key(&s.key));
+        }
+        Body::RevokeSigned(s) => {
+            keys.push(key::signing_key(&s.key));
+            keys.push(key::revocation(&withdrawn(&s.statement)?.1));
+        }
+        Body::Revoke { target, .. } => keys.push(key::revocation(target)),
     }
     Some(keys)
+}
+
+/// The event by which a side withdraws something, and what. `None` if the statement is no such event.
+fn withdrawn(statement: &[u8]) -> Option<(Event, Target)> {
+    let event = Event::decode(statement).ok()?;
+    let id = *event.payload.first_chunk()?;
+    let target = match event.kind {
+        EventKind::PairingRevocation => Target::Pairing(PairingId(id)),
+        EventKind::BindingRevocation => Target::Binding(BindingId(id)),
+        _ => return None,
+    };
+    Some((event, target))
 }
 
 /// Why bytes are not a receipt that holds.
@@ -176,6 +197,8 @@ pub enum ReceiptError {
     KeyRevoked,
     /// A signing key belongs to another component.
     KeyOwner,
+    /// The state does not hold what the transaction did.
+    NoEffect,
     /// The statement inside cannot be read.
     Statement,
     /// A signature over the statement does not verify.
@@ -218,6 +241,7 @@ impl fmt::Display for ReceiptError {
             Self::AccountRevoked => "the sender's account was withdrawn",
             Self::KeyRevoked => "a signing key was withdrawn",
             Self::KeyOwner => "a signing key belongs to another component",
+            Self::NoEffect => "the state does not hold what the transaction did",
             Self::Statement => "the statement inside the transaction is damaged",
             Self::StatementSignature => "a signature over the statement does not verify",
             Self::RecordWithoutBatch => "the record's transaction is not a telemetry batch",
@@ -406,11 +430,22 @@ impl<'a> Evidence<'a> {
 
     /// Checks that the `n`-th proven signing key is in force and belongs to `cid`.
     fn signing_key(&self, n: usize, cid: Option<&Cid>) -> Result<Cid, ReceiptError> {
-        let proof = self.keys.get(n).ok_or(ReceiptError::EvidenceList)?;
-        let owner = SigningKey::from_bytes(&proof.value).map_err(ReceiptError::Evidence)?;
+        let owner: SigningKey = self.object(n)?;
         ensure(owner.status == Status::Active, ReceiptError::KeyRevoked)?;
         ensure(cid.is_none_or(|cid| owner.cid == *cid), ReceiptError::KeyOwner)?;
         Ok(owner.cid)
+    }
+
+    /// The `n`-th proven object after those that every receipt has.
+    fn object<T: Canonical>(&self, n: usize) -> Result<T, ReceiptError> {
+        let proof = self.keys.get(n).ok_or(ReceiptError::EvidenceList)?;
+        T::from_bytes(&proof.value).map_err(ReceiptError::Evidence)
+    }
+
+    /// Checks that the `n`-th proven object is the revocation that `tx` recorded, for `reason`.
+    fn revocation(&self, n: usize, tx: &Digest, reason: u8) -> Result<(), ReceiptError> {
+        let revocation: Revocation = self.object(n)?;
+        ensure(revocation.tx == *tx && revocation.reason == reason, ReceiptError::NoEffect)
     }
 }
 
@@ -426,12 +461,20 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
         evidence.signing_key(0, Some(&cid))?;
         check(&s.key, &digest.map_err(broken)?, &s.signature)
     };
+    let pairing = |p: &Paired, renews: Option<PairingId>| {
+        let digest = p.digest();
+        let (a, b) = (evidence.signing_key(0, None)?, evidence.signing_key(1, None)?);
+        check(&p.key_a, &digest, &p.signature_a)?;
+        check(&p.key_b, &digest, &p.signature_b)?;
+        check(authority, &digest, &p.signature_authority)?;
+        let expires_ms = header.time_ms.saturating_add(u64::from(p.lease_s) * 1000);
+        Ok(Proved::Pairing { pairing_id: p.pairing_id, a, b, expires_ms, renews })
+    };
     match &tx.unsigned.body {
         Body::Register { statement, signature } => {
             let r = Registration::decode(statement).map_err(broken)?;
             let subject = r.device.subject().map_err(broken)?;
-            let proof = evidence.keys.first().ok_or(ReceiptError::EvidenceList)?;
-            let owner = DeviceKey::from_bytes(&proof.value).map_err(ReceiptError::Evidence)?;
+            let owner: DeviceKey = evidence.object(0)?;
             ensure(owner.status == Status::Active, ReceiptError::KeyRevoked)?;
             ensure(owner.cid == subject.cid, ReceiptError::KeyOwner)?;
             check(&subject.key, &digest_of(statement), signature)?;
@@ -449,29 +492,40 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             check(authority, &digest, signature_authority)?;
             Ok(Proved::Binding(record))
         }
-        Body::PairComplete {
-            pairing_id,
-            key_a,
-            key_b,
-            cert_hash,
-            nonce,
-            th4,
-            lease_s,
-            signature_a,
-            signature_b,
-            signature_authority,
-            ..
-        } => {
-            let completion =
-                Completion { pairing_id: *pairing_id, nonce: *nonce, cert_hash: *cert_hash, th4: *th4 };
-            let digest = completion.digest();
-            let a = evidence.signing_key(0, None)?;
-            let b = evidence.signing_key(1, None)?;
-            check(key_a, &digest, signature_a)?;
-            check(key_b, &digest, signature_b)?;
-            check(authority, &digest, signature_authority)?;
-            let expires_ms = header.time_ms.saturating_add(u64::from(*lease_s) * 1000);
-            Ok(Proved::Pairing { pairing_id: *pairing_id, a, b, expires_ms })
+        Body::PairComplete(p) => pairing(p, None),
+        Body::PairRenew { paired: p, renews, .. } => pairing(p, Some(*renews)),
+        Body::PairUse(s) => {
+            let event = Event::decode(&s.statement).map_err(broken)?;
+            signed(event.cid, s, event.digest())?;
+            Ok(Proved::Validation(Box::new(event)))
+        }
+        Body::PairModify { statement, terms, keys: [a, b], signatures } => {
+            let event = Event::decode(statement).map_err(broken)?;
+            let terms = Terms::decode(terms).map_err(broken)?;
+            let digest = event.digest().map_err(broken)?;
+            let sides = [evidence.signing_key(0, None)?, evidence.signing_key(1, None)?];
+            ensure(sides.contains(&event.cid), ReceiptError::KeyOwner)?;
+            for (key, signature) in [a, b, authority].into_iter().zip(signatures) {
+                check(key, &digest, signature)?;
+            }
+            let pairing_id = PairingId(*event.payload.first_chunk().ok_or(ReceiptError::Statement)?);
+            Ok(Proved::Terms { pairing_id, terms })
+        }
+        Body::RevokeSigned(s) => {
+            let (event, target) = withdrawn(&s.statement).ok_or(ReceiptError::Statement)?;
+            let owner: SigningKey = evidence.object(0)?;
+            // With its binding the key that asked for it went, so it proves whose it is and not that it is in force.
+            let stays = event.kind == EventKind::PairingRevocation;
+            ensure(!stays || owner.status == Status::Active, ReceiptError::KeyRevoked)?;
+            ensure(owner.cid == event.cid, ReceiptError::KeyOwner)?;
+            check(&s.key, &event.digest().map_err(broken)?, &s.signature)?;
+            let reason = event.payload.last().copied().unwrap_or_default();
+            evidence.revocation(1, &tx.id(), reason)?;
+            Ok(Proved::Revocation { target, by: Some(event.cid), reason })
+        }
+        Body::Revoke { target, reason } => {
+            evidence.revocation(0, &tx.id(), *reason)?;
+            Ok(Proved::Revocation { target: *target, by: None, reason: *reason })
         }
         Body::Batch(s) => {
             let statement = BatchStatement::decode(&s.statement).map_err(broken)?;

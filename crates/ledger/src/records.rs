@@ -12,7 +12,10 @@ use lct::{
     sign::PublicKey,
 };
 
-use crate::codec::{Canonical, FormatError, Reader, Writer};
+use crate::{
+    codec::{Canonical, FormatError, Reader, Writer},
+    tx::Target,
+};
 
 const VERSION: u64 = 1;
 
@@ -94,7 +97,7 @@ pub mod key {
         join(b"bnd/", &[&id.0])
     }
 
-    /// Id of the active binding between two components (16 bytes).
+    /// Id of the last binding between two components (16 bytes).
     #[must_use]
     pub fn bound_pair(a: &Cid, b: &Cid) -> Vec<u8> {
         join(b"bpr/", &[&a.0, &b.0])
@@ -110,6 +113,37 @@ pub mod key {
     #[must_use]
     pub fn pairing(id: &PairingId) -> Vec<u8> {
         join(b"par/", &[&id.0])
+    }
+
+    /// [`Usage`] of a pairing.
+    #[must_use]
+    pub fn usage(id: &PairingId) -> Vec<u8> {
+        join(b"use/", &[&id.0])
+    }
+
+    /// [`Bindings`] in force of a component.
+    #[must_use]
+    pub fn bindings_of(cid: &Cid) -> Vec<u8> {
+        join(b"lnk/", &[&cid.0])
+    }
+
+    /// [`Pairings`] of a binding that were neither withdrawn nor found ended.
+    #[must_use]
+    pub fn pairings_of(id: &BindingId) -> Vec<u8> {
+        join(b"lse/", &[&id.0])
+    }
+
+    /// [`Revocation`] of what `target` names.
+    #[must_use]
+    pub fn revocation(target: &Target) -> Vec<u8> {
+        let (code, id) = target.parts();
+        join(b"rvk/", &[&[code], id])
+    }
+
+    /// [`Position`] of a component.
+    #[must_use]
+    pub fn position(cid: &Cid) -> Vec<u8> {
+        join(b"pos/", &[&cid.0])
     }
 
     /// [`TelemetryHead`] of a component.
@@ -437,6 +471,74 @@ object! {
 }
 
 object! {
+    /// What a pairing allows and how often it was used. Absent for one completed without terms: no limit, everything.
+    Usage {
+        /// Sessions allowed; 0 without limit.
+        max_uses: u32 = 1,
+        /// Bit 0 read, bit 1 write, bit 2 execute.
+        operations: u8 = 2,
+        /// Sessions counted.
+        uses: u32 = 3,
+        /// T3 of the last session counted; zero before the first.
+        last: Digest = 4,
+        /// The pairing that this one renews; zero for none.
+        renews: PairingId = 5,
+        /// The pairing that renews this one; zero for none.
+        renewed_by: PairingId = 6,
+    }
+}
+
+/// No pairing, where a [`Usage`] names one.
+pub const NO_PAIRING: PairingId = PairingId([0; 16]);
+
+impl Usage {
+    /// Of a pairing that was completed without terms.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self {
+            max_uses: 0,
+            operations: 7,
+            uses: 0,
+            last: [0; 32],
+            renews: NO_PAIRING,
+            renewed_by: NO_PAIRING,
+        }
+    }
+}
+
+impl Pairing {
+    /// Whether it is a lease at `now_ms` of block time. A withdrawn binding withdraws its pairings.
+    #[must_use]
+    pub fn in_force(&self, now_ms: u64) -> bool {
+        self.status == Status::Active && now_ms < self.expires_ms
+    }
+}
+
+object! {
+    /// That and when something was withdrawn (L101).
+    Revocation {
+        /// `lct::revocation::Reason` code.
+        reason: u8 = 1,
+        /// Height of recording.
+        height: u64 = 2,
+        /// Block time of recording, Unix milliseconds.
+        time_ms: u64 = 3,
+        /// Transaction that withdrew it.
+        tx: Digest = 4,
+    }
+}
+
+object! {
+    /// The last event that a component signed (`spec/tiers.md`, V4).
+    Position {
+        /// Its boot counter.
+        boot: u32 = 1,
+        /// Its number within the boot.
+        seq: u32 = 2,
+    }
+}
+
+object! {
     /// How far a component's telemetry reaches.
     TelemetryHead {
         /// Last recorded sequence number.
@@ -609,24 +711,49 @@ impl Totals {
     }
 }
 
-/// Manufacturer roots in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roots(pub Vec<PublicKey>);
+/// Most bindings in force of one component.
+pub const MAX_BINDINGS: usize = 48;
+/// Most pairings in force of one binding.
+pub const MAX_PAIRINGS: usize = 8;
 
-impl Canonical for Roots {
-    fn write(&self, w: &mut Writer) {
-        w.object(2, VERSION).uint(1).array(self.0.len());
-        for key in &self.0 {
-            w.bytes(&key.0);
+/// Declares a state object that is one list: `{0: 1, 1: [item ..]}`.
+macro_rules! list {
+    ($(#[$meta:meta])* $name:ident of $item:ident, at most $max:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(pub Vec<$item>);
+
+        impl Canonical for $name {
+            fn write(&self, w: &mut Writer) {
+                w.object(2, VERSION).uint(1).array(self.0.len());
+                for item in &self.0 {
+                    w.bytes(&item.0);
+                }
+            }
+
+            fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+                r.object(2, VERSION)?;
+                r.key(1)?;
+                let n = r.array($max)?;
+                (0..n).map(|_| Ok($item(r.fixed()?))).collect::<Result<_, FormatError>>().map(Self)
+            }
         }
-    }
+    };
+}
 
-    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(2, VERSION)?;
-        r.key(1)?;
-        let n = r.array(crate::genesis::MAX_KEYS)?;
-        (0..n).map(|_| Ok(PublicKey(r.fixed()?))).collect::<Result<_, FormatError>>().map(Self)
-    }
+list! {
+    /// Manufacturer roots in force.
+    Roots of PublicKey, at most crate::genesis::MAX_KEYS
+}
+
+list! {
+    /// Bindings in force of a component, oldest first.
+    Bindings of BindingId, at most MAX_BINDINGS
+}
+
+list! {
+    /// Pairings of a binding, oldest first.
+    Pairings of PairingId, at most MAX_PAIRINGS
 }
 
 /// Identity of a component's entity LCT: `H("modbatt1 lct-entity" || chain id || cid || device key)`.

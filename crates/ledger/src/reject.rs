@@ -1,8 +1,8 @@
 //! Why a transaction is refused: one variant per check.
 //!
 //! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
-//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L55). Numbers ascend in that order too, except within
-//! a registration (L33). Numbers and `W4_ERR_*` codes are part of
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L55, L101 to L106). Numbers ascend in that order too, except
+//! within a registration (L33) and a modification (L106). Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
 use core::fmt;
@@ -71,6 +71,7 @@ rejections! {
     RegistryExists = 50, "W4_ERR_REGISTRY_EXISTS", "the component is already registered";
     RegistrySerialExists = 51, "W4_ERR_REGISTRY_SERIAL_EXISTS", "the serial number is already registered";
     RegistryKeyExists = 52, "W4_ERR_REGISTRY_KEY_EXISTS", "the device key is already registered";
+    AttestRevoked = 53, "W4_ERR_ATTEST_REVOKED", "the batch authority that certified the device is revoked";
     // Relationship LCTs.
     LctSelf = 60, "W4_ERR_LCT_INVALID", "a component has no relationship with itself";
     LctContext = 61, "W4_ERR_LCT_CONTEXT", "a context has 1 to 64 characters of A-Z, a-z, 0-9, _ . and -";
@@ -88,6 +89,7 @@ rejections! {
     BindingProofA = 77, "W4_ERR_BINDING_PROOF_FAIL", "entity A did not sign the binding record";
     BindingProofB = 78, "W4_ERR_BINDING_PROOF_FAIL_B", "entity B did not sign the binding record";
     BindingAuthority = 79, "W4_ERR_BINDING_AUTHORITY", "the authority did not sign the binding record";
+    BindingLimit = 80, "W4_ERR_BINDING_LIMIT", "a party of the binding has no room for another binding";
     // Pairings.
     PairingExists = 90, "W4_ERR_PAIRING_EXISTS", "the pairing is already recorded";
     PairingDenied = 91, "W4_ERR_PAIRING_DENIED", "the entities of the pairing are not bound";
@@ -97,6 +99,7 @@ rejections! {
     PairingProofA = 95, "W4_ERR_PAIRING_PROOF_FAIL", "entity A did not sign the completion";
     PairingProofB = 96, "W4_ERR_PAIRING_PROOF_FAIL_B", "entity B did not sign the completion";
     PairingAuthority = 97, "W4_ERR_PAIRING_AUTHORITY", "the authority did not sign the completion";
+    PairingLimit = 98, "W4_ERR_PAIRING_LIMIT", "the binding has no room for another pairing";
     // Telemetry batches.
     TelemetrySize = 110, "W4_ERR_TELEMETRY_SIZE", "the batch has more records than the chain allows";
     TelemetryOverlap = 113, "W4_ERR_TELEMETRY_OVERLAP", "the batch begins at or before the last recorded sequence number";
@@ -114,6 +117,20 @@ rejections! {
     CycleUnknown = 140, "W4_ERR_CYCLE_UNKNOWN", "the cycle has no recorded event";
     CycleClosed = 141, "W4_ERR_CYCLE_CLOSED", "the cycle is already closed";
     CycleMismatch = 142, "W4_ERR_CYCLE_MISMATCH", "the cycle's sums are not those of its recorded events";
+    // Revocation.
+    RevokeShape = 160, "W4_ERR_REVOKE_INVALID", "the event withdraws nothing";
+    EventReplay = 161, "W4_ERR_VALIDATION_REPLAY", "the component has signed this event or a later one before";
+    RevokeUnknown = 162, "W4_ERR_REVOKE_UNKNOWN", "what is to be revoked is not recorded";
+    RevokeDenied = 163, "W4_ERR_REVOKE_DENIED", "the signer has no right to revoke this";
+    RevokeRepeated = 164, "W4_ERR_REVOKE_REPEATED", "it is already revoked";
+    // Leases.
+    PairingUnknown = 170, "W4_ERR_PAIRING_UNKNOWN", "the pairing is not recorded";
+    PairingSide = 171, "W4_ERR_PAIRING_SIDE", "the signer is not the side of the pairing that may say this";
+    PairingEnded = 172, "W4_ERR_PAIRING_ENDED", "the pairing is revoked or its lease has ended";
+    PairingRenewed = 173, "W4_ERR_PAIRING_RENEWED", "the pairing was renewed before";
+    PairingTerms = 174, "W4_ERR_PAIRING_TERMS", "the terms are not those that were signed, or out of their ranges";
+    PairingUseRepeated = 175, "W4_ERR_PAIRING_USE_REPEATED", "this session is already counted";
+    PairingUsedUp = 176, "W4_ERR_PAIRING_USED_UP", "the pairing has no session left";
 }
 
 impl Rejection {

@@ -16,6 +16,7 @@ use lct::{
     Digest,
     hash::sha256,
     id::{BindingId, Cid, PairingId},
+    pairing::Completion,
     sign::{PublicKey, Signature},
 };
 
@@ -42,6 +43,125 @@ pub struct Signed {
     pub key: PublicKey,
     /// Signature over the statement's digest.
     pub signature: Signature,
+}
+
+/// A completed pairing with its proofs (L37).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paired {
+    /// Identity of the pairing; used once.
+    pub pairing_id: PairingId,
+    /// The binding under which the two entities paired.
+    pub binding_id: BindingId,
+    /// Signing key of entity A of that binding.
+    pub key_a: PublicKey,
+    /// Signing key of entity B of that binding.
+    pub key_b: PublicKey,
+    /// SHA-256 of the whole pairing certificate.
+    pub cert_hash: Digest,
+    /// The validation nonce, known only after the certificate was opened with both halves.
+    pub nonce: Digest,
+    /// Transcript hash of the handshake.
+    pub th4: Digest,
+    /// The pairing ends this many seconds after the block's time.
+    pub lease_s: u32,
+    /// By `key_a` over the completion digest.
+    pub signature_a: Signature,
+    /// By `key_b` over the completion digest.
+    pub signature_b: Signature,
+    /// By the authority that also signs the envelope, over the same digest.
+    pub signature_authority: Signature,
+}
+
+impl Paired {
+    /// What all three sign.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let Self { pairing_id, nonce, cert_hash, th4, .. } = *self;
+        Completion { pairing_id, nonce, cert_hash, th4 }.digest()
+    }
+
+    fn write(&self, w: &mut Writer) {
+        w.uint(2).bytes(&self.pairing_id.0).uint(3).bytes(&self.binding_id.0);
+        w.uint(4).bytes(&self.key_a.0).uint(5).bytes(&self.key_b.0);
+        w.uint(6).bytes(&self.cert_hash).uint(7).bytes(&self.nonce).uint(8).bytes(&self.th4);
+        w.uint(9).uint(self.lease_s.into()).uint(10).bytes(&self.signature_a.0);
+        w.uint(11).bytes(&self.signature_b.0).uint(12).bytes(&self.signature_authority.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(Self {
+            pairing_id: PairingId(fixed(r, 2)?),
+            binding_id: BindingId(fixed(r, 3)?),
+            key_a: PublicKey(fixed(r, 4)?),
+            key_b: PublicKey(fixed(r, 5)?),
+            cert_hash: fixed(r, 6)?,
+            nonce: fixed(r, 7)?,
+            th4: fixed(r, 8)?,
+            lease_s: int(r, 9)?,
+            signature_a: Signature(fixed(r, 10)?),
+            signature_b: Signature(fixed(r, 11)?),
+            signature_authority: Signature(fixed(r, 12)?),
+        })
+    }
+}
+
+/// Something that can be withdrawn (L100).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Code 1: a component, with its device key, its entity LCT and every binding that it has.
+    Component(Cid),
+    /// Code 2: a binding, with its signing keys and pairings.
+    Binding(BindingId),
+    /// Code 3: a pairing.
+    Pairing(PairingId),
+    /// Code 4: a batch authority, by `lct::revocation::batch_id` of its key.
+    Batch([u8; 16]),
+    /// Code 5: a signing key, with its binding.
+    SigningKey(PublicKey),
+    /// Code 6: an account.
+    Account(PublicKey),
+}
+
+impl Target {
+    /// Code and identifier; the codes 1 to 4 are those of a revocation list.
+    #[must_use]
+    pub fn parts(&self) -> (u8, &[u8]) {
+        match self {
+            Self::Component(Cid(id)) => (1, id),
+            Self::Binding(BindingId(id)) => (2, id),
+            Self::Pairing(PairingId(id)) => (3, id),
+            Self::Batch(id) => (4, id),
+            Self::SigningKey(PublicKey(id)) => (5, id),
+            Self::Account(PublicKey(id)) => (6, id),
+        }
+    }
+
+    /// What it is, as a word for people and APIs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Component(_) => "component",
+            Self::Binding(_) => "binding",
+            Self::Pairing(_) => "pairing",
+            Self::Batch(_) => "batch authority",
+            Self::SigningKey(_) => "signing key",
+            Self::Account(_) => "account",
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.key(2)?;
+        let code = r.uint()?;
+        Ok(match code {
+            1 => Self::Component(Cid(fixed(r, 3)?)),
+            2 => Self::Binding(BindingId(fixed(r, 3)?)),
+            3 => Self::Pairing(PairingId(fixed(r, 3)?)),
+            4 => Self::Batch(fixed(r, 3)?),
+            5 => Self::SigningKey(PublicKey(fixed(r, 3)?)),
+            6 => Self::Account(PublicKey(fixed(r, 3)?)),
+            _ => return Err(FormatError::Unexpected),
+        })
+    }
 }
 
 /// What a transaction asks for. The numbers of [`Kind`] are part of the format and never reused.
@@ -75,36 +195,46 @@ pub enum Body {
         signature_authority: Signature,
     },
     /// Records that a pairing was completed (L38).
-    PairComplete {
-        /// Identity of the pairing; used once.
-        pairing_id: PairingId,
-        /// The binding under which the two entities paired.
-        binding_id: BindingId,
-        /// Signing key of entity A of that binding.
-        key_a: PublicKey,
-        /// Signing key of entity B of that binding.
-        key_b: PublicKey,
-        /// SHA-256 of the whole pairing certificate.
-        cert_hash: Digest,
-        /// The validation nonce, known only after the certificate was opened with both halves.
-        nonce: Digest,
-        /// Transcript hash of the handshake.
-        th4: Digest,
-        /// The pairing ends this many seconds after the block's time.
-        lease_s: u32,
-        /// By `key_a` over the completion digest.
-        signature_a: Signature,
-        /// By `key_b` over the completion digest.
-        signature_b: Signature,
-        /// By the authority that also signs the envelope, over the same digest.
-        signature_authority: Signature,
-    },
+    PairComplete(Paired),
     /// Records the Merkle root of a telemetry batch; `lct::record::BatchStatement` bytes.
     Batch(Signed),
     /// Records an energy event; `lct::energy::EnergyEvent` bytes.
     Energy(Signed),
     /// Closes an energy cycle; `lct::energy::CycleClose` bytes.
     CycleClose(Signed),
+    /// A side withdraws its pairing or binding; `lct::validation::Event` bytes (L101).
+    RevokeSigned(Signed),
+    /// An account withdraws something (L102).
+    Revoke {
+        /// What.
+        target: Target,
+        /// `lct::revocation::Reason` code.
+        reason: u8,
+    },
+    /// Records a pairing that takes the place of another one of the same binding (L104).
+    PairRenew {
+        /// The new pairing.
+        paired: Paired,
+        /// The one that it renews.
+        renews: PairingId,
+        /// Sessions allowed by the new one; 0 without limit.
+        max_uses: u32,
+        /// Bit 0 read, bit 1 write, bit 2 execute.
+        operations: u8,
+    },
+    /// Counts a session of a pairing; `lct::validation::Event` bytes (L105).
+    PairUse(Signed),
+    /// Gives a pairing other terms (L106).
+    PairModify {
+        /// `lct::validation::Event` bytes.
+        statement: Vec<u8>,
+        /// `lct::pairing::Terms` bytes.
+        terms: Vec<u8>,
+        /// Signing keys of A and of B in the binding of the pairing.
+        keys: [PublicKey; 2],
+        /// By A, by B and by the authority that also signs the envelope, over the digest of the event.
+        signatures: [Signature; 3],
+    },
 }
 
 /// The kind of a [`Body`].
@@ -125,6 +255,16 @@ pub enum Kind {
     Energy = 6,
     /// [`Body::CycleClose`].
     CycleClose = 7,
+    /// [`Body::RevokeSigned`].
+    RevokeSigned = 16,
+    /// [`Body::Revoke`].
+    Revoke = 17,
+    /// [`Body::PairRenew`].
+    PairRenew = 18,
+    /// [`Body::PairUse`].
+    PairUse = 19,
+    /// [`Body::PairModify`].
+    PairModify = 20,
 }
 
 impl Kind {
@@ -139,6 +279,11 @@ impl Kind {
             Self::Batch => "telemetry/batch",
             Self::Energy => "energy/event",
             Self::CycleClose => "energy/cycle-close",
+            Self::RevokeSigned => "revoke/statement",
+            Self::Revoke => "revoke/order",
+            Self::PairRenew => "pairing/renew",
+            Self::PairUse => "pairing/use",
+            Self::PairModify => "pairing/modify",
         }
     }
 }
@@ -151,10 +296,15 @@ impl Body {
             Self::Register { .. } => Kind::Register,
             Self::LctCreate { .. } => Kind::LctCreate,
             Self::Bind { .. } => Kind::Bind,
-            Self::PairComplete { .. } => Kind::PairComplete,
+            Self::PairComplete(_) => Kind::PairComplete,
             Self::Batch(_) => Kind::Batch,
             Self::Energy(_) => Kind::Energy,
             Self::CycleClose(_) => Kind::CycleClose,
+            Self::RevokeSigned(_) => Kind::RevokeSigned,
+            Self::Revoke { .. } => Kind::Revoke,
+            Self::PairRenew { .. } => Kind::PairRenew,
+            Self::PairUse(_) => Kind::PairUse,
+            Self::PairModify { .. } => Kind::PairModify,
         }
     }
 }
@@ -169,13 +319,21 @@ fn fixed<const N: usize>(r: &mut Reader<'_>, key: u64) -> Result<[u8; N], Format
     r.fixed()
 }
 
+fn int<T: TryFrom<u64>>(r: &mut Reader<'_>, key: u64) -> Result<T, FormatError> {
+    r.key(key)?;
+    r.int()
+}
+
 impl Canonical for Body {
     fn write(&self, w: &mut Writer) {
         let pairs = match self {
             Self::Register { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
+            Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
             Self::Bind { .. } => 6,
-            Self::PairComplete { .. } => 13,
+            Self::PairModify { .. } => 9,
+            Self::PairComplete(_) => 13,
+            Self::PairRenew { .. } => 16,
         };
         w.object(pairs, VERSION).uint(1).uint(self.kind() as u64);
         match self {
@@ -189,26 +347,28 @@ impl Canonical for Body {
                 w.uint(2).bytes(record).uint(3).bytes(&signature_a.0);
                 w.uint(4).bytes(&signature_b.0).uint(5).bytes(&signature_authority.0);
             }
-            Self::PairComplete {
-                pairing_id,
-                binding_id,
-                key_a,
-                key_b,
-                cert_hash,
-                nonce,
-                th4,
-                lease_s,
-                signature_a,
-                signature_b,
-                signature_authority,
-            } => {
-                w.uint(2).bytes(&pairing_id.0).uint(3).bytes(&binding_id.0);
-                w.uint(4).bytes(&key_a.0).uint(5).bytes(&key_b.0);
-                w.uint(6).bytes(cert_hash).uint(7).bytes(nonce).uint(8).bytes(th4);
-                w.uint(9).uint((*lease_s).into()).uint(10).bytes(&signature_a.0);
-                w.uint(11).bytes(&signature_b.0).uint(12).bytes(&signature_authority.0);
+            Self::PairComplete(paired) => paired.write(w),
+            Self::Revoke { target, reason } => {
+                let (code, id) = target.parts();
+                w.uint(2).uint(code.into()).uint(3).bytes(id).uint(4).uint((*reason).into());
             }
-            Self::Batch(s) | Self::Energy(s) | Self::CycleClose(s) => {
+            Self::PairRenew { paired, renews, max_uses, operations } => {
+                paired.write(w);
+                w.uint(13).bytes(&renews.0).uint(14).uint((*max_uses).into());
+                w.uint(15).uint((*operations).into());
+            }
+            Self::PairModify { statement, terms, keys: [a, b], signatures } => {
+                w.uint(2).bytes(statement).uint(3).bytes(terms);
+                w.uint(4).bytes(&a.0).uint(5).bytes(&b.0);
+                for (key, signature) in (6..).zip(signatures) {
+                    w.uint(key).bytes(&signature.0);
+                }
+            }
+            Self::Batch(s)
+            | Self::Energy(s)
+            | Self::CycleClose(s)
+            | Self::RevokeSigned(s)
+            | Self::PairUse(s) => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
             }
         }
@@ -242,25 +402,25 @@ impl Canonical for Body {
                 signature_b: Signature(fixed(r, 4)?),
                 signature_authority: Signature(fixed(r, 5)?),
             }),
-            (4, 13) => Ok(Self::PairComplete {
-                pairing_id: PairingId(fixed(r, 2)?),
-                binding_id: BindingId(fixed(r, 3)?),
-                key_a: PublicKey(fixed(r, 4)?),
-                key_b: PublicKey(fixed(r, 5)?),
-                cert_hash: fixed(r, 6)?,
-                nonce: fixed(r, 7)?,
-                th4: fixed(r, 8)?,
-                lease_s: {
-                    r.key(9)?;
-                    r.int()?
-                },
-                signature_a: Signature(fixed(r, 10)?),
-                signature_b: Signature(fixed(r, 11)?),
-                signature_authority: Signature(fixed(r, 12)?),
-            }),
+            (4, 13) => Ok(Self::PairComplete(Paired::read(r)?)),
             (5, 5) => Ok(Self::Batch(signed(r)?)),
             (6, 5) => Ok(Self::Energy(signed(r)?)),
             (7, 5) => Ok(Self::CycleClose(signed(r)?)),
+            (16, 5) => Ok(Self::RevokeSigned(signed(r)?)),
+            (17, 5) => Ok(Self::Revoke { target: Target::read(r)?, reason: int(r, 4)? }),
+            (18, 16) => Ok(Self::PairRenew {
+                paired: Paired::read(r)?,
+                renews: PairingId(fixed(r, 13)?),
+                max_uses: int(r, 14)?,
+                operations: int(r, 15)?,
+            }),
+            (19, 5) => Ok(Self::PairUse(signed(r)?)),
+            (20, 9) => Ok(Self::PairModify {
+                statement: statement(r, 2)?,
+                terms: statement(r, 3)?,
+                keys: [PublicKey(fixed(r, 4)?), PublicKey(fixed(r, 5)?)],
+                signatures: [Signature(fixed(r, 6)?), Signature(fixed(r, 7)?), Signature(fixed(r, 8)?)],
+            }),
             _ => Err(FormatError::Unexpected),
         }
     }

@@ -8,12 +8,17 @@ use lct::{
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{Cid, PairingId},
+    pairing::Terms,
     record::{BatchStatement, RecordKind},
     registration::Registration,
     sign::PublicKey,
+    validation::Event,
 };
 
-use crate::{records::AccountRole, tx::Kind};
+use crate::{
+    records::AccountRole,
+    tx::{Kind, Target},
+};
 
 /// Whether the signers of a consistent receipt are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +55,27 @@ pub enum Proved {
         b: Cid,
         /// End of the lease, Unix milliseconds of block time.
         expires_ms: u64,
+        /// The pairing that it renews.
+        renews: Option<PairingId>,
     },
+    /// The terms of a pairing were changed.
+    Terms {
+        /// Which.
+        pairing_id: PairingId,
+        /// As both sides and the authority signed them.
+        terms: Terms,
+    },
+    /// Something was withdrawn.
+    Revocation {
+        /// What.
+        target: Target,
+        /// The side that signed for it; absent where the sender ordered it.
+        by: Option<Cid>,
+        /// `lct::revocation::Reason` code.
+        reason: u8,
+    },
+    /// A component signed an event.
+    Validation(Box<Event>),
     /// A telemetry batch was recorded.
     Batch(BatchStatement),
     /// An energy event was recorded.
@@ -116,6 +141,9 @@ impl Verdict {
             Proved::Lct { .. } => None,
             Proved::Binding(r) => Some(r.entities[1].cid),
             Proved::Pairing { b, .. } => Some(*b),
+            Proved::Terms { .. } => None,
+            Proved::Revocation { by, .. } => *by,
+            Proved::Validation(event) => Some(event.cid),
             Proved::Batch(s) => Some(s.cid),
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
@@ -184,12 +212,32 @@ impl fmt::Display for Proved {
                 r.binding_id,
                 r.assurance.name()
             ),
-            Self::Pairing { pairing_id, a, b, expires_ms } => {
-                write!(
-                    f,
-                    "components {a} and {b} completed pairing {pairing_id}, valid until {}",
-                    Utc(*expires_ms)
-                )
+            Self::Pairing { pairing_id, a, b, expires_ms, renews } => {
+                write!(f, "components {a} and {b} completed pairing {pairing_id}")?;
+                if let Some(old) = renews {
+                    write!(f, ", which renews {old}")?;
+                }
+                write!(f, ", valid until {}", Utc(*expires_ms))
+            }
+            Self::Terms { pairing_id, terms } => {
+                write!(f, "both sides and the authority signed that pairing {pairing_id} is valid until ")?;
+                write!(f, "{}, for ", Utc(u64::from(terms.expires) * 1000))?;
+                match terms.max_uses {
+                    0 => f.write_str("any number of sessions")?,
+                    n => write!(f, "{n} session(s)")?,
+                }
+                write!(f, ", with operations {}", terms.operations)
+            }
+            Self::Revocation { target, by, reason } => {
+                write!(f, "{} {} was revoked (reason {reason}) by ", target.name(), Hex(target.parts().1))?;
+                match by {
+                    Some(cid) => write!(f, "component {cid}"),
+                    None => f.write_str("order of the sender"),
+                }
+            }
+            Self::Validation(e) => {
+                write!(f, "component {} signed {} at level {}", e.cid, e.kind.name(), e.level() as u8)?;
+                write!(f, " (boot {}, number {})", e.boot, e.seq)
             }
             Self::Batch(s) => write!(
                 f,
@@ -236,7 +284,7 @@ impl fmt::Display for Verdict {
         writeln!(f, "Transaction: {} {} (index {})", self.kind.name(), Hex(&self.tx_id), self.tx_index)?;
         writeln!(f, "Sent by: {} account {}", self.sender_role.name(), self.sender)?;
         writeln!(f, "Block: height {}, {}, {}", self.height, Utc(self.time_ms), Hex(&self.block_id))?;
-        writeln!(f, "Keys: in force after that block, by proof against its state")?;
+        writeln!(f, "Keys: not revoked at height {}, by proof against the state after it", self.height)?;
         writeln!(f, "Certified by: {} of {} validator(s)", self.signatures, self.validators)?;
         writeln!(f, "Chain: {}", Hex(&self.chain_id))?;
         match self.trusted {

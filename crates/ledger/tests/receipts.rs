@@ -10,6 +10,7 @@ use lct::{
     hash::sha256,
     id::{BindingId, Cid, Role},
     merkle::{self, leaf_hash},
+    validation::EventKind,
 };
 use ledger::{
     block::{Certificate, CertificateError, Header, result_leaves, tx_leaves},
@@ -18,9 +19,9 @@ use ledger::{
     outcome::TxResult,
     proof::StateProof,
     receipt::{Receipt, ReceiptError, RecordPart, evidence_keys, verify},
-    records::{Account, AccountRole, DeviceKey, SigningKey, Status, key as state_key},
+    records::{Account, AccountRole, DeviceKey, Revocation, SigningKey, Status, key as state_key},
     reject::Rejection,
-    tx::{Body, Signed, Tx},
+    tx::{Body, Signed, Target, Tx},
 };
 use world::*;
 
@@ -34,6 +35,8 @@ struct Claim {
     validators: ValidatorSet,
     chain_id: Digest,
     record: Option<RecordPart>,
+    /// The transaction that the state names where it says that something was withdrawn.
+    withdrawn_by: Digest,
 }
 
 fn record() -> RecordPart {
@@ -62,6 +65,7 @@ impl Claim {
             validators: ValidatorSet(genesis().validators),
             chain_id: chain_id(),
             record: Some(record()),
+            withdrawn_by: [0; 32],
         }
     }
 
@@ -74,6 +78,9 @@ impl Claim {
             b"val/" => self.validators.to_bytes(),
             b"acc/" => self.account.to_bytes(),
             b"dev/" => DeviceKey { cid, status, from_height: 1 }.to_bytes(),
+            b"rvk/" => {
+                Revocation { reason: 2, height: 7, time_ms: START_MS, tx: self.withdrawn_by }.to_bytes()
+            }
             _ => SigningKey { cid, binding_id: BindingId([0; 16]), from_height: 1, status }.to_bytes(),
         };
         let state: Vec<_> = wanted.iter().map(|key| (key.clone(), value(key))).collect();
@@ -159,6 +166,16 @@ fn claims_of_a_lying_chain() {
         let [a, b, c] = &signers;
         sent(pair_with("app-1", "pack-1", 1, 60, [a, b, c]))
     };
+    let revoked = |signer: &lct::sign::SigningKey, change: &dyn Fn(&mut Claim)| {
+        let event = event(EventKind::PairingRevocation, "app-1", 1, &[&[1; 16][..], &[2]].concat());
+        let mut signed = signed_event(&event, signer);
+        signed.key = bound_key("app-1", "pack-1").public();
+        let tx = sent(Body::RevokeSigned(signed));
+        let (withdrawn_by, owner) = (Tx::id_of(&tx), (Cid::of("app-1"), Status::Active));
+        let mut claim = Claim { tx, withdrawn_by, owner, record: None, ..Claim::honest() };
+        change(&mut claim);
+        claim
+    };
     let without_record = |tx: Vec<u8>| Claim { tx, record: None, ..Claim::honest() };
     let moved = |change: fn(&mut RecordPart)| {
         let mut part = record();
@@ -237,6 +254,34 @@ fn claims_of_a_lying_chain() {
             "pairing that the authority never signed",
             without_record(bad_pair(2)),
             ReceiptError::StatementSignature,
+        ),
+        (
+            "revocation of which the state knows nothing",
+            without_record(sent(Body::Revoke { target: Target::Component(Cid::of("pack-1")), reason: 2 })),
+            ReceiptError::NoEffect,
+        ),
+        (
+            "revocation for another reason",
+            {
+                let tx = sent(Body::Revoke { target: Target::Component(Cid::of("pack-1")), reason: 3 });
+                Claim { withdrawn_by: Tx::id_of(&tx), ..without_record(tx) }
+            },
+            ReceiptError::NoEffect,
+        ),
+        (
+            "side's revocation that it never signed",
+            revoked(&key("stranger"), &|_| ()),
+            ReceiptError::StatementSignature,
+        ),
+        (
+            "revocation by the key of another component",
+            revoked(&bound_key("app-1", "pack-1"), &|c| c.owner.0 = Cid::of("pack-1")),
+            ReceiptError::KeyOwner,
+        ),
+        (
+            "pairing withdrawn under a withdrawn key",
+            revoked(&bound_key("app-1", "pack-1"), &|c| c.owner.1 = Status::Revoked),
+            ReceiptError::KeyRevoked,
         ),
         (
             "record under an energy event",

@@ -9,14 +9,16 @@ use std::{path::Path, sync::Arc};
 use lct::{
     Digest,
     energy::{CycleClose, EnergyKind},
-    id::{Cid, Role},
+    id::{Cid, PairingId, Role},
+    pairing::{TERMS_MAX, Terms},
     sign::SigningKey,
+    validation::EventKind,
 };
 use ledger::{
     genesis::{Genesis, Validator, ValidatorSet},
     receipt::{Receipt, ReceiptError, Trust, verify},
     reject::Rejection,
-    tx::{Body, TxId},
+    tx::{Body, Target, TxId},
     verdict::{Proved, Trusted},
 };
 use node::{
@@ -35,6 +37,26 @@ fn pack_key() -> SigningKey {
     bound_key("pack-1", "app-1")
 }
 
+fn app_key() -> SigningKey {
+    bound_key("app-1", "pack-1")
+}
+
+/// Both sides and the authority give the renewed pairing other terms.
+fn modification() -> Body {
+    let terms = Terms { expires: (START_MS / 1000) as u32 + 7200, max_uses: 4, operations: 1 };
+    let mut out = [0; TERMS_MAX];
+    let n = terms.encode(&mut out).unwrap();
+    let payload = [&[2; 16][..], &lct::hash::sha256(&[&out[..n]])].concat();
+    let event = event(EventKind::PairingModification, "app-1", 1, &payload);
+    let digest = event.digest().unwrap();
+    Body::PairModify {
+        statement: event_bytes(&event),
+        terms: out[..n].to_vec(),
+        keys: [app_key().public(), pack_key().public()],
+        signatures: [&app_key(), &pack_key(), &key("authority")].map(|k| k.sign_rfc6979(&digest)),
+    }
+}
+
 fn module_key() -> SigningKey {
     bound_key("module-1", "pack-1")
 }
@@ -51,6 +73,8 @@ fn bodies() -> Vec<Body> {
         start_ms: START_MS,
         end_ms: START_MS + 120_000,
     };
+    let session = event(EventKind::PairedHandshake, "pack-1", 1, &[&[2; 16][..], &[5; 32]].concat());
+    let withdrawal = |kind, seq, id: [u8; 16]| event(kind, "app-1", seq, &[&id[..], &[4]].concat());
     vec![
         register("app-1", Role::App),
         register("pack-1", Role::Pack),
@@ -64,6 +88,20 @@ fn bodies() -> Vec<Body> {
         energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &pack_key()),
         energy_with(&discharge, &pack_key()),
         close_with(&close, &pack_key()),
+        Body::PairRenew {
+            paired: paired("app-1", "pack-1", 2, 86_400, [&app_key(), &pack_key(), &key("authority")]),
+            renews: PairingId([1; 16]),
+            max_uses: 9,
+            operations: 3,
+        },
+        modification(),
+        Body::PairUse(signed_event(&session, &pack_key())),
+        Body::RevokeSigned(signed_event(&withdrawal(EventKind::PairingRevocation, 2, [2; 16]), &app_key())),
+        Body::RevokeSigned(signed_event(
+            &withdrawal(EventKind::BindingRevocation, 3, binding_id("app-1", "pack-1").0),
+            &app_key(),
+        )),
+        Body::Revoke { target: Target::Component(Cid::of("app-1")), reason: 2 },
     ]
 }
 
@@ -86,7 +124,8 @@ fn run(dir: &Path) -> Run {
     let mut ids = Vec::new();
     for (n, body) in (1..).zip(bodies()) {
         ids.push(chain.submit(tx(&key("authority"), n, body)).unwrap());
-        if [7, 9].contains(&n) {
+        // What is withdrawn is withdrawn in a block of its own: the receipts of others say what held after theirs.
+        if [7, 9, 15, 16, 17].contains(&n) {
             engine.cut(clock()).unwrap();
         }
     }
@@ -126,6 +165,12 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         "opened energy cycle 1 at 500000 ppm",
         "delivered 1.234 Wh",
         "closed energy cycle 1 after 2 event(s)",
+        "completed pairing 02020202020202020202020202020202, which renews 0101",
+        "is valid until 2026-01-01 02:00:00.000 UTC, for 4 session(s), with operations 1",
+        "signed paired_handshake at level 4 (boot 1, number 1)",
+        "pairing 02020202020202020202020202020202 was revoked (reason 4) by component",
+        "was revoked (reason 4) by component",
+        "was revoked (reason 2) by order of the sender",
         "measured record 3",
         "measured record 16",
     ];
@@ -141,7 +186,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         assert_eq!(alone.trusted, Trusted::SignerUnknown);
         assert!(alone.to_string().contains("Signer: unknown"));
     }
-    let record = verify(&all(&run)[13].to_file(), Some(&trust())).unwrap();
+    let record = verify(&all(&run)[19].to_file(), Some(&trust())).unwrap();
     let facts = record.record.as_ref().unwrap();
     assert_eq!(
         (facts.seq, facts.time_ms, &facts.values[..]),

@@ -209,10 +209,10 @@ impl Core {
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
         if let Some(pairing) = snapshot.pairing(&id)? {
-            let is = |body: &Body| matches!(body, Body::PairComplete { pairing_id, .. } if *pairing_id == id);
+            let is = |body: &Body| matches!(body, Body::PairComplete(p) if p.pairing_id == id);
             return match find_tx(&snapshot, pairing.height, is)? {
-                Some((tx, Body::PairComplete { nonce: n, th4: t, signature_a, signature_b, .. }))
-                    if (n, t, signature_a, signature_b) == (nonce, th4, sig_a, sig_b) =>
+                Some((tx, Body::PairComplete(p)))
+                    if (p.nonce, p.th4, p.signature_a, p.signature_b) == (nonce, th4, sig_a, sig_b) =>
                 {
                     Ok(PairingProgress::Recorded(tx))
                 }

@@ -8,13 +8,14 @@ use lct::{
     binding::{Assurance, BindingRecord, BoundEntity},
     hash::sha256,
     id::{BindingId, Role},
+    revocation::Reason,
     sign::{PublicKey, Signature},
 };
 
-use super::{Context, Stop, count, ensure, not_future};
+use super::{Context, Stop, count, ensure, not_future, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, Component, Pool, SigningKey, Status, key},
+    records::{Binding, Bindings, Component, MAX_BINDINGS, Pool, SigningKey, Status, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
 };
@@ -35,6 +36,7 @@ pub(super) fn apply<V: View>(
     let mut components = Vec::with_capacity(2);
     for entity in [a, b] {
         let component: Option<Component> = load(state, &key::component(&entity.cid))?;
+        let component = component.filter(|c| c.status == Status::Active);
         components.push(component.ok_or(Rejection::BindingComponent)?);
     }
     let roles_hold = components.iter().zip([a, b]).all(|(c, e)| c.role == e.role);
@@ -61,7 +63,17 @@ pub(super) fn apply<V: View>(
     for ((signer, rejection), signature) in signers.into_iter().zip(signatures) {
         signer.verify(&digest, signature).map_err(|_| rejection)?;
     }
+    let mut lists = [withdraw::bindings_of(state, &a.cid)?, withdraw::bindings_of(state, &b.cid)?];
+    if let Some((old, _)) = &previous {
+        lists.iter_mut().for_each(|list| list.retain(|id| id != old));
+    }
+    ensure(lists.iter().all(|list| list.len() < MAX_BINDINGS), Rejection::BindingLimit)?;
 
+    let mut replaced = None;
+    if let Some((id, old)) = previous {
+        withdraw::binding(state, context, &id, old, Reason::Superseded as u8)?;
+        replaced = Some(Event::new("BindingReplaced").with("binding_id", id.0.as_slice()));
+    }
     let (height, time_ms) = (context.header.height, context.header.time_ms);
     let mut events = vec![
         Event::new("BindingRecorded")
@@ -70,7 +82,11 @@ pub(super) fn apply<V: View>(
             .with("entity_b", b.cid.0.as_slice())
             .with("assurance", record.assurance.name()),
     ];
-    for (entity, mut component) in [a, b].into_iter().zip(components) {
+    for (entity, mut list) in [a, b].into_iter().zip(lists) {
+        let component: Option<Component> = load(state, &key::component(&entity.cid))?;
+        let mut component = component.ok_or(Halt::Invariant("a component to bind is missing"))?;
+        list.push(record.binding_id);
+        state.put(key::bindings_of(&entity.cid), &Bindings(list));
         let signing = SigningKey {
             cid: entity.cid,
             binding_id: record.binding_id,
@@ -87,18 +103,7 @@ pub(super) fn apply<V: View>(
             events.push(Event::new("AdpMinted").with("cid", entity.cid.0.as_slice()).with("mwh", capacity));
         }
     }
-    if let Some((id, mut old)) = previous {
-        old.status = Status::Revoked;
-        for signing_pub in [&old.key_a, &old.key_b] {
-            let signing: Option<SigningKey> = load(state, &key::signing_key(signing_pub))?;
-            if let Some(mut signing) = signing {
-                signing.status = Status::Revoked;
-                state.put(key::signing_key(signing_pub), &signing);
-            }
-        }
-        state.put(key::binding(&id), &old);
-        events.push(Event::new("BindingReplaced").with("binding_id", id.0.as_slice()));
-    }
+    events.extend(replaced);
     let binding = Binding {
         a: a.cid,
         b: b.cid,
@@ -128,7 +133,8 @@ fn previous<V: View>(
         .map_err(|_| Halt::Invariant("a bound pair without binding id"))?;
     let binding: Option<Binding> = load(state, &key::binding(&BindingId(id)))?;
     match binding {
-        Some(binding) => Ok(Some((BindingId(id), binding))),
+        Some(binding) if binding.status == Status::Active => Ok(Some((BindingId(id), binding))),
+        Some(_) => Ok(None),
         None => Err(Halt::Invariant("a bound pair without binding").into()),
     }
 }

@@ -31,6 +31,7 @@ pub(super) fn apply<V: View>(
     let mut parties = Vec::with_capacity(2);
     for cid in [low, high] {
         let component: Option<Component> = load(state, &key::component(cid))?;
+        let component = component.filter(|c| c.status == Status::Active);
         parties.push(component.ok_or(Rejection::LctComponent)?);
     }
     let id = pair_lct_id(&context.header.chain_id, low, high, purpose);

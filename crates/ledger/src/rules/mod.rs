@@ -4,13 +4,21 @@
 mod binding;
 mod energy;
 mod lct_create;
+mod lease;
 mod pairing;
 mod register;
+mod revoke;
 mod telemetry;
+mod withdraw;
 
 use alloc::vec::Vec;
 
-use lct::{Digest, id::Cid, sign::PublicKey};
+use lct::{
+    Digest,
+    id::Cid,
+    sign::PublicKey,
+    validation::{Event as Validated, EventKind},
+};
 
 use crate::{
     block::Header,
@@ -18,7 +26,7 @@ use crate::{
     execute::require,
     genesis::Params,
     outcome::Event,
-    records::{Account, AccountRole, Nonce, SigningKey, Status, Totals, key},
+    records::{Account, AccountRole, Nonce, Position, SigningKey, Status, Totals, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::{Body, Kind, Signed, Tx},
@@ -70,7 +78,8 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
     match role {
         AccountRole::Authority => true,
         AccountRole::Operator => {
-            matches!(kind, Kind::Register | Kind::Batch | Kind::Energy | Kind::CycleClose)
+            use Kind::*;
+            matches!(kind, Register | Batch | Energy | CycleClose | RevokeSigned | Revoke | PairUse)
         }
     }
 }
@@ -144,10 +153,22 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             let signatures = [signature_a, signature_b, signature_authority];
             binding::apply(state, context, &tx.unsigned.signer, record, signatures)
         }
-        Body::PairComplete { .. } => pairing::apply(state, context, tx),
+        Body::PairComplete(paired) => pairing::complete(state, context, &tx.unsigned.signer, paired),
         Body::Batch(signed) => telemetry::apply(state, context, signed),
         Body::Energy(signed) => energy::event(state, context, signed),
         Body::CycleClose(signed) => energy::close(state, context, signed),
+        Body::RevokeSigned(signed) => revoke::signed(state, context, signed),
+        Body::Revoke { target, reason } => {
+            revoke::ordered(state, context, &tx.unsigned.signer, target, *reason)
+        }
+        Body::PairRenew { paired, renews, max_uses, operations } => {
+            let terms = (*max_uses, *operations);
+            lease::renew(state, context, &tx.unsigned.signer, paired, renews, terms)
+        }
+        Body::PairUse(signed) => lease::used(state, context, signed),
+        Body::PairModify { statement, terms, keys, signatures } => {
+            lease::modify(state, context, &tx.unsigned.signer, statement, terms, keys, signatures)
+        }
     }
 }
 
@@ -159,20 +180,44 @@ struct Claim {
 }
 
 /// The checks every statement of a device passes (L26): its key is in force, belongs to the component the statement
-/// names, signed it, and the statement does not speak of the future.
+/// names, signed it, and the statement does not speak of the future. The answer is the key's record.
 fn check_signed<V: View>(
     state: &Overlay<V>,
     context: &Context<'_>,
     signed: &Signed,
     claim: &Claim,
-) -> Result<(), Stop> {
+) -> Result<SigningKey, Stop> {
     let owner: Option<SigningKey> = load(state, &key::signing_key(&signed.key))?;
     let owner = owner.ok_or(Rejection::StatementKeyUnknown)?;
     ensure(owner.status == Status::Active, Rejection::StatementKeyRevoked)?;
     ensure(owner.cid == claim.cid, Rejection::StatementSigner)?;
     signed.key.verify(&claim.digest, &signed.signature).map_err(|_| Rejection::StatementSignature)?;
     ensure(not_future(context, claim.end_ms), Rejection::StatementTime)?;
+    Ok(owner)
+}
+
+/// The event inside a statement, if it is of one of `kinds`, and the claim that the common checks judge.
+fn event_of(statement: &[u8], kinds: &[EventKind], other: Rejection) -> Result<(Validated, Claim), Stop> {
+    let event = Validated::decode(statement).map_err(|_| Rejection::StatementFormat)?;
+    ensure(kinds.contains(&event.kind), other)?;
+    let digest = event.digest().map_err(|_| Rejection::StatementFormat)?;
+    let claim = Claim { cid: event.cid, digest, end_ms: event.time_ms.unwrap_or(0) };
+    Ok((event, claim))
+}
+
+/// V4: of a component each event counts once, and none after a later one.
+fn advance<V: View>(state: &mut Overlay<V>, event: &Validated) -> Result<(), Stop> {
+    let last: Option<Position> = load(state, &key::position(&event.cid))?;
+    let fresh = last.is_none_or(|p| event.position() > (p.boot, p.seq));
+    ensure(fresh, Rejection::EventReplay)?;
+    let (boot, seq) = event.position();
+    state.put(key::position(&event.cid), &Position { boot, seq });
     Ok(())
+}
+
+/// The first 16 bytes of an event's payload: what it is about.
+fn subject(event: &Validated) -> Result<[u8; 16], Rejection> {
+    event.payload.first_chunk().copied().ok_or(Rejection::StatementFormat)
 }
 
 /// Whether a device's time is not further ahead of block time than the chain allows.

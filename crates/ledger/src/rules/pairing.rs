@@ -2,63 +2,59 @@
 
 use alloc::{vec, vec::Vec};
 
-use lct::pairing::Completion;
+use lct::{id::PairingId, sign::PublicKey};
 
-use super::{Context, Stop, count, ensure};
+use super::{Context, Stop, count, ensure, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, Pairing, Status, key},
+    records::{Binding, MAX_PAIRINGS, Pairing, Pairings, Status, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
-    tx::{Body, Tx},
+    tx::Paired,
 };
 
-pub(super) fn apply<V: View>(
+pub(super) fn complete<V: View>(
     state: &mut Overlay<V>,
     context: &Context<'_>,
-    tx: &Tx,
+    authority: &PublicKey,
+    paired: &Paired,
 ) -> Result<Vec<Event>, Stop> {
-    let Body::PairComplete {
-        pairing_id,
-        binding_id,
-        key_a,
-        key_b,
-        cert_hash,
-        nonce,
-        th4,
-        lease_s,
-        signature_a,
-        signature_b,
-        signature_authority,
-    } = &tx.unsigned.body
-    else {
-        return Err(Halt::Invariant("a body reached the rules of another kind").into());
-    };
+    let Paired { pairing_id, binding_id, key_a, key_b, lease_s, .. } = paired;
     ensure(state.get(&key::pairing(pairing_id))?.is_none(), Rejection::PairingExists)?;
     let binding: Option<Binding> = load(state, &key::binding(binding_id))?;
     let mut binding = binding.ok_or(Rejection::PairingDenied)?;
     ensure(binding.status == Status::Active, Rejection::PairingBindingRevoked)?;
     ensure((binding.key_a, binding.key_b) == (*key_a, *key_b), Rejection::PairingKeys)?;
     ensure((1..=context.params.max_lease_s).contains(lease_s), Rejection::PairingLease)?;
-    let completion = Completion { pairing_id: *pairing_id, nonce: *nonce, cert_hash: *cert_hash, th4: *th4 };
-    let digest = completion.digest();
+    let digest = paired.digest();
     let signers = [
-        (key_a, signature_a, Rejection::PairingProofA),
-        (key_b, signature_b, Rejection::PairingProofB),
-        (&tx.unsigned.signer, signature_authority, Rejection::PairingAuthority),
+        (key_a, &paired.signature_a, Rejection::PairingProofA),
+        (key_b, &paired.signature_b, Rejection::PairingProofB),
+        (authority, &paired.signature_authority, Rejection::PairingAuthority),
     ];
     for (signer, signature, rejection) in signers {
         signer.verify(&digest, signature).map_err(|_| rejection)?;
     }
-
     let time_ms = context.header.time_ms;
+    let mut live = withdraw::pairings_of(state, binding_id)?;
+    let mut ended = Vec::new();
+    for id in &live {
+        if !get(state, id)?.in_force(time_ms) {
+            ended.push(*id);
+        }
+    }
+    live.retain(|id| !ended.contains(id));
+    ensure(live.len() < MAX_PAIRINGS, Rejection::PairingLimit)?;
+
+    live.push(*pairing_id);
+    state.put(key::pairings_of(binding_id), &Pairings(live));
     let expires_ms = time_ms.saturating_add(u64::from(*lease_s) * 1000);
     let pairing = Pairing {
         binding_id: *binding_id,
         a: binding.a,
         b: binding.b,
-        cert_hash: *cert_hash,
-        th4: *th4,
+        cert_hash: paired.cert_hash,
+        th4: paired.th4,
         status: Status::Active,
         height: context.header.height,
         time_ms,
@@ -76,4 +72,9 @@ pub(super) fn apply<V: View>(
             .with("entity_b", pairing.b.0.as_slice())
             .with("expires_ms", expires_ms),
     ])
+}
+
+/// A pairing that a list names.
+fn get(view: &impl View, id: &PairingId) -> Result<Pairing, Halt> {
+    load(view, &key::pairing(id))?.ok_or(Halt::Invariant("a listed pairing is missing"))
 }

@@ -7,6 +7,7 @@ use lct::{
     attest::verify_chain,
     id::{Cid, Role},
     registration::{Registration, digest_of},
+    revocation::batch_id,
     sign::Signature,
 };
 
@@ -16,6 +17,7 @@ use crate::{
     records::{Component, DeviceKey, Lct, Status, entity_lct_id, key},
     reject::Rejection,
     state::{Overlay, View},
+    tx::Target,
 };
 
 /// Largest attested capacity: 1 GWh in mWh. Keeps every sum of energies far inside 64 bits.
@@ -38,6 +40,9 @@ pub(super) fn apply<V: View>(
         Error::Expired => Rejection::AttestTime,
         _ => Rejection::AttestRoot,
     })?;
+    let batch = r.batch.subject().map_err(|_| Rejection::StatementFormat)?;
+    let revoked = state.get(&key::revocation(&Target::Batch(batch_id(&batch.key))))?.is_some();
+    ensure(!revoked, Rejection::AttestRevoked)?;
     ensure(subject.role != Role::Authority, Rejection::AttestRole)?;
     let capacity_fits =
         r.capacity_mwh <= MAX_CAPACITY_MWH && (r.capacity_mwh > 0 || subject.role != Role::Pack);

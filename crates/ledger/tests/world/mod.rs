@@ -2,6 +2,8 @@
 //! signatures. Everything follows from labels, so two worlds are alike to the byte.
 #![allow(dead_code, reason = "each test file uses its own part of the world")]
 
+pub mod bench;
+
 use std::collections::BTreeMap;
 
 use lct::{
@@ -15,11 +17,12 @@ use lct::{
     record::{BatchStatement, Record, RecordKind},
     registration::{Registration, digest_of},
     sign::{PublicKey, SigningKey},
+    validation::{EVENT_MAX, Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
     genesis::{Genesis, Params, Validator},
-    tx::{Body, Signed, Unsigned},
+    tx::{Body, Paired, Signed, Unsigned},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
@@ -143,12 +146,12 @@ pub fn bind(a: (&str, Role), b: (&str, Role)) -> Body {
     bind_with(&binding(a, b), signers)
 }
 
-pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 3]) -> Body {
+pub fn paired(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 3]) -> Paired {
     let completion =
         Completion { pairing_id: PairingId([id; 16]), nonce: [2; 32], cert_hash: [3; 32], th4: [4; 32] };
     let digest = completion.digest();
     let [signature_a, signature_b, signature_authority] = signers.map(|k| k.sign_rfc6979(&digest));
-    Body::PairComplete {
+    Paired {
         pairing_id: completion.pairing_id,
         binding_id: binding_id(a, b),
         key_a: bound_key(a, b).public(),
@@ -161,6 +164,10 @@ pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 
         signature_b,
         signature_authority,
     }
+}
+
+pub fn pair_with(a: &str, b: &str, id: u8, lease_s: u32, signers: [&SigningKey; 3]) -> Body {
+    Body::PairComplete(paired(a, b, id, lease_s, signers))
 }
 
 pub fn pair(a: &str, b: &str, id: u8) -> Body {
@@ -192,6 +199,20 @@ pub fn batch_statement(id: &str, first: u32, count: u16) -> BatchStatement {
         first_ms: START_MS + u64::from(first) * 1000,
         last_ms: START_MS + u64::from(last) * 1000,
     }
+}
+
+pub fn event(kind: EventKind, id: &str, seq: u32, payload: &[u8]) -> Event {
+    Event::new(kind, Cid::of(id), 1, seq, payload).unwrap()
+}
+
+pub fn event_bytes(event: &Event) -> Vec<u8> {
+    let mut out = [0; EVENT_MAX];
+    let n = event.encode(&mut out).unwrap();
+    out[..n].to_vec()
+}
+
+pub fn signed_event(event: &Event, signer: &SigningKey) -> Signed {
+    signed(&event_bytes(event), event.digest().unwrap(), signer)
 }
 
 fn signed(statement: &[u8], digest: Digest, signer: &SigningKey) -> Signed {

@@ -143,8 +143,21 @@ fn statement(proved: &Proved) -> Value {
             "binding_id": r.binding_id.to_string(), "a": r.entities[0].cid.to_string(),
             "b": r.entities[1].cid.to_string(), "assurance": r.assurance.name(),
         }),
-        Proved::Pairing { pairing_id, a, b, expires_ms } => json!({
+        Proved::Pairing { pairing_id, a, b, expires_ms, renews } => json!({
             "pairing_id": pairing_id.to_string(), "a": a.to_string(), "b": b.to_string(), "expires_ms": expires_ms,
+            "renews": renews.map(|id| id.to_string()),
+        }),
+        Proved::Terms { pairing_id, terms } => json!({
+            "pairing_id": pairing_id.to_string(), "expires_ms": u64::from(terms.expires) * 1000,
+            "max_uses": terms.max_uses, "operations": terms.operations,
+        }),
+        Proved::Revocation { target, by, reason } => json!({
+            "revoked": target.name(), "id": hex::encode(target.parts().1), "reason": reason,
+            "by": by.map(|cid| cid.to_string()),
+        }),
+        Proved::Validation(e) => json!({
+            "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,
+            "payload": hex::encode(&e.payload),
         }),
         Proved::Batch(s) => json!({
             "first_seq": s.first_seq, "count": s.count, "first_ms": s.first_ms, "last_ms": s.last_ms,

@@ -7,8 +7,9 @@ use lct::binding::BindingRecord;
 use lct::energy::{CycleClose, EnergyEvent};
 use lct::id::Cid;
 use lct::registration::Registration;
+use lct::validation::Event;
 use ledger::codec::Canonical;
-use ledger::tx::{Body, Tx};
+use ledger::tx::{Body, Signed, Tx};
 use node::receipts::ReceiptFailure;
 use node::{Chain, Snapshot};
 use serde_json::{Value, json};
@@ -111,13 +112,23 @@ fn name_of(body: &Body) -> Option<String> {
         }
         Body::LctCreate { a, b, .. } => format!("lct-{a}-{b}"),
         Body::Bind { record, .. } => format!("binding-{}", BindingRecord::decode(record).ok()?.binding_id),
-        Body::PairComplete { pairing_id, .. } => format!("pairing-{pairing_id}"),
+        Body::PairComplete(p) | Body::PairRenew { paired: p, .. } => format!("pairing-{}", p.pairing_id),
         Body::Energy(signed) => {
             let event = EnergyEvent::decode(&signed.statement).ok()?;
             format!("energy-{:05}-{:05}", event.cycle, event.seq)
         }
         Body::CycleClose(signed) => {
             format!("cycle-{:05}", CycleClose::decode(&signed.statement).ok()?.cycle)
+        }
+        Body::Revoke { target, .. } => {
+            let (code, id) = target.parts();
+            format!("revoked-{code}-{}", hex::encode(id))
+        }
+        Body::RevokeSigned(Signed { statement, .. })
+        | Body::PairUse(Signed { statement, .. })
+        | Body::PairModify { statement, .. } => {
+            let event = Event::decode(statement).ok()?;
+            format!("{}-{}-{:05}-{:05}", event.kind.name(), event.cid, event.boot, event.seq)
         }
         Body::Batch(_) => return None,
     })
