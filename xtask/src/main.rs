@@ -12,6 +12,7 @@ mod demo;
 mod deny;
 mod fuzz;
 mod model;
+mod protocol_models;
 mod python;
 mod shell;
 mod suite;

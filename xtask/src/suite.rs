@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, deny, fuzz, model, python, shell, tidy};
+use crate::{bare_metal, deny, fuzz, model, protocol_models, python, shell, tidy};
 
 /// One part of the suite.
 pub struct Part {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 12] = [
+pub const PARTS: [Part; 14] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -43,6 +43,18 @@ pub const PARTS: [Part; 12] = [
         about: "the second implementation: vectors, and a recording opened",
         long: false,
         run: model::run,
+    },
+    Part {
+        name: "protocol-models",
+        about: "handshakes in Verifpal: no attack, and attacks without each defence",
+        long: false,
+        run: protocol_models::run,
+    },
+    Part {
+        name: "protocol-models-long",
+        about: "the same models with more sessions, with --long",
+        long: true,
+        run: protocol_models::run_long,
     },
     Part {
         name: "long-tests",
@@ -113,12 +125,13 @@ fn select(args: &[String]) -> Result<Vec<&'static Part>> {
 
 fn table(rows: &[(&str, String, f64)]) -> String {
     let width = rows.iter().map(|(_, result, _)| result.len()).max().unwrap_or(0).max("result".len());
-    let mut text = format!("{:12} {:width$} {:>8}\n", "part", "result", "seconds");
+    let names = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max("part".len());
+    let mut text = format!("{:names$} {:width$} {:>8}\n", "part", "result", "seconds");
     for (name, result, seconds) in rows {
-        text += &format!("{name:12} {result:width$} {seconds:8.1}\n");
+        text += &format!("{name:names$} {result:width$} {seconds:8.1}\n");
     }
     let total: f64 = rows.iter().map(|(_, _, seconds)| seconds).sum();
-    text += &format!("{:12} {:width$} {total:8.1}\n", "all", "");
+    text += &format!("{:names$} {:width$} {total:8.1}\n", "all", "");
     text
 }
 
@@ -176,7 +189,8 @@ mod tests {
     fn options_choose_the_parts() {
         let usual = names(&[]).unwrap();
         assert!(!usual.contains(&"long-tests"));
-        assert_eq!(usual.len(), PARTS.len() - 1);
+        assert!(!usual.contains(&"protocol-models-long"));
+        assert_eq!(usual.len(), PARTS.len() - 2);
         assert_eq!(names(&["--long"]).unwrap().len(), PARTS.len());
         assert_eq!(names(&["--only", "doc"]).unwrap(), ["doc"]);
         assert_eq!(names(&["--only", "long-tests"]).unwrap(), ["long-tests"]);
