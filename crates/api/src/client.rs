@@ -10,7 +10,7 @@ use crate::{
     component::{Component, Register, Registered},
     encoding::{Blob, Hex},
     health::{BlockchainStatus, Health, LedgerStatus},
-    lct, pairing, policy,
+    lct, order, pairing, policy,
     problem::Problem,
     receipt, revocation,
     telemetry::{Batch, Stored},
@@ -217,6 +217,26 @@ impl Client {
     /// `GET /revocations`.
     pub async fn revocations(&self) -> Answer<revocation::Revocations> {
         self.get(&["revocations"]).await
+    }
+
+    /// `POST /orders`.
+    pub async fn place_order(&self, request: &order::Place) -> Answer<order::Order> {
+        self.post(&["orders"], request).await
+    }
+
+    /// `GET /orders`: what waits.
+    pub async fn orders(&self) -> Answer<order::Orders> {
+        self.get(&["orders"]).await
+    }
+
+    /// `GET /orders/{id}`.
+    pub async fn order(&self, id: &Hex<16>) -> Answer<order::Order> {
+        self.get(&["orders", &id.to_string()]).await
+    }
+
+    /// `POST /orders/{id}/outcome`.
+    pub async fn order_outcome(&self, id: &Hex<16>, request: &order::Outcome) -> Answer<order::Order> {
+        self.post(&["orders", &id.to_string(), "outcome"], request).await
     }
 
     /// `POST /revocations`; answers once the list that says so is on disk.

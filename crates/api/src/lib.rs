@@ -18,6 +18,7 @@ pub mod encoding;
 pub mod genesis;
 pub mod health;
 pub mod lct;
+pub mod order;
 pub mod pairing;
 pub mod policy;
 pub mod problem;

@@ -107,6 +107,14 @@ pub mod code {
     pub const POLICY_VERSION: &str = "W4_ERR_POLICY_VERSION";
     /// 409: no proposal of this version waits for signatures.
     pub const POLICY_STEP: &str = "W4_ERR_POLICY_STEP";
+    /// 403: the key has no active operator account on this chain.
+    pub const ORDER_DENIED: &str = "W4_ERR_ORDER_DENIED";
+    /// 401: the operator's signature over the order or its outcome does not verify.
+    pub const ORDER_PROOF: &str = "W4_ERR_ORDER_PROOF_FAIL";
+    /// 404: no such order, or it ended long ago.
+    pub const ORDER_NOT_FOUND: &str = "W4_ERR_ORDER_NOT_FOUND";
+    /// 409: the same is ordered and not done yet.
+    pub const ORDER_WAITING: &str = "W4_ERR_ORDER_WAITING";
     /// 409: the relationship LCT exists; its key halves were handed out when it was created.
     pub const LCT_EXISTS: &str = "W4_ERR_LCT_EXISTS";
     /// 404: no such transaction.

@@ -16,6 +16,7 @@ mod routes;
 pub use authority::{
     ceremonies::CeremonyError,
     key::{AuthorityKey, KeyError},
+    orders::OrdersError,
     revocation::ListError,
 };
 pub use entropy::NoEntropy;
@@ -47,6 +48,8 @@ pub struct Config {
     pub ceremonies: PathBuf,
     /// File of the revocation list issued last; created when absent. No one else may write it.
     pub revocations: PathBuf,
+    /// File of the orders that operators placed; created when absent. No one else may write it.
+    pub orders: PathBuf,
 }
 
 /// Why a bridge does not start or ended early.
@@ -61,6 +64,9 @@ pub enum BridgeError {
     /// The file of the revocation list cannot be used.
     #[error(transparent)]
     Revocations(#[from] ListError),
+    /// The file of orders cannot be used.
+    #[error(transparent)]
+    Orders(#[from] OrdersError),
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] node::Error),
@@ -96,10 +102,10 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError`].
     pub fn open(config: Config) -> Result<Self, BridgeError> {
-        let Config { chain, clock, key, ceremonies, revocations } = config;
+        let Config { chain, clock, key, ceremonies, revocations, orders } = config;
         let genesis = chain.genesis()?.to_bytes();
         let (authority, thread) =
-            Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations)?;
+            Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
         Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, genesis }), thread })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, health, lct, pairing, policy, receipt, revocation, telemetry,
+        account, binding, component, health, lct, order, pairing, policy, receipt, revocation, telemetry,
         transaction,
     },
 };
@@ -45,6 +45,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/pairings"), post(pairing::issue))
         .route(&at("/pairings/{id}"), get(pairing::pairing))
         .route(&at("/pairings/{id}/complete"), post(pairing::complete))
+        .route(&at("/orders"), get(order::waiting).post(order::place))
+        .route(&at("/orders/{id}"), get(order::order))
+        .route(&at("/orders/{id}/outcome"), post(order::outcome))
         .route(&at("/time-token"), get(revocation::time_token))
         .route(&at("/revocations"), get(revocation::list).post(revocation::revoke))
         .route(&at("/policies"), get(policy::list).post(policy::propose))

@@ -633,6 +633,7 @@ async fn relationships_whose_keys_are_lost_or_forged_are_not_served() {
             key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
             ceremonies: world.ceremonies(),
             revocations: world.revocations(),
+            orders: world.orders(),
         })
     };
     assert!(matches!(open(), Err(bridge::BridgeError::Ceremonies(_))), "damaged");
@@ -663,6 +664,7 @@ async fn bridges_that_must_not_start() {
         key,
         ceremonies: world.ceremonies(),
         revocations: world.revocations(),
+        orders: world.orders(),
     };
     let stranger = bridge::AuthorityKey::generate().unwrap();
     assert!(matches!(bridge::Bridge::open(config(stranger)), Err(bridge::BridgeError::NotAnAuthority)));

@@ -152,6 +152,7 @@ async fn a_list_that_somebody_changed_stops_the_bridge() {
         key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
         ceremonies: world.ceremonies(),
         revocations: world.revocations(),
+        orders: world.orders(),
     });
     assert!(matches!(opened, Err(bridge::BridgeError::Revocations(_))));
 }

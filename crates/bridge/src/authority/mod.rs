@@ -7,6 +7,7 @@
 mod binding;
 pub(crate) mod ceremonies;
 pub mod key;
+pub mod orders;
 mod pairing;
 mod policy;
 mod relation;
@@ -42,6 +43,7 @@ use crate::{
 };
 use ceremonies::{Bond, Ceremonies, CeremonyError};
 use key::AuthorityKey;
+use orders::Book;
 use revocation::Issued;
 
 /// Blocks that may pass before a transaction of the authority is void.
@@ -58,6 +60,7 @@ pub(crate) struct Core {
     roots: Vec<PublicKey>,
     ceremonies: Ceremonies,
     revocations: Issued,
+    orders: Book,
 }
 
 type Job = Box<dyn FnOnce(&mut Core) + Send>;
@@ -74,13 +77,15 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Starts the authority of `chain` with its key, the ceremonies in `file` and its revocation list in `list`.
+    /// Starts the authority of `chain` with its key, the ceremonies in `file`, its revocation list in `list` and its
+    /// orders in `book`.
     pub fn start(
         key: AuthorityKey,
         chain: Arc<Chain>,
         clock: Clock,
         file: &Path,
         list: &Path,
+        book: &Path,
     ) -> Result<(Self, thread::JoinHandle<()>), BridgeError> {
         let AuthorityKey(secret) = key;
         let spk = secret.public();
@@ -91,7 +96,8 @@ impl Authority {
         let roots = chain.genesis()?.roots;
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
         let revocations = Issued::open(list, &spk.sign_pub())?;
-        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations };
+        let orders = Book::open(book, chain.chain_id())?;
+        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations, orders };
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("authority".into()).spawn(move || {
             while let Some(Message::Job(job)) = jobs.blocking_recv() {

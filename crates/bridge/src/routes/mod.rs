@@ -5,6 +5,7 @@ pub(crate) mod binding;
 pub(crate) mod component;
 pub(crate) mod health;
 pub(crate) mod lct;
+pub(crate) mod order;
 pub(crate) mod pairing;
 pub(crate) mod policy;
 pub(crate) mod receipt;

@@ -252,6 +252,10 @@ impl World {
         self.dir.path().join("ceremonies")
     }
 
+    pub fn orders(&self) -> std::path::PathBuf {
+        self.dir.path().join("orders.json")
+    }
+
     pub fn revocations(&self) -> std::path::PathBuf {
         self.dir.path().join("revocations")
     }
@@ -280,6 +284,7 @@ impl World {
             key: AuthorityKey::from_bytes(&self.authority_key).unwrap(),
             ceremonies: self.ceremonies(),
             revocations: self.revocations(),
+            orders: self.orders(),
         })
         .unwrap();
         assert_eq!(bridge.authority(), self.authority);

@@ -321,6 +321,7 @@ async fn operate(
         key: installation.authority,
         ceremonies: dir.path().join("ceremonies"),
         revocations: dir.path().join("revocations"),
+        orders: dir.path().join("orders.json"),
     };
     let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
     let bridge = tokio::spawn(bridge.serve(listener, raised(bridge_stops)));

@@ -1,0 +1,166 @@
+//! `POST /orders`, `GET /orders`, `GET /orders/{id}`, `POST /orders/{id}/outcome` (A60 to A63): what an operator wants
+//! done with a pack, and what became of it.
+//!
+//! The gateway that holds the pack's channel takes orders when it can reach the bridge; so an order outlives a pack
+//! without power and a vehicle without network, until it expires.
+
+use crate::encoding::{Fixed, Hex};
+use ::lct::{Digest, hash::sha256, id::Cid};
+use serde::{Deserialize, Serialize};
+
+/// Longest time that an order may wait, in seconds.
+pub const WAIT_MAX_S: u64 = 7 * 86_400;
+/// Longest text of an outcome, in bytes.
+pub const SAID_MAX: usize = 400;
+
+/// What is to be done. The numbers are signed and never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Task {
+    /// Pair two bound components anew: a fresh certificate, fresh keys, the policy in force at the authority.
+    Pair = 1,
+}
+
+impl Task {
+    /// Its name in JSON, in logs and at the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Pair => "pair",
+        }
+    }
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum State {
+    /// No gateway has told an outcome.
+    Waiting = 1,
+    /// Done, as the gateway says.
+    Done = 2,
+    /// Given up, as the gateway says; `said` tells why.
+    Failed = 3,
+    /// Nobody did it in time. It is not done any more.
+    Expired = 4,
+}
+
+/// What an operator signs: `H("modbatt1 order" || chain_id 32 || id 16 || u64 expires_at || u8 task || cid a 16 ||
+/// cid b 16)`. The random id makes it good for one order on one chain.
+pub fn order_digest(
+    chain_id: &Digest,
+    id: &[u8; 16],
+    expires_at: u64,
+    task: Task,
+    a: &Cid,
+    b: &Cid,
+) -> Digest {
+    sha256(&[b"modbatt1 order", chain_id, id, &expires_at.to_be_bytes(), &[task as u8], &a.0, &b.0])
+}
+
+/// What a gateway signs: `H("modbatt1 order outcome" || chain_id 32 || id 16 || u8 state || said)`.
+pub fn outcome_digest(chain_id: &Digest, id: &[u8; 16], state: State, said: &str) -> Digest {
+    sha256(&[b"modbatt1 order outcome", chain_id, id, &[state as u8], said.as_bytes()])
+}
+
+/// Body of `POST /orders`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// Label of who asks (A6).
+    pub creator: String,
+    /// Drawn at random by the operator; the same order again answers with its state.
+    pub id: Hex<16>,
+    /// What.
+    pub task: Task,
+    /// Component id of the side nearer the app.
+    pub a: String,
+    /// Component id of the other side.
+    pub b: String,
+    /// Until when it may be done, Unix seconds.
+    pub expires_at: u64,
+    /// Key of an active operator account.
+    pub key: Hex<33>,
+    /// Its signature over [`order_digest`].
+    pub signature: Fixed<64>,
+}
+
+/// An order and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// As it was placed.
+    pub id: Hex<16>,
+    /// What.
+    pub task: Task,
+    /// Component id of the side nearer the app.
+    pub a: String,
+    /// Component id of the other side.
+    pub b: String,
+    /// When it was placed, Unix seconds.
+    pub placed_at: u64,
+    /// Until when it may be done, Unix seconds.
+    pub expires_at: u64,
+    /// Where it stands.
+    pub state: State,
+    /// What the gateway said of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub said: String,
+}
+
+/// Answer of `GET /orders`: what waits, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Waiting orders.
+    pub orders: Vec<Order>,
+}
+
+/// Body of `POST /orders/{id}/outcome`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// `done` or `failed`.
+    pub state: State,
+    /// Why it failed, or what was done; at most [`SAID_MAX`] bytes.
+    #[serde(default)]
+    pub said: String,
+    /// Key of an active gateway account.
+    pub key: Hex<33>,
+    /// Its signature over [`outcome_digest`].
+    pub signature: Fixed<64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An order for one thing must not serve for another, and an outcome not for another order.
+    #[test]
+    fn what_is_signed_names_all_that_it_is_about() {
+        let (a, b) = (Cid([3; 16]), Cid([4; 16]));
+        let base = order_digest(&[1; 32], &[2; 16], 9, Task::Pair, &a, &b);
+        for other in [
+            order_digest(&[9; 32], &[2; 16], 9, Task::Pair, &a, &b),
+            order_digest(&[1; 32], &[9; 16], 9, Task::Pair, &a, &b),
+            order_digest(&[1; 32], &[2; 16], 8, Task::Pair, &a, &b),
+            order_digest(&[1; 32], &[2; 16], 9, Task::Pair, &b, &a),
+        ] {
+            assert_ne!(other, base);
+        }
+        let base = outcome_digest(&[1; 32], &[2; 16], State::Done, "x");
+        for other in [
+            outcome_digest(&[9; 32], &[2; 16], State::Done, "x"),
+            outcome_digest(&[1; 32], &[9; 16], State::Done, "x"),
+            outcome_digest(&[1; 32], &[2; 16], State::Failed, "x"),
+            outcome_digest(&[1; 32], &[2; 16], State::Done, "y"),
+        ] {
+            assert_ne!(other, base);
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_json() {
+        assert_eq!(serde_json::to_value(Task::Pair).unwrap(), Task::Pair.name());
+    }
+}
