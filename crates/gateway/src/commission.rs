@@ -286,6 +286,20 @@ impl Commissioner {
         }
     }
 
+    /// An operator ordered that the components `ids`, A then B, are paired anew. The name of the task that does it, or
+    /// nothing when one of them is no member here.
+    pub fn pair_by_order(&mut self, ids: [&str; 2]) -> Option<String> {
+        let member = |id: &str| self.members.iter().find(|(_, who)| who.component_id == id).map(|(m, _)| *m);
+        let [Some(a), Some(b)] = ids.map(member) else { return None };
+        self.pair_anew(a, b);
+        Some(self.task_name(Task::Pair(a, b)))
+    }
+
+    /// Whether a task of this name waits or is under way.
+    pub fn has(&self, name: &str) -> bool {
+        self.tasks.iter().any(|task| self.task_name(*task) == name)
+    }
+
     /// A and B need a new certificate.
     pub fn pair_anew(&mut self, a: Member, b: Member) {
         if !self.waits(a, b) {

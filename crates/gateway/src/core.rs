@@ -6,6 +6,7 @@ use crate::{
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
+    orders::{Ending, OrderId, Orders},
     outbox::Job,
 };
 use lct::{
@@ -215,6 +216,7 @@ pub struct Gateway {
     token_told: u32,
     /// Until when nothing is renewed, after a renewal did not come about.
     rest: Instant,
+    orders: Orders,
 }
 
 impl Gateway {
@@ -251,6 +253,7 @@ impl Gateway {
             token: None,
             token_told: 0,
             rest: now,
+            orders: Orders::default(),
         })
     }
 
@@ -400,11 +403,28 @@ impl Gateway {
         }
     }
 
+    /// Orders to pair components anew that wait at the bridge, each with its components, A then B. Takes those whose
+    /// components are here, once everybody is commissioned, and returns those that ended.
+    pub fn orders(&mut self, waiting: &[(OrderId, [&str; 2])]) -> Vec<(OrderId, Ending)> {
+        if let Phase::Operating(c) = &mut self.phase {
+            for (id, components) in waiting {
+                if !self.orders.is_known(id)
+                    && let Some(task) = c.pair_by_order(*components)
+                {
+                    self.orders.begin(*id, task);
+                }
+            }
+        }
+        let waiting: Vec<OrderId> = waiting.iter().map(|(id, _)| *id).collect();
+        self.orders.ended(&waiting)
+    }
+
     /// A renewal that fails stops nothing: what was agreed before stands.
     fn renewed_or_not(&mut self, now: Instant, done: Result<(), Error>) -> Result<(), Error> {
         if let (Err(e), Phase::Operating(c)) = (done, &mut self.phase) {
             self.rest = now + RENEWAL_REST;
             let name = c.give_up().unwrap_or_default();
+            self.orders.given_up(&e.to_string(), |task| c.has(task));
             self.event(Event::NotRenewed(name, e.to_string()));
         }
         Ok(())
@@ -583,6 +603,7 @@ impl Gateway {
                     Ok(None) => return Ok(false),
                     Ok(Some(Step::Finished(task))) => {
                         let name = c.task_name(task);
+                        self.orders.done(&name);
                         self.event(Event::Renewed(name));
                         Ok(())
                     }

@@ -14,6 +14,7 @@ pub mod collect;
 pub mod commission;
 mod core;
 mod dispatch;
+pub mod orders;
 mod outbox;
 mod uplink;
 pub mod upload;

@@ -7,9 +7,14 @@
 use crate::{
     collect::Entry,
     commission::{PolicyStep, Reply, Request},
+    orders::{Ending, OrderId},
     outbox::Job,
 };
-use api::{Blob, Client, ClientError, Fixed, Hex, sign::Envelope};
+use api::{
+    Blob, Client, ClientError, Fixed, Hex,
+    order::{Outcome, SAID_MAX, State, outcome_digest},
+    sign::Envelope,
+};
 use lct::{
     Digest,
     id::{BindingId, PairingId},
@@ -85,6 +90,21 @@ impl<R: CryptoRng> Uplink<R> {
         let tx = api::sign::sign(body, &envelope, &self.key, &mut self.rng);
         self.next_nonce = Some((nonce + 1, height));
         Ok(tx)
+    }
+
+    /// Tells the bridge how an order ended.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the order then waits on, and its ending is told again.
+    pub async fn order_ended(&mut self, id: &OrderId, ending: &Ending) -> Result<(), ClientError> {
+        let (state, said) = match ending {
+            Ok(()) => (State::Done, String::new()),
+            Err(why) => (State::Failed, printable(why)),
+        };
+        let digest = outcome_digest(&self.chain_id, id, state, &said);
+        let signature = self.key.sign(&digest, &mut self.rng);
+        let outcome = Outcome { state, said, key: Hex(self.key.public().0), signature: Fixed(signature.0) };
+        self.client.order_outcome(&Hex(*id), &outcome).await.map(drop)
     }
 
     /// After any failure the nonce is asked again: what was sent may or may not have been taken.
@@ -270,6 +290,14 @@ impl<R: CryptoRng> Uplink<R> {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// As much of `text` as an outcome may hold.
+fn printable(text: &str) -> String {
+    let mut said: String = text.chars().filter(|c| !c.is_control()).collect();
+    let end = (0..=SAID_MAX.min(said.len())).rev().find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+    said.truncate(end);
+    said
 }
 
 /// What is missing until the policy that was ordered is in force.

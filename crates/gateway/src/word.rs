@@ -1,7 +1,7 @@
-//! What the authority says without being asked: its revocation list, its time, and policies that were ordered, fetched
+//! What the authority says without being asked: its revocation list, its time, policies and orders of operators, fetched
 //! from the bridge.
 
-use api::{Client, ClientError, policy::Standing};
+use api::{Client, ClientError, order::Order, policy::Standing};
 use lct::clock::TOKEN_LEN;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ pub struct Word {
     pub token: [u8; TOKEN_LEN],
     /// Policies of the pack's bindings that were ordered and are not in force.
     pub ordered: Vec<Standing>,
+    /// Orders that wait for whoever has the pack.
+    pub orders: Vec<Order>,
 }
 
 impl Word {
@@ -33,7 +35,8 @@ impl Word {
         let revocations = client.revocations().await?;
         let token = client.time_token().await?.token.0;
         let ordered = ordered(client, pack).await?;
-        Ok(Word { number: revocations.number, list: revocations.list.0, token, ordered })
+        let orders = client.orders().await?.orders;
+        Ok(Word { number: revocations.number, list: revocations.list.0, token, ordered, orders })
     }
 }
 
@@ -42,14 +45,15 @@ async fn ordered(client: &Client, pack: &str) -> Result<Vec<Standing>, ClientErr
     Ok(all.into_iter().filter(Standing::is_open).collect())
 }
 
-/// Asks the bridge for its list and its policies every second and for the time every minute, tells `heard` what is new
+/// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells `heard` what is new
 /// or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again.
 pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Word>>) {
     let mut looks = LOOKS_PER_TOKEN;
     let mut known = 0;
     loop {
         let is_new = client.revocations().await.is_ok_and(|list| list.number != known);
-        let is_open = ordered(&client, &pack).await.is_ok_and(|open| !open.is_empty());
+        let is_open = ordered(&client, &pack).await.is_ok_and(|open| !open.is_empty())
+            || client.orders().await.is_ok_and(|waiting| !waiting.orders.is_empty());
         if (is_new || is_open || looks >= LOOKS_PER_TOKEN)
             && let Ok(word) = Word::fetch(&client, &pack).await
         {

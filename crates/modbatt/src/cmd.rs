@@ -6,6 +6,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod factory;
 pub mod ledger;
+pub mod pair;
 pub mod policy;
 pub mod receipt;
 pub mod revoke;

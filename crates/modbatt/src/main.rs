@@ -21,6 +21,8 @@ enum Command {
     Demo(cmd::demo::Args),
     /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
     Check(cmd::check::Args),
+    /// Have two components of a running installation paired anew, with fresh keys
+    Pair(cmd::pair::Args),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
+        Command::Pair(args) => cmd::pair::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),

@@ -426,6 +426,16 @@ impl Live<'_> {
         self.gateway.renew(now, ordered.map(|p| (BindingId(p.binding_id.0), [p.a.as_str(), p.b.as_str()])));
     }
 
+    /// Takes the orders that wait, and tells how they ended.
+    async fn serve(&mut self, word: &Word, uplink: &mut Uplink<ChaCha20Rng>) {
+        let waiting: Vec<_> = word.orders.iter().map(|o| (o.id.0, [o.a.as_str(), o.b.as_str()])).collect();
+        for (id, ending) in self.gateway.orders(&waiting) {
+            if let Err(e) = uplink.order_ended(&id, &ending).await {
+                say(&format!("how an order ended cannot be told yet: {e}"));
+            }
+        }
+    }
+
     /// Gives the channels of an installation that was commissioned before time to come up.
     async fn wait_until_up(
         &mut self,
@@ -607,6 +617,7 @@ impl Live<'_> {
                 && let Some(word) = words.borrow_and_update().clone()
             {
                 self.hear(&word);
+                self.serve(&word, uplink).await;
             }
             if reached {
                 let connected = self.world.pack().state() == RelayState::On;
