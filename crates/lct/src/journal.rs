@@ -84,8 +84,9 @@ codes! {
     PolicyRefused = 16, "policy refused";
     /// A lease ended; detail: pairing_id 16, how u8 (1 time, 2 powered time, 3 uses).
     LeaseEnded = 17, "lease ended";
-    /// A raising command was refused because the lease is not in force; detail: base u16, state of the lease u8.
-    RaiseRefused = 18, "raise refused, lease not in force";
+    /// A message was refused by the lease, by what its certificate grants or by the assurance of the binding; detail:
+    /// base u16, why u8 (H104).
+    RaiseRefused = 18, "refused by lease, certificate or assurance";
     /// The commissioning window opened; detail: seconds u16.
     WindowOpened = 19, "commissioning window opened";
     /// The commissioning window closed.

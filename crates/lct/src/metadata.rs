@@ -35,6 +35,22 @@ pub enum PairingContext {
     Emergency = 4,
 }
 
+impl PairingContext {
+    /// The context with this code.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]: there is none.
+    pub const fn from_code(code: u8) -> Result<Self, Error> {
+        match code {
+            1 => Ok(PairingContext::BatteryManagement),
+            2 => Ok(PairingContext::Diagnostics),
+            3 => Ok(PairingContext::FirmwareUpdate),
+            4 => Ok(PairingContext::Emergency),
+            _ => Err(Error::Malformed),
+        }
+    }
+}
+
 /// One side of the pairing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {
@@ -124,13 +140,7 @@ impl ClearMetadata {
         codec::expect_key(d, 1)?;
         let pairing_id = PairingId(codec::bytes(d)?);
         codec::expect_key(d, 2)?;
-        let context = match d.u8()? {
-            1 => PairingContext::BatteryManagement,
-            2 => PairingContext::Diagnostics,
-            3 => PairingContext::FirmwareUpdate,
-            4 => PairingContext::Emergency,
-            _ => return Err(Error::Malformed),
-        };
+        let context = PairingContext::from_code(d.u8()?)?;
         codec::expect_key(d, 3)?;
         codec::expect_array(d, 2)?;
         let entities = [entity(d)?, entity(d)?];

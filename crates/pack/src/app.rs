@@ -8,6 +8,7 @@ mod before_binding;
 mod watch;
 
 use crate::{
+    assurance::Operation,
     bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult},
@@ -421,7 +422,7 @@ impl App {
             self.accepted = self.wanted;
             return self.seal(now, VcuCommand::BASE, Level::Pair, 0, &body[..len]);
         }
-        if !self.device.may_raise(now, 0, VcuCommand::BASE, &mut self.relation) {
+        if !self.device.may(now, 0, VcuCommand::BASE, Operation::Switch, &mut self.relation) {
             return Ok(());
         }
         let (Some(challenge), Some(session), Some(spk)) =

@@ -1,13 +1,20 @@
-//! What a channel may do by the way in which its identities were established (`spec/channel.md`, H79).
+//! Which operation a peer may ask for: what the assurance of the binding allows, and what the certificate of the
+//! pairing grants (`spec/channel.md`, H79 and H114).
+//!
+//! Every message that asks for an operation has its line in [`of_message`] or [`of_pdu`], every operation its row in
+//! [`TABLE`]; the roles act on nothing that [`permits`] or [`grants`] refuses.
 
-use lct::binding::Assurance;
+use crate::{can::Bus, pdu, policy::Effect};
+use lct::{binding::Assurance, metadata::PairingContext};
 
-/// An operation that the assurance of a binding may forbid.
+/// What a peer asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Status, telemetry, identities.
+    /// Questions: status, identities, leaves of records.
     Read,
-    /// Repeating, lowering or raising a relay state.
+    /// Repeating or lowering a relay state, lowering a ceiling.
+    Lower,
+    /// Raising a relay state.
     Switch,
     /// Parameters that loosen no limit.
     Configure,
@@ -21,45 +28,149 @@ pub enum Operation {
     Policy,
 }
 
+/// Operations bit 0 of a certificate: the peer may ask.
+const READ: u8 = 1;
+/// Operations bit 1: it may change parameters.
+const WRITE: u8 = 2;
+/// Operations bit 2: it may have something done.
+const EXECUTE: u8 = 4;
+
+use PairingContext::{BatteryManagement, Diagnostics, Emergency, FirmwareUpdate};
+
+const EVERY: &[PairingContext] = &[BatteryManagement, Diagnostics, FirmwareUpdate, Emergency];
+
+/// An operation, whether B0 suffices for it, the operations bits that it needs all of, and the contexts in which it
+/// is granted.
+type Row = (Operation, bool, u8, &'static [PairingContext]);
+
+/// The rows, in the order of H79.
+const TABLE: [Row; 8] = [
+    (Operation::Read, true, READ, EVERY),
+    (Operation::Lower, true, 0, EVERY),
+    (Operation::Switch, true, EXECUTE, &[BatteryManagement, Emergency]),
+    (Operation::Configure, true, WRITE, &[BatteryManagement]),
+    (Operation::RaiseLimit, false, WRITE | EXECUTE, &[BatteryManagement]),
+    (Operation::Firmware, false, WRITE | EXECUTE, &[FirmwareUpdate]),
+    // These two are granted by all who sign them, not by a pairing.
+    (Operation::Rebind, false, 0, EVERY),
+    (Operation::Policy, false, 0, EVERY),
+];
+
 impl Operation {
-    /// Every operation, in the order of H79.
-    pub const ALL: [Operation; 7] = [
-        Operation::Read,
-        Operation::Switch,
-        Operation::Configure,
-        Operation::RaiseLimit,
-        Operation::Firmware,
-        Operation::Rebind,
-        Operation::Policy,
-    ];
+    fn row(self) -> &'static Row {
+        // The table has the order of the enum; a test holds them together.
+        &TABLE[self as usize]
+    }
+
+    /// True for what a lease that is not in force blocks (H104).
+    pub const fn needs_lease(self) -> bool {
+        matches!(self, Operation::Switch | Operation::Configure | Operation::RaiseLimit | Operation::Firmware)
+    }
 }
 
 /// Whether a channel whose identities were established with `assurance` may do `operation`.
 ///
 /// B0 was open to anybody on the bus while it was made: it reads, switches and configures, and widens nothing until
 /// B1 or B2 took its place.
-pub const fn permits(assurance: Assurance, operation: Operation) -> bool {
-    match (assurance, operation) {
-        (Assurance::Plain, Operation::Read | Operation::Switch | Operation::Configure) => true,
-        (Assurance::Plain, _) => false,
-        (Assurance::Attested | Assurance::Code | Assurance::AttestedAndCode, _) => true,
+pub fn permits(assurance: Assurance, operation: Operation) -> bool {
+    assurance != Assurance::Plain || operation.row().1
+}
+
+/// Whether a certificate for `context` with these operations bits grants `operation` (H114).
+pub fn grants(context: PairingContext, operations: u8, operation: Operation) -> bool {
+    let (_, _, bits, contexts) = *operation.row();
+    operations & bits == bits && contexts.contains(&context)
+}
+
+/// What a message of side A asks for; `None` for what asks for nothing: contact, time, discovery.
+pub fn of_message(bus: Bus, base: u16, effect: Effect) -> Option<Operation> {
+    match (bus, base, effect) {
+        (Bus::Can1, 0x403, Effect::Raise) | (Bus::Can2, 0x517, Effect::Raise) => Some(Operation::RaiseLimit),
+        (Bus::Can1, 0x403, _) => Some(Operation::Configure),
+        (Bus::Can1, 0x400 | 0x404, Effect::Raise) => Some(Operation::Switch),
+        (Bus::Can2, 0x514 | 0x518, Effect::Raise) => Some(Operation::Switch),
+        (Bus::Can1, 0x400 | 0x404, _) => Some(Operation::Lower),
+        (Bus::Can2, 0x514 | 0x517 | 0x518 | 0x51E | 0x51F, _) => Some(Operation::Lower),
+        (Bus::Can1, 0x402 | 0x440, _) | (Bus::Can2, 0x511 | 0x512 | 0x515, _) => Some(Operation::Read),
+        _ => None,
+    }
+}
+
+/// What a sealed security PDU of side A asks for, by its type.
+pub const fn of_pdu(kind: u8) -> Option<Operation> {
+    match kind {
+        pdu::LEAF => Some(Operation::Read),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Operation::{Configure, Firmware, Lower, Policy, RaiseLimit, Read, Rebind, Switch};
 
     #[test]
     fn only_b0_is_limited() {
+        for row in TABLE {
+            assert_eq!(row.0.row().0, row.0, "the table has the order of the enum");
+        }
+        let all = TABLE.map(|row| row.0);
         let rows = [
-            (Assurance::Plain, [true, true, true, false, false, false, false]),
-            (Assurance::Attested, [true; 7]),
-            (Assurance::Code, [true; 7]),
-            (Assurance::AttestedAndCode, [true; 7]),
+            (Assurance::Plain, [true, true, true, true, false, false, false, false]),
+            (Assurance::Attested, [true; 8]),
+            (Assurance::Code, [true; 8]),
+            (Assurance::AttestedAndCode, [true; 8]),
         ];
         for (assurance, row) in rows {
-            assert_eq!(Operation::ALL.map(|o| permits(assurance, o)), row, "{}", assurance.name());
+            assert_eq!(all.map(|o| permits(assurance, o)), row, "{}", assurance.name());
         }
+    }
+
+    #[test]
+    fn what_a_certificate_grants() {
+        // Besides these, lowering, binding again and changes of the policy are granted by every certificate.
+        let rows: [(PairingContext, u8, &[Operation]); 10] = [
+            (BatteryManagement, 7, &[Read, Switch, Configure, RaiseLimit]),
+            (BatteryManagement, 6, &[Switch, Configure, RaiseLimit]),
+            (BatteryManagement, 5, &[Read, Switch]),
+            (BatteryManagement, 3, &[Read, Configure]),
+            (BatteryManagement, 0, &[]),
+            (Diagnostics, 7, &[Read]),
+            (Diagnostics, 6, &[]),
+            (FirmwareUpdate, 7, &[Read, Firmware]),
+            (FirmwareUpdate, 5, &[Read]),
+            (Emergency, 7, &[Read, Switch]),
+        ];
+        for (context, operations, granted) in rows {
+            for (operation, ..) in TABLE {
+                let expected = granted.contains(&operation) || matches!(operation, Lower | Rebind | Policy);
+                assert_eq!(
+                    grants(context, operations, operation),
+                    expected,
+                    "{context:?} {operations} {operation:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_messages_ask_for() {
+        for (bus, base, effect, operation) in [
+            (Bus::Can1, 0x400, Effect::Raise, Some(Switch)),
+            (Bus::Can1, 0x400, Effect::Hold, Some(Lower)),
+            (Bus::Can1, 0x400, Effect::Stop, Some(Lower)),
+            (Bus::Can1, 0x403, Effect::Hold, Some(Configure)),
+            (Bus::Can1, 0x403, Effect::Raise, Some(RaiseLimit)),
+            (Bus::Can1, 0x405, Effect::Hold, None),
+            (Bus::Can2, 0x514, Effect::Raise, Some(Switch)),
+            (Bus::Can2, 0x517, Effect::Raise, Some(RaiseLimit)),
+            (Bus::Can2, 0x517, Effect::Hold, Some(Lower)),
+            (Bus::Can2, 0x51E, Effect::Stop, Some(Lower)),
+            (Bus::Can2, 0x512, Effect::Hold, Some(Read)),
+            (Bus::Can2, 0x516, Effect::Hold, None),
+        ] {
+            assert_eq!(of_message(bus, base, effect), operation, "{base:x} {effect:?}");
+        }
+        assert_eq!((of_pdu(pdu::LEAF), of_pdu(pdu::ECHO)), (Some(Read), None));
     }
 }

@@ -11,6 +11,7 @@ mod reports;
 mod watch;
 
 use crate::{
+    assurance::{self, Operation},
     bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult, acknowledgement},
@@ -280,7 +281,7 @@ impl Controller {
             first: None,
         };
         controller.device.store(generations)?;
-        controller.device.roll_challenge(&mut controller.app, rng);
+        controller.device.roll_challenge(now, &mut controller.app, rng);
         controller.greet(now, rng)?;
         Ok(controller)
     }

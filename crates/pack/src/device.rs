@@ -19,7 +19,7 @@ use crate::{
     revocations::Revocations,
     sealed_id::SealedId,
     session::Refusal,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code, selftest};
 use rand_core::CryptoRng;
@@ -58,6 +58,8 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     /// What Key-Lost is about: bit k the relationship in slot k, above them [`LOST_COUNTER`], [`LOST_IDENTITY`].
     lost: u64,
     challenge: u32,
+    /// When the challenge was drawn.
+    drawn: Instant,
     last_command: Option<u32>,
     stores: heapless::Deque<Record, STORES>,
     events: heapless::Deque<E, EVENTS>,
@@ -112,6 +114,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             lost: 0,
             own,
             challenge: 0,
+            drawn: now,
             last_command: None,
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
@@ -347,10 +350,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     // --- level-5 commands that it receives ------------------------------------------------------------
 
     /// Draws the challenge of the next command and lets `relation` announce it.
-    pub(crate) fn roll_challenge(&mut self, relation: &mut Relation, rng: &mut impl CryptoRng) {
+    pub(crate) fn roll_challenge(&mut self, now: Instant, relation: &mut Relation, rng: &mut impl CryptoRng) {
         let mut c = [0; 4];
         rng.fill_bytes(&mut c);
-        self.challenge = u32::from_be_bytes(c);
+        (self.challenge, self.drawn) = (u32::from_be_bytes(c), now);
         relation.set_challenge(self.challenge);
     }
 
@@ -359,15 +362,27 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         self.challenge
     }
 
-    /// True when the command answers another challenge or repeats a number of this epoch (H36).
-    pub(crate) fn is_stale(&self, command: &SignedCommand<'_>) -> bool {
-        command.challenge != self.challenge || self.last_command.is_some_and(|s| command.seq <= s)
+    /// True when the command answers another challenge, repeats a number of this epoch, or arrives later than its
+    /// time of use after the challenge was drawn, however long it was held back (H36).
+    pub(crate) fn is_stale(&self, now: Instant, command: &SignedCommand<'_>) -> bool {
+        command.challenge != self.challenge
+            || self.last_command.is_some_and(|s| command.seq <= s)
+            || now > self.drawn + Duration::from_millis(u64::from(command.ttl_ms))
     }
 
-    /// The command with this number was judged: it cannot come again.
-    pub(crate) fn spend(&mut self, seq: u32, relation: &mut Relation, rng: &mut impl CryptoRng) {
-        self.last_command = Some(seq);
-        self.roll_challenge(relation, rng);
+    /// The command was judged: it cannot come again, for its challenge is gone. The number of a stale one is not spent.
+    pub(crate) fn spend(
+        &mut self,
+        now: Instant,
+        seq: u32,
+        stale: bool,
+        relation: &mut Relation,
+        rng: &mut impl CryptoRng,
+    ) {
+        if !stale {
+            self.last_command = Some(seq);
+        }
+        self.roll_challenge(now, relation, rng);
     }
 
     /// A fresh epoch counts its commands anew.

@@ -200,6 +200,11 @@ pub mod key {
         };
         0x1000 | (slot as u16) << 4 | place
     }
+    /// When the latest certificate that served the binding in `slot` was issued, kept for when its session is gone:
+    /// `1 | binding_id 16 | issued u32`.
+    pub const fn issued(slot: u8) -> u16 {
+        0x100A | (slot as u16) << 4
+    }
     /// Powered seconds since the handshake of the pairing in `slot`: `1 | seconds u32`.
     pub const fn age(slot: u8) -> u16 {
         0x1008 | (slot as u16) << 4

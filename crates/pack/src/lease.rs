@@ -1,12 +1,17 @@
 //! The lease that a pairing certificate grants, and how a device judges it (`spec/channel.md`, H104).
 
-use crate::identity::{Record, key};
-use lct::{Error, codec::Fields, id::PairingId, metadata::ClearMetadata};
+use crate::{
+    assurance::{Operation, grants},
+    identity::{Record, key},
+};
+use lct::{
+    Error,
+    codec::Fields,
+    id::PairingId,
+    metadata::{ClearMetadata, PairingContext},
+};
 
-/// Operations bit 2: the holder may switch and configure.
-const EXECUTE: u8 = 4;
-
-/// How a lease stands. Only [`LeaseState::InForce`] lets a command raise or configure.
+/// How a lease stands towards an operation. Only [`LeaseState::InForce`] lets it be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LeaseState {
@@ -20,8 +25,10 @@ pub enum LeaseState {
     EndedByPower = 3,
     /// More sessions than `max_uses`.
     UsedUp = 4,
-    /// It gives no right to execute.
-    NoExecute = 5,
+    /// Operations or context of the certificate do not grant it, or there is no pairing (H114).
+    NotGranted = 5,
+    /// The assurance of the binding does not allow it, whatever the certificate says (H79).
+    NotAssured = 6,
 }
 
 /// What a certificate granted and what was used of it.
@@ -43,6 +50,8 @@ pub struct Lease {
     pub policy_version: u32,
     /// Bit 0 read, 1 write, 2 execute.
     pub operations: u8,
+    /// What the pairing is for.
+    pub context: PairingContext,
 }
 
 impl Lease {
@@ -57,6 +66,7 @@ impl Lease {
             powered_at: powered,
             policy_version: metadata.policy_version,
             operations: metadata.operations,
+            context: metadata.context,
         }
     }
 
@@ -71,10 +81,22 @@ impl Lease {
             LeaseState::UsedUp
         } else if judged.is_some_and(|t| t < self.valid_from) {
             LeaseState::NotBegun
-        } else if self.operations & EXECUTE == 0 {
-            LeaseState::NoExecute
         } else {
             LeaseState::InForce
+        }
+    }
+
+    /// Judges an operation that the peer asks for: whether the lease stands, where that matters, and whether it grants
+    /// the operation.
+    pub fn judge(&self, operation: Operation, judged: Option<u32>, powered: u32) -> LeaseState {
+        match self.state(judged, powered) {
+            LeaseState::InForce => {}
+            ended if operation.needs_lease() => return ended,
+            _ => {}
+        }
+        match grants(self.context, self.operations, operation) {
+            true => LeaseState::InForce,
+            false => LeaseState::NotGranted,
         }
     }
 
@@ -89,7 +111,7 @@ impl Lease {
         Record::new(
             key::lease(slot),
             &[
-                &[1],
+                &[2],
                 &self.pairing_id.0,
                 &self.valid_from.to_be_bytes(),
                 &self.expires.to_be_bytes(),
@@ -97,7 +119,7 @@ impl Lease {
                 &self.uses.to_be_bytes(),
                 &self.powered_at.to_be_bytes(),
                 &self.policy_version.to_be_bytes(),
-                &[self.operations],
+                &[self.operations, self.context as u8],
             ],
         )
     }
@@ -105,7 +127,7 @@ impl Lease {
     /// Reads a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut f = Fields::new(bytes);
-        if f.u8()? != 1 {
+        if f.u8()? != 2 {
             return Err(Error::Malformed);
         }
         let lease = Lease {
@@ -117,6 +139,7 @@ impl Lease {
             powered_at: f.u32()?,
             policy_version: f.u32()?,
             operations: f.u8()?,
+            context: PairingContext::from_code(f.u8()?)?,
         };
         f.end()?;
         Ok(lease)
@@ -126,7 +149,7 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use LeaseState::{EndedByPower, EndedByTime, InForce, NoExecute, NotBegun, UsedUp};
+    use LeaseState::{EndedByPower, EndedByTime, InForce, NotBegun, NotGranted, UsedUp};
 
     fn lease() -> Lease {
         Lease {
@@ -138,6 +161,7 @@ mod tests {
             powered_at: 500,
             policy_version: 1,
             operations: 7,
+            context: PairingContext::BatteryManagement,
         }
     }
 
@@ -145,7 +169,6 @@ mod tests {
     fn when_a_lease_holds() {
         let used = Lease { uses: 4, ..lease() };
         let endless = Lease { max_uses: 0, uses: 9_999, ..lease() };
-        let reader = Lease { operations: 1, ..lease() };
         for (lease, judged, powered, state) in [
             (lease(), Some(1_000), 500, InForce),
             (lease(), Some(999), 500, NotBegun),
@@ -160,10 +183,32 @@ mod tests {
             (Lease { uses: 3, ..lease() }, Some(1_000), 500, InForce),
             (used, Some(1_000), 500, UsedUp),
             (endless, Some(1_000), 500, InForce),
-            (reader, Some(1_000), 500, NoExecute),
         ] {
             assert_eq!(lease.state(judged, powered), state, "{judged:?} {powered} {lease:?}");
         }
         assert_eq!(Lease::decode(&lease().record(3).unwrap().value), Ok(lease()));
+    }
+
+    #[test]
+    fn an_ended_lease_still_reads_and_lowers_and_a_right_that_was_not_given_stays_away() {
+        let reader = Lease { operations: 1, ..lease() };
+        let diagnostics = Lease { context: PairingContext::Diagnostics, ..lease() };
+        let nothing = Lease { operations: 0, ..lease() };
+        for (lease, judged, operation, state) in [
+            (lease(), 1_000, Operation::Switch, InForce),
+            (lease(), 2_000, Operation::Switch, EndedByTime),
+            (lease(), 2_000, Operation::Configure, EndedByTime),
+            (lease(), 2_000, Operation::Read, InForce),
+            (lease(), 2_000, Operation::Lower, InForce),
+            (reader, 1_000, Operation::Switch, NotGranted),
+            (reader, 2_000, Operation::Switch, EndedByTime),
+            (reader, 2_000, Operation::Read, InForce),
+            (diagnostics, 1_000, Operation::Switch, NotGranted),
+            (diagnostics, 1_000, Operation::Read, InForce),
+            (nothing, 1_000, Operation::Read, NotGranted),
+            (nothing, 1_000, Operation::Lower, InForce),
+        ] {
+            assert_eq!(lease.judge(operation, Some(judged), 500), state, "{judged} {operation:?} {lease:?}");
+        }
     }
 }

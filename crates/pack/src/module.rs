@@ -10,6 +10,7 @@ mod condition;
 mod reports;
 
 use crate::{
+    assurance::{self, Operation},
     can::{Bus, Frame},
     device::{Device, Refused},
     digest::DigestSender,
@@ -184,7 +185,7 @@ impl Module {
             candidate_stands: false,
             digest: None,
         };
-        module.device.roll_challenge(&mut module.relation, rng);
+        module.device.roll_challenge(now, &mut module.relation, rng);
         Ok(module)
     }
 
@@ -668,8 +669,12 @@ impl Module {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let kind = *body.first().ok_or(Error::Malformed)?;
+        let base = SecurityId::new(Bus::Can2, Direction::Ab, self.node).base();
         if let Err(denied) = gate::pdu(kind, Direction::Ab, gate::protection(tier, false)) {
-            self.device.deny(now, SecurityId::new(Bus::Can2, Direction::Ab, self.node).base(), denied);
+            self.device.deny(now, base, denied);
+            return Ok(());
+        }
+        if assurance::of_pdu(kind).is_some_and(|o| !self.device.may(now, 0, base, o, &mut self.relation)) {
             return Ok(());
         }
         match *body {
@@ -801,7 +806,7 @@ impl Module {
                 return Ok(());
             }
         };
-        let stale = self.device.is_stale(&command);
+        let stale = self.device.is_stale(now, &command);
         let result = if stale {
             crate::command::CommandResult::Stale
         } else {
@@ -813,9 +818,8 @@ impl Module {
                     }
                     Ok(m)
                         if m.state > self.relay
-                            && !self.device.may_raise(now, 0, base, &mut self.relation) =>
+                            && !self.device.may(now, 0, base, Operation::Switch, &mut self.relation) =>
                     {
-                        // H104: expiry blocks raising, and nothing else.
                         crate::command::CommandResult::Refused
                     }
                     Ok(m) => {
@@ -829,9 +833,7 @@ impl Module {
             }
         };
         let seq = command.seq;
-        if !stale {
-            self.device.spend(seq, &mut self.relation, rng);
-        }
+        self.device.spend(now, seq, stale, &mut self.relation, rng);
         let ack = crate::command::acknowledgement(seq, result, self.device.challenge())?;
         self.seal_pdu(now, Tier::Pair, &ack)
     }

@@ -44,13 +44,15 @@ pub enum Reason {
     FixedRow = 5,
     /// Pairings under two other policies are in force: they are to be made anew first.
     NoPlace = 6,
+    /// The assurance of the binding does not allow it (H79).
+    NotAssured = 7,
 }
 
 impl Reason {
     /// The reason with this status byte.
     pub fn from_code(code: u8) -> Option<Self> {
-        use Reason::{FixedRow, Malformed, NoPlace, NotAuthentic, Version, WrongParty};
-        let known = [NotAuthentic, WrongParty, Version, Malformed, FixedRow, NoPlace];
+        use Reason::{FixedRow, Malformed, NoPlace, NotAssured, NotAuthentic, Version, WrongParty};
+        let known = [NotAuthentic, WrongParty, Version, Malformed, FixedRow, NoPlace, NotAssured];
         known.into_iter().find(|reason| *reason as u8 == code)
     }
 }
@@ -64,6 +66,7 @@ impl core::fmt::Display for Reason {
             Reason::Malformed => "it is not readable",
             Reason::FixedRow => "it changes a row that is the same in every policy",
             Reason::NoPlace => "two other policies are in use",
+            Reason::NotAssured => "the assurance of the binding does not allow it: bind again with b1 or b2",
         })
     }
 }

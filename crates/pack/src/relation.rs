@@ -16,6 +16,7 @@ mod stay_clear;
 mod tests;
 
 use crate::{
+    assurance::{Operation, permits},
     bootstrap::Offer,
     identity::{Identity, Loaded, Record, key, versioned_u32},
     lease::Lease,
@@ -130,10 +131,10 @@ pub enum RelationEvent {
         /// Which one.
         kind: Kind,
     },
-    /// Something was refused.
-    Refused {
-        /// Why.
-        error: Error,
+    /// The assurance of the binding in force does not allow what was asked (H79); nothing was done.
+    Denied {
+        /// What was asked.
+        operation: Operation,
     },
 }
 
@@ -193,7 +194,7 @@ pub struct Relation {
     revoked: Option<Cid>,
     counts: Counts,
     expires: u32,
-    /// When the certificate of the pairing in force was issued: an older one is never taken.
+    /// When the latest certificate that served this binding was issued: only a later one is taken (H53).
     issued: u32,
     /// What the certificate of the pairing in force lets stay clear.
     stay_clear: stay_clear::StayClear,
@@ -276,6 +277,9 @@ impl Relation {
             return Ok(());
         };
         self.restore_binding(own, peer, load(key::binding(self.slot))?.as_deref())?;
+        if let Some(record) = load(key::issued(self.slot))? {
+            self.restore_issued(&record)?;
+        }
         if let (Some(record), Some((binding, _))) = (load(key::agreed(self.slot))?, self.binding()) {
             self.agreement.restore(&record, binding)?;
         }
@@ -288,7 +292,7 @@ impl Relation {
         }
         self.pairing_id = Some(PairingId(f.array()?));
         self.expires = f.u32()?;
-        self.issued = f.u32()?;
+        self.issued = f.u32()?.max(self.issued);
         self.peer_boot = f.u32()?.max(self.peer_boot);
         let th4 = f.array()?;
         let epoch = f.u32()?;
@@ -472,7 +476,12 @@ impl Relation {
         }
         let partner = pending.request.partner;
         let device = self.offer.filter(|o| o.cid == partner.0);
-        offer::judge(&intro, partner, &own.root, device, self.bond.is_some())?;
+        if self.bond.is_some() && !permits(intro.assurance, Operation::Rebind) {
+            // What was open to anybody on the bus never takes the place of a binding.
+            push(fx, Effect::Event(RelationEvent::Denied { operation: Operation::Rebind }))?;
+            return Err(Error::WrongParty);
+        }
+        offer::judge(&intro, partner, &own.root, device)?;
         pending.introduction = Some(intro);
         push(fx, Effect::ToAuthority(status(pdu::BINDING, op::STATUS, &id.0, Status::Accepted)?))?;
         if is_side_a(own.role, own.cid(), partner.1, partner.0) {
@@ -511,7 +520,9 @@ impl Relation {
         {
             return Err(Error::WrongParty);
         }
-        if self.pairing_id == Some(cert.pairing_id) || metadata.timing.created < self.issued {
+        // One that waits for its run, or whose run is not confirmed yet, may come again.
+        let waits = self.pending_pair.as_ref().is_some_and(|p| p.cert_hash == cert.hash());
+        if metadata.timing.created <= self.issued && !waits {
             return Err(Error::Expired);
         }
         if !is_acceptable(&metadata.compact) {

@@ -120,6 +120,10 @@ impl Core {
         })?;
         let lease_s = u32::from(request.valid_days) * 86_400;
         let lease_end = now.saturating_add(lease_s.min(bond.policy.periods().certificate_s));
+        // H53: a device takes only what was issued later than the certificate that served it last.
+        let pairings = self.ceremonies.rows().pairings.values();
+        let last = pairings.filter(|p| p.binding_id == binding_id).map(|p| p.created).max();
+        let created = last.map_or(now, |last| now.max(last.saturating_add(1)));
         let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
         let entity = |i: usize| -> Reply<Entity> {
             let side = &bond.sides[i];
@@ -130,7 +134,7 @@ impl Core {
             pairing_id,
             context: request.context,
             entities: [entity(0)?, entity(1)?],
-            timing: Timing { created: now, valid_from: now, expires: lease_end, max_uses: 0 },
+            timing: Timing { created, valid_from: now, expires: lease_end, max_uses: 0 },
             operations: if request.context == PairingContext::Diagnostics { 0b001 } else { 0b111 },
             unencrypted_allowed: bases.as_slice().try_into().map_err(too_long)?,
             salt: request.salt,
@@ -145,7 +149,7 @@ impl Core {
         let pairing = Pairing {
             binding_id,
             creator,
-            created: now,
+            created,
             cert_hash: remains.cert_hash,
             commitment: remains.commitment,
             lease_end,

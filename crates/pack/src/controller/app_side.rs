@@ -269,7 +269,10 @@ impl Controller {
         self.last_app = now;
         let (security, arrived) = (self.app_id().reversed(), gate::protection(tier, signed));
         if base == security.base() && !signed {
-            return match self.pdu_admits(now, security, body.first(), arrived) {
+            let asked = body.first().and_then(|kind| assurance::of_pdu(*kind));
+            return match self.pdu_admits(now, security, body.first(), arrived)
+                && asked.is_none_or(|o| self.device.may(now, 0, base, o, &mut self.app))
+            {
                 true => self.app_pdu(now, tier, &body, rng),
                 false => Ok(()),
             };
@@ -314,7 +317,7 @@ impl Controller {
                 return Ok(());
             }
         };
-        let stale = self.device.is_stale(&command);
+        let stale = self.device.is_stale(now, &command);
         let seq = command.seq;
         let result = match (stale, VcuCommand::decode(command.command)) {
             (true, _) => CommandResult::Stale,
@@ -322,10 +325,9 @@ impl Controller {
                 // A trip holds against every command but Off.
                 CommandResult::Refused
             }
-            // H104: expiry blocks raising, and nothing else.
             (false, Ok(m))
                 if m.state > self.requested
-                    && !self.device.may_raise(now, 0, VcuCommand::BASE, &mut self.app) =>
+                    && !self.device.may(now, 0, VcuCommand::BASE, Operation::Switch, &mut self.app) =>
             {
                 CommandResult::Refused
             }
@@ -335,9 +337,7 @@ impl Controller {
             }
             (false, Err(_)) => CommandResult::Refused,
         };
-        if !stale {
-            self.device.spend(seq, &mut self.app, rng);
-        }
+        self.device.spend(now, seq, stale, &mut self.app, rng);
         let ack = acknowledgement(seq, result, self.device.challenge())?;
         self.seal_to_app(now, Tier::Pair, &ack)
     }

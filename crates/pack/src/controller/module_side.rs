@@ -466,7 +466,8 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let node = index as u8 + 1;
-        if !self.device.may_raise(now, node, ModuleStateChange::BASE, &mut self.slots[index].relation) {
+        let relation = &mut self.slots[index].relation;
+        if !self.device.may(now, node, ModuleStateChange::BASE, Operation::Switch, relation) {
             return Ok(());
         }
         let slot = &mut self.slots[index];

@@ -125,8 +125,14 @@ impl Controller {
             _ => Change::Hold,
         };
         let arrival = Arrival { bus: Bus::Can1, base, direction: Direction::Ab, protection, effect };
-        let judged = judge(&arrival, &self.app_standing(now));
-        judged.map_err(|denied| self.device.deny(now, base, denied)).is_ok()
+        if let Err(denied) = judge(&arrival, &self.app_standing(now)) {
+            self.device.deny(now, base, denied);
+            return false;
+        }
+        // A signed command is answered, not dropped: it is judged with its content.
+        let asked =
+            assurance::of_message(Bus::Can1, base, effect).filter(|_| protection != Protection::PairSigned);
+        asked.is_none_or(|operation| self.device.may(now, 0, base, operation, &mut self.app))
     }
 
     /// The gate for a message of the module in a slot.

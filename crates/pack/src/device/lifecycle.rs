@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    assurance::{Operation, permits},
     lease::LeaseState,
     pdu::{self, Pdu, Status, binding as op},
     relation::RelationEvent,
@@ -100,6 +101,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             RelationEvent::Failed { kind } => {
                 self.log(now, Code::HandshakeFailed, node, &[&[*kind as u8]]);
             }
+            RelationEvent::Denied { .. } => {
+                self.log(now, Code::PduRefused, node, &[&[pdu::BINDING, Status::WrongParty as u8]]);
+            }
             _ => {}
         }
     }
@@ -159,18 +163,36 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     // --- lease ----------------------------------------------------------------------------------------
 
-    /// True when the lease of `relation` lets a command raise or configure. When it ended, that is made to last.
-    pub(crate) fn may_raise(&mut self, now: Instant, node: u8, base: u16, relation: &mut Relation) -> bool {
-        let (state, pairing) = match relation.lease() {
-            Some(lease) => (lease.state(self.clock.judged(now), self.clock.powered(now)), lease.pairing_id.0),
-            None => (LeaseState::NoExecute, [0; 16]),
+    /// Whether the peer of `relation` may have `operation` done by the message `base`: by the assurance of the binding
+    /// (H79), then by the lease (H104) and what its certificate grants (H114). A refusal is logged; when the lease
+    /// ended, that is made to last.
+    pub(crate) fn may(
+        &mut self,
+        now: Instant,
+        node: u8,
+        base: u16,
+        operation: Operation,
+        relation: &mut Relation,
+    ) -> bool {
+        let (judged, powered) = (self.clock.judged(now), self.clock.powered(now));
+        let assured = relation.binding().is_none_or(|(_, assurance)| permits(assurance, operation));
+        let state = match relation.lease() {
+            _ if !assured => LeaseState::NotAssured,
+            Some(lease) => lease.judge(operation, judged, powered),
+            // Without a pairing the class table says what is admitted, and nothing is raised.
+            None if operation.needs_lease() => LeaseState::NotGranted,
+            None => LeaseState::InForce,
         };
-        if state == LeaseState::InForce {
-            return true;
-        }
-        self.clock.settle(now);
-        if relation.tell_lease_ended() {
-            self.log(now, Code::LeaseEnded, node, &[&pairing, &[state as u8]]);
+        match state {
+            LeaseState::InForce => return true,
+            LeaseState::NotGranted | LeaseState::NotAssured => {}
+            _ => {
+                self.clock.settle(now);
+                let pairing = relation.pairing_id().map_or([0; 16], |id| id.0);
+                if relation.tell_lease_ended() {
+                    self.log(now, Code::LeaseEnded, node, &[&pairing, &[state as u8]]);
+                }
+            }
         }
         let [high, low] = base.to_be_bytes();
         self.log(now, Code::RaiseRefused, node, &[&[high, low, state as u8]]);

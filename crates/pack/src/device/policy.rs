@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    assurance::{Operation, permits},
     pdu::{self, Pdu, policy as op},
     policies::{PLACES, Reason, Table, read_table},
 };
@@ -57,7 +58,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let (operation, signed) = message.split_first().ok_or(Error::Malformed)?;
         let used = self.policies.used(others.into_iter().chain([relation.policy_in_force()]));
         let claimed = signed.get(1..5).unwrap_or(&[0; 4]);
+        let assured = relation.binding().is_none_or(|(_, assurance)| permits(assurance, Operation::Policy));
         let judged = match *operation {
+            op::SIGN | op::UPDATE if !assured => Err(Reason::NotAssured),
             op::SIGN => match Proposal::read(signed, 1) {
                 Ok(proposal) => self.sign_policy(now, &proposal, relation, rng)?,
                 Err(reason) => Err(reason),

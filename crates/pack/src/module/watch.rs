@@ -41,7 +41,10 @@ impl Module {
         };
         let arrival = Arrival { bus: Bus::Can2, base, direction: Direction::Ab, protection, effect };
         match judge(&arrival, &self.device.standing(&self.relation)) {
-            Ok(()) => true,
+            // A signed command is answered, not dropped: it is judged with its content.
+            Ok(()) if protection == Protection::PairSigned => true,
+            Ok(()) => assurance::of_message(Bus::Can2, base, effect)
+                .is_none_or(|operation| self.device.may(now, 0, base, operation, &mut self.relation)),
             // The pack names in group frames the state that it is raising the others to: no raise, no offence.
             Err(gate::Denied::GroupRaises) if base == ModuleMaxState::BASE => false,
             Err(denied) => {

@@ -81,8 +81,26 @@ impl Relation {
         push(fx, Effect::Store(Record::new(key::lease(slot), &[])?))
     }
 
-    /// Ends the pairing in force; the binding stays.
+    /// Reads `1 | binding_id 16 | issued u32`; that of another binding is none.
+    pub(super) fn restore_issued(&mut self, record: &[u8]) -> Result<(), Error> {
+        let mut f = Fields::new(record);
+        if f.u8()? != 1 {
+            return Err(Error::Malformed);
+        }
+        let (of, issued) = (BindingId(f.array()?), f.u32()?);
+        f.end()?;
+        if self.binding().is_some_and(|(id, _)| id == of) {
+            self.issued = issued;
+        }
+        Ok(())
+    }
+
+    /// Ends the pairing in force; the binding stays, and so does the time before which no certificate serves it.
     pub(crate) fn end_pairing(&mut self, fx: &mut Effects) -> Result<(), Error> {
+        if let Some((binding, _)) = self.binding() {
+            let parts: [&[u8]; 3] = [&[1], &binding.0, &self.issued.to_be_bytes()];
+            push(fx, Effect::Store(Record::new(key::issued(self.slot), &parts)?))?;
+        }
         (self.pair, self.pairing_id, self.lease, self.answer) = (None, None, None, None);
         (self.run, self.timer, self.again, self.pending_pair) = (None, None, None, None);
         push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;

@@ -1,8 +1,7 @@
 //! Whether an introduction may lead to a binding, by the way in which the partner's identity was established
-//! (`spec/channel.md`, H78 and H79).
+//! (`spec/channel.md`, H78).
 
 use super::*;
-use crate::assurance::{Operation, permits};
 use lct::key_package::KeyPackage;
 
 impl Relation {
@@ -25,19 +24,14 @@ impl Relation {
 }
 
 /// Judges an introduction whose signature, binding and addressee are right. `device` is what a device channel with
-/// this partner says, `bound` whether a binding is in force.
+/// this partner says.
 pub(super) fn judge(
     intro: &Introduction,
     partner: (Cid, Role),
     root: &lct::sign::PublicKey,
     device: Option<Offer>,
-    bound: bool,
 ) -> Result<(), Error> {
     let assurance = intro.assurance;
-    // What was open to anybody on the bus never takes the place of a binding.
-    if bound && !permits(assurance, Operation::Rebind) {
-        return Err(Error::WrongParty);
-    }
     if assurance.is_attested() {
         intro.verify_partner(partner, &[*root])?;
     }

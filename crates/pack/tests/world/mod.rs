@@ -87,8 +87,12 @@ pub struct World {
     pub assurance: Assurance,
     /// A relationship key that the authority passes off as B's, with what attests it.
     pub forged: Option<(Spk, Signature)>,
-    /// Lease that certificates grant.
+    /// Lease that certificates grant; each is issued a second after the one before.
     pub timing: Timing,
+    /// Certificates issued so far.
+    pub issued: u32,
+    /// What certificates are for, and their operations bits.
+    pub rights: (PairingContext, u8),
     /// Revocation list that certificates name.
     pub crl_number: u32,
     /// Policy that certificates name.
@@ -204,6 +208,8 @@ impl World {
             number,
             stay_clear: Vec::new(),
             timing: Timing { created: 1, valid_from: BOUND, expires: BOUND + 90 * 86_400, max_uses: 0 },
+            issued: 0,
+            rights: (PairingContext::BatteryManagement, 7),
             crl_number: 0,
             packages: [false; 2],
             policy_version: 1,
@@ -448,12 +454,15 @@ impl World {
             role: i.role,
             access: heapless::Vec::from_slice(b"can").unwrap(),
         };
+        let created = self.timing.created + self.issued;
+        self.issued += 1;
+        let (context, operations) = self.rights;
         let metadata = ClearMetadata {
             pairing_id: PairingId(id),
-            context: PairingContext::BatteryManagement,
+            context,
             entities: [side(&self.identities[a]), side(&self.identities[b])],
-            timing: self.timing,
-            operations: 7,
+            timing: Timing { created, ..self.timing },
+            operations,
             unencrypted_allowed: self.stay_clear.iter().copied().collect(),
             salt: [3; 32],
             iv_seed: [4; 16],
