@@ -22,7 +22,7 @@ use lct::{
 };
 use pack::{
     app::{self, App, Party},
-    bootstrap,
+    bootstrap::{self, Offer},
     can::Frame,
     identity::{Identity, Loaded, Record},
     introduction::Introduced,
@@ -567,15 +567,19 @@ impl Gateway {
                 Ok(true)
             }
             Phase::Bootstrapping { members, begun } => {
-                if self.app.bootstrap().is_up() {
+                let pack = *self.cids.get(&Party::Pack).ok_or(Error::UnknownMember)?;
+                let bootstrap = self.app.bootstrap();
+                let coded = self.plan.code.is_some();
+                let serves = |o: Offer| o.cid == pack && (!coded || o.assurance == Assurance::Code);
+                if bootstrap.offer().is_some_and(serves) {
                     let members = std::mem::take(members);
                     self.commission(members);
                     return Ok(true);
                 }
-                if std::mem::replace(begun, true) {
+                // A channel that was made before this start may come back.
+                if bootstrap.is_resuming() || std::mem::replace(begun, true) {
                     return Ok(false);
                 }
-                let pack = *self.cids.get(&Party::Pack).ok_or(Error::UnknownMember)?;
                 match &self.plan.code {
                     Some(code) => {
                         let secret = crate::code::stretch(code, &pack)?;

@@ -25,7 +25,7 @@ pub struct SignedCommand<'a> {
     pub seq: u32,
     /// The target's current challenge.
     pub challenge: u32,
-    /// Milliseconds for which the command is of use.
+    /// Milliseconds since it drew the challenge within which the target takes the command (H36).
     pub ttl_ms: u16,
     /// The message body.
     pub command: &'a [u8],

@@ -1,4 +1,4 @@
-//! The key package: device key halves, salt and parameters of a device channel (`spec/channel.md`, H84 to H86).
+//! The key package: device key halves, salt and parameters of a device channel (`spec/channel.md`, H84 and H85).
 //!
 //! ```text
 //! 0 'MBKP' | 4 version = 1 | 5 flags (bit 0 sealed) | 6 role of self | 7 kind | 8 cid_self 16 | 24 cid_peer 16 |

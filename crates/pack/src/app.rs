@@ -157,7 +157,7 @@ impl App {
         let mut device = Device::start(own, &mut load, now, rng)?;
         let mut relation = Relation::new(0);
         device.restore(&mut relation, &mut load);
-        let bootstrap = Bootstrap::restore(&device.own, 0, |_| Ok(None), now)?;
+        let bootstrap = device.restore_bootstrap(&mut load, now)?;
         let mut app = App {
             device,
             pack,
@@ -178,6 +178,7 @@ impl App {
             app.relation.resume(now, app.device.boot, &mut fx, rng)?;
             app.apply(now, fx)?;
         }
+        app.start_bootstrap(now, rng)?;
         Ok(app)
     }
 
@@ -196,6 +197,7 @@ impl App {
     /// The owner wants the app as it was installed: every key goes (H139).
     pub fn factory_reset(&mut self) -> Result<(), Error> {
         self.device.factory_reset()?;
+        self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), Instant::START)?;
         (self.relation, self.run, self.challenge) = (Relation::new(0), None, None);
         Ok(())
     }
@@ -269,7 +271,7 @@ impl App {
     /// Does what is due.
     pub fn tick(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         self.device.tick(now);
-        self.device.enforce(now, 0, &mut self.relation)?;
+        self.enforce_list(now)?;
         let mut fx = Effects::new();
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
@@ -312,7 +314,7 @@ impl App {
     pub fn authority(&mut self, now: Instant, message: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
         if let [pdu::REVOCATION, list @ ..] = message {
             let (answer, _) = self.device.take_list(now, list)?;
-            self.device.enforce(now, 0, &mut self.relation)?;
+            self.enforce_list(now)?;
             return self.device.offer(Event::Answer(None, answer));
         }
         if let [pdu::POLICY, m @ ..] = message {
@@ -352,6 +354,12 @@ impl App {
         }
         self.apply(now, fx)?;
         result
+    }
+
+    /// What the list held says about the pack ends at once.
+    fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {
+        self.device.enforce(now, 0, &mut self.relation)?;
+        if self.device.is_revoked(self.bootstrap.peer()) { self.end_bootstrap(now) } else { Ok(()) }
     }
 
     /// Takes a time token of the authority and passes it on to the pack.
@@ -455,13 +463,13 @@ impl App {
             return Err(Error::WrongParty);
         }
         match (inner, from) {
-            (inner, Party::Pack) if Bootstrap::concerns(inner) => {
+            (inner, Party::Pack) if self.bootstrap.concerns(inner, self.relation.is_paired()) => {
                 let result = self.bootstrap_message(now, inner, rng);
                 self.device.tolerate(result);
                 Ok(())
             }
             // Inside a device channel a binding is made under its protection or not at all (H78).
-            (inner, Party::Pack) if self.bootstrap.shields(inner) => {
+            (inner, Party::Pack) if self.shields(inner) => {
                 self.device.refuse_security();
                 Ok(())
             }
@@ -496,7 +504,12 @@ impl App {
     fn apply(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
         while let Some(effect) = fx.pop_front() {
             match effect {
-                Effect::ToPeer(pdu) if self.bootstrap.shields(&pdu) => self.seal_device(now, &pdu)?,
+                Effect::ToPeer(pdu) if self.shields(&pdu) => {
+                    // While the channel is being resumed the run waits: it is repeated.
+                    if self.bootstrap.is_up() {
+                        self.seal_device(now, bootstrap::Keys::Standing, &pdu)?
+                    }
+                }
                 Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
                 Effect::ToAuthority(pdu) => self.device.offer(Event::Answer(None, pdu))?,
                 Effect::SealToPeer(tier, pdu) => self.seal_pdu(now, tier, &pdu)?,

@@ -2,12 +2,14 @@
 //! (B2) (`spec/channel.md`, H71 to H78).
 //!
 //! One machine serves both sides, like [`crate::relation`]: it takes security PDUs and time, and leaves [`Effect`]s
-//! in order; a [`Effect::Store`] must be durable before what follows it is sent. The channel lives in RAM: it ends
-//! with a start, and when a pairing takes its place.
+//! in order; a [`Effect::Store`] must be durable before what follows it is sent. A run lives in RAM and ends with a
+//! start; the channel that it led to is kept and resumed, until a pairing takes its place (H86).
 
 mod code;
 mod guard;
+mod handshake;
 mod plain;
+mod standing;
 
 use crate::{
     identity::{Identity, Loaded, Record, key},
@@ -36,6 +38,7 @@ use lct::{
     secret::{Secret, equal},
 };
 use rand_core::CryptoRng;
+use standing::Standing;
 
 /// How long B keeps what it began: longer than A waits before it repeats.
 const HALF_OPEN: Duration = RUN_TIMEOUT.times(2);
@@ -47,12 +50,21 @@ const RUN_SPACING: Duration = Duration::from_millis(1_000);
 pub enum Effect {
     /// Send to the peer in clear.
     ToPeer(Pdu),
-    /// Send to the peer, sealed at dev tier.
-    Seal(Pdu),
+    /// Send to the peer, sealed at dev tier under these keys.
+    Seal(Keys, Pdu),
     /// Make durable.
     Store(Record),
     /// Tell the owner.
     Event(Event),
+}
+
+/// Which keys of dev tier. A run that begins while a channel stands changes nothing about it before it stands itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Those of the run that is being confirmed: for its confirmations and verdicts, and nothing else.
+    Run,
+    /// Those of the channel that stands.
+    Standing,
 }
 
 /// Effects of one call.
@@ -86,7 +98,7 @@ pub enum Event {
         /// 0 to 999 999, shown with leading zeros.
         digits: u32,
     },
-    /// The device channel stands.
+    /// The device channel stands, after its run or after a RESUME.
     ChannelUp {
         /// B0 or B2.
         assurance: Assurance,
@@ -153,8 +165,6 @@ enum Stage {
     },
     /// Both hold the keys; the installer compares.
     Comparing,
-    /// The channel stands.
-    Up,
 }
 
 struct Timer {
@@ -162,15 +172,20 @@ struct Timer {
     tries: u8,
 }
 
-/// The keys of a channel that stands or is being confirmed.
-struct Channel {
-    session: Session,
+/// What both sides of a run prove to each other, and repeat until the other side heard it.
+struct Proof {
     /// Confirmation of this side and of the peer.
     confirmations: [Secret<16>; 2],
     digits: Option<u32>,
     last_m3: Option<Digest>,
     /// Whether this side's installer, and the other side, found the digits equal.
     accepted: [bool; 2],
+}
+
+/// The keys of a run that is being confirmed.
+struct Agreed {
+    session: Session,
+    proof: Proof,
 }
 
 /// The device channel of an entity with the one peer that it may have before a binding.
@@ -183,8 +198,9 @@ pub struct Bootstrap {
     material: Option<Material>,
     stage: Stage,
     timer: Option<Timer>,
-    channel: Option<Channel>,
-    assurance: Assurance,
+    agreed: Option<Agreed>,
+    /// The channel of an earlier run, on which both sides agreed.
+    standing: Option<Standing>,
     code_commit: Option<Digest>,
     /// The package as it was sent or received: its repetition is no new run.
     package: Option<Pdu>,
@@ -196,7 +212,8 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Nothing begun. `load` reads the records of the code and of its tries, of which an app has none.
+    /// No run begun. `load` reads the record of the device channel, and those of the code and of its tries, of which an
+    /// app has none. A device channel that cannot be read is none: it is made anew as it was made.
     pub fn restore(
         own: &Identity,
         slot: u8,
@@ -211,6 +228,7 @@ impl Bootstrap {
         // A record that is not the one of the certificate proves nothing to anybody who looks at the certificate.
         let promised = own.device.code_commit();
         let record = record.filter(|r| promised == [0; 32] || equal(&promised, &r.commitment(&own.cid())));
+        let standing = load(key::device(slot)).ok().flatten().filter(|r| !r.is_empty());
         Ok(Bootstrap {
             slot,
             record,
@@ -220,8 +238,8 @@ impl Bootstrap {
             material: None,
             stage: Stage::Idle,
             timer: None,
-            channel: None,
-            assurance: Assurance::Plain,
+            agreed: None,
+            standing: standing.and_then(|record| Standing::restore(own, &record).ok()),
             code_commit: None,
             package: None,
             last_run: None,
@@ -230,13 +248,26 @@ impl Bootstrap {
         })
     }
 
-    /// True when the device channel stands: both hold its keys and, in B0, both sides accepted the digits.
+    /// True when the device channel stands: both hold its keys in an epoch of this start and, in B0, both sides accepted
+    /// the digits.
     pub fn is_up(&self) -> bool {
-        matches!(self.stage, Stage::Up)
+        self.standing.as_ref().is_some_and(|s| s.channel.is_up())
     }
-    /// True while something is under way.
+    /// True when a device channel was kept over a start and did not come up yet.
+    pub fn is_waiting(&self) -> bool {
+        self.standing.is_some() && !self.is_up()
+    }
+    /// True while the app looks for the pack of a device channel that it kept.
+    pub fn is_resuming(&self) -> bool {
+        self.standing.as_ref().is_some_and(Standing::is_resuming)
+    }
+    /// True while a run is under way.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.stage, Stage::Idle | Stage::Up)
+        !matches!(self.stage, Stage::Idle)
+    }
+    /// The peer of the device channel, also of one that waits.
+    pub fn peer(&self) -> Option<Cid> {
+        self.standing.as_ref().map(|s| s.peer.0)
     }
     /// True while a commissioning window is open.
     pub fn is_window_open(&self, now: Instant) -> bool {
@@ -244,8 +275,8 @@ impl Bootstrap {
     }
     /// Digits that wait for the installer's comparison.
     pub fn digits(&self) -> Option<u32> {
-        let channel = self.channel.as_ref().filter(|_| matches!(self.stage, Stage::Comparing))?;
-        channel.digits
+        let agreed = self.agreed.as_ref().filter(|_| matches!(self.stage, Stage::Comparing))?;
+        agreed.proof.digits
     }
     /// Tries at the code since the last right one.
     pub fn tries(&self) -> u8 {
@@ -257,14 +288,16 @@ impl Bootstrap {
     }
     /// What the channel, once it stands, says about the peer.
     pub fn offer(&self) -> Option<Offer> {
-        let (cid, _) = self.peer.filter(|_| self.is_up())?;
-        Some(Offer { cid, assurance: self.assurance, code_commit: self.code_commit })
+        let standing = self.standing.as_ref().filter(|s| s.channel.is_up())?;
+        let Standing { peer: (cid, _), assurance, code_commit, .. } = *standing;
+        Some(Offer { cid, assurance, code_commit })
     }
 
     /// When [`Bootstrap::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let window = self.window.map(|w| w.until());
-        [self.timer.as_ref().map(|t| t.due), window, self.compare_until].into_iter().flatten().min()
+        let resume = self.standing.as_ref().and_then(Standing::due);
+        [self.timer.as_ref().map(|t| t.due), window, self.compare_until, resume].into_iter().flatten().min()
     }
 
     /// The button of the device. Within ten seconds of a start it sets the tries at the code back; while the device
@@ -273,27 +306,35 @@ impl Bootstrap {
         if self.guard.at_start(now) && self.guard.tries() > 0 {
             push(fx, Effect::Store(self.guard.clear(now)?))?;
         }
-        if is_factory && !self.is_up() {
+        if is_factory {
             self.window = Some(Window::open(now));
             push(fx, Effect::Event(Event::WindowOpened))?;
         }
         Ok(())
     }
 
-    /// Forgets channel and window: a pairing took their place, or the installer turned them down.
+    /// Forgets run, channel and window: a pairing took their place, or the peer was revoked.
     pub fn end(&mut self, fx: &mut Effects) -> Result<(), Error> {
         self.abandon();
+        if self.standing.take().is_some() {
+            push(fx, Effect::Store(Record::new(key::device(self.slot), &[])?))?;
+        }
         match self.window.take() {
             Some(_) => push(fx, Effect::Event(Event::WindowClosed)),
             None => Ok(()),
         }
     }
 
+    /// Leaves a kept channel alone until the next start, for a device that seals nothing (H137).
+    pub(crate) fn rest(&mut self) {
+        self.standing = None;
+    }
+
+    /// The run is over; a channel that stands goes on.
     fn abandon(&mut self) {
-        (self.stage, self.timer, self.channel) = (Stage::Idle, None, None);
+        (self.stage, self.timer, self.agreed) = (Stage::Idle, None, None);
         (self.peer, self.material, self.package) = (None, None, None);
         (self.confirm, self.compare_until, self.code_commit) = (None, None, None);
-        self.assurance = Assurance::Plain;
     }
 
     fn fail(&mut self, failure: Failure, fx: &mut Effects) -> Result<(), Error> {
@@ -301,24 +342,31 @@ impl Bootstrap {
         push(fx, Effect::Event(Event::Failed(failure)))
     }
 
-    /// True for a message of the binding handshake while the channel stands: it travels inside the channel and is
-    /// refused outside of it.
-    pub fn shields(&self, message: &[u8]) -> bool {
-        let bind = matches!(*message, [pdu::HANDSHAKE, _, code, ..] if code & 0x1F == Kind::Bind as u8);
-        bind && self.is_up()
-    }
-
-    /// True for the PDUs that arrive in clear and are this machine's.
-    pub fn concerns(message: &[u8]) -> bool {
+    /// True for the PDUs that arrive in clear and are this machine's; with a pairing the request for a run is not (H17).
+    pub fn concerns(&self, message: &[u8], is_paired: bool) -> bool {
         match *message {
             // A sealed package is the authority's and belongs to a binding.
             [pdu::KEY_PACKAGE, op::SEALED | op::STATUS, ..] => false,
             [pdu::KEY_PACKAGE | pdu::PAKE, ..] => true,
-            [pdu::HANDSHAKE, _, code, ..] => {
-                code != 0x7F && matches!(code & 0x1F, c if c == Kind::Dev as u8 || c == Kind::Pake as u8)
+            [pdu::HANDSHAKE, _, 0x7F, ..] => !is_paired && self.standing.is_some(),
+            [pdu::HANDSHAKE, ref m @ ..] => {
+                let kind = m.get(1).map_or(0, |code| code & 0x1F);
+                let run = kind == Kind::Dev as u8 || kind == Kind::Pake as u8;
+                run || self.standing.as_ref().is_some_and(|s| s.concerns(m))
             }
             _ => false,
         }
+    }
+
+    /// The app begins to resume a device channel that it kept.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        boot: u32,
+        fx: &mut Effects,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        self.standing.as_mut().map_or(Ok(()), |s| s.resume(now, boot, fx, rng))
     }
 
     /// A clear PDU of the peer. `is_factory` is whether this device has no binding yet.
@@ -338,32 +386,13 @@ impl Bootstrap {
             [pdu::PAKE, step::ANSWER, ref m @ ..] => self.on_answer(own, m, now, boot, fx, rng),
             [pdu::PAKE, step::CONFIRM, ref m @ ..] => self.on_confirm(m, now, fx),
             [pdu::PAKE, step::LOCKED, ref m @ ..] => self.on_locked(m),
-            [pdu::HANDSHAKE, ref m @ ..] => self.on_handshake(own, m, now, boot, fx, rng),
-            _ => Err(Error::Malformed),
-        }
-    }
-
-    fn on_handshake(
-        &mut self,
-        own: &Identity,
-        m: &[u8],
-        now: Instant,
-        boot: u32,
-        fx: &mut Effects,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        let [version, code, ..] = *m else {
-            return Err(Error::Malformed);
-        };
-        let kind = if code & 0x1F == Kind::Dev as u8 { Kind::Dev } else { Kind::Pake };
-        if version != 1 {
-            return Err(Error::Malformed);
-        }
-        match code & 0xE0 {
-            0x20 => self.on_m0(own, m, now, boot, fx, rng),
-            0x00 => self.on_m1(own, kind, m, now, boot, fx, rng),
-            0x40 => self.on_m2(own, m, now, fx, rng),
-            0x80 => self.on_m3(own, m, now, fx),
+            [pdu::HANDSHAKE, ref m @ ..] => match (m.get(1).map(|code| code & 0x1F), &mut self.standing) {
+                (Some(0x1F), Some(s)) => s.asked(now, boot, fx, rng),
+                (Some(kind), Some(s)) if kind == Kind::Resume as u8 => {
+                    s.message(self.slot, m, now, boot, fx, rng)
+                }
+                _ => self.on_handshake(own, m, now, boot, fx, rng),
+            },
             _ => Err(Error::Malformed),
         }
     }
@@ -373,191 +402,42 @@ impl Bootstrap {
         match &self.stage {
             Stage::Committed { .. } | Stage::Comparing => true,
             Stage::Responded { .. } => matches!(self.material, Some(Material::Package(_))),
-            Stage::Confirming { .. } => self.channel.as_ref().is_some_and(|c| c.digits.is_some()),
+            Stage::Confirming { .. } => self.agreed.as_ref().is_some_and(|a| a.proof.digits.is_some()),
             _ => false,
         }
     }
 
-    fn kind(&self) -> Result<Kind, Error> {
-        match self.material {
-            Some(Material::Package(_)) => Ok(Kind::Dev),
-            Some(Material::Shared(_)) => Ok(Kind::Pake),
-            None => Err(Error::WrongParty),
+    fn proof(&self, keys: Keys) -> Option<&Proof> {
+        match keys {
+            Keys::Run => self.agreed.as_ref().map(|a| &a.proof),
+            Keys::Standing => self.standing.as_ref().and_then(|s| s.proof.as_ref()),
         }
     }
 
-    fn parties(&self, own: &Identity) -> Result<Parties, Error> {
-        Ok(Parties { own: (own.cid(), own.role), peer: self.peer.ok_or(Error::WrongParty)? })
+    fn send_confirmation(&self, keys: Keys, fx: &mut Effects) -> Result<(), Error> {
+        let Some(proof) = self.proof(keys) else { return Ok(()) };
+        let mac = proof.confirmations[0].expose();
+        push(fx, Effect::Seal(keys, pdu::build(&[&[pdu::KEY_PACKAGE, op::CONFIRM], mac])?))
     }
 
-    fn context(&self, own: &Identity) -> Result<Context, Error> {
-        let parties = self.parties(own)?;
-        let (a, b) =
-            if parties.own_is_a() { (parties.own, parties.peer) } else { (parties.peer, parties.own) };
-        let unpaired = LinkParameters { iv_seed: [0; 16], kdf: 1, aead: 1, rotation_days: 30 };
-        let (parameters, salt, flags) = match &self.material {
-            Some(Material::Package(p)) => (p.parameters, p.salt, COMMITTED),
-            _ => (unpaired, [0; 32], 0),
-        };
-        Ok(Context {
-            kind: self.kind()?,
-            flags,
-            cid_a: a.0,
-            cid_b: b.0,
-            spk_a: None,
-            spk_b: None,
-            cert_hash: None,
-            policy_hash: lct::metadata::policy_hash(&policy::table_bytes(), &parameters),
-            salt,
-        })
-    }
-
-    /// Calls `f` with the pre-shared key of the run (H83).
-    fn with_psk<T>(&self, own: &Identity, f: impl FnOnce(&Psk<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        match &self.material {
-            Some(Material::Package(package)) => {
-                let [a, b] = package.halves(&self.parties(own)?)?;
-                f(&Psk(&[a.expose(), b.expose(), &package.salt]))
+    fn session(&mut self, keys: Keys) -> Option<&mut Session> {
+        match keys {
+            Keys::Run => self.agreed.as_mut().map(|a| &mut a.session),
+            // Nothing is sealed or opened in an epoch of an earlier start.
+            Keys::Standing => {
+                self.standing.as_mut().filter(|s| s.channel.fresh).map(|s| &mut s.channel.session)
             }
-            Some(Material::Shared(shared)) => f(&Psk(&[shared.expose(), &[0; 32]])),
-            None => Err(Error::WrongParty),
         }
-    }
-
-    fn is_a(&self, own: &Identity) -> bool {
-        self.peer.is_some_and(|(cid, role)| is_side_a(own.role, own.cid(), role, cid))
-    }
-
-    /// A starts the handshake.
-    fn start(
-        &mut self,
-        own: &Identity,
-        m0: Option<&[u8]>,
-        now: Instant,
-        boot: u32,
-        fx: &mut Effects,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        let context = self.context(own)?;
-        let (initiator, m1) = Initiator::start(&context, Ephemeral::generate(rng), boot, None, m0)?;
-        if let Some(confirm) = &self.confirm {
-            push(fx, Effect::ToPeer(pdu::build(&[&[pdu::PAKE, step::CONFIRM], confirm])?))?;
-        }
-        push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m1])?))?;
-        self.stage = Stage::Asked { initiator };
-        self.again(now, RUN_TIMEOUT);
-        Ok(())
-    }
-
-    fn on_m1(
-        &mut self,
-        own: &Identity,
-        kind: Kind,
-        m1: &[u8],
-        now: Instant,
-        boot: u32,
-        fx: &mut Effects,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        if self.kind()? != kind || self.is_a(own) {
-            return Err(Error::WrongParty);
-        }
-        let context = self.context(own)?;
-        lct::handshake::Request::parse(&context, m1)?;
-        let (ephemeral, m0) = match &self.stage {
-            Stage::Proven | Stage::Responded { .. } if kind == Kind::Pake => {
-                if self.last_run.is_some_and(|t| now < t + RUN_SPACING) {
-                    return Ok(());
-                }
-                self.last_run = Some(now);
-                (Ephemeral::generate(rng), None)
-            }
-            // A commitment answers one M1: whoever could send a second would choose it with the first answer in hand.
-            Stage::Committed { .. } => match core::mem::replace(&mut self.stage, Stage::Idle) {
-                Stage::Committed { ephemeral, m0 } => (ephemeral, Some(m0)),
-                _ => return Err(Error::WrongParty),
-            },
-            _ => return Err(Error::WrongParty),
-        };
-        let (responder, m2) = self.with_psk(own, |psk| {
-            Responder::answer(&context, ephemeral, boot, m0.as_deref(), m1, None, psk, None, rng)
-        })?;
-        push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m2])?))?;
-        self.stage = Stage::Responded { responder };
-        self.timer = Some(Timer { due: now + HALF_OPEN, tries: TRIES });
-        Ok(())
-    }
-
-    fn on_m2(
-        &mut self,
-        own: &Identity,
-        m2: &[u8],
-        now: Instant,
-        fx: &mut Effects,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        let Stage::Asked { initiator } = &self.stage else {
-            return Ok(());
-        };
-        // The run stays until an M2 verifies: a forged one must not end it. The commitment is checked first.
-        let context = self.context(own)?;
-        let (m3, done) = self.with_psk(own, |psk| initiator.finish(&context, m2, psk, None, rng))?;
-        self.establish(own, &done, Some(m3.clone()))?;
-        push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE], &m3])?))?;
-        self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
-        Ok(())
-    }
-
-    fn on_m3(&mut self, own: &Identity, m3: &[u8], now: Instant, fx: &mut Effects) -> Result<(), Error> {
-        let hash = sha256(&[m3]);
-        let Stage::Responded { responder } = &self.stage else {
-            // A did not hear the confirmation: its exact M3 is confirmed again.
-            return match &self.channel {
-                Some(c) if c.last_m3 == Some(hash) => self.send_confirmation(fx),
-                _ => Err(Error::NotAuthentic),
-            };
-        };
-        let done = responder.finish(&self.context(own)?, m3)?;
-        self.establish(own, &done, None)?;
-        if let Some(channel) = &mut self.channel {
-            channel.last_m3 = Some(hash);
-        }
-        self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
-        self.send_confirmation(fx)
-    }
-
-    fn establish(&mut self, own: &Identity, done: &Established, m3: Option<Message>) -> Result<(), Error> {
-        let kind = self.kind()?;
-        let is_a = self.is_a(own);
-        let of = |label| derive::<16>(&done.master.0, label, &[&done.th4]);
-        let (a, b) = (of("key confirm a")?, of("key confirm b")?);
-        let sends = if is_a { Direction::Ab } else { Direction::Ba };
-        self.channel = Some(Channel {
-            session: Session::established(kind, done, None, sends)?,
-            confirmations: if is_a { [a, b] } else { [b, a] },
-            digits: (kind == Kind::Dev).then_some(done.comparison),
-            last_m3: None,
-            accepted: [false; 2],
-        });
-        self.assurance = if kind == Kind::Dev { Assurance::Plain } else { Assurance::Code };
-        self.stage = Stage::Confirming { m3 };
-        // What the channel came from is used up.
-        (self.material, self.package, self.confirm) = (None, None, None);
-        Ok(())
-    }
-
-    fn send_confirmation(&self, fx: &mut Effects) -> Result<(), Error> {
-        let Some(channel) = &self.channel else { return Ok(()) };
-        let mac = channel.confirmations[0].expose();
-        push(fx, Effect::Seal(pdu::build(&[&[pdu::KEY_PACKAGE, op::CONFIRM], mac])?))
     }
 
     // --- sealed at dev tier ---------------------------------------------------------------------------
 
-    /// Seals `parts` as message `base` of `id` for a bus of `format`; first leaves a due reservation in `fx`.
+    /// Seals `parts` under `keys` as message `base` of `id` for a bus of `format`; first leaves a due reservation in
+    /// `fx`.
     pub fn seal(
         &mut self,
         own: &Identity,
+        keys: Keys,
         format: FrameFormat,
         id: SealedId,
         base: u16,
@@ -565,10 +445,11 @@ impl Bootstrap {
         out: &mut [u8],
         fx: &mut Effects,
     ) -> Result<usize, Error> {
-        let session = &mut self.channel.as_mut().ok_or(Error::InvalidKey)?.session;
-        if let Some(due) = session.due(Tier::Dev, self.slot) {
+        let slot = self.slot;
+        let session = self.session(keys).ok_or(Error::InvalidKey)?;
+        if let Some(due) = session.due(Tier::Dev, slot) {
             let record = due.encode(&own.storage_key()?);
-            let key = key::counter(self.slot, Tier::Dev);
+            let key = key::counter(slot, Tier::Dev);
             push(fx, Effect::Store(Record::new(key, &[&record])?))?;
             session.reserved(&due);
         }
@@ -576,64 +457,83 @@ impl Bootstrap {
         session.seal(id, base, 0, parts, out)
     }
 
-    /// Opens a message sealed at dev tier.
+    /// Opens a message sealed at dev tier, and says under which keys.
     pub fn open<'a>(
         &mut self,
         now: Instant,
         id: SealedId,
         sealed: &'a mut [u8],
-    ) -> Result<Opened<'a>, Refusal> {
-        let channel = self.channel.as_mut().ok_or(Refusal::UnknownKey)?;
-        channel.session.open(now, &Limits::DEFAULT, id, sealed)
+    ) -> Result<(Keys, Opened<'a>), Refusal> {
+        let run = self.agreed.as_ref().is_some_and(|a| a.session.claims(Tier::Dev, sealed));
+        let keys = if run { Keys::Run } else { Keys::Standing };
+        let session = self.session(keys).ok_or(Refusal::UnknownKey)?;
+        session.open(now, &Limits::DEFAULT, id, sealed).map(|opened| (keys, opened))
     }
 
-    /// A key package PDU that was opened at dev tier.
+    /// A key package PDU that was opened under `keys`.
     pub fn sealed_message(
         &mut self,
         own: &Identity,
+        keys: Keys,
         body: &[u8],
         now: Instant,
         fx: &mut Effects,
     ) -> Result<(), Error> {
         match *body {
-            [op::CONFIRM, ref mac @ ..] => self.on_confirmed(own, mac, now, fx),
-            [op::COMPARED, verdict, seen] => self.on_compared(verdict, seen, now, fx),
+            [op::CONFIRM, ref mac @ ..] => self.on_confirmed(own, keys, mac, now, fx),
+            [op::COMPARED, verdict, seen] => self.on_compared(keys, verdict, seen, now, fx),
             _ => Err(Error::Malformed),
         }
+    }
+
+    /// A: the confirmation of a RESUME, opened under the keys of the channel that stands.
+    pub fn resumed(&mut self, body: &[u8], fx: &mut Effects) -> Result<(), Error> {
+        let slot = self.slot;
+        self.standing.as_mut().ok_or(Error::WrongParty)?.confirmed(slot, body, fx)
     }
 
     fn on_confirmed(
         &mut self,
         own: &Identity,
+        keys: Keys,
         mac: &[u8],
         now: Instant,
         fx: &mut Effects,
     ) -> Result<(), Error> {
-        let channel = self.channel.as_ref().ok_or(Error::WrongParty)?;
-        if !equal(mac, channel.confirmations[1].expose()) {
+        let proof = self.proof(keys).ok_or(Error::WrongParty)?;
+        if !equal(mac, proof.confirmations[1].expose()) {
             return Err(Error::NotAuthentic);
         }
-        // B repeats its confirmation until it hears that of A.
-        if self.is_a(own) {
-            self.send_confirmation(fx)?;
-        }
-        if !matches!(self.stage, Stage::Confirming { .. }) {
-            return Ok(());
-        }
-        self.timer = None;
-        match self.channel.as_ref().and_then(|c| c.digits) {
-            Some(digits) => {
-                self.stage = Stage::Comparing;
-                self.compare_until = Some(self.window.map_or(now + WINDOW, |w| w.until()));
-                push(fx, Effect::Event(Event::Compare { digits }))
+        let (digits, mut keys) = (proof.digits, keys);
+        // B answers nothing: it repeats its confirmation until it hears that of A.
+        let is_a = own.role == Role::App;
+        if keys == Keys::Run && matches!(self.stage, Stage::Confirming { .. }) {
+            self.timer = None;
+            match digits {
+                Some(digits) => {
+                    self.stage = Stage::Comparing;
+                    self.compare_until = Some(self.window.map_or(now + WINDOW, |w| w.until()));
+                    push(fx, Effect::Event(Event::Compare { digits }))?;
+                }
+                None => {
+                    self.stand(now, fx)?;
+                    keys = Keys::Standing;
+                }
             }
-            None => self.stand(fx),
         }
+        if is_a { self.send_confirmation(keys, fx) } else { Ok(()) }
     }
 
-    fn stand(&mut self, fx: &mut Effects) -> Result<(), Error> {
-        (self.stage, self.timer, self.compare_until) = (Stage::Up, None, None);
-        push(fx, Effect::Event(Event::ChannelUp { assurance: self.assurance }))?;
+    /// Both sides agreed: the channel of the run stands, and is kept before anything is said in it.
+    fn stand(&mut self, now: Instant, fx: &mut Effects) -> Result<(), Error> {
+        let Agreed { session, proof } = self.agreed.take().ok_or(Error::WrongParty)?;
+        let peer = self.peer.ok_or(Error::WrongParty)?;
+        let assurance = if session.kind() == Kind::Dev { Assurance::Plain } else { Assurance::Code };
+        let standing = Standing::new(peer, assurance, self.code_commit, (session, proof), now);
+        push(fx, Effect::Store(standing.record(self.slot)?))?;
+        self.standing = Some(standing);
+        self.abandon();
+        push(fx, Effect::Event(Event::ChannelUp { assurance }))?;
         match self.window.take() {
             Some(_) => push(fx, Effect::Event(Event::WindowClosed)),
             None => Ok(()),
@@ -656,6 +556,9 @@ impl Bootstrap {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if let Some(standing) = &mut self.standing {
+            standing.tick(now, boot, fx, rng)?;
+        }
         if self.window.is_some_and(|w| w.until() <= now) {
             self.window = None;
             push(fx, Effect::Event(Event::WindowClosed))?;
@@ -690,14 +593,14 @@ impl Bootstrap {
                 Ok(())
             }
             Stage::Confirming { m3: None } if !last => {
-                self.send_confirmation(fx)?;
+                self.send_confirmation(Keys::Run, fx)?;
                 self.again(now, CONFIRM_TIMEOUT);
                 Ok(())
             }
             // Accepted here: said again until the other side accepts too, or the time to compare is over.
             Stage::Comparing => {
                 self.timer = Some(Timer { due: now + RUN_TIMEOUT, tries: 1 });
-                self.send_verdict(true, fx)
+                self.send_verdict(Keys::Run, true, fx)
             }
             Stage::Proving { hint: Some(wait), .. } => {
                 let wait = *wait;
@@ -715,12 +618,13 @@ impl Bootstrap {
                 self.abandon();
                 Ok(())
             }
-            Stage::Up => {
-                self.timer = None;
-                Ok(())
-            }
         }
     }
+}
+
+/// True for a PDU of the binding handshake.
+pub fn is_binding(message: &[u8]) -> bool {
+    matches!(*message, [pdu::HANDSHAKE, _, code, ..] if code & 0x1F == Kind::Bind as u8)
 }
 
 fn push(fx: &mut Effects, effect: Effect) -> Result<(), Error> {

@@ -298,7 +298,8 @@ impl Controller {
                 self.resume_module(index, now, rng)?;
             }
         }
-        if self.app.is_paired() {
+        self.start_bootstrap(now)?;
+        if self.wants_app() {
             let mut fx = Effects::new();
             Relation::ask_for_run(&mut fx)?;
             self.apply_app(now, fx)?;
@@ -413,7 +414,7 @@ impl Controller {
             self.can2.due(),
             watch,
         ];
-        let ask = (self.app.is_paired() && !self.app.is_up()).then_some(self.ask_app);
+        let ask = self.wants_app().then_some(self.ask_app);
         let batch = self.batcher.close_due().filter(|_| self.app.own_spk().is_some());
         let statements = [self.batcher.due(), self.meter.due()]
             .into_iter()
@@ -505,7 +506,7 @@ impl Controller {
             self.refresh_modules(now)?;
             self.send_module_clear(&ModuleAnnounceRequest { controller: self.pack }, UNREGISTERED)?;
         }
-        if self.app.is_paired() && !self.app.is_up() && self.ask_app <= now {
+        if self.wants_app() && self.ask_app <= now {
             self.ask_app = now + ASK_APP;
             let mut fx = Effects::new();
             Relation::ask_for_run(&mut fx)?;

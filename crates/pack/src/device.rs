@@ -155,7 +155,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         }
     }
 
-    /// Restores the printed code and the count of wrong tries; what cannot be read leaves neither.
+    /// Restores the device channel, the printed code and the count of wrong tries; where one of these two cannot be read,
+    /// none.
     pub(crate) fn restore_bootstrap(
         &mut self,
         load: impl FnMut(u16) -> Loaded,

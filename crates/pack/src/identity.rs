@@ -205,6 +205,11 @@ pub mod key {
     pub const fn issued(slot: u8) -> u16 {
         0x100A | (slot as u16) << 4
     }
+    /// Device channel with the peer of `slot` before a pairing: `1 | peer cid 16 | peer role | assurance | knows the code
+    /// u8 | code_commit 32`, then as [`binding`].
+    pub const fn device(slot: u8) -> u16 {
+        0x100C | (slot as u16) << 4
+    }
     /// Powered seconds since the handshake of the pairing in `slot`: `1 | seconds u32`.
     pub const fn age(slot: u8) -> u16 {
         0x1008 | (slot as u16) << 4

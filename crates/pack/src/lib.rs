@@ -19,6 +19,7 @@ pub mod app;
 pub mod assurance;
 pub mod bootstrap;
 pub mod can;
+pub(crate) mod channel;
 pub mod chunk;
 pub mod clock;
 pub mod command;

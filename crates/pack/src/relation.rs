@@ -18,6 +18,7 @@ mod tests;
 use crate::{
     assurance::{Operation, permits},
     bootstrap::Offer,
+    channel::Channel,
     identity::{Identity, Loaded, Record, key, versioned_u32},
     lease::Lease,
     link::FrameFormat,
@@ -63,7 +64,7 @@ const UNPAIRED: LinkParameters = LinkParameters { iv_seed: [0; 16], kdf: 1, aead
 use lifecycle::{Counts, TOMBSTONE};
 
 use bond::{Bond, PendingBond, PendingPair, binding_record};
-use channel::{Channel, home};
+use channel::home;
 use rotation::Upkeep;
 
 /// What the machine wants done, in order.
@@ -389,6 +390,11 @@ impl Relation {
     pub fn set_offer(&mut self, offer: Option<Offer>) {
         self.offer = offer;
     }
+    /// True while a binding is under way whose introduction came while a device channel with the partner stood: its run
+    /// travels inside that channel or not at all (H78).
+    pub fn is_shielded(&self) -> bool {
+        self.pending_bond.as_ref().is_some_and(|p| p.shielded)
+    }
     /// Sets the challenge that B announces with its next confirmation.
     pub fn set_challenge(&mut self, challenge: u32) {
         self.challenge = challenge;
@@ -423,7 +429,13 @@ impl Relation {
         let repeated = self.pending_bond.as_ref().is_some_and(|p| p.request == request);
         if !repeated {
             let secret = SpkSecret::generate(rng)?;
-            self.pending_bond = Some(PendingBond { request, own: secret, introduction: None, package: None });
+            self.pending_bond = Some(PendingBond {
+                request,
+                own: secret,
+                introduction: None,
+                shielded: false,
+                package: None,
+            });
             // A run for the request before has no key any more.
             let stale = match &self.run {
                 Some(Run::Asked { kind, .. } | Run::Answered { kind, .. } | Run::Responded { kind, .. }) => {
@@ -476,13 +488,14 @@ impl Relation {
         }
         let partner = pending.request.partner;
         let device = self.offer.filter(|o| o.cid == partner.0);
+        let shielded = device.is_some();
         if self.bond.is_some() && !permits(intro.assurance, Operation::Rebind) {
             // What was open to anybody on the bus never takes the place of a binding.
             push(fx, Effect::Event(RelationEvent::Denied { operation: Operation::Rebind }))?;
             return Err(Error::WrongParty);
         }
         offer::judge(&intro, partner, &own.root, device)?;
-        pending.introduction = Some(intro);
+        (pending.introduction, pending.shielded) = (Some(intro), shielded);
         push(fx, Effect::ToAuthority(status(pdu::BINDING, op::STATUS, &id.0, Status::Accepted)?))?;
         if is_side_a(own.role, own.cid(), partner.1, partner.0) {
             self.start(Kind::Bind, own, now, boot, fx, rng)?;
@@ -747,10 +760,6 @@ fn reserve(
 
 fn direction(own: &Identity, peer: (Cid, Role)) -> Direction {
     if is_side_a(own.role, own.cid(), peer.1, peer.0) { Direction::Ab } else { Direction::Ba }
-}
-
-fn state<'a>(session: &Session, master: &'a MasterSecret, epoch: u32) -> resume::Session<'a> {
-    resume::Session { master, epoch, channel: *session.channel() }
 }
 
 fn status(kind: u8, operation: u8, id: &[u8; 16], status: Status) -> Result<Pdu, Error> {

@@ -361,6 +361,11 @@ impl Session {
         })
     }
 
+    /// True when the nonce base of `sealed` is that of the epoch in which this side receives; a hint, not a proof.
+    pub fn claims(&self, tier: Tier, sealed: &[u8]) -> bool {
+        self.current.ways.iter().any(|way| way.tier == tier && way.opener.claims(sealed))
+    }
+
     /// Takes note that a reservation is durable.
     pub fn reserved(&mut self, reservation: &Reserve) {
         let epoch = self.sending_mut();

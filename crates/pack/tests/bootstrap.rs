@@ -8,6 +8,7 @@ use lct::{
     binding::Assurance,
     id::{Cid, Role},
     pake::ProverSecret,
+    revocation::{Reason, RevocationList, Revoked, Subject},
     secret::Secret,
     sign::SigningKey,
     spk::SpkSecret,
@@ -181,10 +182,174 @@ fn b2_stands_by_the_code_alone() {
     assert_eq!(w.flash[PACK][&key::CODE_TRIES], [1, 0], "a right try is no try");
     assert_eq!(identified(&mut w, true), Some((1, 2)));
     assert_eq!(identified(&mut w, false), Some((1, 2)));
-    // The channel lives in RAM: a start ends it.
+}
+
+/// Epoch in which the record of the device channel is, by its place in it (H61).
+fn kept_epoch(w: &World, who: usize) -> Option<u32> {
+    let record = w.flash[who].get(&key::device(0))?;
+    Some(u32::from_be_bytes(record[88..92].try_into().unwrap()))
+}
+
+/// H86: a device channel is resumed after a start of either side and of both, each time in a fresh epoch, and a binding
+/// is made inside it as before.
+#[test]
+fn a_device_channel_outlives_starts() {
+    for (assurance, code) in [(Assurance::Plain, 0), (Assurance::Code, 2)] {
+        let mut w = channel(assurance, 50);
+        assert_eq!([APP, PACK].map(|who| kept_epoch(&w, who)), [Some(0); 2], "kept when it stands");
+        let starts: [&[usize]; 5] = [&[PACK], &[APP], &[PACK, APP], &[APP, PACK], &[PACK]];
+        for (n, starts) in (1..).zip(starts) {
+            told(&mut w);
+            starts.iter().for_each(|who| w.restart(*who));
+            assert_ne!(up(&w), [true; 2], "not before RESUME");
+            w.run_for(3_000);
+            assert_eq!(up(&w), [true; 2], "{} after start {n}", assurance.name());
+            assert_eq!([APP, PACK].map(|who| kept_epoch(&w, who)), [Some(n); 2]);
+            assert_eq!(
+                told(&mut w),
+                [vec![Event::ChannelUp { assurance }], vec![Event::ChannelUp { assurance }]]
+            );
+            assert_eq!(identified(&mut w, true), Some((1, code)), "{} after start {n}", assurance.name());
+        }
+        let start = w.log.len();
+        assert!(bind(&mut w, assurance));
+        assert_eq!(bound_with(&w), [Some(assurance); 2]);
+        let in_clear = w.log[start..].iter().any(|(_, bus, frame)| {
+            matches!(classify(*bus, frame), Ok(Class::Security(..)))
+                && frame.data().starts_with(&[pdu::HANDSHAKE, 1, 2])
+        });
+        assert!(!in_clear, "inside the channel");
+        // Between binding and pairing it is still there, and the pairing ends it for good.
+        w.restart(PACK);
+        w.run_for(3_000);
+        assert_eq!(up(&w), [true; 2]);
+        let stale = [APP, PACK].map(|who| w.flash[who][&key::device(0)].clone());
+        let [a, b] = BOTH;
+        assert!(w.pair(a, b));
+        assert_eq!(up(&w), [false; 2]);
+        assert_eq!([APP, PACK].map(|who| kept_epoch(&w, who)), [None; 2]);
+        // The power went between the record of the pairing and the erasure of the channel.
+        for (who, record) in [APP, PACK].into_iter().zip(stale) {
+            w.flash[who].insert(key::device(0), record);
+        }
+        [PACK, APP].into_iter().for_each(|who| w.restart(who));
+        w.run_for(5_000);
+        assert!(w.app.relation().is_up());
+        assert_eq!(up(&w), [false; 2]);
+        assert!(!w.app.bootstrap().is_waiting() && !w.pack.bootstrap().is_waiting());
+        assert_eq!([APP, PACK].map(|who| kept_epoch(&w, who)), [None; 2]);
+    }
+}
+
+/// What was recorded before a start opens nothing after it, and an older flash image of one side gets no channel.
+#[test]
+fn neither_a_recording_nor_an_old_image_revives_a_device_channel() {
+    let mut w = channel(Assurance::Code, 51);
+    assert_eq!(identified(&mut w, true), Some((1, 2)));
+    let images = [APP, PACK].map(|who| w.flash[who].clone());
     w.restart(PACK);
-    assert_eq!(identified(&mut w, false), Some((0, 0)));
-    assert_eq!(identified(&mut w, true), None);
+    let recorded: Vec<_> = w
+        .log
+        .iter()
+        .filter(|(_, bus, f)| matches!(classify(*bus, f), Ok(Class::Sealed(..))))
+        .copied()
+        .collect();
+    assert!(recorded.len() > 20);
+    let replay = |w: &mut World| {
+        let before = w.pack.refused();
+        for (_, bus, frame) in &recorded {
+            let now = w.now;
+            w.pack.frame(now, *bus, frame, &mut w.rng).unwrap();
+        }
+        let after = w.pack.refused();
+        (after.sealed + after.policy) - (before.sealed + before.policy)
+    };
+    assert!(replay(&mut w) > 0 && !w.pack.bootstrap().is_up(), "before RESUME");
+    w.run_for(3_000);
+    assert_eq!(up(&w), [true; 2]);
+    assert!(replay(&mut w) > 0, "after it");
+    assert_eq!(identified(&mut w, true), Some((1, 2)), "the channel goes on");
+    for who in [APP, PACK] {
+        w.restart(PACK);
+        w.restart(APP);
+        w.run_for(3_000);
+        assert_eq!(up(&w), [true; 2]);
+        let newest = w.flash[who].clone();
+        w.flash[who] = images[who].clone();
+        [PACK, APP].into_iter().for_each(|who| w.restart(who));
+        w.run_for(20_000);
+        assert_eq!(up(&w), [false; 2], "image of {who}");
+        w.flash[who] = newest;
+    }
+}
+
+/// Who lost the channel makes another one; the side that still has it gives way once the new one stands, not before.
+#[test]
+fn a_run_replaces_a_channel_only_when_it_stands() {
+    for lost in [APP, PACK] {
+        let mut w = channel(Assurance::Code, 52);
+        w.flash[lost].remove(&key::device(0));
+        w.restart(lost);
+        w.run_for(20_000);
+        assert!(!up(&w)[lost]);
+        let before = up(&w);
+        try_code(&mut w, 8);
+        w.run_for(5_000);
+        assert_eq!(up(&w), before, "a wrong code changes nothing");
+        try_code(&mut w, 7);
+        w.run_for(300);
+        assert_eq!(identified(&mut w, true), Some((1, 2)));
+        // A stranger's try leaves a standing channel alone.
+        try_code(&mut w, 8);
+        w.run_for(2_000);
+        assert_eq!(up(&w), [true; 2]);
+        assert_eq!(identified(&mut w, true), Some((1, 2)));
+        assert!(bind(&mut w, Assurance::Code));
+    }
+}
+
+/// Each frame of a RESUME is lost once.
+#[test]
+fn a_lost_frame_of_a_resume_costs_time_and_nothing_else() {
+    let mut points = 0;
+    for lost in 0..40 {
+        let mut w = channel(Assurance::Code, 53);
+        let hit = std::rc::Rc::new(std::cell::Cell::new(false));
+        let (mark, mut seen) = (hit.clone(), 0);
+        w.filter = Box::new(move |frame| {
+            let counts = frame.id().raw() > 0x7FF;
+            seen += u32::from(counts);
+            let lose = counts && seen == lost + 1;
+            mark.set(mark.get() || lose);
+            !lose
+        });
+        [APP, PACK].into_iter().for_each(|who| w.restart(who));
+        w.run_for(15_000);
+        w.filter = Box::new(|_| true);
+        assert_eq!(up(&w), [true; 2], "frame {lost}");
+        assert_eq!(identified(&mut w, true), Some((1, 2)), "frame {lost}");
+        points += u32::from(hit.get());
+    }
+    println!("came up although each of {points} frames was lost once");
+    assert!(points > 20);
+}
+
+/// H107: the device channel of a revoked peer ends, and is gone after a start.
+#[test]
+fn the_channel_of_a_revoked_app_ends() {
+    let mut w = channel(Assurance::Code, 54);
+    let entry = Revoked { subject: Subject::Component(Cid::of("app-0001")), reason: Reason::Lost, time: 1 };
+    let entries = [entry].into_iter().collect();
+    let list =
+        RevocationList { number: 1, this_update: 1, next_update: u32::MAX, previous: [0; 32], entries };
+    let list = list.issue(w.authority.spk.signing_key(), &mut w.rng).unwrap();
+    w.give(Some(Party::Pack), &[&[pdu::REVOCATION], list.as_slice()].concat());
+    w.run_for(1_500);
+    assert!(!w.pack.bootstrap().is_up() && !w.pack.bootstrap().is_waiting());
+    assert_eq!(kept_epoch(&w, PACK), None);
+    w.restart(PACK);
+    w.run_for(5_000);
+    assert!(!w.pack.bootstrap().is_up());
 }
 
 #[test]

@@ -1,15 +1,20 @@
-//! The power of one device goes at every operation of its flash while a pack is commissioned and resumed. Afterwards
-//! the installation becomes operational, no nonce was used twice, and nothing was sealed that was not reserved.
+//! The power of one device goes at every operation of its flash while a pack is commissioned and resumed, with and without
+//! a device channel before the binding. Afterwards the installation becomes operational, no nonce was used twice, and
+//! nothing was sealed that was not reserved.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod oracle;
 #[path = "../../pack/tests/world/mod.rs"]
 mod world;
 
-use lct::{counter::Reservation, schedule::Direction, secret::Secret, storage::StorageKeys};
+use lct::{
+    binding::Assurance, counter::Reservation, pake::ProverSecret, schedule::Direction, secret::Secret,
+    storage::StorageKeys,
+};
 use pack::{
     app::Party,
     can::{Bus, Frame},
+    controller::Command,
     identity::{Identity, Loaded, Record, key},
     lifecycle::Condition,
     link::{Inbound, Link},
@@ -57,9 +62,19 @@ struct Bench {
     cuts: u32,
 }
 
-/// Records that fill the flash of a used device, so that commissioning opens a page and collects another.
-fn used(mut nor: Nor, identity: &Identity, rng: &mut ChaCha20Rng) -> Nor {
+/// The code that is printed on the pack.
+fn printed() -> ProverSecret {
+    ProverSecret::from_stretched(&Secret::new([7; 80])).unwrap()
+}
+
+/// Records that fill the flash of a used device, so that commissioning opens a page and collects another; a pack keeps
+/// what belongs to its printed code.
+fn used(mut nor: Nor, who: usize, identity: &Identity, rng: &mut ChaCha20Rng) -> Nor {
     let mut vault = Vault::mount(&mut nor, &identity.key, rng).unwrap();
+    if who == PACK {
+        let record = Record::new(key::CODE, &[&[1], printed().record().expose()]).unwrap();
+        vault.store(&record, rng).unwrap();
+    }
     for n in 0..25 {
         vault.store(&Record::new(0x2000 + n / 5, &[&[n as u8; 256]]).unwrap(), rng).unwrap();
     }
@@ -72,7 +87,7 @@ impl Bench {
     fn new(identities: &[Identity], seed: u64, cut: Option<(usize, u64, Tear)>) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let devices = identities.iter().enumerate().map(|(who, identity)| {
-            let mut nor = used(Nor::in_memory(3), identity, &mut rng);
+            let mut nor = used(Nor::in_memory(3), who, identity, &mut rng);
             if let Some((_, after, tear)) = cut.filter(|c| c.0 == who) {
                 nor.cut_after(after, tear);
             }
@@ -181,8 +196,30 @@ fn up(w: &World) -> bool {
         && w.modules.iter().all(|m| m.relation().is_up())
 }
 
+/// Makes the device channel that a binding with this assurance needs, and lets both sides start again.
+fn open_channel(w: &mut World, assurance: Assurance) {
+    let pack = w.identities[PACK].cid();
+    if !w.app.bootstrap().is_up() {
+        let now = w.now;
+        match assurance {
+            Assurance::Plain => {
+                w.pack.command(now, Command::Button, &mut w.rng).unwrap();
+                w.app.begin_plain(now, pack, &mut w.rng).unwrap();
+            }
+            _ => w.app.begin_code(now, pack, &printed(), &mut w.rng).unwrap(),
+        }
+        w.run_for(400);
+        let now = w.now;
+        let _cut = w.app.compare(now, true);
+        let _cut = w.pack.command(now, Command::Compare { equal: true }, &mut w.rng);
+        w.run_for(100);
+    }
+    [PACK, APP].into_iter().for_each(|who| w.restart(who));
+    w.run_for(3_000);
+}
+
 /// Binds and pairs what is not up, until everything is.
-fn commission(w: &mut World, key_lost: &mut u32) {
+fn commission(w: &mut World, assurance: Assurance, key_lost: &mut u32) {
     for attempt in 0..5 {
         w.run_for(3_000);
         let conditions = [w.app.condition(), w.pack.condition()];
@@ -197,7 +234,17 @@ fn commission(w: &mut World, key_lost: &mut u32) {
         }
         if !w.app.relation().is_up() {
             let (app, pack) = ((None, APP), (Some(Party::Pack), PACK));
-            let _again = w.bind(app, pack) && w.pair(app, pack);
+            w.assurance = assurance;
+            if assurance != Assurance::Attested {
+                open_channel(w, assurance);
+            }
+            // Once one side is bound B0 binds no more; what is better takes its place.
+            let _again = w.bind(app, pack) || {
+                w.assurance = Assurance::Attested;
+                assurance == Assurance::Plain && attempt > 0 && w.bind(app, pack)
+            };
+            let _again = w.app.relation().binding().is_some() && w.pair(app, pack);
+            w.assurance = Assurance::Attested;
         }
         for m in 0..w.modules.len() {
             if !w.modules[m].relation().is_up() && w.modules[m].node() <= 31 {
@@ -220,15 +267,18 @@ fn commission(w: &mut World, key_lost: &mut u32) {
     );
 }
 
-fn run(modules: usize, seed: u64, cut: Option<(usize, u64, Tear)>) -> Outcome {
+/// How many modules, how app and pack are bound, and the seed.
+type Case = (usize, Assurance, u64);
+
+fn run((modules, assurance, seed): Case, cut: Option<(usize, u64, Tear)>) -> Outcome {
     let mut w = World::new(modules, seed);
     let bench = Rc::new(RefCell::new(Bench::new(&w.identities, seed, cut)));
     w.storage = Some(Box::new(Shared(bench.clone())));
     let mut key_lost = 0;
-    commission(&mut w, &mut key_lost);
+    commission(&mut w, assurance, &mut key_lost);
     // The next start of everything resumes.
     (0..modules + 2).for_each(|who| w.restart(who));
-    commission(&mut w, &mut key_lost);
+    commission(&mut w, assurance, &mut key_lost);
     let bench = bench.borrow();
     let all = 0..modules + 2;
     Outcome {
@@ -249,8 +299,8 @@ fn with_room<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T 
 }
 
 /// What device `who` does to its flash while nothing is cut.
-fn uncut(modules: usize, seed: u64, who: usize) -> Vec<Operation> {
-    let whole = with_room(move || run(modules, seed, None));
+fn uncut(case: Case, who: usize) -> Vec<Operation> {
+    let whole = with_room(move || run(case, None));
     assert_eq!((whole.cuts, whole.key_lost), (0, 0));
     whole.histories[who].clone()
 }
@@ -282,9 +332,9 @@ impl Drop for Place {
 }
 
 /// Cuts device `who` at every operation, as `tears` says for its number, but only at one of `stride` inner words.
-fn cut_everywhere(modules: usize, who: usize, stride: usize, tears: fn(usize) -> &'static [Tear]) -> u32 {
-    let seed = 1;
-    let operations = uncut(modules, seed, who);
+fn cut_everywhere(case: Case, who: usize, stride: usize, tears: fn(usize) -> &'static [Tear]) -> u32 {
+    let (modules, assurance, _) = case;
+    let operations = uncut(case, who);
     let points: Vec<usize> =
         (0..operations.len()).filter(|n| n % stride == 0 || !is_inner(&operations, *n)).collect();
     let erasures = points.iter().filter(|n| matches!(operations[**n], Operation::Erase { .. })).count();
@@ -294,7 +344,7 @@ fn cut_everywhere(modules: usize, who: usize, stride: usize, tears: fn(usize) ->
         while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
             for tear in tears(*point) {
                 let _place = Place(who, *point as u64, *tear);
-                let outcome = run(modules, seed, Some((who, *point as u64, *tear)));
+                let outcome = run(case, Some((who, *point as u64, *tear)));
                 assert_eq!(outcome.cuts, 1);
                 let seen = [1, outcome.messages, outcome.records, (outcome.key_lost > 0).into()];
                 total.lock().unwrap().iter_mut().zip(seen).for_each(|(sum, n)| *sum += n);
@@ -308,9 +358,10 @@ fn cut_everywhere(modules: usize, who: usize, stride: usize, tears: fn(usize) ->
     });
     let [cuts, messages, records, key_lost] = *total.lock().unwrap();
     println!(
-        "{}, {modules} modules: {} flash operations, cut at {} of them ({erasures} erasures, one inner word of \
+        "{} bound with {}, {modules} modules: {} flash operations, cut at {} of them ({erasures} erasures, one inner word of \
          {stride}), {cuts} cuts, {messages} sealed messages and {records} records judged, key-lost in {key_lost} runs",
         ["app", "pack", "module", "second module"][who],
+        assurance.name(),
         operations.len(),
         points.len()
     );
@@ -327,30 +378,50 @@ fn one_way(point: usize) -> &'static [Tear] {
 
 #[test]
 fn the_app_is_cut_at_its_flash_operations() {
-    cut_everywhere(1, APP, 8, one_way);
+    cut_everywhere((1, Assurance::Attested, 1), APP, 8, one_way);
 }
 
 #[test]
 fn the_pack_is_cut_at_its_flash_operations() {
-    cut_everywhere(1, PACK, 8, one_way);
+    cut_everywhere((1, Assurance::Attested, 1), PACK, 8, one_way);
 }
 
 #[test]
 fn the_module_is_cut_at_its_flash_operations() {
-    cut_everywhere(1, 2, 8, one_way);
+    cut_everywhere((1, Assurance::Attested, 1), 2, 8, one_way);
+}
+
+#[test]
+fn app_and_pack_are_cut_while_a_code_leads_to_their_binding() {
+    for who in [APP, PACK] {
+        cut_everywhere((0, Assurance::Code, 1), who, 32, one_way);
+    }
+}
+
+#[test]
+fn app_and_pack_are_cut_while_a_comparison_leads_to_their_binding() {
+    for who in [APP, PACK] {
+        cut_everywhere((0, Assurance::Plain, 1), who, 32, one_way);
+    }
 }
 
 #[test]
 #[ignore = "every operation of every device, without leaving out any: minutes"]
 fn every_device_is_cut_at_every_operation() {
-    let cuts: u32 = (0..3).map(|who| cut_everywhere(1, who, 1, one_way)).sum();
+    let attested = (0..3).map(|who| cut_everywhere((1, Assurance::Attested, 1), who, 1, one_way));
+    let cuts: u32 = attested.sum();
+    let cuts = [Assurance::Plain, Assurance::Code].into_iter().fold(cuts, |cuts, assurance| {
+        let both = (0..2).map(|who| cut_everywhere((0, assurance, 1), who, 1, one_way));
+        cuts + both.sum::<u32>()
+    });
     println!("{cuts} cuts");
 }
 
 #[test]
 #[ignore = "every operation of every device of two modules, in every way: long"]
 fn two_modules_and_every_way_to_tear() {
-    let cuts: u32 = (0..4).map(|who| cut_everywhere(2, who, 1, |_| &Tear::ALL)).sum();
+    let case = (2, Assurance::Attested, 1);
+    let cuts: u32 = (0..4).map(|who| cut_everywhere(case, who, 1, |_| &Tear::ALL)).sum();
     println!("{cuts} cuts");
 }
 
@@ -365,7 +436,7 @@ fn random_cuts() {
     let (mut cuts, mut runs) = (0, 0u64);
     while cuts < 10_000 {
         let (who, tear) = ((rng.next_u32() % 3) as usize, Tear::ALL[(rng.next_u32() % 4) as usize]);
-        cuts += run(1, runs, Some((who, rng.next_u64() % 700, tear))).cuts;
+        cuts += run((1, Assurance::Attested, runs), Some((who, rng.next_u64() % 700, tear))).cuts;
         runs += 1;
     }
     println!("{cuts} cuts in {runs} runs");

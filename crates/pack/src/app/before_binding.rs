@@ -1,8 +1,8 @@
 //! The app and a pack that it is not bound to yet: key package, proof of the code, comparison, device channel
-//! (`spec/channel.md`, H71 to H79).
+//! (`spec/channel.md`, H71 to H79, H86).
 
 use super::*;
-use crate::session::Opened;
+use crate::{bootstrap::Keys, session::Opened};
 use lct::{id::Cid, pake::ProverSecret};
 
 impl App {
@@ -44,7 +44,29 @@ impl App {
 
     /// Sends the pack a PDU inside the device channel, such as the question for its identity.
     pub fn send_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
-        if self.bootstrap.is_up() { self.seal_device(now, pdu) } else { Err(Error::InvalidKey) }
+        if self.bootstrap.is_up() {
+            self.seal_device(now, Keys::Standing, pdu)
+        } else {
+            Err(Error::InvalidKey)
+        }
+    }
+
+    /// At a start: a pairing took the place of a device channel that was kept, else the pack is asked to resume it.
+    pub(super) fn start_bootstrap(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if self.device.condition() != Condition::Sound {
+            self.bootstrap.rest();
+        }
+        if self.relation.is_paired() {
+            return self.end_bootstrap(now);
+        }
+        let mut fx = bootstrap::Effects::new();
+        self.bootstrap.resume(now, self.device.boot, &mut fx, rng)?;
+        self.apply_bootstrap(now, fx)
+    }
+
+    /// True for a message of the binding handshake that travels inside the device channel or not at all (H78).
+    pub(super) fn shields(&self, message: &[u8]) -> bool {
+        bootstrap::is_binding(message) && (self.bootstrap.is_up() || self.relation.is_shielded())
     }
 
     pub(super) fn tick_bootstrap(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
@@ -53,7 +75,7 @@ impl App {
         self.apply_bootstrap(now, fx)
     }
 
-    /// A pairing takes the place of the device channel.
+    /// A pairing takes the place of the device channel, or the pack was revoked.
     pub(super) fn end_bootstrap(&mut self, now: Instant) -> Result<(), Error> {
         let mut fx = bootstrap::Effects::new();
         self.bootstrap.end(&mut fx)?;
@@ -78,7 +100,7 @@ impl App {
         while let Some(effect) = fx.pop_front() {
             match effect {
                 bootstrap::Effect::ToPeer(pdu) => self.send(now, Party::Pack, &pdu)?,
-                bootstrap::Effect::Seal(pdu) => self.seal_device(now, &pdu)?,
+                bootstrap::Effect::Seal(keys, pdu) => self.seal_device(now, keys, &pdu)?,
                 bootstrap::Effect::Store(record) => self.device.store(record)?,
                 bootstrap::Effect::Event(event) => self.device.event(Event::Bootstrap(event)),
             }
@@ -87,7 +109,7 @@ impl App {
     }
 
     /// Seals a PDU at dev tier.
-    pub(super) fn seal_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+    pub(super) fn seal_device(&mut self, now: Instant, keys: Keys, pdu: &[u8]) -> Result<(), Error> {
         let security = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
         let id = security.sealed(Level::Dev);
         let mut sealed = [0; 640];
@@ -95,6 +117,7 @@ impl App {
         let own = &self.device.own;
         let n = self.bootstrap.seal(
             own,
+            keys,
             self.link.format(),
             id,
             security.base(),
@@ -116,10 +139,10 @@ impl App {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let mut body = heapless::Vec::<u8, 640>::new();
-        let base = match self.bootstrap.open(now, id, bytes) {
-            Ok(Opened { base, signed: false, body: opened, .. }) => {
+        let (keys, base) = match self.bootstrap.open(now, id, bytes) {
+            Ok((keys, Opened { base, signed: false, body: opened, .. })) => {
                 body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
-                base
+                (keys, base)
             }
             Ok(_) => {
                 // A device channel carries no signed commands.
@@ -138,11 +161,22 @@ impl App {
         match *body.as_slice() {
             [pdu::KEY_PACKAGE, ref m @ ..] => {
                 let mut fx = bootstrap::Effects::new();
-                let result = self.bootstrap.sealed_message(&self.device.own, m, now, &mut fx);
+                let result = self.bootstrap.sealed_message(&self.device.own, keys, m, now, &mut fx);
                 self.apply_bootstrap(now, fx)?;
                 result
             }
-            [pdu::HANDSHAKE, ref m @ ..] if self.bootstrap.shields(&body) => {
+            // What a run agreed on carries nothing else before both sides accepted it.
+            _ if keys == Keys::Run => {
+                self.device.refuse_policy();
+                Ok(())
+            }
+            [pdu::CONFIRM, ref m @ ..] => {
+                let mut fx = bootstrap::Effects::new();
+                let result = self.bootstrap.resumed(m, &mut fx);
+                self.apply_bootstrap(now, fx)?;
+                result
+            }
+            [pdu::HANDSHAKE, ref m @ ..] if self.bootstrap.is_up() && bootstrap::is_binding(&body) => {
                 let mut fx = Effects::new();
                 let (own, boot) = (&self.device.own, self.device.boot);
                 let result = self.relation.handshake(own, m, now, boot, &mut fx, rng);

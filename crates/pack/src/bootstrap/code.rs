@@ -50,7 +50,7 @@ impl Bootstrap {
             let wait = locked.to_be_bytes();
             return push(fx, Effect::ToPeer(pdu::build(&[&[pdu::PAKE, step::LOCKED], &wait])?));
         }
-        if self.is_up() || self.last_run.is_some_and(|t| now < t + RUN_SPACING) {
+        if self.last_run.is_some_and(|t| now < t + RUN_SPACING) {
             return Ok(());
         }
         // A share that is no point costs the sender nothing and the pack no try: it learns nothing by it.

@@ -14,9 +14,6 @@ impl Bootstrap {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        if self.is_up() {
-            return Err(Error::WrongParty);
-        }
         self.abandon();
         self.peer = Some((pack, Role::Pack));
         let parties = self.parties(own)?;
@@ -58,7 +55,7 @@ impl Bootstrap {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        if own.role != Role::Pack || !is_factory || self.is_up() {
+        if own.role != Role::Pack || !is_factory {
             return Err(Error::WrongParty);
         }
         let repeated = self.package.as_deref().is_some_and(|p| p.get(2..) == Some(bytes));
@@ -116,47 +113,56 @@ impl Bootstrap {
         if !matches!(self.stage, Stage::Comparing) {
             return Err(Error::WrongParty);
         }
-        self.send_verdict(equal, fx)?;
         if !equal {
+            self.send_verdict(Keys::Run, false, fx)?;
             return self.turn_down(now, fx);
         }
-        if let Some(channel) = &mut self.channel {
-            channel.accepted[0] = true;
+        if let Some(agreed) = &mut self.agreed {
+            agreed.proof.accepted[0] = true;
         }
         self.timer = None;
         self.again(now, CONFIRM_TIMEOUT);
-        self.judge(fx)
+        let keys = if self.judge(now, fx)? { Keys::Standing } else { Keys::Run };
+        self.send_verdict(keys, true, fx)
     }
 
-    pub(super) fn send_verdict(&self, equal: bool, fx: &mut Effects) -> Result<(), Error> {
-        let Some(channel) = &self.channel else { return Ok(()) };
-        let body = [pdu::KEY_PACKAGE, op::COMPARED, u8::from(equal), u8::from(channel.accepted[1])];
-        push(fx, Effect::Seal(pdu::build(&[&body])?))
+    pub(super) fn send_verdict(&self, keys: Keys, equal: bool, fx: &mut Effects) -> Result<(), Error> {
+        let Some(proof) = self.proof(keys) else { return Ok(()) };
+        let body = [pdu::KEY_PACKAGE, op::COMPARED, u8::from(equal), u8::from(proof.accepted[1])];
+        push(fx, Effect::Seal(keys, pdu::build(&[&body])?))
     }
 
     /// The verdict of the other side.
     pub(super) fn on_compared(
         &mut self,
+        keys: Keys,
         verdict: u8,
         seen: u8,
         now: Instant,
         fx: &mut Effects,
     ) -> Result<(), Error> {
-        if !matches!(self.stage, Stage::Comparing | Stage::Up) || self.assurance != Assurance::Plain {
+        let proof = self.proof(keys).filter(|proof| proof.digits.is_some()).ok_or(Error::WrongParty)?;
+        let stands = keys == Keys::Standing && proof.accepted == [true; 2];
+        if !stands && !matches!(self.stage, Stage::Comparing) {
             return Err(Error::WrongParty);
         }
-        if verdict != 1 {
-            return self.turn_down(now, fx);
+        match (verdict, stands) {
+            // The other side may have missed this side's verdict.
+            (1, true) if seen == 0 => self.send_verdict(Keys::Standing, true, fx),
+            (1, true) => Ok(()),
+            (1, false) => {
+                if let Some(agreed) = &mut self.agreed {
+                    agreed.proof.accepted[1] = true;
+                }
+                self.judge(now, fx).map(drop)
+            }
+            // Its installer thought better of it before it heard the verdict of this side.
+            (_, true) => {
+                push(fx, Effect::Event(Event::Failed(Failure::Different)))?;
+                self.end(fx)
+            }
+            (_, false) => self.turn_down(now, fx),
         }
-        let was_up = self.is_up();
-        if let Some(channel) = &mut self.channel {
-            channel.accepted[1] = true;
-        }
-        // The other side may have missed this side's verdict.
-        if was_up && seen == 0 {
-            return self.send_verdict(true, fx);
-        }
-        self.judge(fx)
     }
 
     /// Different digits: somebody sits between the two. Nothing of the run stays, and the window closes.
@@ -171,8 +177,13 @@ impl Bootstrap {
         }
     }
 
-    fn judge(&mut self, fx: &mut Effects) -> Result<(), Error> {
-        let both = self.channel.as_ref().is_some_and(|c| c.accepted == [true; 2]);
-        if both && matches!(self.stage, Stage::Comparing) { self.stand(fx) } else { Ok(()) }
+    /// True when both sides accepted, and the channel stands.
+    fn judge(&mut self, now: Instant, fx: &mut Effects) -> Result<bool, Error> {
+        let both = self.agreed.as_ref().is_some_and(|a| a.proof.accepted == [true; 2]);
+        if both && matches!(self.stage, Stage::Comparing) {
+            self.stand(now, fx)?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 }

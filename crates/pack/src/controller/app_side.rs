@@ -53,14 +53,14 @@ impl Controller {
         if let Some(refusal) = self.device.refusal(now, message) {
             return self.send_app(now, &refusal);
         }
-        if Bootstrap::concerns(message) {
+        if self.bootstrap.concerns(message, self.app.is_paired()) {
             let result = self.bootstrap_message(now, message, rng);
             self.device.tolerate(result);
             return Ok(());
         }
         let result = match *message {
             // Inside a device channel a binding is made under its protection or not at all (H78).
-            _ if self.bootstrap.shields(message) => Err(Error::WrongParty),
+            _ if self.shields(message) => Err(Error::WrongParty),
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::POLICY, ref m @ ..] => self.policy(now, m, rng),
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
@@ -191,7 +191,12 @@ impl Controller {
     pub(super) fn apply_app(&mut self, now: Instant, mut fx: Effects) -> Result<(), Error> {
         while let Some(effect) = fx.pop_front() {
             match effect {
-                Effect::ToPeer(pdu) if self.bootstrap.shields(&pdu) => self.seal_device(now, &pdu)?,
+                Effect::ToPeer(pdu) if self.shields(&pdu) => {
+                    // While the channel is being resumed the run waits: it is repeated.
+                    if self.bootstrap.is_up() {
+                        self.seal_device(now, bootstrap::Keys::Standing, &pdu)?
+                    }
+                }
                 Effect::ToPeer(pdu) | Effect::ToAuthority(pdu) => self.send_app(now, &pdu)?,
                 Effect::SealToPeer(tier, pdu) => self.seal_to_app(now, tier, &pdu)?,
                 Effect::Store(record) => self.device.store(record)?,
@@ -441,6 +446,9 @@ impl Controller {
 
     pub(super) fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {
         self.device.enforce(now, 0, &mut self.app)?;
+        if self.device.is_revoked(self.bootstrap.peer()) {
+            self.end_bootstrap(now)?;
+        }
         for index in 0..self.slots.len() {
             if self.device.enforce(now, index as u8 + 1, &mut self.slots[index].relation)? {
                 self.revoked_module(index, now)?;

@@ -1,9 +1,8 @@
 //! The controller and an app that is not bound yet: commissioning window, code, device channel
-//! (`spec/channel.md`, H71 to H79).
+//! (`spec/channel.md`, H71 to H79, H86).
 
 use super::*;
-use crate::policy::DeviceState;
-use crate::session::Opened;
+use crate::{bootstrap::Keys, policy::DeviceState, session::Opened};
 
 impl Controller {
     /// The device channel to the app, and what leads to it.
@@ -42,7 +41,28 @@ impl Controller {
         self.apply_bootstrap(now, fx)
     }
 
-    /// A pairing takes the place of the device channel.
+    /// At a start: a pairing took the place of a device channel that was kept.
+    pub(super) fn start_bootstrap(&mut self, now: Instant) -> Result<(), Error> {
+        if self.device.condition() != Condition::Sound {
+            self.bootstrap.rest();
+        }
+        if self.app.is_paired() { self.end_bootstrap(now) } else { Ok(()) }
+    }
+
+    /// True while a channel with the app was kept over a start and the app is to be asked for a run (H17).
+    pub(super) fn wants_app(&self) -> bool {
+        match self.app.is_paired() {
+            true => !self.app.is_up(),
+            false => self.bootstrap.is_waiting(),
+        }
+    }
+
+    /// True for a message of the binding handshake that travels inside the device channel or not at all (H78).
+    pub(super) fn shields(&self, message: &[u8]) -> bool {
+        bootstrap::is_binding(message) && (self.bootstrap.is_up() || self.app.is_shielded())
+    }
+
+    /// A pairing takes the place of the device channel, or the app was revoked.
     pub(super) fn end_bootstrap(&mut self, now: Instant) -> Result<(), Error> {
         let mut fx = bootstrap::Effects::new();
         self.bootstrap.end(&mut fx)?;
@@ -66,7 +86,7 @@ impl Controller {
         while let Some(effect) = fx.pop_front() {
             match effect {
                 bootstrap::Effect::ToPeer(pdu) => self.send_app(now, &pdu)?,
-                bootstrap::Effect::Seal(pdu) => self.seal_device(now, &pdu)?,
+                bootstrap::Effect::Seal(keys, pdu) => self.seal_device(now, keys, &pdu)?,
                 bootstrap::Effect::Store(record) => self.device.store(record)?,
                 bootstrap::Effect::Event(event) => self.device.event(Event::Bootstrap(event)),
             }
@@ -75,13 +95,13 @@ impl Controller {
     }
 
     /// Seals a PDU at dev tier.
-    pub(super) fn seal_device(&mut self, now: Instant, pdu: &[u8]) -> Result<(), Error> {
+    pub(super) fn seal_device(&mut self, now: Instant, keys: Keys, pdu: &[u8]) -> Result<(), Error> {
         let id = self.app_id().sealed(Level::Dev);
         let base = self.app_id().base();
         let mut sealed = [0; 640];
         let mut fx = bootstrap::Effects::new();
         let own = &self.device.own;
-        let n = self.bootstrap.seal(own, self.can1.format(), id, base, &[pdu], &mut sealed, &mut fx)?;
+        let n = self.bootstrap.seal(own, keys, self.can1.format(), id, base, &[pdu], &mut sealed, &mut fx)?;
         self.apply_bootstrap(now, fx)?;
         self.can1.send_sealed(now, id, &sealed[..n]);
         Ok(())
@@ -97,10 +117,10 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let mut body = heapless::Vec::<u8, 640>::new();
-        let base = match self.bootstrap.open(now, id, bytes) {
-            Ok(Opened { base, signed: false, body: opened, .. }) => {
+        let (keys, base) = match self.bootstrap.open(now, id, bytes) {
+            Ok((keys, Opened { base, signed: false, body: opened, .. })) => {
                 body.extend_from_slice(opened).map_err(|_| Error::BufferTooSmall)?;
-                base
+                (keys, base)
             }
             Ok(_) => {
                 // A device channel carries no signed commands.
@@ -116,11 +136,12 @@ impl Controller {
             && let [pdu::KEY_PACKAGE, ref m @ ..] = *body.as_slice()
         {
             let mut fx = bootstrap::Effects::new();
-            let result = self.bootstrap.sealed_message(&self.device.own, m, now, &mut fx);
+            let result = self.bootstrap.sealed_message(&self.device.own, keys, m, now, &mut fx);
             self.apply_bootstrap(now, fx)?;
             return result;
         }
-        if !self.bootstrap.is_up() {
+        // What a run agreed on carries nothing else before both sides accepted it.
+        if keys == Keys::Run || !self.bootstrap.is_up() {
             self.device.refuse_policy();
             return Ok(());
         }
@@ -130,10 +151,10 @@ impl Controller {
         }
         match (base, body.as_slice()) {
             (b, m) if b == self.app_id().reversed().base() => match *m {
-                [pdu::HANDSHAKE, ..] if self.bootstrap.shields(m) => self.relation_message(now, m, rng),
+                [pdu::HANDSHAKE, ..] if bootstrap::is_binding(m) => self.relation_message(now, m, rng),
                 [pdu::IDENTIFY, 0] => {
                     let answer = self.introduce()?;
-                    self.seal_device(now, &answer)
+                    self.seal_device(now, keys, &answer)
                 }
                 _ => {
                     self.device.refuse_policy();

@@ -286,6 +286,12 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         Ok((answer, taken == Ok(Taken::New)))
     }
 
+    /// True when the list held names `peer`, or this device itself.
+    pub(crate) fn is_revoked(&self, peer: Option<Cid>) -> bool {
+        let lists = |cid| self.revocations.lists(Subject::Component(cid));
+        peer.is_some_and(|peer| lists(peer) || lists(self.own.cid()))
+    }
+
     /// Ends what the list held says about `relation`. True when its peer was revoked just now.
     pub(crate) fn enforce(&mut self, now: Instant, node: u8, relation: &mut Relation) -> Result<bool, Error> {
         if self.revocations.is_empty() || STORES - self.stores.len() < 4 {

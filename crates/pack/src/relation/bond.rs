@@ -16,6 +16,8 @@ pub(super) struct PendingBond {
     pub(super) request: BindRequest,
     pub(super) own: SpkSecret,
     pub(super) introduction: Option<Introduction>,
+    /// The introduction came while a device channel with the partner stood.
+    pub(super) shielded: bool,
     pub(super) package: Option<KeyPackage>,
 }
 

@@ -475,7 +475,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let (hint, peer_boot) = resume::parse_request(m1)?;
-        let named = |tier: &Tier| self.channel(*tier).is_some_and(|c| c.session.channel()[..4] == hint);
+        let named = |tier: &Tier| self.channel(*tier).is_some_and(|c| c.is_named(hint));
         let tier = [Tier::Pair, Tier::Bind].into_iter().find(named).ok_or(Error::WrongParty)?;
         let channel = self.channel(tier).ok_or(Error::WrongParty)?;
         if peer_boot < self.peer_boot {
@@ -510,25 +510,7 @@ impl Relation {
             return Err(Error::WrongParty);
         }
         let grace = now + self.limits.grace;
-        let channel = self.channel_mut(tier).ok_or(Error::WrongParty)?;
-        let session = &mut channel.session;
-        let epoch = session.epoch();
-        let current = state(session, session.master(), epoch).confirm(&m1, &m2);
-        let (m3, next, number) = match (current, &channel.previous, epoch.checked_sub(1)) {
-            (Ok((m3, next)), ..) => {
-                channel.previous = Some(session.master().clone());
-                (m3, next, epoch.checked_add(1).ok_or(Error::Exhausted)?)
-            }
-            // The peer never saw our last M3, or never moved to the rotated epoch: it still lives in the one before.
-            (Err(_), Some(previous), Some(before)) => {
-                let (m3, next) = state(session, previous, before).confirm(&m1, &m2)?;
-                (m3, next, epoch)
-            }
-            (Err(e), ..) => return Err(e),
-        };
-        // After a start the old windows are lost, so nothing of the old epoch is opened.
-        session.renew(number, next, channel.fresh.then_some(grace))?;
-        (channel.fresh, channel.confirmed, channel.since) = (true, false, now);
+        let m3 = self.channel_mut(tier).ok_or(Error::WrongParty)?.answered(&m1, &m2, now, grace)?;
         self.peer_boot = peer_boot;
         push(fx, Effect::Store(self.channel_record(tier)?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
@@ -545,12 +527,8 @@ impl Relation {
         let (tier, m1, m2) = (*tier, *m1, *m2);
         let m3: resume::Confirmation = m3.try_into().map_err(|_| Error::Malformed)?;
         let grace = now + self.limits.grace;
-        let channel = self.channel_mut(tier).ok_or(Error::WrongParty)?;
-        let next = channel.state().finish(&m1, &m2, &m3)?;
+        self.channel_mut(tier).ok_or(Error::WrongParty)?.finished((&m1, &m2, &m3), now, grace)?;
         let (_, peer_boot) = resume::parse_request(&m1)?;
-        let number = channel.session.epoch().checked_add(1).ok_or(Error::Exhausted)?;
-        channel.session.renew(number, next, channel.fresh.then_some(grace))?;
-        (channel.fresh, channel.since, channel.unsaved) = (true, now, false);
         self.peer_boot = peer_boot;
         (self.run, self.timer) = (None, None);
         (self.last_m3, self.last_m3_tier) = (Some(sha256(&[&m3])), tier);

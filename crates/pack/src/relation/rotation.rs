@@ -11,7 +11,7 @@
 //! Any message under e+1 does for the last two. Whatever is lost or cut, B answers a RESUME from an epoch that A
 //! still has: B forgets e only when A proved e+1, A only when B did.
 
-use super::{channel::Channel, *};
+use super::*;
 use crate::session::Alarm;
 
 /// Sealed `0D | epoch u32 | nonce 16 | salt 32`, without the type byte.
