@@ -49,6 +49,7 @@ targets! {
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::merkle::verify_path"];
     statements::validation watches ["lct::validation"];
     lists::lifecycle watches ["lct::clock", "lct::revocation", "lct::policy", "pack::revocations"];
+    lists::escalation watches ["pack::escalation"];
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];
     lists::vault watches ["pack::vault", "lct::storage"];

@@ -107,6 +107,15 @@ codes! {
     ClearRefused = 27, "protected message in clear";
     /// A security PDU was refused; detail: type u8, status u8.
     PduRefused = 28, "security PDU refused";
+    /// More is required of a relationship from now on; detail: level u8, reason u8, urgency u8, 1 when this device
+    /// asked for it.
+    Escalated = 32, "validation level raised";
+    /// What was raised is over; detail: level u8, by what u8 (0 time, else the level of the validation).
+    EscalationEnded = 33, "raised validation level ended";
+    /// Requests for a higher level beyond the rate; detail: how many since the last entry of this code u32.
+    EscalationOverflow = 34, "requests for a higher level refused";
+    /// An operation below the level raised was refused; detail: operation u8, level required u8.
+    BelowLevel = 35, "refused, a higher validation level is required";
 }
 
 /// One entry.

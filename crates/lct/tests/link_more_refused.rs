@@ -35,7 +35,7 @@ use lct::{
 };
 
 /// Kinds of object that this crate cannot judge.
-const ELSEWHERE: [&str; 2] = ["sealed", "compact"];
+const ELSEWHERE: [&str; 3] = ["sealed", "compact", "escalation"];
 
 /// Changes of a policy update that only a reader of the class table sees (H113): `crates/pack/tests/link_more.rs`.
 const TABLE: [&str; 5] = [

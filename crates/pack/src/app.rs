@@ -39,6 +39,7 @@ use lct::{
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     schedule::{Direction, Tier},
     sign::Signature,
+    validation::{EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 
@@ -405,6 +406,23 @@ impl App {
         self.command(now, rng)
     }
 
+    /// From now on operations between this app and the pack are to need `target` (H152).
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] without a pairing; [`Error::Exhausted`] more often than three times a minute or ten an
+    /// hour.
+    pub fn escalate(
+        &mut self,
+        now: Instant,
+        target: ValidationLevel,
+        reason: EscalationReason,
+        urgency: Urgency,
+    ) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        self.relation.escalate(now, target, reason, urgency, &mut fx)?;
+        self.apply(now, fx)
+    }
+
     /// Tells the sender that its statement is kept: `number` is the first sequence number of a batch, or
     /// `cycle << 32 | event`.
     pub fn received(&mut self, now: Instant, from: Party, kind: u8, number: u64) -> Result<(), Error> {
@@ -479,6 +497,11 @@ impl App {
                 {
                     self.device.refuse_security();
                 }
+                self.apply(now, fx)
+            }
+            ([pdu::ESCALATION, ..], Party::Pack) => {
+                let mut fx = Effects::new();
+                self.relation.hint(now, self.device.boot, &mut fx, rng)?;
                 self.apply(now, fx)
             }
             ([pdu::IDENTIFY, 1, body @ ..], _) => match Introduced::parse(body) {
@@ -607,6 +630,11 @@ impl App {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply(now, fx)
+            }
+            [pdu::ESCALATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.escalation(now, m, &mut fx)?;
                 self.apply(now, fx)
             }
             [pdu::FORWARD, node, hi, lo, ref m @ ..] if u16::from_be_bytes([hi, lo]) == ModuleScan::BASE => {

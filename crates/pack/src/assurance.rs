@@ -4,7 +4,7 @@
 //! Every message that asks for an operation has its line in [`of_message`] or [`of_pdu`], every operation its row in
 //! [`TABLE`]; the roles act on nothing that [`permits`] or [`grants`] refuses.
 
-use crate::{can::Bus, pdu, policy::Effect};
+use crate::{can::Bus, level, pdu, policy::Effect};
 use lct::{binding::Assurance, metadata::PairingContext};
 
 /// What a peer asks for.
@@ -60,6 +60,15 @@ impl Operation {
     fn row(self) -> &'static Row {
         // The table has the order of the enum; a test holds them together.
         &TABLE[self as usize]
+    }
+
+    /// What it is for the validation levels (H150), where an escalation may ask for more.
+    pub const fn level(self) -> Option<level::Operation> {
+        match self {
+            Operation::Switch | Operation::RaiseLimit => Some(level::Operation::Raise),
+            Operation::Configure | Operation::Firmware => Some(level::Operation::Configure),
+            Operation::Read | Operation::Lower | Operation::Rebind | Operation::Policy => None,
+        }
     }
 
     /// True for what a lease that is not in force blocks (H104).

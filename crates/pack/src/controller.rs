@@ -48,6 +48,7 @@ use lct::{
     metadata::ClearMetadata,
     schedule::{Direction, Tier},
     sign::SigningKey,
+    validation::{EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 use watch::{ModuleWatch, Watch};
@@ -92,6 +93,17 @@ pub enum Command {
     Tamper,
     /// The owner, at the pack, wants it as it left the factory (H139).
     FactoryReset,
+    /// From now on operations between this pack and the peer at `node`, 0 for the app, are to need this level (H152).
+    Escalate {
+        /// Whom to ask.
+        node: u8,
+        /// The level.
+        target: ValidationLevel,
+        /// Why.
+        reason: EscalationReason,
+        /// How soon, and at levels 6 and 7 for how long.
+        urgency: Urgency,
+    },
     /// The installer compared the six digits of both sides, on this side.
     Compare {
         /// Whether they are equal.
@@ -331,6 +343,13 @@ impl Controller {
     pub fn has_revoked(&self, module: Cid) -> bool {
         self.slots.iter().any(|s| s.relation.revoked() == Some(module))
     }
+    /// The level that is asked for in the relationship with the peer at `node`, 0 for the app (H152).
+    pub fn escalated(&self, node: u8, now: Instant) -> Option<ValidationLevel> {
+        match node {
+            0 => self.app.escalated(now),
+            node => self.slots[self.index(node)?].relation.escalated(now),
+        }
+    }
     /// True when every module with a node has its channel up.
     pub fn modules_up(&self) -> bool {
         self.slots.iter().all(|s| !s.registered || s.relation.is_up())
@@ -481,6 +500,16 @@ impl Controller {
                 return self.forget_keys(now, rng);
             }
             Command::Compare { equal } => return self.compare(now, equal),
+            Command::Escalate { node, target, reason, urgency } => {
+                let mut fx = Effects::new();
+                if node == 0 {
+                    self.app.escalate(now, target, reason, urgency, &mut fx)?;
+                    return self.apply_app(now, fx);
+                }
+                let index = self.index(node).ok_or(Error::WrongParty)?;
+                self.slots[index].relation.escalate(now, target, reason, urgency, &mut fx)?;
+                return self.apply_module(index, now, fx);
+            }
         };
         (self.pack_mv, self.pack_ma) = (pack_mv, pack_ma);
         self.protect(now);

@@ -330,10 +330,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     }
 
     /// Where this device stands towards the peer of `relation`: the one place that names the class table in force.
-    pub(crate) fn standing<'a>(&'a self, relation: &'a Relation) -> Standing<'a> {
+    pub(crate) fn standing<'a>(&'a self, now: Instant, relation: &'a Relation) -> Standing<'a> {
         let terms = self.policies.terms(relation.policy_in_force()).unwrap_or(Terms::FACTORY);
         Standing { table: terms.table, ..Standing::of(relation.device_state()) }
-            .with_clear(relation.stay_clear())
+            .with_clear(relation.clear_now(now))
     }
 
     /// Counts a security PDU.

@@ -6,6 +6,7 @@
 
 use crate::{
     can::{Bus, Frame},
+    level::{Operation, reached},
     pdu as kinds,
     policy::{self, DeviceState, Effect, Entry, MinLevel, Protection},
     sealed_id::{Class, Direction, Level, SealedId, classify},
@@ -100,6 +101,11 @@ pub fn judge(arrival: &Arrival, standing: &Standing<'_>) -> Result<(), Denied> {
         let round = protection == Protection::Clear && min != MinLevel::Never;
         return Err(if round { Denied::Unprotected } else { Denied::TooWeak });
     }
+    // No table of a policy lowers what decision 15 asks of a paired device (H150).
+    let operation = Operation::of(bus, base, effect).filter(|_| standing.state == DeviceState::Paired);
+    if operation.is_some_and(|operation| reached(protection) < Some(operation.minimum())) {
+        return Err(Denied::TooWeak);
+    }
     if entry.flags & policy::NEEDS_ENVELOPE != 0 && !standing.in_envelope {
         return Err(Denied::OutsideEnvelope);
     }
@@ -185,10 +191,10 @@ const PDUS: [(u8, MinLevel, Option<Direction>); 26] = {
         (kinds::CERTIFICATE, Clear, None),
         (0x03, Clear, None), // key package, authenticates itself
         (kinds::BINDING, Clear, None),
-        (0x05, Clear, None), // PAKE
-        (0x06, Clear, None), // revocation list, signed by the authority
-        (0x07, Clear, None), // announcements and witnesses grant nothing
-        (0x08, Clear, None), // escalation: from a clear frame a hint only
+        (0x05, Clear, None),              // PAKE
+        (0x06, Clear, None),              // revocation list, signed by the authority
+        (0x07, Clear, None),              // announcements and witnesses grant nothing
+        (kinds::ESCALATION, Clear, None), // from a clear frame a hint only
         (kinds::TIME, Pair, DOWN),
         (kinds::ALERT, Pair, None),
         (kinds::IDENTIFY, Clear, None),

@@ -114,7 +114,7 @@ const HEAD: u16 = 1 << BLOCKS;
 const KEY: u16 = HEAD << 1;
 
 /// What a peer or an outsider can cause at will: each at most once a minute.
-const NOISY: [Code; 7] = [
+const NOISY: [Code; 9] = [
     Code::HandshakeFailed,
     Code::Refused,
     Code::RevocationRefused,
@@ -122,6 +122,8 @@ const NOISY: [Code; 7] = [
     Code::RaiseRefused,
     Code::ClearRefused,
     Code::PduRefused,
+    Code::EscalationOverflow,
+    Code::BelowLevel,
 ];
 
 impl Journal {

@@ -40,6 +40,7 @@ use lct::{
     command::SignedCommand,
     schedule::{Direction, GroupKey, Tier},
     secret::Secret,
+    validation::{EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 
@@ -73,6 +74,15 @@ pub enum Command {
     Tamper,
     /// The owner, at the device, wants it as it left the factory (H139).
     FactoryReset,
+    /// From now on operations between this module and its pack are to need this level (H152).
+    Escalate {
+        /// The level.
+        target: ValidationLevel,
+        /// Why.
+        reason: EscalationReason,
+        /// How soon, and at levels 6 and 7 for how long.
+        urgency: Urgency,
+    },
 }
 
 /// What a module wants done.
@@ -306,6 +316,11 @@ impl Module {
                 self.device.factory_reset()?;
                 return self.forget_keys(now);
             }
+            Command::Escalate { target, reason, urgency } => {
+                let mut fx = Effects::new();
+                self.relation.escalate(now, target, reason, urgency, &mut fx)?;
+                return self.apply(now, fx);
+            }
         };
         // A measurement that was not reported yet must not be lost to the next one.
         self.report(now, rng)?;
@@ -528,6 +543,7 @@ impl Module {
                 Err(Error::WrongParty)
             }
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
+            [pdu::ESCALATION, ..] => self.relation.hint(now, self.device.boot, &mut fx, rng),
             [pdu::POLICY, ref m @ ..] => {
                 let answer = self.device.policy(now, 0, m, &mut self.relation, [], rng);
                 answer.and_then(|pdu| self.send_pack(now, &pdu))
@@ -725,6 +741,11 @@ impl Module {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply(now, fx)
+            }
+            [pdu::ESCALATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.escalation(now, m, &mut fx)?;
                 self.apply(now, fx)
             }
             _ => {

@@ -23,6 +23,9 @@ pub const BINDING: u8 = 0x04;
 pub const REVOCATION: u8 = 0x06;
 /// Second byte of a [`REVOCATION`] PDU that answers.
 pub const REVOCATION_STATUS: u8 = 0x81;
+/// Escalation: `08 | level u8 | reason u8 | urgency u8 | seq u32` asks, `08 81 | seq u32 | level u8` answers, see
+/// [`crate::escalation`]. In clear it is a hint and no more.
+pub const ESCALATION: u8 = 0x08;
 /// Time, sealed: the peer's, `09 | Unix seconds u32 | milliseconds u16`, or the authority's, `09 | token 69`.
 pub const TIME: u8 = 0x09;
 /// Alert, sealed at pair tier: `0A | node | code u16 | detail u32`, see [`crate::health`].

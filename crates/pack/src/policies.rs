@@ -46,13 +46,17 @@ pub enum Reason {
     NoPlace = 6,
     /// The assurance of the binding does not allow it (H79).
     NotAssured = 7,
+    /// More than level 6 is asked for in this relationship.
+    Escalated = 8,
 }
 
 impl Reason {
     /// The reason with this status byte.
     pub fn from_code(code: u8) -> Option<Self> {
-        use Reason::{FixedRow, Malformed, NoPlace, NotAssured, NotAuthentic, Version, WrongParty};
-        let known = [NotAuthentic, WrongParty, Version, Malformed, FixedRow, NoPlace, NotAssured];
+        use Reason::{
+            Escalated, FixedRow, Malformed, NoPlace, NotAssured, NotAuthentic, Version, WrongParty,
+        };
+        let known = [NotAuthentic, WrongParty, Version, Malformed, FixedRow, NoPlace, NotAssured, Escalated];
         known.into_iter().find(|reason| *reason as u8 == code)
     }
 }
@@ -67,6 +71,7 @@ impl core::fmt::Display for Reason {
             Reason::FixedRow => "it changes a row that is the same in every policy",
             Reason::NoPlace => "two other policies are in use",
             Reason::NotAssured => "the assurance of the binding does not allow it: bind again with b1 or b2",
+            Reason::Escalated => "a binding validation (level 7) is asked for first",
         })
     }
 }

@@ -7,6 +7,7 @@
 mod agreement;
 mod bond;
 mod channel;
+mod escalate;
 mod handshakes;
 mod lifecycle;
 mod offer;
@@ -19,8 +20,10 @@ use crate::{
     assurance::{Operation, permits},
     bootstrap::Offer,
     channel::Channel,
+    escalation::Escalation,
     identity::{Identity, Loaded, Record, key, versioned_u32},
     lease::Lease,
+    level::Operation,
     link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
     policies::Policies,
@@ -46,6 +49,7 @@ use lct::{
     schedule::{Direction, ExchangeTag, MasterSecret, Tier},
     secret::Secret,
     spk::{Spk, SpkSecret},
+    validation::{EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 
@@ -83,7 +87,7 @@ pub enum Effect {
 }
 
 /// Effects of one call.
-pub type Effects = heapless::Deque<Effect, 10>;
+pub type Effects = heapless::Deque<Effect, 12>;
 
 /// What happened to the relationship.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +130,29 @@ pub enum RelationEvent {
         tier: Tier,
         /// What happened.
         alarm: Alarm,
+    },
+    /// More is required in this relationship from now on.
+    Escalated {
+        /// The level asked for.
+        target: ValidationLevel,
+        /// Why.
+        reason: EscalationReason,
+        /// How soon.
+        urgency: Urgency,
+        /// True when this device asked.
+        own: bool,
+    },
+    /// What was raised is over.
+    EscalationEnded {
+        /// The level that was asked for.
+        level: ValidationLevel,
+        /// The validation that ended it; `None` for the passing of time.
+        by: Option<ValidationLevel>,
+    },
+    /// The peer asks more often than it may.
+    EscalationOverflow {
+        /// Requests that were not judged, since this was last told.
+        count: u32,
     },
     /// A handshake did not succeed within its tries.
     Failed {
@@ -213,6 +240,7 @@ pub struct Relation {
     challenge: u32,
     /// What a device channel says about the peer.
     offer: Option<Offer>,
+    escalation: Escalation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -254,6 +282,7 @@ impl Relation {
             last_m3_tier: Tier::Pair,
             challenge: 0,
             offer: None,
+            escalation: Escalation::default(),
         }
     }
 
@@ -283,6 +312,10 @@ impl Relation {
         }
         if let (Some(record), Some((binding, _))) = (load(key::agreed(self.slot))?, self.binding()) {
             self.agreement.restore(&record, binding)?;
+        }
+        let raised = load(key::escalation(self.slot))?.filter(|record| !record.is_empty());
+        if let (Some(record), Some((binding, _))) = (raised, self.binding()) {
+            self.escalation = Escalation::restore(&record, binding)?;
         }
         let Some(bytes) = load(key::session(self.slot))?.filter(|record| !record.is_empty()) else {
             return Ok(());
@@ -409,7 +442,9 @@ impl Relation {
     /// When [`Relation::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let again = self.again.filter(|_| self.run.is_none());
-        self.timer.as_ref().map(|t| t.due).into_iter().chain(again).chain(self.upkeep_due()).min()
+        let escalation = self.escalation.due(self.is_up());
+        let timer = self.timer.as_ref().map(|t| t.due);
+        [timer, again, escalation, self.upkeep_due()].into_iter().flatten().min()
     }
 
     // --- authority's messages -------------------------------------------------------------------------
@@ -543,7 +578,9 @@ impl Relation {
         }
         let lease_s = metadata.timing.expires.saturating_sub(metadata.timing.valid_from);
         let agreed = self.next_terms(policies).filter(|t| t.version == metadata.policy_version);
-        let Some(terms) = agreed.filter(|t| lease_s <= t.rotation.certificate_s) else {
+        // H151: what asks for more than level 6 asks for another binding.
+        let enough = self.suffices(now, Operation::Pair, ValidationLevel::Pairing);
+        let Some(terms) = agreed.filter(|t| enough && lease_s <= t.rotation.certificate_s) else {
             let (kind, id) = (pdu::CERTIFICATE_STATUS, &cert.pairing_id.0);
             let refused = status(pdu::CERTIFICATE, kind, id, Status::WrongState)?;
             return push(fx, Effect::ToAuthority(refused));
@@ -594,6 +631,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        self.tend_escalation(now, fx)?;
         if self.upkeep(now, boot, fx, rng)? {
             return Ok(());
         }

@@ -9,12 +9,15 @@ use lct::{
     policy::Policy,
     schedule::{Direction, ExchangeTag, MasterSecret},
     secret::Secret,
+    validation::{EscalationReason, Urgency, ValidationLevel},
 };
 use pack::{
     can::{Bus, Frame, Id},
     chunk,
     digest::{DigestReceiver, DigestSender, Verdict},
+    escalation::{Message, Request},
     isotp::{Received, Receiver, ReceiverConfig},
+    level::{Operation, required},
     policies::{Reason, factory_rows, read_table},
     policy,
     sealed_id::{Class, SealedId, Transport, classify},
@@ -259,4 +262,41 @@ fn tables_of_updates_are_judged() {
     }
     let rows = factory_rows().concat();
     assert_eq!(bytes(&v["policy"], "table")[2..], rows);
+}
+
+#[test]
+fn escalation() {
+    let v = vectors();
+    let group = &v["escalation"];
+    let request = Message::Ask(Request {
+        target: ValidationLevel::Pairing,
+        reason: EscalationReason::Threat,
+        urgency: Urgency::Immediate,
+        seq: number(&group["request"], "seq") as u32,
+    });
+    let answer = Message::Answer {
+        seq: number(&group["answer"], "seq") as u32,
+        level: number(&group["answer"], "level") as u8,
+    };
+    for (message, name) in [(request, "request"), (answer, "answer")] {
+        let pdu = bytes(&group[name], "pdu");
+        assert_eq!(message.to_pdu().unwrap()[..], pdu, "{name}");
+        assert_eq!(Message::parse(&pdu[1..]), Ok(message), "{name}");
+    }
+    let rows = group["required"].as_array().unwrap();
+    assert_eq!(rows.len(), Operation::ALL.len());
+    for (operation, row) in Operation::ALL.into_iter().zip(rows) {
+        assert_eq!(operation as u64, number(row, "operation"));
+        for (asked, level) in row["levels"].as_array().unwrap().iter().enumerate() {
+            let asked = ValidationLevel::from_code(asked as u8).ok();
+            assert_eq!(required(operation, asked) as u64, level.as_u64().unwrap(), "{operation:?} {asked:?}");
+        }
+    }
+    let negatives: Vec<&Value> =
+        v["negatives"].as_array().unwrap().iter().filter(|n| n["what"] == "escalation").collect();
+    assert_eq!(negatives.len(), 7);
+    for n in negatives {
+        let refused = Message::parse(&bytes(n, "pdu")[1..]).map_err(|e| format!("{e:?}"));
+        assert_eq!(refused, Err(text(n, "reason").to_string()), "{}", text(n, "change"));
+    }
 }

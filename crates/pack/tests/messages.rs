@@ -6,7 +6,7 @@ mod world;
 
 use lct::{
     id::Cid,
-    schedule::{Direction, GroupKey, Tier},
+    schedule::{Direction, GroupKey},
     secret::Secret,
 };
 use pack::{
@@ -25,10 +25,9 @@ use pack::{
     pdu,
     policy::{self, DeviceState},
     sealed_id::{Class, ClearId, Level, SealedId, SecurityId, classify},
-    session::{GroupSender, Session, limits::Limits},
+    session::{GroupSender, limits::Limits},
 };
-use std::cell::RefCell;
-use world::World;
+use world::{World, rogue::Rogue};
 
 fn started(mut w: World) -> World {
     w.commission();
@@ -290,61 +289,26 @@ fn an_emergency_stop_needs_a_channel_and_nothing_more() {
 
 // --- group --------------------------------------------------------------------------------------------
 
-/// Whoever dumped the memory of a party: its keys in the present epoch, with counters far ahead.
-struct Rogue(RefCell<Session>);
-
-impl Rogue {
-    fn of(victim: &Session) -> Self {
-        let mut copy = Session::at_epoch(
-            victim.kind(),
-            *victim.th4(),
-            victim.epoch(),
-            victim.master().clone(),
-            victim.exchange().cloned(),
-            victim.sends(),
-        )
-        .unwrap();
-        for tier in [Tier::Exch, Tier::Pair] {
-            let due = copy.due(tier, 0).unwrap();
-            copy.reserved(&due);
+/// The newest group key that the pack gave to the owner of these keys, from a recording of CAN 2.
+fn group_key(rogue: &Rogue, w: &World, node: u8) -> (u32, GroupKey) {
+    let mut chunks = Reassembler::<8>::new();
+    let mut newest = None;
+    for (at, bus, frame) in &w.log {
+        let Ok(Class::Sealed(id, transport)) = classify(*bus, frame) else { continue };
+        if *bus != Bus::Can2 || id.device() != node || id.direction() != Direction::Ab {
+            continue;
         }
-        let mut out = [0; 64];
-        for level in [Level::Exch, Level::Pair] {
-            let id = SealedId::new(0x500, level, victim.sends(), 1).unwrap();
-            for _ in 0..900 {
-                copy.seal(id, 0x500, 0, &[&[0]], &mut out).unwrap();
+        if let Push::Complete(message) = chunks.push(*at, id.canonical(), transport, frame.data()) {
+            let mut message = message.to_vec();
+            if let Ok(opened) = rogue.0.borrow_mut().open(*at, &Limits::default(), id, &mut message)
+                && let [pdu::GROUP_KEY, g0, g1, g2, g3, ref key @ ..] = *opened.body
+            {
+                let generation = u32::from_be_bytes([g0, g1, g2, g3]);
+                newest = Some((generation, GroupKey(Secret::from_slice(key).unwrap())));
             }
         }
-        Rogue(RefCell::new(copy))
     }
-
-    fn seal(&self, id: SealedId, base: u16, body: &[u8]) -> Vec<Frame> {
-        let mut out = [0; 256];
-        let n = self.0.borrow_mut().seal(id, base, 0, &[body], &mut out).unwrap();
-        chunk::split(id.canonical(), &out[..n]).unwrap().collect()
-    }
-
-    /// The newest group key that the pack gave to this party, from a recording of CAN 2.
-    fn group_key(&self, w: &World, node: u8) -> (u32, GroupKey) {
-        let mut chunks = Reassembler::<8>::new();
-        let mut newest = None;
-        for (at, bus, frame) in &w.log {
-            let Ok(Class::Sealed(id, transport)) = classify(*bus, frame) else { continue };
-            if *bus != Bus::Can2 || id.device() != node || id.direction() != Direction::Ab {
-                continue;
-            }
-            if let Push::Complete(message) = chunks.push(*at, id.canonical(), transport, frame.data()) {
-                let mut message = message.to_vec();
-                if let Ok(opened) = self.0.borrow_mut().open(*at, &Limits::default(), id, &mut message)
-                    && let [pdu::GROUP_KEY, g0, g1, g2, g3, ref key @ ..] = *opened.body
-                {
-                    let generation = u32::from_be_bytes([g0, g1, g2, g3]);
-                    newest = Some((generation, GroupKey(Secret::from_slice(key).unwrap())));
-                }
-            }
-        }
-        newest.expect("the pack gave the group key")
-    }
+    newest.expect("the pack gave the group key")
 }
 
 /// A group sender with counters far ahead of the pack's.
@@ -384,7 +348,7 @@ fn a_compromised_module_can_forge_isolation_and_no_raise() {
     w.commission();
     w.run_for(1_000);
     let rogue = Rogue::of(w.modules[0].relation().session().unwrap());
-    let (generation, key) = rogue.group_key(&w, 1);
+    let (generation, key) = group_key(&rogue, &w, 1);
     assert_eq!(generation, w.pack.group_generation());
     let mut sender = forger(&w.pack.identity().cid(), generation, &key);
     let raises: [(u16, Vec<u8>); 4] = [
@@ -415,7 +379,7 @@ fn a_compromised_module_can_forge_isolation_and_no_raise() {
 fn a_module_that_left_holds_a_dead_group_key() {
     let mut w = started(World::new(2, 57));
     let rogue = Rogue::of(w.modules[0].relation().session().unwrap());
-    let (generation, key) = rogue.group_key(&w, 1);
+    let (generation, key) = group_key(&rogue, &w, 1);
     // A new binding of module 1 voids its pairing: whoever holds the old keys is out.
     assert!(w.bind((Some(Party::Pack), 1), (Some(Party::Module(1)), 2)));
     w.run_for(1_000);
@@ -455,9 +419,9 @@ fn the_rest_of_the_group_has_another_key_within_a_second() {
     let after = w.pack.group_generation();
     assert!(after > before);
     for (index, node) in [(1, 2), (2, 3)] {
-        assert_eq!(rogues[index].group_key(&w, node).0, after, "node {node}");
+        assert_eq!(group_key(&rogues[index], &w, node).0, after, "node {node}");
     }
-    assert_eq!(rogues[0].group_key(&w, 1).0, before, "the one that left was not told");
+    assert_eq!(group_key(&rogues[0], &w, 1).0, before, "the one that left was not told");
 }
 
 /// Attack 2 for the group: what was recorded before a module lost its window is dead after it.

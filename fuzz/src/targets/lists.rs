@@ -61,6 +61,36 @@ pub mod lifecycle {
     }
 }
 
+pub mod escalation {
+    use super::*;
+    use pack::escalation::{Escalation, Message};
+    use pack::time::{Duration, Instant};
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        vec![vec![7, 6, 2, 1, 0, 0, 0, 1, 7, 5, 1, 0, 0, 0, 0, 2], vec![6, 0x81, 0, 0, 0, 1, 6]]
+    }
+
+    /// A row of messages of a peer, some seconds apart: whatever they say, nothing that is asked for gets less.
+    pub fn run(data: &[u8]) {
+        let mut input = Input(data);
+        let (mut state, mut now) = (Escalation::default(), Instant::START);
+        while !input.0.is_empty() {
+            let n = usize::from(input.byte()).min(input.0.len());
+            let (message, rest) = input.0.split_at(n);
+            input.0 = rest;
+            let Ok(read) = Message::parse(message) else { continue };
+            assert_eq!(read.to_pdu().expect("short")[1..], *message, "one encoding only");
+            let before = state.level(now);
+            match read {
+                Message::Ask(request) => drop(state.heard(now, &request)),
+                Message::Answer { seq, .. } => state.answered(seq),
+            }
+            assert!(state.level(now) >= before, "a message lowered the level");
+            now = now + Duration::from_secs(u64::from(n as u8 & 3));
+        }
+    }
+}
+
 pub mod audit {
     use super::*;
     use lct::audit::AuditChain;

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 
-from securelink import announce, audit, event, lifecycle, revocation
+from securelink import announce, audit, escalation, event, lifecycle, revocation
 from securelink.primitives import sha256
 from securelink.revocation import Entry, RevocationList
 
 from .binding import batch_certificate
 from .inputs import Cast, Tree, scalar, shown
 
+# Code, least level, and the highest that an escalation asks for, of each operation (H150).
+LEVELS = (
+    (1, 1, 4),
+    (2, 2, 4),
+    (3, 3, 3),
+    (4, 4, 4),
+    (5, 4, 4),
+    (6, 5, 7),
+    (7, 5, 7),
+    (8, 6, 7),
+    (9, 6, 6),
+    (10, 7, 7),
+)
 FIRST_KEY = b"\x4d" * 32
 LOG_EPHEMERAL = scalar(0x3334)
 REBIND_NONCE = b"\xdc" * 16
@@ -133,6 +146,14 @@ def groups(cast: Cast) -> dict[str, Tree]:
             for name, e in events(cast).items()
         },
         "witness": {"time_ms": i.time * 1000 + 900, "attestation": attested(cast)},
+        "escalation": {
+            "request": {"target": 6, "reason": 2, "urgency": 1, "seq": 9, "pdu": escalation.Request(6, 2, 1, 9).pdu},
+            "answer": {"seq": 9, "level": 6, "pdu": escalation.answer(9, 6)},
+            "required": [
+                {"operation": code, "levels": [escalation.required(least, most, asked) for asked in range(8)]}
+                for code, least, most in LEVELS
+            ],
+        },
         "audit": {
             "k_1": FIRST_KEY,
             "chain": rows,

@@ -16,6 +16,7 @@ from securelink import (
     audit,
     binding,
     certificate,
+    escalation,
     event,
     key_package,
     level5,
@@ -79,6 +80,7 @@ def entries(cast: Cast, exchange: pake.Exchange, code_commit: bytes) -> list[Tre
     codes(out, cast, exchange)
     lifecycles(out, cast)
     validation(out, cast)
+    escalations(out)
     logs(out, cast)
     return out.entries
 
@@ -762,6 +764,21 @@ def validation(out: Collector, cast: Cast) -> None:
     witnessed("version 2", "Malformed", put(word, 0, b"\x02"))
     own = event.attestation(cast.cid_b, cast.i.time, fault, good, secret)
     witnessed("of itself", "WrongParty", own, key=cast.b.sign_public)
+
+
+def escalations(out: Collector) -> None:
+    good = escalation.Request(6, 2, 1, 9).pdu
+
+    def told(change: str, pdu: bytes) -> None:
+        out.add("escalation", change, "Malformed", lambda: escalation.read(pdu), pdu=pdu)
+
+    told("level 0", put(good, 1, b"\x00"))
+    told("level 8", put(good, 1, b"\x08"))
+    told("reason 4", put(good, 2, b"\x04"))
+    told("urgency 2", put(good, 3, b"\x02"))
+    told("a byte too many", good + b"\x00")
+    told("a request cut short", good[:-1])
+    told("an answer cut short", escalation.answer(9, 6)[:-1])
 
 
 def logs(out: Collector, cast: Cast) -> None:

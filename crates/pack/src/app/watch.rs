@@ -17,7 +17,7 @@ impl App {
 
     pub(super) fn screen(&mut self, now: Instant, frame: &Frame) -> bool {
         let mine = |device: u8| device == self.pack;
-        let standing = |device: u8| mine(device).then(|| self.device.standing(&self.relation));
+        let standing = |device: u8| mine(device).then(|| self.device.standing(now, &self.relation));
         let screened = screen(Bus::Can1, Direction::Ab, frame, mine, standing);
         self.device.screen(now, frame, screened)
     }
@@ -26,7 +26,7 @@ impl App {
     pub(super) fn admits(&mut self, now: Instant, base: u16, protection: Protection) -> bool {
         let arrival =
             Arrival { bus: Bus::Can1, base, direction: Direction::Ba, protection, effect: Change::Hold };
-        let judged = judge(&arrival, &self.device.standing(&self.relation));
+        let judged = judge(&arrival, &self.device.standing(now, &self.relation));
         judged.map_err(|denied| self.device.deny(now, base, denied)).is_ok()
     }
 

@@ -63,6 +63,11 @@ impl Controller {
             _ if self.shields(message) => Err(Error::WrongParty),
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::POLICY, ref m @ ..] => self.policy(now, m, rng),
+            [pdu::ESCALATION, ..] => {
+                let mut fx = Effects::new();
+                let begun = self.app.hint(now, self.device.boot, &mut fx, rng);
+                begun.and_then(|()| self.apply_app(now, fx))
+            }
             [pdu::RELAY, node, ref inner @ ..] => match (self.index(node), inner.first()) {
                 (
                     Some(index),
@@ -358,6 +363,11 @@ impl Controller {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply_app(now, fx)
+            }
+            [pdu::ESCALATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.app.escalation(now, m, &mut fx)?;
                 self.apply_app(now, fx)
             }
             [pdu::TIME, ref time @ ..] => {

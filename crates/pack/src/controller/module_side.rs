@@ -167,6 +167,11 @@ impl Controller {
                 }
                 self.apply_module(index, now, fx)
             }
+            [pdu::ESCALATION, ..] => {
+                let mut fx = Effects::new();
+                self.slots[index].relation.hint(now, self.device.boot, &mut fx, rng)?;
+                self.apply_module(index, now, fx)
+            }
             [
                 pdu::CERTIFICATE
                 | pdu::BINDING
@@ -412,6 +417,11 @@ impl Controller {
                 self.slots[index].relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_module(index, now, fx)
             }
+            [pdu::ESCALATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.slots[index].relation.escalation(now, m, &mut fx)?;
+                self.apply_module(index, now, fx)
+            }
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
             [pdu::AUDIT, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::AUDIT, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),
@@ -466,11 +476,12 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let node = index as u8 + 1;
-        let relation = &mut self.slots[index].relation;
-        if !self.device.may(now, node, ModuleStateChange::BASE, Operation::Switch, relation) {
+        let slot = &mut self.slots[index];
+        if !self.device.may(now, node, ModuleStateChange::BASE, Operation::Switch, &mut slot.relation) {
+            // Nothing changes at once: it is tried again in the rhythm of the repetitions.
+            slot.run = Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + REPEAT });
             return Ok(());
         }
-        let slot = &mut self.slots[index];
         let (Some(challenge), Some(session), Some(spk)) =
             (slot.challenge, slot.relation.session(), slot.relation.own_spk())
         else {

@@ -93,7 +93,7 @@ impl Controller {
         let mine = |device: u8| pack.is_none_or(|pack| pack == device);
         let standing = |device: u8| match bus {
             Bus::Can1 => (device == self.pack).then(|| self.app_standing(now)),
-            Bus::Can2 => self.index(device).map(|i| self.device.standing(&self.slots[i].relation)),
+            Bus::Can2 => self.index(device).map(|i| self.device.standing(now, &self.slots[i].relation)),
         };
         let screened = screen(bus, own, frame, mine, standing);
         self.device.screen(now, frame, screened)
@@ -105,7 +105,7 @@ impl Controller {
         Standing {
             state: self.app_state(),
             window_open: self.bootstrap.is_window_open(now),
-            ..self.device.standing(&self.app)
+            ..self.device.standing(now, &self.app)
         }
     }
 
@@ -145,7 +145,7 @@ impl Controller {
     ) -> bool {
         let arrival =
             Arrival { bus: Bus::Can2, base, direction: Direction::Ba, protection, effect: Change::Hold };
-        let judged = judge(&arrival, &self.device.standing(&self.slots[index].relation));
+        let judged = judge(&arrival, &self.device.standing(now, &self.slots[index].relation));
         judged.map_err(|denied| self.device.deny(now, base, denied)).is_ok()
     }
 
@@ -231,7 +231,7 @@ impl Controller {
         ];
         for (base, frame) in frames {
             let frame = frame.map_err(|_| Error::Malformed)?;
-            if self.app.stay_clear().contains(&base)
+            if self.app.clear_now(now).contains(&base)
                 && let Some(digest) = &mut self.watch.digest
             {
                 digest.sent(&frame);

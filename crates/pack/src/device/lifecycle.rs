@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     assurance::{Operation, permits},
     lease::LeaseState,
+    level::{self, required},
     pdu::{self, Pdu, Status, binding as op},
     relation::RelationEvent,
     revocations::Taken,
@@ -18,6 +19,7 @@ use lct::{
     journal::{DETAIL_MAX, Entry, SELF},
     metadata::ClearMetadata,
     revocation::{Subject, batch_id},
+    validation::ValidationLevel,
 };
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
@@ -98,6 +100,17 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 let epoch = relation.stored_session().map_or(0, |s| s.epoch()).to_be_bytes();
                 self.log(now, Code::FailureAlarm, node, &[&epoch]);
             }
+            RelationEvent::Escalated { target, reason, urgency, own } => {
+                let detail = [*target as u8, *reason as u8, *urgency as u8, u8::from(*own)];
+                self.log(now, Code::Escalated, node, &[&detail]);
+            }
+            RelationEvent::EscalationEnded { level, by } => {
+                let by = by.map_or(0, |by| by as u8);
+                self.log(now, Code::EscalationEnded, node, &[&[*level as u8, by]]);
+            }
+            RelationEvent::EscalationOverflow { count } => {
+                self.log(now, Code::EscalationOverflow, node, &[&count.to_be_bytes()]);
+            }
             RelationEvent::Failed { kind } => {
                 self.log(now, Code::HandshakeFailed, node, &[&[*kind as u8]]);
             }
@@ -164,8 +177,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     // --- lease ----------------------------------------------------------------------------------------
 
     /// Whether the peer of `relation` may have `operation` done by the message `base`: by the assurance of the binding
-    /// (H79), then by the lease (H104) and what its certificate grants (H114). A refusal is logged; when the lease
-    /// ended, that is made to last.
+    /// (H79), then by the lease (H104) and what its certificate grants (H114), then by what an escalation asks for (H151).
+    /// A refusal is logged; when the lease ended, that is made to last.
     pub(crate) fn may(
         &mut self,
         now: Instant,
@@ -184,7 +197,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             None => LeaseState::InForce,
         };
         match state {
-            LeaseState::InForce => return true,
+            LeaseState::InForce => {
+                let level = ValidationLevel::Command;
+                return operation.level().is_none_or(|o| self.suffices(now, node, o, level, relation));
+            }
             LeaseState::NotGranted | LeaseState::NotAssured => {}
             _ => {
                 self.clock.settle(now);
@@ -197,6 +213,23 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let [high, low] = base.to_be_bytes();
         self.log(now, Code::RaiseRefused, node, &[&[high, low, state as u8]]);
         false
+    }
+
+    /// Whether `operation`, proved at `reached`, may be done in `relation`; a refusal is logged.
+    pub(crate) fn suffices(
+        &mut self,
+        now: Instant,
+        node: u8,
+        operation: level::Operation,
+        reached: ValidationLevel,
+        relation: &Relation,
+    ) -> bool {
+        let enough = relation.suffices(now, operation, reached);
+        if !enough {
+            let required = required(operation, relation.escalated(now));
+            self.log(now, Code::BelowLevel, node, &[&[operation as u8, required as u8]]);
+        }
+        enough
     }
 
     // --- what the authority sends ---------------------------------------------------------------------
@@ -294,7 +327,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// Ends what the list held says about `relation`. True when its peer was revoked just now.
     pub(crate) fn enforce(&mut self, now: Instant, node: u8, relation: &mut Relation) -> Result<bool, Error> {
-        if self.revocations.is_empty() || STORES - self.stores.len() < 4 {
+        if self.revocations.is_empty() || STORES - self.stores.len() < 5 {
             // What finds no room now is done with the next call: the list is held.
             return Ok(false);
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     assurance::{Operation, permits},
+    level,
     pdu::{self, Pdu, policy as op},
     policies::{PLACES, Reason, Table, read_table},
 };
@@ -10,6 +11,7 @@ use lct::{
     codec::Fields,
     id::Cid,
     policy::{Policy, digest_of},
+    validation::ValidationLevel,
 };
 
 /// Records that taking a policy stores.
@@ -59,8 +61,11 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let used = self.policies.used(others.into_iter().chain([relation.policy_in_force()]));
         let claimed = signed.get(1..5).unwrap_or(&[0; 4]);
         let assured = relation.binding().is_none_or(|(_, assurance)| permits(assurance, Operation::Policy));
+        let (needed, proved) = (level::Operation::Pair, ValidationLevel::Pairing);
+        let enough = self.suffices(now, node, needed, proved, relation);
         let judged = match *operation {
             op::SIGN | op::UPDATE if !assured => Err(Reason::NotAssured),
+            op::SIGN | op::UPDATE if !enough => Err(Reason::Escalated),
             op::SIGN => match Proposal::read(signed, 1) {
                 Ok(proposal) => self.sign_policy(now, &proposal, relation, rng)?,
                 Err(reason) => Err(reason),

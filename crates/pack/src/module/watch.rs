@@ -27,7 +27,7 @@ impl Module {
         let (node, candidate) = (self.node, self.candidate);
         let mine = |device: u8| device == node && node != UNREGISTERED;
         let concerned = |device: u8| device == NODE_BROADCAST || mine(device) || Some(device) == candidate;
-        let standing = |device: u8| concerned(device).then(|| self.device.standing(&self.relation));
+        let standing = |device: u8| concerned(device).then(|| self.device.standing(now, &self.relation));
         let screened = screen(Bus::Can2, Direction::Ba, frame, mine, standing);
         self.device.screen(now, frame, screened)
     }
@@ -40,7 +40,7 @@ impl Module {
             _ => self.effect(base, body),
         };
         let arrival = Arrival { bus: Bus::Can2, base, direction: Direction::Ab, protection, effect };
-        match judge(&arrival, &self.device.standing(&self.relation)) {
+        match judge(&arrival, &self.device.standing(now, &self.relation)) {
             // A signed command is answered, not dropped: it is judged with its content.
             Ok(()) if protection == Protection::PairSigned => true,
             Ok(()) => assurance::of_message(Bus::Can2, base, effect)
@@ -194,7 +194,7 @@ impl Module {
             self.seal_pdu(now, Tier::Exch, &report)?;
         }
         if self.digest.as_ref().is_some_and(|digest| digest.due() <= now) {
-            self.send_listed()?;
+            self.send_listed(now)?;
             // Behind the frames that it covers, on the same queue.
             if let Some(body) = self.digest.as_mut().map(|digest| digest.close(now)).transpose()? {
                 self.seal_pdu(now, Tier::Exch, &body)?;
@@ -204,7 +204,7 @@ impl Module {
     }
 
     /// Once a window: the messages of the status train that may stay clear.
-    fn send_listed(&mut self) -> Result<(), Error> {
+    fn send_listed(&mut self, now: Instant) -> Result<(), Error> {
         let (status, hardware, node) = (self.status(), self.hardware(), self.node);
         let frames = [
             hardware.frame(node),
@@ -215,7 +215,7 @@ impl Module {
         ];
         for (base, frame) in TRAIN.into_iter().zip(frames) {
             let frame = frame.map_err(|_| Error::Malformed)?;
-            if self.relation.stay_clear().contains(&base)
+            if self.relation.clear_now(now).contains(&base)
                 && let Some(digest) = &mut self.digest
             {
                 digest.sent(&frame);

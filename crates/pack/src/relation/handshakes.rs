@@ -338,6 +338,7 @@ impl Relation {
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();
             push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
+            self.validated(ValidationLevel::Binding, fx)?;
             let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0])?;
             self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
             return Ok(answer);
@@ -374,6 +375,7 @@ impl Relation {
         self.stay_clear = p.stay_clear;
         push(fx, Effect::Store(self.session_record()?))?;
         self.handshake_done(fx)?;
+        self.validated(ValidationLevel::Pairing, fx)?;
         let answer = pdu::build(&[
             &[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE],
             &p.pairing_id.0,
@@ -461,6 +463,7 @@ impl Relation {
             self.upkeep.bind_due = Some(Instant::START);
         }
         self.tell_handshake(fx)?;
+        self.escalation.channel_up();
         push(fx, Effect::Event(RelationEvent::ChannelUp { epoch, challenge }))
     }
 

@@ -78,6 +78,7 @@ impl Relation {
         push(fx, Effect::Store(Record::new(key::session(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::binding(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::bond(slot), &[&[TOMBSTONE], &peer.0])?))?;
+        push(fx, Effect::Store(Record::new(key::escalation(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::lease(slot), &[])?))
     }
 

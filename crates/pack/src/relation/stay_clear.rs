@@ -47,6 +47,12 @@ impl Relation {
     pub fn stay_clear(&self) -> &[u16] {
         if self.is_paired() { &self.stay_clear } else { &[] }
     }
+
+    /// Of these what is taken and sent in clear now: a clear message is worth no more than an announce (H151).
+    pub(crate) fn clear_now(&self, now: Instant) -> &[u16] {
+        let enough = self.suffices(now, Operation::Read, ValidationLevel::Announce);
+        if enough { self.stay_clear() } else { &[] }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! An app, a pack controller and modules on two lossless buses under virtual time, with a software authority.
 #![allow(dead_code)]
 
+pub mod rogue;
+
 use lct::{
     attest::{CertificateType, DeviceCertificate, Subject},
     binding::{Assurance, BindRequest, Introduction},
