@@ -736,7 +736,10 @@ impl Gateway {
             }
             app::Event::Log(from, part) => self.log(from, part),
             // Faults are for who watches; they change nothing in what is carried.
-            app::Event::Health(..) | app::Event::Alert(..) | app::Event::Clear(..) => {}
+            app::Event::Health(..)
+            | app::Event::Alert(..)
+            | app::Event::Clear(..)
+            | app::Event::Announced { .. } => {}
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())

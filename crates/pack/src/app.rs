@@ -8,6 +8,7 @@ mod before_binding;
 mod watch;
 
 use crate::{
+    announce::flag,
     assurance::Operation,
     bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
@@ -23,7 +24,7 @@ use crate::{
     lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    pdu::{self, Pdu, binding as op, echo},
+    pdu::{self, Pdu, binding as op, echo, validation as events},
     policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
@@ -39,7 +40,7 @@ use lct::{
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     schedule::{Direction, Tier},
     sign::Signature,
-    validation::{EscalationReason, Urgency, ValidationLevel},
+    validation::{ANNOUNCE_LEN, EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 
@@ -98,6 +99,16 @@ pub enum Event {
     Echo(Party, Tier, u32, u32),
     /// A part of the log of a device (`None`: this app's own); acknowledge an entry once it is durable.
     Log(Option<Party>, LogPart),
+    /// A party announced itself (`lct::validation::Announce`). That grants nothing.
+    Announced {
+        /// Who, by where it came from.
+        from: Party,
+        /// As it was signed.
+        bytes: [u8; ANNOUNCE_LEN],
+        /// Whether the signature is that of this app's pack and the announce above all heard before; otherwise the
+        /// owner judges it by the keys that it knows.
+        verified: bool,
+    },
     /// Faults and counters of a device.
     Health(Party, Report),
     /// A device alerts.
@@ -245,7 +256,8 @@ impl App {
         let command = self.run.as_ref().map(|r| r.due).or(raise.then_some(self.retry));
         let log = self.device.journal.due().filter(|_| self.relation.is_up());
         let clock = Some(self.device.clock.due());
-        [alive, command, log, clock, self.relation.due(), self.bootstrap.due(), self.link.due()]
+        let announce = self.device.announcer.due();
+        [announce, alive, command, log, clock, self.relation.due(), self.bootstrap.due(), self.link.due()]
             .into_iter()
             .chain(self.watch_due())
             .flatten()
@@ -289,6 +301,9 @@ impl App {
             self.command(now, rng)?;
         }
         self.tell_log(now, rng)?;
+        if let Some(announce) = self.device.announce(now, &self.relation, rng)? {
+            self.send(now, Party::Pack, &announce)?;
+        }
         self.watch(now)
     }
 
@@ -406,6 +421,11 @@ impl App {
         self.command(now, rng)
     }
 
+    /// Asks a party to announce itself; it does so at most once in ten seconds.
+    pub fn ask_announce(&mut self, now: Instant, of: Party) -> Result<(), Error> {
+        self.send(now, of, &[pdu::VALIDATION, events::ASK])
+    }
+
     /// From now on operations between this app and the pack are to need `target` (H152).
     ///
     /// # Errors
@@ -498,6 +518,18 @@ impl App {
                     self.device.refuse_security();
                 }
                 self.apply(now, fx)
+            }
+            ([pdu::VALIDATION, events::ASK], Party::Pack) => {
+                self.device.announcer.want(flag::ASKED);
+                Ok(())
+            }
+            ([pdu::VALIDATION, events::ANNOUNCE, m @ ..], from) => {
+                let bytes = <[u8; ANNOUNCE_LEN]>::try_from(m).map_err(|_| Error::Malformed)?;
+                let heard = match from {
+                    Party::Pack => self.device.heard(now, m, &mut self.relation)?,
+                    Party::Module(_) => None,
+                };
+                self.device.offer(Event::Announced { from, bytes, verified: heard.is_some() })
             }
             ([pdu::ESCALATION, ..], Party::Pack) => {
                 let mut fx = Effects::new();

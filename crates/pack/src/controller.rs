@@ -11,6 +11,7 @@ mod reports;
 mod watch;
 
 use crate::{
+    announce::flag,
     assurance::{self, Operation},
     bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
@@ -31,7 +32,7 @@ use crate::{
         ModuleStatusRequest, PackStatusAll, RelayState, Stamp, VcuCommand, VcuKeepAlive,
     },
     module::{Rating, UNREGISTERED},
-    pdu::{self, Pdu, binding as op, echo},
+    pdu::{self, Pdu, binding as op, echo, validation as events},
     policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{ClearId, Level, SealedId, SecurityId},
@@ -48,7 +49,7 @@ use lct::{
     metadata::ClearMetadata,
     schedule::{Direction, Tier},
     sign::SigningKey,
-    validation::{EscalationReason, Urgency, ValidationLevel},
+    validation::{Announce, EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 use watch::{ModuleWatch, Watch};
@@ -141,6 +142,13 @@ pub enum Event {
     State(RelayState),
     /// The device channel to an app that is not bound yet.
     Bootstrap(bootstrap::Event),
+    /// A module, or the app (node 0), announced itself, and its signature verified. That grants nothing.
+    Announced {
+        /// Its node.
+        node: u8,
+        /// What it says.
+        announce: Announce,
+    },
     /// A module, or the app (node 0), alerts.
     Alert {
         /// Its node.
@@ -424,6 +432,7 @@ impl Controller {
         let log = self.device.journal.due().filter(|_| self.app.is_up() && self.can1.is_idle());
         let app = [
             log,
+            self.device.announcer.due(),
             Some(self.device.clock.due()),
             Some(self.heartbeat),
             Some(self.discovery),
@@ -555,6 +564,9 @@ impl Controller {
         self.advance(now, rng)?;
         self.send_statements(now)?;
         self.send_log(now, rng)?;
+        if let Some(announce) = self.device.announce(now, &self.app, rng)? {
+            self.send_app(now, &announce)?;
+        }
         self.tell(now)
     }
 

@@ -5,6 +5,7 @@ mod lifecycle;
 pub(crate) mod policy;
 
 use crate::{
+    announce::{Announcer, flag},
     bootstrap::Bootstrap,
     can::{Frame, Id},
     clock::Clock,
@@ -64,6 +65,7 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     stores: heapless::Deque<Record, STORES>,
     events: heapless::Deque<E, EVENTS>,
     refused: Refused,
+    pub(crate) announcer: Announcer,
     /// Active faults and what is counted about them.
     pub(crate) health: Health,
 }
@@ -119,6 +121,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             stores: heapless::Deque::new(),
             events: heapless::Deque::new(),
             refused: Refused::default(),
+            announcer: Announcer::new(now, flag::STARTED),
             health: Health::new(boot),
         };
         if verify_identity(&device.own).is_err() {
@@ -179,6 +182,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     /// The enclosure was opened: every key goes, and the condition stays until a factory reset (H138).
     pub(crate) fn tamper(&mut self) -> Result<(), Error> {
         self.condition = Condition::Tampered;
+        self.announcer.want(flag::TAMPERED);
         self.forget_stores();
         self.store(Condition::Tampered.record()?)?;
         self.store(Record::new(key::ERASE_ALL, &[])?)

@@ -193,7 +193,7 @@ const PDUS: [(u8, MinLevel, Option<Direction>); 26] = {
         (kinds::BINDING, Clear, None),
         (0x05, Clear, None),              // PAKE
         (0x06, Clear, None),              // revocation list, signed by the authority
-        (0x07, Clear, None),              // announcements and witnesses grant nothing
+        (kinds::VALIDATION, Clear, None), // grants nothing
         (kinds::ESCALATION, Clear, None), // from a clear frame a hint only
         (kinds::TIME, Pair, DOWN),
         (kinds::ALERT, Pair, None),

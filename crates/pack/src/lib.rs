@@ -15,6 +15,7 @@
 extern crate std;
 
 pub mod aggregate;
+pub mod announce;
 pub mod app;
 pub mod assurance;
 pub mod bootstrap;

@@ -10,6 +10,7 @@ mod condition;
 mod reports;
 
 use crate::{
+    announce::flag,
     assurance::{self, Operation},
     can::{Bus, Frame},
     device::{Device, Refused},
@@ -26,7 +27,7 @@ use crate::{
         ModuleRegistration, ModuleScan, ModuleStateChange, ModuleStatus1, ModuleStatus2, ModuleStatus3,
         ModuleStatusAll, ModuleStatusRequest, Permission, RelayState, ScanCell, Stamp,
     },
-    pdu::{self, Pdu, binding as op, echo},
+    pdu::{self, Pdu, binding as op, echo, validation as events},
     policy::Protection,
     protection::TripLimits,
     relation::{Effect, Effects, Relation, RelationEvent},
@@ -255,10 +256,12 @@ impl Module {
         let silence = (self.node != UNREGISTERED).then(|| self.last_contact + CONTROLLER_SILENCE);
         let statements = self.batcher.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         let report = self.report_due.map(|(due, _)| due);
+        let announce = self.device.announcer.due().filter(|_| self.node != UNREGISTERED);
         let batch = self.batcher.close_due();
         let log = self.device.journal.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         [
             self.announce_due,
+            announce,
             log,
             Some(self.device.clock.due()),
             silence,
@@ -355,6 +358,11 @@ impl Module {
         self.apply(now, fx)?;
         self.send_statements(now)?;
         self.send_log(now, rng)?;
+        if self.node != UNREGISTERED
+            && let Some(announce) = self.device.announce(now, &self.relation, rng)?
+        {
+            self.send_pack(now, &announce)?;
+        }
         self.watch(now)
     }
 
@@ -543,6 +551,10 @@ impl Module {
                 Err(Error::WrongParty)
             }
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
+            [pdu::VALIDATION, events::ASK] => {
+                self.device.announcer.want(flag::ASKED);
+                Ok(())
+            }
             [pdu::ESCALATION, ..] => self.relation.hint(now, self.device.boot, &mut fx, rng),
             [pdu::POLICY, ref m @ ..] => {
                 let answer = self.device.policy(now, 0, m, &mut self.relation, [], rng);

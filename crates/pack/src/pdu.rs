@@ -23,6 +23,17 @@ pub const BINDING: u8 = 0x04;
 pub const REVOCATION: u8 = 0x06;
 /// Second byte of a [`REVOCATION`] PDU that answers.
 pub const REVOCATION_STATUS: u8 = 0x81;
+/// Validation events: `07 | operation | ..`, see [`validation`].
+pub const VALIDATION: u8 = 0x07;
+
+/// Second byte of a [`VALIDATION`] PDU.
+pub mod validation {
+    /// Asks for an announce.
+    pub const ASK: u8 = 0x00;
+    /// `announce 90` (`lct::validation::Announce`).
+    pub const ANNOUNCE: u8 = 0x01;
+}
+
 /// Escalation: `08 | level u8 | reason u8 | urgency u8 | seq u32` asks, `08 81 | seq u32 | level u8` answers, see
 /// [`crate::escalation`]. In clear it is a hint and no more.
 pub const ESCALATION: u8 = 0x08;

@@ -17,6 +17,7 @@ mod stay_clear;
 mod tests;
 
 use crate::{
+    announce::Heard,
     assurance::{Operation, permits},
     bootstrap::Offer,
     channel::Channel,
@@ -241,6 +242,8 @@ pub struct Relation {
     /// What a device channel says about the peer.
     offer: Option<Offer>,
     escalation: Escalation,
+    /// Announces of the peer.
+    pub(crate) heard: Heard,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -283,6 +286,7 @@ impl Relation {
             challenge: 0,
             offer: None,
             escalation: Escalation::default(),
+            heard: Heard::default(),
         }
     }
 
@@ -372,6 +376,10 @@ impl Relation {
     /// The peer's relationship key.
     pub fn peer_spk(&self) -> Option<&Spk> {
         self.bond.as_ref().map(|b| &b.peer_spk)
+    }
+    /// The highest boot counter that the peer proved.
+    pub(crate) fn peer_boot(&self) -> u32 {
+        self.peer_boot
     }
     /// This entity's relationship key.
     pub fn own_spk(&self) -> Option<&SpkSecret> {

@@ -63,6 +63,13 @@ impl Controller {
             _ if self.shields(message) => Err(Error::WrongParty),
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::POLICY, ref m @ ..] => self.policy(now, m, rng),
+            [pdu::VALIDATION, events::ASK] => {
+                self.device.announcer.want(flag::ASKED);
+                Ok(())
+            }
+            [pdu::VALIDATION, events::ANNOUNCE, ref m @ ..] => {
+                self.device.heard(now, m, &mut self.app).map(|heard| self.announced_by(0, heard))
+            }
             [pdu::ESCALATION, ..] => {
                 let mut fx = Effects::new();
                 let begun = self.app.hint(now, self.device.boot, &mut fx, rng);
@@ -77,6 +84,7 @@ impl Controller {
                         | pdu::KEY_PACKAGE
                         | pdu::IDENTIFY
                         | pdu::REVOCATION
+                        | pdu::VALIDATION
                         | pdu::POLICY),
                     ),
                 ) => self.send_module(index, now, inner),
@@ -92,6 +100,12 @@ impl Controller {
         };
         self.device.tolerate(result);
         Ok(())
+    }
+
+    pub(super) fn announced_by(&mut self, node: u8, heard: Option<Announce>) {
+        if let Some(announce) = heard {
+            self.device.event(Event::Announced { node, announce });
+        }
     }
 
     /// 0 factory, 1 bound or with a device channel, 2 paired, 3 operational.

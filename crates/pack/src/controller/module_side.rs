@@ -167,6 +167,13 @@ impl Controller {
                 }
                 self.apply_module(index, now, fx)
             }
+            // Passed on whatever it is worth here: whoever knows the module's identity can judge it.
+            [pdu::VALIDATION, events::ANNOUNCE, ref m @ ..] => {
+                let heard = self.device.heard(now, m, &mut self.slots[index].relation);
+                let relayed = pdu::build(&[&[pdu::RELAY, node], message])?;
+                self.send_app(now, &relayed)?;
+                heard.map(|heard| self.announced_by(node, heard))
+            }
             [pdu::ESCALATION, ..] => {
                 let mut fx = Effects::new();
                 self.slots[index].relation.hint(now, self.device.boot, &mut fx, rng)?;

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
+    announce::flag,
     assurance::{Operation, permits},
     lease::LeaseState,
     level::{self, required},
-    pdu::{self, Pdu, Status, binding as op},
+    pdu::{self, Pdu, Status, binding as op, validation as events},
     relation::RelationEvent,
     revocations::Taken,
 };
@@ -19,7 +20,7 @@ use lct::{
     journal::{DETAIL_MAX, Entry, SELF},
     metadata::ClearMetadata,
     revocation::{Subject, batch_id},
-    validation::ValidationLevel,
+    validation::{Announce, ValidationLevel},
 };
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
@@ -172,6 +173,60 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             self.log(now, Code::TimeToken, SELF, &[&time.to_be_bytes(), &own.to_be_bytes()]);
         }
         Ok(())
+    }
+
+    // --- announces ------------------------------------------------------------------------------------
+
+    /// The announce that is due: signed with the key of `relation`, or with the identity's where there is none (H156).
+    pub(crate) fn announce(
+        &mut self,
+        now: Instant,
+        relation: &Relation,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Pdu>, Error> {
+        let Some((seq, wanted)) = self.announcer.poll(now) else { return Ok(None) };
+        let condition = match self.condition {
+            Condition::Sound => 0,
+            Condition::KeyLost => flag::KEY_LOST,
+            Condition::Tampered => flag::TAMPERED,
+        };
+        let (key, by) = match relation.own_spk() {
+            Some(spk) => (spk.signing_key(), 0),
+            None => (&self.own.key, flag::IDENTITY),
+        };
+        let announce = Announce { cid: self.own.cid(), boot: self.boot, seq, flags: wanted | condition | by };
+        let signed = announce.issue(key, rng);
+        pdu::build(&[&[pdu::VALIDATION, events::ANNOUNCE], &signed]).map(Some)
+    }
+
+    /// Takes an announce of the peer of `relation`. `None` when it is not verified: it is signed with an identity key,
+    /// which only the owner may know, or another one was verified just now.
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] for another cid, [`Error::Expired`] for one that is not above what was heard.
+    pub(crate) fn heard(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        relation: &mut Relation,
+    ) -> Result<Option<Announce>, Error> {
+        let claimed = Announce::parse(bytes)?.0;
+        let Some(key) = relation.peer_spk().map(|spk| spk.sign_pub()) else { return Ok(None) };
+        if relation.peer().is_none_or(|(cid, _)| cid != claimed.cid) {
+            return Err(Error::WrongParty);
+        }
+        if claimed.flags & flag::IDENTITY != 0 {
+            return Ok(None);
+        }
+        if !relation.heard.admits(&claimed, relation.peer_boot()) {
+            return Err(Error::Expired);
+        }
+        if !self.announcer.may_verify(now) {
+            return Ok(None);
+        }
+        let announce = Announce::open(bytes, &key)?;
+        relation.heard.take(&announce);
+        Ok(Some(announce))
     }
 
     // --- lease ----------------------------------------------------------------------------------------

@@ -335,6 +335,7 @@ impl Relation {
             (self.bond, self.revoked) = (Some(bond), None);
             (self.pair, self.pairing_id) = (None, None);
             (self.agreement.version, self.limits) = (FACTORY_VERSION, self.agreement.given);
+            self.heard = Heard::default();
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();
             push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
