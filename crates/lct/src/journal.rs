@@ -116,6 +116,8 @@ codes! {
     EscalationOverflow = 34, "requests for a higher level refused";
     /// An operation below the level raised was refused; detail: operation u8, level required u8.
     BelowLevel = 35, "refused, a higher validation level is required";
+    /// One of its entities ended a pairing; detail: pairing_id 16, 1 when it was this device.
+    PairingEnded = 36, "pairing ended";
 }
 
 /// One entry.

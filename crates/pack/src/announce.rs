@@ -54,9 +54,14 @@ impl Announcer {
         if self.due().is_none_or(|due| now < due) {
             return None;
         }
-        self.seq = self.seq.checked_add(1)?;
         self.rested = now + REST;
-        Some((self.seq, core::mem::take(&mut self.wanted)))
+        Some((self.next_seq()?, core::mem::take(&mut self.wanted)))
+    }
+
+    /// The next number: announces and other events of a start share them.
+    pub(crate) fn next_seq(&mut self) -> Option<u32> {
+        self.seq = self.seq.checked_add(1)?;
+        Some(self.seq)
     }
 
     /// Whether one more signature of somebody else may be verified now.

@@ -38,6 +38,7 @@ use lct::{
     command::SignedCommand,
     energy::STATEMENT_MAX,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
+    revocation::Reason,
     schedule::{Direction, Tier},
     sign::Signature,
     validation::{ANNOUNCE_LEN, EscalationReason, Urgency, ValidationLevel},
@@ -426,6 +427,16 @@ impl App {
         self.send(now, of, &[pdu::VALIDATION, events::ASK])
     }
 
+    /// Ends the pairing with the pack (H158). The signed statement for the authority comes as [`Event::Answer`].
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] without a pairing.
+    pub fn unpair(&mut self, now: Instant, reason: Reason, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        self.device.unpair(&mut self.relation, reason, &mut fx, rng)?;
+        self.apply(now, fx)
+    }
+
     /// From now on operations between this app and the pack are to need `target` (H152).
     ///
     /// # Errors
@@ -531,6 +542,10 @@ impl App {
                 };
                 self.device.offer(Event::Announced { from, bytes, verified: heard.is_some() })
             }
+            ([pdu::VALIDATION, events::EVENT, ..], _) => match Pdu::from_slice(inner) {
+                Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
+                Err(_) => Err(Error::Malformed),
+            },
             ([pdu::ESCALATION, ..], Party::Pack) => {
                 let mut fx = Effects::new();
                 self.relation.hint(now, self.device.boot, &mut fx, rng)?;
@@ -662,6 +677,11 @@ impl App {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply(now, fx)
+            }
+            [pdu::VALIDATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.ended(m, &mut fx)?;
                 self.apply(now, fx)
             }
             [pdu::ESCALATION, ref m @ ..] => {

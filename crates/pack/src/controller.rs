@@ -47,6 +47,7 @@ use lct::{
     command::SignedCommand,
     id::{BindingId, Cid},
     metadata::ClearMetadata,
+    revocation::Reason,
     schedule::{Direction, Tier},
     sign::SigningKey,
     validation::{Announce, EscalationReason, Urgency, ValidationLevel},
@@ -94,6 +95,13 @@ pub enum Command {
     Tamper,
     /// The owner, at the pack, wants it as it left the factory (H139).
     FactoryReset,
+    /// The owner ends the pairing with the peer at `node`, 0 for the app (H158).
+    Unpair {
+        /// With whom.
+        node: u8,
+        /// Why.
+        reason: Reason,
+    },
     /// From now on operations between this pack and the peer at `node`, 0 for the app, are to need this level (H152).
     Escalate {
         /// Whom to ask.
@@ -509,6 +517,17 @@ impl Controller {
                 return self.forget_keys(now, rng);
             }
             Command::Compare { equal } => return self.compare(now, equal),
+            Command::Unpair { node: 0, reason } => {
+                let mut fx = Effects::new();
+                self.device.unpair(&mut self.app, reason, &mut fx, rng)?;
+                return self.apply_app(now, fx);
+            }
+            Command::Unpair { node, reason } => {
+                let index = self.index(node).ok_or(Error::WrongParty)?;
+                let mut fx = Effects::new();
+                self.device.unpair(&mut self.slots[index].relation, reason, &mut fx, rng)?;
+                return self.apply_module(index, now, fx);
+            }
             Command::Escalate { node, target, reason, urgency } => {
                 let mut fx = Effects::new();
                 if node == 0 {

@@ -220,7 +220,7 @@ pub mod key {
     }
     /// What is raised in the relation in `slot` until a validation: `1 | binding_id 16 | level u8`.
     pub const fn escalation(slot: u8) -> u16 {
-        0x100A | (slot as u16) << 4
+        0x100D | (slot as u16) << 4
     }
     /// Channel of the binding of the relation in `slot`; that of the pairing is [`session`].
     pub const fn binding(slot: u8) -> u16 {

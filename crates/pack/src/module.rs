@@ -39,6 +39,7 @@ use crate::{
 use lct::{
     Error,
     command::SignedCommand,
+    revocation::Reason,
     schedule::{Direction, GroupKey, Tier},
     secret::Secret,
     validation::{EscalationReason, Urgency, ValidationLevel},
@@ -75,6 +76,8 @@ pub enum Command {
     Tamper,
     /// The owner, at the device, wants it as it left the factory (H139).
     FactoryReset,
+    /// The owner ends the pairing with the pack (H158).
+    Unpair(Reason),
     /// From now on operations between this module and its pack are to need this level (H152).
     Escalate {
         /// The level.
@@ -318,6 +321,11 @@ impl Module {
             Command::FactoryReset => {
                 self.device.factory_reset()?;
                 return self.forget_keys(now);
+            }
+            Command::Unpair(reason) => {
+                let mut fx = Effects::new();
+                self.device.unpair(&mut self.relation, reason, &mut fx, rng)?;
+                return self.apply(now, fx);
             }
             Command::Escalate { target, reason, urgency } => {
                 let mut fx = Effects::new();
@@ -753,6 +761,11 @@ impl Module {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply(now, fx)
+            }
+            [pdu::VALIDATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.relation.ended(m, &mut fx)?;
                 self.apply(now, fx)
             }
             [pdu::ESCALATION, ref m @ ..] => {

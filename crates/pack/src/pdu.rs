@@ -32,6 +32,10 @@ pub mod validation {
     pub const ASK: u8 = 0x00;
     /// `announce 90` (`lct::validation::Announce`).
     pub const ANNOUNCE: u8 = 0x01;
+    /// `n u8 | event n | signature 64` (`lct::validation::Event`): the end of a pairing.
+    pub const EVENT: u8 = 0x02;
+    /// `pairing_id 16`: the end of this pairing was taken.
+    pub const TAKEN: u8 = 0x82;
 }
 
 /// Escalation: `08 | level u8 | reason u8 | urgency u8 | seq u32` asks, `08 81 | seq u32 | level u8` answers, see

@@ -7,6 +7,7 @@
 mod agreement;
 mod bond;
 mod channel;
+mod ending;
 mod escalate;
 mod handshakes;
 mod lifecycle;
@@ -24,7 +25,7 @@ use crate::{
     escalation::Escalation,
     identity::{Identity, Loaded, Record, key, versioned_u32},
     lease::Lease,
-    level::Operation,
+    level,
     link::FrameFormat,
     pdu::{self, Pdu, Status, binding as op},
     policies::Policies,
@@ -111,6 +112,13 @@ pub enum RelationEvent {
         epoch: u32,
         /// The peer's first level-5 challenge, known to the A side.
         challenge: Option<u32>,
+    },
+    /// One of the two ended the pairing; the binding stays.
+    Unpaired {
+        /// Which pairing.
+        pairing_id: PairingId,
+        /// True when it was this device.
+        own: bool,
     },
     /// The epoch of the pairing's channel was rotated; sequence numbers and states go on.
     Rotated {
@@ -244,6 +252,7 @@ pub struct Relation {
     escalation: Escalation,
     /// Announces of the peer.
     pub(crate) heard: Heard,
+    ending: Option<ending::Ending>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -287,6 +296,7 @@ impl Relation {
             offer: None,
             escalation: Escalation::default(),
             heard: Heard::default(),
+            ending: None,
         }
     }
 
@@ -452,7 +462,7 @@ impl Relation {
         let again = self.again.filter(|_| self.run.is_none());
         let escalation = self.escalation.due(self.is_up());
         let timer = self.timer.as_ref().map(|t| t.due);
-        [timer, again, escalation, self.upkeep_due()].into_iter().flatten().min()
+        [timer, again, escalation, self.ending_due(), self.upkeep_due()].into_iter().flatten().min()
     }
 
     // --- authority's messages -------------------------------------------------------------------------
@@ -587,7 +597,7 @@ impl Relation {
         let lease_s = metadata.timing.expires.saturating_sub(metadata.timing.valid_from);
         let agreed = self.next_terms(policies).filter(|t| t.version == metadata.policy_version);
         // H151: what asks for more than level 6 asks for another binding.
-        let enough = self.suffices(now, Operation::Pair, ValidationLevel::Pairing);
+        let enough = self.suffices(now, level::Operation::Pair, ValidationLevel::Pairing);
         let Some(terms) = agreed.filter(|t| enough && lease_s <= t.rotation.certificate_s) else {
             let (kind, id) = (pdu::CERTIFICATE_STATUS, &cert.pairing_id.0);
             let refused = status(pdu::CERTIFICATE, kind, id, Status::WrongState)?;
@@ -640,6 +650,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         self.tend_escalation(now, fx)?;
+        self.tend_ending(now, fx)?;
         if self.upkeep(now, boot, fx, rng)? {
             return Ok(());
         }

@@ -379,6 +379,11 @@ impl Controller {
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_app(now, fx)
             }
+            [pdu::VALIDATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.app.ended(m, &mut fx)?;
+                self.apply_app(now, fx)
+            }
             [pdu::ESCALATION, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.app.escalation(now, m, &mut fx)?;

@@ -174,6 +174,10 @@ impl Controller {
                 self.send_app(now, &relayed)?;
                 heard.map(|heard| self.announced_by(node, heard))
             }
+            [pdu::VALIDATION, events::EVENT, ..] => {
+                let relayed = pdu::build(&[&[pdu::RELAY, node], message])?;
+                self.send_app(now, &relayed)
+            }
             [pdu::ESCALATION, ..] => {
                 let mut fx = Effects::new();
                 self.slots[index].relation.hint(now, self.device.boot, &mut fx, rng)?;
@@ -223,7 +227,7 @@ impl Controller {
                     let slot = &mut self.slots[index];
                     self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
                     self.device.event(Event::Relation { node: index as u8 + 1, event });
-                    if let RelationEvent::Bound { .. } = event {
+                    if let RelationEvent::Bound { .. } | RelationEvent::Unpaired { .. } = event {
                         // Whoever held the place before is no member any more.
                         self.membership_changed(index, now);
                     }
@@ -422,6 +426,11 @@ impl Controller {
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.slots[index].relation.rotation(now, tier, m, &mut fx, rng)?;
+                self.apply_module(index, now, fx)
+            }
+            [pdu::VALIDATION, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.slots[index].relation.ended(m, &mut fx)?;
                 self.apply_module(index, now, fx)
             }
             [pdu::ESCALATION, ref m @ ..] => {

@@ -19,7 +19,7 @@ use lct::{
     id::Cid,
     journal::{DETAIL_MAX, Entry, SELF},
     metadata::ClearMetadata,
-    revocation::{Subject, batch_id},
+    revocation::{Reason, Subject, batch_id},
     validation::{Announce, ValidationLevel},
 };
 
@@ -112,6 +112,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             RelationEvent::EscalationOverflow { count } => {
                 self.log(now, Code::EscalationOverflow, node, &[&count.to_be_bytes()]);
             }
+            RelationEvent::Unpaired { pairing_id, own } => {
+                self.log(now, Code::PairingEnded, node, &[&pairing_id.0, &[u8::from(*own)]]);
+            }
             RelationEvent::Failed { kind } => {
                 self.log(now, Code::HandshakeFailed, node, &[&[*kind as u8]]);
             }
@@ -173,6 +176,21 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             self.log(now, Code::TimeToken, SELF, &[&time.to_be_bytes(), &own.to_be_bytes()]);
         }
         Ok(())
+    }
+
+    /// This device ends the pairing of `relation`.
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] without a pairing.
+    pub(crate) fn unpair(
+        &mut self,
+        relation: &mut Relation,
+        reason: Reason,
+        fx: &mut Effects,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let seq = self.announcer.next_seq().ok_or(Error::Exhausted)?;
+        relation.unpair(&self.own, (self.boot, seq), reason, fx, rng)
     }
 
     // --- announces ------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ impl Relation {
 
     /// Whether `operation`, proved at `reached`, may be done now.
     pub(crate) fn suffices(&self, now: Instant, operation: Operation, reached: ValidationLevel) -> bool {
-        reached >= required(operation, self.escalated(now))
+        // A pairing that is about to end raises nothing.
+        let ends = self.is_ending() && matches!(operation, Operation::Raise | Operation::Configure);
+        !ends && reached >= required(operation, self.escalated(now))
     }
 
     /// Asks the paired peer for more; this device holds itself to it at once.

@@ -96,14 +96,22 @@ impl Relation {
         Ok(())
     }
 
-    /// Ends the pairing in force; the binding stays, and so does the time before which no certificate serves it.
+    /// Ends the pairing in force; the binding stays.
     pub(crate) fn end_pairing(&mut self, fx: &mut Effects) -> Result<(), Error> {
+        self.erase_pairing(fx)?;
+        (self.pair, self.pairing_id, self.lease, self.answer) = (None, None, None, None);
+        (self.run, self.timer, self.again, self.pending_pair) = (None, None, None, None);
+        self.ending = None;
+        Ok(())
+    }
+
+    /// Erases what a start would bring back of the pairing. The time before which no certificate serves its binding
+    /// stays.
+    pub(super) fn erase_pairing(&self, fx: &mut Effects) -> Result<(), Error> {
         if let Some((binding, _)) = self.binding() {
             let parts: [&[u8]; 3] = [&[1], &binding.0, &self.issued.to_be_bytes()];
             push(fx, Effect::Store(Record::new(key::issued(self.slot), &parts)?))?;
         }
-        (self.pair, self.pairing_id, self.lease, self.answer) = (None, None, None, None);
-        (self.run, self.timer, self.again, self.pending_pair) = (None, None, None, None);
         push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::lease(self.slot), &[])?))
     }

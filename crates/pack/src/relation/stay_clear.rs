@@ -50,7 +50,7 @@ impl Relation {
 
     /// Of these what is taken and sent in clear now: a clear message is worth no more than an announce (H151).
     pub(crate) fn clear_now(&self, now: Instant) -> &[u16] {
-        let enough = self.suffices(now, Operation::Read, ValidationLevel::Announce);
+        let enough = self.suffices(now, level::Operation::Read, ValidationLevel::Announce);
         if enough { self.stay_clear() } else { &[] }
     }
 }

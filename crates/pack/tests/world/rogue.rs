@@ -51,14 +51,19 @@ impl Rogue {
         Rogue(RefCell::new(copy))
     }
 
-    /// The frames of a message, sealed with the next of its counters.
+    /// The frames of a short message, sealed with the next of its counters.
     pub fn seal(&self, id: SealedId, base: u16, body: &[u8]) -> Vec<Frame> {
+        chunk::split(id.canonical(), &self.sealed(id, base, body)).unwrap().collect()
+    }
+
+    /// A message, sealed with the next of its counters.
+    pub fn sealed(&self, id: SealedId, base: u16, body: &[u8]) -> Vec<u8> {
         let mut out = [0; 256];
         let mut session = self.0.borrow_mut();
         if let Some(due) = session.due(tier_of(id.level()), 0) {
             session.reserved(&due);
         }
         let n = session.seal(id, base, 0, &[body], &mut out).unwrap();
-        chunk::split(id.canonical(), &out[..n]).unwrap().collect()
+        out[..n].to_vec()
     }
 }
