@@ -23,31 +23,27 @@ const VERSION: &str = "1.6.7";
 /// Every model and every variation, with the numbers of sessions that the model asks for.
 pub fn run() -> Result<Outcome> {
     let (program, models) = (installed()?, models()?);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut variations) = (Vec::new(), Vec::new());
     println!("{:8} {:40} {:31} attack found", "model", "property", "as specified");
     for model in &models {
         let varied = model.variations.iter().map(|name| (name.as_str(), model.sessions.varied));
         let found = search(&program, model, std::iter::once(("", model.sessions.specified)).chain(varied))?;
         for (at, query) in model.queries.iter().enumerate() {
-            let broken_by: Vec<&str> = found
-                .iter()
-                .filter(|(name, broken)| !name.is_empty() && broken[at])
-                .map(|(name, _)| *name)
-                .collect();
+            let broken_by = found[1..].iter().filter(|(_, broken)| broken[at]);
+            let broken_by: Vec<&str> = broken_by.map(|(name, _)| *name).collect();
             let claim = claim(found[0].1[at], model.sessions.specified);
             println!("{:8} {:40} {claim:31} {}", model.name, query.text, broken_by.join(", "));
         }
+        for (variation, broken) in &found[1..] {
+            let kept = model.queries.iter().zip(broken).filter(|(_, broken)| !**broken);
+            let kept: Vec<&str> = kept.map(|(query, _)| query.text.as_str()).collect();
+            let kept = if kept.is_empty() { "(none)".to_owned() } else { kept.join("; ") };
+            variations.push(format!("{:8} {variation:24} {:8} {kept}", model.name, model.sessions.varied));
+        }
         wrong.extend(found.iter().flat_map(|(variation, broken)| model.differences(variation, broken)));
     }
-    println!("\n{:8} {:24} still", "model", "variation");
-    for model in &models {
-        for variation in &model.variations {
-            let kept = model.queries.iter().filter(|query| !query.broken_by.contains(variation));
-            let kept: Vec<&str> = kept.map(|query| query.text.as_str()).collect();
-            let claim = claim(false, model.sessions.varied);
-            println!("{:8} {variation:24} {claim}: {}", model.name, kept.join("; "));
-        }
-    }
+    println!("\n{:8} {:24} {:>8} still no attack found", "model", "variation", "sessions");
+    println!("{}", variations.join("\n"));
     judge(&wrong)
 }
 
