@@ -7,7 +7,7 @@ use crate::{
     account::Account,
     authority::Authority,
     binding,
-    component::{Component, Register, Registered},
+    component::{Anchors, Component, Register, Registered},
     encoding::{Blob, Hex},
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
@@ -159,6 +159,11 @@ impl Client {
     /// `GET /components/{id}`, by component id or cid.
     pub async fn component(&self, id: &str) -> Answer<Component> {
         self.get(&["components", id]).await
+    }
+
+    /// `GET /components/{id}/anchors`: what the ledger holds of a component's audit logs.
+    pub async fn anchors(&self, id: &str) -> Answer<Anchors> {
+        self.get(&["components", id, "anchors"]).await
     }
 
     /// `POST /bindings`.

@@ -1,4 +1,4 @@
-//! `POST /components/register`, `GET /components/{id}`.
+//! `POST /components/register`, `GET /components/{id}`, `GET /components/{id}/anchors`.
 
 use crate::encoding::{Blob, Hex};
 use serde::{Deserialize, Serialize};
@@ -92,4 +92,32 @@ pub struct Component {
     pub signing_keys: Vec<Hex<33>>,
     /// Its bindings.
     pub bindings: Vec<BindingView>,
+}
+
+/// One anchor of an audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchorView {
+    /// The binding whose key signed it.
+    pub binding_id: Hex<16>,
+    /// Entries that it covers.
+    pub number: u64,
+    /// Hash of the last of them.
+    pub hash: Hex<32>,
+    /// The device's time, Unix seconds; 0 when it did not know.
+    pub time: u32,
+    /// The key that signed it.
+    pub signing_key: Hex<33>,
+    /// Transaction that recorded it.
+    pub txhash: Hex<32>,
+    /// Height of that.
+    pub height: u64,
+}
+
+/// Answer of `GET /components/{id}/anchors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchors {
+    /// Cid of the component.
+    pub cid: Hex<16>,
+    /// By binding, then by number.
+    pub anchors: Vec<AnchorView>,
 }

@@ -9,6 +9,7 @@ use ::lct::{
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent},
     id::{BindingId, Cid},
+    journal::Checkpoint,
     pairing::Completion,
     record::BatchStatement,
     registration::Registration,
@@ -178,6 +179,15 @@ pub fn energy(statement: &[u8], key: &PublicKey, signature: &Signature) -> Resul
 pub fn cycle_close(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
     CycleClose::decode(statement)?.verify(key, signature)?;
     Ok(Body::CycleClose(signed(statement, key, signature)))
+}
+
+/// Body that anchors an audit log; `statement` is [`Checkpoint::body`] signed by `key`.
+///
+/// # Errors
+/// As [`batch`].
+pub fn checkpoint(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    key.verify(&Checkpoint::read_body(statement)?.digest(), signature)?;
+    Ok(Body::Checkpoint(signed(statement, key, signature)))
 }
 
 fn signed(statement: &[u8], key: &PublicKey, signature: &Signature) -> Signed {

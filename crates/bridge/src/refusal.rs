@@ -178,6 +178,7 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::BindingLimit | R::PairingLimit | R::EventReplay | R::RevokeRepeated => 409,
         R::PairingRenewed | R::PairingUseRepeated => 409,
         R::EnergyCycleClosed | R::CycleClosed | R::CycleMismatch => 409,
+        R::AuditForked | R::AuditExists | R::AuditSequence => 409,
         R::StatementKeyRevoked | R::PairingBindingRevoked | R::PairingEnded | R::PairingUsedUp => 410,
         R::CycleUnknown | R::RevokeUnknown | R::PairingUnknown => 404,
         R::StatementTime | R::BindingTime => 422,

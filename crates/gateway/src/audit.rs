@@ -1,5 +1,6 @@
-//! The logs of devices on disk (`spec/channel.md`, H125): one file per component, appended and synced before an entry is
-//! acknowledged.
+//! The logs of devices on disk (`spec/channel.md`, H125): one file per chain, appended and synced before an entry is
+//! acknowledged. The chain of a component is in `NAME.log`; one that took its place, because the device lost the head of
+//! its log, is in `NAME.2.log`, and so on.
 //!
 //! ```text
 //! 'MBAL' | version u8 = 1 | cid 16, then records: kind u8 | length u16 | bytes                     (big-endian)
@@ -10,11 +11,11 @@ use lct::{
     Digest,
     audit::{AuditLink, genesis, link_hash},
     id::Cid,
-    journal::{CHECKPOINT_LEN, ENTRY_MAX, KEY_STATEMENT_LEN},
+    journal::{CHECKPOINT_LEN, ENTRY_MAX, Gap, KEY_STATEMENT_LEN},
 };
-use pack::journal::LogPart;
+use pack::journal::{LogPart, PLACES};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque, btree_map},
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -135,24 +136,28 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Log, LogError> {
 struct Open {
     file: File,
     path: PathBuf,
+    /// Which chain of the component this is, from 1.
+    chain: u32,
     count: u64,
     head: Digest,
+    /// Tags of the last entries: what a device can repeat.
+    recent: VecDeque<[u8; 16]>,
     key: Option<[u8; KEY_STATEMENT_LEN]>,
     checkpoint: Option<[u8; CHECKPOINT_LEN]>,
 }
 
 impl Open {
-    fn at(path: PathBuf, cid: Cid) -> Result<Self, LogError> {
+    fn at(path: PathBuf, chain: u32, cid: Cid) -> Result<Self, LogError> {
         let io = |source| LogError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(io)?;
         let mut bytes = Vec::new();
         (&mut file).take(FILE_MAX).read_to_end(&mut bytes).map_err(io)?;
         // A file that was cut inside its header holds nothing yet.
         if bytes.len() < HEADER {
+            bytes = [b"MBAL\x01", &cid.0[..]].concat();
             file.set_len(0).map_err(io)?;
-            file.write_all(&[b"MBAL\x01", &cid.0[..]].concat()).map_err(io)?;
+            file.write_all(&bytes).map_err(io)?;
             file.sync_all().map_err(io)?;
-            return Ok(Open { file, path, count: 0, head: genesis(), key: None, checkpoint: None });
         }
         let log = parse(&path, &bytes)?;
         if log.cid != cid {
@@ -162,7 +167,8 @@ impl Open {
             file.set_len((bytes.len() - log.torn) as u64).map_err(io)?;
             file.sync_all().map_err(io)?;
         }
-        let mut open = Open { file, path, count: 0, head: genesis(), key: None, checkpoint: None };
+        let (head, recent) = (genesis(), VecDeque::new());
+        let mut open = Open { file, path, chain, count: 0, head, recent, key: None, checkpoint: None };
         for record in &log.records {
             open.count_in(record);
         }
@@ -171,9 +177,31 @@ impl Open {
 
     fn count_in(&mut self, record: &LogRecord) {
         match record {
-            LogRecord::Entry(link, _) => (self.count, self.head) = (link.number, link.hash),
+            LogRecord::Entry(link, _) => {
+                (self.count, self.head) = (link.number, link.hash);
+                self.recent.push_front(link.tag);
+                self.recent.truncate(PLACES);
+            }
             LogRecord::Checkpoint(bytes) => self.checkpoint = Some(*bytes),
             LogRecord::Key(bytes) => self.key = Some(*bytes),
+        }
+    }
+
+    /// Whether entry `number` with this tag is in the file. Further back than this nothing is repeated.
+    fn has(&self, number: u64, tag: &[u8; 16]) -> bool {
+        let back = self.count.checked_sub(number).and_then(|back| usize::try_from(back).ok());
+        back.and_then(|back| self.recent.get(back)) == Some(tag)
+    }
+
+    /// Whether `part` is of a chain that took the place of this one: it has another first key or another first entry.
+    fn is_replaced_by(&self, part: &LogPart) -> bool {
+        match part {
+            LogPart::Key(bytes) => self.key.is_some_and(|own| !same_first_key(&own, bytes)),
+            LogPart::Entry { number: 1, tag, .. } => {
+                // The first entry of a long file is too far back to be repeated.
+                self.count > 0 && (self.count > PLACES as u64 || !self.has(1, tag))
+            }
+            LogPart::Entry { .. } | LogPart::Checkpoint(_) => false,
         }
     }
 
@@ -183,6 +211,12 @@ impl Open {
         self.count_in(record);
         Ok(())
     }
+}
+
+/// Statements are signed anew each time; the sealed key inside stays the same.
+fn same_first_key(a: &[u8; KEY_STATEMENT_LEN], b: &[u8; KEY_STATEMENT_LEN]) -> bool {
+    let body = KEY_STATEMENT_LEN - 64;
+    a[..body] == b[..body]
 }
 
 /// The logs of an installation.
@@ -202,23 +236,36 @@ impl AuditLogs {
 
     /// Writes a part of the log of `cid`. For an entry the answer is the number up to which the log is durable.
     pub fn write(&mut self, cid: Cid, part: &LogPart) -> Result<Option<u64>, LogError> {
+        let name = self.names.get(&cid).cloned().unwrap_or_else(|| cid.to_string());
+        let path = |chain: u32| match chain {
+            1 => self.dir.join(format!("{name}.log")),
+            n => self.dir.join(format!("{name}.{n}.log")),
+        };
         let log = match self.open.entry(cid) {
-            std::collections::btree_map::Entry::Occupied(log) => log.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let name = self.names.get(&cid).cloned().unwrap_or_else(|| cid.to_string());
-                place.insert(Open::at(self.dir.join(format!("{name}.log")), cid)?)
+            btree_map::Entry::Occupied(log) => log.into_mut(),
+            btree_map::Entry::Vacant(place) => {
+                let chain = (2..).find(|n| !path(*n).exists()).map_or(1, |next| next - 1);
+                place.insert(Open::at(path(chain), chain, cid)?)
             }
         };
+        if log.is_replaced_by(part) {
+            let chain = log.chain + 1;
+            *log = Open::at(path(chain), chain, cid)?;
+        }
         match part {
             LogPart::Entry { number, tag, entry } => {
-                if *number == log.count + 1
-                    && let Ok(hash) = link_hash(&log.head, *number, entry)
+                let before = match Gap::told_by(entry) {
+                    Some(gap) if gap.joins(log.count, *number) => Some(gap.hash),
+                    _ => (*number == log.count + 1).then_some(log.head),
+                };
+                if let Some(before) = before
+                    && let Ok(hash) = link_hash(&before, *number, entry)
                 {
                     let link = AuditLink { number: *number, hash, tag: *tag };
                     log.append(&LogRecord::Entry(link, entry.to_vec()))?;
                 }
-                // An entry that leaves a gap is not written and not acknowledged.
-                Ok((log.count >= *number).then_some(log.count))
+                // What leaves a gap without telling so, and what is not what stands here, is not acknowledged.
+                Ok(log.has(*number, tag).then_some(log.count))
             }
             LogPart::Checkpoint(bytes) => {
                 if log.checkpoint != Some(*bytes) {
@@ -227,9 +274,7 @@ impl AuditLogs {
                 Ok(None)
             }
             LogPart::Key(bytes) => {
-                // Signed anew each time; the sealed key inside stays the same.
-                let body = KEY_STATEMENT_LEN - 64;
-                if log.key.is_none_or(|k| k[..body] != bytes[..body]) {
+                if log.key.is_none_or(|own| !same_first_key(&own, bytes)) {
                     log.append(&LogRecord::Key(*bytes))?;
                 }
                 Ok(None)
@@ -241,7 +286,11 @@ impl AuditLogs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lct::{audit::AuditChain, secret::Secret};
+    use lct::{
+        audit::AuditChain,
+        journal::{Code, Entry},
+        secret::Secret,
+    };
 
     fn entry(chain: &mut AuditChain, text: &[u8]) -> LogPart {
         let link = chain.append(text).unwrap();
@@ -277,6 +326,89 @@ mod tests {
             }
             assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {cut}");
         }
+    }
+
+    /// A device that lost the head of its log begins another chain: by its key or, if that was lost on the way, by its first entry.
+    #[test]
+    fn a_chain_that_begins_anew_gets_a_file_of_its_own() {
+        for key_arrives in [true, false] {
+            for entries in [3, 40] {
+                let dir = tempfile::tempdir().unwrap();
+                let cid = Cid([3; 16]);
+                let logs = || AuditLogs::new(dir.path(), [(cid, "pack-0001".to_owned())]).unwrap();
+                let mut kept = logs();
+                assert_eq!(kept.write(cid, &LogPart::Key([1; KEY_STATEMENT_LEN])).unwrap(), None);
+                let mut old = AuditChain::new(Secret::new([1; 32]));
+                let mut last = entry(&mut old, b"old");
+                for n in 1..=entries {
+                    assert_eq!(kept.write(cid, &last).unwrap(), Some(n));
+                    last = entry(&mut old, b"old");
+                }
+                let whole = std::fs::read(dir.path().join("pack-0001.log")).unwrap();
+                if key_arrives {
+                    assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), None);
+                }
+                let mut new = AuditChain::new(Secret::new([2; 32]));
+                let (first, second) = (entry(&mut new, b"new"), entry(&mut new, b"new"));
+                assert_eq!(kept.write(cid, &first).unwrap(), Some(1));
+                assert_eq!(kept.write(cid, &first).unwrap(), Some(1), "repeated");
+                kept = logs();
+                assert_eq!(kept.write(cid, &second).unwrap(), Some(2), "after a start");
+                assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), None);
+                let read = |name: &str| read(&dir.path().join(name)).unwrap().records.len();
+                assert_eq!(read("pack-0001.2.log"), 3);
+                assert!(!dir.path().join("pack-0001.3.log").exists());
+                assert_eq!(std::fs::read(dir.path().join("pack-0001.log")).unwrap(), whole, "left as it was");
+            }
+        }
+    }
+
+    /// A gap that the device tells is taken where it fits, and into a file that begins with it.
+    #[test]
+    fn a_told_gap_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let gap = |first, number: u64, chain: &mut AuditChain| {
+            let (count, hash) = chain.head();
+            assert_eq!(count, number - 1);
+            let detail = Gap { first, hash }.encode().into_iter().collect();
+            let told =
+                Entry { code: Code::EntriesLost as u8, boot: 1, uptime_s: 0, time: 0, node: 255, detail };
+            entry(chain, &told.encode().unwrap())
+        };
+        let chain = |n| {
+            let mut chain = AuditChain::new(Secret::new([1; 32]));
+            (0..n).for_each(|_| drop(entry(&mut chain, b"lost")));
+            chain
+        };
+        for (kept, first, taken) in [(3, 4, true), (3, 3, false), (3, 5, false), (0, 4, true), (6, 7, true)] {
+            let cid = Cid([kept as u8 + 10 * first as u8; 16]);
+            let mut logs = AuditLogs::new(dir.path(), []).unwrap();
+            let mut own = chain(0);
+            for n in 1..=kept {
+                assert_eq!(logs.write(cid, &entry(&mut own, b"lost")).unwrap(), Some(n));
+            }
+            let mut device = chain(6);
+            let told = gap(first, 7, &mut device);
+            let answer = logs.write(cid, &told).unwrap();
+            assert_eq!(answer, taken.then_some(7), "{kept} kept, lost from {first}");
+            let next = logs.write(cid, &entry(&mut device, b"next")).unwrap();
+            assert_eq!(next, taken.then_some(8), "{kept} kept, lost from {first}");
+        }
+    }
+
+    /// An entry of another chain is never acknowledged for one with its number: its device would forget it.
+    #[test]
+    fn only_what_stands_in_the_file_is_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let cid = Cid([3; 16]);
+        let mut logs = AuditLogs::new(dir.path(), [(cid, "app".to_owned())]).unwrap();
+        let (mut own, mut other) =
+            (AuditChain::new(Secret::new([1; 32])), AuditChain::new(Secret::new([2; 32])));
+        for n in 1..=3 {
+            assert_eq!(logs.write(cid, &entry(&mut own, b"own")).unwrap(), Some(n));
+        }
+        let (_, second) = (entry(&mut other, b"other"), entry(&mut other, b"other"));
+        assert_eq!(logs.write(cid, &second).unwrap(), None);
     }
 
     #[test]

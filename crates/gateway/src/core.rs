@@ -1,6 +1,7 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 use crate::{
+    anchor::Anchors,
     checkup::{Channel, Checkup, Echo},
     code::Plan,
     collect::{Batch, Collector, Verdict},
@@ -15,6 +16,7 @@ use lct::{
     clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
     id::{BindingId, Role},
+    journal::CHECKPOINT_LEN,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
     schedule::Tier,
@@ -24,6 +26,7 @@ use pack::{
     app::{self, App, Party},
     bootstrap::{self, Offer},
     can::Frame,
+    health::{Alert, Report},
     identity::{Identity, Loaded, Record},
     introduction::Introduced,
     journal::LogPart,
@@ -50,7 +53,7 @@ const TOKEN_PERIOD_S: u32 = 3_600;
 const RENEWAL_REST: Duration = Duration::from_secs(60);
 
 /// Tiers that a checkup tries on each channel.
-const CHECKED: [Tier; 2] = [Tier::Exch, Tier::Pair];
+const CHECKED: [Tier; 3] = [Tier::Exch, Tier::Pair, Tier::Bind];
 
 /// Why the gateway cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +112,8 @@ pub enum Output {
     Transmit(Frame),
     /// Ask the authority and give the answer to [`Gateway::reply`].
     Ask(Box<Request>),
-    /// Put into the outbox, then call [`Gateway::kept`] with the same token.
-    Keep(Job, Kept),
+    /// Put into the outbox; where there is a token, then call [`Gateway::kept`] with it.
+    Keep(Job, Option<Kept>),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
     /// Tell the owner.
@@ -170,6 +173,10 @@ pub enum Event {
     Renewed(String),
     /// That did not come about, and is tried again later if it is still due: name and reason.
     NotRenewed(String, String),
+    /// Which faults a device has, and its counters.
+    Health(Party, Box<Report>),
+    /// A device alerts.
+    Alert(Party, Alert),
     /// A checkup ended: what was found of each channel.
     Checked(Vec<Channel>),
 }
@@ -217,6 +224,7 @@ pub struct Gateway {
     /// Until when nothing is renewed, after a renewal did not come about.
     rest: Instant,
     orders: Orders,
+    anchors: Anchors,
 }
 
 impl Gateway {
@@ -254,6 +262,7 @@ impl Gateway {
             token_told: 0,
             rest: now,
             orders: Orders::default(),
+            anchors: Anchors::default(),
         })
     }
 
@@ -291,6 +300,9 @@ impl Gateway {
     /// Gives the verification keys of pack and modules, as the ledger has them.
     pub fn set_keys(&mut self, keys: impl IntoIterator<Item = (Party, PublicKey)>) {
         self.keys = keys.into_iter().collect();
+        for (from, checkpoint) in self.anchors.take_early() {
+            self.anchor(from, checkpoint);
+        }
     }
     /// Names of pack and modules, once found.
     pub fn members(&self) -> Vec<(Party, lct::id::Cid)> {
@@ -458,7 +470,24 @@ impl Gateway {
         };
         // Whoever is not known by name yet repeats its entry.
         if let Some(cid) = cid {
+            let checkpoint = if let LogPart::Checkpoint(bytes) = &part { Some(*bytes) } else { None };
             self.outputs.push_back(Output::Log(LogOf { cid, from }, part));
+            if let Some(checkpoint) = checkpoint {
+                self.anchor(from, checkpoint);
+            }
+        }
+    }
+
+    /// Sends a checkpoint on its way to the ledger, once the key is known that it is signed with.
+    fn anchor(&mut self, from: Option<Party>, checkpoint: [u8; CHECKPOINT_LEN]) {
+        let key = match from {
+            Some(party) => self.keys.get(&party).copied(),
+            None => self.app.relation().own_spk().map(|own| own.signing_key().public()),
+        };
+        let Some(key) = key else { return self.anchors.wait(from, checkpoint) };
+        match self.anchors.job(from, &checkpoint, key) {
+            Ok(job) => self.outputs.extend(job.map(|job| Output::Keep(job, None))),
+            Err(_) => from.into_iter().for_each(|party| self.event(Event::Contradiction(party))),
         }
     }
 
@@ -735,11 +764,9 @@ impl Gateway {
                 self.go_on_checking(now, rng)?;
             }
             app::Event::Log(from, part) => self.log(from, part),
-            // Faults are for who watches; they change nothing in what is carried.
-            app::Event::Health(..)
-            | app::Event::Alert(..)
-            | app::Event::Clear(..)
-            | app::Event::Announced { .. } => {}
+            app::Event::Health(party, report) => self.event(Event::Health(party, Box::new(report))),
+            app::Event::Alert(party, alert) => self.event(Event::Alert(party, alert)),
+            app::Event::Clear(..) | app::Event::Announced { .. } => {}
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())
@@ -799,7 +826,7 @@ impl Gateway {
                 let n = statement.encode(&mut bytes)?;
                 let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
                 let number = u64::from(statement.first_seq);
-                self.outputs.push_back(Output::Keep(job, Kept { party, kind: pdu::BATCH, number }));
+                self.outputs.push_back(Output::Keep(job, Some(Kept { party, kind: pdu::BATCH, number })));
                 Ok(())
             }
         }
@@ -825,7 +852,7 @@ impl Gateway {
             Some(number) => {
                 let job = Job::Energy { statement: statement.to_vec(), key, signature };
                 let kept = Kept { party: Party::Pack, kind: pdu::ENERGY, number };
-                self.outputs.push_back(Output::Keep(job, kept));
+                self.outputs.push_back(Output::Keep(job, Some(kept)));
             }
             None => self.event(Event::Contradiction(Party::Pack)),
         }

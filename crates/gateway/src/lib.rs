@@ -7,6 +7,7 @@
 //!
 //! A statement is acknowledged to its device only once the outbox holds it.
 
+mod anchor;
 pub mod audit;
 pub mod checkup;
 mod code;

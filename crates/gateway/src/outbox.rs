@@ -40,6 +40,15 @@ pub enum Job {
         /// The pack's signature.
         signature: Signature,
     },
+    /// A checkpoint of a device's audit log.
+    Checkpoint {
+        /// What the device signed.
+        statement: Vec<u8>,
+        /// The device's signing key in its binding.
+        key: PublicKey,
+        /// The device's signature.
+        signature: Signature,
+    },
 }
 
 impl Job {
@@ -47,6 +56,7 @@ impl Job {
     fn priority(&self) -> u8 {
         match self {
             Job::Energy { .. } => 1,
+            Job::Checkpoint { .. } => 2,
             Job::Batch { .. } => 3,
         }
     }
@@ -67,6 +77,9 @@ impl Job {
                 }
                 Job::Energy { statement, key, signature } => {
                     e.array(5)?.u8(1)?.u8(2)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+                Job::Checkpoint { statement, key, signature } => {
+                    e.array(5)?.u8(1)?.u8(3)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
                 }
             }
             Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(())
@@ -101,6 +114,7 @@ impl Job {
                 Some(Job::Batch { statement, key, signature, entries })
             }
             (2, 5) => Some(Job::Energy { statement, key, signature }),
+            (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
             _ => None,
         }
     }
@@ -274,13 +288,14 @@ mod tests {
     use super::*;
     use lct::sign::SigningKey;
 
-    fn jobs() -> (Job, Job) {
+    fn jobs() -> (Job, Job, Job) {
         let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
         let signature = Signature([7; 64]);
         let entries = vec![Entry::Record(vec![1, 2]), Entry::Lost(9, [3; 32])];
         (
             Job::Batch { statement: vec![1], key, signature, entries },
             Job::Energy { statement: vec![2], key, signature },
+            Job::Checkpoint { statement: vec![3], key, signature },
         )
     }
 
@@ -288,26 +303,26 @@ mod tests {
     fn energy_overtakes_telemetry_and_all_survives_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.redb");
-        let (batch, energy) = jobs();
+        let (batch, energy, checkpoint) = jobs();
         let outbox = Outbox::open(&path).unwrap();
-        outbox.keep(&[batch.clone(), energy.clone(), batch.clone()]).unwrap();
+        outbox.keep(&[batch.clone(), energy.clone(), batch.clone(), checkpoint.clone()]).unwrap();
         assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         let all = outbox.next(10, &[]).unwrap();
-        assert_eq!(all, vec![(1, energy), (0, batch.clone()), (2, batch.clone())]);
-        assert_eq!(outbox.next(10, &[1, 0]).unwrap(), vec![(2, batch.clone())]);
-        outbox.settle(&[0, 1], &[(2, "refused".into())]).unwrap();
+        assert_eq!(all, vec![(1, energy), (3, checkpoint), (0, batch.clone()), (2, batch.clone())]);
+        assert_eq!(outbox.next(10, &[1, 0, 3]).unwrap(), vec![(2, batch.clone())]);
+        outbox.settle(&[0, 1, 3], &[(2, "refused".into())]).unwrap();
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         outbox.keep(std::slice::from_ref(&batch)).unwrap();
-        assert_eq!(outbox.next(1, &[]).unwrap(), vec![(3, batch)], "numbers never repeat");
+        assert_eq!(outbox.next(1, &[]).unwrap(), vec![(4, batch)], "numbers never repeat");
     }
 
     #[test]
     fn damaged_jobs_are_named() {
-        let (batch, _) = jobs();
+        let (batch, ..) = jobs();
         let bytes = batch.encode();
         assert_eq!(Job::decode(&bytes), Some(batch));
         for n in 0..bytes.len() {

@@ -269,11 +269,18 @@ impl<R: CryptoRng> Uplink<R> {
                     Ok(_) => api::sign::cycle_close(statement, key, signature)?,
                     Err(_) => api::sign::energy(statement, key, signature)?,
                 };
-                let tx = self.signed(body).await?;
-                let accepted = self.client.submit(&tx.bytes, false).await?;
-                Ok(Uploaded::Accepted(accepted.txhash.0))
+                self.submit(body).await
+            }
+            Job::Checkpoint { statement, key, signature } => {
+                self.submit(api::sign::checkpoint(statement, key, signature)?).await
             }
         }
+    }
+
+    async fn submit(&mut self, body: Body) -> Result<Uploaded, UplinkError> {
+        let tx = self.signed(body).await?;
+        let accepted = self.client.submit(&tx.bytes, false).await?;
+        Ok(Uploaded::Accepted(accepted.txhash.0))
     }
 
     /// What became of an accepted transaction: `None` while it waits.
@@ -319,6 +326,7 @@ fn is_duplicate(code: &str) -> bool {
             | "W4_ERR_ENERGY_SEQUENCE"
             | "W4_ERR_ENERGY_CYCLE_CLOSED"
             | "W4_ERR_CYCLE_CLOSED"
+            | "W4_ERR_AUDIT_EXISTS"
     )
 }
 

@@ -89,6 +89,9 @@ pub enum Broken {
     Tag(u64),
 }
 
+/// Longest gap that a verifier follows: each entry costs one derivation.
+pub const GAP_MAX: u64 = 1 << 20;
+
 /// Follows a log from its first entry.
 #[derive(Debug, Clone)]
 pub struct Verifier {
@@ -107,6 +110,24 @@ impl Verifier {
     /// Number and hash of the last entry that fitted.
     pub fn head(&self) -> (u64, Digest) {
         (self.count, self.head)
+    }
+
+    /// Goes on behind entry `number` with this hash, over entries that are not there. False, and nothing changes, when
+    /// that is not ahead, or further than [`GAP_MAX`].
+    pub fn skip(&mut self, number: u64, hash: Digest) -> bool {
+        if number < self.count || number - self.count > GAP_MAX {
+            return false;
+        }
+        if let Some(key) = &mut self.key {
+            for n in self.count + 1..=number {
+                match derive(key, "log next", &[&n.to_be_bytes()]) {
+                    Ok(next) => *key = next,
+                    Err(_) => return false,
+                }
+            }
+        }
+        (self.count, self.head) = (number, hash);
+        true
     }
 
     /// Takes the next entry with what is stored beside it.
@@ -171,6 +192,26 @@ mod tests {
                 assert_eq!(check(&swapped, true), expected, "reordered");
             }
         }
+    }
+
+    /// Behind a gap the tags are still the device's own, and the gap is the one that was told.
+    #[test]
+    fn a_log_goes_on_behind_a_gap() {
+        let good = log(9);
+        let follow = |number: u64, hash| {
+            let mut verifier = Verifier::new(Some(Secret::new([7; 32])));
+            good[..3].iter().try_for_each(|(l, e)| verifier.entry(l, e.as_bytes()))?;
+            assert!(verifier.skip(number, hash));
+            good[6..].iter().try_for_each(|(l, e)| verifier.entry(l, e.as_bytes()))?;
+            Ok(verifier.head().0)
+        };
+        let hash = good[5].0.hash;
+        assert_eq!(follow(6, hash), Ok(9));
+        assert_eq!(follow(6, [0; 32]), Err(Broken::Tag(7)), "another hash");
+        assert_eq!(follow(5, hash), Err(Broken::Number { expected: 6, found: 7 }), "a shorter gap");
+        let mut verifier = Verifier::new(None);
+        assert!(!verifier.skip(GAP_MAX + 1, hash) && verifier.head() == (0, genesis()));
+        assert!(verifier.skip(4, hash) && !verifier.skip(3, hash), "never back");
     }
 
     /// An intruder who took the key at entry 6 can write on, and cannot rewrite what came before.

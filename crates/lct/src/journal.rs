@@ -8,7 +8,7 @@ use crate::{
     hash::sha256,
     id::Cid,
     secret::Secret,
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Signature, SigningKey},
     spk::{HPKE_OVERHEAD, Spk, SpkSecret},
 };
 use rand_core::CryptoRng;
@@ -93,9 +93,9 @@ codes! {
     WindowClosed = 20, "commissioning window closed";
     /// A code was tried too often; detail: tries u8.
     LockedOut = 21, "locked out";
-    /// The enclosure was opened; keys were erased.
+    /// The enclosure was opened; keys were erased. Also at each start in that condition.
     Tampered = 22, "tampered";
-    /// Keys could not be read.
+    /// Keys could not be read; at each start that finds it so.
     KeyLost = 23, "keys lost";
     /// Everything but identity and counters was erased.
     FactoryReset = 24, "factory reset";
@@ -107,6 +107,9 @@ codes! {
     ClearRefused = 27, "protected message in clear";
     /// A security PDU was refused; detail: type u8, status u8.
     PduRefused = 28, "security PDU refused";
+    /// Entries before this one will never come; detail: number u64 of the first of them, and the hash 32 of the last.
+    /// Number 0: the whole log before this one.
+    EntriesLost = 29, "entries lost";
     /// More is required of a relationship from now on; detail: level u8, reason u8, urgency u8, 1 when this device
     /// asked for it.
     Escalated = 32, "validation level raised";
@@ -168,10 +171,46 @@ impl Entry {
     }
 }
 
-/// Length of a checkpoint.
-pub const CHECKPOINT_LEN: usize = 1 + 16 + 8 + 32 + 4 + 64;
+/// The detail of [`Code::EntriesLost`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Number of the first entry that will never come; 0 when the head of the log was lost with them. Where none is
+    /// missing it is the number of the entry that tells.
+    pub first: u64,
+    /// Hash of the last of them: the entry that tells stands behind it.
+    pub hash: Digest,
+}
 
-/// `1 | cid 16 | n u64 | h_n 32 | time u32 | signature 64`: the relationship key's signature over
+impl Gap {
+    /// The detail.
+    pub fn encode(&self) -> [u8; DETAIL_MAX] {
+        let mut out = [0; DETAIL_MAX];
+        out[..8].copy_from_slice(&self.first.to_be_bytes());
+        out[8..].copy_from_slice(&self.hash);
+        out
+    }
+
+    /// What the entry with these bytes tells to be missing, if that is what it is about.
+    pub fn told_by(entry: &[u8]) -> Option<Self> {
+        let entry = Entry::decode(entry).ok().filter(|entry| entry.code == Code::EntriesLost as u8)?;
+        let mut f = Fields::new(&entry.detail);
+        let gap = Gap { first: f.u64().ok()?, hash: f.array().ok()? };
+        f.end().ok().map(|()| gap)
+    }
+
+    /// Whether a log that ends with entry `count` can go on with entry `number`, which tells this. An empty one can:
+    /// what came before lies elsewhere.
+    pub fn joins(&self, count: u64, number: u64) -> bool {
+        number > count && self.first <= number && (count == 0 || self.first == count + 1)
+    }
+}
+
+/// Length of what a checkpoint states.
+pub const CHECKPOINT_BODY: usize = 1 + 16 + 8 + 32 + 4;
+/// Length of a checkpoint.
+pub const CHECKPOINT_LEN: usize = CHECKPOINT_BODY + 64;
+
+/// `1 | cid 16 | n u64, from 1 | h_n 32 | time u32 | signature 64`: the relationship key's signature over
 /// `H("modbatt1 logcheck" || preceding)`. Whoever has it notices that a log was cut before entry n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -186,35 +225,51 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The signed bytes.
-    pub fn issue(&self, key: &SigningKey, rng: &mut impl CryptoRng) -> [u8; CHECKPOINT_LEN] {
-        let mut out = [0; CHECKPOINT_LEN];
+    /// What is signed: all but the signature.
+    pub fn body(&self) -> [u8; CHECKPOINT_BODY] {
+        let mut out = [0; CHECKPOINT_BODY];
         out[0] = 1;
         out[1..17].copy_from_slice(&self.cid.0);
         out[17..25].copy_from_slice(&self.number.to_be_bytes());
         out[25..57].copy_from_slice(&self.hash);
-        out[57..61].copy_from_slice(&self.time.to_be_bytes());
-        let sig = key.sign(&sha256(&[b"modbatt1 logcheck", &out[..61]]), rng);
-        out[61..].copy_from_slice(&sig.0);
+        out[57..].copy_from_slice(&self.time.to_be_bytes());
         out
     }
 
-    /// Reads without verifying.
-    pub fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let mut f = Fields::new(bytes);
+    /// The digest that the device signs.
+    pub fn digest(&self) -> Digest {
+        sha256(&[b"modbatt1 logcheck", &self.body()])
+    }
+
+    /// The signed bytes.
+    pub fn issue(&self, key: &SigningKey, rng: &mut impl CryptoRng) -> [u8; CHECKPOINT_LEN] {
+        let mut out = [0; CHECKPOINT_LEN];
+        out[..CHECKPOINT_BODY].copy_from_slice(&self.body());
+        out[CHECKPOINT_BODY..].copy_from_slice(&key.sign(&self.digest(), rng).0);
+        out
+    }
+
+    /// Reads what is signed, which the ledger carries beside its signature.
+    pub fn read_body(body: &[u8]) -> Result<Self, Error> {
+        let mut f = Fields::new(body);
         if f.u8()? != 1 {
             return Err(Error::Malformed);
         }
         let point = Checkpoint { cid: Cid(f.array()?), number: f.u64()?, hash: f.array()?, time: f.u32()? };
-        let _sig: [u8; 64] = f.array()?;
         f.end()?;
-        Ok(point)
+        if point.number == 0 { Err(Error::Malformed) } else { Ok(point) }
+    }
+
+    /// Reads without verifying: the checkpoint and its signature.
+    pub fn read(bytes: &[u8]) -> Result<(Self, Signature), Error> {
+        let (body, signature) = bytes.split_at_checked(CHECKPOINT_BODY).ok_or(Error::Malformed)?;
+        Ok((Self::read_body(body)?, Signature::from_slice(signature)?))
     }
 
     /// Reads and verifies under a relationship key of the device.
     pub fn open(bytes: &[u8], key: &PublicKey) -> Result<Self, Error> {
-        let point = Self::read(bytes)?;
-        verify_tail(b"modbatt1 logcheck", bytes, key)?;
+        let (point, signature) = Self::read(bytes)?;
+        key.verify(&point.digest(), &signature)?;
         Ok(point)
     }
 }

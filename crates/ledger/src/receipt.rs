@@ -24,6 +24,7 @@ use lct::{
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent},
     id::{BindingId, Cid, PairingId},
+    journal::Checkpoint,
     merkle::{leaf_hash, verify_path},
     pairing::Terms,
     record::{BatchStatement, RECORD_MAX, Record},
@@ -132,7 +133,7 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             keys.extend([&p.key_a, &p.key_b].map(key::signing_key));
         }
         Body::PairModify { keys: sides, .. } => keys.extend(sides.each_ref().map(key::signing_key)),
-        Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) | Body::PairUse(s) => {
+        Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) | Body::Checkpoint(s) | Body::PairUse(s) => {
             keys.push(key::signing_key(&s.key));
         }
         Body::RevokeSigned(s) => {
@@ -541,6 +542,11 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             let close = CycleClose::decode(&s.statement).map_err(broken)?;
             signed(close.cid, s, close.digest())?;
             Ok(Proved::CycleClose(close))
+        }
+        Body::Checkpoint(s) => {
+            let point = Checkpoint::read_body(&s.statement).map_err(broken)?;
+            signed(point.cid, s, Ok(point.digest()))?;
+            Ok(Proved::Checkpoint(point))
         }
     }
 }

@@ -181,6 +181,24 @@ pub mod key {
     pub fn energy(cid: &Cid, cycle: u32, seq: u32) -> Vec<u8> {
         join(b"evt/", &[&cid.0, &cycle.to_be_bytes(), &seq.to_be_bytes()])
     }
+
+    /// [`LogHead`] of a component's audit log under one of its bindings.
+    #[must_use]
+    pub fn log(cid: &Cid, binding: &BindingId) -> Vec<u8> {
+        join(b"log/", &[&cid.0, &binding.0])
+    }
+
+    /// Prefix of the [`Anchor`]s of a component; binding id and u64 number follow.
+    #[must_use]
+    pub fn anchors_of(cid: &Cid) -> Vec<u8> {
+        join(b"anc/", &[&cid.0])
+    }
+
+    /// [`Anchor`] over the first `number` entries.
+    #[must_use]
+    pub fn anchor(cid: &Cid, binding: &BindingId, number: u64) -> Vec<u8> {
+        join(b"anc/", &[&cid.0, &binding.0, &number.to_be_bytes()])
+    }
 }
 
 /// How one field is encoded. Implemented for the field types of state objects only.
@@ -645,6 +663,32 @@ object! {
         end_ms: u64 = 4,
         /// Transaction that recorded it.
         tx: Digest = 5,
+    }
+}
+
+object! {
+    /// How far a component's audit log is anchored under one binding.
+    LogHead {
+        /// Number of the last entry that an anchor covers.
+        last: u64 = 1,
+        /// Anchors recorded.
+        anchors: u64 = 2,
+    }
+}
+
+object! {
+    /// An anchor of an audit log: what the device signed about its first entries.
+    Anchor {
+        /// Hash of the entry with the anchor's number.
+        hash: Digest = 1,
+        /// The device's time, Unix seconds; 0 when it did not know.
+        time: u32 = 2,
+        /// The signing key.
+        key: PublicKey = 3,
+        /// Transaction that recorded it.
+        tx: Digest = 4,
+        /// Height of recording.
+        height: u64 = 5,
     }
 }
 

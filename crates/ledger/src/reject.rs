@@ -1,7 +1,7 @@
 //! Why a transaction is refused: one variant per check.
 //!
 //! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
-//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L55, L101 to L106). Numbers ascend in that order too, except
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L106). Numbers ascend in that order too, except
 //! within a registration (L33) and a modification (L106). Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
@@ -117,6 +117,10 @@ rejections! {
     CycleUnknown = 140, "W4_ERR_CYCLE_UNKNOWN", "the cycle has no recorded event";
     CycleClosed = 141, "W4_ERR_CYCLE_CLOSED", "the cycle is already closed";
     CycleMismatch = 142, "W4_ERR_CYCLE_MISMATCH", "the cycle's sums are not those of its recorded events";
+    // Anchors of audit logs.
+    AuditForked = 150, "W4_ERR_AUDIT_FORKED", "the device signed another log of this length before: two logs exist";
+    AuditExists = 151, "W4_ERR_AUDIT_EXISTS", "the log is already anchored at this entry";
+    AuditSequence = 152, "W4_ERR_AUDIT_SEQUENCE", "the log is already anchored at a later entry";
     // Revocation.
     RevokeShape = 160, "W4_ERR_REVOKE_INVALID", "the event withdraws nothing";
     EventReplay = 161, "W4_ERR_VALIDATION_REPLAY", "the component has signed this event or a later one before";

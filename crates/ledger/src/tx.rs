@@ -202,6 +202,8 @@ pub enum Body {
     Energy(Signed),
     /// Closes an energy cycle; `lct::energy::CycleClose` bytes.
     CycleClose(Signed),
+    /// Anchors the audit log of a device; `lct::journal::Checkpoint::body` bytes.
+    Checkpoint(Signed),
     /// A side withdraws its pairing or binding; `lct::validation::Event` bytes (L101).
     RevokeSigned(Signed),
     /// An account withdraws something (L102).
@@ -255,6 +257,8 @@ pub enum Kind {
     Energy = 6,
     /// [`Body::CycleClose`].
     CycleClose = 7,
+    /// [`Body::Checkpoint`].
+    Checkpoint = 8,
     /// [`Body::RevokeSigned`].
     RevokeSigned = 16,
     /// [`Body::Revoke`].
@@ -279,6 +283,7 @@ impl Kind {
             Self::Batch => "telemetry/batch",
             Self::Energy => "energy/event",
             Self::CycleClose => "energy/cycle-close",
+            Self::Checkpoint => "audit/checkpoint",
             Self::RevokeSigned => "revoke/statement",
             Self::Revoke => "revoke/order",
             Self::PairRenew => "pairing/renew",
@@ -300,6 +305,7 @@ impl Body {
             Self::Batch(_) => Kind::Batch,
             Self::Energy(_) => Kind::Energy,
             Self::CycleClose(_) => Kind::CycleClose,
+            Self::Checkpoint(_) => Kind::Checkpoint,
             Self::RevokeSigned(_) => Kind::RevokeSigned,
             Self::Revoke { .. } => Kind::Revoke,
             Self::PairRenew { .. } => Kind::PairRenew,
@@ -329,7 +335,7 @@ impl Canonical for Body {
         let pairs = match self {
             Self::Register { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
-            Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
+            Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
             Self::Bind { .. } => 6,
             Self::PairModify { .. } => 9,
             Self::PairComplete(_) => 13,
@@ -367,6 +373,7 @@ impl Canonical for Body {
             Self::Batch(s)
             | Self::Energy(s)
             | Self::CycleClose(s)
+            | Self::Checkpoint(s)
             | Self::RevokeSigned(s)
             | Self::PairUse(s) => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
@@ -406,6 +413,7 @@ impl Canonical for Body {
             (5, 5) => Ok(Self::Batch(signed(r)?)),
             (6, 5) => Ok(Self::Energy(signed(r)?)),
             (7, 5) => Ok(Self::CycleClose(signed(r)?)),
+            (8, 5) => Ok(Self::Checkpoint(signed(r)?)),
             (16, 5) => Ok(Self::RevokeSigned(signed(r)?)),
             (17, 5) => Ok(Self::Revoke { target: Target::read(r)?, reason: int(r, 4)? }),
             (18, 16) => Ok(Self::PairRenew {

@@ -8,6 +8,7 @@ use lct::{
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{Cid, PairingId},
+    journal::Checkpoint,
     pairing::Terms,
     record::{BatchStatement, RecordKind},
     registration::Registration,
@@ -82,6 +83,8 @@ pub enum Proved {
     Energy(EnergyEvent),
     /// An energy cycle was closed.
     CycleClose(CycleClose),
+    /// An audit log was anchored.
+    Checkpoint(Checkpoint),
 }
 
 /// The record that a receipt proves.
@@ -147,6 +150,7 @@ impl Verdict {
             Proved::Batch(s) => Some(s.cid),
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
+            Proved::Checkpoint(p) => Some(p.cid),
         }
     }
 }
@@ -268,6 +272,10 @@ impl fmt::Display for Proved {
                 Wh(c.charged_mwh),
                 Wh(c.discharged_mwh)
             ),
+            Self::Checkpoint(p) => {
+                write!(f, "component {} signed that its audit log has {} entries", p.cid, p.number)?;
+                write!(f, " and hashes to {}", Hex(&p.hash))
+            }
         }
     }
 }

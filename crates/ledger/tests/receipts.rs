@@ -223,6 +223,29 @@ fn claims_of_a_lying_chain() {
             ReceiptError::Statement,
         ),
         (
+            "checkpoint that the device never signed",
+            without_record(sent({
+                let body = checkpoint_with("module-1", 7, [1; 32], &bound_key("module-1", "pack-1"));
+                let Body::Checkpoint(mut signed) = body else { unreachable!() };
+                signed.statement[24] = 8;
+                Body::Checkpoint(signed)
+            })),
+            ReceiptError::StatementSignature,
+        ),
+        (
+            "checkpoint of another component",
+            Claim {
+                owner: (Cid::of("module-2"), Status::Active),
+                ..without_record(sent(checkpoint_with(
+                    "module-1",
+                    7,
+                    [1; 32],
+                    &bound_key("module-1", "pack-1"),
+                )))
+            },
+            ReceiptError::KeyOwner,
+        ),
+        (
             "registration of a withdrawn key",
             Claim {
                 owner: (Cid::of("module-1"), Status::Revoked),

@@ -8,12 +8,15 @@ use lct::{
     binding::{Assurance, BindingRecord},
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{BindingId, Cid, PairingId, Role},
+    journal::Checkpoint,
     registration::Registration,
     sign::SigningKey,
 };
 use ledger::{
     codec::Canonical,
-    records::{Binding, Component, Pool, SigningKey as KeyRecord, Status, Totals, key as state_key},
+    records::{
+        Anchor, Binding, Component, LogHead, Pool, SigningKey as KeyRecord, Status, Totals, key as state_key,
+    },
     reject::Rejection::{self, *},
     state::{View, load},
     tx::{Body, Paired, Signed, Unsigned},
@@ -524,6 +527,58 @@ fn energy_rules() {
         (125_000, 375_000),
         "a new cycle opens at its own state of charge"
     );
+}
+
+/// Anchors grow under each binding, a second hash for one number is told apart, and a new binding begins anew.
+#[test]
+fn audit_rules() {
+    let mut bench = Bench::running();
+    let module_key = bound_key("module-1", "pack-1");
+    let point = |n, hash: u8| checkpoint_with("module-1", n, [hash; 32], &module_key);
+    bench.refuse("of no entry", point(0, 1), StatementFormat);
+    bench.refuse("of the pack", checkpoint_with("module-1", 5, [1; 32], &pack_key()), StatementSigner);
+    assert_eq!(bench.send(1, point(5, 1)), None, "an operator may send it");
+    bench.accept(point(9, 2));
+    let rows = [
+        ("two logs of 9 entries", point(9, 3), AuditForked),
+        ("two logs of 5 entries", point(5, 3), AuditForked),
+        ("once more", point(9, 2), AuditExists),
+        ("once more, not the last", point(5, 1), AuditExists),
+        ("between", point(7, 1), AuditSequence),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+    let mut late = Checkpoint { cid: Cid::of("module-1"), number: 10, hash: [4; 32], time: 0 };
+    late.time = (bench.time_ms / 1000 + 301) as u32;
+    let signature = module_key.sign_rfc6979(&late.digest());
+    let statement = late.body().to_vec();
+    let signed = Signed { statement, key: module_key.public(), signature };
+    bench.refuse("future", Body::Checkpoint(signed.clone()), StatementTime);
+    bench.refuse(
+        "another length than was signed",
+        Body::Checkpoint(Signed { statement: point_body(11), ..signed }),
+        StatementSignature,
+    );
+    let (cid, binding) = (Cid::of("module-1"), binding_id("pack-1", "module-1"));
+    let head: LogHead = load(&bench.state, &state_key::log(&cid, &binding)).unwrap().unwrap();
+    assert_eq!((head.last, head.anchors), (9, 2));
+    let anchor: Anchor = load(&bench.state, &state_key::anchor(&cid, &binding, 9)).unwrap().unwrap();
+    assert_eq!((anchor.hash, anchor.key, anchor.height), ([2; 32], module_key.public(), bench.height));
+
+    // A device that was reset has another binding, and a log that begins anew.
+    let new = key("module-1 bound again");
+    let id = BindingId([9; 16]);
+    let owner = KeyRecord { cid, binding_id: id, from_height: 1, status: Status::Active };
+    bench.state.put(state_key::signing_key(&new.public()), &owner);
+    bench.accept(checkpoint_with("module-1", 2, [7; 32], &new));
+    let head: LogHead = load(&bench.state, &state_key::log(&cid, &id)).unwrap().unwrap();
+    assert_eq!((head.last, head.anchors), (2, 1));
+    bench.accept(point(10, 4));
+}
+
+fn point_body(number: u64) -> Vec<u8> {
+    Checkpoint { cid: Cid::of("module-1"), number, hash: [4; 32], time: 0 }.body().to_vec()
 }
 
 /// Every rejection is reached by some test of this file or of `trust.rs`: a new one without a row fails here.

@@ -38,8 +38,9 @@ fn what_rests_and_what_runs_is_checked_and_what_was_lost_is_named() {
     let running = check(&dir);
     let report = running.good().json();
     assert_eq!(failing(&report), Vec::<String>::new());
-    // The app, the pack and two modules; two tiers of the pack and of each module.
-    assert_eq!((areas(&report, "keys"), areas(&report, "channel"), areas(&report, "ledger")), (4, 6, 4));
+    // The app, the pack and two modules; three tiers of the pack and of each module.
+    assert_eq!((areas(&report, "keys"), areas(&report, "channel"), areas(&report, "ledger")), (4, 9, 4));
+    assert_eq!(areas(&report, "audit"), 4);
     let again = check(&dir).good().json();
     assert!(again["time_ms"].as_u64() > report["time_ms"].as_u64(), "each asking gets its own report");
     demo.interrupt();
@@ -56,7 +57,8 @@ fn what_rests_and_what_runs_is_checked_and_what_was_lost_is_named() {
     let lost = check(&dir);
     assert_eq!(lost.code, Some(1), "{}{}", lost.out, lost.err);
     let named = failing(&lost.json());
-    assert_eq!(named, ["channel module-0002, exchange tier", "channel module-0002, pairing tier"]);
+    let tiers = ["exchange", "pairing", "binding"].map(|tier| format!("channel module-0002, {tier} tier"));
+    assert_eq!(named, tiers);
 }
 
 #[test]

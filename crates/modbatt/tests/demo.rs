@@ -356,9 +356,29 @@ fn a_run_that_ends_at_rest_closes_its_cycle() {
     let line = ended.good().json();
     assert!(n(&line, "rows") > 1, "{line}");
     assert_eq!(n(&line, "refused_jobs"), 0, "{}", ended.err);
+    assert_eq!((&line["faults"], n(&line, "alerts")), (&Value::Array(vec![]), 0));
     let closed = receipts(&dir).into_iter().filter(|p| text(p).contains("/cycle-")).count();
     assert_eq!(closed, 1, "{:?}", receipts(&dir));
     verify_all(&dir, line["trust_file"].as_str().unwrap());
+}
+
+/// More messages than a device puts up with do not open: the figures and the minute's line name who complains.
+#[test]
+fn faults_of_devices_are_among_the_figures() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let fixed = ["demo", "--modules", "1", "--speed", "60", "--json", "--data-dir", text(&dir)];
+    let mut running = start(&[&fixed[..], &["--fault", "flip=200"]].concat());
+    running.wait_for("the fault", |_, err| err.contains("faults: ") || err.contains("row 181"));
+    running.interrupt();
+    let ended = running.wait();
+    let line = ended.good().json();
+    assert!(ended.err.lines().any(|l| l.starts_with("row ") && l.contains("OpenFailures")), "{}", ended.err);
+    let faults = line["faults"].as_array().unwrap();
+    let fault = faults.iter().find(|f| f["name"] == "OpenFailures").unwrap_or_else(|| panic!("{line}"));
+    assert_eq!((n(fault, "code"), n(fault, "severity")), (0x0603, 3));
+    assert!(fault["component"].as_str().unwrap().contains("-0001") && fault["active"].is_boolean());
+    assert_eq!(n(&line, "frames_clear_after_pairing"), 0, "protection is not lost with it");
 }
 
 /// Runs the model with so many modules until it has measured for a while, then stops it.

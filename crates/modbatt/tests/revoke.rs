@@ -34,8 +34,12 @@ fn a_revoked_module_is_out_within_seconds_and_stays_out() {
     let again = revoke(&["--component", "module-0002", "--json"]).good().json();
     assert_eq!(again["number"], 2, "nothing is revoked twice");
 
-    let expected =
-        ["channel module-0002, exchange tier", "channel module-0002, pairing tier", "revocation module-0002"];
+    let expected = [
+        "channel module-0002, exchange tier",
+        "channel module-0002, pairing tier",
+        "channel module-0002, binding tier",
+        "revocation module-0002",
+    ];
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
         let check = run(&["check", "--data-dir", data, "--json"]);

@@ -13,8 +13,8 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        Account, Batch, Binding, Component, Cycle, EnergyRecord, Lct, Nonce, Pairing, Pool, SigningKey,
-        TelemetryHead, Totals, key,
+        Account, Anchor, Batch, Binding, Component, Cycle, EnergyRecord, Lct, Nonce, Pairing, Pool,
+        SigningKey, TelemetryHead, Totals, key,
     },
     state::load,
     tx::TxId,
@@ -363,6 +363,15 @@ impl<'a> Snapshot<'a> {
         Ok(rows.into_iter().map(|(k, e)| ((k >> 32) as u32, k as u32, e)).collect())
     }
 
+    /// The anchors of a component's audit logs, by binding and number of the entry.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn anchors_of(&self, cid: &Cid) -> Result<Vec<(BindingId, u64, Anchor)>, Error> {
+        let rows = self.scan_ids(&key::anchors_of(cid), |key: [u8; 24]| binding_and_number(&key))?;
+        Ok(rows.into_iter().map(|((binding, number), anchor)| (binding, number, anchor)).collect())
+    }
+
     /// A transaction in a block.
     ///
     /// # Errors
@@ -438,4 +447,12 @@ impl<'a> Snapshot<'a> {
         let stored = table.get(height).map_err(|e| self.store.fail(e))?;
         stored.map(|v| T::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
     }
+}
+
+/// A binding id and the number behind it.
+fn binding_and_number(key: &[u8; 24]) -> (BindingId, u64) {
+    let (mut binding, mut number) = ([0; 16], [0; 8]);
+    binding.copy_from_slice(&key[..16]);
+    number.copy_from_slice(&key[16..]);
+    (BindingId(binding), u64::from_be_bytes(number))
 }

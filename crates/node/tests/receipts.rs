@@ -88,6 +88,7 @@ fn bodies() -> Vec<Body> {
         energy_with(&energy(EnergyKind::Opening, 1, 0, 0), &pack_key()),
         energy_with(&discharge, &pack_key()),
         close_with(&close, &pack_key()),
+        checkpoint_with("module-1", 256, [0xAB; 32], &module_key()),
         Body::PairRenew {
             paired: paired("app-1", "pack-1", 2, 86_400, [&app_key(), &pack_key(), &key("authority")]),
             renews: PairingId([1; 16]),
@@ -165,6 +166,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         "opened energy cycle 1 at 500000 ppm",
         "delivered 1.234 Wh",
         "closed energy cycle 1 after 2 event(s)",
+        "signed that its audit log has 256 entries and hashes to abab",
         "completed pairing 02020202020202020202020202020202, which renews 0101",
         "is valid until 2026-01-01 02:00:00.000 UTC, for 4 session(s), with operations 1",
         "signed paired_handshake at level 4 (boot 1, number 1)",
@@ -186,7 +188,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         assert_eq!(alone.trusted, Trusted::SignerUnknown);
         assert!(alone.to_string().contains("Signer: unknown"));
     }
-    let record = verify(&all(&run)[19].to_file(), Some(&trust())).unwrap();
+    let record = verify(&all(&run)[20].to_file(), Some(&trust())).unwrap();
     let facts = record.record.as_ref().unwrap();
     assert_eq!(
         (facts.seq, facts.time_ms, &facts.values[..]),

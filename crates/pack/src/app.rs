@@ -208,9 +208,9 @@ impl App {
         self.accepted
     }
     /// The owner wants the app as it was installed: every key goes (H139).
-    pub fn factory_reset(&mut self) -> Result<(), Error> {
-        self.device.factory_reset()?;
-        self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), Instant::START)?;
+    pub fn factory_reset(&mut self, now: Instant) -> Result<(), Error> {
+        self.device.factory_reset(now)?;
+        self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), now)?;
         (self.relation, self.run, self.challenge) = (Relation::new(0), None, None);
         Ok(())
     }

@@ -509,11 +509,11 @@ impl Controller {
             Command::Measure { pack_mv, pack_ma } => (pack_mv, pack_ma),
             Command::Button => return self.button(now),
             Command::Tamper => {
-                self.device.tamper()?;
+                self.device.tamper(now)?;
                 return self.forget_keys(now, rng);
             }
             Command::FactoryReset => {
-                self.device.factory_reset()?;
+                self.device.factory_reset(now)?;
                 return self.forget_keys(now, rng);
             }
             Command::Compare { equal } => return self.compare(now, equal),

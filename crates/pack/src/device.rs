@@ -22,7 +22,13 @@ use crate::{
     session::Refusal,
     time::{Duration, Instant},
 };
-use lct::{Error, clock::TOKEN_LEN, command::SignedCommand, journal::Code, selftest};
+use lct::{
+    Error,
+    clock::TOKEN_LEN,
+    command::SignedCommand,
+    journal::{Code, SELF},
+    selftest,
+};
 use rand_core::CryptoRng;
 
 /// Messages and frames that were refused, by reason.
@@ -56,6 +62,8 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     /// What was refused when that was last written into the log.
     refused_logged: Refused,
     condition: Condition,
+    /// The log of this start says that the device is not sound.
+    condition_told: bool,
     /// What Key-Lost is about: bit k the relationship in slot k, above them [`LOST_COUNTER`], [`LOST_IDENTITY`].
     lost: u64,
     challenge: u32,
@@ -99,7 +107,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             Ok(journal) => journal,
             Err(_) => {
                 lost = LOST_COUNTER;
-                Journal::start(&own, |_| None, now, rng)?
+                Journal::begin_again(&own, now, rng)?
             }
         };
         let (boot, record) = next_boot(boot.as_deref())?;
@@ -113,6 +121,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             stale_told: false,
             refused_logged: Refused::default(),
             condition: Condition::load(load(key::CONDITION)),
+            condition_told: false,
             lost: 0,
             own,
             challenge: 0,
@@ -133,8 +142,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         } else {
             device.lose(lost)
         }
+        device.log_gap(now);
         let firmware = device.own.firmware.to_be_bytes();
-        device.log(now, Code::Started, lct::journal::SELF, &[&firmware]);
+        device.log(now, Code::Started, SELF, &[&firmware]);
         Ok(device)
     }
 
@@ -180,23 +190,35 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     }
 
     /// The enclosure was opened: every key goes, and the condition stays until a factory reset (H138).
-    pub(crate) fn tamper(&mut self) -> Result<(), Error> {
-        self.condition = Condition::Tampered;
+    pub(crate) fn tamper(&mut self, now: Instant) -> Result<(), Error> {
+        (self.condition, self.condition_told) = (Condition::Tampered, false);
+        self.log_condition(now);
         self.announcer.want(flag::TAMPERED);
         self.forget_stores();
         self.store(Condition::Tampered.record()?)?;
-        self.store(Record::new(key::ERASE_ALL, &[])?)
+        self.erase()
     }
 
-    /// Erases everything but identity and counters (H139).
-    pub(crate) fn factory_reset(&mut self) -> Result<(), Error> {
+    /// Erases everything but identity and counters (H139). What the last owner was not told is not for the next.
+    pub(crate) fn factory_reset(&mut self, now: Instant) -> Result<(), Error> {
         self.forget_stores();
-        self.store(Record::new(key::ERASE_ALL, &[])?)?;
+        self.journal.give_up();
+        self.log_gap(now);
+        self.log(now, Code::FactoryReset, SELF, &[]);
+        self.condition_told = false;
+        self.log_condition(now);
+        self.erase()?;
         self.store(Condition::Sound.record()?)?;
         self.store(Record::new(key::BOOT, &[&[1], &self.boot.to_be_bytes()])?)?;
         self.lost &= LOST_IDENTITY;
         self.condition = if self.lost == 0 { Condition::Sound } else { Condition::KeyLost };
         Ok(())
+    }
+
+    /// Erases the flash; the log, which holds no key of a relationship, is written again behind that.
+    fn erase(&mut self) -> Result<(), Error> {
+        self.journal.erased();
+        self.store(Record::new(key::ERASE_ALL, &[])?)
     }
 
     /// What waits to be stored belongs to keys that go.
@@ -311,6 +333,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         match denied {
             Denied::Unprotected => {
                 self.health.refused_clear(now, base);
+                self.log(now, Code::ClearRefused, SELF, &[&base.to_be_bytes()]);
             }
             Denied::TooWeak | Denied::GroupRaises => {
                 self.health.refused_policy();

@@ -8,11 +8,11 @@ use crate::{
 };
 use lct::{
     Error,
-    audit::AuditChain,
+    audit::{AuditChain, genesis},
     codec::Fields,
     journal::{
-        CHECKPOINT_LEN, Checkpoint, Code, ENTRY_MAX, Entry, KEY_STATEMENT_LEN, KeyStatement, SEALED_KEY_LEN,
-        seal_first_key,
+        CHECKPOINT_LEN, Checkpoint, Code, ENTRY_MAX, Entry, Gap, KEY_STATEMENT_LEN, KeyStatement,
+        SEALED_KEY_LEN, seal_first_key,
     },
     secret::Secret,
     sign::SigningKey,
@@ -35,6 +35,7 @@ const CHECKPOINT_TIME: Duration = Duration::from_secs(3_600);
 /// Entries in one flash record.
 const BLOCK: usize = 3;
 const BLOCKS: usize = PLACES / BLOCK;
+const ALL_BLOCKS: u16 = (1 << BLOCKS) - 1;
 
 /// Second byte after the node of an audit PDU.
 pub mod part {
@@ -108,14 +109,18 @@ pub struct Journal {
     uncovered_since: Option<Instant>,
     checkpoint_wanted: bool,
     key_wanted: bool,
+    /// What was given up, until the next entry tells it.
+    gap: Option<Gap>,
 }
 
-const HEAD: u16 = 1 << BLOCKS;
-const KEY: u16 = HEAD << 1;
+/// Written before the head: a first key that is there without its chain begins anew, a chain without its key cannot.
+const KEY: u16 = 1 << BLOCKS;
+const HEAD: u16 = KEY << 1;
 
 /// What a peer or an outsider can cause at will: each at most once a minute.
-const NOISY: [Code; 9] = [
+const NOISY: [Code; 10] = [
     Code::HandshakeFailed,
+    Code::LockedOut,
     Code::Refused,
     Code::RevocationRefused,
     Code::PolicyRefused,
@@ -127,56 +132,95 @@ const NOISY: [Code; 9] = [
 ];
 
 impl Journal {
-    /// The chain of a device that starts. Without records a new one begins.
+    /// The chain of a device that starts. Without records a new one begins. When an entry is lost that nobody
+    /// acknowledged, those that wait are given up (H127): its keeper could take none of those after it.
     pub fn start(
         own: &Identity,
         mut load: impl FnMut(u16) -> Option<Record>,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let (chain, sealed, acknowledged, dirty) = match (load(key::AUDIT_HEAD), load(key::AUDIT_KEY)) {
-            (None, _) => {
-                let first = Secret::random(rng);
-                let sealed = seal_first_key(&first, &own.cid(), &own.authority, rng)?;
-                (AuditChain::new(first), sealed, 0, HEAD | KEY)
-            }
-            (Some(head), Some(sealed)) => {
-                let mut f = version(&head)?;
-                let chain = AuditChain::restore(f.u64()?, f.array()?, Secret::new(f.array()?));
-                f.end()?;
-                let mut f = version(&sealed)?;
-                let read = (f.array()?, f.u64()?);
-                f.end()?;
-                (chain, read.0, read.1, 0)
-            }
+        let (head, sealed) = match (load(key::AUDIT_HEAD), load(key::AUDIT_KEY)) {
+            (None, _) => return Self::begin(own, now, rng),
+            (Some(head), Some(sealed)) => (head, sealed),
             (Some(_), None) => return Err(Error::Malformed),
         };
-        let mut journal = Journal {
-            covered: chain.head().0,
-            chain,
-            sealed,
-            acknowledged,
-            places: core::array::from_fn(|_| None),
-            suppressed: 0,
-            suppressed_told: None,
-            noise: [None; NOISY.len()],
-            dirty,
-            asked: None,
-            next: now,
-            uncovered_since: None,
-            checkpoint_wanted: false,
-            key_wanted: false,
-        };
+        let mut f = version(&head)?;
+        let chain = AuditChain::restore(f.u64()?, f.array()?, Secret::new(f.array()?));
+        f.end()?;
+        let mut f = version(&sealed)?;
+        let (sealed, acknowledged) = (f.array()?, f.u64()?);
+        f.end()?;
+        let mut journal = Self::of(chain, sealed, now);
+        journal.acknowledged = acknowledged;
         for block in 0..BLOCKS {
             if let Some(bytes) = load(key::audit(block as u8)) {
                 journal.restore_block(&bytes)?;
             }
         }
-        // What is not there cannot be sent; its keeper will see that it is missing.
-        while journal.waiting() > 0 && journal.places[place(journal.acknowledged + 1)].is_none() {
-            journal.acknowledged += 1;
+        let count = journal.count();
+        if acknowledged > count {
+            return Err(Error::Malformed);
+        }
+        let whole = count - acknowledged <= PLACES as u64
+            && (acknowledged + 1..=count).all(|number| journal.places[place(number)].is_some());
+        if !whole {
+            journal.give_up();
         }
         Ok(journal)
+    }
+
+    /// A chain that begins.
+    fn begin(own: &Identity, now: Instant, rng: &mut impl CryptoRng) -> Result<Self, Error> {
+        let first = Secret::random(rng);
+        let sealed = seal_first_key(&first, &own.cid(), &own.authority, rng)?;
+        Ok(Journal { dirty: HEAD | KEY, ..Self::of(AuditChain::new(first), sealed, now) })
+    }
+
+    fn of(chain: AuditChain, sealed: [u8; SEALED_KEY_LEN], now: Instant) -> Self {
+        Journal {
+            covered: chain.head().0,
+            chain,
+            sealed,
+            acknowledged: 0,
+            places: core::array::from_fn(|_| None),
+            suppressed: 0,
+            suppressed_told: None,
+            noise: [None; NOISY.len()],
+            dirty: 0,
+            asked: None,
+            next: now,
+            uncovered_since: None,
+            checkpoint_wanted: false,
+            key_wanted: false,
+            gap: None,
+        }
+    }
+
+    /// Gives up every entry that waits. The caller writes what [`Journal::take_gap`] tells as the next one.
+    pub fn give_up(&mut self) {
+        let (number, hash) = self.chain.head();
+        self.gap = Some(Gap { first: self.acknowledged + 1, hash });
+        (self.acknowledged, self.asked) = (number, None);
+        self.places = core::array::from_fn(|_| None);
+        // What is left in flash holds numbers that were acknowledged.
+        self.dirty |= KEY;
+    }
+
+    /// This chain takes the place of one whose head cannot be read.
+    pub(crate) fn begin_again(own: &Identity, now: Instant, rng: &mut impl CryptoRng) -> Result<Self, Error> {
+        let gap = Some(Gap { first: 0, hash: genesis() });
+        Ok(Journal { gap, dirty: HEAD | KEY | ALL_BLOCKS, ..Self::begin(own, now, rng)? })
+    }
+
+    /// What was given up and not told yet.
+    pub(crate) fn take_gap(&mut self) -> Option<Gap> {
+        self.gap.take()
+    }
+
+    /// The flash is erased: what waits is written once more.
+    pub(crate) fn erased(&mut self) {
+        self.dirty |= HEAD | KEY | ALL_BLOCKS;
     }
 
     fn restore_block(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -275,11 +319,11 @@ impl Journal {
 
     /// When [`Journal::poll`] has something new, while the channel stands.
     pub fn due(&self) -> Option<Instant> {
-        let wanted = self.checkpoint_wanted || self.key_wanted;
-        let entry = (self.waiting() > 0).then(|| self.asked.map_or(Instant::START, |(_, at)| at + REPEAT));
-        let checkpoint = self.uncovered_since.map(|t| t + CHECKPOINT_TIME);
-        let due = wanted.then_some(Instant::START).into_iter().chain(entry).chain(checkpoint).min();
-        due.map(|t| t.max(self.next))
+        let idle = self.waiting() == 0;
+        let wanted = (self.key_wanted || self.checkpoint_wanted && idle).then_some(Instant::START);
+        let entry = (!idle).then(|| self.asked.map_or(Instant::START, |(_, at)| at + REPEAT));
+        let checkpoint = self.uncovered_since.filter(|_| idle).map(|t| t + CHECKPOINT_TIME);
+        [wanted, entry, checkpoint].into_iter().flatten().min().map(|t| t.max(self.next))
     }
 
     /// The next thing for the keeper, as the audit PDU after its node byte.
@@ -308,6 +352,10 @@ impl Journal {
             self.asked = Some((oldest, now));
             let (number, len) = (kept.number.to_be_bytes(), [kept.entry.len() as u8]);
             return pdu::build(&[&[part::ENTRY], &number, &len, &kept.entry, &kept.tag]).map(Some);
+        }
+        // H123: whoever has a checkpoint has the entries that it covers.
+        if self.waiting() > 0 {
+            return Ok(None);
         }
         let (number, hash) = self.chain.head();
         let long = self.uncovered_since.is_some_and(|t| t + CHECKPOINT_TIME <= now);

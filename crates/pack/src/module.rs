@@ -315,11 +315,11 @@ impl Module {
         let measurement = match command {
             Command::Measure(measurement) => measurement,
             Command::Tamper => {
-                self.device.tamper()?;
+                self.device.tamper(now)?;
                 return self.forget_keys(now);
             }
             Command::FactoryReset => {
-                self.device.factory_reset()?;
+                self.device.factory_reset(now)?;
                 return self.forget_keys(now);
             }
             Command::Unpair(reason) => {
@@ -727,6 +727,7 @@ impl Module {
                 };
                 if self.group.as_ref().is_none_or(|g| g.generation() < generation) {
                     self.group = Some(GroupReceiver::new(&key.traffic(generation, &pack)?, generation)?);
+                    self.device.log_group(now, generation);
                 }
                 Ok(())
             }

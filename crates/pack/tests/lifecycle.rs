@@ -4,10 +4,9 @@
 mod world;
 
 use lct::{
-    audit::{AuditLink, Verifier, link_hash},
     clock::TimeToken,
     id::Cid,
-    journal::{Checkpoint, Code, Entry, KeyStatement},
+    journal::Code,
     revocation::{GRACE_S, Reason, RevocationList, Revoked, Subject, hash_of},
 };
 use pack::{
@@ -15,12 +14,10 @@ use pack::{
     can::{Bus, Frame, Id},
     command::CommandResult,
     identity::key,
-    journal::LogPart,
     message::RelayState,
     pdu,
 };
-use std::collections::BTreeMap;
-use world::{BOUND, World};
+use world::{BOUND, World, keeper::Keeper};
 
 const PACK: usize = 1;
 
@@ -277,73 +274,27 @@ fn a_stale_or_missing_list_admits_nobody_new() {
     assert_eq!(w.pack.state(), RelayState::On, "the pairing that stands goes on");
 }
 
-struct Kept {
-    entries: Vec<(AuditLink, Vec<u8>)>,
-    checkpoint: Option<Vec<u8>>,
-    key: Option<Vec<u8>>,
-}
-
 /// Every device's log arrives whole, verifies under its keys, and says what happened.
 #[test]
 fn logs_arrive_whole_and_verify() {
     let mut w = commissioned(2, 47, |_| {});
     want(&mut w, RelayState::On);
-    let mut logs: BTreeMap<Option<Party>, Kept> = BTreeMap::new();
-    let mut collect = |w: &mut World| {
-        for _ in 0..40 {
-            w.run_for(500);
-            let now = w.now;
-            for event in std::mem::take(&mut w.events) {
-                let app::Event::Log(from, part) = event else { continue };
-                let new = || Kept { entries: Vec::new(), checkpoint: None, key: None };
-                let log = logs.entry(from).or_insert_with(new);
-                match part {
-                    LogPart::Entry { number, tag, entry } => {
-                        if number == log.entries.len() as u64 + 1 {
-                            let head = log.entries.last().map_or(lct::audit::genesis(), |(l, _)| l.hash);
-                            let hash = link_hash(&head, number, &entry).unwrap();
-                            log.entries.push((AuditLink { number, hash, tag }, entry.to_vec()));
-                        }
-                        match from {
-                            Some(party) => w.app.received(now, party, pdu::AUDIT, number).unwrap(),
-                            None => w.app.log_kept(number),
-                        }
-                    }
-                    LogPart::Checkpoint(bytes) => log.checkpoint = Some(bytes.to_vec()),
-                    LogPart::Key(bytes) => log.key = Some(bytes.to_vec()),
-                }
-            }
-        }
-    };
-    collect(&mut w);
+    let mut keeper = Keeper::default();
+    keeper.collect(&mut w, 20_000);
     // A cut of power loses no entry and starts no second chain.
     for who in [0, PACK, 2, 3] {
         w.restart(who);
     }
-    w.run_for(5_000);
-    collect(&mut w);
-    assert_eq!(logs.len(), 4, "app, pack and two modules");
-    for (from, log) in &logs {
-        let signer = match from {
-            None => w.app.relation().own_spk().unwrap().signing_key().public(),
-            Some(Party::Pack) => w.app.relation().peer_spk().unwrap().sign_pub(),
-            Some(Party::Module(node)) => {
-                let module = w.modules.iter().find(|m| m.node() == *node).unwrap();
-                module.relation().own_spk().unwrap().signing_key().public()
-            }
-        };
-        let statement = KeyStatement::open(log.key.as_ref().unwrap(), &signer).unwrap();
-        let first = statement.first_key(&w.authority.spk).unwrap();
-        let mut verifier = Verifier::new(Some(first));
-        log.entries.iter().for_each(|(link, entry)| verifier.entry(link, entry).unwrap());
-        let point = Checkpoint::open(log.checkpoint.as_ref().unwrap(), &signer).unwrap();
-        let at = usize::try_from(point.number).unwrap();
-        assert_eq!(point.hash, log.entries[at - 1].0.hash, "{from:?}");
-        let codes: Vec<u8> = log.entries.iter().map(|(_, e)| Entry::decode(e).unwrap().code).collect();
+    keeper.collect(&mut w, 25_000);
+    assert_eq!(keeper.logs.len(), 4, "app, pack and two modules");
+    for (from, chains) in &keeper.logs {
+        assert_eq!(chains.len(), 1, "{from:?}");
+        let log = &chains[0];
+        log.verify(&w, &Keeper::signer(&w, *from));
         for code in [Code::Started, Code::Bound, Code::Paired, Code::ChannelUp] {
-            assert!(codes.contains(&(code as u8)), "{from:?} lacks {code:?} in {codes:?}");
+            assert!(!log.details(code).is_empty(), "{from:?} lacks {code:?} in {:?}", log.told());
         }
-        assert_eq!(codes.iter().filter(|c| **c == Code::Started as u8).count(), 2, "{from:?}: two starts");
+        assert_eq!(log.details(Code::Started).len(), 2, "{from:?}: two starts");
     }
 }
 

@@ -94,12 +94,14 @@ pub mod escalation {
 pub mod audit {
     use super::*;
     use lct::audit::AuditChain;
-    use lct::journal::{Checkpoint, Entry, KeyStatement};
+    use lct::journal::{Checkpoint, Entry, Gap, KeyStatement};
 
     pub fn seeds() -> Vec<Vec<u8>> {
         let point = [&[1][..], &cid_a().0, &1u64.to_be_bytes(), &[2; 32], &3u32.to_be_bytes()].concat();
         let statement = [&[1][..], &cid_a().0, &[4; 32 + lct::spk::HPKE_OVERHEAD]].concat();
-        vec![vec![1, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 3, 1], vec![1; 16], point, statement]
+        let gap = [&[1, 29, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 40][..], &7u64.to_be_bytes(), &[5; 32]].concat();
+        let torn = vec![1, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 3, 1];
+        vec![torn, vec![1; 16], point, statement, gap]
     }
 
     pub fn run(data: &[u8]) {
@@ -108,6 +110,11 @@ pub mod audit {
             assert_eq!(entry.encode().expect("what was read fits")[..], *data, "one encoding only");
             let mut chain = AuditChain::restore(7, [1; 32], Secret::new([2; 32]));
             let _appended = chain.append(data);
+        }
+        if let Some(gap) = Gap::told_by(data) {
+            let (count, number) = (gap.first.saturating_sub(1), gap.first);
+            assert_eq!(gap.joins(count, number), number > count, "what tells that nothing is missing");
+            assert!(!gap.joins(number, number), "no entry stands behind itself");
         }
         let _read = (Checkpoint::read(data), KeyStatement::read(data));
         let _point = Checkpoint::open(&signed(AUTHORITY.signing_key(), b"modbatt1 logcheck", data), &key);

@@ -1,7 +1,7 @@
-//! `POST /components/register`, `GET /components/{id}` (A14 to A16).
+//! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51).
 
 use api::{
-    component::{BindingView, Component, Register, Registered},
+    component::{AnchorView, Anchors, BindingView, Component, Register, Registered},
     encoding::Hex,
     problem::code,
 };
@@ -105,6 +105,24 @@ fn known(snapshot: &Snapshot<'_>, cid: &Cid, wanted: &Registration) -> Reply<Opt
 
 pub(crate) async fn component(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Component>> {
     app.blocking(move |chain| view(chain, &id).map(Json)).await
+}
+
+pub(crate) async fn anchors(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Anchors>> {
+    app.blocking(move |chain| {
+        let snapshot = chain.read()?;
+        let cid = cid_of(&snapshot, &id)?;
+        let anchors = snapshot.anchors_of(&cid)?.into_iter().map(|(binding, number, a)| AnchorView {
+            binding_id: Hex(binding.0),
+            number,
+            hash: Hex(a.hash),
+            time: a.time,
+            signing_key: Hex(a.key.0),
+            txhash: Hex(a.tx),
+            height: a.height,
+        });
+        Ok(Json(Anchors { cid: Hex(cid.0), anchors: anchors.collect() }))
+    })
+    .await
 }
 
 /// The cid that `id` names: a component id, or a cid in hexadecimal.

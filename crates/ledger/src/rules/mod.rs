@@ -1,6 +1,7 @@
 //! What each transaction may do. One file per group of rules; the order of checks is that of `spec/ledger.md`: L24
 //! for the envelope, L26 for statements of devices, and the table of each kind.
 
+mod audit;
 mod binding;
 mod energy;
 mod lct_create;
@@ -79,7 +80,10 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
         AccountRole::Authority => true,
         AccountRole::Operator => {
             use Kind::*;
-            matches!(kind, Register | Batch | Energy | CycleClose | RevokeSigned | Revoke | PairUse)
+            matches!(
+                kind,
+                Register | Batch | Energy | CycleClose | Checkpoint | RevokeSigned | Revoke | PairUse
+            )
         }
     }
 }
@@ -157,6 +161,7 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Batch(signed) => telemetry::apply(state, context, signed),
         Body::Energy(signed) => energy::event(state, context, signed),
         Body::CycleClose(signed) => energy::close(state, context, signed),
+        Body::Checkpoint(signed) => audit::apply(state, context, signed),
         Body::RevokeSigned(signed) => revoke::signed(state, context, signed),
         Body::Revoke { target, reason } => {
             revoke::ordered(state, context, &tx.unsigned.signer, target, *reason)

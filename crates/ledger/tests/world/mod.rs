@@ -13,6 +13,7 @@ use lct::{
     energy::{CycleClose, EnergyEvent, EnergyKind},
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role, SpkId},
+    journal::Checkpoint,
     pairing::Completion,
     record::{BatchStatement, Record, RecordKind},
     registration::{Registration, digest_of},
@@ -239,6 +240,12 @@ pub fn close_with(c: &CycleClose, signer: &SigningKey) -> Body {
     let mut out = [0; lct::energy::STATEMENT_MAX];
     let n = c.encode(&mut out).unwrap();
     Body::CycleClose(signed(&out[..n], c.digest().unwrap(), signer))
+}
+
+/// A checkpoint over `number` entries of a component's audit log, which ends with `hash`.
+pub fn checkpoint_with(id: &str, number: u64, hash: Digest, signer: &SigningKey) -> Body {
+    let point = Checkpoint { cid: Cid::of(id), number, hash, time: (START_MS / 1000) as u32 };
+    Body::Checkpoint(signed(&point.body(), point.digest(), signer))
 }
 
 /// A minute of `kind` in a pack's cycle: the `seq`-th minute after the start.

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use api::policy::Standing;
+use bridge::authority::key::AuthorityKey;
+use gateway::audit::Log;
 use gateway::checkup::Channel;
 use lct::attest::verify_chain;
 use pack::app::Party;
 use pack::identity::Identity;
 use serde_json::{Value, json};
 
+use super::audit::{self, known::OnLedger, proof, proof::Known};
 use super::data_dir::{DataDir, replace_file};
 use super::{Failure, Outcome, print};
 use crate::custody::PassphraseArgs;
@@ -300,6 +303,45 @@ pub async fn policies(report: &mut Report, client: &api::Client, pack: &str, ver
         };
         report.add("policy", *name, holds, found);
     }
+}
+
+/// The logs of these components in `folder`, each held against its keys and anchors; `authority` opens first keys.
+pub async fn logs(
+    report: &mut Report,
+    client: &api::Client,
+    folder: &Path,
+    identities: &[&Identity],
+    authority: Option<&AuthorityKey>,
+) -> Result<(), Failure> {
+    let mut logs = Vec::new();
+    for file in audit::logs_of(folder)? {
+        match gateway::audit::read(&file) {
+            Ok(log) => logs.push(log),
+            Err(e) => report.add("audit", file.display().to_string(), false, e.to_string()),
+        }
+    }
+    for own in identities {
+        let name = own.component_id.to_string();
+        let known = match OnLedger::asked(client, &name).await {
+            Ok(known) => known,
+            Err(e) => {
+                report.add("audit", name, false, e.to_string());
+                continue;
+            }
+        };
+        let mine: Vec<&Log> = logs.iter().filter(|log| log.cid == own.cid()).collect();
+        let held = Known { signers: &known.keys, authority, anchors: Some(&known.anchors) };
+        let mut results: Vec<_> = mine.iter().map(|log| proof::check(log, &held)).collect();
+        results.extend(proof::missing(&mine, &known.anchors).map(Err));
+        if results.is_empty() {
+            report.add("audit", name, true, "no log has arrived yet");
+            continue;
+        }
+        for result in results {
+            report.add("audit", name.clone(), result.is_ok(), audit::in_words(&result));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -172,6 +172,9 @@ fn statement(proved: &Proved) -> Value {
             "cycle": e.cycle, "seq": e.seq, "start_ms": e.start_ms, "end_ms": e.end_ms, "mwh": e.mwh,
             "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
         }),
+        Proved::Checkpoint(p) => json!({
+            "entries": p.number, "hash": hex::encode(p.hash), "time": p.time,
+        }),
         Proved::CycleClose(c) => json!({
             "cycle": c.cycle, "events": c.events, "charged_mwh": c.charged_mwh, "discharged_mwh": c.discharged_mwh,
             "start_ms": c.start_ms, "end_ms": c.end_ms,

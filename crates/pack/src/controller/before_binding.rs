@@ -88,7 +88,10 @@ impl Controller {
                 bootstrap::Effect::ToPeer(pdu) => self.send_app(now, &pdu)?,
                 bootstrap::Effect::Seal(keys, pdu) => self.seal_device(now, keys, &pdu)?,
                 bootstrap::Effect::Store(record) => self.device.store(record)?,
-                bootstrap::Effect::Event(event) => self.device.event(Event::Bootstrap(event)),
+                bootstrap::Effect::Event(event) => {
+                    self.device.log_bootstrap(now, &event);
+                    self.device.event(Event::Bootstrap(event));
+                }
             }
         }
         Ok(())

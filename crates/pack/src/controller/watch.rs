@@ -433,6 +433,7 @@ impl Controller {
             // A pack that used up its generations keeps the key in force.
             if let Ok(record) = self.group.rotate(now, rng) {
                 record.map_or(Ok(()), |record| self.device.store(record))?;
+                self.device.log_group(now, self.group.generation());
                 self.give_keys(now);
             }
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     announce::flag,
     assurance::{Operation, permits},
+    bootstrap::{self, FREE_TRIES, WINDOW},
     lease::LeaseState,
     level::{self, required},
     pdu::{self, Pdu, Status, binding as op, validation as events},
@@ -17,7 +18,7 @@ use lct::{
     clock::TimeToken,
     codec::Fields,
     id::Cid,
-    journal::{DETAIL_MAX, Entry, SELF},
+    journal::{DETAIL_MAX, Entry},
     metadata::ClearMetadata,
     revocation::{Reason, Subject, batch_id},
     validation::{Announce, ValidationLevel},
@@ -33,6 +34,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     /// Lets time pass; the roles call it with every tick.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.clock.tick(now);
+        self.log_condition(now);
         if !self.stale_told && self.revocations.is_stale(self.clock.judged(now)) {
             self.stale_told = true;
             let next = self.revocations.next_update().to_be_bytes();
@@ -123,6 +125,45 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             }
             _ => {}
         }
+    }
+
+    /// Says which entries will never come, before any other.
+    pub(super) fn log_gap(&mut self, now: Instant) {
+        if let Some(gap) = self.journal.take_gap() {
+            self.log(now, Code::EntriesLost, SELF, &[&gap.encode()]);
+        }
+    }
+
+    /// Says once per start that the device is not sound.
+    pub(super) fn log_condition(&mut self, now: Instant) {
+        let code = match self.condition {
+            Condition::Sound => return,
+            Condition::KeyLost => Code::KeyLost,
+            Condition::Tampered => Code::Tampered,
+        };
+        if !core::mem::replace(&mut self.condition_told, true) {
+            self.log(now, code, SELF, &[]);
+        }
+    }
+
+    /// Writes what happened before a binding.
+    pub(crate) fn log_bootstrap(&mut self, now: Instant, event: &bootstrap::Event) {
+        match event {
+            bootstrap::Event::WindowOpened => {
+                let seconds = (WINDOW.as_millis() / 1_000) as u16;
+                self.log(now, Code::WindowOpened, SELF, &[&seconds.to_be_bytes()]);
+            }
+            bootstrap::Event::WindowClosed => self.log(now, Code::WindowClosed, SELF, &[]),
+            bootstrap::Event::Tried { tries } if *tries >= FREE_TRIES => {
+                self.log(now, Code::LockedOut, SELF, &[&[*tries]]);
+            }
+            _ => {}
+        }
+    }
+
+    /// A fresh group key is in force.
+    pub(crate) fn log_group(&mut self, now: Instant, generation: u32) {
+        self.log(now, Code::GroupKey, SELF, &[&generation.to_be_bytes()]);
     }
 
     /// The next audit PDU without type and node, if one is due.

@@ -1,6 +1,7 @@
 //! An app, a pack controller and modules on two lossless buses under virtual time, with a software authority.
 #![allow(dead_code)]
 
+pub mod keeper;
 pub mod rogue;
 
 use lct::{

@@ -19,6 +19,7 @@ use lct::sign::{PublicKey, SigningKey};
 use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
+use pack::fault::FaultCode;
 use pack::identity::Identity;
 use pack::link::FrameFormat;
 use pack::message::RelayState;
@@ -38,6 +39,7 @@ use super::super::Failure;
 use super::super::check::{self, Report};
 use super::super::data_dir::{DataDir, replace_file};
 use super::bootstrap;
+use super::faults::Faults;
 use super::key_log::KeyLog;
 use super::report::Run;
 use super::revoked::Revoked;
@@ -112,6 +114,8 @@ struct Live<'a> {
     digits: Option<u32>,
     /// What the last checkup of the channels found, until it is reported.
     checked: Option<Vec<Channel>>,
+    names: BTreeMap<Cid, String>,
+    faults: Faults,
 }
 
 impl Bench<'_> {
@@ -205,18 +209,22 @@ impl Bench<'_> {
             found: 0,
             digits: None,
             checked: None,
+            names: components.iter().map(|(name, cid)| (*cid, name.clone())).collect(),
+            faults: Faults::default(),
         };
         live.hear(&word);
         if self.args.check_only {
             // What does not come up is what the check is to find.
             live.wait_until_up(&mut uplink, present).await?;
-            let report = live.check(&mut uplink, self.url).await?;
+            let report = live.check(&mut uplink, self.url, self.dir).await?;
             report.keep(self.dir.path())?;
             return Ok(Ended::Checked(report));
         }
+        // In this order: a signal is heard from here on, however soon the pack is operational.
         let stopped = tokio::select! {
-            done = live.commission(&mut uplink, present) => done.map(|()| false)?,
+            biased;
             () = interrupted() => true,
+            done = live.commission(&mut uplink, present) => done.map(|()| false)?,
         };
         if stopped {
             say("stopped before the pack was operational; the next start goes on from here");
@@ -298,7 +306,9 @@ impl Live<'_> {
                     self.outbox
                         .keep(std::slice::from_ref(&job))
                         .map_err(|e| Failure::Failed(e.to_string()))?;
-                    self.gateway.kept(now, kept).map_err(|e| Failure::Failed(e.to_string()))?;
+                    if let Some(kept) = kept {
+                        self.gateway.kept(now, kept).map_err(|e| Failure::Failed(e.to_string()))?;
+                    }
                 }
                 Output::Log(of, part) => {
                     let kept = self.logs.write(of.cid, &part).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -410,6 +420,17 @@ impl Live<'_> {
                 say(&format!("revocation list {number} with {entries} entries goes to pack and modules"));
             }
             Event::Checked(found) => self.checked = Some(found),
+            Event::Health(party, report) => {
+                let faults = report.faults.iter().map(|fault| (fault.code, fault.severity));
+                self.faults.report(&self.name(party), faults);
+            }
+            Event::Alert(party, alert) => {
+                let name = self.name(party);
+                let known =
+                    FaultCode::from_code(alert.code).map_or("a fault it does not name", FaultCode::name);
+                say(&format!("alert of {name}: {known}, detail {}", alert.detail));
+                self.faults.alert(&name, alert.code, alert.severity());
+            }
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())
@@ -448,7 +469,12 @@ impl Live<'_> {
     }
 
     /// Asks every channel for an echo, and reports.
-    async fn check(&mut self, uplink: &mut Uplink<ChaCha20Rng>, url: &str) -> Result<Report, Failure> {
+    async fn check(
+        &mut self,
+        uplink: &mut Uplink<ChaCha20Rng>,
+        url: &str,
+        dir: &DataDir,
+    ) -> Result<Report, Failure> {
         let now = self.world.now();
         self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
         let limit = now + CHECK_LIMIT;
@@ -460,7 +486,7 @@ impl Live<'_> {
                 None => {}
             }
         };
-        self.report(&found, url).await
+        self.report(&found, url, dir).await
     }
 
     fn is_up(&self, modules: usize) -> bool {
@@ -469,7 +495,7 @@ impl Live<'_> {
     }
 
     /// Checks everything that is known here; `found` is what the echoes found.
-    async fn report(&self, found: &[Channel], url: &str) -> Result<Report, Failure> {
+    async fn report(&self, found: &[Channel], url: &str, dir: &DataDir) -> Result<Report, Failure> {
         let time_ms = self.clock.load(Ordering::Relaxed);
         let mut report = Report::new(time_ms);
         let (app, pack) = (self.gateway.app().identity(), self.world.pack().identity());
@@ -498,6 +524,8 @@ impl Live<'_> {
         let versions: Vec<(&str, u32)> =
             [(pack.component_id.as_str(), app_side)].into_iter().chain(of_modules).collect();
         check::policies(&mut report, &client, &pack.component_id, &versions).await;
+        let authority = super::provision::authority(dir)?;
+        check::logs(&mut report, &client, &dir.audit(), &all, Some(&authority)).await?;
         Ok(report)
     }
 
@@ -631,7 +659,7 @@ impl Live<'_> {
                     self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 if let Some(found) = self.checked.take() {
-                    let report = self.report(&found, url).await?;
+                    let report = self.report(&found, url, dir).await?;
                     report.keep(dir.path())?;
                     say(&report.summary());
                 }
@@ -661,14 +689,29 @@ impl Live<'_> {
         Ok(())
     }
 
-    fn progress(&self, rows: u64, source: &Source, reading: &Reading, uploads: &Progress) {
+    /// The app's own faults, which nobody reports to it.
+    fn own_faults(&mut self) {
+        let app = self.gateway.app();
+        let active = app.health().active().map(|fault| (fault.code as u16, fault.code.severity() as u8));
+        self.faults.report(app.identity().component_id.as_str(), active);
+    }
+
+    fn name(&self, party: Party) -> String {
+        let member = self.gateway.members().into_iter().find(|(of, _)| *of == party);
+        let name = member.and_then(|(_, cid)| self.names.get(&cid).cloned());
+        name.unwrap_or_else(|| format!("{party:?}"))
+    }
+
+    fn progress(&mut self, rows: u64, source: &Source, reading: &Reading, uploads: &Progress) {
         let of = source.rows().map_or(String::new(), |n| format!(" of {n}"));
+        self.own_faults();
         let trouble = uploads.trouble.as_deref().map_or(String::new(), |t| format!("; ledger: {t}"));
         let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
         say(&format!(
-            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{trouble}",
+            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting; {}{trouble}",
             self.world.counts().sealed,
-            uploads.waiting
+            uploads.waiting,
+            self.faults.in_words()
         ));
     }
 
@@ -682,7 +725,8 @@ impl Live<'_> {
         Ok((Phase::Stopping, self.world.now() + SETTLE_LIMIT))
     }
 
-    fn finish(self, rows: u64) -> Result<Run, Failure> {
+    fn finish(mut self, rows: u64) -> Result<Run, Failure> {
+        self.own_faults();
         if let Some(recorders) = self.recorders {
             for recorder in recorders {
                 recorder.finish().map_err(|e| Failure::Failed(e.to_string()))?;
@@ -701,7 +745,8 @@ impl Live<'_> {
             open_failures: u64::from(self.world.refused().sealed + self.gateway.app().refused().sealed),
             messages_lost: u64::from(lost.incomplete + lost.unsent + app.incomplete + app.unsent),
             gaps,
-            faults: (faults.dropped, faults.flipped),
+            disturbed: (faults.dropped, faults.flipped),
+            faults: self.faults,
             virtual_ms: self.world.now().as_millis(),
             ..Run::default()
         })

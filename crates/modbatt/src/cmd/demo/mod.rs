@@ -4,6 +4,7 @@
 mod app_key;
 mod bench;
 mod bootstrap;
+mod faults;
 mod key_log;
 mod provision;
 mod report;

@@ -162,8 +162,7 @@ fn device_file(name: &str) -> String {
 /// Reads the keys of an installation.
 pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
     let root = scalar(dir, "root")?.public();
-    let authority = AuthorityKey::from_bytes(&read(dir, "authority")?)
-        .map_err(|e| damaged(&dir.keys().join("authority"), &e.to_string()))?;
+    let authority = authority(dir)?;
     let batch = read(dir, "batch")?;
     let batch = batch
         .get(32..)
@@ -221,6 +220,12 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
 /// The key of the installation's operator account.
 pub fn account(dir: &DataDir) -> Result<SigningKey, Failure> {
     scalar(dir, "account")
+}
+
+/// Reads the authority's key.
+pub fn authority(dir: &DataDir) -> Result<AuthorityKey, Failure> {
+    AuthorityKey::from_bytes(&read(dir, "authority")?)
+        .map_err(|e| damaged(&dir.keys().join("authority"), &e.to_string()))
 }
 
 fn scalar(dir: &DataDir, name: &str) -> Result<SigningKey, Failure> {

@@ -6,6 +6,7 @@ use lct::Digest;
 use lct::binding::BindingRecord;
 use lct::energy::{CycleClose, EnergyEvent};
 use lct::id::Cid;
+use lct::journal::Checkpoint;
 use lct::registration::Registration;
 use lct::validation::Event;
 use ledger::codec::Canonical;
@@ -17,9 +18,10 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::super::data_dir::{DataDir, replace_file};
 use super::super::ledger::{failure, figures};
+use super::faults::Faults;
 
 /// Figures of one run, beside those of the ledger.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Run {
     /// Measurements fed to the pack.
     pub rows: u64,
@@ -38,7 +40,9 @@ pub struct Run {
     /// Records of which only the leaf arrived.
     pub gaps: u64,
     /// Frames lost and frames flipped by the fault plan.
-    pub faults: (u32, u32),
+    pub disturbed: (u32, u32),
+    /// Faults that the parties had.
+    pub faults: Faults,
     /// Virtual time, ms.
     pub virtual_ms: u64,
     /// Time on this machine, ms.
@@ -130,6 +134,10 @@ fn name_of(body: &Body) -> Option<String> {
             let event = Event::decode(statement).ok()?;
             format!("{}-{}-{:05}-{:05}", event.kind.name(), event.cid, event.boot, event.seq)
         }
+        Body::Checkpoint(signed) => {
+            let point = Checkpoint::read_body(&signed.statement).ok()?;
+            format!("log-{}-{:08}", point.cid, point.number)
+        }
         Body::Batch(_) => return None,
     })
 }
@@ -165,9 +173,11 @@ pub fn as_json(dir: &DataDir, chain: &Chain, run: &Run, receipts: u64) -> Result
         "open_failures": run.open_failures,
         "messages_lost": run.messages_lost,
         "record_gaps": run.gaps,
-        "frames_dropped": run.faults.0,
-        "frames_flipped": run.faults.1,
+        "frames_dropped": run.disturbed.0,
+        "frames_flipped": run.disturbed.1,
         "refused_jobs": run.refused_jobs,
+        "faults": run.faults.as_json(),
+        "alerts": run.faults.alerts(),
         "virtual_ms": run.virtual_ms,
         "wall_ms": run.wall_ms,
         "trust_file": dir.trust_file(),
