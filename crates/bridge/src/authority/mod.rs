@@ -16,7 +16,7 @@ pub mod revocation;
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
 pub(crate) use pairing::{PairingIn, PairingProgress};
 
-use std::{path::Path, sync::Arc, thread};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
 
 use api::{
     problem::code,
@@ -61,6 +61,8 @@ pub(crate) struct Core {
     ceremonies: Ceremonies,
     revocations: Issued,
     orders: Book,
+    /// When the latest certificate of a binding was issued (H53). A start takes longer than the second that it is about.
+    certified: BTreeMap<BindingId, u32>,
 }
 
 type Job = Box<dyn FnOnce(&mut Core) + Send>;
@@ -97,7 +99,8 @@ impl Authority {
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
         let revocations = Issued::open(list, &spk.sign_pub())?;
         let orders = Book::open(book, chain.chain_id())?;
-        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations, orders };
+        let certified = BTreeMap::new();
+        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations, orders, certified };
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("authority".into()).spawn(move || {
             while let Some(Message::Job(job)) = jobs.blocking_recv() {

@@ -121,8 +121,7 @@ impl Core {
         let lease_s = u32::from(request.valid_days) * 86_400;
         let lease_end = now.saturating_add(lease_s.min(bond.policy.periods().certificate_s));
         // H53: a device takes only what was issued later than the certificate that served it last.
-        let pairings = self.ceremonies.rows().pairings.values();
-        let last = pairings.filter(|p| p.binding_id == binding_id).map(|p| p.created).max();
+        let last = self.certified.get(&binding_id);
         let created = last.map_or(now, |last| now.max(last.saturating_add(1)));
         let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
         let entity = |i: usize| -> Reply<Entity> {
@@ -157,6 +156,7 @@ impl Core {
             submitted: None,
         };
         self.ceremonies.change(|rows| rows.pairings.insert(pairing_id, pairing))?;
+        self.certified.insert(binding_id, created);
         Ok(Issued {
             pairing_id: Hex(pairing_id.0),
             certificate: remains.certificate,
