@@ -102,7 +102,7 @@ pub struct Propose {
     pub signature: Fixed<64>,
 }
 
-/// Where the policy of a binding stands. All three versions are equal when nothing is under way.
+/// Where the policy of a binding and its pairing stand. All three versions are equal when nothing is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The binding.
@@ -117,6 +117,9 @@ pub struct Standing {
     pub agreed: u32,
     /// Version that an operator ordered last.
     pub ordered: u32,
+    /// The last pairing is older than the policy in force lets it be, or less than a quarter of its lease is left: the two
+    /// are to be paired anew.
+    pub due: bool,
 }
 
 impl Standing {

@@ -295,6 +295,44 @@ async fn what_is_refused_and_why() {
     assert_eq!(bad.code, "W4_ERR_PROTO_FORMAT");
 }
 
+/// When two are to be paired anew: by the age of their keys, and by what is left of a lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn pairings_are_due_in_time() {
+    const DAY_MS: u64 = 86_400_000;
+    let world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let due = async || world.client.policy(&Hex(bonded.id.0)).await.unwrap().standing.due;
+    let pair = async || {
+        let opened = world.pair(&app, &pack, &bonded).await;
+        assert!(!world.client.policies(None).await.unwrap().policies[0].is_open());
+        let path = format!("/pairings/{}/complete", opened.pairing_id);
+        world.post(&path, &world.completion(&opened, &bonded)).await.json::<pairing::Completed>();
+    };
+    world.advance(40 * DAY_MS);
+    assert!(!due().await, "what was never paired is not paired anew");
+    pair().await;
+    // Seven days from the factory.
+    world.advance(6 * DAY_MS);
+    assert!(!due().await);
+    world.advance(DAY_MS + 1_000);
+    assert!(due().await);
+    pair().await;
+    assert!(!due().await);
+    // A lease of eight days ends before keys are 30 days old.
+    let short = Rotation { certificate_s: 8 * 86_400, agreement_s: 30 * 86_400, ..Rotation::FACTORY };
+    world.post("/policies", &order(&world, 2, short, &[bonded.id])).await.json::<Standings>();
+    sign(&world, 2, &bonded).await;
+    let opened = world.pair(&app, &pack, &bonded).await;
+    let path = format!("/pairings/{}/complete", opened.pairing_id);
+    world.post(&path, &world.completion(&opened, &bonded)).await.json::<pairing::Completed>();
+    world.advance(5 * DAY_MS);
+    assert!(!due().await);
+    world.advance(DAY_MS + DAY_MS / 10);
+    assert!(due().await, "a quarter is left");
+    pair().await;
+    assert!(!due().await);
+}
+
 /// A certificate names the list that the authority issued last, so that a device which lacks it asks for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_name_the_last_revocation_list() {

@@ -4,6 +4,10 @@
 //! Tasks are repeatable: a device and the authority give the same answer again, so an interrupted commissioning
 //! goes on with the task that was under way.
 
+mod policy;
+
+pub use policy::PolicyStep;
+
 use crate::core::Error;
 use lct::{
     Digest,
@@ -17,8 +21,7 @@ use pack::{
     app::Party,
     identity::Identity,
     introduction::Introduced,
-    pdu::{self, Status, binding as op, key_package as package, policy},
-    policies::Reason,
+    pdu::{self, Status, binding as op, key_package as package},
     time::{Duration, Instant},
 };
 use std::collections::VecDeque;
@@ -48,7 +51,7 @@ pub enum Task {
 
 impl Task {
     /// The two whom a task of a relationship is about.
-    fn pair(self) -> Option<[Member; 2]> {
+    pub fn pair(self) -> Option<[Member; 2]> {
         match self {
             Task::Register(_) => None,
             Task::Bind(a, b) | Task::Lct(a, b) | Task::Pair(a, b) | Task::Policy(_, a, b) => Some([a, b]),
@@ -162,17 +165,6 @@ pub enum Reply {
     Policy(PolicyStep),
 }
 
-/// What is to be done for the policy that was ordered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PolicyStep {
-    /// Both sign this proposal.
-    Sign(Vec<u8>),
-    /// Both take this update.
-    Take(Vec<u8>),
-    /// It is in force.
-    InForce,
-}
-
 /// What a task wants done next.
 #[derive(Debug, Clone)]
 pub enum Step {
@@ -273,50 +265,6 @@ impl Commissioner {
             Task::Pair(a, b) => format!("pair {} {}", name(a), name(b)),
             Task::Policy(_, a, b) => format!("policy {} {}", name(a), name(b)),
         }
-    }
-
-    /// A policy was ordered for `binding`: its entities, A then B by their ids, agree to it and are paired under it.
-    /// Whoever is no member here, or waits already, changes nothing.
-    pub fn renew(&mut self, binding: BindingId, ids: [&str; 2]) {
-        let member = |id: &str| self.members.iter().find(|(_, who)| who.component_id == id).map(|(m, _)| *m);
-        if let [Some(a), Some(b)] = ids.map(member)
-            && !self.waits(a, b)
-        {
-            self.tasks.extend([Task::Policy(binding, a, b), Task::Pair(a, b)]);
-        }
-    }
-
-    /// An operator ordered that the components `ids`, A then B, are paired anew. The name of the task that does it, or
-    /// nothing when one of them is no member here.
-    pub fn pair_by_order(&mut self, ids: [&str; 2]) -> Option<String> {
-        let member = |id: &str| self.members.iter().find(|(_, who)| who.component_id == id).map(|(m, _)| *m);
-        let [Some(a), Some(b)] = ids.map(member) else { return None };
-        self.pair_anew(a, b);
-        Some(self.task_name(Task::Pair(a, b)))
-    }
-
-    /// Whether a task of this name waits or is under way.
-    pub fn has(&self, name: &str) -> bool {
-        self.tasks.iter().any(|task| self.task_name(*task) == name)
-    }
-
-    /// A and B need a new certificate.
-    pub fn pair_anew(&mut self, a: Member, b: Member) {
-        if !self.waits(a, b) {
-            self.tasks.push_back(Task::Pair(a, b));
-        }
-    }
-
-    fn waits(&self, a: Member, b: Member) -> bool {
-        self.tasks.iter().any(|task| task.pair() == Some([a, b]))
-    }
-
-    /// Leaves the task under way undone, and what else waits for the same two; returns its name.
-    pub fn give_up(&mut self) -> Option<String> {
-        let task = self.tasks.front().copied()?;
-        self.tasks.retain(|other| *other != task && (task.pair().is_none() || other.pair() != task.pair()));
-        self.begin_anew();
-        Some(self.task_name(task))
     }
 
     /// True when nothing is left to do.
@@ -473,19 +421,7 @@ impl Commissioner {
                 self.stage = Stage::AwaitList { certificate, number, taken: [false; 2] };
                 self.send(now, vec![(a, list.clone()), (b, list)]);
             }
-            (Reply::Policy(PolicyStep::Sign(proposal)), Task::Policy(_, a, b)) => {
-                let version = version_of(&proposal)?;
-                let message = prefixed(&[pdu::POLICY, policy::SIGN], &proposal);
-                self.stage = Stage::AwaitPolicySigned { version, signatures: [None; 2] };
-                self.send(now, vec![(a, message.clone()), (b, message)]);
-            }
-            (Reply::Policy(PolicyStep::Take(update)), Task::Policy(_, a, b)) => {
-                let version = version_of(&update)?;
-                let message = prefixed(&[pdu::POLICY, policy::UPDATE], &update);
-                self.stage = Stage::AwaitPolicyTaken { version, taken: [false; 2] };
-                self.send(now, vec![(a, message.clone()), (b, message)]);
-            }
-            (Reply::Policy(PolicyStep::InForce), Task::Policy(..)) => drop(self.give_up()),
+            (Reply::Policy(step), Task::Policy(_, a, b)) => self.policy_step(now, a, b, step)?,
             _ => return Err(Error::UnexpectedReply),
         }
         Ok(())
@@ -683,65 +619,6 @@ impl Commissioner {
         }
         Ok(())
     }
-
-    fn on_policy(
-        &mut self,
-        id: BindingId,
-        a: Member,
-        b: Member,
-        from: Member,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        let side = usize::from(from == b);
-        let [pdu::POLICY, operation, body @ ..] = bytes else { return Ok(()) };
-        let mut f = Fields::new(body);
-        let answered = f.u32()?;
-        match (*operation, &mut self.stage) {
-            (policy::SIGNED, Stage::AwaitPolicySigned { version, signatures }) if answered == *version => {
-                signatures[side] = Some(f.array()?);
-                f.end()?;
-                let (version, both) = (*version, *signatures);
-                self.heard(from);
-                if let [Some(of_a), Some(of_b)] = both {
-                    self.ask(Request::SignPolicy { id, version, signatures: [of_a, of_b] });
-                }
-            }
-            (policy::STATUS, Stage::AwaitPolicyTaken { version, taken }) if answered == *version => {
-                let status = f.u8()?;
-                f.end()?;
-                if status == 0 {
-                    taken[side] = true;
-                    let all = *taken == [true; 2];
-                    self.heard(from);
-                    if all {
-                        self.finish();
-                    }
-                    return Ok(());
-                }
-                return Err(self.policy_refused(a, b, from, status));
-            }
-            (policy::STATUS, Stage::AwaitPolicySigned { version, .. }) if answered == *version => {
-                let status = f.u8()?;
-                f.end()?;
-                return Err(self.policy_refused(a, b, from, status));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn policy_refused(&self, a: Member, b: Member, from: Member, status: u8) -> Error {
-        let name = |member| self.name(member).unwrap_or("a device").to_owned();
-        let reason = Reason::from_code(status).map_or_else(|| format!("status {status}"), |r| r.to_string());
-        Error::Policy { who: name(from), a: name(a), b: name(b), reason }
-    }
-}
-
-/// Version of a proposal or of an update.
-fn version_of(bytes: &[u8]) -> Result<u32, Error> {
-    let mut f = Fields::new(bytes);
-    f.u8()?;
-    Ok(f.u32()?)
 }
 
 fn encode(registration: &Registration) -> Result<Vec<u8>, Error> {

@@ -1,5 +1,9 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
+mod renewal;
+
+use renewal::Resting;
+
 use crate::{
     anchor::Anchors,
     checkup::{Channel, Checkup, Echo},
@@ -7,7 +11,7 @@ use crate::{
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
-    orders::{Ending, OrderId, Orders},
+    orders::Orders,
     outbox::Job,
 };
 use lct::{
@@ -15,7 +19,7 @@ use lct::{
     binding::Assurance,
     clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
-    id::{BindingId, Role},
+    id::Role,
     journal::CHECKPOINT_LEN,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
@@ -48,9 +52,6 @@ const TIME_PERIOD: Duration = Duration::from_secs(10);
 
 /// How much later the authority's time is before devices are told it again, in seconds.
 const TOKEN_PERIOD_S: u32 = 3_600;
-
-/// How long nothing is renewed after a renewal that did not come about.
-const RENEWAL_REST: Duration = Duration::from_secs(60);
 
 /// Tiers that a checkup tries on each channel.
 const CHECKED: [Tier; 3] = [Tier::Exch, Tier::Pair, Tier::Bind];
@@ -221,8 +222,8 @@ pub struct Gateway {
     token: Option<[u8; TOKEN_LEN]>,
     /// Time of the token that devices were told last, Unix seconds.
     token_told: u32,
-    /// Until when nothing is renewed, after a renewal did not come about.
-    rest: Instant,
+    /// Who is left alone for a while, after a renewal did not come about.
+    resting: Resting,
     orders: Orders,
     anchors: Anchors,
 }
@@ -260,7 +261,7 @@ impl Gateway {
             dispatch: Dispatch::default(),
             token: None,
             token_told: 0,
-            rest: now,
+            resting: Resting::default(),
             orders: Orders::default(),
             anchors: Anchors::default(),
         })
@@ -391,55 +392,6 @@ impl Gateway {
             }
             _ => Err(Error::UnexpectedReply),
         }
-    }
-
-    /// The authority did not do what the last [`Output::Ask`] asked for: in operation that is tried again later.
-    ///
-    /// # Errors
-    /// [`Error::Authority`] before: without it commissioning cannot go on.
-    pub fn unanswered(&mut self, now: Instant, reason: String) -> Result<(), Error> {
-        match self.phase {
-            Phase::Operating(_) => self.renewed_or_not(now, Err(Error::Authority(reason))),
-            _ => Err(Error::Authority(reason)),
-        }
-    }
-
-    /// Policies that were ordered and are not in force: both entities of each binding sign and take it, and are paired
-    /// anew. `wanted` names bindings with their components, A then B. Before everybody is commissioned it changes
-    /// nothing.
-    pub fn renew<'a>(&mut self, now: Instant, wanted: impl IntoIterator<Item = (BindingId, [&'a str; 2])>) {
-        if let Phase::Operating(c) = &mut self.phase
-            && now >= self.rest
-        {
-            wanted.into_iter().for_each(|(binding, ids)| c.renew(binding, ids));
-        }
-    }
-
-    /// Orders to pair components anew that wait at the bridge, each with its components, A then B. Takes those whose
-    /// components are here, once everybody is commissioned, and returns those that ended.
-    pub fn orders(&mut self, waiting: &[(OrderId, [&str; 2])]) -> Vec<(OrderId, Ending)> {
-        if let Phase::Operating(c) = &mut self.phase {
-            for (id, components) in waiting {
-                if !self.orders.is_known(id)
-                    && let Some(task) = c.pair_by_order(*components)
-                {
-                    self.orders.begin(*id, task);
-                }
-            }
-        }
-        let waiting: Vec<OrderId> = waiting.iter().map(|(id, _)| *id).collect();
-        self.orders.ended(&waiting)
-    }
-
-    /// A renewal that fails stops nothing: what was agreed before stands.
-    fn renewed_or_not(&mut self, now: Instant, done: Result<(), Error>) -> Result<(), Error> {
-        if let (Err(e), Phase::Operating(c)) = (done, &mut self.phase) {
-            self.rest = now + RENEWAL_REST;
-            let name = c.give_up().unwrap_or_default();
-            self.orders.given_up(&e.to_string(), |task| c.has(task));
-            self.event(Event::NotRenewed(name, e.to_string()));
-        }
-        Ok(())
     }
 
     /// A job is in the outbox: its device may forget it.
@@ -631,21 +583,7 @@ impl Gateway {
                 }
                 Ok(true)
             }
-            Phase::Operating(c) => {
-                let done = match c.poll(now, &mut |bytes| rng.fill_bytes(bytes)) {
-                    Ok(None) => return Ok(false),
-                    Ok(Some(Step::Finished(task))) => {
-                        let name = c.task_name(task);
-                        self.orders.done(&name);
-                        self.event(Event::Renewed(name));
-                        Ok(())
-                    }
-                    Ok(Some(step)) => self.go(now, step, rng),
-                    Err(e) => Err(e),
-                };
-                self.renewed_or_not(now, done)?;
-                Ok(true)
-            }
+            Phase::Operating(_) => self.advance_renewal(now, rng),
         }
     }
 
@@ -663,15 +601,6 @@ impl Gateway {
             }
             Step::Finished(_) => Ok(()),
         }
-    }
-
-    /// Everybody is commissioned.
-    fn operate(&mut self) {
-        let searching = Phase::Searching { due: Instant::START, seen: BTreeMap::new(), expected: 0 };
-        self.phase = match std::mem::replace(&mut self.phase, searching) {
-            Phase::Commissioning(c) => Phase::Operating(c),
-            other => other,
-        };
     }
 
     /// Begins with the tasks of commissioning.
@@ -721,12 +650,7 @@ impl Gateway {
                 // The pack may be without power; it asks for a run itself when it starts.
             }
             app::Event::Relation(RelationEvent::Rotated { epoch }) => self.event(Event::Rotated(epoch)),
-            app::Event::Relation(RelationEvent::HandshakeDue) => {
-                self.event(Event::HandshakeDue);
-                if let Phase::Operating(c) = &mut self.phase {
-                    c.pair_anew(None, Some(Party::Pack));
-                }
-            }
+            app::Event::Relation(RelationEvent::HandshakeDue) => self.handshake_due(),
             app::Event::Relation(RelationEvent::Alarm { alarm, .. }) => self.event(Event::Alarm(alarm)),
             app::Event::Relation(_) => {}
             app::Event::Bootstrap(event) => match event {

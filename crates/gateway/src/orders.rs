@@ -41,6 +41,11 @@ impl Orders {
         }
     }
 
+    /// Forgets orders without an ending whose task does not wait any more: they are begun anew.
+    pub fn dropped(&mut self, waits: impl Fn(&str) -> bool) {
+        self.0.retain(|_, (name, ending)| ending.is_some() || waits(name));
+    }
+
     /// Forgets what does not wait at the bridge any more, and returns what ended.
     pub fn ended(&mut self, waiting: &[OrderId]) -> Vec<(OrderId, Ending)> {
         self.0.retain(|id, _| waiting.contains(id));
@@ -69,5 +74,9 @@ mod tests {
         assert!(!orders.is_known(&[3; 16]) && orders.is_known(&[1; 16]));
         assert_eq!(orders.ended(&[]), vec![]);
         assert!(!orders.is_known(&[1; 16]));
+        orders.begin([4; 16], "pair a b".into());
+        orders.begin([5; 16], "pair a c".into());
+        orders.dropped(|name| name == "pair a b");
+        assert!(orders.is_known(&[4; 16]) && !orders.is_known(&[5; 16]));
     }
 }

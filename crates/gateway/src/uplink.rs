@@ -309,7 +309,9 @@ fn printable(text: &str) -> String {
 
 /// What is missing until the policy that was ordered is in force.
 fn step(policy: api::policy::Policy) -> Result<PolicyStep, UplinkError> {
-    match (policy.standing.is_open(), policy.proposal, policy.update) {
+    let api::policy::Policy { standing, proposal, update } = policy;
+    match (standing.is_open(), proposal, update) {
+        (false, ..) if standing.due => Ok(PolicyStep::Pair),
         (false, ..) => Ok(PolicyStep::InForce),
         (true, Some(proposal), _) => Ok(PolicyStep::Sign(proposal.0)),
         (true, None, Some(update)) => Ok(PolicyStep::Take(update.0)),

@@ -20,8 +20,8 @@ pub struct Word {
     pub list: Vec<u8>,
     /// The time (H100).
     pub token: [u8; TOKEN_LEN],
-    /// Policies of the pack's bindings that were ordered and are not in force.
-    pub ordered: Vec<Standing>,
+    /// Bindings of the pack for which a policy was ordered that is not in force, or a new pairing is due.
+    pub renewals: Vec<Standing>,
     /// Orders that wait for whoever has the pack.
     pub orders: Vec<Order>,
 }
@@ -34,15 +34,15 @@ impl Word {
     pub async fn fetch(client: &Client, pack: &str) -> Result<Word, ClientError> {
         let revocations = client.revocations().await?;
         let token = client.time_token().await?.token.0;
-        let ordered = ordered(client, pack).await?;
+        let renewals = renewals(client, pack).await?;
         let orders = client.orders().await?.orders;
-        Ok(Word { number: revocations.number, list: revocations.list.0, token, ordered, orders })
+        Ok(Word { number: revocations.number, list: revocations.list.0, token, renewals, orders })
     }
 }
 
-async fn ordered(client: &Client, pack: &str) -> Result<Vec<Standing>, ClientError> {
+async fn renewals(client: &Client, pack: &str) -> Result<Vec<Standing>, ClientError> {
     let all = client.policies(Some(pack)).await?.policies;
-    Ok(all.into_iter().filter(Standing::is_open).collect())
+    Ok(all.into_iter().filter(|standing| standing.is_open() || standing.due).collect())
 }
 
 /// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells `heard` what is new
@@ -52,7 +52,7 @@ pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Wo
     let mut known = 0;
     loop {
         let is_new = client.revocations().await.is_ok_and(|list| list.number != known);
-        let is_open = ordered(&client, &pack).await.is_ok_and(|open| !open.is_empty())
+        let is_open = renewals(&client, &pack).await.is_ok_and(|open| !open.is_empty())
             || client.orders().await.is_ok_and(|waiting| !waiting.orders.is_empty());
         if (is_new || is_open || looks >= LOOKS_PER_TOKEN)
             && let Ok(word) = Word::fetch(&client, &pack).await

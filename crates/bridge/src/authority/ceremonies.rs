@@ -3,8 +3,9 @@
 //! ```text
 //! file    = "MBCE" || 01 || CBOR { 0: 1, 1: chain id, 2: [ binding ... ], 3: [ pairing ... ] } || H(preceding)
 //! binding = { 0: 3, 1: id, 2: creator, 3: created, 4: [ side, side ], 5: [] or introduced, 6: bound 0 | 1,
-//!             7: assurance 0 .. 3, 8: [ policy in force, proposal, update ] }
+//!             7: assurance 0 .. 3, 8: [ paired, proposal, update ] }
 //! side    = [ cid, role, access data, nonce 16, access commitment 32 ]
+//! paired  = [] or [ policy, created, end of the lease ] of the last completed pairing
 //! introduced = [ time, SPK A, attestation A, SPK B, attestation B ]
 //! pairing = { 0: 2, 1: id, 2: binding id, 3: creator, 4: created, 5: certificate hash, 6: nonce commitment,
 //!             7: end of the lease, 8: policy }
@@ -34,7 +35,7 @@ use ledger::{
     tx::TxId,
 };
 
-use super::policy::{Agreement, Signed};
+use super::policy::{Agreement, Paired, Signed};
 use crate::durable;
 
 const MAGIC: &[u8; 5] = b"MBCE\x01";
@@ -112,13 +113,20 @@ pub(crate) fn runs(created: u32, now: u32) -> bool {
     now < created.saturating_add(CEREMONY_S)
 }
 
+impl Pairing {
+    /// What is kept of it once it is completed.
+    pub fn paired(&self) -> Paired {
+        Paired { version: self.policy_version, created: self.created, lease_end: self.lease_end }
+    }
+}
+
 impl Rows {
     /// Takes out a pairing that the ledger holds: its policy is in force.
     pub fn settle(&mut self, id: &PairingId) {
         if let Some(pairing) = self.pairings.remove(id)
             && let Some(bond) = self.bonds.get_mut(&pairing.binding_id)
         {
-            bond.policy.in_force = bond.policy.in_force.max(pairing.policy_version);
+            bond.policy.settle(pairing.paired());
         }
     }
 
@@ -258,7 +266,11 @@ fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
         }
         w.uint(6).uint(bond.bound.into()).uint(7).uint(bond.assurance as u64);
         let bytes = |signed: &Option<Signed>| signed.as_ref().map_or(Vec::new(), |s| s.bytes.clone());
-        w.uint(8).array(3).uint(bond.policy.in_force.into());
+        w.uint(8).array(3);
+        match bond.policy.paired {
+            None => w.array(0),
+            Some(p) => w.array(3).uint(p.version.into()).uint(p.created.into()).uint(p.lease_end.into()),
+        };
         w.bytes(&bytes(&bond.policy.proposal)).bytes(&bytes(&bond.policy.update));
     }
     w.uint(3).array(rows.pairings.len());
@@ -320,11 +332,13 @@ fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
     let assurance = Assurance::from_code(r.int()?).map_err(|_| FormatError::Unexpected)?;
     r.key(8)?;
     exactly(r, 3)?;
-    let policy = Agreement {
-        in_force: r.int()?,
-        proposal: signed(r, Signed::proposal)?,
-        update: signed(r, Signed::update)?,
+    let paired = match r.array(3)? {
+        0 => None,
+        3 => Some(Paired { version: r.int()?, created: r.int()?, lease_end: r.int()? }),
+        _ => return Err(FormatError::Unexpected),
     };
+    let policy =
+        Agreement { paired, proposal: signed(r, Signed::proposal)?, update: signed(r, Signed::update)? };
     Ok((id, Bond { creator, created, sides, assurance, introduced, bound, policy, submitted: None }))
 }
 
@@ -429,7 +443,7 @@ mod tests {
             }),
             bound: true,
             policy: Agreement {
-                in_force: 2,
+                paired: Some(Paired { version: 2, created: 7, lease_end: 9 }),
                 proposal: Some(Signed::proposal(&policy_bytes(4, 1)).unwrap()),
                 update: Some(Signed::update(&policy_bytes(3, 3)).unwrap()),
             },

@@ -51,24 +51,44 @@ impl Signed {
     }
 }
 
+/// The last completed pairing of a relationship.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Paired {
+    /// Of the policy under which it was made.
+    pub version: u32,
+    /// When its certificate was issued, Unix seconds.
+    pub created: u32,
+    /// Unix seconds.
+    pub lease_end: u32,
+}
+
+impl Paired {
+    /// Whether the two are to be paired anew at `now`, if pairings may get `age_s` old.
+    fn is_due(&self, now: u32, age_s: u32) -> bool {
+        let quarter = self.lease_end.saturating_sub(self.created) / 4;
+        now.saturating_sub(self.created) >= age_s || now >= self.lease_end.saturating_sub(quarter)
+    }
+}
+
 /// The policy of a relationship.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Agreement {
-    /// Version of the last completed pairing.
-    pub in_force: u32,
+    /// The last completed pairing.
+    pub paired: Option<Paired>,
     /// What both entities are to sign.
     pub proposal: Option<Signed>,
     /// What all three signed last.
     pub update: Option<Signed>,
 }
 
-impl Default for Agreement {
-    fn default() -> Self {
-        Agreement { in_force: FACTORY_VERSION, proposal: None, update: None }
-    }
-}
-
 impl Agreement {
+    /// A pairing was completed.
+    pub fn settle(&mut self, pairing: Paired) {
+        if self.paired.is_none_or(|last| last.created <= pairing.created) {
+            self.paired = Some(pairing);
+        }
+    }
+
     /// Version of the next pairing.
     pub fn agreed(&self) -> u32 {
         self.update.as_ref().map_or(FACTORY_VERSION, |u| u.policy.version)
@@ -229,20 +249,23 @@ impl Core {
             let component = snapshot.component(&bond.sides[i].cid)?;
             Ok(component.map(|c| c.component_id).unwrap_or_default())
         };
-        let mut in_force = bond.policy.in_force;
+        let mut policy = Agreement { paired: bond.policy.paired, ..Agreement::default() };
         // A completion is on the ledger before its ceremony is forgotten.
         for (pairing_id, pairing) in &self.ceremonies.rows().pairings {
             if pairing.binding_id == id && snapshot.pairing(pairing_id)?.is_some() {
-                in_force = in_force.max(pairing.policy_version);
+                policy.settle(pairing.paired());
             }
         }
+        let periods = bond.policy.periods();
+        let (now, paired) = (self.now(), policy.paired);
         Ok(Standing {
             binding_id: Hex(id.0),
             a: name(0)?,
             b: name(1)?,
-            in_force,
+            in_force: paired.map_or(FACTORY_VERSION, |p| p.version),
             agreed: bond.policy.agreed(),
             ordered: bond.policy.ordered(),
+            due: paired.is_some_and(|p| p.is_due(now, periods.agreement_s)),
         })
     }
 }

@@ -189,13 +189,16 @@ impl Show {
 }
 
 fn told(standing: &Standing) -> String {
-    let Standing { a, b, in_force, agreed, ordered, .. } = standing;
+    let Standing { a, b, in_force, agreed, ordered, due, .. } = standing;
     let mut line = format!("{a} and {b}: version {in_force} in force");
     if agreed > in_force {
         line += &format!("; both signed version {agreed}, a new pairing brings it into force");
     }
     if ordered > agreed {
         line += &format!("; version {ordered} was ordered and waits for their signatures");
+    }
+    if *due {
+        line += "; the two are to be paired anew, because their keys or the lease come to their end";
     }
     line + "\n"
 }

@@ -401,7 +401,7 @@ impl Live<'_> {
             Event::HandshakeDue => say("a full handshake is due: the authority is asked for a new pairing"),
             Event::Renewed(what) => say(&format!("renewed: {what}")),
             Event::NotRenewed(what, why) => {
-                say(&format!("not renewed: {what}: {why}; it is tried again in a minute"));
+                say(&format!("not renewed: {what}: {why}; it is tried again later"));
             }
             Event::Alarm(_) => say("alarm: too many messages on the channel to the pack did not open"),
             Event::Contradiction(party) => {
@@ -443,8 +443,8 @@ impl Live<'_> {
         if let Err(e) = list.and_then(|()| self.gateway.take_token(now, &word.token)) {
             say(&format!("the app does not take what the authority says: {e}"));
         }
-        let ordered = word.ordered.iter();
-        self.gateway.renew(now, ordered.map(|p| (BindingId(p.binding_id.0), [p.a.as_str(), p.b.as_str()])));
+        let renewals = word.renewals.iter();
+        self.gateway.renew(now, renewals.map(|p| (BindingId(p.binding_id.0), [p.a.as_str(), p.b.as_str()])));
     }
 
     /// Takes the orders that wait, and tells how they ended.

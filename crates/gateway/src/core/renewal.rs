@@ -1,0 +1,114 @@
+//! Renewals while everything runs: policies that were ordered, and pairings that come to their end. One that fails stops
+//! nothing; what was agreed before stands, and it is tried again as long as somebody says that it is due.
+
+use super::*;
+use crate::{
+    commission::Task,
+    orders::{Ending, OrderId},
+};
+use lct::id::BindingId;
+
+/// First pause before the same two are renewed again; it doubles up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+/// Pairs whose renewal did not come about: until when they are left alone, and how long that was.
+pub(super) type Resting = BTreeMap<[Member; 2], (Instant, Duration)>;
+
+impl Gateway {
+    /// The authority did not do what the last [`Output::Ask`] asked for: in operation that is tried again later.
+    ///
+    /// # Errors
+    /// [`Error::Authority`] before: without it commissioning cannot go on.
+    pub fn unanswered(&mut self, now: Instant, reason: String) -> Result<(), Error> {
+        match self.phase {
+            Phase::Operating(_) => self.renewed_or_not(now, Err(Error::Authority(reason))),
+            _ => Err(Error::Authority(reason)),
+        }
+    }
+
+    /// Bindings, with the ids of A and B, for which a policy was ordered or a new pairing is due: both entities sign and
+    /// take the policy, and are paired anew. Before everybody is commissioned it changes nothing.
+    pub fn renew<'a>(&mut self, now: Instant, wanted: impl IntoIterator<Item = (BindingId, [&'a str; 2])>) {
+        let Phase::Operating(c) = &mut self.phase else { return };
+        for (binding, ids) in wanted {
+            let pair = c.pair_of(ids).filter(|p| self.resting.get(p).is_none_or(|(until, _)| *until <= now));
+            if let Some(pair) = pair {
+                c.renew(binding, pair);
+            }
+        }
+    }
+
+    /// Orders to pair components anew that wait at the bridge, each with its components, A then B. Takes those whose
+    /// components are here, once everybody is commissioned, and returns those that ended.
+    pub fn orders(&mut self, waiting: &[(OrderId, [&str; 2])]) -> Vec<(OrderId, Ending)> {
+        if let Phase::Operating(c) = &mut self.phase {
+            // A pairing that its policy did not need any more is begun anew for an order that waits for it.
+            self.orders.dropped(|task| c.has(task));
+            for (id, components) in waiting {
+                if !self.orders.is_known(id)
+                    && let Some(task) = c.pair_by_order(*components)
+                {
+                    self.orders.begin(*id, task);
+                }
+            }
+        }
+        let waiting: Vec<OrderId> = waiting.iter().map(|(id, _)| *id).collect();
+        self.orders.ended(&waiting)
+    }
+
+    /// A renewal that fails stops nothing: what was agreed before stands.
+    pub(super) fn renewed_or_not(&mut self, now: Instant, done: Result<(), Error>) -> Result<(), Error> {
+        if let (Err(e), Phase::Operating(c)) = (done, &mut self.phase)
+            && let Some(task) = c.give_up()
+        {
+            let name = c.task_name(task);
+            if let Some(pair) = task.pair() {
+                let before = self.resting.get(&pair).map(|(_, pause)| 2 * pause.as_millis());
+                let pause = before.map_or(PAUSE, Duration::from_millis).min(PAUSE_MAX);
+                self.resting.insert(pair, (now + pause, pause));
+            }
+            self.orders.given_up(&e.to_string(), |task| c.has(task));
+            self.event(Event::NotRenewed(name, e.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The app counts that a full handshake with the pack is due (H92).
+    pub(super) fn handshake_due(&mut self) {
+        self.event(Event::HandshakeDue);
+        if let Phase::Operating(c) = &mut self.phase {
+            c.pair_anew(None, Some(Party::Pack));
+        }
+    }
+
+    /// Moves renewals on; true when there may be more to do at once.
+    pub(super) fn advance_renewal(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<bool, Error> {
+        let Phase::Operating(c) = &mut self.phase else { return Ok(false) };
+        let done = match c.poll(now, &mut |bytes| rng.fill_bytes(bytes)) {
+            Ok(None) => return Ok(false),
+            Ok(Some(Step::Finished(task))) => {
+                let name = c.task_name(task);
+                if let (Task::Pair(..), Some(pair)) = (task, task.pair()) {
+                    self.resting.remove(&pair);
+                }
+                self.orders.done(&name);
+                self.event(Event::Renewed(name));
+                Ok(())
+            }
+            Ok(Some(step)) => self.go(now, step, rng),
+            Err(e) => Err(e),
+        };
+        self.renewed_or_not(now, done)?;
+        Ok(true)
+    }
+
+    /// Everybody is commissioned.
+    pub(super) fn operate(&mut self) {
+        let searching = Phase::Searching { due: Instant::START, seen: BTreeMap::new(), expected: 0 };
+        self.phase = match std::mem::replace(&mut self.phase, searching) {
+            Phase::Commissioning(c) => Phase::Operating(c),
+            other => other,
+        };
+    }
+}
