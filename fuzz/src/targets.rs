@@ -46,7 +46,7 @@ targets! {
     statements::binding watches ["lct::binding", "lct::attest", "pack::introduction::Introduced"];
     statements::key_package watches ["lct::key_package"];
     statements::command watches ["lct::command", "pack::command"];
-    statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::merkle::verify_path"];
+    statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::pairing::Terms", "lct::merkle::verify_path"];
     statements::validation watches ["lct::validation"];
     lists::lifecycle watches ["lct::clock", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::escalation watches ["pack::escalation"];

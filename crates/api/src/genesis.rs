@@ -80,6 +80,7 @@ struct ParamsText {
     max_lease_s: u32,
     max_lcts: u32,
     pool_tolerance_ppm: u32,
+    witness_quorum: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +116,7 @@ pub fn to_json(genesis: &Genesis) -> String {
         max_lease_s,
         max_lcts,
         pool_tolerance_ppm,
+        witness_quorum,
     } = genesis.params;
     pretty(&GenesisText {
         format: FORMAT,
@@ -134,6 +136,7 @@ pub fn to_json(genesis: &Genesis) -> String {
             max_lease_s,
             max_lcts,
             pool_tolerance_ppm,
+            witness_quorum,
         },
     })
 }
@@ -164,6 +167,7 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
             max_lease_s: p.max_lease_s,
             max_lcts: p.max_lcts,
             pool_tolerance_ppm: p.pool_tolerance_ppm,
+            witness_quorum: p.witness_quorum,
         },
     };
     genesis.check()?;

@@ -152,21 +152,41 @@ pub fn verify_chain(
     roots: &[PublicKey],
     now: Option<u32>,
 ) -> Result<Subject, Error> {
-    let batch_subject = batch.subject()?;
     let subject = device.subject()?;
-    if batch_subject.kind != CertificateType::Batch || subject.kind != CertificateType::Device {
+    if subject.kind != CertificateType::Device {
         return Err(Error::NotAuthentic);
     }
-    if !roots.iter().any(|root| batch.issued_by(root).is_ok()) {
-        return Err(Error::NotAuthentic);
-    }
+    let batch_subject = issued_batch(batch, roots)?;
     device.issued_by(&batch_subject.key)?;
-    for period in [&batch_subject, &subject] {
-        if now.is_some_and(|now| now < period.not_before || now >= period.not_after) {
-            return Err(Error::Expired);
-        }
-    }
+    holds(&batch_subject, now)?;
+    holds(&subject, now)?;
     Ok(subject)
+}
+
+/// Verifies a batch authority's own certificate under one of the pinned `roots` at time `now`, as [`verify_chain`] does.
+pub fn verify_batch(
+    batch: &DeviceCertificate,
+    roots: &[PublicKey],
+    now: Option<u32>,
+) -> Result<Subject, Error> {
+    let subject = issued_batch(batch, roots)?;
+    holds(&subject, now)?;
+    Ok(subject)
+}
+
+fn issued_batch(batch: &DeviceCertificate, roots: &[PublicKey]) -> Result<Subject, Error> {
+    let subject = batch.subject()?;
+    let issued =
+        subject.kind == CertificateType::Batch && roots.iter().any(|root| batch.issued_by(root).is_ok());
+    if issued { Ok(subject) } else { Err(Error::NotAuthentic) }
+}
+
+fn holds(subject: &Subject, now: Option<u32>) -> Result<(), Error> {
+    if now.is_some_and(|now| now < subject.not_before || now >= subject.not_after) {
+        Err(Error::Expired)
+    } else {
+        Ok(())
+    }
 }
 
 /// Digest of the attestation by which a device identity key vouches for a relationship key:

@@ -6,7 +6,7 @@
 //! * the key schedule of the secure link ([`schedule`]), its handshakes ([`handshake`], [`resume`]),
 //!   sealed messages ([`seal`]) and pairing certificates ([`certificate`]),
 //! * the statements that travel from a device to the ledger ([`registration`], [`binding`],
-//!   [`pairing`], [`record`], [`energy`], [`validation`]).
+//!   [`pairing`], [`record`], [`energy`], [`validation`], [`ownership`]).
 //!
 //! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
 //! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]). Byte layouts are those of
@@ -36,6 +36,7 @@ pub mod journal;
 pub mod key_package;
 pub mod merkle;
 pub mod metadata;
+pub mod ownership;
 pub mod pairing;
 pub mod pake;
 pub mod policy;

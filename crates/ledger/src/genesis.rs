@@ -19,6 +19,9 @@ pub const MAX_VALIDATORS: usize = 128;
 /// Longest name of a chain in bytes.
 pub const MAX_NAME: usize = 64;
 
+/// Most witnesses of one event.
+pub const MAX_WITNESSES: usize = 5;
+
 const VERSION: u64 = 1;
 
 /// A block validator: an Ed25519 key and its voting power.
@@ -91,6 +94,8 @@ pub struct Params {
     /// Per energy cycle, the share of the minted capacity (ppm) by which measured energy may exceed what the
     /// pool holds before an event is refused: an estimated opening state of charge is never exact.
     pub pool_tolerance_ppm: u32,
+    /// Fewest witnesses of an event of level 2 (L115).
+    pub witness_quorum: u32,
 }
 
 impl Default for Params {
@@ -104,13 +109,14 @@ impl Default for Params {
             max_lease_s: 90 * 86_400,
             max_lcts: 100,
             pool_tolerance_ppm: 100_000,
+            witness_quorum: 1,
         }
     }
 }
 
 impl Canonical for Params {
     fn write(&self, w: &mut Writer) {
-        w.object(9, VERSION);
+        w.object(10, VERSION);
         w.uint(1).uint(self.max_block_txs.into());
         w.uint(2).uint(self.max_block_bytes.into());
         w.uint(3).uint(self.max_tx_bytes.into());
@@ -119,10 +125,11 @@ impl Canonical for Params {
         w.uint(6).uint(self.max_lease_s.into());
         w.uint(7).uint(self.max_lcts.into());
         w.uint(8).uint(self.pool_tolerance_ppm.into());
+        w.uint(9).uint(self.witness_quorum.into());
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(9, VERSION)?;
+        r.object(10, VERSION)?;
         let mut next = |key| r.key(key).and_then(|()| r.uint());
         let narrow = |v: u64| u32::try_from(v).map_err(|_| FormatError::Unexpected);
         Ok(Self {
@@ -134,6 +141,7 @@ impl Canonical for Params {
             max_lease_s: narrow(next(6)?)?,
             max_lcts: narrow(next(7)?)?,
             pool_tolerance_ppm: narrow(next(8)?)?,
+            witness_quorum: narrow(next(9)?)?,
         })
     }
 }
@@ -242,6 +250,7 @@ impl Genesis {
             || p.max_batch_records == 0
             || p.max_lease_s == 0
             || p.pool_tolerance_ppm > 1_000_000
+            || !(1..=MAX_WITNESSES as u32).contains(&p.witness_quorum)
         {
             return Err(GenesisError::Params);
         }

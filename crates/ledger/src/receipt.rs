@@ -21,16 +21,19 @@ use core::fmt;
 
 use lct::{
     Digest,
+    attest::DeviceCertificate,
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent},
+    hash::sha256,
     id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
     merkle::{leaf_hash, verify_path},
+    ownership::Transfer,
     pairing::Terms,
     record::{BatchStatement, RECORD_MAX, Record},
     registration::{Registration, digest_of},
-    sign::PublicKey,
-    validation::{Event, EventKind},
+    sign::{PublicKey, Signature},
+    validation::{Attestation, Event, EventKind},
 };
 
 use crate::{
@@ -39,7 +42,7 @@ use crate::{
     genesis::ValidatorSet,
     outcome::TxResult,
     proof::{Path, StateProof},
-    records::{Account, DeviceKey, Revocation, SigningKey, Status, key},
+    records::{Account, DeviceKey, Hop, Ownership, Revocation, SigningKey, Status, key},
     reject::Rejection,
     tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
     verdict::{Proved, RecordFacts, Trusted, Verdict},
@@ -141,6 +144,26 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             keys.push(key::revocation(&withdrawn(&s.statement)?.1));
         }
         Body::Revoke { target, .. } => keys.push(key::revocation(target)),
+        Body::Rebind { record, replacement, owner, .. } => {
+            let record = BindingRecord::decode(record).ok()?;
+            keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
+            keys.push(key::device_key(&replacement.key));
+            let event = Event::decode(&replacement.statement).ok()?;
+            keys.push(key::replaced(&BindingId(*event.payload.first_chunk()?)));
+            keys.extend(owner.map(|_| key::ownership(&event.cid)));
+        }
+        Body::FactoryBind { record, .. } => {
+            let record = BindingRecord::decode(record).ok()?;
+            keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
+        }
+        Body::Transfer { statement, .. } => {
+            let transfer = Transfer::decode(statement).ok()?;
+            keys.push(key::hop(&transfer.cid, transfer.hop));
+        }
+        Body::Validate { signed, witnesses } => {
+            keys.push(key::signing_key(&signed.key));
+            keys.extend(witnesses.iter().map(|(_, k)| key::signing_key(k)));
+        }
     }
     Some(keys)
 }
@@ -450,7 +473,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-fn check(key: &PublicKey, digest: &Digest, signature: &lct::sign::Signature) -> Result<(), ReceiptError> {
+fn check(key: &PublicKey, digest: &Digest, signature: &Signature) -> Result<(), ReceiptError> {
     key.verify(digest, signature).map_err(|_| ReceiptError::StatementSignature)
 }
 
@@ -461,6 +484,16 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
     let signed = |cid: Cid, s: &Signed, digest: Result<Digest, lct::Error>| {
         evidence.signing_key(0, Some(&cid))?;
         check(&s.key, &digest.map_err(broken)?, &s.signature)
+    };
+    let bound = |bytes: &[u8], signatures: [&Signature; 3], third: &PublicKey| {
+        let record = BindingRecord::decode(bytes).map_err(broken)?;
+        let digest = record.digest();
+        for (n, (entity, signature)) in record.entities.iter().zip(signatures).enumerate() {
+            evidence.signing_key(n, Some(&entity.cid))?;
+            check(&entity.sign_pub, &digest, signature)?;
+        }
+        check(third, &digest, signatures[2])?;
+        Ok(record)
     };
     let pairing = |p: &Paired, renews: Option<PairingId>| {
         let digest = p.digest();
@@ -483,22 +516,59 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
         }
         Body::LctCreate { a, b, context } => Ok(Proved::Lct { a: *a, b: *b, context: context.clone() }),
         Body::Bind { record, signature_a, signature_b, signature_authority } => {
-            let record = BindingRecord::decode(record).map_err(broken)?;
-            let digest = record.digest();
-            for (n, (entity, signature)) in record.entities.iter().zip([signature_a, signature_b]).enumerate()
-            {
-                evidence.signing_key(n, Some(&entity.cid))?;
-                check(&entity.sign_pub, &digest, signature)?;
+            bound(record, [signature_a, signature_b, signature_authority], authority).map(Proved::Binding)
+        }
+        Body::Rebind { record: bytes, signatures, replacement, owner, .. } => {
+            let record = bound(bytes, signatures.each_ref(), authority)?;
+            let event = Event::decode(&replacement.statement).map_err(broken)?;
+            let digest = event.digest().map_err(broken)?;
+            let device: DeviceKey = evidence.object(2)?;
+            ensure(device.status == Status::Active, ReceiptError::KeyRevoked)?;
+            ensure(device.cid == event.cid, ReceiptError::KeyOwner)?;
+            check(&replacement.key, &digest, &replacement.signature)?;
+            ensure(event.payload[16..] == sha256(&[bytes]), ReceiptError::Statement)?;
+            let by = evidence.keys.get(3).ok_or(ReceiptError::EvidenceList)?;
+            ensure(by.value == record.binding_id.0, ReceiptError::NoEffect)?;
+            if let Some(signature) = owner {
+                let ownership: Ownership = evidence.object(4)?;
+                check(&ownership.owner, &digest, signature)?;
             }
-            check(authority, &digest, signature_authority)?;
-            Ok(Proved::Binding(record))
+            let old = BindingId(*event.payload.first_chunk().ok_or(ReceiptError::Statement)?);
+            Ok(Proved::Replacement { record, old })
+        }
+        Body::FactoryBind { record, signatures, batch } => {
+            let batch = DeviceCertificate::from_slice(batch).and_then(|b| b.subject()).map_err(broken)?;
+            bound(record, signatures.each_ref(), &batch.key).map(Proved::Binding)
+        }
+        Body::Transfer { statement, signatures } => {
+            let transfer = Transfer::decode(statement).map_err(broken)?;
+            let digest = transfer.digest().map_err(broken)?;
+            let hop: Hop = evidence.object(0)?;
+            ensure(hop.tx == tx.id(), ReceiptError::NoEffect)?;
+            for (key, signature) in [&transfer.from, &transfer.to].into_iter().zip(signatures) {
+                check(key, &digest, signature)?;
+            }
+            Ok(Proved::Ownership(Box::new(transfer)))
+        }
+        Body::Validate { signed: s, witnesses } => {
+            let event = Event::decode(&s.statement).map_err(broken)?;
+            signed(event.cid, s, event.digest())?;
+            let mut seen = Vec::with_capacity(witnesses.len());
+            for (n, (bytes, key)) in (1..).zip(witnesses) {
+                let attestation = Attestation::decode(bytes).map_err(broken)?;
+                evidence.signing_key(n, Some(&attestation.witness))?;
+                let verified = attestation.verify((&event, &s.signature), key);
+                verified.map_err(|_| ReceiptError::StatementSignature)?;
+                seen.push(attestation.witness);
+            }
+            Ok(Proved::Validation { event: Box::new(event), witnesses: seen })
         }
         Body::PairComplete(p) => pairing(p, None),
         Body::PairRenew { paired: p, renews, .. } => pairing(p, Some(*renews)),
         Body::PairUse(s) => {
             let event = Event::decode(&s.statement).map_err(broken)?;
             signed(event.cid, s, event.digest())?;
-            Ok(Proved::Validation(Box::new(event)))
+            Ok(Proved::Validation { event: Box::new(event), witnesses: Vec::new() })
         }
         Body::PairModify { statement, terms, keys: [a, b], signatures } => {
             let event = Event::decode(statement).map_err(broken)?;

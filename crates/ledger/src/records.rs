@@ -140,6 +140,54 @@ pub mod key {
         join(b"rvk/", &[&[code], id])
     }
 
+    /// `lct::revocation::batch_id` of the batch authority that certified a component (16 bytes).
+    #[must_use]
+    pub fn issuer(cid: &Cid) -> Vec<u8> {
+        join(b"iss/", &[&cid.0])
+    }
+
+    /// Id of the binding that took the place of another (16 bytes).
+    #[must_use]
+    pub fn replaced(id: &BindingId) -> Vec<u8> {
+        join(b"rpl/", &[&id.0])
+    }
+
+    /// [`Ownership`] of a component.
+    #[must_use]
+    pub fn ownership(cid: &Cid) -> Vec<u8> {
+        join(b"own/", &[&cid.0])
+    }
+
+    /// Prefix of the [`Hop`]s of a component; u32 number follows.
+    #[must_use]
+    pub fn hops_of(cid: &Cid) -> Vec<u8> {
+        join(b"hop/", &[&cid.0])
+    }
+
+    /// [`Hop`] of a component's ownership.
+    #[must_use]
+    pub fn hop(cid: &Cid, number: u32) -> Vec<u8> {
+        join(b"hop/", &[&cid.0, &number.to_be_bytes()])
+    }
+
+    /// Prefix of the [`Validation`]s of a component; u32 boot counter and u32 number follow.
+    #[must_use]
+    pub fn validations_of(cid: &Cid) -> Vec<u8> {
+        join(b"vev/", &[&cid.0])
+    }
+
+    /// [`Validation`] of an event.
+    #[must_use]
+    pub fn validation(cid: &Cid, boot: u32, seq: u32) -> Vec<u8> {
+        join(b"vev/", &[&cid.0, &boot.to_be_bytes(), &seq.to_be_bytes()])
+    }
+
+    /// [`AccessPoint`] of a component.
+    #[must_use]
+    pub fn access(cid: &Cid) -> Vec<u8> {
+        join(b"acs/", &[&cid.0])
+    }
+
     /// [`Position`] of a component.
     #[must_use]
     pub fn position(cid: &Cid) -> Vec<u8> {
@@ -543,6 +591,72 @@ object! {
         time_ms: u64 = 3,
         /// Transaction that withdrew it.
         tx: Digest = 4,
+    }
+}
+
+object! {
+    /// Whose a component is.
+    Ownership {
+        /// Key of the owner.
+        owner: PublicKey = 1,
+        /// Hops so far.
+        hops: u32 = 2,
+        /// `lct::ownership::hash_of` the last one.
+        last: Digest = 3,
+        /// Height of the last one.
+        from_height: u64 = 4,
+    }
+}
+
+object! {
+    /// One change of hands.
+    Hop {
+        /// Who gave.
+        from: PublicKey = 1,
+        /// Who took.
+        to: PublicKey = 2,
+        /// `lct::ownership::hash_of` the statement.
+        statement: Digest = 3,
+        /// When both signed, Unix milliseconds.
+        time_ms: u64 = 4,
+        /// Transaction that recorded it.
+        tx: Digest = 5,
+    }
+}
+
+object! {
+    /// An event that a component signed, with what its witnesses made of it.
+    Validation {
+        /// `lct::validation::EventKind` code; its upper four bits are the level.
+        kind: u8 = 1,
+        /// Digest that the signer signed.
+        digest: Digest = 2,
+        /// Witnesses.
+        witnesses: u8 = 3,
+        /// Height of recording.
+        height: u64 = 4,
+        /// Block time of recording, Unix milliseconds.
+        time_ms: u64 = 5,
+        /// Transaction that recorded it.
+        tx: Digest = 6,
+    }
+}
+
+object! {
+    /// Where a component said last that it is found.
+    AccessPoint {
+        /// `lct::validation::Protocol` code.
+        protocol: u8 = 1,
+        /// Endpoint.
+        endpoint: String = 2,
+        /// Device at the endpoint.
+        device: String = 3,
+        /// Boot counter of the event that said so.
+        boot: u32 = 4,
+        /// Number of that event.
+        seq: u32 = 5,
+        /// Height of recording.
+        height: u64 = 6,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Why a transaction is refused: one variant per check.
 //!
 //! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
-//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L106). Numbers ascend in that order too, except
-//! within a registration (L33) and a modification (L106). Numbers and `W4_ERR_*` codes are part of
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L115). Numbers ascend in that order too, except
+//! within a registration (L33) and L106, L110 and L112. Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
 use core::fmt;
@@ -135,6 +135,31 @@ rejections! {
     PairingTerms = 174, "W4_ERR_PAIRING_TERMS", "the terms are not those that were signed, or out of their ranges";
     PairingUseRepeated = 175, "W4_ERR_PAIRING_USE_REPEATED", "this session is already counted";
     PairingUsedUp = 176, "W4_ERR_PAIRING_USED_UP", "the pairing has no session left";
+    // Rebinding, and bindings made at the factory.
+    RebindUnknown = 180, "W4_ERR_REBIND_UNKNOWN", "the binding to be replaced is not recorded";
+    RebindParties = 181, "W4_ERR_REBIND_PARTIES", "old and new binding share no side, or the device is not one of the new";
+    RebindToken = 182, "W4_ERR_REBIND_TOKEN", "the authority gave no leave for this device and binding";
+    RebindRepeated = 183, "W4_ERR_REBIND_REPEATED", "the binding was replaced before";
+    RebindProof = 184, "W4_ERR_REBIND_PROOF_FAIL", "the device's identity key did not sign the replacement";
+    RebindOwner = 185, "W4_ERR_REBIND_OWNER", "the owner of the device did not approve the replacement";
+    FactoryBatch = 186, "W4_ERR_FACTORY_BATCH", "a party of the binding was certified by another batch authority";
+    // Ownership.
+    OwnerChain = 190, "W4_ERR_OWNER_CHAIN", "the transfer is for another chain";
+    OwnerComponent = 191, "W4_ERR_OWNER_COMPONENT", "the component is not registered, or revoked";
+    OwnerLct = 192, "W4_ERR_OWNER_LCT", "the transfer names another entity LCT than the component's";
+    OwnerDenied = 193, "W4_ERR_OWNER_DENIED", "who gives does not own the component";
+    OwnerSequence = 194, "W4_ERR_OWNER_SEQUENCE", "the transfer does not follow the last one";
+    OwnerSame = 195, "W4_ERR_OWNER_INVALID", "who gives and who takes are the same";
+    OwnerTime = 196, "W4_ERR_OWNER_TIME", "the transfer's time lies in the future";
+    OwnerProof = 197, "W4_ERR_OWNER_PROOF_FAIL", "who gives did not sign the transfer";
+    OwnerProofTo = 198, "W4_ERR_OWNER_PROOF_FAIL_TO", "who takes did not sign the transfer";
+    // Events with witnesses.
+    WitnessQuorum = 200, "W4_ERR_WITNESS_QUORUM", "the event has fewer witnesses than the chain asks for, or more than its level has";
+    WitnessFormat = 201, "W4_ERR_WITNESS_FORMAT", "an attestation is not canonically encoded";
+    WitnessSelf = 202, "W4_ERR_WITNESS_SELF", "a witness is the signer of the event, or counts twice";
+    WitnessKey = 203, "W4_ERR_WITNESS_KEY", "the key of a witness is not in force for it";
+    WitnessVerify = 204, "W4_ERR_WITNESS_VERIFY", "a witness's signature does not verify";
+    WitnessTime = 205, "W4_ERR_WITNESS_TIME", "a witness saw the event before it was made, or in the future";
 }
 
 impl Rejection {

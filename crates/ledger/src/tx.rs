@@ -20,7 +20,10 @@ use lct::{
     sign::{PublicKey, Signature},
 };
 
-use crate::codec::{Canonical, FormatError, Reader, Writer};
+use crate::{
+    codec::{Canonical, FormatError, Reader, Writer},
+    genesis::MAX_WITNESSES,
+};
 
 /// Longest statement a body may carry, in bytes.
 pub const MAX_STATEMENT: usize = 2048;
@@ -237,6 +240,42 @@ pub enum Body {
         /// By A, by B and by the authority that also signs the envelope, over the digest of the event.
         signatures: [Signature; 3],
     },
+    /// Records a binding that takes the place of another one (L110).
+    Rebind {
+        /// `lct::binding::BindingRecord` bytes.
+        record: Vec<u8>,
+        /// By A, by B and by the authority that also signs the envelope.
+        signatures: [Signature; 3],
+        /// `lct::rebind::Rebind` token of that authority.
+        token: Vec<u8>,
+        /// `lct::validation::Event` by which the device replaces its binding, under its identity key.
+        replacement: Signed,
+        /// By the owner of the device over the digest of that event; absent for a device without owner.
+        owner: Option<Signature>,
+    },
+    /// Records a binding that was made at the factory (L112).
+    FactoryBind {
+        /// `lct::binding::BindingRecord` bytes.
+        record: Vec<u8>,
+        /// By A, by B and by the batch authority.
+        signatures: [Signature; 3],
+        /// Certificate of the batch authority.
+        batch: Vec<u8>,
+    },
+    /// A component changes hands (L113).
+    Transfer {
+        /// `lct::ownership::Transfer` bytes.
+        statement: Vec<u8>,
+        /// By who gives, by who takes.
+        signatures: [Signature; 2],
+    },
+    /// Records an event of level 1 or 2 (L115).
+    Validate {
+        /// `lct::validation::Event` bytes.
+        signed: Signed,
+        /// `lct::validation::Attestation` bytes, each with the signing key of its witness.
+        witnesses: Vec<(Vec<u8>, PublicKey)>,
+    },
 }
 
 /// The kind of a [`Body`].
@@ -269,6 +308,14 @@ pub enum Kind {
     PairUse = 19,
     /// [`Body::PairModify`].
     PairModify = 20,
+    /// [`Body::Rebind`].
+    Rebind = 21,
+    /// [`Body::FactoryBind`].
+    FactoryBind = 22,
+    /// [`Body::Transfer`].
+    Transfer = 23,
+    /// [`Body::Validate`].
+    Validate = 24,
 }
 
 impl Kind {
@@ -289,6 +336,10 @@ impl Kind {
             Self::PairRenew => "pairing/renew",
             Self::PairUse => "pairing/use",
             Self::PairModify => "pairing/modify",
+            Self::Rebind => "binding/replace",
+            Self::FactoryBind => "binding/factory",
+            Self::Transfer => "owner/transfer",
+            Self::Validate => "validation/event",
         }
     }
 }
@@ -311,6 +362,10 @@ impl Body {
             Self::PairRenew { .. } => Kind::PairRenew,
             Self::PairUse(_) => Kind::PairUse,
             Self::PairModify { .. } => Kind::PairModify,
+            Self::Rebind { .. } => Kind::Rebind,
+            Self::FactoryBind { .. } => Kind::FactoryBind,
+            Self::Transfer { .. } => Kind::Transfer,
+            Self::Validate { .. } => Kind::Validate,
         }
     }
 }
@@ -325,6 +380,21 @@ fn fixed<const N: usize>(r: &mut Reader<'_>, key: u64) -> Result<[u8; N], Format
     r.fixed()
 }
 
+fn put_signatures(w: &mut Writer, first: u64, signatures: &[Signature]) {
+    for (key, signature) in (first..).zip(signatures) {
+        w.uint(key).bytes(&signature.0);
+    }
+}
+
+/// Signatures under the keys from `first` on.
+fn signatures<const N: usize>(r: &mut Reader<'_>, first: u64) -> Result<[Signature; N], FormatError> {
+    let mut all = [Signature([0; 64]); N];
+    for (key, signature) in (first..).zip(&mut all) {
+        *signature = Signature(fixed(r, key)?);
+    }
+    Ok(all)
+}
+
 fn int<T: TryFrom<u64>>(r: &mut Reader<'_>, key: u64) -> Result<T, FormatError> {
     r.key(key)?;
     r.int()
@@ -336,7 +406,10 @@ impl Canonical for Body {
             Self::Register { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
-            Self::Bind { .. } => 6,
+            Self::Transfer { .. } => 5,
+            Self::Bind { .. } | Self::Validate { .. } => 6,
+            Self::FactoryBind { .. } => 7,
+            Self::Rebind { .. } => 11,
             Self::PairModify { .. } => 9,
             Self::PairComplete(_) => 13,
             Self::PairRenew { .. } => 16,
@@ -366,8 +439,29 @@ impl Canonical for Body {
             Self::PairModify { statement, terms, keys: [a, b], signatures } => {
                 w.uint(2).bytes(statement).uint(3).bytes(terms);
                 w.uint(4).bytes(&a.0).uint(5).bytes(&b.0);
-                for (key, signature) in (6..).zip(signatures) {
-                    w.uint(key).bytes(&signature.0);
+                put_signatures(w, 6, signatures);
+            }
+            Self::Rebind { record, signatures, token, replacement, owner } => {
+                w.uint(2).bytes(record);
+                put_signatures(w, 3, signatures);
+                w.uint(6).bytes(token).uint(7).bytes(&replacement.statement);
+                w.uint(8).bytes(&replacement.key.0).uint(9).bytes(&replacement.signature.0);
+                w.uint(10).bytes(owner.as_ref().map_or(&[][..], |s| &s.0));
+            }
+            Self::FactoryBind { record, signatures, batch } => {
+                w.uint(2).bytes(record);
+                put_signatures(w, 3, signatures);
+                w.uint(6).bytes(batch);
+            }
+            Self::Transfer { statement, signatures } => {
+                w.uint(2).bytes(statement);
+                put_signatures(w, 3, signatures);
+            }
+            Self::Validate { signed: s, witnesses } => {
+                w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
+                w.uint(5).array(witnesses.len());
+                for (attestation, key) in witnesses {
+                    w.array(2).bytes(attestation).bytes(&key.0);
                 }
             }
             Self::Batch(s)
@@ -427,7 +521,45 @@ impl Canonical for Body {
                 statement: statement(r, 2)?,
                 terms: statement(r, 3)?,
                 keys: [PublicKey(fixed(r, 4)?), PublicKey(fixed(r, 5)?)],
-                signatures: [Signature(fixed(r, 6)?), Signature(fixed(r, 7)?), Signature(fixed(r, 8)?)],
+                signatures: signatures(r, 6)?,
+            }),
+            (21, 11) => Ok(Self::Rebind {
+                record: statement(r, 2)?,
+                signatures: signatures(r, 3)?,
+                token: statement(r, 6)?,
+                replacement: Signed {
+                    statement: statement(r, 7)?,
+                    key: PublicKey(fixed(r, 8)?),
+                    signature: Signature(fixed(r, 9)?),
+                },
+                owner: {
+                    r.key(10)?;
+                    match r.bytes(64)? {
+                        [] => None,
+                        bytes => Some(Signature::from_slice(bytes).map_err(|_| FormatError::Unexpected)?),
+                    }
+                },
+            }),
+            (22, 7) => Ok(Self::FactoryBind {
+                record: statement(r, 2)?,
+                signatures: signatures(r, 3)?,
+                batch: statement(r, 6)?,
+            }),
+            (23, 5) => Ok(Self::Transfer { statement: statement(r, 2)?, signatures: signatures(r, 3)? }),
+            (24, 6) => Ok(Self::Validate {
+                signed: signed(r)?,
+                witnesses: {
+                    r.key(5)?;
+                    let n = r.array(MAX_WITNESSES)?;
+                    let mut witnesses = Vec::with_capacity(n);
+                    for _ in 0..n {
+                        if r.array(2)? != 2 {
+                            return Err(FormatError::Unexpected);
+                        }
+                        witnesses.push((r.bytes(MAX_STATEMENT)?.into(), PublicKey(r.fixed()?)));
+                    }
+                    witnesses
+                },
             }),
             _ => Err(FormatError::Unexpected),
         }

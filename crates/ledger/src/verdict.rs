@@ -7,8 +7,9 @@ use lct::{
     Digest,
     binding::BindingRecord,
     energy::{CycleClose, EnergyEvent, EnergyKind},
-    id::{Cid, PairingId},
+    id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
+    ownership::Transfer,
     pairing::Terms,
     record::{BatchStatement, RecordKind},
     registration::Registration,
@@ -76,7 +77,21 @@ pub enum Proved {
         reason: u8,
     },
     /// A component signed an event.
-    Validation(Box<Event>),
+    Validation {
+        /// The event.
+        event: Box<Event>,
+        /// Who saw it.
+        witnesses: Vec<Cid>,
+    },
+    /// A binding took the place of another.
+    Replacement {
+        /// The new one.
+        record: BindingRecord,
+        /// The one that it replaces.
+        old: BindingId,
+    },
+    /// A component changed hands.
+    Ownership(Box<Transfer>),
     /// A telemetry batch was recorded.
     Batch(BatchStatement),
     /// An energy event was recorded.
@@ -146,7 +161,9 @@ impl Verdict {
             Proved::Pairing { b, .. } => Some(*b),
             Proved::Terms { .. } => None,
             Proved::Revocation { by, .. } => *by,
-            Proved::Validation(event) => Some(event.cid),
+            Proved::Validation { event, .. } => Some(event.cid),
+            Proved::Replacement { record, .. } => Some(record.entities[1].cid),
+            Proved::Ownership(t) => Some(t.cid),
             Proved::Batch(s) => Some(s.cid),
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
@@ -239,9 +256,21 @@ impl fmt::Display for Proved {
                     None => f.write_str("order of the sender"),
                 }
             }
-            Self::Validation(e) => {
+            Self::Validation { event: e, witnesses } => {
                 write!(f, "component {} signed {} at level {}", e.cid, e.kind.name(), e.level() as u8)?;
-                write!(f, " (boot {}, number {})", e.boot, e.seq)
+                write!(f, " (boot {}, number {})", e.boot, e.seq)?;
+                witnesses.iter().try_for_each(|witness| write!(f, ", seen by component {witness}"))
+            }
+            Self::Replacement { record: r, old } => {
+                let [a, b] = &r.entities;
+                write!(
+                    f,
+                    "components {} and {} were bound as {} in the place of {old}",
+                    a.cid, b.cid, r.binding_id
+                )
+            }
+            Self::Ownership(t) => {
+                write!(f, "component {} went from {} to {} (hop {})", t.cid, t.from, t.to, t.hop)
             }
             Self::Batch(s) => write!(
                 f,

@@ -289,7 +289,7 @@ fn state_proofs_against_a_reference_tree() {
 #[test]
 fn identities_do_not_move() {
     let hex = |d: Digest| d.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    assert_eq!(hex(chain_id()), "c449352e5296bd18d90e15833386604f6bcc42a95d6f9d62e9bdab33536fab91");
+    assert_eq!(hex(chain_id()), "6862c9e997fde85133be5186049a63b559d051c6c0132d84378671c1162ea595");
     let lct = Body::LctCreate { a: Cid::of("pack-1"), b: Cid::of("module-1"), context: "energy".into() };
     let mut tip = Replica::new().tip;
     tip.state_root = std::array::from_fn(|i| i as u8);
@@ -297,7 +297,7 @@ fn identities_do_not_move() {
     let block = tip.next_block(START_MS + 1000, proposer, signed(vec![lct], 1));
     assert_eq!(
         hex(Tx::id_of(&block.txs[0])),
-        "2005e364f8364413bb4ea7c84e0b017b7fbe54a4e6201bc4e6be700e4e1d0f29"
+        "bc46d19e34658bf5b349ad236edc06ce6a8cc8fa1bbc7455b97b62168b4a6fb3"
     );
-    assert_eq!(hex(block.header.id()), "d7fc8c29f021abcc6d4c713e1a16036f0a34000c05b77328147150279be4e6b4");
+    assert_eq!(hex(block.header.id()), "550b428ec527d713d7f0839a766275dffe0bf31e23c1c7b4f185d28edc58df2d");
 }

@@ -19,7 +19,7 @@ use ledger::{
     outcome::TxResult,
     proof::StateProof,
     receipt::{Receipt, ReceiptError, RecordPart, evidence_keys, verify},
-    records::{Account, AccountRole, DeviceKey, Revocation, SigningKey, Status, key as state_key},
+    records::{Account, AccountRole, DeviceKey, Hop, Revocation, SigningKey, Status, key as state_key},
     reject::Rejection,
     tx::{Body, Signed, Target, Tx},
 };
@@ -78,6 +78,10 @@ impl Claim {
             b"val/" => self.validators.to_bytes(),
             b"acc/" => self.account.to_bytes(),
             b"dev/" => DeviceKey { cid, status, from_height: 1 }.to_bytes(),
+            b"hop/" => {
+                let (from, to) = (world::key("batch").public(), world::key("owner").public());
+                Hop { from, to, statement: [0; 32], time_ms: START_MS, tx: self.withdrawn_by }.to_bytes()
+            }
             b"rvk/" => {
                 Revocation { reason: 2, height: 7, time_ms: START_MS, tx: self.withdrawn_by }.to_bytes()
             }
@@ -176,6 +180,8 @@ fn claims_of_a_lying_chain() {
         change(&mut claim);
         claim
     };
+    let handed =
+        |to: &lct::sign::SigningKey| sent(transfer_with(&first_hop("pack-1", "owner"), [&key("batch"), to]));
     let without_record = |tx: Vec<u8>| Claim { tx, record: None, ..Claim::honest() };
     let moved = |change: fn(&mut RecordPart)| {
         let mut part = record();
@@ -290,6 +296,32 @@ fn claims_of_a_lying_chain() {
                 Claim { withdrawn_by: Tx::id_of(&tx), ..without_record(tx) }
             },
             ReceiptError::NoEffect,
+        ),
+        (
+            "change of hands of which the state knows nothing",
+            without_record(handed(&key("owner"))),
+            ReceiptError::NoEffect,
+        ),
+        (
+            "change of hands that nobody took",
+            {
+                let tx = handed(&key("stranger"));
+                Claim { withdrawn_by: Tx::id_of(&tx), ..without_record(tx) }
+            },
+            ReceiptError::StatementSignature,
+        ),
+        (
+            "witness that saw nothing",
+            without_record({
+                let fault = signed_event(
+                    &event(EventKind::Fault, "module-1", 1, b"x"),
+                    &bound_key("module-1", "pack-1"),
+                );
+                let other = Signed { signature: key("stranger").sign_rfc6979(&[0; 32]), ..fault.clone() };
+                let witnesses = vec![attest(&other, "module-1x", START_MS, &key("w"))];
+                sent(Body::Validate { signed: fault, witnesses })
+            }),
+            ReceiptError::KeyOwner,
         ),
         (
             "side's revocation that it never signed",

@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 use lct::{
     Digest,
     energy::{CycleClose, EnergyKind},
-    id::{Cid, PairingId, Role},
+    id::{BindingId, Cid, PairingId, Role},
     pairing::{TERMS_MAX, Terms},
     sign::SigningKey,
     validation::EventKind,
@@ -39,6 +39,20 @@ fn pack_key() -> SigningKey {
 
 fn app_key() -> SigningKey {
     bound_key("app-1", "pack-1")
+}
+
+fn new_keys() -> [SigningKey; 3] {
+    ["new-pack", "new-module", "authority"].map(key)
+}
+
+/// Pack and module with new keys in the place of their binding; the pack asks, and its owner agrees.
+fn rebinding() -> Body {
+    let [pack, module, authority] = new_keys();
+    let mut record = binding(("pack-1", Role::Pack), ("module-1", Role::Module));
+    record.binding_id = BindingId([5; 16]);
+    (record.entities[0].sign_pub, record.entities[1].sign_pub) = (pack.public(), module.public());
+    let old = binding_id("pack-1", "module-1");
+    rebind_with(&record, [&pack, &module, &authority], ("pack-1", 2, old), Some(&key("owner")))
 }
 
 /// Both sides and the authority give the renewed pairing other terms.
@@ -75,10 +89,13 @@ fn bodies() -> Vec<Body> {
     };
     let session = event(EventKind::PairedHandshake, "pack-1", 1, &[&[2; 16][..], &[5; 32]].concat());
     let withdrawal = |kind, seq, id: [u8; 16]| event(kind, "app-1", seq, &[&id[..], &[4]].concat());
+    let factory = binding(("pack-1", Role::Pack), ("module-2", Role::Module));
+    let fault = signed_event(&event(EventKind::Fault, "module-1", 2, b"hot"), &new_keys()[1]);
     vec![
         register("app-1", Role::App),
         register("pack-1", Role::Pack),
         register("module-1", Role::Module),
+        register("module-2", Role::Module),
         Body::LctCreate { a: Cid::of("pack-1"), b: Cid::of("module-1"), context: "energy".into() },
         bind(("app-1", Role::App), ("pack-1", Role::Pack)),
         bind(("pack-1", Role::Pack), ("module-1", Role::Module)),
@@ -103,6 +120,15 @@ fn bodies() -> Vec<Body> {
             &app_key(),
         )),
         Body::Revoke { target: Target::Component(Cid::of("app-1")), reason: 2 },
+        transfer_with(&first_hop("pack-1", "owner"), [&key("batch"), &key("owner")]),
+        rebinding(),
+        Body::FactoryBind {
+            record: factory.encode().to_vec(),
+            signatures: [&bound_key("pack-1", "module-2"), &bound_key("module-2", "pack-1"), &key("batch")]
+                .map(|k| k.sign_rfc6979(&factory.digest())),
+            batch: batch_certificate("root").0.to_vec(),
+        },
+        Body::Validate { witnesses: vec![attest(&fault, "pack-1", START_MS, &new_keys()[0])], signed: fault },
     ]
 }
 
@@ -126,7 +152,7 @@ fn run(dir: &Path) -> Run {
     for (n, body) in (1..).zip(bodies()) {
         ids.push(chain.submit(tx(&key("authority"), n, body)).unwrap());
         // What is withdrawn is withdrawn in a block of its own: the receipts of others say what held after theirs.
-        if [7, 9, 15, 16, 17].contains(&n) {
+        if [8, 10, 17, 18, 19, 21].contains(&n) {
             engine.cut(clock()).unwrap();
         }
     }
@@ -157,6 +183,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         "component app-1",
         "component pack-1",
         "component module-1",
+        "component module-2",
         "created for energy",
         "(app) and",
         "(pack) and",
@@ -173,6 +200,10 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         "pairing 02020202020202020202020202020202 was revoked (reason 4) by component",
         "was revoked (reason 4) by component",
         "was revoked (reason 2) by order of the sender",
+        "(hop 1)",
+        "were bound as 05050505050505050505050505050505 in the place of",
+        "(pack) and",
+        "signed fault at level 2 (boot 1, number 2), seen by component",
         "measured record 3",
         "measured record 16",
     ];
@@ -188,7 +219,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         assert_eq!(alone.trusted, Trusted::SignerUnknown);
         assert!(alone.to_string().contains("Signer: unknown"));
     }
-    let record = verify(&all(&run)[20].to_file(), Some(&trust())).unwrap();
+    let record = verify(&all(&run)[25].to_file(), Some(&trust())).unwrap();
     let facts = record.record.as_ref().unwrap();
     assert_eq!(
         (facts.seq, facts.time_ms, &facts.values[..]),
@@ -338,7 +369,7 @@ fn records_that_have_no_receipt() {
     assert!(run.chain.receipt_record(&cid, 5).is_ok(), "its neighbours stand");
     let n = run.chain.next_nonce(&key("authority").public()).unwrap();
     let statement = batch_statement("module-1", 50, 2);
-    run.chain.submit(tx(&key("authority"), n, batch_with(&statement, &module_key()))).unwrap();
+    run.chain.submit(tx(&key("authority"), n, batch_with(&statement, &new_keys()[1]))).unwrap();
     run.engine.drain(|| START_MS + 600_000).unwrap();
     let missing = run.chain.receipt_record(&cid, 50);
     assert!(

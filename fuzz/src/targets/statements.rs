@@ -342,6 +342,8 @@ pub mod records {
         one_encoding!(EnergyEvent, lct::energy::STATEMENT_MAX);
         one_encoding!(CycleClose, lct::energy::STATEMENT_MAX);
         one_encoding!(Registration, REGISTRATION_MAX);
+        one_encoding!(lct::ownership::Transfer, lct::ownership::TRANSFER_MAX);
+        one_encoding!(lct::pairing::Terms, lct::pairing::TERMS_MAX);
         let mut input = crate::input::Input(data);
         let (index, count) = (input.number(), input.number());
         let path: Vec<_> = input.0.chunks_exact(32).map(|hash| hash.try_into().expect("32 bytes")).collect();

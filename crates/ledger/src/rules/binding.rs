@@ -27,10 +27,27 @@ pub(super) fn apply<V: View>(
     bytes: &[u8],
     signatures: [&Signature; 3],
 ) -> Result<Vec<Event>, Stop> {
-    let record = BindingRecord::decode(bytes).map_err(|e| match e {
+    record(state, context, authority, bytes, signatures, None)
+}
+
+/// The record inside a statement.
+pub(super) fn decode(bytes: &[u8]) -> Result<BindingRecord, Rejection> {
+    BindingRecord::decode(bytes).map_err(|e| match e {
         Error::WrongParty => Rejection::BindingParties,
         _ => Rejection::StatementFormat,
-    })?;
+    })
+}
+
+/// Records a binding that `third` signed besides the two; one that it `replaces` gives way whatever it was worth.
+pub(super) fn record<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    third: &PublicKey,
+    bytes: &[u8],
+    signatures: [&Signature; 3],
+    replaces: Option<(BindingId, Binding)>,
+) -> Result<Vec<Event>, Stop> {
+    let record = decode(bytes)?;
     let [a, b] = &record.entities;
     ensure(a.cid != b.cid, Rejection::BindingParties)?;
     let mut components = Vec::with_capacity(2);
@@ -47,7 +64,13 @@ pub(super) fn apply<V: View>(
     // Only a binding that proved nothing gives way, and only to one that proved something.
     let gives_way =
         |old: &Binding| old.assurance == Assurance::Plain as u8 && record.assurance != Assurance::Plain;
-    ensure(previous.as_ref().is_none_or(|(_, old)| gives_way(old)), Rejection::BindingPairExists)?;
+    let named = replaces.as_ref().map(|(id, _)| *id);
+    let free = previous.as_ref().is_none_or(|(id, old)| named == Some(*id) || gives_way(old));
+    ensure(free, Rejection::BindingPairExists)?;
+    let replaced: Vec<_> = match (previous, replaces) {
+        (Some((id, _)), Some(named)) if id == named.0 => vec![named],
+        (previous, named) => previous.into_iter().chain(named).collect(),
+    };
     let mut fresh = a.sign_pub != b.sign_pub;
     for entity in [a, b] {
         fresh &= state.get(&key::signing_key(&entity.sign_pub))?.is_none();
@@ -58,21 +81,24 @@ pub(super) fn apply<V: View>(
     let signers = [
         (&a.sign_pub, Rejection::BindingProofA),
         (&b.sign_pub, Rejection::BindingProofB),
-        (authority, Rejection::BindingAuthority),
+        (third, Rejection::BindingAuthority),
     ];
     for ((signer, rejection), signature) in signers.into_iter().zip(signatures) {
         signer.verify(&digest, signature).map_err(|_| rejection)?;
     }
     let mut lists = [withdraw::bindings_of(state, &a.cid)?, withdraw::bindings_of(state, &b.cid)?];
-    if let Some((old, _)) = &previous {
+    for (old, _) in &replaced {
         lists.iter_mut().for_each(|list| list.retain(|id| id != old));
     }
     ensure(lists.iter().all(|list| list.len() < MAX_BINDINGS), Rejection::BindingLimit)?;
 
-    let mut replaced = None;
-    if let Some((id, old)) = previous {
-        withdraw::binding(state, context, &id, old, Reason::Superseded as u8)?;
-        replaced = Some(Event::new("BindingReplaced").with("binding_id", id.0.as_slice()));
+    let mut gone = Vec::new();
+    for (id, old) in replaced {
+        // What is replaced may have been withdrawn before, with its keys lost for instance.
+        if old.status == Status::Active {
+            withdraw::binding(state, context, &id, old, Reason::Superseded as u8)?;
+        }
+        gone.push(Event::new("BindingReplaced").with("binding_id", id.0.as_slice()));
     }
     let (height, time_ms) = (context.header.height, context.header.time_ms);
     let mut events = vec![
@@ -103,7 +129,7 @@ pub(super) fn apply<V: View>(
             events.push(Event::new("AdpMinted").with("cid", entity.cid.0.as_slice()).with("mwh", capacity));
         }
     }
-    events.extend(replaced);
+    events.extend(gone);
     let binding = Binding {
         a: a.cid,
         b: b.cid,

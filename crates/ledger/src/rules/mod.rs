@@ -6,10 +6,13 @@ mod binding;
 mod energy;
 mod lct_create;
 mod lease;
+mod ownership;
 mod pairing;
+mod rebind;
 mod register;
 mod revoke;
 mod telemetry;
+mod validate;
 mod withdraw;
 
 use alloc::vec::Vec;
@@ -82,7 +85,17 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
             use Kind::*;
             matches!(
                 kind,
-                Register | Batch | Energy | CycleClose | Checkpoint | RevokeSigned | Revoke | PairUse
+                Register
+                    | Batch
+                    | Energy
+                    | CycleClose
+                    | Checkpoint
+                    | RevokeSigned
+                    | Revoke
+                    | PairUse
+                    | FactoryBind
+                    | Transfer
+                    | Validate
             )
         }
     }
@@ -174,6 +187,14 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::PairModify { statement, terms, keys, signatures } => {
             lease::modify(state, context, &tx.unsigned.signer, statement, terms, keys, signatures)
         }
+        body @ Body::Rebind { .. } => rebind::replace(state, context, &tx.unsigned.signer, body),
+        Body::FactoryBind { record, signatures, batch } => {
+            rebind::factory(state, context, record, signatures, batch)
+        }
+        Body::Transfer { statement, signatures } => {
+            ownership::transfer(state, context, statement, signatures)
+        }
+        Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn apply<V: View>(
     };
     state.put(key::component(&cid), &component);
     state.put_raw(key::serial(&r.serial), cid.0.into());
+    state.put_raw(key::issuer(&cid), batch_id(&batch.key).into());
     state.put(key::device_key(&subject.key), &DeviceKey { cid, status: Status::Active, from_height: height });
     let entity = Lct { a: cid, b: cid, context: Default::default(), status: Status::Active, height, time_ms };
     state.put(key::lct(&lct), &entity);

@@ -9,7 +9,7 @@ use lct::{
     validation::EventKind,
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, subject, withdraw};
+use super::{Context, Stop, advance, check_signed, ensure, event_of, ownership, subject, withdraw};
 use crate::{
     outcome::Event,
     records::{Account, AccountRole, Binding, Component, Pairing, Revocation, SigningKey, Status, key},
@@ -67,7 +67,7 @@ pub(super) fn ordered<V: View>(
     // An authority that withdrew itself might be the last one.
     let may = match account.role {
         AccountRole::Authority => !own,
-        AccountRole::Operator => own,
+        AccountRole::Operator => own || ownership::owns(state, sender, target)?,
     };
     ensure(may, Rejection::RevokeDenied)?;
     withdraw(state, context, target, reason)

@@ -14,15 +14,18 @@ use lct::{
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role, SpkId},
     journal::Checkpoint,
+    ownership::{TRANSFER_MAX, Transfer},
     pairing::Completion,
+    rebind::Rebind,
     record::{BatchStatement, Record, RecordKind},
     registration::{Registration, digest_of},
     sign::{PublicKey, SigningKey},
-    validation::{EVENT_MAX, Event, EventKind},
+    validation::{Attestation, EVENT_MAX, Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
     genesis::{Genesis, Params, Validator},
+    records::entity_lct_id,
     tx::{Body, Paired, Signed, Unsigned},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
@@ -200,6 +203,71 @@ pub fn batch_statement(id: &str, first: u32, count: u16) -> BatchStatement {
         first_ms: START_MS + u64::from(first) * 1000,
         last_ms: START_MS + u64::from(last) * 1000,
     }
+}
+
+/// The certificate of the batch authority, and of one that is alike but stands under `issuer`.
+pub fn batch_certificate(issuer: &str) -> DeviceCertificate {
+    certificate(CertificateType::Batch, "batch-1", Role::Authority, key("batch").public(), &key(issuer))
+}
+
+/// A device of `batch`, under the same root.
+pub fn register_of(id: &str, role: Role, batch: &str) -> Body {
+    let mut r = registration(id, role);
+    r.batch = certificate(CertificateType::Batch, batch, Role::Authority, key(batch).public(), &key("root"));
+    r.device = certificate(CertificateType::Device, id, role, key(id).public(), &key(batch));
+    register_with(&r, &key(id))
+}
+
+/// The first hop of a component: from the manufacturer to `to`.
+pub fn first_hop(id: &str, to: &str) -> Transfer {
+    Transfer {
+        chain_id: chain_id(),
+        cid: Cid::of(id),
+        lct: entity_lct_id(&chain_id(), &Cid::of(id), &key(id).public()),
+        hop: 1,
+        previous: [0; 32],
+        from: key("batch").public(),
+        to: key(to).public(),
+        time_ms: START_MS,
+    }
+}
+
+pub fn transfer_bytes(t: &Transfer) -> Vec<u8> {
+    let mut out = [0; TRANSFER_MAX];
+    let n = t.encode(&mut out).unwrap();
+    out[..n].to_vec()
+}
+
+pub fn transfer_with(t: &Transfer, signers: [&SigningKey; 2]) -> Body {
+    let digest = t.digest().unwrap();
+    Body::Transfer { statement: transfer_bytes(t), signatures: signers.map(|k| k.sign_rfc6979(&digest)) }
+}
+
+/// What `device` says and the authority allows when `record` takes the place of `old`.
+pub fn rebind_with(
+    record: &BindingRecord,
+    signers: [&SigningKey; 3],
+    (device, seq, old): (&str, u32, BindingId),
+    owner: Option<&SigningKey>,
+) -> Body {
+    let bytes = record.encode().to_vec();
+    let event = event(EventKind::BindingReplacement, device, seq, &[&old.0[..], &sha256(&[&bytes])].concat());
+    let leave = Rebind { device: Cid::of(device), nonce: [6; 16], old };
+    Body::Rebind {
+        signatures: signers.map(|k| k.sign_rfc6979(&record.digest())),
+        token: leave.issue(&key("authority"), &mut ChaCha20Rng::seed_from_u64(3)).to_vec(),
+        replacement: signed_event(&event, &key(device)),
+        owner: owner.map(|k| k.sign_rfc6979(&event.digest().unwrap())),
+        record: bytes,
+    }
+}
+
+/// A witness's word about a signed event.
+pub fn attest(signed: &Signed, witness: &str, time_ms: u64, signer: &SigningKey) -> (Vec<u8>, PublicKey) {
+    let event = Event::decode(&signed.statement).unwrap();
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let said = Attestation::sign(Cid::of(witness), time_ms, (&event, &signed.signature), signer, &mut rng);
+    (said.unwrap().encode().to_vec(), signer.public())
 }
 
 pub fn event(kind: EventKind, id: &str, seq: u32, payload: &[u8]) -> Event {

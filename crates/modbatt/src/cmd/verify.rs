@@ -155,7 +155,15 @@ fn statement(proved: &Proved) -> Value {
             "revoked": target.name(), "id": hex::encode(target.parts().1), "reason": reason,
             "by": by.map(|cid| cid.to_string()),
         }),
-        Proved::Validation(e) => json!({
+        Proved::Replacement { record, old } => json!({
+            "binding_id": record.binding_id.to_string(), "replaces": old.to_string(),
+            "a": record.entities[0].cid.to_string(), "b": record.entities[1].cid.to_string(),
+        }),
+        Proved::Ownership(t) => json!({
+            "hop": t.hop, "from": t.from.to_string(), "to": t.to.to_string(), "time_ms": t.time_ms,
+        }),
+        Proved::Validation { event: e, witnesses } => json!({
+            "witnesses": witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,
             "payload": hex::encode(&e.payload),
         }),

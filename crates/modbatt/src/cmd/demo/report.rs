@@ -7,6 +7,7 @@ use lct::binding::BindingRecord;
 use lct::energy::{CycleClose, EnergyEvent};
 use lct::id::Cid;
 use lct::journal::Checkpoint;
+use lct::ownership::Transfer;
 use lct::registration::Registration;
 use lct::validation::Event;
 use ledger::codec::Canonical;
@@ -115,7 +116,9 @@ fn name_of(body: &Body) -> Option<String> {
             format!("registration-{}", Registration::decode(statement).ok()?.component_id)
         }
         Body::LctCreate { a, b, .. } => format!("lct-{a}-{b}"),
-        Body::Bind { record, .. } => format!("binding-{}", BindingRecord::decode(record).ok()?.binding_id),
+        Body::Bind { record, .. } | Body::Rebind { record, .. } | Body::FactoryBind { record, .. } => {
+            format!("binding-{}", BindingRecord::decode(record).ok()?.binding_id)
+        }
         Body::PairComplete(p) | Body::PairRenew { paired: p, .. } => format!("pairing-{}", p.pairing_id),
         Body::Energy(signed) => {
             let event = EnergyEvent::decode(&signed.statement).ok()?;
@@ -124,13 +127,18 @@ fn name_of(body: &Body) -> Option<String> {
         Body::CycleClose(signed) => {
             format!("cycle-{:05}", CycleClose::decode(&signed.statement).ok()?.cycle)
         }
+        Body::Transfer { statement, .. } => {
+            let transfer = Transfer::decode(statement).ok()?;
+            format!("owner-{}-{:05}", transfer.cid, transfer.hop)
+        }
         Body::Revoke { target, .. } => {
             let (code, id) = target.parts();
             format!("revoked-{code}-{}", hex::encode(id))
         }
         Body::RevokeSigned(Signed { statement, .. })
         | Body::PairUse(Signed { statement, .. })
-        | Body::PairModify { statement, .. } => {
+        | Body::PairModify { statement, .. }
+        | Body::Validate { signed: Signed { statement, .. }, .. } => {
             let event = Event::decode(statement).ok()?;
             format!("{}-{}-{:05}-{:05}", event.kind.name(), event.cid, event.boot, event.seq)
         }

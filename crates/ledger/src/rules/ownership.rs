@@ -1,0 +1,111 @@
+//! Whose a component is (L113, L114): a chain of hops from the manufacturer on, each signed by both hands.
+
+use alloc::{vec, vec::Vec};
+
+use lct::{
+    id::Role,
+    ownership::{Transfer, hash_of},
+    revocation::{Reason, batch_id},
+    sign::{PublicKey, Signature},
+};
+
+use super::{Context, Stop, ensure, not_future, withdraw};
+use crate::{
+    outcome::Event,
+    records::{Binding, Component, Hop, Ownership, Pairing, SigningKey, Status, key},
+    reject::Rejection,
+    state::{Halt, Overlay, View, load},
+    tx::Target,
+};
+
+pub(super) fn transfer<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    statement: &[u8],
+    signatures: &[Signature; 2],
+) -> Result<Vec<Event>, Stop> {
+    let t = Transfer::decode(statement).map_err(|_| Rejection::StatementFormat)?;
+    let digest = t.digest().map_err(|_| Rejection::StatementFormat)?;
+    ensure(t.chain_id == context.header.chain_id, Rejection::OwnerChain)?;
+    let component: Option<Component> = load(state, &key::component(&t.cid))?;
+    let component = component.filter(|c| c.status == Status::Active).ok_or(Rejection::OwnerComponent)?;
+    ensure(t.lct == component.lct, Rejection::OwnerLct)?;
+    let before: Option<Ownership> = load(state, &key::ownership(&t.cid))?;
+    let (gives, hops, last) = match &before {
+        Some(o) => (o.owner == t.from, o.hops, o.last),
+        None => {
+            let issuer = state.get(&key::issuer(&t.cid))?;
+            (issuer.is_some_and(|id| id == batch_id(&t.from)), 0, [0; 32])
+        }
+    };
+    ensure(gives, Rejection::OwnerDenied)?;
+    ensure((Some(t.hop), t.previous) == (hops.checked_add(1), last), Rejection::OwnerSequence)?;
+    ensure(t.from != t.to, Rejection::OwnerSame)?;
+    ensure(not_future(context, t.time_ms), Rejection::OwnerTime)?;
+    t.from.verify(&digest, &signatures[0]).map_err(|_| Rejection::OwnerProof)?;
+    t.to.verify(&digest, &signatures[1]).map_err(|_| Rejection::OwnerProofTo)?;
+
+    let ended = end_rights(state, context, &t)?;
+    let statement = hash_of(statement);
+    let ownership =
+        Ownership { owner: t.to, hops: t.hop, last: statement, from_height: context.header.height };
+    state.put(key::ownership(&t.cid), &ownership);
+    let hop = Hop { from: t.from, to: t.to, statement, time_ms: t.time_ms, tx: context.tx_id };
+    state.put(key::hop(&t.cid, t.hop), &hop);
+    Ok(vec![
+        Event::new("OwnershipTransferred")
+            .with("cid", t.cid.0.as_slice())
+            .with("hop", t.hop)
+            .with("owner", t.to.0.as_slice())
+            .with("pairings", ended),
+    ])
+}
+
+/// What the former owner's apps may do with the component ends; its bindings stay. The answer is how many pairings ended.
+fn end_rights<V: View>(state: &mut Overlay<V>, context: &Context<'_>, t: &Transfer) -> Result<u32, Halt> {
+    let mut ended = 0;
+    for binding_id in withdraw::bindings_of(state, &t.cid)? {
+        let binding: Option<Binding> = load(state, &key::binding(&binding_id))?;
+        let binding = binding.ok_or(Halt::Invariant("a listed binding is missing"))?;
+        // Of two sides the app is A.
+        let app: Option<Component> = load(state, &key::component(&binding.a))?;
+        if binding.a == t.cid || app.is_none_or(|c| c.role != Role::App) {
+            continue;
+        }
+        for id in withdraw::pairings_of(state, &binding_id)? {
+            let pairing: Option<Pairing> = load(state, &key::pairing(&id))?;
+            let pairing = pairing.ok_or(Halt::Invariant("a listed pairing is missing"))?;
+            ended += u32::from(pairing.in_force(context.header.time_ms));
+            withdraw::pairing(state, context, &id, pairing, Reason::Superseded as u8)?;
+        }
+    }
+    Ok(ended)
+}
+
+/// Whether `key` owns what `target` is about: a component, or a side of a relation.
+pub(super) fn owns(view: &impl View, owner: &PublicKey, target: &Target) -> Result<bool, Halt> {
+    let bound = |id| -> Result<Vec<_>, Halt> {
+        let binding: Option<Binding> = load(view, &key::binding(&id))?;
+        Ok(binding.map_or_else(Vec::new, |b| vec![b.a, b.b]))
+    };
+    let about = match target {
+        Target::Component(cid) => vec![*cid],
+        Target::Binding(id) => bound(*id)?,
+        Target::Pairing(id) => {
+            let pairing: Option<Pairing> = load(view, &key::pairing(id))?;
+            pairing.map_or_else(Vec::new, |p| vec![p.a, p.b])
+        }
+        Target::SigningKey(signing) => {
+            let signing: Option<SigningKey> = load(view, &key::signing_key(signing))?;
+            signing.map_or_else(Vec::new, |s| vec![s.cid])
+        }
+        Target::Batch(_) | Target::Account(_) => vec![],
+    };
+    for cid in about {
+        let ownership: Option<Ownership> = load(view, &key::ownership(&cid))?;
+        if ownership.is_some_and(|o| o.owner == *owner) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,84 @@
+//! Events of level 1 and 2 (L115): what a component says of itself, and who saw it.
+
+use alloc::{vec, vec::Vec};
+
+use lct::{
+    sign::PublicKey,
+    validation::{Attestation, EventKind, ValidationLevel},
+};
+
+use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future};
+use crate::{
+    outcome::Event,
+    records::{AccessPoint, SigningKey, Status, Validation, key},
+    reject::Rejection,
+    state::{Overlay, View, load},
+    tx::Signed,
+};
+
+pub(super) fn event<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    signed: &Signed,
+    witnesses: &[(Vec<u8>, PublicKey)],
+) -> Result<Vec<Event>, Stop> {
+    use EventKind::*;
+    let kinds = [Announce, StateChange, Fault, Energy, Telemetry];
+    let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
+    check_signed(state, context, signed, &claim)?;
+    advance(state, &event)?;
+    let enough = match event.level() {
+        ValidationLevel::Announce => witnesses.is_empty(),
+        _ => witnesses.len() >= context.params.witness_quorum as usize,
+    };
+    ensure(enough, Rejection::WitnessQuorum)?;
+    let mut seen = vec![event.cid];
+    for (bytes, witness_key) in witnesses {
+        let attestation = Attestation::decode(bytes).map_err(|_| Rejection::WitnessFormat)?;
+        ensure(!seen.contains(&attestation.witness), Rejection::WitnessSelf)?;
+        seen.push(attestation.witness);
+        let owner: Option<SigningKey> = load(state, &key::signing_key(witness_key))?;
+        // A key in force belongs to a binding in force: the witness is bound.
+        let speaks = owner.is_some_and(|o| o.status == Status::Active && o.cid == attestation.witness);
+        ensure(speaks, Rejection::WitnessKey)?;
+        let verified = attestation.verify((&event, &signed.signature), witness_key);
+        verified.map_err(|_| Rejection::WitnessVerify)?;
+        let after = event.time_ms.is_none_or(|made| {
+            // Two clocks that the chain both accepts may differ by as much as it lets one be ahead.
+            made <= attestation.time_ms.saturating_add(context.params.max_future_ms)
+        });
+        ensure(after && not_future(context, attestation.time_ms), Rejection::WitnessTime)?;
+    }
+
+    let (height, time_ms) = (context.header.height, context.header.time_ms);
+    let (boot, seq) = event.position();
+    if let Some(access) = &event.access {
+        let point = AccessPoint {
+            protocol: access.protocol as u8,
+            endpoint: access.endpoint.as_str().into(),
+            device: access.device.as_str().into(),
+            boot,
+            seq,
+            height,
+        };
+        state.put(key::access(&event.cid), &point);
+    }
+    let validation = Validation {
+        kind: event.kind as u8,
+        digest: claim.digest,
+        witnesses: witnesses.len() as u8,
+        height,
+        time_ms,
+        tx: context.tx_id,
+    };
+    state.put(key::validation(&event.cid, boot, seq), &validation);
+    Ok(vec![
+        Event::new("ValidationRecorded")
+            .with("cid", event.cid.0.as_slice())
+            .with("level", event.level() as u32)
+            .with("type", event.kind.name())
+            .with("boot", boot)
+            .with("seq", seq)
+            .with("witnesses", witnesses.len() as u64),
+    ])
+}
