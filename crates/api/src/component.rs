@@ -121,3 +121,77 @@ pub struct Anchors {
     /// By binding, then by number.
     pub anchors: Vec<AnchorView>,
 }
+
+/// Whose a component is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Key of the owner.
+    pub key: Hex<33>,
+    /// How it came there, from the manufacturer on.
+    pub hops: Vec<Hop>,
+}
+
+/// One change of hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// Who gave.
+    pub from: Hex<33>,
+    /// Who took.
+    pub to: Hex<33>,
+    /// When both signed, Unix seconds.
+    pub time: u64,
+    /// The transaction that recorded it; its receipt proves the hop.
+    pub txhash: Hex<32>,
+}
+
+/// Where a component said last that it is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPoint {
+    /// `can`, `http` or `mqtt`.
+    pub protocol: String,
+    /// Bus or URL.
+    pub endpoint: String,
+    /// Device at the endpoint.
+    pub device: String,
+    /// Boot counter of the event that said so.
+    pub boot: u32,
+    /// Number of that event; a later one supersedes it.
+    pub seq: u32,
+}
+
+/// A relation in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// `bound` or `paired`.
+    pub relation: String,
+    /// Binding or pairing id.
+    pub id: Hex<16>,
+    /// Cid of the other side.
+    pub peer: Hex<16>,
+    /// Component id of the other side.
+    pub peer_id: String,
+    /// End of a lease, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
+/// Answer of `GET /components/{id}/relations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relations {
+    /// The component's id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Its entity LCT.
+    pub lct_id: Hex<32>,
+    /// `active` or `revoked`.
+    pub status: String,
+    /// Its owner, if it was ever handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Where it is found, if it ever said so on the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessPoint>,
+    /// What it is bound to and paired with at the time of the last block.
+    pub links: Vec<Link>,
+}

@@ -38,6 +38,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/components/register"), post(component::register))
         .route(&at("/components/{id}"), get(component::component))
         .route(&at("/components/{id}/anchors"), get(component::anchors))
+        .route(&at("/components/{id}/relations"), get(component::relations))
         .route(&at("/bindings"), post(binding::begin))
         .route(&at("/bindings/{id}/keys"), post(binding::keys))
         .route(&at("/bindings/{id}/complete"), post(binding::complete))

@@ -188,6 +188,27 @@ pub enum Protocol {
     Mqtt = 3,
 }
 
+impl Protocol {
+    /// The protocol with wire code `code`.
+    pub fn from_code(code: u8) -> Result<Self, Error> {
+        Ok(match code {
+            1 => Protocol::Can,
+            2 => Protocol::Http,
+            3 => Protocol::Mqtt,
+            _ => return Err(Error::Malformed),
+        })
+    }
+
+    /// Lower-case word for people and for the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Can => "can",
+            Protocol::Http => "http",
+            Protocol::Mqtt => "mqtt",
+        }
+    }
+}
+
 /// Where an entity is found: `[protocol, endpoint, device]`. A later event of the same cid supersedes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
@@ -397,12 +418,7 @@ impl Event {
 
 fn access(d: &mut minicbor::Decoder<'_>) -> Result<Access, Error> {
     codec::expect_array(d, 3)?;
-    let protocol = match d.u8()? {
-        1 => Protocol::Can,
-        2 => Protocol::Http,
-        3 => Protocol::Mqtt,
-        _ => return Err(Error::Malformed),
-    };
+    let protocol = Protocol::from_code(d.u8()?)?;
     let access = Access { protocol, endpoint: codec::text(d)?, device: codec::text(d)? };
     if access.endpoint.is_empty() { Err(Error::Malformed) } else { Ok(access) }
 }

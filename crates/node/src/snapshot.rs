@@ -13,8 +13,8 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        Account, Anchor, Batch, Binding, Component, Cycle, EnergyRecord, Lct, Nonce, Pairing, Pool,
-        SigningKey, TelemetryHead, Totals, key,
+        AccessPoint, Account, Anchor, Batch, Binding, Component, Cycle, EnergyRecord, Hop, Lct, Nonce,
+        Ownership, Pairing, Pool, SigningKey, TelemetryHead, Totals, key,
     },
     state::load,
     tx::TxId,
@@ -232,6 +232,30 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn component(&self, cid: &Cid) -> Result<Option<Component>, Error> {
         self.get(&key::component(cid))
+    }
+
+    /// Whose a component is; `None` while nobody took it from the manufacturer.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn ownership(&self, cid: &Cid) -> Result<Option<Ownership>, Error> {
+        self.get(&key::ownership(cid))
+    }
+
+    /// How a component came to its owner, first hop first.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn hops_of(&self, cid: &Cid) -> Result<Vec<Hop>, Error> {
+        Ok(self.scan(&key::hops_of(cid))?.into_iter().map(|(_, hop)| hop).collect())
+    }
+
+    /// Where a component said last that it is found.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn access(&self, cid: &Cid) -> Result<Option<AccessPoint>, Error> {
+        self.get(&key::access(cid))
     }
 
     /// All components, by cid.

@@ -1,12 +1,16 @@
-//! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51).
+//! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
+//! `GET /components/{id}/relations` (A64).
 
 use api::{
-    component::{AnchorView, Anchors, BindingView, Component, Register, Registered},
+    component::{
+        AccessPoint, AnchorView, Anchors, BindingView, Component, Hop, Link, Owner, Register, Registered,
+        Relations,
+    },
     encoding::Hex,
     problem::code,
 };
 use axum::{Json, extract::State};
-use lct::{id::Cid, registration::Registration};
+use lct::{id::Cid, registration::Registration, validation::Protocol};
 use ledger::{
     codec::Canonical,
     records::Status,
@@ -175,5 +179,55 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         opening_soc_ppm: c.opening_soc_ppm,
         device_key: Hex(c.device_key.0),
         bindings,
+    })
+}
+
+pub(crate) async fn relations(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Relations>> {
+    app.blocking(move |chain| in_force(chain, &id).map(Json)).await
+}
+
+/// What a component is to others at the time of the last block.
+fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
+    let snapshot = chain.read()?;
+    let cid = cid_of(&snapshot, id)?;
+    let Some(c) = snapshot.component(&cid)? else {
+        return Err(Refusal::internal(&"a component vanished from a snapshot"));
+    };
+    let mut links = Vec::new();
+    let mut link = |relation: &str, id: [u8; 16], peer: Cid, expires_at| -> Reply<()> {
+        let peer_id = snapshot.component(&peer)?.map(|p| p.component_id).unwrap_or_default();
+        links.push(Link { relation: relation.into(), id: Hex(id), peer: Hex(peer.0), peer_id, expires_at });
+        Ok(())
+    };
+    for (id, b) in snapshot.bindings_of(&cid)? {
+        if b.status == Status::Active {
+            link("bound", id.0, if b.a == cid { b.b } else { b.a }, None)?;
+        }
+    }
+    for (id, p) in snapshot.pairings_of(&cid)? {
+        if p.in_force(snapshot.tip().time_ms) {
+            link("paired", id.0, if p.a == cid { p.b } else { p.a }, Some(p.expires_ms / 1000))?;
+        }
+    }
+    let hops = snapshot.hops_of(&cid)?;
+    let hops = hops.into_iter().map(|h| Hop {
+        from: Hex(h.from.0),
+        to: Hex(h.to.0),
+        time: h.time_ms / 1000,
+        txhash: Hex(h.tx),
+    });
+    let access = snapshot.access(&cid)?.map(|a| -> Reply<AccessPoint> {
+        let protocol = Protocol::from_code(a.protocol).map_err(|e| Refusal::internal(&e))?;
+        let (endpoint, device) = (a.endpoint, a.device);
+        Ok(AccessPoint { protocol: protocol.name().into(), endpoint, device, boot: a.boot, seq: a.seq })
+    });
+    Ok(Relations {
+        component_id: c.component_id,
+        cid: Hex(cid.0),
+        lct_id: Hex(c.lct),
+        status: c.status.name().into(),
+        owner: snapshot.ownership(&cid)?.map(|o| Owner { key: Hex(o.owner.0), hops: hops.collect() }),
+        access: access.transpose()?,
+        links,
     })
 }

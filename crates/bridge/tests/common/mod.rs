@@ -58,7 +58,7 @@ pub fn rng() -> UnwrapErr<SysRng> {
 /// The manufacturer: root, batch authority, and its pen.
 pub struct Factory {
     pub root: SigningKey,
-    batch: SigningKey,
+    pub batch: SigningKey,
     batch_cert: DeviceCertificate,
 }
 

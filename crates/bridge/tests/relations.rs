@@ -1,0 +1,86 @@
+//! What a component is to others: links that come and go, where it is found, whose it is.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
+
+mod common;
+
+use api::{Hex, transaction::INCLUDED};
+use common::{World, rng};
+use lct::{
+    ownership::{TRANSFER_MAX, Transfer},
+    revocation::Reason,
+    validation::{Access, EVENT_MAX, Event, EventKind, Protocol},
+};
+use ledger::tx::{Body, Signed, Target};
+
+async fn record(world: &World, body: Body) {
+    let tx = world.tx(body).await;
+    let answer = world.client.submit(&tx.bytes, true).await.unwrap();
+    assert_eq!((answer.status.as_str(), answer.error), (INCLUDED, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_end_with_what_they_rest_on() {
+    let world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let opened = world.pair(&app, &pack, &bonded).await;
+    let completed = world.completion(&opened, &bonded);
+    world.client.complete_pairing(&Hex(opened.pairing_id.0), &completed).await.unwrap();
+
+    let of = |id: &'static str| async { world.client.relations(id).await.unwrap() };
+    let pack_side = of("pack-0001").await;
+    assert_eq!((pack_side.status.as_str(), pack_side.owner, pack_side.access), ("active", None, None));
+    let links: Vec<_> =
+        pack_side.links.iter().map(|l| (l.relation.as_str(), l.id, l.peer_id.as_str())).collect();
+    assert_eq!(
+        links,
+        [("bound", Hex(bonded.id.0), "app-0001"), ("paired", Hex(opened.pairing_id.0), "app-0001")]
+    );
+    assert!(pack_side.links[1].expires_at.is_some_and(|end| end > u64::from(world.now_s())));
+    assert_eq!(of("app-0001").await.links[1].peer, Hex(pack.cid.0), "by cid from the other side");
+
+    // The pack says where it is found, and the factory hands it to somebody.
+    let announce = Event {
+        access: Some(Access {
+            protocol: Protocol::Can,
+            endpoint: "can1".try_into().unwrap(),
+            device: "0x100".try_into().unwrap(),
+        }),
+        ..Event::new(EventKind::Announce, pack.cid, 1, 1, &[0, 0]).unwrap()
+    };
+    let key = bonded.keys[1].signing_key();
+    let mut out = [0; EVENT_MAX];
+    let n = announce.encode(&mut out).unwrap();
+    let signature = announce.sign(key, &mut rng()).unwrap();
+    let signed = Signed { statement: out[..n].to_vec(), key: key.public(), signature };
+    record(&world, Body::Validate { signed, witnesses: vec![] }).await;
+    let (owner, factory) = (&world.operator, &world.factory.batch);
+    let hop = Transfer {
+        chain_id: world.chain.chain_id(),
+        cid: pack.cid,
+        lct: pack_side.lct_id.0,
+        hop: 1,
+        previous: [0; 32],
+        from: factory.public(),
+        to: owner.public(),
+        time_ms: u64::from(world.now_s()) * 1000,
+    };
+    let mut out = [0; TRANSFER_MAX];
+    let n = hop.encode(&mut out).unwrap();
+    let signatures = [factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng()));
+    record(&world, Body::Transfer { statement: out[..n].to_vec(), signatures }).await;
+    let handed = of("pack-0001").await;
+    let access = handed.access.unwrap();
+    assert_eq!((access.protocol.as_str(), access.endpoint.as_str(), access.seq), ("can", "can1", 1));
+    let whose = handed.owner.unwrap();
+    assert_eq!((whose.key, whose.hops.len()), (Hex(owner.public().0), 1));
+    assert_eq!(whose.hops[0].from, Hex(factory.public().0));
+    let relations: Vec<_> = handed.links.iter().map(|l| l.relation.as_str()).collect();
+    assert_eq!(relations, ["bound"], "the pairing ended with the rights of who had it");
+
+    // Its owner may end what it is a side of.
+    let order = api::sign::revoke(Target::Binding(bonded.id), Reason::Lost);
+    record(&world, order).await;
+    assert_eq!(of("pack-0001").await.links, []);
+    assert_eq!(of("app-0001").await.links, []);
+    assert_eq!(world.get("/components/nobody/relations").await.problem().code, "W4_ERR_COMPONENT_NOT_FOUND");
+}
