@@ -53,6 +53,7 @@ impl Binding {
 
 /// A key at rest. Its round keys are expanded for each message: 31 modules with four tiers and two epochs would
 /// need more memory for expanded keys than a pack controller has.
+#[derive(Clone)]
 struct Key {
     key: Secret<32>,
     base: [u8; 4],
@@ -145,6 +146,7 @@ impl Sealer {
 }
 
 /// Opens messages of one tier, direction and epoch. The replay window is the caller's.
+#[derive(Clone)]
 pub struct Opener(Key);
 
 impl Opener {

@@ -55,6 +55,16 @@ impl<const N: usize> core::fmt::Debug for Secret<N> {
     }
 }
 
+/// Overwrites the 16 kB of the stack below, which the calls before have used and left. Moves leave copies there, and a
+/// value with room that it does not use carries along what lies in that room: done before something long-lived takes
+/// the place of secrets.
+#[inline(never)]
+pub fn overwrite_stack() {
+    let mut room = [0u8; 16 << 10];
+    room.zeroize();
+    core::hint::black_box(&room);
+}
+
 /// Constant-time equality of two byte strings of any lengths.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()

@@ -9,6 +9,7 @@ use crate::{
     sign::{PublicKey, Signature, SigningKey},
     storage::{open_record, seal_record},
 };
+use core::sync::atomic::{AtomicBool, Ordering};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -73,9 +74,15 @@ const HKDF_INFO: [u8; 10] = bytes("f0f1f2f3f4f5f6f7f8f9");
 const ECDSA_KEY: [u8; 32] = bytes("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
 const ECDSA_PUBLIC: [u8; 33] = bytes("0360fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6");
 
-/// Runs every known answer; [`Error::SelfTest`] means that this device must not start.
+/// Runs every known answer, once in a program: what it finds holds for each role that the program starts.
+/// [`Error::SelfTest`] means that this device must not start.
 pub fn run() -> Result<(), Error> {
-    check(&PUBLISHED)
+    static PASSED: AtomicBool = AtomicBool::new(false);
+    if !PASSED.load(Ordering::Relaxed) {
+        check(&PUBLISHED)?;
+        PASSED.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// The self-test against given answers.

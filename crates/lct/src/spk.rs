@@ -5,6 +5,7 @@
 
 use crate::{
     Error, SUITE,
+    curve::{Point, backend::AgreementKey},
     hash::sha256,
     id::SpkId,
     schedule::derive,
@@ -112,6 +113,7 @@ pub struct SpkSecret {
     seed: Secret<32>,
     sign: SigningKey,
     kem: p256::SecretKey,
+    kem_pub: Point,
 }
 
 impl core::fmt::Debug for SpkSecret {
@@ -130,8 +132,9 @@ impl SpkSecret {
     pub fn from_seed(seed: Secret<32>) -> Result<Self, Error> {
         let sign = SigningKey::from_bytes(scalar(&derive::<48>(&seed, "spk sign", &[])?)?.expose())?;
         let kem = scalar(&derive::<48>(&seed, "spk kem", &[])?)?;
+        let kem_pub = AgreementKey::from_bytes(kem.expose()).ok_or(Error::InvalidKey)?.public();
         let kem = p256::SecretKey::from_slice(kem.expose()).map_err(|_| Error::InvalidKey)?;
-        Ok(SpkSecret { seed, sign, kem })
+        Ok(SpkSecret { seed, sign, kem, kem_pub })
     }
 
     /// The seed, for sealed storage.
@@ -150,7 +153,7 @@ impl SpkSecret {
         spk[0] = 1;
         spk[1] = SUITE;
         spk[2..35].copy_from_slice(&self.sign.public().0);
-        spk[35..68].copy_from_slice(self.kem.public_key().to_sec1_point(true).as_bytes());
+        spk[35..68].copy_from_slice(&self.kem_pub);
         Spk(spk)
     }
 

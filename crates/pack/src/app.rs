@@ -211,7 +211,8 @@ impl App {
     pub fn factory_reset(&mut self, now: Instant) -> Result<(), Error> {
         self.device.factory_reset(now)?;
         self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), now)?;
-        (self.relation, self.run, self.challenge) = (Relation::new(0), None, None);
+        self.relation.erase();
+        (self.run, self.challenge) = (None, None);
         Ok(())
     }
 

@@ -38,6 +38,13 @@ impl Channel {
         Channel { session, previous, fresh: false, confirmed: false, since, unsaved: false }
     }
 
+    /// Erases the secret of the epoch before where it lies; true when there was one.
+    pub(crate) fn forget_previous(&mut self) -> bool {
+        let held = self.previous.is_some();
+        self.previous = None;
+        held
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.fresh && self.confirmed
     }

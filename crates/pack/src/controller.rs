@@ -373,7 +373,8 @@ impl Controller {
     /// Nothing secret stays in memory; every module registers anew.
     fn forget_keys(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         self.requested = RelayState::Off;
-        self.app = Relation::new(0);
+        self.app.erase();
+        self.slots.iter_mut().for_each(|slot| slot.relation.erase());
         self.bootstrap = Bootstrap::restore(&self.device.own, 0, |_| Ok(None), now)?;
         self.slots.clear();
         self.advance(now, rng)

@@ -30,6 +30,7 @@ use lct::{
     selftest,
 };
 use rand_core::CryptoRng;
+use zeroize::Zeroize;
 
 /// Messages and frames that were refused, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -223,7 +224,12 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// What waits to be stored belongs to keys that go.
     fn forget_stores(&mut self) {
-        self.stores.retain(|record| key::is_lasting(record.key));
+        for _ in 0..self.stores.len() {
+            if let Some(record) = self.first_store().filter(|record| key::is_lasting(record.key)) {
+                let kept = self.stores.push_back(record);
+                debug_assert!(kept.is_ok(), "room was made");
+            }
+        }
     }
 
     fn lose(&mut self, what: u64) {
@@ -247,11 +253,19 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         transmit: impl FnOnce() -> Option<O>,
         event: impl FnOnce(E) -> O,
     ) -> Option<O> {
-        let record = self.stores.pop_front().or_else(|| self.lifecycle_record());
+        let record = self.first_store().or_else(|| self.lifecycle_record());
         if let Some(record) = record {
             return Some(store(record));
         }
         transmit().or_else(|| self.events.pop_front().map(event))
+    }
+
+    /// Takes the next record out of the queue. Moved out it would leave its bytes in the place where it waited.
+    fn first_store(&mut self) -> Option<Record> {
+        let record = self.stores.front()?.clone();
+        self.stores.front_mut()?.value.as_mut_slice().zeroize();
+        self.stores.pop_front();
+        Some(record)
     }
 
     /// Queues a record for the flash.

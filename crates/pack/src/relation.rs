@@ -263,6 +263,7 @@ enum BindingOrPairing {
 
 impl Relation {
     /// An empty relationship, kept in flash slot `slot`.
+    #[inline(never)]
     pub fn new(slot: u8) -> Self {
         Relation {
             slot,

@@ -289,7 +289,8 @@ impl Session {
     /// tier of the epoch in use so far is still opened until then.
     pub fn renew(&mut self, number: u32, master: MasterSecret, until: Option<Instant>) -> Result<(), Error> {
         let fresh = self.derive(number, master)?;
-        self.enter(fresh, until);
+        self.next = Some(fresh);
+        self.enter(until);
         Ok(())
     }
 
@@ -309,15 +310,19 @@ impl Session {
         }
     }
 
-    fn enter(&mut self, fresh: Epoch, until: Option<Instant>) {
-        let old = core::mem::replace(&mut self.current, fresh);
-        let exch = old.ways.into_iter().find(|w| w.tier == Tier::Exch);
-        self.previous = until.zip(exch).map(|(until, way)| Grace {
-            number: old.number,
-            opener: way.opener,
-            window: way.window,
-            until,
-        });
+    /// The next epoch becomes the current one. They change places: an epoch that was moved out of its place would
+    /// leave its keys there (H9).
+    fn enter(&mut self, until: Option<Instant>) {
+        if let Some(old) = &mut self.next {
+            core::mem::swap(&mut self.current, old);
+            let exch = old.ways.iter().find(|w| w.tier == Tier::Exch);
+            self.previous = until.zip(exch).map(|(until, way)| Grace {
+                number: old.number,
+                opener: way.opener.clone(),
+                window: way.window.clone(),
+                until,
+            });
+        }
         (self.next, self.ahead, self.failures) = (None, false, 0);
         self.guard = Guard::default();
     }
@@ -445,10 +450,8 @@ impl Session {
                 return Err(refusal);
             }
             Some(Which::Next) => {
-                if let Some(next) = self.next.take() {
-                    self.enter(next, Some(now + limits.grace));
-                    self.moved = true;
-                }
+                self.enter(Some(now + limits.grace));
+                self.moved = true;
             }
             Some(_) => {}
         }

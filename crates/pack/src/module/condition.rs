@@ -10,7 +10,8 @@ impl Module {
 
     /// Nothing secret stays in memory; the module registers anew.
     pub(super) fn forget_keys(&mut self, now: Instant) -> Result<(), Error> {
-        (self.relation, self.group, self.report_due) = (Relation::new(0), None, None);
+        self.relation.erase();
+        (self.group, self.report_due) = (None, None);
         self.unregister(now)
     }
 

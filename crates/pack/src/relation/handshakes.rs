@@ -284,7 +284,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let Some(Run::Responded { kind: asked, context, responder, .. }) = &self.run else {
+        let Some(Run::Responded { kind: asked, context, responder, key }) = &self.run else {
             return self.confirm_again(home(kind), m3, fx);
         };
         if *asked != kind {
@@ -292,10 +292,9 @@ impl Relation {
         }
         // The run stays until an M3 verifies: a forged one must not end it.
         let done = responder.finish(context, m3)?;
-        let Some(Run::Responded { key, .. }) = self.run.take() else {
-            return Ok(());
-        };
-        self.timer = None;
+        // Not moved out of its place, where its bytes would stay (H9).
+        let key = key.clone();
+        (self.run, self.timer) = (None, None);
         (self.last_m3, self.last_m3_tier) = (Some(sha256(&[m3])), home(kind));
         let completion = self.open_session(kind, own, &done, key.as_ref(), now, fx, rng)?;
         self.confirm(home(kind), fx)?;
@@ -412,7 +411,7 @@ impl Relation {
             return Err(Error::WrongParty);
         }
         (self.run, self.timer) = (None, None);
-        if self.channel_mut(tier).is_some_and(|c| c.previous.take().is_some()) {
+        if self.channel_mut(tier).is_some_and(Channel::forget_previous) {
             push(fx, Effect::Store(self.channel_record(tier)?))?;
         }
         if let Some(completion) = completion {

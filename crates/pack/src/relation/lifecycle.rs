@@ -70,10 +70,16 @@ impl Relation {
         (counts.iter().any(|n| *n > 0) && c.epoch != epoch).then_some((c.epoch, counts))
     }
 
+    /// Erases everything in memory, the room of what is absent too (H9).
+    pub(crate) fn erase(&mut self) {
+        lct::secret::overwrite_stack();
+        *self = Relation::new(self.slot);
+    }
+
     /// Erases everything shared with a revoked peer, in RAM and in flash; a tombstone keeps its place.
     pub(crate) fn revoke(&mut self, peer: Cid, fx: &mut Effects) -> Result<(), Error> {
         let slot = self.slot;
-        *self = Relation::new(slot);
+        self.erase();
         self.revoked = Some(peer);
         push(fx, Effect::Store(Record::new(key::session(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::binding(slot), &[])?))?;

@@ -309,8 +309,7 @@ mod tests {
         for (s, ahead) in [(&mut a, true), (&mut b, false)] {
             s.agree(MasterSecret(Secret::new([9; 32])), ahead).unwrap();
         }
-        let next = b.next.take().unwrap();
-        b.enter(next, None);
+        b.enter(None);
         let due = b.due(Tier::Exch, 0).unwrap();
         b.reserved(&due);
         let message = sealed(&mut b, 0x502, &[1; 4]);

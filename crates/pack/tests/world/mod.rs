@@ -119,6 +119,20 @@ pub const BOUND: u32 = 1_700_000_000;
 const APP: usize = 0;
 const PACK: usize = 1;
 
+/// Records hold secrets, which outlive none of their copies.
+fn wipe(record: Option<Vec<u8>>) {
+    if let Some(mut record) = record {
+        record.fill(0);
+        std::hint::black_box(&record);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.flash.iter_mut().flat_map(std::mem::take).for_each(|(_, record)| wipe(Some(record)));
+    }
+}
+
 pub fn authority(rng: &mut ChaCha20Rng) -> Authority {
     let (root, batch) = (SigningKey::generate(rng), SigningKey::generate(rng));
     let subject = Subject {
@@ -223,7 +237,8 @@ impl World {
 
     /// Cuts the power of one party (0 app, 1 pack, 2.. modules) and starts it from its flash.
     pub fn restart(&mut self, who: usize) {
-        let (flash, identity, now) = (self.flash[who].clone(), self.identities[who].clone(), self.now);
+        let (identity, now) = (self.identities[who].clone(), self.now);
+        let flash = std::mem::take(&mut self.flash[who]);
         let mut storage = self.storage.take();
         if let Some(storage) = &mut storage {
             storage.power_on(who);
@@ -237,7 +252,7 @@ impl World {
             PACK => *self.pack = Controller::start(identity, self.number, load, now, &mut self.rng).unwrap(),
             m => self.modules[m - 2] = Module::start(identity, RATING, load, now, &mut self.rng).unwrap(),
         }
-        self.storage = storage;
+        (self.storage, self.flash[who]) = (storage, flash);
     }
 
     /// Keeps a record; a party whose power went meanwhile starts again.
@@ -246,9 +261,12 @@ impl World {
             return self.restart(who);
         }
         match r.key {
-            key::ERASE_ALL => self.flash[who].retain(|k, _| key::is_lasting(*k)),
-            _ if r.is_empty() => drop(self.flash[who].remove(&r.key)),
-            _ => drop(self.flash[who].insert(r.key, r.to_vec())),
+            key::ERASE_ALL => {
+                let gone = self.flash[who].extract_if(.., |k, _| !key::is_lasting(*k));
+                gone.for_each(|(_, record)| wipe(Some(record)));
+            }
+            _ if r.is_empty() => wipe(self.flash[who].remove(&r.key)),
+            _ => wipe(self.flash[who].insert(r.key, r.to_vec())),
         }
     }
 
@@ -476,9 +494,7 @@ impl World {
         let mut clear = [0; 512];
         let n = metadata.encode(&mut clear).unwrap();
         let (spk_a, spk_b) = (self.spk_of(a, b), self.spk_of(b, a));
-        let mut halves = [[0; 32]; 3];
-        halves.iter_mut().for_each(|h| self.rng.fill_bytes(h));
-        let [half_a, half_b, xk] = halves.map(Secret::new);
+        let [half_a, half_b, xk] = [(); 3].map(|()| Secret::<32>::random(&mut self.rng));
         let bytes = lct::certificate::issue(
             &Issue {
                 pairing_id: PairingId(id),
