@@ -1,6 +1,7 @@
 //! The targets: for each parser what feeds it, which functions it watches, and inputs to begin with.
 
 mod bus;
+mod clear;
 mod handshakes;
 mod lists;
 mod roles;
@@ -37,10 +38,14 @@ targets! {
     bus::isotp watches ["pack::isotp"];
     bus::link watches ["pack::link"];
     bus::messages watches ["pack::message", "pack::aggregate"];
+    clear::health watches ["pack::health", "pack::fault"];
+    clear::digest watches ["pack::digest"];
     sessions::sealed watches ["pack::session", "lct::seal"];
     handshakes::handshake watches ["lct::handshake"];
     handshakes::resume watches ["lct::resume"];
     handshakes::pake watches ["lct::pake"];
+    handshakes::bootstrap watches ["pack::bootstrap"];
+    handshakes::points watches ["lct::curve"];
     statements::certificate watches ["lct::certificate"];
     statements::metadata watches ["lct::metadata::ClearMetadata"];
     statements::binding watches ["lct::binding", "lct::attest", "pack::introduction::Introduced"];
@@ -48,7 +53,7 @@ targets! {
     statements::command watches ["lct::command", "pack::command"];
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::pairing::Terms", "lct::merkle::verify_path"];
     statements::validation watches ["lct::validation"];
-    lists::lifecycle watches ["lct::clock", "lct::revocation", "lct::policy", "pack::revocations"];
+    lists::lifecycle watches ["lct::clock", "lct::rebind", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::escalation watches ["pack::escalation"];
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];

@@ -1,7 +1,11 @@
-//! Handshake messages of every kind, RESUME, and the proof of a printed code.
+//! Handshake messages of every kind, RESUME, the proof of a printed code, the channel before a binding, and the curve
+//! under them.
 
 use crate::fixture::{SIDE_A, SIDE_B, cid_a, cid_b, rng};
 use crate::input::Input;
+
+pub mod bootstrap;
+pub mod points;
 
 /// Damages a message where the input says so; returns whether it did.
 fn damage(input: &mut Input<'_>, message: &mut Vec<u8>) -> bool {

@@ -9,6 +9,7 @@ pub mod lifecycle {
     use super::*;
     use lct::clock::TimeToken;
     use lct::policy::{Policy, Rotation, digest_of};
+    use lct::rebind::Rebind;
     use lct::revocation::{Reason, RevocationList, Revoked, Subject};
     use lct::sign::Signature;
     use pack::time::Instant;
@@ -31,7 +32,8 @@ pub mod lifecycle {
             [&[1][..], &2u32.to_be_bytes(), &cid_a().0, &cid_b().0, &Rotation::FACTORY.to_bytes()].concat();
         let row = [0x04, 0, 0x04, 0, 0, 0, 1, 3];
         let policy = [&head[..], &[0, 1], &row].concat();
-        vec![list[..list.len() - 64].to_vec(), vec![1, 0, 0, 0, 9], policy]
+        let leave = [&[1][..], &cid_a().0, &[5; 32]].concat();
+        vec![list[..list.len() - 64].to_vec(), vec![1, 0, 0, 0, 9], leave, policy]
     }
 
     pub fn run(data: &[u8]) {
@@ -40,6 +42,11 @@ pub mod lifecycle {
         let _claims = (TimeToken::claimed(data), RevocationList::claimed_number(data));
         if let Ok(token) = TimeToken::open(&sign(b"modbatt1 time"), &key) {
             assert_eq!(token.issue(AUTHORITY.signing_key(), &mut rng())[..5], *data, "one encoding only");
+        }
+        if let Ok(leave) = Rebind::open(&sign(b"modbatt1 rebind"), &key) {
+            let again = leave.issue(AUTHORITY.signing_key(), &mut rng());
+            assert_eq!(again[..again.len() - 64], *data, "one encoding only");
+            assert_eq!(leave.is_granted_by(&again, &key), Ok(()));
         }
         if let Ok(list) = RevocationList::open(&sign(b"modbatt1 crl"), &key) {
             let again = list.issue(AUTHORITY.signing_key(), &mut rng()).expect("what was read fits");
@@ -99,7 +106,8 @@ pub mod audit {
     pub fn seeds() -> Vec<Vec<u8>> {
         let point = [&[1][..], &cid_a().0, &1u64.to_be_bytes(), &[2; 32], &3u32.to_be_bytes()].concat();
         let statement = [&[1][..], &cid_a().0, &[4; 32 + lct::spk::HPKE_OVERHEAD]].concat();
-        let gap = [&[1, 29, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 40][..], &7u64.to_be_bytes(), &[5; 32]].concat();
+        let gap = [&[1, 29, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 40][..], &7u64.to_be_bytes(), &[5; 32]]
+            .concat();
         let torn = vec![1, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 8, 255, 3, 1];
         vec![torn, vec![1; 16], point, statement, gap]
     }
