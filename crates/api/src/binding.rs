@@ -55,6 +55,16 @@ pub struct Begun {
     pub requests: Sides<Blob>,
 }
 
+/// What an entity that has or had a binding asks before it takes another (`lct::rebind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaces {
+    /// The entity's own, fresh.
+    pub nonce: Fixed<16>,
+    /// The binding that is to be replaced; zero when the entity cannot read which one it had.
+    pub binding_id: Fixed<16>,
+}
+
 /// A fresh relationship key and what vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +73,9 @@ pub struct AttestedKey {
     pub spk: Fixed<68>,
     /// Signature of the device identity key over key, partner and nonce.
     pub attestation: Fixed<64>,
+    /// Where this binding takes the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
 }
 
 /// Body of `POST /bindings/{id}/keys`.
@@ -75,7 +88,8 @@ pub struct Introduced {
     pub binding_id: Hex<16>,
     /// `introduced`.
     pub status: String,
-    /// `lct::binding::Introduction` bytes: `a` is addressed to A and introduces B.
+    /// `lct::binding::Introduction` bytes: `a` is addressed to A and introduces B. Behind them the leave of the
+    /// authority (`lct::rebind`) for who asked for it.
     pub introductions: Sides<Blob>,
     /// Device key halves, sealed to each side's fresh key (`lct::key_package`); to be given before the introductions.
     pub packages: Sides<Blob>,

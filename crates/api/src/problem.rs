@@ -81,6 +81,8 @@ pub mod code {
     pub const BINDING_KEYS: &str = "W4_ERR_BINDING_KEYS";
     /// 409: the two components are bound already.
     pub const BINDING_EXISTS: &str = "W4_ERR_BINDING_PAIR_EXISTS";
+    /// 409: an entity has a binding that this one may not replace.
+    pub const BINDING_REPLACE: &str = "W4_ERR_BINDING_REPLACE";
     /// 401: an entity's signature over the binding record does not verify.
     pub const BINDING_PROOF: &str = "W4_ERR_BINDING_PROOF_FAIL";
     /// 403: the two components are not bound.

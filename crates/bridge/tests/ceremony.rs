@@ -4,15 +4,17 @@
 mod common;
 
 use api::{
-    Blob, Hex,
+    Blob, Fixed, Hex,
     binding::{self, Sides},
     lct::{Create, Created, HALF_LEN, SealedHalf, half_info},
     pairing,
 };
 use common::World;
 use lct::{
-    id::{Cid, Role},
+    binding::Introduction,
+    id::{BindingId, Cid, Role},
     metadata::ClearMetadata,
+    rebind::Rebind,
     spk::{HPKE_OVERHEAD, SpkSecret},
 };
 use ledger::{receipt::verify, verdict::Proved};
@@ -286,4 +288,44 @@ async fn a_half_is_bound_to_its_owner_and_lct() {
         assert!(key.open(&half_info(lct_id, cid, nonce), sealed, &mut out).is_err());
     }
     bonded.keys[0].open(&half_info(&created.lct_id, &app.cid, nonce), sealed, &mut out).unwrap();
+}
+
+/// channel.md, H147: who has or had a binding gets leave to replace it, unless another partner holds it or it would be B0.
+#[tokio::test(flavor = "multi_thread")]
+async fn leave_to_replace_a_binding() {
+    let world = World::new().await;
+    let [app, other, pack] = [("app-0001", Role::App), ("app-0002", Role::App), ("pack-0001", Role::Pack)]
+        .map(|(id, role)| world.factory.device(id, role));
+    for device in [&app, &other, &pack] {
+        world.register(device).await;
+    }
+    let bonded = world.bind(&app, &pack).await;
+    let (id, requests) = world.begin(&other, &pack).await;
+    let (a, b) = (other.answer(&requests[0]).1, pack.answer(&requests[1]).1);
+    let nonce = [6; 16];
+    let asks = |old: [u8; 16]| {
+        let replaces = Some(binding::Replaces { nonce: Fixed(nonce), binding_id: Fixed(old) });
+        Sides { a, b: binding::AttestedKey { replaces, ..b } }
+    };
+    let path = format!("/bindings/{id}/keys");
+    let answer = world.post(&path, &asks(bonded.id.0)).await;
+    assert_eq!((answer.status, answer.problem().code.as_str()), (409, "W4_ERR_BINDING_REPLACE"));
+    // One that cannot be read, and one that the ledger never saw.
+    let authority = world.authority.sign_pub();
+    for old in [[0; 16], [7; 16]] {
+        let introduced: binding::Introduced = world.post(&path, &asks(old)).await.json();
+        let (introduction, token) = Introduction::split(&introduced.introductions.b.0).unwrap();
+        assert_eq!(Introduction::open(introduction, &authority).unwrap().own, pack.cid);
+        let question = Rebind { device: pack.cid, nonce, old: BindingId(old) };
+        assert_eq!(question.is_granted_by(token.unwrap(), &authority), Ok(()));
+        assert_eq!(Introduction::split(&introduced.introductions.a.0).unwrap().1, None, "who did not ask");
+    }
+    let plain = binding::Begin { assurance: "B0".into(), ..world.begin_request(&other, &pack) };
+    let begun: binding::Begun = world.post("/bindings", &plain).await.json();
+    let open = |blob: &Blob| lct::binding::BindRequest::open(&blob.0, &authority).unwrap();
+    let (a, b) = (other.answer(&open(&begun.requests.a)).1, pack.answer(&open(&begun.requests.b)).1);
+    let replaces = Some(binding::Replaces { nonce: Fixed(nonce), binding_id: Fixed([7; 16]) });
+    let keys = Sides { a, b: binding::AttestedKey { replaces, ..b } };
+    let answer = world.post(&format!("/bindings/{}/keys", BindingId(begun.binding_id.0)), &keys).await;
+    assert_eq!((answer.status, answer.problem().code.as_str()), (409, "W4_ERR_BINDING_REPLACE"));
 }

@@ -59,6 +59,17 @@ impl Task {
     }
 }
 
+/// What an entity answers to a bind request (`spec/channel.md`, H47 and H147).
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceKeys {
+    /// Its fresh relationship key, 68 bytes.
+    pub spk: [u8; 68],
+    /// What vouches for it.
+    pub attestation: [u8; 64],
+    /// Nonce and number of the binding that this one takes the place of, where there is or was one.
+    pub replaces: Option<([u8; 16], [u8; 16])>,
+}
+
 /// What the authority is asked. Component ids name the entities.
 #[derive(Debug, Clone)]
 pub enum Request {
@@ -83,7 +94,7 @@ pub enum Request {
         /// Which binding.
         id: BindingId,
         /// Of A and B.
-        keys: [([u8; 68], [u8; 64]); 2],
+        keys: [DeviceKeys; 2],
     },
     /// The entities' signatures over the binding record.
     CompleteBinding {
@@ -182,7 +193,7 @@ enum Stage {
     AwaitIdentity,
     AwaitProof { statement: Vec<u8> },
     AwaitReply,
-    AwaitKeys { id: BindingId, keys: [Option<([u8; 68], [u8; 64])>; 2] },
+    AwaitKeys { id: BindingId, keys: [Option<DeviceKeys>; 2] },
     AwaitPackages { introductions: [Vec<u8>; 2], taken: [bool; 2] },
     AwaitStatus { introductions: [Vec<u8>; 2] },
     AwaitSigned { id: BindingId, signatures: [Option<[u8; 64]>; 2] },
@@ -506,7 +517,17 @@ impl Commissioner {
                 if BindingId(f.array()?) != *id {
                     return Ok(());
                 }
-                keys[side] = Some((f.array()?, f.array()?));
+                let (spk, attestation) = (f.array()?, f.array()?);
+                let replaces = match f.rest() {
+                    [] => None,
+                    question => {
+                        let mut f = Fields::new(question);
+                        let asked = (f.array()?, f.array()?);
+                        f.end()?;
+                        Some(asked)
+                    }
+                };
+                keys[side] = Some(DeviceKeys { spk, attestation, replaces });
                 let (id, both) = (*id, *keys);
                 self.heard(from);
                 if let [Some(ka), Some(kb)] = both {

@@ -6,7 +6,7 @@
 
 use crate::{
     collect::Entry,
-    commission::{PolicyStep, Reply, Request},
+    commission::{DeviceKeys, PolicyStep, Reply, Request},
     orders::{Ending, OrderId},
     outbox::Job,
 };
@@ -168,9 +168,13 @@ impl<R: CryptoRng> Uplink<R> {
                 Reply::Begun { id: BindingId(begun.binding_id.0), requests }
             }
             Request::BindingKeys { id, keys: [a, b] } => {
-                let key = |k: &([u8; 68], [u8; 64])| api::binding::AttestedKey {
-                    spk: Fixed(k.0),
-                    attestation: Fixed(k.1),
+                let key = |k: &DeviceKeys| api::binding::AttestedKey {
+                    spk: Fixed(k.spk),
+                    attestation: Fixed(k.attestation),
+                    replaces: k.replaces.map(|(nonce, old)| api::binding::Replaces {
+                        nonce: Fixed(nonce),
+                        binding_id: Fixed(old),
+                    }),
                 };
                 let keys = api::binding::Keys { a: key(a), b: key(b) };
                 let introduced = self.client.binding_keys(&Hex(id.0), &keys).await?;

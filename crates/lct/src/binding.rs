@@ -7,6 +7,7 @@ use crate::{
     hash::sha256,
     id::{BindingId, Cid, Role, SpkId},
     metadata::ACCESS_MAX,
+    rebind::TOKEN_LEN,
     sign::{PublicKey, Signature, SigningKey},
     spk::Spk,
 };
@@ -209,6 +210,19 @@ impl Introduction {
             time: f.u32()?,
             assurance: Assurance::from_code(f.u8()?)?,
         })
+    }
+
+    /// Takes apart what an entity is sent: the introduction, and behind it the leave to replace a binding where the
+    /// entity asked for one ([`crate::rebind`]).
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]: neither 648 nor 761 bytes.
+    pub fn split(message: &[u8]) -> Result<(&[u8], Option<&[u8]>), Error> {
+        match message.split_at_checked(INTRODUCTION_LEN) {
+            Some((introduction, [])) => Ok((introduction, None)),
+            Some((introduction, token)) if token.len() == TOKEN_LEN => Ok((introduction, Some(token))),
+            _ => Err(Error::Malformed),
+        }
     }
 
     /// Verifies that the manufacturer's chain names `partner`, and that the partner's identity key vouches for

@@ -278,10 +278,8 @@ impl Controller {
         }
         // Key-Lost seals nothing: what is intact rests until everything is bound again and the pack starts anew.
         if device.condition() != Condition::Sound {
-            app = Relation::new(0);
-            for (slot, known) in (1..).zip(slots.iter_mut()) {
-                known.relation = Relation::new(slot);
-            }
+            app.rest();
+            slots.iter_mut().for_each(|slot| slot.relation.rest());
         }
         let meter = Meter::new(cid, device.own.capacity_mwh, device.counter(load(key::CYCLE)).as_deref())?;
         let batcher = Batcher::new(cid, device.counter(load(key::SEQUENCE)).as_deref())?;

@@ -26,6 +26,7 @@ use lct::{
     Error,
     clock::TOKEN_LEN,
     command::SignedCommand,
+    id::BindingId,
     journal::{Code, SELF},
     selftest,
 };
@@ -158,13 +159,15 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     }
 
     /// Restores `relation` unless the device was tampered with; what cannot be restored makes it Key-Lost.
-    pub(crate) fn restore(&mut self, relation: &mut Relation, load: impl FnMut(u16) -> Loaded) {
+    pub(crate) fn restore(&mut self, relation: &mut Relation, mut load: impl FnMut(u16) -> Loaded) {
         if self.condition == Condition::Tampered {
             return;
         }
-        let restored = relation.restore(&self.own, load);
+        let restored = relation.restore(&self.own, &mut load);
         if restored.and_then(|()| relation.enter_policy(&self.policies)).is_err() {
-            *relation = Relation::new(relation.slot());
+            let bond = load(key::bond(relation.slot())).ok().flatten();
+            let old = bond.as_deref().and_then(|record| record.get(1..)?.first_chunk::<16>().copied());
+            relation.lose(old.map(BindingId));
             self.lose(1 << relation.slot());
         }
     }

@@ -209,6 +209,8 @@ struct Timer {
 pub struct Relation {
     slot: u8,
     bond: Option<Bond>,
+    /// The binding whose keys were lost or rest: zero when not even its number can be read (H137).
+    lost: Option<BindingId>,
     pending_bond: Option<PendingBond>,
     pending_pair: Option<PendingPair>,
     run: Option<Run>,
@@ -268,6 +270,7 @@ impl Relation {
         Relation {
             slot,
             bond: None,
+            lost: None,
             pending_bond: None,
             pending_pair: None,
             run: None,
@@ -489,6 +492,7 @@ impl Relation {
                 introduction: None,
                 shielded: false,
                 package: None,
+                leave: self.question(own, rng),
             });
             // A run for the request before has no key any more.
             let stale = match &self.run {
@@ -513,11 +517,13 @@ impl Relation {
             &pending.request.nonce,
         );
         let attestation = own.key.sign(&digest, rng);
-        let head = [pdu::BINDING, op::KEYS];
-        push(
-            fx,
-            Effect::ToAuthority(pdu::build(&[&head, &pending.request.binding_id.0, &spk.0, &attestation.0])?),
-        )
+        let mut keys =
+            pdu::build(&[&[pdu::BINDING, op::KEYS], &pending.request.binding_id.0, &spk.0, &attestation.0])?;
+        if let Some(question) = &pending.leave {
+            keys.extend_from_slice(&question.nonce).map_err(|_| Error::BufferTooSmall)?;
+            keys.extend_from_slice(&question.old.0).map_err(|_| Error::BufferTooSmall)?;
+        }
+        push(fx, Effect::ToAuthority(keys))
     }
 
     /// The partner's attested key. A starts the BIND handshake at once.
@@ -530,6 +536,7 @@ impl Relation {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        let (bytes, token) = Introduction::split(bytes)?;
         let intro = Introduction::open(bytes, &own.authority.sign_pub())?;
         if self.repeat_answer(BindingOrPairing::Binding(intro.binding_id), fx)? {
             return Ok(());
@@ -543,10 +550,13 @@ impl Relation {
         let partner = pending.request.partner;
         let device = self.offer.filter(|o| o.cid == partner.0);
         let shielded = device.is_some();
-        if self.bond.is_some() && !permits(intro.assurance, Operation::Rebind) {
-            // What was open to anybody on the bus never takes the place of a binding.
-            push(fx, Effect::Event(RelationEvent::Denied { operation: Operation::Rebind }))?;
-            return Err(Error::WrongParty);
+        if let Some(question) = &pending.leave {
+            if !permits(intro.assurance, Operation::Rebind) {
+                // What was open to anybody on the bus never takes the place of a binding.
+                push(fx, Effect::Event(RelationEvent::Denied { operation: Operation::Rebind }))?;
+                return Err(Error::WrongParty);
+            }
+            question.is_granted_by(token.ok_or(Error::NotAuthentic)?, &own.authority.sign_pub())?;
         }
         offer::judge(&intro, partner, &own.root, device)?;
         (pending.introduction, pending.shielded) = (Some(intro), shielded);

@@ -3,6 +3,11 @@
 
 mod world;
 
+use lct::{
+    binding::Assurance,
+    id::{BindingId, Cid},
+    rebind::Rebind,
+};
 use pack::{
     app::{Event, Party},
     controller,
@@ -12,6 +17,7 @@ use pack::{
     message::RelayState,
     module, pdu,
 };
+use std::sync::Mutex;
 use world::World;
 
 const PACK: usize = 1;
@@ -130,5 +136,57 @@ fn a_pack_that_is_tampered_or_reset_forgets_everybody() {
         w.restart(PACK);
         w.run_for(3_000);
         assert_eq!(identify(&mut w, Party::Pack).state, expected, "after a start");
+    }
+}
+
+/// H147: who has or had a binding takes another only with leave for this question, and not with B0.
+#[test]
+fn a_binding_is_replaced_with_leave_of_the_authority_only() {
+    type Leave = fn(Rebind) -> Option<Rebind>;
+    let refused: [(&str, Leave); 4] = [
+        ("none", |_| None),
+        ("for another device", |asked| Some(Rebind { device: Cid([9; 16]), ..asked })),
+        ("for another question", |asked| Some(Rebind { nonce: [9; 16], ..asked })),
+        ("for another binding", |asked| Some(Rebind { old: BindingId([9; 16]), ..asked })),
+    ];
+    let parties = |w: &World| ((Some(Party::Pack), PACK), (Some(Party::Module(w.modules[0].node())), MODULE));
+    // What the module asks: the binding in force, that of a spoiled session, and none where the record is unreadable.
+    type Spoil = fn(&mut World);
+    let conditions: [(&str, bool, Spoil); 3] = [
+        ("in force", true, |_| {}),
+        ("session lost", true, |w| w.flash[MODULE].get_mut(&key::session(0)).unwrap()[0] = 9),
+        ("binding lost", false, |w| w.flash[MODULE].get_mut(&key::bond(0)).unwrap().truncate(9)),
+    ];
+    for (condition, known, spoil) in conditions {
+        let mut w = operational(35);
+        let old = w.modules[0].relation().binding().unwrap().0;
+        spoil(&mut w);
+        if condition != "in force" {
+            w.restart(MODULE);
+            assert_eq!(w.modules[0].condition(), Condition::KeyLost);
+        }
+        w.run_for(3_000);
+        let (pack, module) = parties(&w);
+        for (what, leave) in refused {
+            w.leave = leave;
+            assert!(!w.bind(pack, module), "{condition}: {what}");
+        }
+        static ASKED: Mutex<Vec<Rebind>> = Mutex::new(Vec::new());
+        ASKED.lock().unwrap().clear();
+        w.leave = |asked| {
+            ASKED.lock().unwrap().push(asked);
+            Some(asked)
+        };
+        w.assurance = Assurance::Plain;
+        assert!(!w.bind(pack, module), "{condition}: B0 replaces nothing");
+        w.assurance = Assurance::Attested;
+        assert!(w.bind(pack, module), "{condition}");
+        let asked = ASKED.lock().unwrap().clone();
+        let module = w.identities[MODULE].cid();
+        let by_module: Vec<_> = asked.iter().filter(|a| a.device == module).collect();
+        let expected = if known { old } else { BindingId([0; 16]) };
+        assert!(by_module.iter().all(|a| a.old == expected), "{condition}: {asked:?}");
+        assert_ne!(by_module[0].nonce, by_module[1].nonce, "{condition}: each question has its own nonce");
+        assert_eq!(w.modules[0].condition(), Condition::Sound, "{condition}");
     }
 }

@@ -153,6 +153,7 @@ pub mod binding {
             let again = request.issue(AUTHORITY.signing_key(), &mut rng()).expect("what was read fits");
             assert_eq!(&again[..again.len() - 64], data, "one encoding only");
         }
+        let _parts = Introduction::split(data);
         let introduction = signed(AUTHORITY.signing_key(), b"modbatt1 bind-peer", data);
         if let Ok(introduction) = Introduction::open(&introduction, &authority) {
             let _partner = introduction.verify_partner((cid_b(), Role::Pack), &[authority]);

@@ -1,7 +1,7 @@
 //! Binding: requests, introductions, record (A20 to A23).
 
 use api::{
-    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Sides},
+    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Replaces, Sides},
     encoding::{Blob, Hex},
     problem::code,
 };
@@ -13,12 +13,16 @@ use lct::{
     id::{BindingId, Cid},
     key_package::{KeyPackage, Parties},
     metadata::{ACCESS_MAX, LinkParameters},
+    rebind::{Rebind, TOKEN_LEN},
     registration::Registration,
     secret::Secret,
     sign::Signature,
     spk::Spk,
 };
-use ledger::tx::{Body, TxId};
+use ledger::{
+    records::Status,
+    tx::{Body, TxId},
+};
 use node::Snapshot;
 use rand_core::Rng;
 
@@ -150,7 +154,7 @@ impl Core {
         let given = [spk("a.spk", &keys.a)?, spk("b.spk", &keys.b)?];
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
-        let introduced = match bond.introduced {
+        let introduced = match bond.introduced.clone() {
             Some(known) if known.keys == given => known,
             Some(_) => return Err(replay()),
             None => Introduced { time: now, keys: given },
@@ -173,6 +177,7 @@ impl Core {
         }
         let commits = bond.sides.each_ref().map(|s| s.commit);
         let mut introductions = Vec::with_capacity(2);
+        let questions = [keys.a.replaces, keys.b.replaces];
         for (own, partner) in [(0, 1), (1, 0)] {
             let (device, batch) = certificates[partner];
             let introduction = Introduction {
@@ -197,7 +202,11 @@ impl Core {
                         .detail(format!("{side}: {e}"))
                 })?;
             let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
-            introductions.push(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()));
+            let mut bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
+            if let Some(question) = &questions[own] {
+                bytes.extend(self.leave(&snapshot, &bond, own, question)?);
+            }
+            introductions.push(Blob(bytes));
         }
         let packages = self.packages(&bond.sides, &introduced)?;
         self.ceremonies.change(|rows: &mut Rows| {
@@ -215,6 +224,35 @@ impl Core {
             introductions: Sides { a, b },
             packages,
         })
+    }
+
+    /// Leave for the entity of `side` to replace the binding that it names (channel.md, H147).
+    fn leave(
+        &self,
+        snapshot: &Snapshot<'_>,
+        bond: &Bond,
+        side: usize,
+        question: &Replaces,
+    ) -> Reply<[u8; TOKEN_LEN]> {
+        let (name, own) = (["a", "b"][side], bond.sides[side].cid);
+        let refused = |why: &str| {
+            Refusal::new(409, code::BINDING_REPLACE, "the entity has a binding that this one may not replace")
+                .detail(format!("{name}.replaces: {why}"))
+        };
+        if bond.assurance == Assurance::Plain {
+            return Err(refused("a binding in clear (B0) takes no other's place"));
+        }
+        let old = BindingId(question.binding_id.0);
+        let pair = bond.sides.each_ref().map(|s| s.cid);
+        let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
+        if known.is_some_and(|b| [b.a, b.b] != pair) {
+            return Err(refused(
+                "binding_id: it is in force with another partner, and has to be revoked first",
+            ));
+        }
+        let asked = Rebind { device: own, nonce: question.nonce.0, old };
+        tracing::info!(device = %own, %old, "leave to replace a binding");
+        entropy::with(|rng| asked.issue(self.secret.signing_key(), rng)).map_err(Into::into)
     }
 
     /// Fresh device key halves, sealed to each side. They are not kept: asked again, both sides get others.

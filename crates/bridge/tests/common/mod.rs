@@ -137,7 +137,11 @@ impl Device {
 
     pub fn attest(&self, spk: &Spk, partner: &Cid, nonce: &[u8; 16]) -> AttestedKey {
         let digest = spk_attestation_digest(&self.cid, self.role, spk, partner, nonce);
-        AttestedKey { spk: Fixed(spk.0), attestation: Fixed(self.key.sign(&digest, &mut rng()).0) }
+        AttestedKey {
+            spk: Fixed(spk.0),
+            attestation: Fixed(self.key.sign(&digest, &mut rng()).0),
+            replaces: None,
+        }
     }
 }
 

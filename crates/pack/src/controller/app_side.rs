@@ -149,7 +149,7 @@ impl Controller {
                 }
             }
             [pdu::BINDING, op::INTRODUCTION, ref bytes @ ..] => {
-                let id = Introduction::open(bytes, &authority)?.binding_id;
+                let id = Introduction::open(Introduction::split(bytes)?.0, &authority)?.binding_id;
                 self.find(|s| s.relation.is_about(id), |app| app.is_about(id))?
             }
             [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {

@@ -404,7 +404,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 .map(|metadata| metadata.timing.created)
                 .ok(),
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                Introduction::open(m, &self.own.authority.sign_pub()).map(|intro| intro.time).ok()
+                let opened = Introduction::split(m).and_then(|(introduction, _)| {
+                    Introduction::open(introduction, &self.own.authority.sign_pub())
+                });
+                opened.map(|intro| intro.time).ok()
             }
             _ => None,
         };

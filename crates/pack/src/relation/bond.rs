@@ -2,6 +2,7 @@
 
 use super::*;
 use lct::key_package::{KeyPackage, Parties};
+use lct::rebind::Rebind;
 
 pub(super) struct Bond {
     pub(super) binding_id: BindingId,
@@ -19,6 +20,8 @@ pub(super) struct PendingBond {
     /// The introduction came while a device channel with the partner stood.
     pub(super) shielded: bool,
     pub(super) package: Option<KeyPackage>,
+    /// Asked when this binding takes the place of one that is or was in force: the authority must allow it (H147).
+    pub(super) leave: Option<Rebind>,
 }
 
 impl PendingBond {

@@ -331,7 +331,7 @@ impl Relation {
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
             let id = bond.binding_id;
             (self.peer_boot, self.issued) = (0, 0);
-            (self.bond, self.revoked) = (Some(bond), None);
+            (self.bond, self.lost, self.revoked) = (Some(bond), None, None);
             (self.pair, self.pairing_id) = (None, None);
             (self.agreement.version, self.limits) = (FACTORY_VERSION, self.agreement.given);
             self.heard = Heard::default();

@@ -2,9 +2,35 @@
 //! (`spec/channel.md`, H78).
 
 use super::*;
-use lct::key_package::KeyPackage;
+use lct::{key_package::KeyPackage, rebind::Rebind};
 
 impl Relation {
+    /// The binding that a new one takes the place of: the one in force, or the one whose keys were lost.
+    fn replaced(&self) -> Option<BindingId> {
+        self.bond.as_ref().map(|bond| bond.binding_id).or(self.lost)
+    }
+
+    /// Rests without keys: `old` was bound here, or something that cannot be read (H137).
+    pub(crate) fn lose(&mut self, old: Option<BindingId>) {
+        self.erase();
+        self.lost = Some(old.unwrap_or(BindingId([0; 16])));
+    }
+
+    /// Rests without the keys that it has (H137).
+    pub(crate) fn rest(&mut self) {
+        if let Some(old) = self.replaced() {
+            self.lose(Some(old));
+        }
+    }
+
+    /// Asks for leave to bind anew, where something was bound (H147).
+    pub(super) fn question(&self, own: &Identity, rng: &mut impl CryptoRng) -> Option<Rebind> {
+        let old = self.replaced()?;
+        let mut nonce = [0; 16];
+        rng.fill_bytes(&mut nonce);
+        Some(Rebind { device: own.cid(), nonce, old })
+    }
+
     /// Device key halves for the binding under way, sealed by the authority to the key of this entity (H85). They are
     /// mixed into BIND when both sides have them.
     pub fn key_package(&mut self, own: &Identity, body: &[u8], fx: &mut Effects) -> Result<(), Error> {

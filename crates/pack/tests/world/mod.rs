@@ -12,6 +12,7 @@ use lct::{
     id::{BindingId, Cid, PairingId, Role},
     key_package::{KeyPackage, Parties},
     metadata::{ClearMetadata, Entity, LinkParameters, PairingContext, Timing},
+    rebind::Rebind,
     secret::Secret,
     sign::{Signature, SigningKey},
     spk::{Spk, SpkSecret},
@@ -108,6 +109,8 @@ pub struct World {
     pub stay_clear: Vec<u16>,
     /// Which sides (A, B) get sealed device halves with the next binding.
     pub packages: [bool; 2],
+    /// What the authority says to who asks for leave to bind anew; none when it gives none.
+    pub leave: fn(Rebind) -> Option<Rebind>,
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
     pub storage: Option<Box<dyn Storage>>,
@@ -229,6 +232,7 @@ impl World {
             rights: (PairingContext::BatteryManagement, 7),
             crl_number: 0,
             packages: [false; 2],
+            leave: Some,
             policy_version: 1,
             filter: Box::new(|_| true),
             storage: None,
@@ -387,7 +391,7 @@ impl World {
         self.rng.fill_bytes(&mut id);
         let binding_id = BindingId(id);
         let ids = [a, b].map(|(_, i)| (self.identities[i].cid(), self.identities[i].role));
-        let mut keys = Vec::new();
+        let (mut keys, mut questions) = (Vec::new(), Vec::new());
         for (me, (party, _)) in [a, b].into_iter().enumerate() {
             let request = BindRequest {
                 binding_id,
@@ -402,8 +406,13 @@ impl World {
             let Some(answer) = self.answer(party, pdu::BINDING, op::KEYS) else { return false };
             keys.push((
                 Spk::from_slice(&answer[18..86]).unwrap(),
-                Signature::from_slice(&answer[86..]).unwrap(),
+                Signature::from_slice(&answer[86..150]).unwrap(),
             ));
+            questions.push(answer[150..].split_first_chunk::<16>().map(|(nonce, old)| Rebind {
+                device: ids[me].0,
+                nonce: *nonce,
+                old: BindingId(old.try_into().unwrap()),
+            }));
         }
         if let Some(forged) = self.forged {
             keys[1] = forged;
@@ -450,7 +459,10 @@ impl World {
                 assurance: self.assurance,
             };
             let bytes = intro.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
-            self.give(party, &[&[pdu::BINDING, op::INTRODUCTION], bytes.as_slice()].concat());
+            let leave = questions[me].and_then(self.leave);
+            let token = leave.map(|l| l.issue(self.authority.spk.signing_key(), &mut self.rng).to_vec());
+            let head = [pdu::BINDING, op::INTRODUCTION];
+            self.give(party, &[&head, bytes.as_slice(), &token.unwrap_or_default()].concat());
             self.run_for(500);
         }
         self.run_for(1_000);
