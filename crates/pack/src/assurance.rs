@@ -2,7 +2,7 @@
 //! pairing grants (`spec/channel.md`, H79 and H114).
 //!
 //! Every message that asks for an operation has its line in [`of_message`] or [`of_pdu`], every operation its row in
-//! [`TABLE`]; the roles act on nothing that [`permits`] or [`grants`] refuses.
+//! `TABLE`; the roles act on nothing that [`permits`] or [`grants`] refuses.
 
 use crate::{can::Bus, level, pdu, policy::Effect};
 use lct::{binding::Assurance, metadata::PairingContext};

@@ -197,7 +197,7 @@ impl Journal {
         }
     }
 
-    /// Gives up every entry that waits. The caller writes what [`Journal::take_gap`] tells as the next one.
+    /// Gives up every entry that waits. The caller writes what `take_gap` tells as the next one.
     pub fn give_up(&mut self) {
         let (number, hash) = self.chain.head();
         self.gap = Some(Gap { first: self.acknowledged + 1, hash });
