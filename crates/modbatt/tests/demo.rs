@@ -304,7 +304,8 @@ fn a_loss_of_power_at_any_moment_loses_nothing_stored() {
         if lines.is_none() {
             let end = std::time::Instant::now() + Duration::from_secs(60);
             while n(&status(&dir), "records") <= records {
-                assert!(std::time::Instant::now() < end, "no record reached the ledger within 60 s");
+                let said = running.said();
+                assert!(std::time::Instant::now() < end, "no record reached the ledger within 60 s:\n{said}");
                 std::thread::sleep(Duration::from_millis(50));
             }
         }

@@ -135,6 +135,11 @@ impl Running {
         }
     }
 
+    /// What it said on standard error so far.
+    pub fn said(&self) -> String {
+        self.err.lock().unwrap().clone()
+    }
+
     /// Waits for the `ready` line.
     #[track_caller]
     pub fn wait_ready(&mut self) {
