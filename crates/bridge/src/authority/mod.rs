@@ -61,7 +61,7 @@ pub(crate) struct Core {
     ceremonies: Ceremonies,
     revocations: Issued,
     orders: Book,
-    /// When the latest certificate of a binding was issued (H53). A start takes longer than the second that it is about.
+    /// When the latest certificate of a binding was issued since the start (H53).
     certified: BTreeMap<BindingId, u32>,
 }
 

@@ -10,7 +10,7 @@ use lct::{
     Digest,
     certificate::{Certificate, Issue, METADATA_MAX, issue},
     hash::sha256,
-    id::PairingId,
+    id::{BindingId, Cid, PairingId},
     metadata::{BASES_MAX, ClearMetadata, Entity, PairingContext, Timing},
     pairing::{Completion, nonce_commitment},
     revocation::Subject,
@@ -22,6 +22,7 @@ use ledger::{
     records::Status,
     tx::{Body, TxId},
 };
+use node::Snapshot;
 use rand_core::Rng;
 
 use super::{
@@ -121,7 +122,10 @@ impl Core {
         let lease_s = u32::from(request.valid_days) * 86_400;
         let lease_end = now.saturating_add(lease_s.min(bond.policy.periods().certificate_s));
         // H53: a device takes only what was issued later than the certificate that served it last.
-        let last = self.certified.get(&binding_id);
+        let last = match self.certified.get(&binding_id) {
+            Some(last) => Some(*last),
+            None => self.certified_before(&snapshot, &a, binding_id)?,
+        };
         let created = last.map_or(now, |last| now.max(last.saturating_add(1)));
         let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
         let entity = |i: usize| -> Reply<Entity> {
@@ -257,6 +261,21 @@ impl Core {
         let tx = self.submit(body)?;
         self.ceremonies.submitted_pairing(&id, answer, tx);
         Ok(PairingProgress::Waits(tx))
+    }
+
+    /// When the latest certificate of a binding was issued before this start, as far as it shows: a ceremony that is still
+    /// open, or the block of a pairing. The clock may have gone back meanwhile.
+    fn certified_before(
+        &self,
+        snapshot: &Snapshot<'_>,
+        a: &Cid,
+        binding_id: BindingId,
+    ) -> Reply<Option<u32>> {
+        let open = self.ceremonies.rows().pairings.values();
+        let open = open.filter(|p| p.binding_id == binding_id).map(|p| p.created).max();
+        let recorded = snapshot.pairings_of(a)?.into_iter().filter(|(_, p)| p.binding_id == binding_id);
+        let recorded = recorded.map(|(_, p)| u32::try_from(p.time_ms / 1000).unwrap_or(u32::MAX)).max();
+        Ok(open.max(recorded))
     }
 
     /// Forgets a ceremony whose completion the ledger holds.
