@@ -218,8 +218,7 @@ pub fn trust_from_json(text: &str) -> Result<Trust, GenesisTextError> {
 }
 
 fn pretty(value: &impl Serialize) -> String {
-    // Texts and integers always have a JSON form.
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(value).expect("texts and integers have a JSON form");
     text.push('\n');
     text
 }

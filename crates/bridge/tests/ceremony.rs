@@ -329,3 +329,24 @@ async fn leave_to_replace_a_binding() {
     let answer = world.post(&format!("/bindings/{}/keys", BindingId(begun.binding_id.0)), &keys).await;
     assert_eq!((answer.status, answer.problem().code.as_str()), (409, "W4_ERR_BINDING_REPLACE"));
 }
+
+/// channel.md, H53: a device takes only what was issued later than the certificate that served it, so a start at which
+/// the clock went back must not issue an older one.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_follow_each_other_although_the_clock_goes_back() {
+    let mut world = World::new().await;
+    let (app, pack, _) = world.commissioned().await;
+    world.advance(60_000);
+    let created = async |world: &World| {
+        let issued: pairing::Issued = world.post("/pairings", &world.issue_request(&app, &pack)).await.json();
+        let certificate = lct::certificate::Certificate::parse(&issued.certificate.0).unwrap();
+        ClearMetadata::decode(certificate.clear_metadata).unwrap().timing.created
+    };
+    let first = created(&world).await;
+    world.set_back(50_000);
+    world.restart().await;
+    assert!(world.now_s() < first, "the clock went back");
+    let second = created(&world).await;
+    assert!(second > first, "{second} after {first}");
+    assert!(created(&world).await > second);
+}

@@ -396,7 +396,10 @@ impl Commissioner {
             if let Some(refused) = self.refused.take() {
                 return Err(refused);
             }
-            let task = self.tasks.front().map(|t| self.task_name(*t)).unwrap_or_default();
+            let Some(task) = self.tasks.front().map(|t| self.task_name(*t)) else {
+                self.due = None;
+                return Ok(());
+            };
             let silent = self.outstanding.first().and_then(|(m, _)| self.name(*m)).unwrap_or("a device");
             return Err(Error::Silent { task, who: silent.to_owned() });
         }

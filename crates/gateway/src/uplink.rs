@@ -292,9 +292,12 @@ impl<R: CryptoRng> Uplink<R> {
         match self.client.transaction(&Hex(*id)).await {
             Ok(t) if t.status == "included" => Ok(Some(Uploaded::Accepted(*id))),
             Ok(t) if t.status == "refused" => {
-                let code = t.code.unwrap_or_default();
+                // Without its code a refusal could be that of a duplicate, and the job is not given up on a guess.
+                let (Some(code), Some(error)) = (t.code, t.error) else {
+                    return Err(UplinkError::Answer("a refusal without code or words"));
+                };
                 let duplicate = is_duplicate(&code);
-                let reason = format!("{code}: {}", t.error.unwrap_or_default());
+                let reason = format!("{code}: {error}");
                 Ok(Some(if duplicate { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) }))
             }
             Ok(_) => Ok(None),

@@ -590,7 +590,7 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             ensure(!stays || owner.status == Status::Active, ReceiptError::KeyRevoked)?;
             ensure(owner.cid == event.cid, ReceiptError::KeyOwner)?;
             check(&s.key, &event.digest().map_err(broken)?, &s.signature)?;
-            let reason = event.payload.last().copied().unwrap_or_default();
+            let reason = *event.payload.last().ok_or(ReceiptError::Statement)?;
             evidence.revocation(1, &tx.id(), reason)?;
             Ok(Proved::Revocation { target, by: Some(event.cid), reason })
         }

@@ -219,6 +219,14 @@ pub(crate) fn component(snapshot: &Snapshot<'_>, field: &str, id: &str) -> Reply
     Ok((cid, component))
 }
 
+/// Component id of a party to something that is on the ledger.
+pub(crate) fn component_id(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<String> {
+    let component = snapshot.component(cid)?;
+    component
+        .map(|c| c.component_id)
+        .ok_or_else(|| Refusal::internal(&format!("component {cid} is party to an entry and not registered")))
+}
+
 /// Components A and B, refused when they are the same or in the wrong order.
 fn ordered(snapshot: &Snapshot<'_>, a: (&str, &str), b: (&str, &str)) -> Reply<[(Cid, Component); 2]> {
     let (cid_a, component_a) = component(snapshot, a.0, a.1)?;

@@ -21,7 +21,7 @@ use ledger::records::{Binding, Status};
 use node::Snapshot;
 use pack::policies::{Reason, read_table};
 
-use super::{Core, by_operator, ceremonies::Bond};
+use super::{Core, by_operator, ceremonies::Bond, component_id};
 use crate::{
     entropy,
     refusal::{Refusal, Reply},
@@ -245,10 +245,7 @@ impl Core {
     }
 
     fn standing(&self, snapshot: &Snapshot<'_>, id: BindingId, bond: &Bond) -> Reply<Standing> {
-        let name = |i: usize| -> Reply<String> {
-            let component = snapshot.component(&bond.sides[i].cid)?;
-            Ok(component.map(|c| c.component_id).unwrap_or_default())
-        };
+        let name = |i: usize| component_id(snapshot, &bond.sides[i].cid);
         let mut policy = Agreement { paired: bond.policy.paired, ..Agreement::default() };
         // A completion is on the ledger before its ceremony is forgotten.
         for (pairing_id, pairing) in &self.ceremonies.rows().pairings {

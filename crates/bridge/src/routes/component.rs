@@ -20,7 +20,7 @@ use node::{Chain, Snapshot};
 
 use super::App;
 use crate::{
-    authority::registration_of,
+    authority::{component_id, registration_of},
     extract::{self, Body, Segments},
     refusal::{Refusal, Reply},
 };
@@ -155,7 +155,7 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         bindings.push(BindingView {
             binding_id: Hex(binding_id.0),
             partner: Hex(partner.0),
-            partner_id: snapshot.component(&partner)?.map(|p| p.component_id).unwrap_or_default(),
+            partner_id: component_id(&snapshot, &partner)?,
             signing_key: Hex(signing_key.0),
             assurance: assurance.name().into(),
             status: b.status.name().into(),
@@ -195,7 +195,7 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
     };
     let mut links = Vec::new();
     let mut link = |relation: &str, id: [u8; 16], peer: Cid, expires_at| -> Reply<()> {
-        let peer_id = snapshot.component(&peer)?.map(|p| p.component_id).unwrap_or_default();
+        let peer_id = component_id(&snapshot, &peer)?;
         links.push(Link { relation: relation.into(), id: Hex(id), peer: Hex(peer.0), peer_id, expires_at });
         Ok(())
     };

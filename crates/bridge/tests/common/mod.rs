@@ -276,6 +276,11 @@ impl World {
         self.skew.fetch_add(ms, Ordering::SeqCst);
     }
 
+    /// Sets the clock back, as a simulation that ran ahead does at its next start.
+    pub fn set_back(&self, ms: u64) {
+        self.skew.fetch_sub(ms, Ordering::SeqCst);
+    }
+
     pub fn now_s(&self) -> u32 {
         ((START_MS + self.skew.load(Ordering::SeqCst)) / 1000) as u32
     }

@@ -306,16 +306,30 @@ mod tests {
         }
     }
 
-    /// A log of nine entries with a checkpoint over the first six.
-    fn made() -> Made {
-        let mut rng = ChaCha20Rng::seed_from_u64(3);
+    /// A log that holds its key statement and no entry yet.
+    struct Begun {
+        rng: ChaCha20Rng,
+        key: SigningKey,
+        authority: AuthorityKey,
+        cid: Cid,
+        records: Vec<LogRecord>,
+        chain: AuditChain,
+    }
+
+    fn begun(seed: u64) -> Begun {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let key = SigningKey::generate(&mut rng);
         let authority = AuthorityKey::generate().unwrap();
         let cid = Cid::of("module-0001");
         let first = Secret::random(&mut rng);
         let sealed = seal_first_key(&first, &cid, &authority.public(), &mut rng).unwrap();
-        let mut records = vec![LogRecord::Key(KeyStatement { cid, sealed }.issue(&key, &mut rng))];
-        let mut chain = AuditChain::new(first);
+        let records = vec![LogRecord::Key(KeyStatement { cid, sealed }.issue(&key, &mut rng))];
+        Begun { rng, key, authority, cid, records, chain: AuditChain::new(first) }
+    }
+
+    /// A log of nine entries with a checkpoint over the first six.
+    fn made() -> Made {
+        let Begun { mut rng, key, authority, cid, mut records, mut chain } = begun(3);
         for i in 1..=9u8 {
             let entry = vec![1, i, 0, 0];
             records.push(LogRecord::Entry(chain.append(&entry).unwrap(), entry));
@@ -449,14 +463,7 @@ mod tests {
     /// A gap that the device told is no damage; the same gap that it did not tell is.
     #[test]
     fn told_gaps_hold_and_others_do_not() {
-        let mut rng = ChaCha20Rng::seed_from_u64(5);
-        let key = SigningKey::generate(&mut rng);
-        let authority = AuthorityKey::generate().unwrap();
-        let cid = Cid::of("module-0001");
-        let first = Secret::random(&mut rng);
-        let sealed = seal_first_key(&first, &cid, &authority.public(), &mut rng).unwrap();
-        let mut records = vec![LogRecord::Key(KeyStatement { cid, sealed }.issue(&key, &mut rng))];
-        let mut chain = AuditChain::new(first);
+        let Begun { mut rng, key, authority, cid, mut records, mut chain } = begun(5);
         for i in 1..=5u8 {
             let entry = vec![1, i, 0, 0];
             let link = chain.append(&entry).unwrap();
