@@ -1,7 +1,7 @@
 //! What the authority says without being asked: its revocation list, its time, policies and orders of operators, fetched
 //! from the bridge.
 
-use api::{Client, ClientError, order::Order, policy::Standing};
+use api::{Client, ClientError, order::Order, policy::Standing, revocation::Revocations};
 use lct::clock::TOKEN_LEN;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -32,30 +32,48 @@ impl Word {
     /// # Errors
     /// [`ClientError`].
     pub async fn fetch(client: &Client, pack: &str) -> Result<Word, ClientError> {
-        let revocations = client.revocations().await?;
-        let token = client.time_token().await?.token.0;
-        let renewals = renewals(client, pack).await?;
-        let orders = client.orders().await?.orders;
-        Ok(Word { number: revocations.number, list: revocations.list.0, token, renewals, orders })
+        Look::take(client, pack).await?.dated(client).await
     }
 }
 
-async fn renewals(client: &Client, pack: &str) -> Result<Vec<Standing>, ClientError> {
-    let all = client.policies(Some(pack)).await?.policies;
-    Ok(all.into_iter().filter(|standing| standing.is_open() || standing.due).collect())
+/// What one look at the bridge finds.
+struct Look {
+    list: Revocations,
+    renewals: Vec<Standing>,
+    orders: Vec<Order>,
 }
 
-/// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells `heard` what is new
-/// or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again.
+impl Look {
+    async fn take(client: &Client, pack: &str) -> Result<Look, ClientError> {
+        let list = client.revocations().await?;
+        let mut renewals = client.policies(Some(pack)).await?.policies;
+        renewals.retain(|standing| standing.is_open() || standing.due);
+        let orders = client.orders().await?.orders;
+        Ok(Look { list, renewals, orders })
+    }
+
+    /// True when something waits for the gateway.
+    fn is_open(&self) -> bool {
+        !self.renewals.is_empty() || !self.orders.is_empty()
+    }
+
+    /// With the time beside it.
+    async fn dated(self, client: &Client) -> Result<Word, ClientError> {
+        let token = client.time_token().await?.token.0;
+        let Look { list, renewals, orders } = self;
+        Ok(Word { number: list.number, list: list.list.0, token, renewals, orders })
+    }
+}
+
+/// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells `heard`
+/// what is new or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again.
 pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Word>>) {
     let mut looks = LOOKS_PER_TOKEN;
     let mut known = 0;
     loop {
-        let is_new = client.revocations().await.is_ok_and(|list| list.number != known);
-        let is_open = renewals(&client, &pack).await.is_ok_and(|open| !open.is_empty())
-            || client.orders().await.is_ok_and(|waiting| !waiting.orders.is_empty());
-        if (is_new || is_open || looks >= LOOKS_PER_TOKEN)
-            && let Ok(word) = Word::fetch(&client, &pack).await
+        if let Ok(look) = Look::take(&client, &pack).await
+            && (look.list.number != known || look.is_open() || looks >= LOOKS_PER_TOKEN)
+            && let Ok(word) = look.dated(&client).await
         {
             (known, looks) = (word.number, 0);
             heard.send_replace(Some(word));
