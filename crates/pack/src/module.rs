@@ -376,9 +376,14 @@ impl Module {
 
     // --- clear messages -------------------------------------------------------------------------------
 
+    /// True when the controller knows this module's node after a start of its own as well (C62).
+    fn has_place(&self) -> bool {
+        self.node != UNREGISTERED && self.relation.peer().is_some()
+    }
+
     fn announce(&mut self, now: Instant) -> Result<(), Error> {
         self.announce_due = (self.node == UNREGISTERED).then(|| now + ANNOUNCE_PERIOD);
-        if self.node != UNREGISTERED {
+        if self.has_place() {
             return Ok(());
         }
         let message = ModuleAnnouncement {
@@ -413,7 +418,7 @@ impl Module {
             self.last_contact = now;
         }
         match id.base {
-            ModuleAnnounceRequest::BASE if self.node == UNREGISTERED => {
+            ModuleAnnounceRequest::BASE if !self.has_place() => {
                 // Spread the answers: the lowest byte of the unique id decides, 0.1 s to 2.5 s.
                 let ticks = u64::from((self.device.own.unique_id as u8) / 10).max(1);
                 self.announce_due = Some(now + Duration::from_millis(100 * ticks));
@@ -440,7 +445,12 @@ impl Module {
 
     fn register(&mut self, now: Instant, m: &ModuleRegistration) -> Result<(), Error> {
         let for_me = (m.manufacturer, m.part, m.unique_id) == (MANUFACTURER, PART, self.device.own.unique_id);
-        if !for_me || !(1..=32).contains(&m.node) {
+        if !for_me {
+            // Its place was given away: a controller that started anew, or ran out of places, had forgotten it.
+            let taken = self.node == m.node && self.relation.peer().is_none();
+            return if taken { self.unregister(now) } else { Ok(()) };
+        }
+        if !(1..=32).contains(&m.node) {
             return Ok(());
         }
         if self.relation.is_paired() {

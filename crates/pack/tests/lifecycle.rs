@@ -298,6 +298,35 @@ fn logs_arrive_whole_and_verify() {
     }
 }
 
+/// The first module is paired when the pack starts anew, so that no clear 0x51E is sent; the others are only registered,
+/// and in flash there is no place for them. They get nodes again, here in another order.
+#[test]
+fn modules_that_are_only_registered_are_found_again_when_the_pack_restarts() {
+    let mut w = World::new(3, 46);
+    w.run_for(3_000);
+    let (app, pack) = ((None, 0), (Some(Party::Pack), PACK));
+    let place = |w: &World, m: usize| (Some(Party::Module(w.modules[m].node())), m + 2);
+    let first = place(&w, 0);
+    assert!(w.bind(app, pack) && w.pair(app, pack) && w.bind(pack, first) && w.pair(pack, first));
+    assert_eq!(w.modules.iter().map(|m| m.node()).collect::<Vec<_>>(), [1, 2, 3]);
+    w.restart(PACK);
+    // The answer of the second module is lost: the third takes its place, and the second has to give it up.
+    let mut lost = 0;
+    let second = w.identities[3].unique_id.to_le_bytes();
+    w.filter = Box::new(move |f| {
+        let announces = matches!(f.id(), Id::Extended(id) if id >> 18 == 0x500) && f.data().ends_with(&second);
+        lost += u32::from(announces);
+        !(announces && lost == 1)
+    });
+    w.run_for(5_000);
+    assert_eq!((w.modules[1].node(), w.modules[2].node(), w.pack.modules()), (3, 2, 3));
+    for m in [1, 2] {
+        let module = place(&w, m);
+        assert!(w.bind(pack, module) && w.pair(pack, module), "module {m}");
+    }
+    assert!(w.pack.modules_up());
+}
+
 /// The power of the pack goes between the binding and the pairing of a module: the module, which is bound, obeys no
 /// clear 0x51E and announces nothing.
 #[test]
