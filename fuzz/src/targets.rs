@@ -59,6 +59,6 @@ targets! {
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];
     lists::vault watches ["pack::vault", "lct::storage"];
     roles::module watches ["pack::module", "pack::relation"];
-    roles::controller watches ["pack::controller", "pack::relation"];
+    roles::controller watches ["pack::controller", "pack::relation", "pack::policies", "pack::device"];
     roles::app watches ["pack::app", "pack::relation"];
 }
