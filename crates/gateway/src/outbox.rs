@@ -7,6 +7,7 @@ use crate::collect::Entry;
 use lct::sign::{PublicKey, Signature};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -162,11 +163,30 @@ pub struct Outbox {
     next: AtomicU64,
 }
 
+/// Makes an empty file that appears under its name only when it is whole: a store that a crash left half made cannot be
+/// opened.
+fn create(path: &Path) -> Result<(), redb::Error> {
+    let part = path.with_extension("part");
+    match fs::remove_file(&part) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+        _ => {}
+    }
+    drop(Database::create(&part)?);
+    fs::rename(&part, path)?;
+    #[cfg(unix)]
+    fs::File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+        .sync_all()?;
+    Ok(())
+}
+
 impl Outbox {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let fail = |e: redb::Error| store_error(path, e);
-        let db = Database::create(path).map_err(|e| fail(e.into()))?;
+        if !path.exists() {
+            create(path).map_err(fail)?;
+        }
+        let db = Database::open(path).map_err(|e| fail(e.into()))?;
         let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0) };
         let version = outbox.write(|tx| {
             tx.open_table(FAILED)?;
@@ -297,6 +317,27 @@ mod tests {
             Job::Energy { statement: vec![2], key, signature },
             Job::Checkpoint { statement: vec![3], key, signature },
         )
+    }
+
+    #[test]
+    fn a_crash_while_the_file_is_made_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outbox.redb");
+        drop(Outbox::open(&path).unwrap());
+        let whole = fs::read(&path).unwrap();
+        let magic = whole.iter().position(|b| *b != 0).unwrap();
+        // What a crash leaves: nothing yet, a part, or all but the mark that is written last.
+        let unmarked = [&[0; 9][..], &whole[9..]].concat();
+        assert!(magic < 9 && unmarked != whole);
+        for left in [&[][..], &whole[..512], &whole[..whole.len() / 2], &unmarked] {
+            fs::remove_file(&path).unwrap();
+            fs::write(dir.path().join("outbox.part"), left).unwrap();
+            let outbox = Outbox::open(&path).unwrap();
+            outbox.keep(&[jobs().1]).unwrap();
+            drop(outbox);
+            assert_eq!(Outbox::open(&path).unwrap().next(10, &[]).unwrap(), vec![(0, jobs().1)]);
+            assert!(!dir.path().join("outbox.part").exists());
+        }
     }
 
     #[test]

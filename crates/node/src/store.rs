@@ -1,7 +1,7 @@
 //! The database file: tables, opening, and the one transaction that stores a block.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -44,6 +44,8 @@ const FORMAT: u32 = 1;
 const KEEP_VERSIONS: u64 = 100;
 const CACHE_BYTES: usize = 64 << 20;
 const FILE: &str = "ledger.redb";
+/// Name of a database whose ledger is not founded yet.
+const PART: &str = "ledger.part";
 
 /// The tip and the version of the state tree, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,20 +125,38 @@ impl Store {
         genesis.check()?;
         fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join(FILE);
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        if !path.exists() {
+            Self::create(dir, genesis)?;
+        }
+        let db = Database::builder().set_cache_size(CACHE_BYTES).open(&path);
         let store = Self { handle: Handle::Write(db.map_err(|e| Error::store(&path, e))?), path };
-        let head = match store.identity()? {
-            Some((chain_id, head)) => {
-                let expected = genesis.chain_id();
-                if chain_id != expected {
-                    let (found, expected) = (hex(&chain_id), hex(&expected));
-                    return Err(Error::OtherChain { path: dir.into(), found, expected });
-                }
-                head
-            }
-            None => store.found(genesis)?,
+        let Some((chain_id, head)) = store.identity()? else {
+            return Err(store.damaged("it has no genesis"));
         };
+        let expected = genesis.chain_id();
+        if chain_id != expected {
+            let (found, expected) = (hex(&chain_id), hex(&expected));
+            return Err(Error::OtherChain { path: dir.into(), found, expected });
+        }
         Ok((store, head))
+    }
+
+    /// Founds a ledger. It appears under its name only when it is whole: a database that a crash left half made cannot be
+    /// opened.
+    fn create(dir: &Path, genesis: &Genesis) -> Result<(), Error> {
+        let (path, complete) = (dir.join(PART), dir.join(FILE));
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path, e)),
+            _ => {}
+        }
+        let db = Database::builder().create(&path).map_err(|e| Error::store(&path, e))?;
+        let store = Self { handle: Handle::Write(db), path };
+        store.found(genesis)?;
+        let Self { path, .. } = store;
+        fs::rename(&path, &complete).map_err(|e| Error::io(&path, e))?;
+        #[cfg(unix)]
+        fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, e))?;
+        Ok(())
     }
 
     /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first.
@@ -207,17 +227,16 @@ impl Store {
     }
 
     /// Stores the first state in an empty database.
-    fn found(&self, genesis: &Genesis) -> Result<Head, Error> {
+    fn found(&self, genesis: &Genesis) -> Result<(), Error> {
         let Handle::Write(db) = &self.handle else {
             return Err(Error::Missing(self.path.clone()));
         };
         let writes = genesis_writes(genesis);
         let txn = db.begin_write().map_err(|e| self.fail(e))?;
-        let head;
         {
             let mut nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
             let update = Update::compute(&nodes, 0, &writes).map_err(|e| self.damaged(e))?;
-            head = Head { tip: Tip::genesis(genesis, update.root), tree_version: 0 };
+            let head = Head { tip: Tip::genesis(genesis, update.root), tree_version: 0 };
             for node in update.encoded() {
                 let (key, value) = node.map_err(|e| self.damaged(e))?;
                 nodes.insert(key.as_slice(), value.as_slice()).map_err(|e| self.fail(e))?;
@@ -243,8 +262,7 @@ impl Store {
             txn.open_table(EVENTS).map_err(|e| self.fail(e))?;
             txn.open_table(EVIDENCE).map_err(|e| self.fail(e))?;
         }
-        txn.commit().map_err(|e| self.fail(e))?;
-        Ok(head)
+        txn.commit().map_err(|e| self.fail(e))
     }
 
     /// The head as `txn` sees it.

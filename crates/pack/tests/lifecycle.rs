@@ -314,7 +314,8 @@ fn modules_that_are_only_registered_are_found_again_when_the_pack_restarts() {
     let mut lost = 0;
     let second = w.identities[3].unique_id.to_le_bytes();
     w.filter = Box::new(move |f| {
-        let announces = matches!(f.id(), Id::Extended(id) if id >> 18 == 0x500) && f.data().ends_with(&second);
+        let announces =
+            matches!(f.id(), Id::Extended(id) if id >> 18 == 0x500) && f.data().ends_with(&second);
         lost += u32::from(announces);
         !(announces && lost == 1)
     });
