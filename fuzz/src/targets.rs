@@ -54,6 +54,7 @@ targets! {
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::pairing::Terms", "lct::merkle::verify_path"];
     statements::validation watches ["lct::validation"];
     lists::lifecycle watches ["lct::clock", "lct::rebind", "lct::revocation", "lct::policy", "pack::revocations"];
+    lists::delegation watches ["lct::delegation", "lct::succession"];
     lists::escalation watches ["pack::escalation"];
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from vectorset import binding, bootstrap, lifecycle, messages, negatives, pairing
+from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing
 from vectorset.inputs import SPEC, Cast
 
 TARGET = SPEC / "vectors" / "link-more.json"
@@ -24,6 +24,7 @@ def text() -> str:
         **pairing.groups(cast),
         **messages.groups(cast),
         **lifecycle.groups(cast),
+        **delegation.groups(cast),
         "negatives": negatives.entries(cast, exchange, code_commit),
     }
     return json.dumps(tree, indent=1) + "\n"

@@ -4,6 +4,7 @@ use crate::encoding::{Blob, Fixed, Hex};
 use ::lct::{
     Digest,
     clock::TOKEN_LEN,
+    delegation::DelegationId,
     hash::sha256,
     id::{BindingId, Cid, PairingId},
     revocation::{Reason, Revoked, Subject},
@@ -11,18 +12,19 @@ use ::lct::{
 use serde::{Deserialize, Serialize};
 
 /// What may be revoked, by name.
-const KINDS: [&str; 4] = ["component", "binding", "pairing", "batch"];
+const KINDS: [&str; 5] = ["component", "binding", "pairing", "batch", "delegation"];
 /// Why, by name, in the order of their codes.
 const REASONS: [&str; 6] = ["unspecified", "key_compromise", "lost", "superseded", "retired", "violation"];
 
-/// The subject of this kind with these bytes: `component` (cid), `binding`, `pairing`, or `batch` (id of a batch
-/// authority's key).
+/// The subject of this kind with these bytes: `component` (cid), `binding`, `pairing`, `batch` (id of a batch
+/// authority's key) or `delegation`.
 pub fn subject(kind: &str, id: [u8; 16]) -> Option<Subject> {
     Some(match KINDS.iter().position(|k| *k == kind)? {
         0 => Subject::Component(Cid(id)),
         1 => Subject::Binding(BindingId(id)),
         2 => Subject::Pairing(PairingId(id)),
-        _ => Subject::Batch(id),
+        3 => Subject::Batch(id),
+        _ => Subject::Delegation(DelegationId(id)),
     })
 }
 
@@ -33,6 +35,7 @@ pub fn kind_and_id(subject: Subject) -> (&'static str, [u8; 16]) {
         Subject::Binding(BindingId(id)) => (KINDS[1], id),
         Subject::Pairing(PairingId(id)) => (KINDS[2], id),
         Subject::Batch(id) => (KINDS[3], id),
+        Subject::Delegation(DelegationId(id)) => (KINDS[4], id),
     }
 }
 

@@ -121,6 +121,14 @@ codes! {
     BelowLevel = 35, "refused, a higher validation level is required";
     /// One of its entities ended a pairing; detail: pairing_id 16, 1 when it was this device.
     PairingEnded = 36, "pairing ended";
+    /// A delegation was shown and stands; detail: number u32, its id 16, its end u32.
+    DelegationShown = 37, "delegation shown";
+    /// A delegate did something; detail: number of its delegation u32, PDU type u8, id 16 of binding or pairing.
+    DelegateActed = 38, "act of a delegate";
+    /// A delegation, or what its holder wanted, was refused; detail: number u32, PDU type u8, status u8.
+    DelegateRefused = 39, "delegate refused";
+    /// Another authority is obeyed from now on; detail: its SPK_id 8.
+    Succession = 40, "another authority";
 }
 
 /// One entry.

@@ -27,6 +27,7 @@ pub mod codec;
 pub mod command;
 pub mod counter;
 pub mod curve;
+pub mod delegation;
 pub mod energy;
 pub mod exchange;
 pub mod handshake;
@@ -53,6 +54,7 @@ pub mod selftest;
 pub mod sign;
 pub mod spk;
 pub mod storage;
+pub mod succession;
 pub mod validation;
 
 /// A SHA-256 value.

@@ -8,6 +8,7 @@ use crate::{
     Digest, Error,
     binding::verify_tail,
     codec::{Fields, Layout},
+    delegation::DelegationId,
     hash::sha256,
     id::{BindingId, Cid, PairingId},
     sign::{PublicKey, SigningKey},
@@ -34,6 +35,8 @@ pub enum Subject {
     Pairing(PairingId),
     /// Code 4: a batch authority, by [`batch_id`] of its key: what it certified is no longer believed.
     Batch([u8; 16]),
+    /// Code 7: a delegation: who holds it acts no more (codes 5 and 6 are the ledger's own, L100).
+    Delegation(DelegationId),
 }
 
 impl Subject {
@@ -44,6 +47,7 @@ impl Subject {
             Subject::Binding(BindingId(id)) => (2, id),
             Subject::Pairing(PairingId(id)) => (3, id),
             Subject::Batch(id) => (4, id),
+            Subject::Delegation(DelegationId(id)) => (7, id),
         };
         let mut out = [code; 17];
         out[1..].copy_from_slice(&id);
@@ -58,6 +62,7 @@ impl Subject {
             2 => Subject::Binding(BindingId(f.array()?)),
             3 => Subject::Pairing(PairingId(f.array()?)),
             4 => Subject::Batch(f.array()?),
+            7 => Subject::Delegation(DelegationId(f.array()?)),
             _ => return Err(Error::Malformed),
         })
     }

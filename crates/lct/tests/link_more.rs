@@ -16,6 +16,7 @@ use lct::{
     certificate::{Certificate, METADATA_MAX, VALIDATION_BUFFER},
     clock::TimeToken,
     command::SignedCommand,
+    delegation::{Act, DelegateRevocation, Delegation, DelegationId},
     exchange::{Side, pairing_key},
     handshake::Kind,
     hash::sha256,
@@ -33,6 +34,8 @@ use lct::{
     seal::{Binding, Compact, Opener, Sealer},
     secret::Secret,
     sign::{Signature, SigningKey},
+    spk::{Spk, SpkSecret},
+    succession::Succession,
     validation::{Announce, Attestation, EVENT_MAX, Event},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
@@ -421,4 +424,48 @@ fn events_and_witnesses() {
             );
         }
     }
+}
+
+#[test]
+fn who_acts_for_the_authority() {
+    let v = vectors();
+    let authority = spk(&v, "C");
+    let key = authority.public().sign_pub();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let time = number(&v, "inputs.time") as u32;
+    let signed = bytes(&v, "delegation.delegation");
+    let read = Delegation::open(&signed, &key).unwrap();
+    let expected = Delegation {
+        number: 3,
+        delegate: Spk::from_slice(&bytes(&v, "delegation.SPKD")).unwrap(),
+        issued: time,
+        not_before: time + 60,
+        not_after: time + 86_460,
+        lease_s: 604_800,
+        operations: 7,
+        packs: [cid(&v, "B")].into_iter().collect(),
+    };
+    assert_eq!(read, expected);
+    let made = read.issue(authority.signing_key(), &mut rng).unwrap();
+    assert_eq!(made[..made.len() - 64], signed[..signed.len() - 64]);
+    let id = DelegationId::of(&signed);
+    same(&id.0, &v, "delegation.id");
+
+    let delegate = read.delegate.sign_pub();
+    let ended = DelegateRevocation::open(&bytes(&v, "delegate_revocation.revocation"), &delegate).unwrap();
+    let subject = Subject::Pairing(PairingId(fixed(&v, "inputs.pairing_id")));
+    assert_eq!((ended.delegation, ended.subject, ended.time), (id, subject, time + 70));
+
+    let (first, second) = (bytes(&v, "act.first"), bytes(&v, "act.second"));
+    let acts = [&first, &second].map(|act| Act::open(act, &delegate).unwrap());
+    let body = sha256(&[&bytes(&v, "act.body")]);
+    let act = |number, previous, time| Act { delegation: id, number, previous, time, body };
+    assert_eq!(acts, [act(1, [0; 32], time + 70), act(2, Act::hash_of(&first), time + 80)]);
+
+    let follows = Succession::open(&bytes(&v, "succession.succession"), &authority.public()).unwrap();
+    let successor = SpkSecret::from_seed(secret(&v, "succession.seed")).unwrap();
+    same(&successor.public().0, &v, "succession.SPK");
+    assert_eq!((follows.new, follows.time), (successor.public(), time));
+    let made = Succession::issue(time, &authority, &successor, &mut rng);
+    assert_eq!(made[..81], bytes(&v, "succession.succession")[..81]);
 }

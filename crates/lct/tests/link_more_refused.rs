@@ -18,6 +18,7 @@ use lct::{
     certificate::Certificate,
     clock::TimeToken,
     command::SignedCommand,
+    delegation::{Act, DelegateRevocation, Delegation},
     exchange::Side,
     hash::sha256,
     id::{BindingId, Cid, Role},
@@ -31,6 +32,7 @@ use lct::{
     secret::Secret,
     sign::{PublicKey, Signature},
     spk::Spk,
+    succession::Succession,
     validation::{Announce, Attestation, Event},
 };
 
@@ -223,6 +225,15 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
             };
             asked.is_granted_by(&bytes(n, "token"), &signer)?;
         }
+        "delegation" => drop(Delegation::open(&bytes(n, "delegation"), &signer)?),
+        "delegate_revocation" | "act" => {
+            let delegate = Spk::from_slice(&bytes(v, "delegation.SPKD"))?.sign_pub();
+            match what {
+                "act" => drop(Act::open(&bytes(n, "act"), &delegate)?),
+                _ => drop(DelegateRevocation::open(&bytes(n, "revocation"), &delegate)?),
+            }
+        }
+        "succession" => drop(Succession::open(&bytes(n, "succession"), &authority)?),
         "audit_chain" => {
             let mut verifier = Verifier::new(Some(secret(n, "k_1")));
             let mut hash = genesis();

@@ -24,7 +24,7 @@ use crate::{
     lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    pdu::{self, Pdu, binding as op, echo, validation as events},
+    pdu::{self, Pdu, echo, validation as events},
     policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
@@ -339,39 +339,34 @@ impl App {
             let answer = self.device.policy(now, 0, m, &mut self.relation, [], rng)?;
             return self.device.offer(Event::Answer(None, answer));
         }
-        if let Some(refusal) = self.device.refusal(now, message) {
-            return self.device.offer(Event::Answer(None, refusal));
+        if let [pdu::DELEGATION, operation, m @ ..] = message {
+            let answer = self.delegation(now, *operation, m)?;
+            return self.device.offer(Event::Answer(None, answer));
         }
+        let issuer = match self.device.issuer(now, message) {
+            Ok(issuer) => issuer,
+            Err(refusal) => return self.device.offer(Event::Answer(None, pdu::build(&[&refusal])?)),
+        };
         self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let relation = &mut self.relation;
         relation.set_offer(self.bootstrap.offer());
-        let result = match *message {
-            [pdu::CERTIFICATE, ref m @ ..] => relation.certificate(
-                &self.device.own,
-                &self.device.policies,
-                m,
-                now,
-                self.device.boot,
-                &mut fx,
-                rng,
-            ),
-            [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
-                relation.key_package(&self.device.own, m, &mut fx)
-            }
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
-                relation.bind_request(&self.device.own, m, &mut fx, rng)
-            }
-            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
-            }
-            _ => Err(Error::Malformed),
-        };
-        if result.is_ok() {
-            self.device.vouched(now, message);
-        }
+        let result = self.device.ceremony(now, message, &issuer, relation, &mut fx, rng);
         self.apply(now, fx)?;
         result
+    }
+
+    /// A delegation, what its holder revokes, or a succession.
+    fn delegation(&mut self, now: Instant, operation: u8, m: &[u8]) -> Result<pdu::Pdu, Error> {
+        match operation {
+            pdu::delegation::SHOW => self.device.take_delegation(now, m),
+            pdu::delegation::SUCCEED => self.device.take_succession(now, m),
+            pdu::delegation::REVOKE => {
+                let own = [(0, &mut self.relation)];
+                self.device.take_delegate_revocation(now, m, own).map(|(answer, _)| answer)
+            }
+            _ => Err(Error::Malformed),
+        }
     }
 
     /// What the list held says about the pack ends at once.
@@ -556,15 +551,24 @@ impl App {
                 Ok(who) => self.device.offer(Event::Identified(from, who)),
                 Err(_) => Ok(()),
             },
-            ([pdu::CERTIFICATE | pdu::BINDING | pdu::KEY_PACKAGE | pdu::REVOCATION | pdu::POLICY, ..], _) => {
-                match Pdu::from_slice(inner) {
-                    Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
-                    Err(_) => {
-                        self.device.refuse_security();
-                        Ok(())
-                    }
+            (
+                [
+                    pdu::CERTIFICATE
+                    | pdu::BINDING
+                    | pdu::KEY_PACKAGE
+                    | pdu::REVOCATION
+                    | pdu::POLICY
+                    | pdu::DELEGATION,
+                    ..,
+                ],
+                _,
+            ) => match Pdu::from_slice(inner) {
+                Ok(pdu) => self.device.offer(Event::Answer(Some(from), pdu)),
+                Err(_) => {
+                    self.device.refuse_security();
+                    Ok(())
                 }
-            }
+            },
             _ => {
                 self.device.refuse_security();
                 Ok(())

@@ -16,7 +16,7 @@ use crate::{
     bootstrap::{self, Bootstrap},
     can::{Bus, Frame},
     command::{Acknowledgement, CommandResult, acknowledgement},
-    device::{Device, Refused},
+    device::{Device, Refused, delegate::Issuer},
     energy::Meter,
     fault::FaultCode,
     gate,

@@ -1,6 +1,7 @@
 //! What every role of a device has: its identity, boot counter, clock, the challenge of its next level-5 command,
 //! what waits to be stored or told, and counts of what it refused.
 
+pub(crate) mod delegate;
 mod lifecycle;
 pub(crate) mod policy;
 
@@ -46,6 +47,8 @@ pub struct Refused {
 
 /// A counter was not readable.
 const LOST_COUNTER: u64 = 1 << 62;
+/// Records that the end of a relationship stores.
+const ENDING_RECORDS: usize = 5;
 /// The own certificate chain does not verify.
 const LOST_IDENTITY: u64 = 1 << 63;
 
@@ -57,6 +60,7 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     pub(crate) clock: Clock,
     pub(crate) revocations: Revocations,
     pub(crate) policies: Policies,
+    delegates: delegate::Delegates,
     pub(crate) journal: Journal,
     /// The authority's last word about time, for whoever is below.
     token: Option<[u8; TOKEN_LEN]>,
@@ -86,7 +90,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     /// # Errors
     /// [`Error::SelfTest`]: the device must not run. [`Error::Exhausted`]: no boot counter is left.
     pub(crate) fn start(
-        own: Identity,
+        mut own: Identity,
         mut load: impl FnMut(u16) -> Loaded,
         now: Instant,
         rng: &mut impl CryptoRng,
@@ -100,6 +104,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 None
             })
         };
+        if let Some(record) = read(key::AUTHORITY) {
+            own.authority = delegate::successor(&record)?;
+        }
         let boot = read(key::BOOT);
         let clock = Clock::start(read(key::TIME).as_deref(), now)?;
         let revocations = Revocations::restore(&mut read)?;
@@ -118,6 +125,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             clock,
             revocations,
             policies,
+            delegates: delegate::Delegates::default(),
             journal,
             token: None,
             stale_told: false,

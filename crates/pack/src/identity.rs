@@ -30,7 +30,7 @@ pub struct Identity {
     pub batch: DeviceCertificate,
     /// Pinned manufacturer root.
     pub root: PublicKey,
-    /// Pinned authority.
+    /// The authority: pinned in the factory, or its successor.
     pub authority: Spk,
     /// Hardware version.
     pub hardware: u32,
@@ -121,6 +121,8 @@ pub mod key {
     pub const AUDIT_HEAD: u16 = 0x0021;
     /// `1 | first audit key sealed to the authority 113 | last acknowledged entry u64`.
     pub const AUDIT_KEY: u16 = 0x0022;
+    /// `1 | SPK 68`: the authority that followed the one from the factory (H166).
+    pub const AUTHORITY: u16 = 0x0023;
     /// `1 | number u32 | next_update u32 | hash 32`: the revocation list held.
     pub const REVOCATION_HEAD: u16 = 0x0028;
 
@@ -145,7 +147,7 @@ pub mod key {
     pub const ERASE_ALL: u16 = 0xFFFF;
 
     /// True for what outlives a factory reset and a tamper reaction: counters that must never go back, the time floor,
-    /// what is revoked, the head of the audit log, the condition, and the printed code, which belongs to the
+    /// who the authority is, what is revoked, the head of the audit log, the condition, and the printed code, which belongs to the
     /// identity. Together they fit one flash page.
     pub const fn is_lasting(key: u16) -> bool {
         matches!(
@@ -157,6 +159,7 @@ pub mod key {
                 | TIME
                 | AUDIT_HEAD
                 | AUDIT_KEY
+                | AUTHORITY
                 | REVOCATION_HEAD
                 | GROUP
                 | 0x0029..=0x002D | CONDITION

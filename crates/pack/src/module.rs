@@ -556,11 +556,14 @@ impl Module {
         let in_force = self.node;
         self.candidate_stands = false;
         self.answer_as(device);
-        if let Some(refusal) = self.device.refusal(now, message) {
-            let done = self.send_pack(now, &refusal);
-            self.answered(device, in_force);
-            return done;
-        }
+        let issuer = match self.device.issuer(now, message) {
+            Ok(issuer) => issuer,
+            Err(refusal) => {
+                let done = self.send_pack(now, &refusal);
+                self.answered(device, in_force);
+                return done;
+            }
+        };
         self.relation.set_powered(self.device.clock.powered(now));
         let mut fx = Effects::new();
         let result = match *message {
@@ -569,6 +572,7 @@ impl Module {
                 Err(Error::WrongParty)
             }
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
+            [pdu::DELEGATION, operation, ref m @ ..] => self.delegation(now, operation, m),
             [pdu::VALIDATION, events::ASK] => {
                 self.device.announcer.want(flag::ASKED);
                 Ok(())
@@ -581,23 +585,10 @@ impl Module {
             [pdu::HANDSHAKE, ref m @ ..] => {
                 self.relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::CERTIFICATE, ref cert @ ..] => self.relation.certificate(
-                &self.device.own,
-                &self.device.policies,
-                cert,
-                now,
-                self.device.boot,
-                &mut fx,
-                rng,
-            ),
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
-                self.relation.bind_request(&self.device.own, m, &mut fx, rng)
-            }
-            [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                self.relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
-            }
-            [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
-                self.relation.key_package(&self.device.own, m, &mut fx)
+            [pdu::CERTIFICATE, ..]
+            | [pdu::BINDING, op::REQUEST | op::INTRODUCTION, ..]
+            | [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ..] => {
+                self.device.ceremony(now, message, &issuer, &mut self.relation, &mut fx, rng)
             }
             [pdu::BINDING, ref m @ ..] => {
                 let soc = self.status().status1.soc_ppm;
@@ -612,9 +603,6 @@ impl Module {
             }
             _ => Err(Error::Malformed),
         };
-        if result.is_ok() {
-            self.device.vouched(now, message);
-        }
         self.device.tolerate(result);
         let done = self.apply(now, fx);
         self.answered(device, in_force);

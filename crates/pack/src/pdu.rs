@@ -96,6 +96,25 @@ pub const HEALTH: u8 = 0x1A;
 /// none.
 pub const ECHO: u8 = 0x1B;
 
+/// Delegated controller: `1C | operation | ..`, see [`delegation`].
+pub const DELEGATION: u8 = 0x1C;
+
+/// Second byte of a [`DELEGATION`] PDU.
+pub mod delegation {
+    /// `delegation` (`lct::delegation::Delegation`): its holder acts from now on.
+    pub const SHOW: u8 = 0x01;
+    /// `revocation 103` (`lct::delegation::DelegateRevocation`).
+    pub const REVOKE: u8 = 0x02;
+    /// `succession 209` (`lct::succession::Succession`): another authority from now on.
+    pub const SUCCEED: u8 = 0x03;
+    /// Answer to [`SHOW`]: `id of the delegation 16 | status u8`.
+    pub const TAKEN: u8 = 0x81;
+    /// Answer to [`REVOKE`]: `id of the pairing or binding 16 | status u8`.
+    pub const REVOKED: u8 = 0x82;
+    /// Answer to [`SUCCEED`]: `SPK_id 8 of the authority obeyed from now on | status u8`.
+    pub const SUCCEEDED: u8 = 0x83;
+}
+
 /// Second byte of a [`CERTIFICATE`] PDU that answers: `pairing_id 16 | status u8`.
 pub const CERTIFICATE_STATUS: u8 = 0x81;
 /// Second byte of a [`CERTIFICATE`] PDU: `pairing_id 16 | validation nonce 32 | TH4 32 | signature 64`.

@@ -475,19 +475,22 @@ impl Relation {
     pub fn bind_request(
         &mut self,
         own: &Identity,
+        issuer: &Spk,
         request: &[u8],
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let request = BindRequest::open(request, &own.authority.sign_pub())?;
+        let request = BindRequest::open(request, &issuer.sign_pub())?;
         if request.own != (own.cid(), own.role) {
             return Err(Error::WrongParty);
         }
-        let repeated = self.pending_bond.as_ref().is_some_and(|p| p.request == request);
+        let repeated =
+            self.pending_bond.as_ref().is_some_and(|p| p.request == request && p.issuer == *issuer);
         if !repeated {
             let secret = SpkSecret::generate(rng)?;
             self.pending_bond = Some(PendingBond {
                 request,
+                issuer: *issuer,
                 own: secret,
                 introduction: None,
                 shielded: false,
@@ -530,6 +533,7 @@ impl Relation {
     pub fn introduction(
         &mut self,
         own: &Identity,
+        issuer: &Spk,
         bytes: &[u8],
         now: Instant,
         boot: u32,
@@ -537,14 +541,15 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let (bytes, token) = Introduction::split(bytes)?;
-        let intro = Introduction::open(bytes, &own.authority.sign_pub())?;
+        let intro = Introduction::open(bytes, &issuer.sign_pub())?;
         if self.repeat_answer(BindingOrPairing::Binding(intro.binding_id), fx)? {
             return Ok(());
         }
         let id = intro.binding_id;
         let pending =
             self.pending_bond.as_mut().filter(|p| p.request.binding_id == id).ok_or(Error::WrongParty)?;
-        if intro.own != own.cid() {
+        // H162: a ceremony has one issuer from its request on.
+        if intro.own != own.cid() || pending.issuer != *issuer {
             return Err(Error::WrongParty);
         }
         let partner = pending.request.partner;
@@ -556,7 +561,7 @@ impl Relation {
                 push(fx, Effect::Event(RelationEvent::Denied { operation: Operation::Rebind }))?;
                 return Err(Error::WrongParty);
             }
-            question.is_granted_by(token.ok_or(Error::NotAuthentic)?, &own.authority.sign_pub())?;
+            question.is_granted_by(token.ok_or(Error::NotAuthentic)?, &issuer.sign_pub())?;
         }
         offer::judge(&intro, partner, &own.root, device)?;
         (pending.introduction, pending.shielded) = (Some(intro), shielded);
@@ -571,6 +576,7 @@ impl Relation {
     pub fn certificate(
         &mut self,
         own: &Identity,
+        issuer: &Spk,
         policies: &Policies,
         bytes: &[u8],
         now: Instant,
@@ -579,7 +585,7 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let cert = Certificate::parse(bytes)?;
-        cert.verify(&own.authority.sign_pub())?;
+        cert.verify(&issuer.sign_pub())?;
         if self.repeat_answer(BindingOrPairing::Pairing(cert.pairing_id), fx)? {
             return Ok(());
         }
@@ -614,9 +620,10 @@ impl Relation {
             let refused = status(pdu::CERTIFICATE, kind, id, Status::WrongState)?;
             return push(fx, Effect::ToAuthority(refused));
         };
-        let section = cert.open_section(side, &bond.own, &own.authority)?;
+        let section = cert.open_section(side, &bond.own, issuer)?;
         self.pending_pair = Some(PendingPair {
             pairing_id: cert.pairing_id,
+            issuer: issuer.sign_pub(),
             section,
             cm_hash: cert.cm_hash(),
             cert_hash: cert.hash(),

@@ -68,6 +68,63 @@ pub mod lifecycle {
     }
 }
 
+pub mod delegation {
+    use super::*;
+    use lct::delegation::{Act, DelegateRevocation, Delegation, DelegationId};
+    use lct::spk::Spk;
+    use lct::succession::Succession;
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let right = Delegation {
+            number: 1,
+            delegate: SIDE_B.public(),
+            issued: 1,
+            not_before: 1,
+            not_after: 9,
+            lease_s: 60,
+            operations: 7,
+            packs: heapless::Vec::from_slice(&[cid_b()]).expect("short"),
+        };
+        let right = right.issue(AUTHORITY.signing_key(), &mut rng()).expect("in its ranges");
+        let ended = [&[1][..], &[2; 16], &[3], &[4; 16], &[1], &[0; 4]].concat();
+        let act = [&[1][..], &[2; 16], &1u32.to_be_bytes(), &[0; 32], &[0; 4], &[5; 32]].concat();
+        let follows = Succession::issue(1, &AUTHORITY, &SIDE_B, &mut rng());
+        vec![right[..right.len() - 64].to_vec(), ended, act, follows.to_vec(), follows[..81].to_vec()]
+    }
+
+    pub fn run(data: &[u8]) {
+        let (authority, delegate) = (AUTHORITY.public(), SIDE_B.public().sign_pub());
+        let by = |key: &lct::spk::SpkSecret, domain: &[u8]| signed(key.signing_key(), domain, data);
+        let _read = (Delegation::read(data), Act::read(data), DelegationId::of(data));
+        if let Ok(right) = Delegation::open(&by(&AUTHORITY, b"modbatt1 delegation"), &authority.sign_pub()) {
+            let again = right.issue(AUTHORITY.signing_key(), &mut rng()).expect("what was read fits");
+            assert_eq!(again[..again.len() - 64], *data, "one encoding only");
+            let times = [right.not_before, right.not_after.wrapping_sub(1), right.not_after];
+            assert_eq!(times.map(|t| right.holds_at(t)), [true, true, false]);
+        }
+        if let Ok(ended) = DelegateRevocation::open(&by(&SIDE_B, b"modbatt1 delegate revoke"), &delegate) {
+            let again = ended.issue(SIDE_B.signing_key(), &mut rng());
+            assert_eq!(again[..again.len() - 64], *data, "one encoding only");
+        }
+        if let Ok(act) = Act::open(&by(&SIDE_B, b"modbatt1 act"), &delegate) {
+            let again = act.issue(SIDE_B.signing_key(), &mut rng());
+            assert_eq!(again[..again.len() - 64], *data, "one encoding only");
+        }
+        let both =
+            [&by(&AUTHORITY, b"modbatt1 succession")[..], &by(&SIDE_B, b"modbatt1 succession")[data.len()..]];
+        for bytes in [data, &both.concat()] {
+            if let Ok(follows) = Succession::open(bytes, &authority) {
+                let known: Spk = follows.new;
+                assert_eq!(
+                    (follows.old, known),
+                    (authority.id(), SIDE_B.public()),
+                    "only who signed follows"
+                );
+            }
+        }
+    }
+}
+
 pub mod escalation {
     use super::*;
     use pack::escalation::{Escalation, Message};

@@ -9,7 +9,7 @@ from .primitives import require, sha256, sign, u8, u16, u32, verify
 MAGIC = b"MBRL"
 ENTRY = 22
 ENTRIES_MAX = 64
-COMPONENT, BINDING, PAIRING, BATCH = 1, 2, 3, 4
+COMPONENT, BINDING, PAIRING, BATCH, DELEGATION = 1, 2, 3, 4, 7
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def parse(data: bytes) -> RevocationList:
     entries = []
     for at in range(50, len(data) - 64, ENTRY):
         row = data[at : at + ENTRY]
-        require(1 <= row[0] <= 4 and row[17] <= 5, "Malformed", "type or reason of an entry")
+        require(row[0] in (COMPONENT, BINDING, PAIRING, BATCH, DELEGATION) and row[17] <= 5, "Malformed", "type or reason of an entry")
         entries.append(Entry(row[0], row[1:17], row[17], int.from_bytes(row[18:], "big")))
     return RevocationList(number, this, following, data[16:48], tuple(entries))
 

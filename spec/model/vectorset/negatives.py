@@ -16,6 +16,7 @@ from securelink import (
     audit,
     binding,
     certificate,
+    delegation,
     escalation,
     event,
     key_package,
@@ -32,6 +33,7 @@ from securelink.primitives import ORDER, Refused, high_s, sha256, sign, u16, u32
 
 from . import binding as bind_set
 from . import bootstrap, inputs, messages
+from . import delegation as delegation_set
 from . import lifecycle as life_set
 from .inputs import Cast, Tree, shown
 
@@ -82,6 +84,7 @@ def entries(cast: Cast, exchange: pake.Exchange, code_commit: bytes) -> list[Tre
     validation(out, cast)
     escalations(out)
     logs(out, cast)
+    delegations(out, cast)
     return out.entries
 
 
@@ -836,3 +839,72 @@ def logs(out: Collector, cast: Cast) -> None:
     key("another cid", "NotAuthentic", flip(statement, 1))
     body = put(statement[:130], 1, cast.cid_a)
     key("another cid, signed again", "NotAuthentic", body + sign(cast.b.sign_scalar, b"modbatt1 logkey" + body))
+
+
+def delegations(out: Collector, cast: Cast) -> None:
+    secret, authority = cast.authority.sign_scalar, cast.authority.sign_public
+    right = delegation_set.right(cast)
+    good = right.signed(secret)
+
+    def add(change: str, reason: str, data: bytes) -> None:
+        out.add("delegation", change, reason, lambda: delegation.check(data, authority), delegation=data)
+
+    delegate = delegation_set.DELEGATE
+    add("signed by the delegate", "NotAuthentic", right.signed(delegate.sign_scalar))
+    add("high s", "NotAuthentic", put(good, -64, high_s(good[-64:])))
+    add("another pack", "NotAuthentic", flip(good, 91))
+    changes: tuple[tuple[str, dict[str, Tree]], ...] = (
+        ("number 0", {"number": 0}),
+        ("signed after it begins", {"issued": right.not_before + 1}),
+        ("ends when it begins", {"not_after": right.not_before}),
+        ("a window of more than 30 days", {"not_after": right.not_before + 2_592_001}),
+        ("a lease of 59 s", {"lease": 59}),
+        ("a lease of more than 90 days", {"lease": 7_776_001}),
+        ("no operation", {"operations": 0}),
+        ("operation bit 3", {"operations": 15}),
+        ("no pack", {"packs": ()}),
+        ("nine packs", {"packs": tuple(bytes([n]) * 16 for n in range(9))}),
+        ("a pack twice", {"packs": (cast.cid_b, cast.cid_b)}),
+        ("packs descending", {"packs": (b"\x02" * 16, b"\x01" * 16)}),
+    )
+    for change, fields in changes:
+        add(change, "Malformed", dataclasses.replace(right, **fields).signed(secret))
+    add("version 2", "Malformed", put(good, 0, b"\x02"))
+    add("one byte long", "Malformed", good + b"\x00")
+    off_curve = dataclasses.replace(right, delegate=put(delegate.object, 2, b"\x02" + b"\x00" * 31 + b"\x01"))
+    add("no point", "InvalidKey", off_curve.signed(secret))
+
+    ended = delegation_set.ended(cast)
+    key = delegate.sign_public
+
+    def end(change: str, reason: str, data: bytes) -> None:
+        check = lambda: delegation.check_revocation(data, key)  # noqa: E731
+        out.add("delegate_revocation", change, reason, check, revocation=data)
+
+    end("of a component", "Malformed", delegation_set.ended(cast, 1))
+    end("of a delegation", "Malformed", delegation_set.ended(cast, 7))
+    end("another pairing", "NotAuthentic", flip(ended, 20))
+    end("high s", "NotAuthentic", put(ended, 39, high_s(ended[39:])))
+    end("one byte short", "Malformed", ended[:-1])
+
+    first, _ = delegation_set.acts(cast)
+
+    def act(change: str, reason: str, data: bytes) -> None:
+        out.add("act", change, reason, lambda: delegation.check_act(data, key), act=data)
+
+    act("number 0", "Malformed", put(first, 17, u32(0)))
+    act("another body", "NotAuthentic", flip(first, 60))
+    act("one byte long", "Malformed", first + b"\x00")
+
+    follows = delegation.succession(cast.i.time, cast.authority, delegation_set.SUCCESSOR)
+
+    def succeed(change: str, reason: str, data: bytes) -> None:
+        check = lambda: delegation.check_succession(data, cast.authority.object)  # noqa: E731
+        out.add("succession", change, reason, check, succession=data)
+
+    stranger = delegation.succession(cast.i.time, delegate, delegation_set.SUCCESSOR)
+    succeed("of another authority", "WrongParty", stranger)
+    succeed("signed by another authority", "NotAuthentic", put(follows, 81, stranger[81:145]))
+    other = delegation.succession(cast.i.time, cast.authority, delegate)
+    succeed("the successor did not sign", "NotAuthentic", put(follows, 145, other[145:]))
+    succeed("one byte short", "Malformed", follows[:-1])

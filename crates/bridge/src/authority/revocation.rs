@@ -137,8 +137,9 @@ impl Core {
 
     /// Adds an entry that an operator ordered. What is listed already stays as it is.
     pub fn revoke(&mut self, request: &Revoke) -> Reply<Revocations> {
-        let what = subject(&request.kind, request.id.0)
-            .ok_or_else(|| Refusal::format("type: it is `component`, `binding`, `pairing` or `batch`"))?;
+        let what = subject(&request.kind, request.id.0).ok_or_else(|| {
+            Refusal::format("type: it is `component`, `binding`, `pairing`, `batch` or `delegation`")
+        })?;
         let why = reason(&request.reason).ok_or_else(|| {
             Refusal::format(
                 "reason: it is `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`",
@@ -187,7 +188,7 @@ impl Core {
 }
 
 /// Refuses what this chain does not know: a mistyped id would take a place of the list for ever. Batch authorities
-/// have no account here.
+/// and delegations are known by what they signed.
 fn exists(snapshot: &Snapshot<'_>, what: Subject) -> Reply<()> {
     let (known, code, error) = match what {
         Subject::Component(cid) => (
@@ -201,7 +202,7 @@ fn exists(snapshot: &Snapshot<'_>, what: Subject) -> Reply<()> {
         Subject::Pairing(id) => {
             (snapshot.pairing(&id)?.is_some(), code::PAIRING_NOT_FOUND, "there is no such pairing")
         }
-        Subject::Batch(_) => return Ok(()),
+        Subject::Batch(_) | Subject::Delegation(_) => return Ok(()),
     };
     if known { Ok(()) } else { Err(Refusal::new(404, code, error)) }
 }

@@ -50,9 +50,10 @@ impl Controller {
         if message.first() != Some(&pdu::IDENTIFY) && self.device.condition() == Condition::Tampered {
             return Err(Error::WrongParty);
         }
-        if let Some(refusal) = self.device.refusal(now, message) {
-            return self.send_app(now, &refusal);
-        }
+        let issuer = match self.device.issuer(now, message) {
+            Ok(issuer) => issuer,
+            Err(refusal) => return self.send_app(now, &refusal),
+        };
         if self.bootstrap.concerns(message, self.app.is_paired()) {
             let result = self.bootstrap_message(now, message, rng);
             self.device.tolerate(result);
@@ -63,6 +64,7 @@ impl Controller {
             _ if self.shields(message) => Err(Error::WrongParty),
             [pdu::REVOCATION, ref list @ ..] => self.revocation(now, list),
             [pdu::POLICY, ref m @ ..] => self.policy(now, m, rng),
+            [pdu::DELEGATION, operation, ref m @ ..] => self.delegation(now, operation, m),
             [pdu::VALIDATION, events::ASK] => {
                 self.device.announcer.want(flag::ASKED);
                 Ok(())
@@ -85,7 +87,8 @@ impl Controller {
                         | pdu::IDENTIFY
                         | pdu::REVOCATION
                         | pdu::VALIDATION
-                        | pdu::POLICY),
+                        | pdu::POLICY
+                        | pdu::DELEGATION),
                     ),
                 ) => self.send_module(index, now, inner),
                 _ => Err(Error::WrongParty),
@@ -96,7 +99,7 @@ impl Controller {
                 crate::introduction::answer_identity(&self.device.own, &message[1..], soc, rng)
                     .and_then(|pdu| self.send_app(now, &pdu))
             }
-            _ => self.relation_message(now, message, rng),
+            _ => self.relation_message(now, message, &issuer, rng),
         };
         self.device.tolerate(result);
         Ok(())
@@ -128,9 +131,10 @@ impl Controller {
         &mut self,
         now: Instant,
         message: &[u8],
+        issuer: &Issuer,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let authority = self.device.own.authority.sign_pub();
+        let key = issuer.spk.sign_pub();
         self.app.set_offer(self.bootstrap.offer());
         let target = match *message {
             [pdu::HANDSHAKE, ..] => None,
@@ -142,14 +146,14 @@ impl Controller {
                 self.find(|s| s.relation.concerns(partner.cid), |app| app.concerns(partner.cid))?
             }
             [pdu::BINDING, op::REQUEST, ref bytes @ ..] => {
-                let partner = BindRequest::open(bytes, &authority)?.partner;
+                let partner = BindRequest::open(bytes, &key)?.partner;
                 match partner.1 {
                     lct::id::Role::App => None,
                     _ => self.find(|s| s.cid == Some(partner.0), |_| false)?,
                 }
             }
             [pdu::BINDING, op::INTRODUCTION, ref bytes @ ..] => {
-                let id = Introduction::open(Introduction::split(bytes)?.0, &authority)?.binding_id;
+                let id = Introduction::open(Introduction::split(bytes)?.0, &key)?.binding_id;
                 self.find(|s| s.relation.is_about(id), |app| app.is_about(id))?
             }
             [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => {
@@ -168,27 +172,8 @@ impl Controller {
             [pdu::HANDSHAKE, ref m @ ..] => {
                 relation.handshake(&self.device.own, m, now, self.device.boot, &mut fx, rng)
             }
-            [pdu::CERTIFICATE, ref m @ ..] => relation.certificate(
-                &self.device.own,
-                &self.device.policies,
-                m,
-                now,
-                self.device.boot,
-                &mut fx,
-                rng,
-            ),
-            [pdu::BINDING, op::REQUEST, ref m @ ..] => {
-                relation.bind_request(&self.device.own, m, &mut fx, rng)
-            }
-            [pdu::KEY_PACKAGE, _, ref m @ ..] => relation.key_package(&self.device.own, m, &mut fx),
-            [_, _, ref m @ ..] => {
-                relation.introduction(&self.device.own, m, now, self.device.boot, &mut fx, rng)
-            }
-            _ => Err(Error::Malformed),
+            _ => self.device.ceremony(now, message, issuer, relation, &mut fx, rng),
         };
-        if result.is_ok() {
-            self.device.vouched(now, message);
-        }
         match target {
             None => self.apply_app(now, fx)?,
             Some(index) => self.apply_module(index, now, fx)?,
@@ -471,6 +456,26 @@ impl Controller {
         let (answer, _) = self.device.take_list(now, list)?;
         self.send_app(now, &answer)?;
         self.enforce_list(now)
+    }
+
+    /// Takes a delegation, what its holder revokes, or a succession, and answers.
+    fn delegation(&mut self, now: Instant, operation: u8, m: &[u8]) -> Result<(), Error> {
+        let answer = match operation {
+            pdu::delegation::SHOW => self.device.take_delegation(now, m)?,
+            pdu::delegation::SUCCEED => self.device.take_succession(now, m)?,
+            pdu::delegation::REVOKE => {
+                let slots = self.slots.iter_mut().enumerate();
+                let modules = slots.map(|(index, slot)| (index as u8 + 1, &mut slot.relation));
+                let relations = core::iter::once((0, &mut self.app)).chain(modules);
+                let (answer, gone) = self.device.take_delegate_revocation(now, m, relations)?;
+                if let Some(index) = gone.and_then(|place| place.checked_sub(1)) {
+                    self.revoked_module(index, now)?;
+                }
+                answer
+            }
+            _ => return Err(Error::Malformed),
+        };
+        self.send_app(now, &answer)
     }
 
     pub(super) fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {

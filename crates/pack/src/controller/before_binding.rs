@@ -154,7 +154,10 @@ impl Controller {
         }
         match (base, body.as_slice()) {
             (b, m) if b == self.app_id().reversed().base() => match *m {
-                [pdu::HANDSHAKE, ..] if bootstrap::is_binding(m) => self.relation_message(now, m, rng),
+                [pdu::HANDSHAKE, ..] if bootstrap::is_binding(m) => {
+                    let issuer = Issuer::authority(&self.device.own);
+                    self.relation_message(now, m, &issuer, rng)
+                }
                 [pdu::IDENTIFY, 0] => {
                     let answer = self.introduce()?;
                     self.seal_device(now, keys, &answer)

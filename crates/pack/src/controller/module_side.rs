@@ -189,7 +189,8 @@ impl Controller {
                 | pdu::KEY_PACKAGE
                 | pdu::IDENTIFY
                 | pdu::REVOCATION
-                | pdu::POLICY,
+                | pdu::POLICY
+                | pdu::DELEGATION,
                 ..,
             ] => {
                 if let [pdu::IDENTIFY, 1, ref body @ ..] = *message

@@ -1,6 +1,9 @@
 //! What changes over the life of a device: its time, what was revoked, and its log (`spec/channel.md`, H100 to H126).
 
-use super::*;
+use super::{
+    delegate::{Refusal, refusal},
+    *,
+};
 use crate::{
     announce::flag,
     assurance::{Operation, permits},
@@ -350,10 +353,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// The answer to a message of the authority that the list held does not let in (H108, H109). What is read here is
     /// not verified yet: it can only lead to a refusal.
-    pub(crate) fn refusal(&mut self, now: Instant, message: &[u8]) -> Option<Pdu> {
+    pub(super) fn refusal(&mut self, now: Instant, message: &[u8]) -> Option<Refusal> {
         let (kind, operation, id, status) = self.judge(now, message)?;
         self.log(now, Code::PduRefused, SELF, &[&[kind, status as u8]]);
-        pdu::build(&[&[kind, operation], &id, &[status as u8]]).ok()
+        Some(refusal(kind, operation, &id, status))
     }
 
     fn judge(&self, now: Instant, message: &[u8]) -> Option<(u8, u8, [u8; 16], Status)> {
@@ -397,7 +400,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     }
 
     /// A message of the authority was accepted: the time in it is the authority's word (H101).
-    pub(crate) fn vouched(&mut self, now: Instant, message: &[u8]) {
+    pub(super) fn vouched(&mut self, now: Instant, message: &[u8]) {
         let time = match *message {
             [pdu::CERTIFICATE, ref m @ ..] => Certificate::parse(m)
                 .and_then(|cert| ClearMetadata::decode(cert.clear_metadata))
@@ -444,7 +447,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     /// Ends what the list held says about `relation`. True when its peer was revoked just now.
     pub(crate) fn enforce(&mut self, now: Instant, node: u8, relation: &mut Relation) -> Result<bool, Error> {
-        if self.revocations.is_empty() || STORES - self.stores.len() < 5 {
+        if self.revocations.is_empty() || STORES - self.stores.len() < ENDING_RECORDS {
             // What finds no room now is done with the next call: the list is held.
             return Ok(false);
         }
@@ -453,17 +456,34 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let peer = relation.partner().filter(|cid| own || list.lists(Subject::Component(*cid)));
         let bound = relation.binding().filter(|(id, _)| list.lists(Subject::Binding(*id)));
         let gone = peer.or(bound.and(relation.partner()));
+        if gone.is_some() || relation.pairing_id().is_some_and(|id| list.lists(Subject::Pairing(id))) {
+            self.end(now, node, relation, gone)?;
+        }
+        Ok(gone.is_some())
+    }
+
+    /// Ends what there is with the peer `gone`, otherwise only the pairing of `relation`.
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        node: u8,
+        relation: &mut Relation,
+        gone: Option<Cid>,
+    ) -> Result<(), Error> {
         let mut fx = Effects::new();
-        if let Some(cid) = gone {
-            relation.revoke(cid, &mut fx)?;
-            self.log(now, Code::PeerRevoked, node, &[&cid.0]);
-        } else if relation.pairing_id().is_some_and(|id| list.lists(Subject::Pairing(id))) {
-            relation.end_pairing(&mut fx)?;
-            self.log(now, Code::PeerRevoked, node, &[]);
+        match gone {
+            Some(cid) => {
+                relation.revoke(cid, &mut fx)?;
+                self.log(now, Code::PeerRevoked, node, &[&cid.0]);
+            }
+            None => {
+                relation.end_pairing(&mut fx)?;
+                self.log(now, Code::PeerRevoked, node, &[]);
+            }
         }
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        Ok(gone.is_some())
+        Ok(())
     }
 }

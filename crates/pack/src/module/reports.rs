@@ -48,6 +48,24 @@ impl Module {
         self.enforce_list(now)
     }
 
+    /// Takes a delegation, what its holder revokes, or a succession, and answers.
+    pub(super) fn delegation(&mut self, now: Instant, operation: u8, m: &[u8]) -> Result<(), Error> {
+        let answer = match operation {
+            pdu::delegation::SHOW => self.device.take_delegation(now, m)?,
+            pdu::delegation::SUCCEED => self.device.take_succession(now, m)?,
+            pdu::delegation::REVOKE => {
+                let own = [(0, &mut self.relation)];
+                let (answer, gone) = self.device.take_delegate_revocation(now, m, own)?;
+                if gone.is_some() {
+                    self.group = None;
+                }
+                answer
+            }
+            _ => return Err(Error::Malformed),
+        };
+        self.send_pack(now, &answer)
+    }
+
     pub(super) fn enforce_list(&mut self, now: Instant) -> Result<(), Error> {
         if self.device.enforce(now, 0, &mut self.relation)? {
             self.group = None;

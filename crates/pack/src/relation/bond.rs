@@ -15,6 +15,8 @@ pub(super) struct Bond {
 #[derive(Clone)]
 pub(super) struct PendingBond {
     pub(super) request: BindRequest,
+    /// Who asked: the authority, or its delegate.
+    pub(super) issuer: Spk,
     pub(super) own: SpkSecret,
     pub(super) introduction: Option<Introduction>,
     /// The introduction came while a device channel with the partner stood.
@@ -44,6 +46,8 @@ impl PendingBond {
 #[derive(Clone)]
 pub(super) struct PendingPair {
     pub(super) pairing_id: PairingId,
+    /// Who issued the certificate: the authority, or its delegate.
+    pub(super) issuer: lct::sign::PublicKey,
     pub(super) section: Section,
     pub(super) cm_hash: Digest,
     pub(super) cert_hash: Digest,

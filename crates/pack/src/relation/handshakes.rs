@@ -346,8 +346,7 @@ impl Relation {
         let p = self.pending_pair.clone().ok_or(Error::WrongParty)?;
         let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
         let mut buffer = [0; VALIDATION_BUFFER];
-        let validation =
-            p.validation.open(pairing.ok_or(Error::WrongParty)?, &own.authority.sign_pub(), &mut buffer)?;
+        let validation = p.validation.open(pairing.ok_or(Error::WrongParty)?, &p.issuer, &mut buffer)?;
         let statement = Completion {
             pairing_id: p.pairing_id,
             nonce: validation.nonce,

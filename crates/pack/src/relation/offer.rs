@@ -31,15 +31,15 @@ impl Relation {
         Some(Rebind { device: own.cid(), nonce, old })
     }
 
-    /// Device key halves for the binding under way, sealed by the authority to the key of this entity (H85). They are
+    /// Device key halves for the binding under way, sealed by who asked for it to the key of this entity (H85). They are
     /// mixed into BIND when both sides have them.
-    pub fn key_package(&mut self, own: &Identity, body: &[u8], fx: &mut Effects) -> Result<(), Error> {
+    pub fn key_package(&mut self, body: &[u8], fx: &mut Effects) -> Result<(), Error> {
         let (id, sealed) = body.split_first_chunk::<16>().ok_or(Error::Malformed)?;
         let pending = self.pending_bond.as_mut().filter(|p| p.request.binding_id.0 == *id);
         // Once the partner is introduced a run may be under way, which counts on what was there.
         let pending = pending.filter(|p| p.introduction.is_none()).ok_or(Error::WrongParty)?;
         let (parties, nonce) = (pending.parties(), pending.request.nonce);
-        let package = KeyPackage::open(sealed, &parties, &pending.own, &nonce, &own.authority.sign_pub())?;
+        let package = KeyPackage::open(sealed, &parties, &pending.own, &nonce, &pending.issuer.sign_pub())?;
         if package.kind != Kind::Bind {
             return Err(Error::WrongParty);
         }

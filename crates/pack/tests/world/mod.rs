@@ -76,6 +76,8 @@ pub struct World {
     pub now: Instant,
     pub rng: ChaCha20Rng,
     pub authority: Authority,
+    /// Signs ceremonies and certificates in the authority's place.
+    pub delegate: Option<SpkSecret>,
     pub held: Held,
     pub identities: Vec<Identity>,
     pub flash: Vec<Flash>,
@@ -214,6 +216,7 @@ impl World {
             now,
             rng,
             authority: a,
+            delegate: None,
             held: Held::default(),
             identities,
             flash,
@@ -385,6 +388,11 @@ impl World {
         }
     }
 
+    /// Who signs in the next ceremony.
+    fn issuer(&self) -> SpkSecret {
+        self.delegate.as_ref().unwrap_or(&self.authority.spk).clone()
+    }
+
     /// Binds `a` (None is the app itself) to `b`; returns whether both sides signed the record.
     pub fn bind(&mut self, a: (Option<Party>, usize), b: (Option<Party>, usize)) -> bool {
         let mut id = [0; 16];
@@ -400,7 +408,7 @@ impl World {
                 nonce: [me as u8 + 1; 16],
                 partner_access: heapless::Vec::from_slice(b"can").unwrap(),
             };
-            let bytes = request.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
+            let bytes = request.issue(self.issuer().signing_key(), &mut self.rng).unwrap();
             self.give(party, &[&[pdu::BINDING, op::REQUEST], bytes.as_slice()].concat());
             self.run_for(500);
             let Some(answer) = self.answer(party, pdu::BINDING, op::KEYS) else { return false };
@@ -435,8 +443,10 @@ impl World {
         for (me, (party, _)) in [a, b].into_iter().enumerate().filter(|(me, _)| given[*me]) {
             let parties = Parties { own: ids[me], peer: ids[1 - me] };
             let nonce = [me as u8 + 1; 16];
-            let authority = self.authority.spk.signing_key();
-            let sealed = packages[me].seal(&parties, &keys[me].0, &nonce, authority, &mut self.rng).unwrap();
+            let authority = self.issuer();
+            let sealed = packages[me]
+                .seal(&parties, &keys[me].0, &nonce, authority.signing_key(), &mut self.rng)
+                .unwrap();
             let head = [pdu::KEY_PACKAGE, pdu::key_package::SEALED];
             self.give(party, &[&head, id.as_slice(), &sealed].concat());
             self.run_for(500);
@@ -458,9 +468,9 @@ impl World {
                 time: BOUND,
                 assurance: self.assurance,
             };
-            let bytes = intro.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
+            let bytes = intro.issue(self.issuer().signing_key(), &mut self.rng).unwrap();
             let leave = questions[me].and_then(self.leave);
-            let token = leave.map(|l| l.issue(self.authority.spk.signing_key(), &mut self.rng).to_vec());
+            let token = leave.map(|l| l.issue(self.issuer().signing_key(), &mut self.rng).to_vec());
             let head = [pdu::BINDING, op::INTRODUCTION];
             self.give(party, &[&head, bytes.as_slice(), &token.unwrap_or_default()].concat());
             self.run_for(500);
@@ -506,6 +516,7 @@ impl World {
         let mut clear = [0; 512];
         let n = metadata.encode(&mut clear).unwrap();
         let (spk_a, spk_b) = (self.spk_of(a, b), self.spk_of(b, a));
+        let issuer = self.issuer();
         let [half_a, half_b, xk] = [(); 3].map(|()| Secret::<32>::random(&mut self.rng));
         let bytes = lct::certificate::issue(
             &Issue {
@@ -513,8 +524,8 @@ impl World {
                 clear_metadata: &clear[..n],
                 spk_a: &spk_a,
                 spk_b: &spk_b,
-                spk_authority: &self.authority.spk.public(),
-                key: self.authority.spk.signing_key(),
+                spk_authority: &issuer.public(),
+                key: issuer.signing_key(),
                 half_a: &half_a,
                 half_b: &half_b,
                 exchange_key: &xk,

@@ -1,0 +1,104 @@
+//! Another authority in the place of the one that a device was made for (`spec/channel.md`, H166).
+
+use crate::{
+    Error,
+    codec::Fields,
+    hash::sha256,
+    id::SpkId,
+    sign::{Signature, SigningKey},
+    spk::{Spk, SpkSecret},
+};
+use rand_core::CryptoRng;
+
+/// Length of a succession in bytes.
+pub const SUCCESSION_LEN: usize = BODY_LEN + 2 * 64;
+const BODY_LEN: usize = 1 + 8 + 68 + 4;
+const DOMAIN: &[u8] = b"modbatt1 succession";
+
+/// The authority names its successor, and the successor holds the keys that are named.
+///
+/// `1 | SPK_id of the old authority 8 | SPK of the new one 68 | time u32 | signature of the old 64 | of the new 64`,
+/// both over `H("modbatt1 succession" || the first 81 bytes)`; time in Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Succession {
+    /// Who goes.
+    pub old: SpkId,
+    /// Who comes.
+    pub new: Spk,
+    /// When it was signed.
+    pub time: u32,
+}
+
+impl Succession {
+    /// The signed bytes.
+    pub fn issue(
+        time: u32,
+        old: &SpkSecret,
+        new: &SpkSecret,
+        rng: &mut impl CryptoRng,
+    ) -> [u8; SUCCESSION_LEN] {
+        let mut out = [0; SUCCESSION_LEN];
+        out[0] = 1;
+        out[1..9].copy_from_slice(&old.public().id().0);
+        out[9..77].copy_from_slice(&new.public().0);
+        out[77..BODY_LEN].copy_from_slice(&time.to_be_bytes());
+        let digest = sha256(&[DOMAIN, &out[..BODY_LEN]]);
+        let mut sign = |key: &SigningKey| key.sign(&digest, rng).0;
+        let signatures = [sign(old.signing_key()), sign(new.signing_key())];
+        out[BODY_LEN..].copy_from_slice(signatures.as_flattened());
+        out
+    }
+
+    /// Reads and verifies a succession of the authority `old`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::InvalidKey`]; [`Error::WrongParty`] for the succession of another authority;
+    /// [`Error::NotAuthentic`] when one of the two did not sign.
+    pub fn open(bytes: &[u8], old: &Spk) -> Result<Self, Error> {
+        let mut f = Fields::new(bytes);
+        if f.u8()? != 1 {
+            return Err(Error::Malformed);
+        }
+        let read = Succession { old: SpkId(f.array()?), new: Spk::from_slice(f.slice(68)?)?, time: f.u32()? };
+        let signatures = [Signature(f.array()?), Signature(f.array()?)];
+        f.end()?;
+        if read.old != old.id() {
+            return Err(Error::WrongParty);
+        }
+        let digest = sha256(&[DOMAIN, bytes.get(..BODY_LEN).ok_or(Error::Malformed)?]);
+        for (spk, signature) in [old, &read.new].into_iter().zip(&signatures) {
+            spk.sign_pub().verify(&digest, signature)?;
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    #[test]
+    fn it_takes_the_old_and_the_new_authority() {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let [old, new, other] = core::array::from_fn(|_| SpkSecret::generate(&mut rng).unwrap());
+        let bytes = Succession::issue(77, &old, &new, &mut rng);
+        let expected = Succession { old: old.public().id(), new: new.public(), time: 77 };
+        assert_eq!(Succession::open(&bytes, &old.public()), Ok(expected));
+        assert_eq!(Succession::open(&bytes, &new.public()), Err(Error::WrongParty), "it serves once");
+        for at in 0..SUCCESSION_LEN {
+            let mut bad = bytes;
+            bad[at] ^= 4;
+            assert!(Succession::open(&bad, &old.public()).is_err(), "byte {at}");
+        }
+        // One of the two signatures is of another key.
+        let by_other = Succession::issue(77, &old, &other, &mut rng);
+        let mut mixed = bytes;
+        mixed[BODY_LEN + 64..].copy_from_slice(&by_other[BODY_LEN + 64..]);
+        assert_eq!(Succession::open(&mixed, &old.public()), Err(Error::NotAuthentic));
+        let by_stranger = Succession::issue(77, &other, &new, &mut rng);
+        let mut mixed = bytes;
+        mixed[BODY_LEN..BODY_LEN + 64].copy_from_slice(&by_stranger[BODY_LEN..BODY_LEN + 64]);
+        assert_eq!(Succession::open(&mixed, &old.public()), Err(Error::NotAuthentic));
+    }
+}
