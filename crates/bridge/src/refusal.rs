@@ -184,6 +184,13 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::AuditForked | R::AuditExists | R::AuditSequence => 409,
         R::StatementKeyRevoked | R::PairingBindingRevoked | R::PairingEnded | R::PairingUsedUp => 410,
         R::CycleUnknown | R::RevokeUnknown | R::PairingUnknown | R::RebindUnknown => 404,
+        R::DelegationPack | R::ActBody => 400,
+        R::DelegationAuthority | R::ActProof => 401,
+        R::ActOperation | R::ActScope | R::ActGrant => 403,
+        R::ActUnknown => 404,
+        R::DelegationExists | R::ActSequence => 409,
+        R::ActRevoked => 410,
+        R::DelegationTime | R::ActTime | R::ActWindow => 422,
         R::StatementTime | R::BindingTime | R::OwnerTime | R::WitnessTime => 422,
     }
 }

@@ -23,6 +23,7 @@ use lct::{
     Digest,
     attest::DeviceCertificate,
     binding::BindingRecord,
+    delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent},
     hash::sha256,
     id::{BindingId, Cid, PairingId},
@@ -42,7 +43,9 @@ use crate::{
     genesis::ValidatorSet,
     outcome::TxResult,
     proof::{Path, StateProof},
-    records::{Account, DeviceKey, Hop, Ownership, Revocation, SigningKey, Status, key},
+    records::{
+        Account, ActRecord, Delegated, DeviceKey, Hop, Ownership, Revocation, SigningKey, Status, key,
+    },
     reject::Rejection,
     tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
     verdict::{Proved, RecordFacts, Trusted, Verdict},
@@ -163,6 +166,11 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
         Body::Validate { signed, witnesses } => {
             keys.push(key::signing_key(&signed.key));
             keys.extend(witnesses.iter().map(|(_, k)| key::signing_key(k)));
+        }
+        Body::Delegate { statement } => keys.push(key::delegation(&DelegationId::of(statement))),
+        Body::DelegateAct { statement, .. } => {
+            let act = Act::read(statement).ok()?;
+            keys.extend([key::delegation(&act.delegation), key::act(&act.delegation, act.number)]);
         }
     }
     Some(keys)
@@ -562,6 +570,25 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
                 seen.push(attestation.witness);
             }
             Ok(Proved::Validation { event: Box::new(event), witnesses: seen })
+        }
+        Body::Delegate { statement } => {
+            let recorded: Delegated = evidence.object(0)?;
+            ensure(recorded.statement == *statement, ReceiptError::NoEffect)?;
+            let delegation = Delegation::open(statement, authority);
+            let delegation = delegation.map_err(|_| ReceiptError::StatementSignature)?;
+            Ok(Proved::Delegation { id: DelegationId::of(statement), delegation: Box::new(delegation) })
+        }
+        Body::DelegateAct { statement, body } => {
+            let recorded: Delegated = evidence.object(0)?;
+            let delegate = Delegation::read(&recorded.statement).map_err(broken)?.delegate.sign_pub();
+            let act = Act::open(statement, &delegate).map_err(|_| ReceiptError::StatementSignature)?;
+            ensure(act.body == sha256(&[body]), ReceiptError::Statement)?;
+            let row: ActRecord = evidence.object(1)?;
+            ensure(row.tx == tx.id(), ReceiptError::NoEffect)?;
+            let kind = Body::from_bytes(body).map_err(|_| ReceiptError::Statement)?.kind();
+            let refused = Rejection::from_number(row.outcome);
+            ensure(refused.is_some() == (row.outcome != 0), ReceiptError::NoEffect)?;
+            Ok(Proved::Act { act, kind, refused })
         }
         Body::PairComplete(p) => pairing(p, None),
         Body::PairRenew { paired: p, renews, .. } => pairing(p, Some(*renews)),

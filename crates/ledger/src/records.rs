@@ -7,6 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use lct::{
     Digest,
+    delegation::{DELEGATION_MAX, DelegationId},
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
     sign::PublicKey,
@@ -76,6 +77,16 @@ impl Field for bool {
             1 => Ok(true),
             _ => Err(FormatError::Unexpected),
         }
+    }
+}
+
+/// A statement as it was signed.
+impl Field for Vec<u8> {
+    fn put(&self, w: &mut Writer) {
+        w.bytes(self);
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Ok(r.bytes(DELEGATION_MAX)?.into())
     }
 }
 
@@ -641,6 +652,42 @@ impl Totals {
             untracked_discharged: 0,
             cycles_closed: 0,
         }
+    }
+}
+
+object! {
+    /// A delegation, and how far its holder's journal is recorded.
+    Delegated {
+        /// `lct::delegation::Delegation` bytes.
+        statement: Vec<u8> = 1,
+        /// Height of the block that recorded it.
+        height: u64 = 2,
+        /// Time of that block, Unix milliseconds.
+        time_ms: u64 = 3,
+        /// Acts recorded.
+        acts: u32 = 4,
+        /// `H(act)` of the last one, zero before the first.
+        last: Digest = 5,
+        /// When the last one was done, Unix seconds; before the first the beginning of the window.
+        last_time: u32 = 6,
+    }
+}
+
+object! {
+    /// An act of a delegate, and what became of it.
+    ActRecord {
+        /// Kind of its body.
+        kind: u8 = 1,
+        /// 0 for what took effect, otherwise the number of the rejection.
+        outcome: u64 = 2,
+        /// When it was done, Unix seconds.
+        done: u32 = 3,
+        /// Height of the block that recorded it.
+        height: u64 = 4,
+        /// Time of that block, Unix milliseconds.
+        time_ms: u64 = 5,
+        /// The transaction.
+        tx: Digest = 6,
     }
 }
 

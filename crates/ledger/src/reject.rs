@@ -160,9 +160,40 @@ rejections! {
     WitnessKey = 203, "W4_ERR_WITNESS_KEY", "the key of a witness is not in force for it";
     WitnessVerify = 204, "W4_ERR_WITNESS_VERIFY", "a witness's signature does not verify";
     WitnessTime = 205, "W4_ERR_WITNESS_TIME", "a witness saw the event before it was made, or in the future";
+    // Delegations, and acts of their holders: 220 to 224 refuse the transaction, 225 to 229 stand in the act's record.
+    DelegationAuthority = 210, "W4_ERR_DELEGATION_AUTHORITY", "the sender did not sign the delegation";
+    DelegationExists = 211, "W4_ERR_DELEGATION_EXISTS", "the delegation is already recorded";
+    DelegationPack = 212, "W4_ERR_DELEGATION_PACK", "what the delegation names is no registered pack";
+    DelegationTime = 213, "W4_ERR_DELEGATION_TIME", "the delegation was issued in the future";
+    ActUnknown = 220, "W4_ERR_ACT_UNKNOWN", "the delegation of this act is not recorded";
+    ActProof = 221, "W4_ERR_ACT_PROOF_FAIL", "the delegate did not sign this act";
+    ActBody = 222, "W4_ERR_ACT_BODY", "the act is about something else";
+    ActSequence = 223, "W4_ERR_ACT_SEQUENCE", "the act does not follow the last one of its delegation";
+    ActTime = 224, "W4_ERR_ACT_TIME", "the act is dated before the last one, or in the future";
+    ActRevoked = 225, "W4_ERR_ACT_REVOKED", "the delegation was revoked";
+    ActWindow = 226, "W4_ERR_ACT_WINDOW", "the act lies outside the window of its delegation";
+    ActOperation = 227, "W4_ERR_ACT_OPERATION", "the delegation does not allow this operation";
+    ActScope = 228, "W4_ERR_ACT_SCOPE", "the delegation names neither of the two";
+    ActGrant = 229, "W4_ERR_ACT_GRANT", "the delegate granted a longer lease than it may";
 }
 
 impl Rejection {
+    /// Whether it says that somebody else was first: of two acts without knowledge of each other the one recorded first
+    /// stands (L124).
+    #[must_use]
+    pub fn is_superseded(self) -> bool {
+        use Rejection::*;
+        matches!(
+            self,
+            BindingExists
+                | BindingPairExists
+                | PairingExists
+                | RevokeRepeated
+                | RebindRepeated
+                | PairingRenewed
+        )
+    }
+
     /// The number stored in results; 0 means accepted and is no rejection.
     #[must_use]
     pub fn number(self) -> u64 {

@@ -14,6 +14,7 @@ use alloc::{string::String, vec::Vec};
 
 use lct::{
     Digest,
+    delegation::DelegationId,
     hash::sha256,
     id::{BindingId, Cid, PairingId},
     pairing::Completion,
@@ -123,10 +124,12 @@ pub enum Target {
     SigningKey(PublicKey),
     /// Code 6: an account.
     Account(PublicKey),
+    /// Code 7: a delegation.
+    Delegation(DelegationId),
 }
 
 impl Target {
-    /// Code and identifier; the codes 1 to 4 are those of a revocation list.
+    /// Code and identifier; the codes 1 to 4 and 7 are those of a revocation list.
     #[must_use]
     pub fn parts(&self) -> (u8, &[u8]) {
         match self {
@@ -136,6 +139,7 @@ impl Target {
             Self::Batch(id) => (4, id),
             Self::SigningKey(PublicKey(id)) => (5, id),
             Self::Account(PublicKey(id)) => (6, id),
+            Self::Delegation(DelegationId(id)) => (7, id),
         }
     }
 
@@ -149,6 +153,7 @@ impl Target {
             Self::Batch(_) => "batch authority",
             Self::SigningKey(_) => "signing key",
             Self::Account(_) => "account",
+            Self::Delegation(_) => "delegation",
         }
     }
 
@@ -162,6 +167,7 @@ impl Target {
             4 => Self::Batch(fixed(r, 3)?),
             5 => Self::SigningKey(PublicKey(fixed(r, 3)?)),
             6 => Self::Account(PublicKey(fixed(r, 3)?)),
+            7 => Self::Delegation(DelegationId(fixed(r, 3)?)),
             _ => return Err(FormatError::Unexpected),
         })
     }
@@ -276,6 +282,18 @@ pub enum Body {
         /// `lct::validation::Attestation` bytes, each with the signing key of its witness.
         witnesses: Vec<(Vec<u8>, PublicKey)>,
     },
+    /// Records a delegation (L120).
+    Delegate {
+        /// `lct::delegation::Delegation` bytes, signed by the authority that also signs the envelope.
+        statement: Vec<u8>,
+    },
+    /// Records what a delegate did (L122).
+    DelegateAct {
+        /// `lct::delegation::Act` bytes.
+        statement: Vec<u8>,
+        /// Bytes of the [`Body`] that it is about.
+        body: Vec<u8>,
+    },
 }
 
 /// The kind of a [`Body`].
@@ -316,6 +334,10 @@ pub enum Kind {
     Transfer = 23,
     /// [`Body::Validate`].
     Validate = 24,
+    /// [`Body::Delegate`].
+    Delegate = 25,
+    /// [`Body::DelegateAct`].
+    DelegateAct = 26,
 }
 
 impl Kind {
@@ -340,6 +362,8 @@ impl Kind {
             Self::FactoryBind => "binding/factory",
             Self::Transfer => "owner/transfer",
             Self::Validate => "validation/event",
+            Self::Delegate => "delegation/record",
+            Self::DelegateAct => "delegation/act",
         }
     }
 }
@@ -366,6 +390,8 @@ impl Body {
             Self::FactoryBind { .. } => Kind::FactoryBind,
             Self::Transfer { .. } => Kind::Transfer,
             Self::Validate { .. } => Kind::Validate,
+            Self::Delegate { .. } => Kind::Delegate,
+            Self::DelegateAct { .. } => Kind::DelegateAct,
         }
     }
 }
@@ -403,7 +429,8 @@ fn int<T: TryFrom<u64>>(r: &mut Reader<'_>, key: u64) -> Result<T, FormatError> 
 impl Canonical for Body {
     fn write(&self, w: &mut Writer) {
         let pairs = match self {
-            Self::Register { .. } => 4,
+            Self::Delegate { .. } => 3,
+            Self::Register { .. } | Self::DelegateAct { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
             Self::Transfer { .. } => 5,
@@ -456,6 +483,12 @@ impl Canonical for Body {
             Self::Transfer { statement, signatures } => {
                 w.uint(2).bytes(statement);
                 put_signatures(w, 3, signatures);
+            }
+            Self::Delegate { statement } => {
+                w.uint(2).bytes(statement);
+            }
+            Self::DelegateAct { statement, body } => {
+                w.uint(2).bytes(statement).uint(3).bytes(body);
             }
             Self::Validate { signed: s, witnesses } => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
@@ -561,6 +594,8 @@ impl Canonical for Body {
                     witnesses
                 },
             }),
+            (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
+            (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
             _ => Err(FormatError::Unexpected),
         }
     }

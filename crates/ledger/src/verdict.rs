@@ -6,6 +6,7 @@ use core::fmt;
 use lct::{
     Digest,
     binding::BindingRecord,
+    delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
@@ -19,6 +20,7 @@ use lct::{
 
 use crate::{
     records::AccountRole,
+    reject::Rejection,
     tx::{Kind, Target},
 };
 
@@ -92,6 +94,22 @@ pub enum Proved {
     },
     /// A component changed hands.
     Ownership(Box<Transfer>),
+    /// The sender let somebody act in its place.
+    Delegation {
+        /// Its name.
+        id: DelegationId,
+        /// As it was signed.
+        delegation: Box<Delegation>,
+    },
+    /// A delegate did something.
+    Act {
+        /// As the delegate signed it.
+        act: Act,
+        /// What it did.
+        kind: Kind,
+        /// Why it took no effect, if so.
+        refused: Option<Rejection>,
+    },
     /// A telemetry batch was recorded.
     Batch(BatchStatement),
     /// An energy event was recorded.
@@ -159,7 +177,7 @@ impl Verdict {
             Proved::Lct { .. } => None,
             Proved::Binding(r) => Some(r.entities[1].cid),
             Proved::Pairing { b, .. } => Some(*b),
-            Proved::Terms { .. } => None,
+            Proved::Terms { .. } | Proved::Delegation { .. } | Proved::Act { .. } => None,
             Proved::Revocation { by, .. } => *by,
             Proved::Validation { event, .. } => Some(event.cid),
             Proved::Replacement { record, .. } => Some(record.entities[1].cid),
@@ -239,6 +257,29 @@ impl fmt::Display for Proved {
                     write!(f, ", which renews {old}")?;
                 }
                 write!(f, ", valid until {}", Utc(*expires_ms))
+            }
+            Self::Delegation { id, delegation: d } => write!(
+                f,
+                "delegation {id} (number {}) lets the holder of {} act in the sender's place from {} to {} for {} pack(s)",
+                d.number,
+                d.delegate.sign_pub(),
+                Utc(u64::from(d.not_before) * 1000),
+                Utc(u64::from(d.not_after) * 1000),
+                d.packs.len()
+            ),
+            Self::Act { act, kind, refused } => {
+                let done = Utc(u64::from(act.time) * 1000);
+                write!(
+                    f,
+                    "act {} under delegation {}, {} at {done}, ",
+                    act.number,
+                    act.delegation,
+                    kind.name()
+                )?;
+                match refused {
+                    None => f.write_str("took effect"),
+                    Some(why) => write!(f, "took no effect: {why}"),
+                }
             }
             Self::Terms { pairing_id, terms } => {
                 write!(f, "both sides and the authority signed that pairing {pairing_id} is valid until ")?;

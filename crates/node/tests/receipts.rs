@@ -8,13 +8,17 @@ use std::{path::Path, sync::Arc};
 
 use lct::{
     Digest,
+    delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyKind},
+    hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
     pairing::{TERMS_MAX, Terms},
     sign::SigningKey,
+    spk::SpkSecret,
     validation::EventKind,
 };
 use ledger::{
+    codec::Canonical,
     genesis::{Genesis, Validator, ValidatorSet},
     receipt::{Receipt, ReceiptError, Trust, verify},
     reject::Rejection,
@@ -55,6 +59,37 @@ fn rebinding() -> Body {
     rebind_with(&record, [&pack, &module, &authority], ("pack-1", 2, old), Some(&key("owner")))
 }
 
+/// A delegation, and two acts under it: a pairing, and the end of one that nobody knows.
+fn delegated() -> [Body; 3] {
+    let mut rng = ChaCha20Rng::seed_from_u64(8);
+    let laptop = SpkSecret::generate(&mut rng).unwrap();
+    let start = (START_MS / 1000) as u32;
+    let delegation = Delegation {
+        number: 1,
+        delegate: laptop.public(),
+        issued: start,
+        not_before: start,
+        not_after: start + 3_600,
+        lease_s: 86_400,
+        operations: 7,
+        packs: [Cid::of("pack-1")].into_iter().collect(),
+    };
+    let statement = delegation.issue(&key("authority"), &mut rng).unwrap().to_vec();
+    let signers = [&bound_key("pack-1", "module-2"), &bound_key("module-2", "pack-1"), laptop.signing_key()];
+    let paired = pair_with("pack-1", "module-2", 0x77, 86_400, signers);
+    let unknown = Body::Revoke { target: Target::Pairing(PairingId([0x66; 16])), reason: 2 };
+    let mut previous = [0; 32];
+    let [first, second] = [(1, paired), (2, unknown)].map(|(number, body)| {
+        let body = body.to_bytes();
+        let delegation = DelegationId::of(&statement);
+        let act = Act { delegation, number, previous, time: start + 60 * number, body: sha256(&[&body]) };
+        let statement = act.issue(laptop.signing_key(), &mut rng).to_vec();
+        previous = Act::hash_of(&statement);
+        Body::DelegateAct { statement, body }
+    });
+    [Body::Delegate { statement }, first, second]
+}
+
 /// Both sides and the authority give the renewed pairing other terms.
 fn modification() -> Body {
     let terms = Terms { expires: (START_MS / 1000) as u32 + 7200, max_uses: 4, operations: 1 };
@@ -91,6 +126,7 @@ fn bodies() -> Vec<Body> {
     let withdrawal = |kind, seq, id: [u8; 16]| event(kind, "app-1", seq, &[&id[..], &[4]].concat());
     let factory = binding(("pack-1", Role::Pack), ("module-2", Role::Module));
     let fault = signed_event(&event(EventKind::Fault, "module-1", 2, b"hot"), &new_keys()[1]);
+    let [delegation, act, refused] = delegated();
     vec![
         register("app-1", Role::App),
         register("pack-1", Role::Pack),
@@ -129,6 +165,9 @@ fn bodies() -> Vec<Body> {
             batch: batch_certificate("root").0.to_vec(),
         },
         Body::Validate { witnesses: vec![attest(&fault, "pack-1", START_MS, &new_keys()[0])], signed: fault },
+        delegation,
+        act,
+        refused,
     ]
 }
 
@@ -204,6 +243,9 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         "were bound as 05050505050505050505050505050505 in the place of",
         "(pack) and",
         "signed fault at level 2 (boot 1, number 2), seen by component",
+        "(number 1) lets the holder of",
+        "pairing/complete at 2026-01-01 00:01:00.000 UTC, took effect",
+        "took no effect: what is to be revoked is not recorded",
         "measured record 3",
         "measured record 16",
     ];
@@ -219,7 +261,7 @@ fn every_kind_of_receipt_holds_and_says_what_it_proves() {
         assert_eq!(alone.trusted, Trusted::SignerUnknown);
         assert!(alone.to_string().contains("Signer: unknown"));
     }
-    let record = verify(&all(&run)[25].to_file(), Some(&trust())).unwrap();
+    let record = verify(&all(&run)[28].to_file(), Some(&trust())).unwrap();
     let facts = record.record.as_ref().unwrap();
     assert_eq!(
         (facts.seq, facts.time_ms, &facts.values[..]),

@@ -162,6 +162,27 @@ pub fn position(cid: &Cid) -> Vec<u8> {
     join(b"pos/", &[&cid.0])
 }
 
+/// [`Delegated`]: a delegation.
+#[must_use]
+pub fn delegation(id: &DelegationId) -> Vec<u8> {
+    join(b"dlg/", &[&id.0])
+}
+
+/// Prefix of the [`ActRecord`]s under a delegation; u32 number follows.
+#[must_use]
+pub fn acts_of(id: &DelegationId) -> Vec<u8> {
+    join(b"act/", &[&id.0])
+}
+
+/// [`ActRecord`] of an act.
+#[must_use]
+pub fn act(id: &DelegationId, number: u32) -> Vec<u8> {
+    join(b"act/", &[&id.0, &number.to_be_bytes()])
+}
+
+/// Table of [`Delegated`].
+pub const DELEGATIONS: &[u8] = b"dlg/";
+
 /// [`TelemetryHead`] of a component.
 #[must_use]
 pub fn telemetry(cid: &Cid) -> Vec<u8> {

@@ -30,15 +30,16 @@ pub(super) fn renew<V: View>(
     paired: &Paired,
     renews: &PairingId,
     (max_uses, operations): (u32, u8),
+    time_ms: u64,
 ) -> Result<Vec<Event>, Stop> {
-    let mut events = pairing::complete(state, context, authority, paired)?;
+    let mut events = pairing::complete(state, context, authority, paired, time_ms)?;
     let (mut old, mut used) = load_pairing(state, renews)?;
     ensure(old.binding_id == paired.binding_id, Rejection::PairingSide)?;
-    ensure(old.in_force(context.header.time_ms), Rejection::PairingEnded)?;
+    ensure(old.in_force(time_ms), Rejection::PairingEnded)?;
     ensure(used.renewed_by == NO_PAIRING, Rejection::PairingRenewed)?;
     ensure((1..=7).contains(&operations), Rejection::PairingTerms)?;
 
-    old.expires_ms = old.expires_ms.min(context.header.time_ms.saturating_add(OVERLAP_MS));
+    old.expires_ms = old.expires_ms.min(time_ms.saturating_add(OVERLAP_MS));
     state.put(key::pairing(renews), &old);
     used.renewed_by = paired.pairing_id;
     state.put(key::usage(renews), &used);

@@ -3,6 +3,7 @@
 
 mod audit;
 mod binding;
+mod delegate;
 mod energy;
 mod lct_create;
 mod lease;
@@ -96,6 +97,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | FactoryBind
                     | Transfer
                     | Validate
+                    | DelegateAct
             )
         }
     }
@@ -170,7 +172,10 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             let signatures = [signature_a, signature_b, signature_authority];
             binding::apply(state, context, &tx.unsigned.signer, record, signatures)
         }
-        Body::PairComplete(paired) => pairing::complete(state, context, &tx.unsigned.signer, paired),
+        Body::PairComplete(paired) => {
+            let at_ms = context.header.time_ms;
+            pairing::complete(state, context, &tx.unsigned.signer, paired, at_ms)
+        }
         Body::Batch(signed) => telemetry::apply(state, context, signed),
         Body::Energy(signed) => energy::event(state, context, signed),
         Body::CycleClose(signed) => energy::close(state, context, signed),
@@ -181,7 +186,8 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         }
         Body::PairRenew { paired, renews, max_uses, operations } => {
             let terms = (*max_uses, *operations);
-            lease::renew(state, context, &tx.unsigned.signer, paired, renews, terms)
+            let at_ms = context.header.time_ms;
+            lease::renew(state, context, &tx.unsigned.signer, paired, renews, terms, at_ms)
         }
         Body::PairUse(signed) => lease::used(state, context, signed),
         Body::PairModify { statement, terms, keys, signatures } => {
@@ -195,6 +201,8 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             ownership::transfer(state, context, statement, signatures)
         }
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
+        Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
+        Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
     }
 }
 

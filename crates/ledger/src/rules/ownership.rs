@@ -99,7 +99,7 @@ pub(super) fn owns(view: &impl View, owner: &PublicKey, target: &Target) -> Resu
             let signing: Option<SigningKey> = load(view, &key::signing_key(signing))?;
             signing.map_or_else(Vec::new, |s| vec![s.cid])
         }
-        Target::Batch(_) | Target::Account(_) => vec![],
+        Target::Batch(_) | Target::Account(_) | Target::Delegation(_) => vec![],
     };
     for cid in about {
         let ownership: Option<Ownership> = load(view, &key::ownership(&cid))?;

@@ -13,11 +13,13 @@ use crate::{
     tx::Paired,
 };
 
+/// Records what was completed at `time_ms`, from when its lease counts.
 pub(super) fn complete<V: View>(
     state: &mut Overlay<V>,
     context: &Context<'_>,
     authority: &PublicKey,
     paired: &Paired,
+    time_ms: u64,
 ) -> Result<Vec<Event>, Stop> {
     let Paired { pairing_id, binding_id, key_a, key_b, lease_s, .. } = paired;
     ensure(state.get(&key::pairing(pairing_id))?.is_none(), Rejection::PairingExists)?;
@@ -35,7 +37,6 @@ pub(super) fn complete<V: View>(
     for (signer, signature, rejection) in signers {
         signer.verify(&digest, signature).map_err(|_| rejection)?;
     }
-    let time_ms = context.header.time_ms;
     let mut live = withdraw::pairings_of(state, binding_id)?;
     let mut ended = Vec::new();
     for id in &live {
@@ -57,7 +58,7 @@ pub(super) fn complete<V: View>(
         th4: paired.th4,
         status: Status::Active,
         height: context.header.height,
-        time_ms,
+        time_ms: context.header.time_ms,
         expires_ms,
     };
     state.put(key::pairing(pairing_id), &pairing);

@@ -3,6 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use lct::{
+    delegation::DelegationId,
     id::{BindingId, PairingId},
     revocation::Reason,
     sign::PublicKey,
@@ -50,17 +51,7 @@ pub(super) fn ordered<V: View>(
     target: &Target,
     reason: u8,
 ) -> Result<Vec<Event>, Stop> {
-    ensure(Reason::from_code(reason).is_ok(), Rejection::RevokeShape)?;
-    let known = match target {
-        // A batch authority is known by its certificates only.
-        Target::Batch(_) => true,
-        Target::Component(cid) => state.get(&key::component(cid))?.is_some(),
-        Target::Binding(id) => state.get(&key::binding(id))?.is_some(),
-        Target::Pairing(id) => state.get(&key::pairing(id))?.is_some(),
-        Target::SigningKey(k) => state.get(&key::signing_key(k))?.is_some(),
-        Target::Account(k) => state.get(&key::account(k))?.is_some(),
-    };
-    ensure(known, Rejection::RevokeUnknown)?;
+    known(state, target, reason)?;
     let account: Option<Account> = load(state, &key::account(sender))?;
     let account = account.ok_or(Halt::Invariant("a sender without account"))?;
     let own = *target == Target::Account(*sender);
@@ -71,6 +62,33 @@ pub(super) fn ordered<V: View>(
     };
     ensure(may, Rejection::RevokeDenied)?;
     withdraw(state, context, target, reason)
+}
+
+/// What a delegate withdraws; whether it may was judged before.
+pub(super) fn delegated<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    target: &Target,
+    reason: u8,
+) -> Result<Vec<Event>, Stop> {
+    known(state, target, reason)?;
+    withdraw(state, context, target, reason)
+}
+
+/// Refuses an unknown reason, then what is not recorded.
+fn known(state: &impl View, target: &Target, reason: u8) -> Result<(), Stop> {
+    ensure(Reason::from_code(reason).is_ok(), Rejection::RevokeShape)?;
+    let known = match target {
+        // A batch authority is known by its certificates only.
+        Target::Batch(_) => true,
+        Target::Component(cid) => state.get(&key::component(cid))?.is_some(),
+        Target::Binding(id) => state.get(&key::binding(id))?.is_some(),
+        Target::Pairing(id) => state.get(&key::pairing(id))?.is_some(),
+        Target::SigningKey(k) => state.get(&key::signing_key(k))?.is_some(),
+        Target::Account(k) => state.get(&key::account(k))?.is_some(),
+        Target::Delegation(id) => state.get(&key::delegation(id))?.is_some(),
+    };
+    Ok(ensure(known, Rejection::RevokeUnknown)?)
 }
 
 /// Withdraws what is recorded, once.
@@ -101,11 +119,14 @@ fn withdraw<V: View>(
             let event = Event::new("PairingRevoked").with("pairing_id", id.0.as_slice());
             Ok(vec![event.with("reason", u32::from(reason))])
         }
-        Target::Batch(id) => {
+        Target::Batch(id) | Target::Delegation(DelegationId(id)) => {
             let before: Option<Revocation> = load(state, &key::revocation(target))?;
             ensure(before.is_none(), Rejection::RevokeRepeated)?;
             withdraw::note(state, context, target, reason);
-            let event = Event::new("BatchAuthorityRevoked").with("batch", id.as_slice());
+            let event = match target {
+                Target::Batch(_) => Event::new("BatchAuthorityRevoked").with("batch", id.as_slice()),
+                _ => Event::new("DelegationRevoked").with("delegation", id.as_slice()),
+            };
             Ok(vec![event.with("reason", u32::from(reason))])
         }
         Target::SigningKey(signing) => {

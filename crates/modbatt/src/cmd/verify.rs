@@ -167,6 +167,15 @@ fn statement(proved: &Proved) -> Value {
             "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,
             "payload": hex::encode(&e.payload),
         }),
+        Proved::Delegation { id, delegation: d } => json!({
+            "delegation": id.to_string(), "number": d.number, "delegate": d.delegate.sign_pub().to_string(),
+            "not_before": d.not_before, "not_after": d.not_after, "operations": d.operations,
+            "packs": d.packs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Proved::Act { act, kind, refused } => json!({
+            "delegation": act.delegation.to_string(), "number": act.number, "time": act.time,
+            "kind": kind.name(), "refused": refused.map(|r| r.code()),
+        }),
         Proved::Batch(s) => json!({
             "first_seq": s.first_seq, "count": s.count, "first_ms": s.first_ms, "last_ms": s.last_ms,
             "root": hex::encode(s.root),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use lct::Digest;
 use lct::binding::BindingRecord;
+use lct::delegation::{Act, DelegationId};
 use lct::energy::{CycleClose, EnergyEvent};
 use lct::id::Cid;
 use lct::journal::Checkpoint;
@@ -145,6 +146,11 @@ fn name_of(body: &Body) -> Option<String> {
         Body::Checkpoint(signed) => {
             let point = Checkpoint::read_body(&signed.statement).ok()?;
             format!("log-{}-{:08}", point.cid, point.number)
+        }
+        Body::Delegate { statement } => format!("delegation-{}", DelegationId::of(statement)),
+        Body::DelegateAct { statement, .. } => {
+            let act = Act::read(statement).ok()?;
+            format!("act-{}-{:05}", act.delegation, act.number)
         }
         Body::Batch(_) => return None,
     })
