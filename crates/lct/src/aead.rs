@@ -4,6 +4,7 @@
 
 use crate::{Error, secret::Secret};
 use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
+use kept::{Defence, kept};
 use zeroize::Zeroize;
 
 /// A key, expanded. Zeroised on drop.
@@ -37,6 +38,10 @@ impl Aead {
         text: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<(), Error> {
+        if !kept(Defence::Tag) {
+            // Encrypting again is decrypting, and checks nothing.
+            return self.seal(nonce, aad, text).map(drop);
+        }
         let opened = self.0.decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into());
         opened.map_err(|_| Error::NotAuthentic)
     }

@@ -10,6 +10,7 @@ use crate::{
     schedule::{derive, mac16},
     secret::Secret,
 };
+use kept::{Defence, kept};
 
 /// Head of a chain: the last hash, and the key of the next entry.
 #[derive(Debug, Clone)]
@@ -138,7 +139,8 @@ impl Verifier {
         }
         let hash = link_hash(&self.head, number, entry).map_err(|_| Broken::Hash(number))?;
         if let Some(key) = &mut self.key {
-            if !crate::secret::equal(&mac16(key.expose(), &[&hash]), &link.tag) {
+            let own = crate::secret::equal(&mac16(key.expose(), &[&hash]), &link.tag);
+            if !own && kept(Defence::LogTag) {
                 return Err(Broken::Tag(number));
             }
             *key = derive(key, "log next", &[&number.to_be_bytes()]).map_err(|_| Broken::Tag(number))?;

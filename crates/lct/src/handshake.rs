@@ -21,6 +21,7 @@ use crate::{
     sign::{PublicKey, Signature, SigningKey},
     spk::Spk,
 };
+use kept::{Defence, kept};
 use rand_core::CryptoRng;
 
 /// Longest handshake message (M2 of PAIR).
@@ -82,11 +83,12 @@ impl Context {
             Some(spk) if self.flags & SIGNED != 0 => sha256(&[&spk.0]),
             _ => [0; 32],
         };
+        let named = |cid: &Cid| if kept(Defence::NamedParties) { cid.0 } else { [0; 16] };
         sha256(&[
             b"modbatt1 hs",
             &[self.kind as u8, SUITE, self.flags],
-            &self.cid_a.0,
-            &self.cid_b.0,
+            &named(&self.cid_a),
+            &named(&self.cid_b),
             &spk_hash(&self.spk_a),
             &spk_hash(&self.spk_b),
             &self.cert_hash.unwrap_or([0; 32]),
@@ -156,7 +158,11 @@ impl Ephemeral {
     }
 
     fn agree(&self, peer: &[u8; 33]) -> Result<Secret<32>, Error> {
-        self.secret.agree(peer).ok_or(Error::InvalidKey)
+        match self.secret.agree(peer) {
+            // Arithmetic on what is no point of the curve ends in a place that its sender knows.
+            None if !kept(Defence::PointsOfTheCurve) => Ok(Secret::new([0; 32])),
+            agreed => agreed.ok_or(Error::InvalidKey),
+        }
     }
 
     /// `H("modbatt1 sas commit" || E_B || N_B)`, the commitment in M0.
@@ -246,6 +252,8 @@ impl Secrets {
     fn new(context: &Context, th0: &Digest, psk: &Psk<'_>, dh: &Secret<32>) -> Result<Self, Error> {
         let s0 = extract(&context.salt, psk.0);
         let salt = derive::<32>(&s0, "hs salt", &[th0])?;
+        let nothing = Secret::new([0; 32]);
+        let dh = if kept(Defence::EphemeralAgreement) { dh } else { &nothing };
         Ok(Secrets { s1: extract(salt.expose(), &[dh.expose()]) })
     }
 
@@ -334,6 +342,7 @@ impl Initiator {
     ) -> Result<(Message, Established), Error> {
         let response = Response::parse(context, m2)?;
         if let Some(committed) = &self.commitment
+            && kept(Defence::Commitment)
             && !equal(committed, &commitment(&response.point, &response.nonce))
         {
             return Err(Error::NotAuthentic);

@@ -15,6 +15,7 @@ use crate::{
     schedule::{ChannelId, MasterSecret, derive, mac16},
     secret::{Secret, equal},
 };
+use kept::{Defence, kept};
 
 /// M1.
 pub type Request = [u8; 28];
@@ -46,8 +47,12 @@ impl Session<'_> {
     }
 
     fn next(&self, t3: &Digest, mac_a: &[u8; 16]) -> Result<MasterSecret, Error> {
+        if !kept(Defence::EpochRatchet) {
+            return Ok(self.master.clone());
+        }
         let next = self.epoch.checked_add(1).ok_or(Error::Exhausted)?;
-        derive(&self.master.0, "resume", &[&next.to_be_bytes(), &sha256(&[t3, mac_a])]).map(MasterSecret)
+        let fresh = if kept(Defence::FreshNonces) { sha256(&[t3, mac_a]) } else { [0; 32] };
+        derive(&self.master.0, "resume", &[&next.to_be_bytes(), &fresh]).map(MasterSecret)
     }
 
     /// M1 of the A side.

@@ -3,6 +3,7 @@
 use crate::{Digest, Error, id::Cid, secret::Secret};
 use hkdf::Hkdf;
 use hmac::{KeyInit, Mac};
+use kept::{Defence, kept};
 use sha2::Sha256;
 
 type Hmac = hmac::Hmac<Sha256>;
@@ -170,6 +171,9 @@ impl MasterSecret {
         nonce_b: &[u8; 16],
         salt: &[u8; 32],
     ) -> Result<MasterSecret, Error> {
+        if !kept(Defence::EpochRatchet) {
+            return Ok(self.clone());
+        }
         derive(&self.0, "rekey", &[&next_epoch.to_be_bytes(), nonce_a, nonce_b, salt]).map(MasterSecret)
     }
 
@@ -213,8 +217,8 @@ fn traffic_secret(
 ) -> Result<TrafficSecret, Error> {
     let mut label = heapless::String::<16>::new();
     let way = match dir {
-        Direction::Ab => " ab",
-        Direction::Ba => " ba",
+        Direction::Ba if kept(Defence::DirectionKeys) => " ba",
+        _ => " ab",
     };
     for part in ["ts ", tier.label(), way] {
         label.push_str(part).map_err(|_| Error::BufferTooSmall)?;

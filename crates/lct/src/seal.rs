@@ -11,6 +11,7 @@ use crate::{
     secret::{Secret, equal},
 };
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use kept::{Defence, kept};
 use zeroize::Zeroize;
 
 /// Bytes added by sealing: base 4, counter 8, tag 16.
@@ -44,7 +45,9 @@ impl Binding {
         let mut aad = [0; 12];
         aad[0] = 0x01;
         aad[1] = self.level;
-        aad[2..6].copy_from_slice(&self.canonical_id.to_be_bytes());
+        if kept(Defence::BoundIdentifier) {
+            aad[2..6].copy_from_slice(&self.canonical_id.to_be_bytes());
+        }
         aad[6..10].copy_from_slice(&self.epoch.to_be_bytes());
         aad[10..12].copy_from_slice(&n.to_be_bytes());
         aad
@@ -106,7 +109,8 @@ impl Sealer {
     /// [`Error::Exhausted`] when the reservation or a limit of the key is used up: nothing was taken.
     pub fn spend(&mut self, n: usize) -> Result<u64, Error> {
         let spent = self.blocks.saturating_add(blocks(n));
-        if self.counter >= self.limit || self.counter >= MESSAGES_MAX || spent > BLOCKS_MAX {
+        let worn = self.counter >= MESSAGES_MAX || spent > BLOCKS_MAX;
+        if self.counter >= self.limit || (worn && kept(Defence::KeyLimit)) {
             return Err(Error::Exhausted);
         }
         self.blocks = spent;

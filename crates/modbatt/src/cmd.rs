@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod pair;
 pub mod policy;
 pub mod receipt;
+pub mod redteam;
 pub mod revoke;
 pub mod selftest;
 pub mod verify;

@@ -31,6 +31,8 @@ enum Command {
     Audit(cmd::audit::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
     Selftest(cmd::selftest::Args),
+    /// Attack the simulated pack, and each attack's control
+    Redteam(cmd::redteam::Args),
     /// Check a receipt and say what it proves; needs no network and no database
     Verify(cmd::verify::Args),
     /// Write the receipt of a transaction or of a telemetry record
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
+        Command::Redteam(args) => cmd::redteam::run(&args),
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),
         Command::Factory(args) => cmd::factory::run(&args),

@@ -207,6 +207,32 @@ fn selftest_passes_on_both_files_and_fails_on_a_changed_one() {
     assert_eq!((json.code, failures), (1, vec![Value::from("rekey.MS1"), Value::from("level5.digest")]));
 }
 
+/// Every attack with its control is run beside the crates of the link; here the command, with two of them.
+#[test]
+fn redteam_prints_a_table_and_json_and_knows_its_names() {
+    let ended = run(&["redteam", "--only", "misbinding"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+    assert!(ended.out.contains("1 of 1 attacks held, 1 controls succeed"), "{}", ended.out);
+    let json = run(&["redteam", "--only", "replay", "--json", "--seed", "7"]);
+    assert_eq!(json.code, 0, "{}", json.out);
+    let report = json.json();
+    for (field, value) in [("attacks", 1), ("succeeded", 0), ("controls_succeeded", 1), ("seed", 7)] {
+        assert_eq!(report[field], value, "{field}");
+    }
+    let replay = &report["by_name"]["replay"];
+    assert_eq!(
+        (&replay["succeeded"], &replay["control_succeeded"]),
+        (&Value::from(false), &Value::from(true))
+    );
+    assert!(replay["tries"].as_u64().unwrap() > 100 && !report["not_built"].as_array().unwrap().is_empty());
+    assert_eq!(
+        run(&["redteam", "--only", "replay", "--json", "--seed", "7"]).out,
+        json.out,
+        "one seed, one run"
+    );
+    run(&["redteam", "--only", "reply"]).fails(2, &["no attack is called reply", "replay, ", "misbinding"]);
+}
+
 #[test]
 fn selftest_says_why_a_file_cannot_be_read() {
     let temp = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 //! one epoch to the next (`spec/channel.md`, H18, H19 and H94). Who says what and when is the owner's affair.
 
 use crate::{identity::Record, session::Session, time::Instant};
+use kept::{Defence, kept};
 use lct::{
     Error,
     codec::Fields,
@@ -34,8 +35,8 @@ impl Channel {
 
     /// A channel out of flash: nothing is sealed or opened before RESUME.
     pub(crate) fn stored(session: Session, previous: Option<MasterSecret>) -> Self {
-        let since = Instant::START;
-        Channel { session, previous, fresh: false, confirmed: false, since, unsaved: false }
+        let (since, fresh) = (Instant::START, !kept(Defence::FreshEpoch));
+        Channel { session, previous, fresh, confirmed: fresh, since, unsaved: false }
     }
 
     /// Erases the secret of the epoch before where it lies; true when there was one.

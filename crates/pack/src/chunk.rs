@@ -15,6 +15,7 @@
 //! A sealed message put together wrongly fails its tag; the rules keep that rare and memory bounded.
 
 use core::fmt;
+use kept::{Defence, kept};
 
 use crate::can::Frame;
 use crate::sealed_id::{CanonicalId, Transport};
@@ -317,7 +318,9 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
         let mut slot = Slot { key, total, received: 1, started: now, touched: now, data: [0; MAX_LEN] };
         slot.store(1, chunk);
         // `None` sorts first, so a free buffer is taken before any message is given up.
-        let place = self.slots.iter_mut().min_by_key(|slot| slot.as_ref().map(|slot| slot.touched));
+        let given_up = |slot: &&mut Option<Slot>| slot.is_none() || kept(Defence::BufferEviction);
+        let oldest = |slot: &&mut Option<Slot>| slot.as_ref().map(|slot| slot.touched);
+        let place = self.slots.iter_mut().filter(given_up).min_by_key(oldest);
         if place.and_then(|place| place.replace(slot)).is_some() {
             bump(&mut self.counters.evictions);
         }

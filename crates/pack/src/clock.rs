@@ -5,12 +5,16 @@ use crate::{
     identity::{Record, key},
     time::{Duration, Instant},
 };
+use kept::{Defence, kept};
 use lct::{Error, codec::Fields};
 
 /// How far the peer's word may raise the floor between two words of the authority, in seconds.
 pub const PEER_CREDIT_S: u32 = 3_600;
 /// Seconds of powered time that are written ahead, and how far judged time runs before the floor is written again.
 pub const AHEAD_S: u32 = 600;
+
+/// The last millisecond that a stamp tells: seconds have 32 bits on the link (C48).
+pub const LAST_MS: u64 = u32::MAX as u64 * 1_000 + 999;
 
 /// What became of a time that the peer told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,9 +98,9 @@ impl Clock {
         seconds(now.saturating_since(self.started))
     }
 
-    /// Unix time in milliseconds for records, once it was told.
+    /// Unix time in milliseconds for records, once it was told; it stops at [`LAST_MS`].
     pub fn unix_ms(&self, now: Instant) -> Option<u64> {
-        self.stamp.map(|(ms, at)| ms.saturating_add(now.saturating_since(at).as_millis()))
+        self.stamp.map(|(ms, at)| ms.saturating_add(now.saturating_since(at).as_millis()).min(LAST_MS))
     }
 
     /// Unix second for the log, 0 when unknown.
@@ -127,8 +131,8 @@ impl Clock {
         // H101: without a word of the authority there is nothing that the peer could move.
         let Some(own) = self.judged(now) else { return Told::Fits };
         let ahead = told.saturating_sub(own);
-        if ahead <= self.credit {
-            self.credit -= ahead;
+        if ahead <= self.credit || !kept(Defence::PeerCredit) {
+            self.credit = self.credit.saturating_sub(ahead);
             self.raise(now, told);
             return Told::Fits;
         }
@@ -179,6 +183,16 @@ mod tests {
 
     fn at(s: u64) -> Instant {
         Instant::from_millis(s * 1_000)
+    }
+
+    /// H103: the end of time is a time that can be passed on.
+    #[test]
+    fn a_stamp_stops_at_its_end() {
+        let mut clock = Clock::start(None, at(0)).unwrap();
+        clock.peer(at(0), LAST_MS - 1_000);
+        assert_eq!(clock.unix_ms(at(0)), Some(LAST_MS - 1_000));
+        assert_eq!(clock.unix_ms(at(5)), Some(LAST_MS));
+        assert_eq!(clock.stamp_s(at(5)), u32::MAX);
     }
 
     #[test]

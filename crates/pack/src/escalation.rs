@@ -8,6 +8,7 @@ use crate::{
     pdu,
     time::{Duration, Instant},
 };
+use kept::{Defence, kept};
 use lct::{
     Error,
     codec::Fields,
@@ -114,7 +115,8 @@ struct Rate(heapless::Deque<Instant, PER_LONG>);
 impl Rate {
     fn take(&mut self, now: Instant) -> bool {
         let within = |span: Duration| self.0.iter().filter(|t| now < **t + span).count();
-        if within(SHORT) >= PER_SHORT || within(LONG) >= PER_LONG {
+        let often = within(SHORT) >= PER_SHORT || within(LONG) >= PER_LONG;
+        if often && kept(Defence::EscalationRate) {
             return false;
         }
         if self.0.is_full() {

@@ -11,6 +11,7 @@ use crate::{
     policy::{self, DeviceState, Effect, Entry, MinLevel, Protection},
     sealed_id::{Class, Direction, Level, SealedId, classify},
 };
+use kept::{Defence, kept};
 use lct::schedule::Tier;
 
 /// A message as it arrived.
@@ -96,7 +97,8 @@ pub fn judge(arrival: &Arrival, standing: &Standing<'_>) -> Result<(), Denied> {
     }
     let min = policy::minimum(entry, bus, base, standing.state, effect);
     let listed = entry.flags & policy::MAY_STAY_CLEAR != 0 && standing.stay_clear.contains(&base);
-    if !(min.admits(protection) || (listed && protection == Protection::Clear)) {
+    let enough = min.admits(protection) || (listed && protection == Protection::Clear);
+    if kept(Defence::LeastProtection) && !enough {
         // What is never accepted, however it is protected, is no way round a channel.
         let round = protection == Protection::Clear && min != MinLevel::Never;
         return Err(if round { Denied::Unprotected } else { Denied::TooWeak });

@@ -8,6 +8,7 @@ use crate::{
     session::GroupSender,
     time::{Duration, Instant},
 };
+use kept::{Defence, kept};
 use lct::{Error, id::Cid, policy::Rotation, schedule::GroupKey, secret::Secret};
 use rand_core::CryptoRng;
 
@@ -46,7 +47,7 @@ impl Reduction {
     /// raise: a raise is never admitted from a group frame or in clear.
     pub fn effect(self, ceiling: RelayState) -> Effect {
         match self {
-            Self::Ceiling(max) if max > ceiling => Effect::Raise,
+            Self::Ceiling(max) if max > ceiling && kept(Defence::GroupReduces) => Effect::Raise,
             Self::Ceiling(_) => Effect::Hold,
             Self::Isolate | Self::Deregister => Effect::Stop,
         }

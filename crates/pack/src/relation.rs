@@ -34,6 +34,7 @@ use crate::{
     session::{Alarm, Opened, Refusal, Session, compact::is_acceptable, limits::Limits, tier_of},
     time::{Duration, Instant},
 };
+use kept::{Defence, kept};
 use lct::{
     Digest, Error,
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction},

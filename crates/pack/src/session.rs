@@ -10,6 +10,7 @@ use crate::{
     time::Instant,
 };
 use compact::{C1_LEN, C2_LEN, Guard};
+use kept::{Defence, kept};
 use lct::{
     Digest, Error,
     counter::Reservation,
@@ -51,6 +52,9 @@ impl Window {
 
     /// True when `counter` may still be accepted; changes nothing.
     pub fn admits(&self, counter: u64) -> bool {
+        if !kept(Defence::ReplayWindow) {
+            return true;
+        }
         if counter >= self.next {
             return counter != u64::MAX;
         }
@@ -469,7 +473,8 @@ impl Session {
             Which::Current => &mut self.current,
             Which::Next => self.next.as_mut()?,
             Which::Previous => {
-                let old = self.previous.as_mut().filter(|g| tier == Tier::Exch && now < g.until)?;
+                let in_time = |g: &&mut Grace| now < g.until || !kept(Defence::GracePeriod);
+                let old = self.previous.as_mut().filter(|g| tier == Tier::Exch && in_time(g))?;
                 return Some((&old.opener, &mut old.window, old.number, None));
             }
         };

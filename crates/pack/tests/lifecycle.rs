@@ -111,6 +111,22 @@ fn forged_time_neither_revives_nor_expires() {
     assert!(w.modules[0].judged_time(w.now).unwrap() >= BOUND + 50_000 - 600);
 }
 
+/// H103: a paired peer that tells the end of time leaves a pack that goes on: heartbeats, and the watchdog of the app.
+#[test]
+fn the_end_of_time_stops_no_role() {
+    let mut w = commissioned(1, 42, |_| {});
+    want(&mut w, RelayState::On);
+    let now = w.now;
+    w.app.set_time(now, u64::from(u32::MAX) * 1_000 + 500).unwrap();
+    w.run_for(3_000);
+    w.measure(-1_000);
+    w.run_for(1_000);
+    assert_eq!((w.pack.state(), w.modules[0].relay()), (RelayState::On, RelayState::On));
+    w.filter = Box::new(|_| false);
+    w.run_for(20_000);
+    assert_eq!((w.pack.state(), w.modules[0].relay()), (RelayState::Off, RelayState::Off));
+}
+
 /// H104: the end of a lease blocks raising, and stops neither the running pack, nor status, nor lowering, nor RESUME.
 #[test]
 fn an_ended_lease_stops_nothing_but_raising() {

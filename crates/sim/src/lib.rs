@@ -15,7 +15,9 @@
 //! | [`world`] | a controller and its modules on two buses, with flash and sensors |
 //! | [`legacy`] | what nodes of the older generation take a frame for |
 //! | [`seed`] | the only source of chance |
+//! | [`attack`] | attackers on the link, each with a control |
 
+pub mod attack;
 pub mod battery;
 pub mod cell;
 pub mod fault;

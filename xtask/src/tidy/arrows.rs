@@ -13,7 +13,8 @@ use crate::shell;
 
 /// Every product crate and its layer. A crate may depend on lower numbers only;
 /// two crates of one layer do not see each other.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, i8); 11] = [
+    ("kept", -1),
     ("lct", 0),
     ("pack", 1),
     ("ledger", 1),
@@ -25,6 +26,13 @@ const LAYERS: [(&str, u8); 10] = [
     ("bridge", 4),
     ("modbatt", 5),
 ];
+
+/// Ends the name of the second build of a crate, whose defences can be taken away (`spec/threats.md`, T102). Such a
+/// crate sees only crates of its kind, and nobody but [`ATTACKER`] sees it.
+const WEAKENED: &str = "-weakened";
+
+/// The crate whose command attacks.
+const ATTACKER: &str = "modbatt";
 
 /// The one member that is no product crate.
 const XTASK: &str = "xtask";
@@ -45,11 +53,15 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
             let target = dependency["name"].as_str().unwrap_or_default();
             let Some(below) = layer_of(target) else { continue };
             let kind = dependency["kind"].as_str().unwrap_or("normal");
+            if let Some(text) = across(name, target, kind) {
+                broken(text);
+                continue;
+            }
             match layer {
                 None if name == XTASK => {
                     broken(format!("xtask depends on the product crate `{target}` ({kind})"));
                 }
-                Some(layer) if below >= layer => broken(format!(
+                Some(layer) if below >= layer && !is_own_control(name, target, kind) => broken(format!(
                     "`{name}` (layer {layer}) depends on `{target}` (layer {below}, {kind}): arrows only go down"
                 )),
                 _ => {}
@@ -70,7 +82,27 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn layer_of(name: &str) -> Option<u8> {
+/// A second build compares itself with the first one in its tests, and `kept` lends it the names of the defences.
+fn is_own_control(name: &str, target: &str, kind: &str) -> bool {
+    let own = name.strip_suffix(WEAKENED) == Some(target);
+    own && (kind == "dev" || target == "kept")
+}
+
+/// What is wrong with an arrow between the product and its second build.
+fn across(name: &str, target: &str, kind: &str) -> Option<String> {
+    match (name.ends_with(WEAKENED), target.ends_with(WEAKENED)) {
+        (true, false) if !is_own_control(name, target, kind) => {
+            Some(format!("`{name}` depends on `{target}` ({kind}), which is not weakened"))
+        }
+        (false, true) if name != ATTACKER => {
+            Some(format!("`{name}` depends on `{target}` ({kind}): only {ATTACKER} may, to attack it"))
+        }
+        _ => None,
+    }
+}
+
+fn layer_of(name: &str) -> Option<i8> {
+    let name = name.strip_suffix(WEAKENED).unwrap_or(name);
     LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer)
 }
 
@@ -162,6 +194,30 @@ mod tests {
                 assert_eq!(found, [text], "{table}");
             }
         }
+    }
+
+    #[test]
+    fn nobody_but_the_attacker_sees_a_weakened_crate() {
+        let weak = "[dependencies]\npack = { package = 'pack-weakened', path = '../pack-weakened' }";
+        let strong = "[dependencies]\npack = { path = '../pack' }";
+        let own = "[dev-dependencies]\nsim = { path = '../sim' }";
+        let both = [("pack", with("")), ("pack-weakened", with("")), ("sim", with(strong))];
+        let found = |more: &[(&str, &str)]| {
+            let both = both.iter().map(|(name, text)| (*name, text.as_str()));
+            findings(&both.chain(more.iter().copied()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            found(&[("modbatt", &with(weak)), ("sim-weakened", &with(&format!("{weak}\n{own}")))]),
+            [""; 0]
+        );
+        for name in ["gateway", "node"] {
+            let text = format!(
+                "crates/{name}/Cargo.toml: `{name}` depends on `pack-weakened` (normal): only modbatt may, to attack it"
+            );
+            assert_eq!(found(&[(name, &with(weak))]), [text]);
+        }
+        let text = "crates/sim-weakened/Cargo.toml: `sim-weakened` depends on `pack` (normal), which is not weakened";
+        assert_eq!(found(&[("sim-weakened", &with(strong))]), [text]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{
     identity::{Record, key},
     time::{Duration, Instant},
 };
+use kept::{Defence, kept};
 use lct::{Error, codec::Fields};
 
 /// How long a window stays open.
@@ -79,6 +80,9 @@ impl Guard {
 
     /// Seconds until the next try: 0 now, `u16::MAX` not before a start with the button.
     pub(super) fn locked_s(&self, now: Instant) -> u16 {
+        if !kept(Defence::TryLimit) {
+            return 0;
+        }
         if self.tries >= LAST_TRY {
             return u16::MAX;
         }

@@ -8,6 +8,7 @@ use crate::{
     policy::Effect as Change,
     protection::Extremes,
 };
+use kept::{Defence, kept};
 
 impl Module {
     /// Active faults and counters of this module.
@@ -69,7 +70,7 @@ impl Module {
     /// Carries out a message that only reduces, from whomever the gate let through.
     pub(super) fn reduce(&mut self, now: Instant, base: u16, body: &[u8]) -> Result<(), Error> {
         match Reduction::read(base, body) {
-            Some(Reduction::Ceiling(max)) if max <= self.ceiling => {
+            Some(Reduction::Ceiling(max)) if max <= self.ceiling || !kept(Defence::GroupReduces) => {
                 self.ceiling = max;
                 self.switch(self.target)
             }

@@ -189,7 +189,8 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         // One new run a second per peer, before any agreement is computed.
-        if self.last_run.is_some_and(|t| now < t + Duration::from_millis(1_000)) {
+        let soon = self.last_run.is_some_and(|t| now < t + Duration::from_millis(1_000));
+        if soon && kept(Defence::RunSpacing) {
             return Ok(());
         }
         let context = self.context(kind, own)?;

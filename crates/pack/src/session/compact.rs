@@ -108,7 +108,7 @@ impl Session {
     ) -> Result<Opened<'a>, Refusal> {
         let base = self.bases.iter().copied().find(|b| b & 0x7FC == id.family());
         let base = base.filter(|_| id.direction() == Direction::Ba && self.sends == Direction::Ab);
-        let (Some(base), false) = (base, self.guard.off) else {
+        let (Some(base), false) = (base, self.guard.off && kept(Defence::CompactGuard)) else {
             return Err(Refusal::Policy);
         };
         let binding = binding(id, self.current.number);

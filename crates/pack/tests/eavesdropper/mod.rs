@@ -31,7 +31,7 @@ use pack::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::world::Held;
+use super::world::Held;
 
 /// Bus and device number: two parties.
 pub type Link = (Bus, u8);

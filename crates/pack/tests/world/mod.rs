@@ -44,6 +44,9 @@ pub trait Storage {
     fn sent(&mut self, who: usize, now: Instant, bus: Bus, frame: &Frame);
 }
 
+/// Who sent a frame, when, on which bus.
+pub type Ear = dyn FnMut(usize, Instant, Bus, &Frame);
+
 pub struct Authority {
     pub spk: SpkSecret,
     pub root: SigningKey,
@@ -116,6 +119,8 @@ pub struct World {
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
     pub storage: Option<Box<dyn Storage>>,
+    /// Hears each frame as its party sends it.
+    pub ear: Option<Box<Ear>>,
 }
 
 /// Unix time at which bindings are made.
@@ -239,6 +244,7 @@ impl World {
             policy_version: 1,
             filter: Box::new(|_| true),
             storage: None,
+            ear: None,
         }
     }
 
@@ -280,6 +286,9 @@ impl World {
     fn put(&mut self, who: usize, bus: Bus, frame: Frame) {
         if let Some(storage) = &mut self.storage {
             storage.sent(who, self.now, bus, &frame);
+        }
+        if let Some(ear) = &mut self.ear {
+            ear(who, self.now, bus, &frame);
         }
         self.wires[bus as usize].push_back((who, frame));
     }

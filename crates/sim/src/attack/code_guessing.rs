@@ -1,0 +1,47 @@
+//! Attack 21: codes are guessed at a pack, and its power is cut after each answer.
+
+use super::{
+    Attack, Defence, Tally,
+    field::{APP, Field, PACK},
+};
+use lct::{id::Cid, pake::ProverSecret, secret::Secret};
+use pack::{identity::key, pdu};
+
+pub const ATTACK: Attack = Attack {
+    number: 21,
+    name: "code-guessing",
+    attacker: "somebody at the pack who does not know its code, and may cut its power",
+    defence: Defence::TryLimit,
+    run,
+};
+
+/// Answers that cost nothing but themselves (H77).
+const FREE: usize = 5;
+
+fn secret(byte: u8) -> ProverSecret {
+    ProverSecret::from_stretched(&Secret::new([byte; 80])).unwrap()
+}
+
+fn run(tally: &mut Tally, seed: u64) {
+    let mut f = Field::new(0, seed);
+    f.w.flash[PACK].insert(key::CODE, [&[1], secret(7).record().expose().as_slice()].concat());
+    f.w.restart(PACK);
+    let answers = |f: &Field| {
+        let step = [pdu::PAKE, pdu::pake::ANSWER];
+        f.messages().iter().filter(|m| m.who == PACK && m.bytes.starts_with(&step)).count()
+    };
+    for round in 0..40u8 {
+        let now = f.w.now;
+        f.w.app.begin_code(now, Cid::of("pack-0001"), &secret(100 + round), &mut f.w.rng).unwrap();
+        f.w.run_for(1_200);
+        if round % 2 == 1 {
+            f.w.restart(PACK);
+            f.w.restart(APP);
+        }
+        tally.attempt(f.w.pack.bootstrap().is_up(), || "a wrong code opened a channel".into());
+    }
+    let got = answers(&f);
+    assert!(got > 0, "a guess is answered");
+    tally.attempt(got > FREE, || format!("{got} guesses were answered in a minute"));
+    f.judge(tally);
+}

@@ -1,0 +1,58 @@
+//! Attack 24: short tags are guessed. A guess that is right comes after more wrong ones than an epoch may have: whoever
+//! still looks at it would look at 2^24 of them.
+
+use super::{Attack, Defence, Tally, field::Field};
+use pack::{
+    can::Bus,
+    sealed_id::{Direction, Level, SealedId},
+};
+use rand_chacha::rand_core::Rng;
+
+pub const ATTACK: Attack = Attack {
+    number: 24,
+    name: "compact-guessing",
+    attacker: "a node on CAN 2 that guesses the tags of compact messages",
+    defence: Defence::CompactGuard,
+    run,
+};
+
+const STATUS: u16 = 0x502;
+
+fn run(tally: &mut Tally, seed: u64) {
+    let id = SealedId::new(STATUS, Level::Exch, Direction::Ba, 1).unwrap();
+    // Without a certificate that lists the class, no compact message is looked at.
+    let mut f = Field::operational(1, seed);
+    let refused = f.refused();
+    for n in 0..50 {
+        let mut guess = [0; 16];
+        f.w.rng.fill_bytes(&mut guess);
+        f.send(Bus::Can2, id, &guess[..if n % 2 == 0 { 8 } else { 16 }]);
+    }
+    tally.attempt(f.refused() - refused < 50, || "a compact message was taken that nobody allowed".into());
+    f.judge(tally);
+
+    let mut f = Field::new(1, seed);
+    f.w.compact = vec![STATUS];
+    f.w.commission();
+    // Whole answers are held back too: they would move the counter on.
+    let values =
+        |id: SealedId| id.family() >= 0x500 && id.level() == Level::Exch && id.direction() == Direction::Ba;
+    let held = f.withhold(values, |_| {}, 1_500);
+    let mut genuine = held.iter().filter(|m| m.bytes.len() == 16);
+    let (first, last) = (genuine.next().unwrap().clone(), genuine.next().unwrap().clone());
+    let refused = f.refused();
+    f.send(Bus::Can2, id, &first.bytes);
+    assert_eq!(f.refused(), refused, "a compact status is taken");
+    for _ in 0..100 {
+        let mut guess = [0; 16];
+        f.w.rng.fill_bytes(&mut guess);
+        let refused = f.refused();
+        f.send(Bus::Can2, id, &guess);
+        tally.attempt(f.refused() == refused, || "a random tag was taken".into());
+        f.w.run_for(5);
+    }
+    let refused = f.refused();
+    f.send(Bus::Can2, id, &last.bytes);
+    tally.attempt(f.refused() == refused, || "guess 101 was looked at, and it was right".into());
+    f.judge(tally);
+}
