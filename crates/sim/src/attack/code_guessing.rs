@@ -41,6 +41,32 @@ fn run(tally: &mut Tally, seed: u64) {
         tally.attempt(f.w.pack.bootstrap().is_up(), || "a wrong code opened a channel".into());
     }
     let got = answers(&f);
+    // Shares that are none, and the pack's own words said back to it, once it listens again.
+    f.w.run_for(3_700_000);
+    let own = f
+        .messages()
+        .into_iter()
+        .rev()
+        .find(|m| m.bytes.starts_with(&[pdu::PAKE, pdu::pake::ANSWER]))
+        .unwrap();
+    let cid = f.w.identities[APP].cid();
+    let share = |share: &[u8]| [&[pdu::PAKE, pdu::pake::SHARE], cid.0.as_slice(), share].concat();
+    let mut off_curve = own.bytes[2..67].to_vec();
+    off_curve[64] ^= 1;
+    for (name, point) in
+        [("the identity", vec![0; 65]), ("no point", off_curve), ("another form", vec![2; 65])]
+    {
+        let before = answers(&f);
+        f.as_app(&share(&point));
+        f.w.run_for(1_200);
+        tally.attempt(answers(&f) > before, || format!("{name} was answered"));
+    }
+    f.as_app(&share(&own.bytes[2..67]));
+    f.w.run_for(50);
+    f.as_app(&[&[pdu::PAKE, pdu::pake::CONFIRM], &own.bytes[67..99]].concat());
+    f.w.run_for(1_200);
+    tally.attempt(f.w.pack.bootstrap().is_up(), || "the pack believed its own words".into());
+    tally.attempt(f.w.flash[PACK].contains_key(&key::device(0)), || "something was stored".into());
     assert!(got > 0, "a guess is answered");
     tally.attempt(got > FREE, || format!("{got} guesses were answered in a minute"));
     f.judge(tally);

@@ -1,10 +1,15 @@
 //! Attack 24: short tags are guessed. A guess that is right comes after more wrong ones than an epoch may have: whoever
 //! still looks at it would look at 2^24 of them.
 
-use super::{Attack, Defence, Tally, field::Field};
+use super::{
+    Attack, Defence, Tally,
+    field::{Field, ends},
+};
 use pack::{
     can::Bus,
     sealed_id::{Direction, Level, SealedId},
+    session::limits::Limits,
+    time::Instant,
 };
 use rand_chacha::rand_core::Rng;
 
@@ -54,5 +59,21 @@ fn run(tally: &mut Tally, seed: u64) {
     let refused = f.refused();
     f.send(Bus::Can2, id, &last.bytes);
     tally.attempt(f.refused() == refused, || "guess 101 was looked at, and it was right".into());
+    random_tags(tally, &mut f);
     f.judge(tally);
+}
+
+/// 10^5 random messages of one frame and of two, against the receiving end alone.
+fn random_tags(tally: &mut Tally, f: &mut Field) {
+    const LISTED: u16 = 0x412;
+    let (_, mut app) = ends(f.w.app.relation().session().unwrap());
+    app.allow_compact(&[LISTED]).unwrap();
+    let id = SealedId::new(LISTED, Level::Exch, Direction::Ba, 0).unwrap();
+    for n in 0..100_000 {
+        let mut guess = [0; 16];
+        f.w.rng.fill_bytes(&mut guess);
+        let guess = &mut guess[..if n % 2 == 0 { 8 } else { 16 }];
+        let taken = app.open(Instant::START, &Limits::DEFAULT, id, guess).is_ok();
+        tally.attempt(taken, || format!("random message {n} was taken"));
+    }
 }

@@ -47,6 +47,17 @@ fn run(tally: &mut Tally, seed: u64) {
     tally.attempt(judged(&f) > 0, || format!("{} clear requests were obeyed", judged(&f)));
     let level = f.w.pack.escalated(1, f.w.now);
     tally.attempt(level.is_some(), || format!("clear requests left {level:?}"));
+    f.w.run_for(65_000);
+    let quiet = f.latency(|_| {});
+    f.w.run_for(65_000);
+    let flooded = f.latency(|f| {
+        let frames: Vec<_> = split(id.canonical(), &request(1)).unwrap().collect();
+        (0..10).for_each(|_| f.inject(Bus::Can2, &frames));
+    });
+    // Commands go with the ticks of the pack.
+    tally.attempt(flooded > quiet + quiet / 10 + 10, || {
+        format!("a command took {flooded} ms instead of {quiet}")
+    });
     // Sealed ones, after whatever the hints began.
     f.w.run_for(65_000);
     let rogue = Rogue::of(f.w.modules[0].relation().session().unwrap());

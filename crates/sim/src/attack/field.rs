@@ -1,6 +1,9 @@
 //! An installation with an attacker on both of its buses, and the judge of everything that it sends.
 
-use super::{Tally, world::World};
+use super::{
+    Tally,
+    world::{World, rogue::Rogue},
+};
 use lct::handshake::Kind;
 use pack::{
     app,
@@ -11,6 +14,7 @@ use pack::{
     message::RelayState,
     module, pdu, policy,
     sealed_id::{Class, Direction, SealedId, SecurityId, Transport, classify},
+    session::Session,
     time::Instant,
 };
 use std::{
@@ -167,6 +171,25 @@ impl Field {
         self.tap.borrow().messages.iter().filter(|m| m.who == PACK && m.bytes.starts_with(&m2)).count()
     }
 
+    /// Milliseconds from the owner's Off until the pack is Off, while `disturb` does something each millisecond.
+    pub fn latency(&mut self, mut disturb: impl FnMut(&mut Field)) -> u32 {
+        self.order(RelayState::On);
+        for _ in 0..300 {
+            disturb(self);
+            self.w.run_for(1);
+        }
+        let now = self.w.now;
+        self.w.app.set_state(now, RelayState::Off, &mut self.w.rng).unwrap();
+        for ms in 0..2_000 {
+            if self.w.pack.state() == RelayState::Off {
+                return ms;
+            }
+            disturb(self);
+            self.w.run_for(1);
+        }
+        u32::MAX
+    }
+
     /// Everything that parties sealed so far, in order.
     pub fn recorded(&self) -> Vec<Message> {
         self.tap.borrow().messages.iter().filter(|m| m.sealed.is_some()).cloned().collect()
@@ -280,6 +303,13 @@ impl Field {
             format!("a secret was shown: {} bytes that hold it", seen.map_or(0, <[u8]>::len))
         });
     }
+}
+
+/// The two ends of a channel out of the memory of its app: what the pack would seal, and the receiving end of the app.
+pub fn ends(app: &Session) -> (Rogue, Session) {
+    let (master, tag) = (app.master().clone(), app.exchange().cloned());
+    let copy = Session::at_epoch(app.kind(), *app.th4(), app.epoch(), master, tag, app.sends());
+    (Rogue::peer_of(app), copy.unwrap())
 }
 
 /// Counts of visible effects; see [`Field::effects`].

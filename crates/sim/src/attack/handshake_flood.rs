@@ -46,4 +46,35 @@ fn run(tally: &mut Tally, seed: u64) {
     tally.tried += 99;
     tally.attempt(answers > 6, || format!("{answers} agreements were computed in 5 s"));
     f.judge(tally);
+    beside_a_channel(tally, seed);
+}
+
+/// Handshakes of every kind, certificates with signatures of nobody, a thousand halves of runs, while the owner commands.
+fn beside_a_channel(tally: &mut Tally, seed: u64) {
+    let mut f = Field::operational(1, seed);
+    let quiet = f.latency(|_| {});
+    let mut certificate = f.w.certificate(APP, PACK);
+    *certificate.last_mut().unwrap() ^= 1;
+    let before = f.w.app.relation().session().map(|s| *s.th4());
+    let mut n = 0u32;
+    let flooded = f.latency(|f| {
+        for kind in [Kind::Bind as u8, Kind::Pair as u8, Kind::Resume as u8, 0x42, 0x43, 0x44, 0x84, 0x7F] {
+            let mut rest = [0; 100];
+            f.w.rng.fill_bytes(&mut rest);
+            let pdu = [&[pdu::HANDSHAKE, 1, kind, 1, 1], rest.as_slice()].concat();
+            f.as_app(&pdu);
+        }
+        if n.is_multiple_of(50) {
+            let now = f.w.now;
+            f.w.app.send(now, Party::Pack, &[&[pdu::CERTIFICATE], certificate.as_slice()].concat()).unwrap();
+        }
+        n += 1;
+    });
+    tally.tried += 8 * n;
+    // A certificate shares the bus with the command: 98 frames are 27 ms.
+    tally.attempt(flooded > quiet + 60, || format!("a command took {flooded} ms instead of {quiet}"));
+    tally.attempt(!f.w.app.relation().is_up(), || "the channel went down".into());
+    let after = f.w.app.relation().session().map(|s| *s.th4());
+    tally.attempt(after != before, || "another pairing stands".into());
+    f.judge(tally);
 }

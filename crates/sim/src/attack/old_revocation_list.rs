@@ -2,12 +2,13 @@
 
 use super::{
     Attack, Defence, Tally,
-    field::{Field, MODULE, PACK},
+    field::{APP, Field, MODULE, PACK},
     world::BOUND,
 };
 use lct::{
+    clock::TimeToken,
     id::Cid,
-    revocation::{Reason, RevocationList, Revoked, Subject, hash_of},
+    revocation::{GRACE_S, Reason, RevocationList, Revoked, Subject, hash_of},
     sign::SigningKey,
 };
 use pack::{app::Party, can::Bus, pdu};
@@ -73,5 +74,19 @@ fn run(tally: &mut Tally, seed: u64) {
     // Whatever list is held, the place of the revoked one is not given to it again.
     let bound = f.w.bind((Some(Party::Pack), PACK), (Some(Party::Module(1)), MODULE));
     tally.attempt(bound, || "the revoked module was bound again".into());
+    // Nobody gives out lists any more: once the one in force is too old, nothing new is paired.
+    let now = f.w.now;
+    let late = TimeToken { time: BOUND + 86_400 + GRACE_S + 10 };
+    let late = late.issue(f.w.authority.spk.signing_key(), &mut f.w.rng);
+    f.w.app.time_token(now, &late).unwrap();
+    f.w.run_for(500);
+    let th4 = |f: &Field| f.w.app.relation().session().map(|s| *s.th4());
+    let before = th4(&f);
+    let certificate = f.w.certificate(APP, PACK);
+    f.w.give(Some(Party::Pack), &[&[pdu::CERTIFICATE], certificate.as_slice()].concat());
+    f.w.run_for(1_000);
+    f.w.give(None, &[&[pdu::CERTIFICATE], certificate.as_slice()].concat());
+    f.w.run_for(2_000);
+    tally.attempt(th4(&f) != before, || "paired under a list that is too old".into());
     f.judge(tally);
 }

@@ -2,9 +2,14 @@
 
 use super::{
     Attack, Defence, Tally,
-    field::{APP, Field, PACK},
+    field::{APP, Field, PACK, ends},
 };
-use pack::message::RelayState;
+use pack::{
+    message::RelayState,
+    sealed_id::{Direction, Level, SealedId},
+    session::limits::Limits,
+    time::Instant,
+};
 
 pub const ATTACK: Attack = Attack {
     number: 1,
@@ -54,5 +59,28 @@ fn run(tally: &mut Tally, seed: u64) {
             )
         });
     }
+    far_behind(tally, &f);
     f.judge(tally);
+}
+
+/// Messages of which one was taken 10^5 newer ones ago, against the receiving end alone.
+fn far_behind(tally: &mut Tally, f: &Field) {
+    for level in [Level::Exch, Level::Pair] {
+        let (pack, mut app) = ends(f.w.app.relation().session().unwrap());
+        let id = SealedId::new(0x424, level, Direction::Ba, 0).unwrap();
+        let mut open =
+            |message: &[u8]| app.open(Instant::START, &Limits::DEFAULT, id, &mut message.to_vec()).is_ok();
+        let old: Vec<_> = (0..70).map(|n| pack.sealed(id, 0x424, &[n; 8])).collect();
+        assert!(old.iter().all(|message| open(message)), "each is taken once");
+        for newer in [0, 64, 100_000] {
+            for _ in 0..newer {
+                assert!(open(&pack.sealed(id, 0x424, &[0])), "what is new is taken");
+            }
+            for message in &old {
+                tally.attempt(open(message), || {
+                    format!("{newer} later an old message opened again at {level:?}")
+                });
+            }
+        }
+    }
 }

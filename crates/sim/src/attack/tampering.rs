@@ -2,14 +2,14 @@
 
 use super::{
     Attack, Defence, Tally,
-    field::Field,
-    world::{World, rogue::Rogue},
+    field::{Field, ends},
+    world::World,
 };
 use pack::{
     can::Bus,
     message::RelayState,
     sealed_id::{Direction, Level, SealedId},
-    session::{Session, limits::Limits},
+    session::limits::Limits,
     time::Instant,
 };
 
@@ -59,10 +59,7 @@ fn off(w: &mut World) {
 /// Every bit and length of messages of many lengths, against the receiving end alone.
 fn against_a_session(tally: &mut Tally, f: &Field) {
     let victim = f.w.app.relation().session().unwrap();
-    let pack = Rogue::peer_of(victim);
-    let (kind, th4, epoch) = (victim.kind(), *victim.th4(), victim.epoch());
-    let (master, tag) = (victim.master().clone(), victim.exchange().cloned());
-    let mut app = Session::at_epoch(kind, th4, epoch, master, tag, victim.sends()).unwrap();
+    let (pack, mut app) = ends(victim);
     let id = SealedId::new(0x424, Level::Exch, victim.sends().reversed(), 0).unwrap();
     let mut open = |id: SealedId, bytes: &[u8]| {
         app.open(Instant::START, &Limits::DEFAULT, id, &mut bytes.to_vec()).is_ok()
