@@ -52,7 +52,7 @@ targets! {
     statements::key_package watches ["lct::key_package"];
     statements::command watches ["lct::command", "pack::command"];
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::pairing::Terms", "lct::merkle::verify_path"];
-    statements::validation watches ["lct::validation"];
+    statements::validation watches ["lct::validation", "pack::testimony::Told", "pack::testimony::Signed"];
     lists::lifecycle watches ["lct::clock", "lct::rebind", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::delegation watches ["lct::delegation", "lct::succession"];
     lists::escalation watches ["pack::escalation"];

@@ -15,7 +15,7 @@ use ::lct::{
     registration::Registration,
     revocation::Reason,
     sign::{PublicKey, Signature, SigningKey},
-    validation::{Event, EventKind},
+    validation::{Attestation, Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
@@ -152,6 +152,39 @@ fn event(
     }
     event.verify(key, signature)?;
     Ok(signed(statement, key, signature))
+}
+
+/// Body that records an event; `statement` is [`Event`] bytes signed by `key`, `witnesses` are attestations with the
+/// keys that signed them.
+///
+/// # Errors
+/// [`Error`] when the statement or an attestation is damaged, is of a kind that goes elsewhere, or a signature does not
+/// verify.
+pub fn validate(
+    statement: &[u8],
+    key: &PublicKey,
+    signature: &Signature,
+    witnesses: &[(Attestation, PublicKey)],
+) -> Result<Body, Error> {
+    use EventKind::*;
+    let kinds = [
+        Announce,
+        StateChange,
+        Fault,
+        Energy,
+        Telemetry,
+        Command,
+        PairingCompletion,
+        BindingEstablishment,
+        BindingVerification,
+    ];
+    let signed = event(statement, &kinds, key, signature)?;
+    let read = Event::decode(statement)?;
+    for (attestation, witness) in witnesses {
+        attestation.verify((&read, signature), witness)?;
+    }
+    let witnesses = witnesses.iter().map(|(a, witness)| (a.encode().to_vec(), *witness)).collect();
+    Ok(Body::Validate { signed, witnesses })
 }
 
 /// Body that records a telemetry batch; `statement` is [`BatchStatement`] bytes signed by `key`.

@@ -162,7 +162,12 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         | R::AttestMismatch
         | R::AttestRole => 400,
         R::RevokeShape | R::PairingTerms | R::RebindParties | R::OwnerChain | R::OwnerComponent => 400,
-        R::OwnerLct | R::OwnerSame | R::WitnessQuorum | R::WitnessFormat | R::WitnessSelf => 400,
+        R::ValidationRecord
+        | R::OwnerLct
+        | R::OwnerSame
+        | R::WitnessQuorum
+        | R::WitnessFormat
+        | R::WitnessSelf => 400,
         R::RebindProof | R::RebindOwner | R::OwnerProof | R::OwnerProofTo | R::WitnessVerify => 401,
         R::RegistryCapacity | R::LctSelf | R::LctContext | R::LctComponent => 400,
         R::BindingParties | R::BindingComponent | R::BindingRole | R::BindingKey => 400,
@@ -174,7 +179,7 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::PairingProofA | R::PairingProofB | R::PairingAuthority => 401,
         R::RoleForbidden | R::StatementSigner | R::PairingDenied => 403,
         R::RevokeDenied | R::PairingSide | R::RebindToken | R::FactoryBatch | R::OwnerDenied => 403,
-        R::WitnessKey => 403,
+        R::WitnessKey | R::ValidationSide => 403,
         R::NonceUsed | R::RegistryExists | R::RegistrySerialExists | R::RegistryKeyExists => 409,
         R::LctExists | R::LctLimit | R::BindingExists | R::BindingPairExists | R::PairingExists => 409,
         R::TelemetryOverlap | R::EnergySequence | R::EnergyOverlap | R::EnergyAtp | R::EnergyAdp => 409,
@@ -183,7 +188,10 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::EnergyCycleClosed | R::CycleClosed | R::CycleMismatch => 409,
         R::AuditForked | R::AuditExists | R::AuditSequence => 409,
         R::StatementKeyRevoked | R::PairingBindingRevoked | R::PairingEnded | R::PairingUsedUp => 410,
-        R::CycleUnknown | R::RevokeUnknown | R::PairingUnknown | R::RebindUnknown => 404,
+        R::ValidationEnded => 410,
+        R::ValidationRelation | R::CycleUnknown | R::RevokeUnknown | R::PairingUnknown | R::RebindUnknown => {
+            404
+        }
         R::DelegationPack | R::ActBody => 400,
         R::DelegationAuthority | R::ActProof => 401,
         R::ActOperation | R::ActScope | R::ActGrant => 403,

@@ -1,6 +1,7 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 mod renewal;
+mod statements;
 
 use renewal::Resting;
 
@@ -11,6 +12,7 @@ use crate::{
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
+    keys::Keys,
     orders::Orders,
     outbox::Job,
 };
@@ -25,6 +27,7 @@ use lct::{
     revocation::RevocationList,
     schedule::Tier,
     sign::{PublicKey, Signature},
+    validation::{Access, EscalationReason, ValidationLevel},
 };
 use pack::{
     app::{self, App, Party},
@@ -113,6 +116,8 @@ pub enum Output {
     Transmit(Frame),
     /// Ask the authority and give the answer to [`Gateway::reply`].
     Ask(Box<Request>),
+    /// Ask the bridge for the root of the ledger's state and give it to [`Gateway::verify`].
+    Root,
     /// Put into the outbox; where there is a token, then call [`Gateway::kept`] with it.
     Keep(Job, Option<Kept>),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
@@ -132,7 +137,7 @@ pub struct LogOf {
 /// Names a kept statement towards its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
-    party: Party,
+    party: Member,
     kind: u8,
     number: u64,
 }
@@ -174,6 +179,8 @@ pub enum Event {
     Renewed(String),
     /// That did not come about, and is tried again later if it is still due: name and reason.
     NotRenewed(String, String),
+    /// Between app and pack a level is required from now on; true when the app asked for it.
+    Escalated(ValidationLevel, bool),
     /// Which faults a device has, and its counters.
     Health(Party, Box<Report>),
     /// A device alerts.
@@ -205,7 +212,7 @@ pub struct Gateway {
     chain_id: Digest,
     phase: Phase,
     done: Vec<String>,
-    keys: BTreeMap<Party, PublicKey>,
+    keys: Keys,
     cids: BTreeMap<Party, lct::id::Cid>,
     collector: Collector,
     outputs: VecDeque<Output>,
@@ -226,6 +233,8 @@ pub struct Gateway {
     resting: Resting,
     orders: Orders,
     anchors: Anchors,
+    /// The last statement of each that is in the outbox.
+    stated: BTreeMap<Member, u64>,
 }
 
 impl Gateway {
@@ -248,7 +257,7 @@ impl Gateway {
             chain_id,
             phase: Phase::Searching { due: now, seen: BTreeMap::new(), expected },
             done,
-            keys: BTreeMap::new(),
+            keys: Keys::default(),
             cids: BTreeMap::new(),
             collector: Collector::default(),
             outputs: VecDeque::new(),
@@ -264,6 +273,7 @@ impl Gateway {
             resting: Resting::default(),
             orders: Orders::default(),
             anchors: Anchors::default(),
+            stated: BTreeMap::new(),
         })
     }
 
@@ -293,14 +303,19 @@ impl Gateway {
     pub fn is_settled(&self) -> bool {
         self.collector.due().is_none() && self.outputs.is_empty()
     }
+    /// Says where this app is found; it announces that once per start.
+    pub fn set_access(&mut self, access: Access) {
+        self.app.set_access(access);
+    }
+
     /// Says what frames CAN 1 carries; classical until then.
     pub fn set_format(&mut self, format: pack::link::FrameFormat) {
         self.app.set_format(format);
     }
 
-    /// Gives the verification keys of pack and modules, as the ledger has them.
-    pub fn set_keys(&mut self, keys: impl IntoIterator<Item = (Party, PublicKey)>) {
-        self.keys = keys.into_iter().collect();
+    /// Gives the verification keys of pack and modules, as the ledger has them: whose, in the binding with whom.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
         for (from, checkpoint) in self.anchors.take_early() {
             self.anchor(from, checkpoint);
         }
@@ -396,12 +411,16 @@ impl Gateway {
 
     /// A job is in the outbox: its device may forget it.
     pub fn kept(&mut self, now: Instant, kept: Kept) -> Result<(), Error> {
+        if kept.kind == pdu::VALIDATION {
+            return self.acknowledge_statement(now, kept.party, kept.number);
+        }
+        let Some(party) = kept.party else { return Ok(()) };
         if kept.kind == pdu::BATCH
             && let Ok(first) = u32::try_from(kept.number)
         {
-            self.collector.kept(kept.party, first);
+            self.collector.kept(party, first);
         }
-        Ok(self.app.received(now, kept.party, kept.kind, kept.number)?)
+        Ok(self.app.received(now, party, kept.kind, kept.number)?)
     }
 
     /// A device's log is durable up to entry `number`.
@@ -433,7 +452,7 @@ impl Gateway {
     /// Sends a checkpoint on its way to the ledger, once the key is known that it is signed with.
     fn anchor(&mut self, from: Option<Party>, checkpoint: [u8; CHECKPOINT_LEN]) {
         let key = match from {
-            Some(party) => self.keys.get(&party).copied(),
+            Some(party) => self.keys.of(party),
             None => self.app.relation().own_spk().map(|own| own.signing_key().public()),
         };
         let Some(key) = key else { return self.anchors.wait(from, checkpoint) };
@@ -649,6 +668,9 @@ impl Gateway {
             app::Event::Relation(RelationEvent::Failed { .. }) if self.app.relation().is_paired() => {
                 // The pack may be without power; it asks for a run itself when it starts.
             }
+            app::Event::Relation(RelationEvent::Escalated { target, reason, own, .. }) => {
+                self.escalated(now, target, reason, own, rng)?;
+            }
             app::Event::Relation(RelationEvent::Rotated { epoch }) => self.event(Event::Rotated(epoch)),
             app::Event::Relation(RelationEvent::HandshakeDue) => self.handshake_due(),
             app::Event::Relation(RelationEvent::Alarm { alarm, .. }) => self.event(Event::Alarm(alarm)),
@@ -688,6 +710,7 @@ impl Gateway {
                 self.go_on_checking(now, rng)?;
             }
             app::Event::Log(from, part) => self.log(from, part),
+            app::Event::Told(from, told) => self.told(now, from, &told)?,
             app::Event::Health(party, report) => self.event(Event::Health(party, Box::new(report))),
             app::Event::Alert(party, alert) => self.event(Event::Alert(party, alert)),
             app::Event::Clear(..) | app::Event::Announced { .. } => {}
@@ -722,9 +745,9 @@ impl Gateway {
         statement: BatchStatement,
         signature: Signature,
     ) -> Result<(), Error> {
-        let known = self.keys.get(&party).zip(self.cids.get(&party));
+        let known = self.keys.of(party).zip(self.cids.get(&party));
         let authentic = known
-            .is_some_and(|(key, cid)| *cid == statement.cid && statement.verify(key, &signature).is_ok());
+            .is_some_and(|(key, cid)| *cid == statement.cid && statement.verify(&key, &signature).is_ok());
         if !authentic {
             self.event(Event::Contradiction(party));
             return Ok(());
@@ -745,12 +768,15 @@ impl Gateway {
                 Ok(())
             }
             Verdict::Whole(Batch { statement, signature, entries, .. }) => {
-                let Some(key) = self.keys.get(&party).copied() else { return Ok(()) };
+                let Some(key) = self.keys.of(party) else { return Ok(()) };
                 let mut bytes = [0; BATCH_STATEMENT_MAX];
                 let n = statement.encode(&mut bytes)?;
                 let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
                 let number = u64::from(statement.first_seq);
-                self.outputs.push_back(Output::Keep(job, Some(Kept { party, kind: pdu::BATCH, number })));
+                self.outputs.push_back(Output::Keep(
+                    job,
+                    Some(Kept { party: Some(party), kind: pdu::BATCH, number }),
+                ));
                 Ok(())
             }
         }
@@ -764,7 +790,7 @@ impl Gateway {
     }
 
     fn energy(&mut self, statement: &[u8], signature: Signature) {
-        let Some(key) = self.keys.get(&Party::Pack).copied() else { return };
+        let Some(key) = self.keys.of(Party::Pack) else { return };
         let number = if let Ok(event) = EnergyEvent::decode(statement) {
             event.verify(&key, &signature).ok().map(|()| u64::from(event.cycle) << 32 | u64::from(event.seq))
         } else if let Ok(close) = CycleClose::decode(statement) {
@@ -775,7 +801,7 @@ impl Gateway {
         match number {
             Some(number) => {
                 let job = Job::Energy { statement: statement.to_vec(), key, signature };
-                let kept = Kept { party: Party::Pack, kind: pdu::ENERGY, number };
+                let kept = Kept { party: Some(Party::Pack), kind: pdu::ENERGY, number };
                 self.outputs.push_back(Output::Keep(job, Some(kept)));
             }
             None => self.event(Event::Contradiction(Party::Pack)),

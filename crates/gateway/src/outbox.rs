@@ -4,7 +4,10 @@
 //! refused for good, with its reason. Nothing is ever evicted. A job is durable when [`Outbox::keep`] returns.
 
 use crate::collect::Entry;
-use lct::sign::{PublicKey, Signature};
+use lct::{
+    sign::{PublicKey, Signature},
+    validation::Attestation,
+};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use std::{
     fs, io,
@@ -41,6 +44,17 @@ pub enum Job {
         /// The pack's signature.
         signature: Signature,
     },
+    /// A validation event of a device, with the word of its witness if there is one.
+    Statement {
+        /// Canonical event.
+        statement: Vec<u8>,
+        /// The device's signing key in the binding for which it speaks.
+        key: PublicKey,
+        /// The device's signature.
+        signature: Signature,
+        /// The attestation, and the signing key of the witness.
+        witness: Option<(Attestation, PublicKey)>,
+    },
     /// A checkpoint of a device's audit log.
     Checkpoint {
         /// What the device signed.
@@ -57,7 +71,7 @@ impl Job {
     fn priority(&self) -> u8 {
         match self {
             Job::Energy { .. } => 1,
-            Job::Checkpoint { .. } => 2,
+            Job::Checkpoint { .. } | Job::Statement { .. } => 2,
             Job::Batch { .. } => 3,
         }
     }
@@ -81,6 +95,13 @@ impl Job {
                 }
                 Job::Checkpoint { statement, key, signature } => {
                     e.array(5)?.u8(1)?.u8(3)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+                Job::Statement { statement, key, signature, witness } => {
+                    let fields = if witness.is_some() { 7 } else { 5 };
+                    e.array(fields)?.u8(1)?.u8(5)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                    if let Some((attestation, key)) = witness {
+                        e.bytes(&attestation.encode())?.bytes(&key.0)?;
+                    }
                 }
             }
             Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(())
@@ -116,6 +137,12 @@ impl Job {
             }
             (2, 5) => Some(Job::Energy { statement, key, signature }),
             (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
+            (5, 5) => Some(Job::Statement { statement, key, signature, witness: None }),
+            (5, 7) => {
+                let attestation = Attestation::decode(d.bytes().ok()?).ok()?;
+                let witness = Some((attestation, PublicKey::from_slice(d.bytes().ok()?).ok()?));
+                Some(Job::Statement { statement, key, signature, witness })
+            }
             _ => None,
         }
     }
@@ -308,6 +335,18 @@ mod tests {
     use super::*;
     use lct::sign::SigningKey;
 
+    fn statements() -> [Job; 2] {
+        let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
+        let signature = Signature([7; 64]);
+        let word = Attestation { witness: lct::id::Cid([9; 16]), time_ms: 4, sig: Signature([8; 64]) };
+        [None, Some((word, key))].map(|witness| Job::Statement {
+            statement: vec![4],
+            key,
+            signature,
+            witness,
+        })
+    }
+
     fn jobs() -> (Job, Job, Job) {
         let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
         let signature = Signature([7; 64]);
@@ -365,9 +404,12 @@ mod tests {
     fn damaged_jobs_are_named() {
         let (batch, ..) = jobs();
         let bytes = batch.encode();
-        assert_eq!(Job::decode(&bytes), Some(batch));
-        for n in 0..bytes.len() {
-            assert_eq!(Job::decode(&bytes[..n]), None, "cut at {n}");
+        for job in [batch].into_iter().chain(statements()) {
+            let bytes = job.encode();
+            assert_eq!(Job::decode(&bytes), Some(job));
+            for n in 0..bytes.len() {
+                assert_eq!(Job::decode(&bytes[..n]), None, "cut at {n}");
+            }
         }
         let mut other = bytes.clone();
         other[1] = 2;

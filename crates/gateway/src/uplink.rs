@@ -92,6 +92,14 @@ impl<R: CryptoRng> Uplink<R> {
         Ok(tx)
     }
 
+    /// Root of the ledger's state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn root(&self) -> Result<Digest, ClientError> {
+        Ok(self.client.ledger_status().await?.state_root.0)
+    }
+
     /// Tells the bridge how an order ended.
     ///
     /// # Errors
@@ -275,6 +283,9 @@ impl<R: CryptoRng> Uplink<R> {
                 };
                 self.submit(body).await
             }
+            Job::Statement { statement, key, signature, witness } => {
+                self.submit(api::sign::validate(statement, key, signature, witness.as_slice())?).await
+            }
             Job::Checkpoint { statement, key, signature } => {
                 self.submit(api::sign::checkpoint(statement, key, signature)?).await
             }
@@ -336,6 +347,7 @@ fn is_duplicate(code: &str) -> bool {
             | "W4_ERR_ENERGY_CYCLE_CLOSED"
             | "W4_ERR_CYCLE_CLOSED"
             | "W4_ERR_AUDIT_EXISTS"
+            | "W4_ERR_VALIDATION_REPLAY"
     )
 }
 

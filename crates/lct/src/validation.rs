@@ -86,7 +86,7 @@ pub enum EventKind {
     PairingModification = 0x63,
     /// A binding is made: payload binding id 16, `H(record)` 32.
     BindingEstablishment = 0x71,
-    /// A binding is found in force: payload binding id 16, block id 32.
+    /// A binding is found in force: payload binding id 16, root of the ledger's state 32.
     BindingVerification = 0x72,
     /// A binding is withdrawn: payload binding id 16, reason 1.
     BindingRevocation = 0x73,
@@ -242,6 +242,15 @@ impl EscalationReason {
             _ => return Err(Error::Malformed),
         })
     }
+
+    /// Lower-case word for people and for the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            EscalationReason::Anomaly => "anomaly",
+            EscalationReason::Threat => "threat",
+            EscalationReason::Audit => "audit",
+        }
+    }
 }
 
 /// How soon.
@@ -262,6 +271,14 @@ impl Urgency {
             1 => Urgency::Immediate,
             _ => return Err(Error::Malformed),
         })
+    }
+
+    /// Lower-case word for people and for the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Urgency::Deferred => "deferred",
+            Urgency::Immediate => "immediate",
+        }
     }
 }
 

@@ -160,6 +160,11 @@ rejections! {
     WitnessKey = 203, "W4_ERR_WITNESS_KEY", "the key of a witness is not in force for it";
     WitnessVerify = 204, "W4_ERR_WITNESS_VERIFY", "a witness's signature does not verify";
     WitnessTime = 205, "W4_ERR_WITNESS_TIME", "a witness saw the event before it was made, or in the future";
+    // Events about a relation.
+    ValidationRelation = 206, "W4_ERR_VALIDATION_RELATION", "the pairing or binding of the event is not recorded";
+    ValidationSide = 207, "W4_ERR_VALIDATION_SIDE", "the event's signing key is not of this binding";
+    ValidationEnded = 208, "W4_ERR_VALIDATION_ENDED", "the pairing or binding of the event is not in force";
+    ValidationRecord = 209, "W4_ERR_VALIDATION_RECORD", "the event names another binding record than the one recorded";
     // Delegations, and acts of their holders: 220 to 224 refuse the transaction, 225 to 229 stand in the act's record.
     DelegationAuthority = 210, "W4_ERR_DELEGATION_AUTHORITY", "the sender did not sign the delegation";
     DelegationExists = 211, "W4_ERR_DELEGATION_EXISTS", "the delegation is already recorded";

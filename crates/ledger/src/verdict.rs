@@ -300,6 +300,9 @@ impl fmt::Display for Proved {
             Self::Validation { event: e, witnesses } => {
                 write!(f, "component {} signed {} at level {}", e.cid, e.kind.name(), e.level() as u8)?;
                 write!(f, " (boot {}, number {})", e.boot, e.seq)?;
+                if let Some(asked) = &e.escalation {
+                    write!(f, ", asking for level {}: {}", asked.target as u8, asked.reason.name())?;
+                }
                 witnesses.iter().try_for_each(|witness| write!(f, ", seen by component {witness}"))
             }
             Self::Replacement { record: r, old } => {

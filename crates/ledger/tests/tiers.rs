@@ -316,6 +316,61 @@ fn ownership_rules() {
     bench.refuse("revoked", transfer_with(&fourth, [&owners[2], &owners[0]]), OwnerComponent);
 }
 
+/// What a side says of a relation that stands (L115): recorded, its own, in force, the same.
+#[test]
+fn relation_rules() {
+    let mut bench = Bench::running();
+    let now = bench.time_ms;
+    let app_pack = binding_id("app-1", "pack-1");
+    let made = |kind, id: &str, seq, parts: [&[u8]; 2]| Event {
+        time_ms: Some(now),
+        ..event(kind, id, seq, &parts.concat())
+    };
+    let body = |e: &Event, signer: &SigningKey| Body::Validate {
+        signed: signed_event(e, signer),
+        witnesses: vec![],
+    };
+    let app = bound_key("app-1", "pack-1");
+    let other = bound_key("pack-1", "module-1");
+    let record = lct::hash::sha256(&[&binding(APP, PACK).encode()]);
+    use EventKind::{
+        BindingEstablishment as Bound, BindingVerification as Checked, PairingCompletion as Paired,
+    };
+    let rows = [
+        ("unknown pairing", made(Paired, "app-1", 5, [&[9; 16], &[0; 32]]), &app, ValidationRelation),
+        ("unknown binding", made(Bound, "app-1", 5, [&[9; 16], &record]), &app, ValidationRelation),
+        (
+            "pairing of others, by the pack's other key",
+            made(Paired, "pack-1", 5, [&[1; 16], &[0; 32]]),
+            &other,
+            ValidationSide,
+        ),
+        (
+            "binding of others, another record",
+            made(Bound, "pack-1", 5, [&app_pack.0, &[0; 32]]),
+            &other,
+            ValidationSide,
+        ),
+        ("another record", made(Bound, "app-1", 5, [&app_pack.0, &[0; 32]]), &app, ValidationRecord),
+    ];
+    for (what, event, signer, expected) in rows {
+        bench.refuse(what, body(&event, signer), expected);
+    }
+    for (seq, event) in [
+        (5, made(Bound, "app-1", 5, [&app_pack.0, &record])),
+        (6, made(Paired, "app-1", 6, [&[1; 16], &[0; 32]])),
+        (7, made(Checked, "app-1", 7, [&app_pack.0, &[8; 32]])),
+    ] {
+        bench.accept(body(&event, &app));
+        let v: Validation = get(&bench, &state_key::validation(&Cid::of("app-1"), 1, seq));
+        assert_eq!((v.kind, v.witnesses), (event.kind as u8, 0));
+    }
+    bench.refuse("again", body(&made(Checked, "app-1", 7, [&app_pack.0, &[8; 32]]), &app), EventReplay);
+    bench.accept(Body::Revoke { target: Target::Pairing(PairingId([1; 16])), reason: 2 });
+    let ended = made(Paired, "app-1", 8, [&[1; 16], &[0; 32]]);
+    bench.refuse("a pairing that was withdrawn", body(&ended, &app), ValidationEnded);
+}
+
 #[test]
 fn witness_rules() {
     let mut bench = Bench::running();

@@ -5,6 +5,7 @@
 //! Sans-IO like the other roles; it runs on a host, in the gateway.
 
 mod before_binding;
+mod statements;
 mod watch;
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
     session::{H0_SIGNED, limits::Limits},
+    testimony::Told,
     time::{Duration, Instant},
 };
 use lct::{
@@ -41,7 +43,7 @@ use lct::{
     revocation::Reason,
     schedule::{Direction, Tier},
     sign::Signature,
-    validation::{ANNOUNCE_LEN, EscalationReason, Urgency, ValidationLevel},
+    validation::{ANNOUNCE_LEN, Access, EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 
@@ -110,6 +112,8 @@ pub enum Event {
         /// owner judges it by the keys that it knows.
         verified: bool,
     },
+    /// An event of a device (`None`: this app's own) on its way to the ledger; acknowledge it once it is kept.
+    Told(Option<Party>, Told),
     /// Faults and counters of a device.
     Health(Party, Report),
     /// A device alerts.
@@ -137,6 +141,8 @@ pub enum Output {
 struct CommandRun {
     seq: u32,
     due: Instant,
+    /// What was signed.
+    digest: Digest,
 }
 
 /// The app role.
@@ -151,11 +157,15 @@ pub struct App {
     wanted: RelayState,
     accepted: RelayState,
     run: Option<CommandRun>,
+    /// Why the state in force is signed once more.
+    confirming: Option<EscalationReason>,
     /// When a wanted state that the pack does not hold is commanded again.
     retry: Instant,
     keep_alive: Instant,
     /// Compares what the pack leaves clear, when the pairing lets anything.
     digest: Option<DigestReceiver>,
+    /// Where its owner says that it is found.
+    access: Option<Access>,
 }
 
 impl App {
@@ -182,9 +192,11 @@ impl App {
             wanted: RelayState::Off,
             accepted: RelayState::Off,
             run: None,
+            confirming: None,
             retry: now,
             keep_alive: now,
             digest: None,
+            access: None,
         };
         if app.relation.is_paired() {
             let mut fx = Effects::new();
@@ -259,9 +271,11 @@ impl App {
         let log = self.device.journal.due().filter(|_| self.relation.is_up());
         let clock = Some(self.device.clock.due());
         let announce = self.device.announcer.due();
+        let stated = self.device.testimony.due().filter(|_| self.relation.own_spk().is_some());
         [announce, alive, command, log, clock, self.relation.due(), self.bootstrap.due(), self.link.due()]
             .into_iter()
             .chain(self.watch_due())
+            .chain([stated])
             .flatten()
             .min()
     }
@@ -303,6 +317,7 @@ impl App {
             self.command(now, rng)?;
         }
         self.tell_log(now, rng)?;
+        self.tell_statement(now, rng)?;
         if let Some(announce) = self.device.announce(now, &self.relation, rng)? {
             self.send(now, Party::Pack, &announce)?;
         }
@@ -471,11 +486,12 @@ impl App {
 
     fn command(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         let (body, len) = VcuCommand { state: self.wanted, ..VcuCommand::default() }.encode();
-        if self.wanted <= self.accepted {
+        if self.wanted <= self.accepted && self.confirming.is_none() {
             self.accepted = self.wanted;
             return self.seal(now, VcuCommand::BASE, Level::Pair, 0, &body[..len]);
         }
         if !self.device.may(now, 0, VcuCommand::BASE, Operation::Switch, &mut self.relation) {
+            self.confirming = None;
             return Ok(());
         }
         let (Some(challenge), Some(session), Some(spk)) =
@@ -491,8 +507,9 @@ impl App {
             ttl_ms: COMMAND_TTL_MS,
             command: &body[..len],
         };
+        let digest = command.digest(session.th4(), session.epoch());
         let signed = command.sign(session.th4(), session.epoch(), spk.signing_key(), rng)?;
-        self.run = Some(CommandRun { seq: self.next_seq, due: now + COMMAND_TIMEOUT });
+        self.run = Some(CommandRun { seq: self.next_seq, due: now + COMMAND_TIMEOUT, digest });
         self.next_seq = self.next_seq.checked_add(1).ok_or(Error::Exhausted)?;
         self.seal(now, VcuCommand::BASE, Level::Pair, H0_SIGNED, &signed)
     }
@@ -593,7 +610,7 @@ impl App {
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.challenge = challenge;
                         self.device.journal.channel_up();
-                        (self.next_seq, self.run) = (0, None);
+                        (self.next_seq, self.run, self.confirming) = (0, None, None);
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;
                         self.channel_up(now);
@@ -684,6 +701,10 @@ impl App {
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply(now, fx)
             }
+            [pdu::VALIDATION, events::TOLD, ref m @ ..] => {
+                let told = Told::parse(m)?;
+                self.device.offer(Event::Told(Some(Party::from_node(told.node)), told))
+            }
             [pdu::VALIDATION, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.relation.ended(m, &mut fx)?;
@@ -734,13 +755,14 @@ impl App {
             [pdu::COMMAND_ACK, ref m @ ..] => {
                 let ack = Acknowledgement::parse(m)?;
                 self.challenge = Some(ack.challenge);
-                if self.run.take_if(|r| r.seq == ack.seq).is_none() {
-                    return Ok(());
-                }
+                let Some(run) = self.run.take_if(|r| r.seq == ack.seq) else { return Ok(()) };
                 match ack.result {
                     CommandResult::Stale => return self.command(now, rng),
-                    CommandResult::Done => self.accepted = self.wanted,
-                    CommandResult::Refused => {}
+                    CommandResult::Done => {
+                        self.accepted = self.wanted;
+                        self.confirmed(now, &run.digest)?;
+                    }
+                    CommandResult::Refused => self.confirming = None,
                 }
                 self.device.offer(Event::Commanded(self.wanted, ack.result))
             }

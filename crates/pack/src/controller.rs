@@ -8,6 +8,7 @@ mod app_side;
 mod before_binding;
 mod module_side;
 mod reports;
+mod statements;
 mod watch;
 
 use crate::{
@@ -246,6 +247,8 @@ pub struct Controller {
     meter: Meter,
     /// First measurement (time, mV, mA) in state On, until the cycle opens.
     first: Option<(u64, u32, i32)>,
+    /// The module that was asked last to be a witness.
+    witness: usize,
 }
 
 impl Controller {
@@ -305,6 +308,7 @@ impl Controller {
             batcher,
             meter,
             first: None,
+            witness: 0,
         };
         controller.device.store(generations)?;
         controller.device.roll_challenge(now, &mut controller.app, rng);
@@ -416,9 +420,14 @@ impl Controller {
     pub fn link_counters(&self) -> [LinkCounters; 2] {
         [self.can1.counters(), self.can2.counters()]
     }
-    /// True when every record and energy statement was acknowledged and no cycle is open.
+    /// Events that found no room or no witness since the start.
+    pub fn statements_lost(&self) -> u32 {
+        self.device.testimony.lost()
+    }
+    /// True when every record, energy statement and event was acknowledged and no cycle is open.
     pub fn is_settled(&self) -> bool {
-        self.batcher.is_empty() && self.meter.is_empty()
+        let stated = self.device.testimony.is_empty() || !self.app.is_paired();
+        self.batcher.is_empty() && self.meter.is_empty() && stated
     }
 
     /// The next thing to do: records first, so that each is durable before the frames that depend on it.
@@ -451,7 +460,7 @@ impl Controller {
         ];
         let ask = self.wants_app().then_some(self.ask_app);
         let batch = self.batcher.close_due().filter(|_| self.app.own_spk().is_some());
-        let statements = [self.batcher.due(), self.meter.due()]
+        let statements = [self.batcher.due(), self.meter.due(), self.device.testimony.due()]
             .into_iter()
             .filter(|_| self.app.is_up() && self.can1.is_idle());
         let modules = self.slots.iter().flat_map(|s| {
@@ -582,6 +591,7 @@ impl Controller {
         self.advance(now, rng)?;
         self.send_statements(now)?;
         self.send_log(now, rng)?;
+        self.send_testimony(now, rng)?;
         if let Some(announce) = self.device.announce(now, &self.app, rng)? {
             self.send_app(now, &announce)?;
         }
@@ -671,6 +681,7 @@ impl Controller {
                 self.stop(now, rng)?;
             }
         }
+        self.device.state_changes(now, self.state, self.app.is_paired());
         self.command_modules(now, rng)
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod delegate;
 mod lifecycle;
 pub(crate) mod policy;
+mod statements;
 
 use crate::{
     announce::{Announcer, flag},
@@ -21,6 +22,7 @@ use crate::{
     revocations::Revocations,
     sealed_id::SealedId,
     session::Refusal,
+    testimony::Testimony,
     time::{Duration, Instant},
 };
 use lct::{
@@ -82,6 +84,10 @@ pub(crate) struct Device<E, const STORES: usize, const EVENTS: usize> {
     pub(crate) announcer: Announcer,
     /// Active faults and what is counted about them.
     pub(crate) health: Health,
+    /// Validation events on their way to the ledger.
+    pub(crate) testimony: Testimony<STORES>,
+    /// What was stated of relay and faults.
+    stated: statements::Stated,
 }
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
@@ -142,6 +148,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             refused: Refused::default(),
             announcer: Announcer::new(now, flag::STARTED),
             health: Health::new(boot),
+            testimony: Testimony::new(now),
+            stated: statements::Stated::default(),
         };
         if verify_identity(&device.own).is_err() {
             device.lose(LOST_IDENTITY);

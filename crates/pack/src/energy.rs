@@ -269,9 +269,10 @@ impl Meter {
         self.pending.front().map(|p| p.due)
     }
 
-    /// The statement `number` is kept by the receiver.
-    pub fn acknowledge(&mut self, number: u64) {
-        self.pending.retain(|p| p.number != number);
+    /// The statement `number` is kept by the receiver; returns it, the first time.
+    pub fn acknowledge(&mut self, number: u64) -> Option<Pending> {
+        // They are told one at a time, in order.
+        self.pending.front().is_some_and(|p| p.number == number).then(|| self.pending.pop_front())?
     }
 
     /// True when every statement was acknowledged and no cycle is open.

@@ -69,6 +69,8 @@ codes! {
     OverTemperature = 0x0301, Trip;
     /// A cell below its lowest temperature; detail: thousandths of a degree, two's complement.
     UnderTemperature = 0x0302, Trip;
+    /// A cell above the limit that the operator set; detail: thousandths of a degree, two's complement.
+    TemperatureHigh = 0x0303, Warning;
     /// More charge current than the rating allows; detail: mA.
     ChargeOverCurrent = 0x0401, Trip;
     /// More discharge current than the rating allows; detail: mA.

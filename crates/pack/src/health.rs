@@ -17,7 +17,7 @@ use crate::{
 use lct::{Error, codec::Fields};
 
 /// Most faults that a device shows at a time. More than there are codes, so none is lost.
-pub const FAULTS_MAX: usize = 20;
+pub const FAULTS_MAX: usize = 21;
 /// Period of the report while nothing changes.
 pub const PERIOD: Duration = Duration::from_secs(10);
 /// Shortest time between two reports, and between two alerts.

@@ -53,5 +53,6 @@ pub mod sealed_id;
 pub mod session;
 pub mod soc;
 pub mod telemetry;
+pub mod testimony;
 pub mod time;
 pub mod vault;

@@ -6,8 +6,10 @@
 
 mod watch;
 
+mod command;
 mod condition;
 mod reports;
+mod statements;
 
 use crate::{
     announce::flag,
@@ -156,6 +158,8 @@ pub struct Module {
     /// Answers to 0x512 in this epoch of the channel.
     answers: u8,
     limits: TripLimits,
+    /// Temperature above which it asks for more, thousandths of a degree Celsius.
+    alarm_mc: Option<i32>,
     /// A node that was offered to this paired module: it takes effect when a run under it stands.
     candidate: Option<u8>,
     /// Whether the message at hand brought the channel up.
@@ -195,6 +199,7 @@ impl Module {
             stopped: false,
             answers: 0,
             limits: TripLimits::default(),
+            alarm_mc: None,
             candidate: None,
             candidate_stands: false,
             digest: None,
@@ -244,9 +249,13 @@ impl Module {
     pub fn link_counters(&self) -> LinkCounters {
         self.link.counters()
     }
-    /// True when every record is in a statement that was acknowledged.
+    /// Events that found no room since the start.
+    pub fn statements_lost(&self) -> u32 {
+        self.device.testimony.lost()
+    }
+    /// True when every record is in a statement that was acknowledged, and so is every event that somebody can take.
     pub fn is_settled(&self) -> bool {
-        self.batcher.is_empty()
+        self.batcher.is_empty() && (self.device.testimony.is_empty() || !self.relation.is_paired())
     }
 
     /// The next thing to do: records first, so that each is durable before the frames that depend on it.
@@ -261,10 +270,12 @@ impl Module {
         let report = self.report_due.map(|(due, _)| due);
         let announce = self.device.announcer.due().filter(|_| self.node != UNREGISTERED);
         let batch = self.batcher.close_due();
+        let stated = self.device.testimony.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         let log = self.device.journal.due().filter(|_| self.relation.is_up() && self.link.is_idle());
         [
             self.announce_due,
             announce,
+            stated,
             log,
             Some(self.device.clock.due()),
             silence,
@@ -307,6 +318,7 @@ impl Module {
             self.send_statements(now)?;
             self.device.journal.stopped();
         }
+        self.device.state_changes(now, self.relay, self.relation.is_paired());
         Ok(())
     }
 
@@ -371,7 +383,9 @@ impl Module {
         {
             self.send_pack(now, &announce)?;
         }
-        self.watch(now)
+        self.watch(now)?;
+        self.device.state_changes(now, self.relay, self.relation.is_paired());
+        self.send_statement(now, rng)
     }
 
     // --- clear messages -------------------------------------------------------------------------------
@@ -729,6 +743,11 @@ impl Module {
                 }
                 Ok(())
             }
+            [pdu::RECEIVED, _, pdu::VALIDATION, ref n @ ..] if n.len() == 8 => {
+                let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
+                self.device.testimony.acknowledge(now, number);
+                Ok(())
+            }
             [pdu::RECEIVED, _, pdu::BATCH, ref n @ ..] if n.len() == 8 => {
                 let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
                 if let Ok(first) = u32::try_from(number) {
@@ -761,6 +780,10 @@ impl Module {
                 let mut fx = Effects::new();
                 self.relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply(now, fx)
+            }
+            [pdu::VALIDATION, events::WITNESS, ref m @ ..] => self.be_witness(now, m, rng),
+            [pdu::VALIDATION, events::STATE, 0, ref m @ ..] => {
+                self.device.asked_to_state(now, m, &self.relation)
             }
             [pdu::VALIDATION, ref m @ ..] => {
                 let mut fx = Effects::new();
@@ -832,54 +855,5 @@ impl Module {
 
     fn data_id(&self, base: u16, level: Level) -> Result<SealedId, Error> {
         SealedId::new(base, level, Direction::Ba, self.node).map_err(|_| Error::Malformed)
-    }
-
-    fn signed_command(
-        &mut self,
-        now: Instant,
-        base: u16,
-        body: &[u8],
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        let (Some(session), Some(peer)) = (self.relation.session(), self.relation.peer_spk()) else {
-            return Ok(());
-        };
-        let command = match SignedCommand::open(body, session.th4(), session.epoch(), &peer.sign_pub()) {
-            Ok(command) if command.base == base => command,
-            _ => {
-                self.device.refuse_security();
-                return Ok(());
-            }
-        };
-        let stale = self.device.is_stale(now, &command);
-        let result = if stale {
-            crate::command::CommandResult::Stale
-        } else {
-            match base {
-                ModuleStateChange::BASE => match ModuleStateChange::decode(command.command) {
-                    Ok(m) if m.state != RelayState::Off && self.device.health.tripped() => {
-                        // A trip holds against every command but Off.
-                        crate::command::CommandResult::Refused
-                    }
-                    Ok(m)
-                        if m.state > self.relay
-                            && !self.device.may(now, 0, base, Operation::Switch, &mut self.relation) =>
-                    {
-                        crate::command::CommandResult::Refused
-                    }
-                    Ok(m) => {
-                        self.ceiling = self.ceiling.max(m.state);
-                        self.obey(m.state)?;
-                        crate::command::CommandResult::Done
-                    }
-                    Err(_) => crate::command::CommandResult::Refused,
-                },
-                _ => crate::command::CommandResult::Refused,
-            }
-        };
-        let seq = command.seq;
-        self.device.spend(now, seq, stale, &mut self.relation, rng);
-        let ack = crate::command::acknowledgement(seq, result, self.device.challenge())?;
-        self.seal_pdu(now, Tier::Pair, &ack)
     }
 }

@@ -34,8 +34,18 @@ pub mod validation {
     pub const ANNOUNCE: u8 = 0x01;
     /// `n u8 | event n | signature 64` (`lct::validation::Event`): the end of a pairing.
     pub const EVENT: u8 = 0x02;
+    /// `node u8 | with u8 | n u16 | event n | signature 64`, behind it an attestation 89 or nothing, sealed: a device's
+    /// event on its way to the ledger, see [`crate::testimony`].
+    pub const TOLD: u8 = 0x05;
+    /// `n u16 | event n | signature 64`, sealed: asks a peer to be the witness.
+    pub const WITNESS: u8 = 0x06;
+    /// `node u8 | kind u8`, sealed: asks a party to state an event of this kind, 0x11, or 0x72 with
+    /// `state root 32` behind it.
+    pub const STATE: u8 = 0x07;
     /// `pairing_id 16`: the end of this pairing was taken.
     pub const TAKEN: u8 = 0x82;
+    /// `attestation 89`, sealed: the word of the witness.
+    pub const WITNESSED: u8 = 0x86;
 }
 
 /// Escalation: `08 | level u8 | reason u8 | urgency u8 | seq u32` asks, `08 81 | seq u32 | level u8` answers, see

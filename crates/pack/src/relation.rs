@@ -32,6 +32,7 @@ use crate::{
     policy::{self, DeviceState},
     sealed_id::SealedId,
     session::{Alarm, Opened, Refusal, Session, compact::is_acceptable, limits::Limits, tier_of},
+    testimony::Witnessed,
     time::{Duration, Instant},
 };
 use kept::{Defence, kept};
@@ -101,11 +102,15 @@ pub enum RelationEvent {
         binding_id: BindingId,
         /// How the identities were established.
         assurance: Assurance,
+        /// `H(record)` of what both sides signed.
+        record: Digest,
     },
     /// The pairing's session stands on this side.
     Paired {
         /// Which pairing.
         pairing_id: PairingId,
+        /// What both sides signed ([`lct::pairing::Completion::digest`]).
+        completion: Digest,
     },
     /// A fresh epoch stands.
     ChannelUp {
@@ -255,6 +260,10 @@ pub struct Relation {
     escalation: Escalation,
     /// Announces of the peer.
     pub(crate) heard: Heard,
+    /// Events of the peer that this device was the witness of.
+    pub(crate) witnessed: Witnessed,
+    /// What both sides signed last: hash of the record of a binding, or digest of a completion.
+    signed: Digest,
     ending: Option<ending::Ending>,
 }
 
@@ -301,6 +310,8 @@ impl Relation {
             offer: None,
             escalation: Escalation::default(),
             heard: Heard::default(),
+            witnessed: Witnessed::default(),
+            signed: [0; 32],
             ending: None,
         }
     }

@@ -266,6 +266,11 @@ impl<R: CryptoRng> World<R> {
         self.drain()
     }
 
+    /// Sets the temperature in thousandths of a degree Celsius above which modules ask for more (H175).
+    pub fn set_temperature_limit(&mut self, limit_mc: i32) {
+        self.modules.iter_mut().for_each(|m| m.role.set_temperature_limit(Some(limit_mc)));
+    }
+
     /// Somebody at the pack presses its button or compares the digits it shows.
     pub fn tell_pack(&mut self, command: controller::Command) -> Result<(), WorldError> {
         self.pack

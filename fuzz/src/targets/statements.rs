@@ -356,6 +356,7 @@ pub mod validation {
     use super::*;
     use lct::validation::{Access, Announce, Attestation, EVENT_MAX, Escalation, EscalationReason, Event};
     use lct::validation::{EventKind, Protocol, Urgency, ValidationLevel};
+    use pack::testimony::{Signed, Told};
 
     pub fn seeds() -> Vec<Vec<u8>> {
         let announce = Event::new(EventKind::Announce, cid_a(), 1, 2, &[0, 1]).expect("fits");
@@ -383,11 +384,21 @@ pub mod validation {
             let mut out = [0; EVENT_MAX];
             let n = event.encode(&mut out).expect("fits");
             seeds.push(out[..n].to_vec());
+            let event = heapless::Vec::from_slice(&out[..n]).expect("fits");
+            for attestation in [None, Some(attestation)] {
+                let signed = Signed { event: event.clone(), signature: sig };
+                let told = Told { node: 1, with: 2, signed, attestation };
+                seeds.push(told.to_pdu().expect("fits")[2..].to_vec());
+            }
         }
         seeds
     }
 
     pub fn run(data: &[u8]) {
+        if let Ok(told) = Told::parse(data) {
+            assert_eq!(told.to_pdu().expect("what was read fits")[2..], *data, "one encoding only");
+            let _event = told.signed.decode();
+        }
         if let Ok(event) = Event::decode(data) {
             let mut out = [0; EVENT_MAX];
             let n = event.encode(&mut out).expect("what was read fits");

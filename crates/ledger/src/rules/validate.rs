@@ -1,16 +1,17 @@
-//! Events of level 1 and 2 (L115): what a component says of itself, and who saw it.
+//! Events (L115): what a component says of itself, who saw it, and what a side says of a relation that stands.
 
 use alloc::{vec, vec::Vec};
 
 use lct::{
+    id::{BindingId, PairingId},
     sign::PublicKey,
-    validation::{Attestation, EventKind, ValidationLevel},
+    validation::{Attestation, Event as Stated, EventKind, ValidationLevel},
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future};
+use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future, subject};
 use crate::{
     outcome::Event,
-    records::{AccessPoint, SigningKey, Status, Validation, key},
+    records::{AccessPoint, Binding, Pairing, SigningKey, Status, Validation, key},
     reject::Rejection,
     state::{Overlay, View, load},
     tx::Signed,
@@ -23,13 +24,25 @@ pub(super) fn event<V: View>(
     witnesses: &[(Vec<u8>, PublicKey)],
 ) -> Result<Vec<Event>, Stop> {
     use EventKind::*;
-    let kinds = [Announce, StateChange, Fault, Energy, Telemetry];
+    let kinds = [
+        Announce,
+        StateChange,
+        Fault,
+        Energy,
+        Telemetry,
+        Command,
+        PairingCompletion,
+        BindingEstablishment,
+        BindingVerification,
+    ];
     let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
-    check_signed(state, context, signed, &claim)?;
+    let signer = check_signed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let enough = match event.level() {
         ValidationLevel::Announce => witnesses.is_empty(),
-        _ => witnesses.len() >= context.params.witness_quorum as usize,
+        ValidationLevel::Witness => witnesses.len() >= context.params.witness_quorum as usize,
+        // What goes by itself already; who saw it is welcome.
+        _ => true,
     };
     ensure(enough, Rejection::WitnessQuorum)?;
     let mut seen = vec![event.cid];
@@ -48,6 +61,10 @@ pub(super) fn event<V: View>(
             made <= attestation.time_ms.saturating_add(context.params.max_future_ms)
         });
         ensure(after && not_future(context, attestation.time_ms), Rejection::WitnessTime)?;
+    }
+
+    if event.level() >= ValidationLevel::Pairing {
+        relation(state, context, &event, &signer)?;
     }
 
     let (height, time_ms) = (context.header.height, context.header.time_ms);
@@ -72,7 +89,7 @@ pub(super) fn event<V: View>(
         tx: context.tx_id,
     };
     state.put(key::validation(&event.cid, boot, seq), &validation);
-    Ok(vec![
+    let mut events = vec![
         Event::new("ValidationRecorded")
             .with("cid", event.cid.0.as_slice())
             .with("level", event.level() as u32)
@@ -80,5 +97,40 @@ pub(super) fn event<V: View>(
             .with("boot", boot)
             .with("seq", seq)
             .with("witnesses", witnesses.len() as u64),
-    ])
+    ];
+    if let Some(asked) = event.escalation {
+        let told = Event::new("EscalationRecorded")
+            .with("cid", event.cid.0.as_slice())
+            .with("level", event.level() as u32)
+            .with("target", asked.target as u32)
+            .with("reason", asked.reason as u32)
+            .with("urgency", asked.urgency as u32);
+        events.push(told);
+    }
+    Ok(events)
+}
+
+/// What a side says of its own pairing or binding: it is recorded, the key is of it, it is in force, and it is the same.
+fn relation<V: View>(
+    state: &Overlay<V>,
+    context: &Context<'_>,
+    event: &Stated,
+    signer: &SigningKey,
+) -> Result<(), Stop> {
+    let id = subject(event)?;
+    let (binding_id, in_force) = match event.kind {
+        EventKind::PairingCompletion => {
+            let pairing: Option<Pairing> = load(state, &key::pairing(&PairingId(id)))?;
+            let pairing = pairing.ok_or(Rejection::ValidationRelation)?;
+            (pairing.binding_id, pairing.in_force(context.header.time_ms))
+        }
+        _ => (BindingId(id), true),
+    };
+    let binding: Option<Binding> = load(state, &key::binding(&binding_id))?;
+    let binding = binding.ok_or(Rejection::ValidationRelation)?;
+    ensure(signer.binding_id == binding_id, Rejection::ValidationSide)?;
+    ensure(in_force && binding.status == Status::Active, Rejection::ValidationEnded)?;
+    let named = event.kind == EventKind::BindingEstablishment;
+    let same = event.payload.get(16..) == Some(binding.record.as_slice());
+    Ok(ensure(!named || same, Rejection::ValidationRecord)?)
 }

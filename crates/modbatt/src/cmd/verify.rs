@@ -166,6 +166,12 @@ fn statement(proved: &Proved) -> Value {
             "witnesses": witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,
             "payload": hex::encode(&e.payload),
+            "escalation": e.escalation.map(|x| json!({
+                "target": x.target as u8, "reason": x.reason.name(), "urgency": x.urgency.name(),
+            })),
+            "access": e.access.as_ref().map(|a| json!({
+                "protocol": a.protocol.name(), "endpoint": a.endpoint.as_str(), "device": a.device.as_str(),
+            })),
         }),
         Proved::Delegation { id, delegation: d } => json!({
             "delegation": id.to_string(), "number": d.number, "delegate": d.delegate.sign_pub().to_string(),

@@ -364,6 +364,11 @@ impl Controller {
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_app(now, fx)
             }
+            [pdu::VALIDATION, events::STATE, 0, ref m @ ..] => self.device.asked_to_state(now, m, &self.app),
+            [pdu::VALIDATION, events::STATE, node, ref m @ ..] => {
+                let asked = pdu::build(&[&[pdu::VALIDATION, events::STATE, 0], m])?;
+                self.pass_down(now, node, Tier::Exch, &asked)
+            }
             [pdu::VALIDATION, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.app.ended(m, &mut fx)?;
@@ -386,7 +391,8 @@ impl Controller {
             [pdu::RECEIVED, node, kind, ref n @ ..] if n.len() == 8 => {
                 let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
                 match (node, kind) {
-                    (0, pdu::ENERGY) => self.meter.acknowledge(number),
+                    (0, pdu::ENERGY) => self.energy_kept(now, number),
+                    (0, pdu::VALIDATION) => self.device.testimony.acknowledge(now, number),
                     (0, pdu::AUDIT) => self.device.journal.acknowledge(number),
                     (0, pdu::BATCH) => {
                         if let Ok(first) = u32::try_from(number) {

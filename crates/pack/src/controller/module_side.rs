@@ -228,6 +228,9 @@ impl Controller {
                     let slot = &mut self.slots[index];
                     self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
                     self.device.event(Event::Relation { node: index as u8 + 1, event });
+                    if let RelationEvent::Escalated { target, reason, urgency, own: false } = event {
+                        self.pass_escalation(now, target, reason, urgency)?;
+                    }
                     if let RelationEvent::Bound { .. } | RelationEvent::Unpaired { .. } = event {
                         // Whoever held the place before is no member any more.
                         self.membership_changed(index, now);
@@ -429,6 +432,8 @@ impl Controller {
                 self.slots[index].relation.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_module(index, now, fx)
             }
+            [pdu::VALIDATION, events::TOLD, ref m @ ..] => self.pass_testimony(index, now, m, rng),
+            [pdu::VALIDATION, events::WITNESSED, ref word @ ..] => self.attested(index, now, word),
             [pdu::VALIDATION, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.slots[index].relation.ended(m, &mut fx)?;

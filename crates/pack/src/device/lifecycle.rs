@@ -24,7 +24,7 @@ use lct::{
     journal::{DETAIL_MAX, Entry},
     metadata::ClearMetadata,
     revocation::{Reason, Subject, batch_id},
-    validation::{Announce, ValidationLevel},
+    validation::{Announce, EventKind, ValidationLevel},
 };
 
 impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
@@ -86,11 +86,14 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         relation: &mut Relation,
     ) {
         match event {
-            RelationEvent::Bound { binding_id, assurance } => {
+            RelationEvent::Bound { binding_id, assurance, record } => {
                 self.rebound(relation.slot());
+                self.testimony.unsign();
+                self.state(now, EventKind::BindingEstablishment, node, &[&binding_id.0, record]);
                 self.log(now, Code::Bound, node, &[&binding_id.0, &[*assurance as u8]]);
             }
-            RelationEvent::Paired { pairing_id } => {
+            RelationEvent::Paired { pairing_id, completion } => {
+                self.state(now, EventKind::PairingCompletion, node, &[&pairing_id.0, completion]);
                 let version = relation.lease().map_or(0, |l| l.policy_version).to_be_bytes();
                 self.log(now, Code::Paired, node, &[&pairing_id.0, &version]);
             }
@@ -101,6 +104,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                     self.log(now, Code::EpochCounts, node, &detail);
                 }
                 self.log(now, Code::ChannelUp, node, &[&epoch.to_be_bytes()]);
+                if node == 0 {
+                    self.state_presence(now);
+                }
             }
             RelationEvent::Alarm { .. } => {
                 let epoch = relation.stored_session().map_or(0, |s| s.epoch()).to_be_bytes();

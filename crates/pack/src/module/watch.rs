@@ -21,6 +21,12 @@ impl Module {
         self.limits = limits;
     }
 
+    /// Sets the temperature in thousandths of a degree Celsius above which this module reports a fault and asks its pack
+    /// for level 5 (H175); it opens no relay. `None`: none.
+    pub fn set_temperature_limit(&mut self, limit_mc: Option<i32>) {
+        self.alarm_mc = limit_mc;
+    }
+
     // --- what may be acted upon -----------------------------------------------------------------------
 
     /// Whether a frame is to be received at all.
@@ -144,6 +150,7 @@ impl Module {
     /// Judges the last measurement; beyond a limit the relay opens at once, whatever a network says.
     pub(super) fn protect(&mut self, now: Instant) -> Result<(), Error> {
         let Some(m) = &self.last else { return Ok(()) };
+        let hot = m.temperature_mc[1];
         let health = &mut self.device.health;
         let reporting =
             || (0u16..).zip(&m.cells).filter(|(_, c)| c.mv > 0).map(|(n, c)| (n, u32::from(c.mv)));
@@ -163,9 +170,9 @@ impl Module {
         self.limits.judge_current(now, m.current_ma, &self.rating, health);
         if self.device.health.tripped() {
             self.ceiling = RelayState::Off;
-            return self.switch(RelayState::Off);
+            self.switch(RelayState::Off)?;
         }
-        Ok(())
+        self.judge_alarm(now, hot)
     }
 
     // --- health and clear telemetry -------------------------------------------------------------------

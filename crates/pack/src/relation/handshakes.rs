@@ -335,7 +335,8 @@ impl Relation {
             (self.bond, self.lost, self.revoked) = (Some(bond), None, None);
             (self.pair, self.pairing_id) = (None, None);
             (self.agreement.version, self.limits) = (FACTORY_VERSION, self.agreement.given);
-            self.heard = Heard::default();
+            (self.heard, self.witnessed) = (Heard::default(), Witnessed::default());
+            self.signed = sha256(&[&record.encode()]);
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();
             push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
@@ -354,14 +355,15 @@ impl Relation {
             cert_hash: p.cert_hash,
             th4: done.th4,
         };
-        let sig = bond.own.signing_key().sign(&statement.digest(), rng);
+        let completion = statement.digest();
+        let sig = bond.own.signing_key().sign(&completion, rng);
         let xk = &p.section.exchange_key;
         let mut session = Session::established(kind, done, Some(xk), direction(own, bond.peer))?;
         session.allow_compact(&p.compact)?;
         // With the pairing its policy is in force (H111).
         self.limits = p.limits;
         self.pair = Some(Channel::opened(session, now));
-        self.pairing_id = Some(p.pairing_id);
+        (self.pairing_id, self.signed) = (Some(p.pairing_id), completion);
         self.expires = p.expires;
         self.issued = p.issued;
         // The lease comes before the session, so that no session ever stands without one.
@@ -436,7 +438,11 @@ impl Relation {
             Kind::Bind => {
                 self.pending_bond = None;
                 let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
-                let event = RelationEvent::Bound { binding_id: bond.binding_id, assurance: bond.assurance };
+                let event = RelationEvent::Bound {
+                    binding_id: bond.binding_id,
+                    assurance: bond.assurance,
+                    record: self.signed,
+                };
                 return push(fx, Effect::Event(event));
             }
             Kind::Resume if tier == Tier::Bind => {
@@ -446,7 +452,8 @@ impl Relation {
             Kind::Pair => {
                 self.pending_pair = None;
                 if let Some(pairing_id) = self.pairing_id {
-                    push(fx, Effect::Event(RelationEvent::Paired { pairing_id }))?;
+                    let completion = self.signed;
+                    push(fx, Effect::Event(RelationEvent::Paired { pairing_id, completion }))?;
                 }
             }
             Kind::Resume => {

@@ -25,6 +25,7 @@ use pack::{
     message::ScanCell,
     module::{self, Measurement, Module, Rating},
     pdu::{self, binding as op},
+    testimony::{self, Told},
     time::{Duration, Instant},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::Rng, rand_core::SeedableRng};
@@ -116,6 +117,8 @@ pub struct World {
     pub packages: [bool; 2],
     /// What the authority says to who asks for leave to bind anew; none when it gives none.
     pub leave: fn(Rebind) -> Option<Rebind>,
+    /// Whether what devices state is kept, and acknowledged, at once.
+    pub keeps_statements: bool,
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
     pub storage: Option<Box<dyn Storage>>,
@@ -242,6 +245,7 @@ impl World {
             packages: [false; 2],
             leave: Some,
             policy_version: 1,
+            keeps_statements: true,
             filter: Box::new(|_| true),
             storage: None,
             ear: None,
@@ -301,7 +305,14 @@ impl World {
             match out {
                 app::Output::Store(r) => self.keep(APP, &r),
                 app::Output::Transmit(f) => self.put(APP, Bus::Can1, f),
-                app::Output::Event(e) => self.events.push(e),
+                app::Output::Event(e) => {
+                    if self.keeps_statements
+                        && let app::Event::Told(from, told) = &e
+                    {
+                        self.statement_kept(*from, told);
+                    }
+                    self.events.push(e)
+                }
             }
         }
         while let Some(out) = self.pack.poll(now) {
@@ -323,6 +334,15 @@ impl World {
             }
         }
         busy
+    }
+
+    /// Acknowledges a statement, as a gateway does that has it on disk.
+    pub fn statement_kept(&mut self, from: Option<Party>, told: &Told) {
+        let (now, number) = (self.now, testimony::number(told.signed.decode().unwrap().position()));
+        match from {
+            Some(party) => self.app.received(now, party, pdu::VALIDATION, number).unwrap(),
+            None => self.app.statement_kept(now, number),
+        }
     }
 
     fn deliver(&mut self) -> bool {

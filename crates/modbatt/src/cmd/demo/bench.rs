@@ -13,9 +13,10 @@ use gateway::audit::AuditLogs;
 use gateway::checkup::Channel;
 use gateway::upload::{Progress, upload};
 use gateway::word::{Word, listen};
-use gateway::{Event, Gateway, Outbox, Output, Uplink};
+use gateway::{Event, Gateway, Keys, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
-use lct::sign::{PublicKey, SigningKey};
+use lct::sign::SigningKey;
+use lct::validation::{Access, Protocol};
 use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
@@ -34,6 +35,7 @@ use sim::reading::Reading;
 use sim::wire::Delivery;
 use sim::world::{Step, World};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::super::Failure;
 use super::super::check::{self, Report};
@@ -74,6 +76,7 @@ pub struct Bench<'a> {
     pub modules: Vec<Identity>,
     pub account: SigningKey,
     pub plan: gateway::Plan,
+    pub host: Uuid,
 }
 
 /// Where the run stands.
@@ -135,7 +138,7 @@ impl Bench<'_> {
         let app_flash = Nor::open(&self.dir.flash().join("app.flash"), MODULE_PAGES)
             .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
-        let count = self.modules.len();
+        let (count, app) = (self.modules.len(), self.app.cid());
         let ids = self.ids();
         let pack = self.pack.component_id.to_string();
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -164,7 +167,11 @@ impl Bench<'_> {
             rng,
         )
         .map_err(|e| Failure::Failed(e.to_string()))?;
+        if let Some(limit_mc) = self.args.temperature_limit {
+            world.set_temperature_limit(limit_mc);
+        }
         gateway.set_plan(self.plan);
+        gateway.set_access(access(self.url, &self.host)?);
         if self.args.can_fd {
             world.set_format(FrameFormat::Fd);
             gateway.set_format(FrameFormat::Fd);
@@ -231,7 +238,7 @@ impl Bench<'_> {
             return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
         }
         let members = live.gateway.members();
-        let keys = binding_keys(self.chain, &members, &ids)?;
+        let keys = binding_keys(self.chain, &members, app)?;
         live.write_signers(&self.dir.audit(), &members, &keys)?;
         live.gateway.set_keys(keys);
         let (progress, waiting) = watch::channel(Progress::default());
@@ -302,6 +309,12 @@ impl Live<'_> {
                     };
                     taken.map_err(|e| Failure::Failed(e.to_string()))?;
                 }
+                Output::Root => match uplink.root().await {
+                    Ok(root) => {
+                        self.gateway.verify(now, &root).map_err(|e| Failure::Failed(e.to_string()))?;
+                    }
+                    Err(e) => say(&format!("bindings are not verified: {e}")),
+                },
                 Output::Keep(job, kept) => {
                     self.outbox
                         .keep(std::slice::from_ref(&job))
@@ -367,11 +380,11 @@ impl Live<'_> {
         &self,
         folder: &std::path::Path,
         members: &[(Party, Cid)],
-        keys: &BTreeMap<Party, PublicKey>,
+        keys: &Keys,
     ) -> Result<(), Failure> {
         let mut signers = serde_json::Map::new();
         for (party, cid) in members {
-            if let Some(key) = keys.get(party) {
+            if let Some(key) = keys.of(*party) {
                 signers.insert(cid.to_string(), key.to_string().into());
             }
         }
@@ -404,6 +417,10 @@ impl Live<'_> {
                 say(&format!("not renewed: {what}: {why}; it is tried again later"));
             }
             Event::Alarm(_) => say("alarm: too many messages on the channel to the pack did not open"),
+            Event::Escalated(level, own) => {
+                let who = if own { "the app" } else { "the pack" };
+                say(&format!("{who} asks for validation level {}", level as u8));
+            }
             Event::Contradiction(party) => {
                 say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
             }
@@ -825,26 +842,34 @@ impl TaskLog {
 }
 
 /// Signing keys of pack and modules, from the bindings on the ledger.
-fn binding_keys(
-    chain: &Chain,
-    members: &[(Party, Cid)],
-    partners: &[(Cid, Cid)],
-) -> Result<BTreeMap<Party, PublicKey>, Failure> {
+fn binding_keys(chain: &Chain, members: &[(Party, Cid)], app: Cid) -> Result<Keys, Failure> {
     let fail = |e: node::Error| super::super::ledger::failure(&e);
     let snapshot = chain.read().map_err(fail)?;
-    let mut keys = BTreeMap::new();
+    let named = |cid: &Cid| match members.iter().find(|(_, of)| of == cid) {
+        Some((party, _)) => Some(Some(*party)),
+        None => (*cid == app).then_some(None),
+    };
+    let mut keys = Keys::default();
     for (party, cid) in members {
-        let Some((_, partner)) = partners.iter().find(|(c, _)| c == cid) else { continue };
         for (_, binding) in snapshot.bindings_of(cid).map_err(fail)? {
-            let key = match (binding.a == *cid, binding.b == *cid) {
-                (true, false) if binding.b == *partner => binding.key_a,
-                (false, true) if binding.a == *partner => binding.key_b,
-                _ => continue,
-            };
-            keys.insert(*party, key);
+            let (key, partner) =
+                if binding.a == *cid { (binding.key_a, binding.b) } else { (binding.key_b, binding.a) };
+            if let Some(with) = named(&partner) {
+                keys.insert(*party, with, key);
+            }
         }
     }
     Ok(keys)
+}
+
+/// Where the app of this run is found: at the API, by the id of its host.
+fn access(url: &str, host: &Uuid) -> Result<Access, Failure> {
+    let long = |_| Failure::Failed(format!("the address {url} is too long to be announced"));
+    Ok(Access {
+        protocol: Protocol::Http,
+        endpoint: url.try_into().map_err(long)?,
+        device: host.to_string().as_str().try_into().map_err(long)?,
+    })
 }
 
 async fn interrupted() {

@@ -84,6 +84,10 @@ pub struct Args {
     app_key: Option<app_key::Place>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
+    /// Temperature in degrees Celsius, tenths allowed, above which a module asks for a higher validation level: level 5
+    /// from the app, and then level 7 from everybody; it opens no relay
+    #[arg(long, value_name = "DEGC", allow_negative_numbers = true, value_parser = parse_temperature)]
+    temperature_limit: Option<i32>,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -121,6 +125,14 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         Ok(address) if address.ip().is_loopback() => Ok(address),
         Ok(_) => Err("the API is in clear and stays on this machine: name a loopback address".into()),
         Err(_) => Err("it is a loopback address with a port, for example 127.0.0.1:8080 or [::1]:0".into()),
+    }
+}
+
+/// Thousandths of a degree Celsius.
+fn parse_temperature(text: &str) -> Result<i32, String> {
+    match text.parse::<f64>() {
+        Ok(degrees) if (-40.0..=125.0).contains(&degrees) => Ok((degrees * 1_000.0).round() as i32),
+        _ => Err("it is a temperature from -40 to 125 degrees Celsius, for example 35".into()),
     }
 }
 
@@ -227,6 +239,7 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
         can_fd: false,
         can1_udp: None,
         fault: Vec::new(),
+        temperature_limit: None,
         bootstrap: lct::binding::Assurance::Attested,
         code: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -341,6 +354,7 @@ async fn operate(
         modules: installation.modules,
         account: installation.account,
         plan,
+        host: installation.host,
     };
     let ran = tokio::select! {
         ran = bench.run(source, &mut rng) => ran,
