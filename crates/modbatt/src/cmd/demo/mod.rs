@@ -6,6 +6,7 @@ mod bench;
 mod bootstrap;
 mod faults;
 mod key_log;
+mod members;
 mod provision;
 mod report;
 mod revoked;
