@@ -49,6 +49,9 @@ struct Device {
     reserved: BTreeMap<u16, u32>,
 }
 
+/// Nonce bases that were used, and the reservations that were made when the last of them came.
+type Bases = (BTreeSet<[u8; 4]>, u32);
+
 /// The flash of every device, and the judge of everything that is sealed.
 struct Bench {
     devices: Vec<Device>,
@@ -56,8 +59,8 @@ struct Bench {
     monitors: [Link<40>; 4],
     /// Each nonce with the message that it sealed.
     sealed: BTreeMap<[u8; 12], Vec<u8>>,
-    /// Nonce bases used by (device, slot, tier), and the reservations that were made when the last of them came.
-    bases: BTreeMap<(usize, u8, u8), (BTreeSet<[u8; 4]>, u32)>,
+    /// Of each device, slot and tier.
+    bases: BTreeMap<(usize, u8, u8), Bases>,
     rng: ChaCha20Rng,
     cuts: u32,
 }
