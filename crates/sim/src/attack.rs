@@ -99,10 +99,11 @@ pub const ALL: [Attack; 31] = [
     known_key::ATTACK,
 ];
 
-/// Attacks of the design on what does not exist: number, name, and what has to exist first.
-pub const NOT_BUILT: [(u8, &str, &str); 2] = [
-    (29, "lying-ledger-node", "configuration and trust that come from a ledger node"),
-    (30, "firmware", "firmware images and updates"),
+/// Attacks of the design on what does not exist: number, name, and why it cannot be run.
+pub const NOT_BUILT: [(u8, &str, &str); 3] = [
+    (29, "lying-ledger-node", "devices take neither configuration nor trust from a ledger node"),
+    (30, "firmware", "devices take no firmware"),
+    (32, "timing", "there is no image whose instructions an emulated Cortex-M4 could count"),
 ];
 
 /// What an attack did and what came of it.

@@ -126,8 +126,8 @@ fn as_table(rows: &[Row]) -> String {
             let _ = writeln!(text, "{}: {complaint}", row.name);
         }
     }
-    for (_, name, what) in NOT_BUILT {
-        let _ = writeln!(text, "not built: {name}: there is no {what}");
+    for (_, name, why) in NOT_BUILT {
+        let _ = writeln!(text, "not built: {name}: {why}");
     }
     let (held, controls) =
         (rows.iter().filter(|r| r.held()).count(), rows.iter().filter(|r| r.control_succeeded()).count());

@@ -1,7 +1,12 @@
 //! Attack 22: ephemeral points that are none: off the curve, the identity, in another form.
 
-use super::{Attack, Defence, Tally, handshake_flood};
-use lct::handshake::Kind;
+use super::{
+    Attack, Defence, Tally,
+    field::{APP, Field, PACK},
+    forged_identity::begins,
+    handshake_flood,
+};
+use lct::{attest::spk_attestation_digest, handshake::Kind, id::Role, spk::SpkSecret};
 
 pub const ATTACK: Attack = Attack {
     number: 22,
@@ -57,5 +62,21 @@ fn run(tally: &mut Tally, seed: u64) {
     f.as_app(&m1);
     f.w.run_for(1_500);
     assert!(f.answered(Kind::Bind) > before, "a point is agreed with");
+    f.judge(tally);
+
+    // Relationship keys that are no points, vouched for by the device itself.
+    let mut f = Field::new(0, seed);
+    f.w.run_for(3_000);
+    let (pack, app) = (f.w.identities[PACK].cid(), f.w.identities[APP].cid());
+    let good = SpkSecret::generate(&mut f.w.rng).unwrap().public();
+    for (name, place) in [("the signing key", 2), ("the key for agreements", 35)] {
+        let mut bad = good;
+        bad.0[place..place + 33].copy_from_slice(&x(2, 1));
+        let digest = spk_attestation_digest(&pack, Role::Pack, &bad, &app, &[2; 16]);
+        let attestation = f.w.identities[PACK].key.clone().sign(&digest, &mut f.w.rng);
+        f.w.forged = Some((bad, attestation));
+        let begun = begins(&mut f);
+        tally.attempt(begun, || format!("{name} of a relationship is no point, and was taken"));
+    }
     f.judge(tally);
 }

@@ -8,6 +8,7 @@ use lct::{
     schedule::{Direction, Tier},
     seal::{Binding, Opener},
 };
+use pack::can::Bus;
 
 pub const ATTACK: Attack = Attack {
     number: 20,
@@ -53,5 +54,42 @@ fn run(tally: &mut Tally, seed: u64) {
         }
     }
     assert!(keys >= 8 && recorded.len() > 30, "{keys} keys, {} messages", recorded.len());
+    f.judge(tally);
+    one_module(tally, seed);
+}
+
+/// Every key that one module has, on what others said to each other: they share the group's key and nothing else.
+fn one_module(tally: &mut Tally, seed: u64) {
+    let mut f = Field::operational(2, seed);
+    f.w.measure(-20_000);
+    f.w.run_for(500);
+    let relation = f.w.modules[0].relation();
+    let own = (Bus::Can2, f.w.modules[0].node());
+    let others: Vec<_> = f
+        .recorded()
+        .into_iter()
+        .filter(|m| {
+            let link = (m.bus, m.sealed.map_or(0, |id| id.device()));
+            link != own && link != (Bus::Can2, 0)
+        })
+        .collect();
+    assert!(others.iter().any(|m| m.bus == Bus::Can1) && others.iter().any(|m| m.bus == Bus::Can2));
+    for session in [relation.session(), relation.bind_session()].into_iter().flatten() {
+        let tiers = [Tier::Exch, Tier::Pair, Tier::Bind];
+        for (tier, way) in tiers.into_iter().flat_map(|t| [(t, Direction::Ab), (t, Direction::Ba)]) {
+            let (channel, tag, epoch) = (session.channel(), session.exchange(), session.epoch());
+            let Ok(secret) = session.master().traffic(tier, way, epoch, channel, tag) else { continue };
+            let opener = Opener::new(&secret).unwrap();
+            for message in &others {
+                let id = message.sealed.unwrap();
+                let (level, canonical_id) = (id.level() as u8, id.canonical().to_u32());
+                let mut bytes = message.bytes.clone();
+                // The keys are tried whatever the message says of its own.
+                bytes[..4].copy_from_slice(&secret.iv().unwrap().expose()[..4]);
+                let opened = opener.open(&Binding { level, canonical_id, epoch }, &mut bytes).is_ok();
+                tally.attempt(opened, || format!("{id:?} of others opened with a module's key"));
+            }
+        }
+    }
     f.judge(tally);
 }
