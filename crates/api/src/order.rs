@@ -20,6 +20,10 @@ pub const SAID_MAX: usize = 400;
 pub enum Task {
     /// Pair two bound components anew: a fresh certificate, fresh keys, the policy in force at the authority.
     Pair = 1,
+    /// End the pairing of two components; their binding stays.
+    Unpair = 2,
+    /// Renew the epoch of the channel of two paired components.
+    Rotate = 3,
 }
 
 impl Task {
@@ -27,6 +31,8 @@ impl Task {
     pub fn name(self) -> &'static str {
         match self {
             Task::Pair => "pair",
+            Task::Unpair => "unpair",
+            Task::Rotate => "rotate",
         }
     }
 }
@@ -145,6 +151,7 @@ mod tests {
             order_digest(&[1; 32], &[9; 16], 9, Task::Pair, &a, &b),
             order_digest(&[1; 32], &[2; 16], 8, Task::Pair, &a, &b),
             order_digest(&[1; 32], &[2; 16], 9, Task::Pair, &b, &a),
+            order_digest(&[1; 32], &[2; 16], 9, Task::Unpair, &a, &b),
         ] {
             assert_ne!(other, base);
         }
@@ -161,6 +168,8 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        assert_eq!(serde_json::to_value(Task::Pair).unwrap(), Task::Pair.name());
+        for task in [Task::Pair, Task::Unpair, Task::Rotate] {
+            assert_eq!(serde_json::to_value(task).unwrap(), task.name());
+        }
     }
 }

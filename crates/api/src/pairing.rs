@@ -112,3 +112,10 @@ pub struct Pairing {
     /// End of the lease, Unix seconds.
     pub expires_at: u64,
 }
+
+impl Pairing {
+    /// Whether it was withdrawn: by one of its entities, by the authority, or with its binding.
+    pub fn is_revoked(&self) -> bool {
+        self.status == "revoked"
+    }
+}

@@ -93,13 +93,21 @@ pub struct Entry {
     pub reason: String,
     /// Since when, Unix seconds.
     pub time: u64,
+    /// Height of the block in which the ledger withdrew it; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+    /// The transaction that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub txhash: Option<Hex<32>>,
 }
 
-impl From<&Revoked> for Entry {
-    fn from(revoked: &Revoked) -> Self {
+impl Entry {
+    /// An entry of a list; `recorded` is where the ledger withdrew it: height and transaction.
+    pub fn new(revoked: &Revoked, recorded: Option<(u64, Digest)>) -> Self {
         let (kind, id) = kind_and_id(revoked.subject);
         let reason = reason_name(revoked.reason).into();
-        Entry { kind: kind.into(), id: Hex(id), reason, time: revoked.time.into() }
+        let (height, txhash) = recorded.map(|(height, tx)| (height, Hex(tx))).unzip();
+        Entry { kind: kind.into(), id: Hex(id), reason, time: revoked.time.into(), height, txhash }
     }
 }
 

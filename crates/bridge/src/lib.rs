@@ -35,6 +35,9 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// How long running requests may go on after the shutdown began.
 const GRACE: Duration = Duration::from_secs(5);
+/// Pause between two looks for what the ledger is to withdraw, and after something that it did not take.
+const WITHDRAW: Duration = Duration::from_secs(1);
+const WITHDRAW_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a bridge needs.
 pub struct Config {
@@ -67,6 +70,9 @@ pub enum BridgeError {
     /// The file of orders cannot be used.
     #[error(transparent)]
     Orders(#[from] OrdersError),
+    /// What an earlier run left cannot be taken up.
+    #[error("what an earlier run left cannot be taken up: {}", .0.0)]
+    Start(Refusal),
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] node::Error),
@@ -144,10 +150,25 @@ impl Bridge {
                 }
                 tokio::time::sleep(GRACE).await;
             } => Ok(()),
+            () = withdraw(&shared) => Ok(()),
         };
         shared.authority.stop().await;
         // The thread ends with its last job; a panic in it was reported where it happened.
         let _reported = tokio::task::spawn_blocking(move || thread.join()).await;
         served
+    }
+}
+
+/// Has the ledger withdraw what an interrupted request or an earlier run left; never ends.
+async fn withdraw(shared: &Shared) {
+    loop {
+        let pause = match shared.withdraw().await {
+            Ok(()) => WITHDRAW,
+            Err(why) => {
+                tracing::error!(why = %why.0, "the ledger does not withdraw what it should");
+                WITHDRAW_AGAIN
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }

@@ -132,6 +132,10 @@ async fn who_may_not_order_does_not() {
     world.register(&unbound).await;
     let place = signed(Task::Pair, &app.id, "pack-0009", now + 60);
     refused(&world.post("/orders", &place).await, 403, "W4_ERR_PAIRING_DENIED", "not bound");
+    for task in [Task::Unpair, Task::Rotate] {
+        let place = signed(task, &app.id, &pack.id, now + 60);
+        refused(&world.post("/orders", &place).await, 404, "W4_ERR_PAIRING_NOT_FOUND", task.name());
+    }
     assert!(!world.orders().exists(), "a refusal writes nothing");
 
     world.post("/orders", &good).await.json::<Order>();
@@ -203,4 +207,38 @@ async fn a_book_that_somebody_changed_stops_the_bridge() {
         });
         assert!(matches!(opened, Err(bridge::BridgeError::Orders(_))));
     }
+}
+
+/// A65: whatever becomes of the statement of a device, the ledger withdraws what an operator had ended, and no pairing
+/// that was made since.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_had_ended_the_ledger_withdraws() {
+    let mut world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let pair = async |world: &World| {
+        let opened = world.pair(&app, &pack, &bonded).await;
+        let path = format!("/pairings/{}/complete", Hex(opened.pairing_id.0));
+        world.post(&path, &world.completion(&opened, &bonded)).await.json::<api::pairing::Completed>();
+        Hex(opened.pairing_id.0)
+    };
+    let ended = pair(&world).await;
+    world.advance(2_000);
+    let place = order(&world, &world.operator, 1, Task::Unpair, &app.id, &pack.id).await;
+    world.post("/orders", &place).await.json::<Order>();
+    world.advance(2_000);
+    let since = pair(&world).await;
+    let told = outcome(&world, &world.operator, [1; 16], State::Done, "");
+    world.post(&format!("/orders/{}/outcome", place.id), &told).await.json::<Order>();
+    assert_eq!(world.client.pairing(&ended).await.unwrap().status, "completed", "its device is given time");
+
+    world.restart().await;
+    for _ in 0..1_000 {
+        if world.client.pairing(&ended).await.unwrap().is_revoked() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let status = async |id| world.client.pairing(id).await.unwrap().status;
+    assert_eq!((status(&ended).await, status(&since).await), ("revoked".into(), "completed".into()));
+    assert_eq!(world.chain.read().unwrap().totals().unwrap().refused, 0);
 }

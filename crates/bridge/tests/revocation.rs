@@ -156,3 +156,72 @@ async fn a_list_that_somebody_changed_stops_the_bridge() {
     });
     assert!(matches!(opened, Err(bridge::BridgeError::Revocations(_))));
 }
+
+/// Waits until the ledger holds every entry of the list.
+async fn recorded(world: &World) -> Vec<(u64, Hex<32>)> {
+    for _ in 0..1_000 {
+        let list = world.client.revocations().await.unwrap();
+        let held: Vec<_> = list.entries.iter().filter_map(|e| e.height.zip(e.txhash)).collect();
+        if held.len() == list.entries.len() {
+            return held;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the ledger was not told")
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let _absent = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// A52: what devices are told the ledger holds too, whenever the bridge stops in between, and by one transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_withdraws_what_is_listed_once() {
+    let mut world = World::new().await;
+    let (_, pack, bonded) = world.commissioned().await;
+    let what = Subject::Binding(bonded.id);
+    let (ledger, before) = (world.dir.path().join("ledger"), world.dir.path().join("before"));
+    world.stop().await;
+    copy(&ledger, &before);
+    world.resume().await;
+    let refused = |world: &World| world.chain.read().unwrap().totals().unwrap().refused;
+
+    let answer: Revocations = revoke(&world, what).await.json();
+    let (height, tx) = (answer.entries[0].height.unwrap(), answer.entries[0].txhash.unwrap());
+    assert!(height <= world.chain.tip().height);
+    let binding = world.chain.read().unwrap().binding(&bonded.id).unwrap().unwrap();
+    assert_eq!(binding.status, ledger::records::Status::Revoked);
+    assert_eq!(revoke(&world, what).await.json::<Revocations>().entries, answer.entries, "once");
+    let receipt = world.receipt(&format!("/receipts/{tx}")).await;
+    ledger::receipt::verify(&receipt, Some(&world.trust())).unwrap();
+
+    // The list is on disk, and the power went before a block held the transaction.
+    world.stop().await;
+    copy(&before, &ledger);
+    world.resume().await;
+    let held = recorded(&world).await;
+    assert!(held[0].1 != tx, "another transaction, for that one was lost");
+    assert_eq!(refused(&world), 0);
+
+    // What the ledger holds it is not told again.
+    let nonce = |world: &World| world.chain.next_nonce(&world.authority.sign_pub()).unwrap();
+    let told = nonce(&world);
+    world.restart().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!((nonce(&world), refused(&world)), (told, 0));
+
+    // A component takes along what it has; a batch authority the ledger knows by its number only.
+    revoke(&world, Subject::Component(pack.cid)).await.json::<Revocations>();
+    revoke(&world, Subject::Batch([7; 16])).await.json::<Revocations>();
+    assert_eq!(recorded(&world).await.len(), 3);
+    let component = world.chain.read().unwrap().component(&pack.cid).unwrap().unwrap();
+    assert_eq!(component.status, ledger::records::Status::Revoked);
+}

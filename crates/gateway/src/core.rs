@@ -1,9 +1,11 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 mod renewal;
+mod service;
 mod statements;
 
 use renewal::Resting;
+use service::Service;
 
 use crate::{
     anchor::Anchors,
@@ -12,6 +14,7 @@ use crate::{
     collect::{Batch, Collector, Verdict},
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
+    ending::{Ending, Endings, Signer},
     keys::Keys,
     orders::Orders,
     outbox::Job,
@@ -187,6 +190,8 @@ pub enum Event {
     Alert(Party, Alert),
     /// A checkup ended: what was found of each channel.
     Checked(Vec<Channel>),
+    /// A device ended a pairing; its statement is on the way to the ledger.
+    Unpaired(Ending),
 }
 
 /// Where commissioning stands.
@@ -232,9 +237,11 @@ pub struct Gateway {
     /// Who is left alone for a while, after a renewal did not come about.
     resting: Resting,
     orders: Orders,
+    service: Service,
     anchors: Anchors,
     /// The last statement of each that is in the outbox.
     stated: BTreeMap<Member, u64>,
+    endings: Endings,
 }
 
 impl Gateway {
@@ -272,8 +279,10 @@ impl Gateway {
             token_told: 0,
             resting: Resting::default(),
             orders: Orders::default(),
+            service: Service::default(),
             anchors: Anchors::default(),
             stated: BTreeMap::new(),
+            endings: Endings::default(),
         })
     }
 
@@ -295,9 +304,13 @@ impl Gateway {
     pub fn losses(&self) -> (u64, u64) {
         (self.collector.gaps, self.collector.contradictions)
     }
+    /// True when every task of commissioning is done.
+    pub fn is_commissioned(&self) -> bool {
+        matches!(self.phase, Phase::Operating(_))
+    }
     /// True when every member is paired and the channel to the pack is up.
     pub fn is_operating(&self) -> bool {
-        matches!(self.phase, Phase::Operating(_)) && self.app.relation().is_up()
+        self.is_commissioned() && self.app.relation().is_up()
     }
     /// True when no statement waits for missing leaves.
     pub fn is_settled(&self) -> bool {
@@ -355,7 +368,10 @@ impl Gateway {
         let time = self.app.relation().is_up().then_some(self.time_due);
         let checkup = self.checkup.as_ref().and_then(Checkup::due);
         let dispatch = self.dispatch_due();
-        [phase, time, checkup, dispatch, self.app.due(), self.collector.due()].into_iter().flatten().min()
+        [phase, time, checkup, dispatch, self.service.due(), self.app.due(), self.collector.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes a frame from CAN 1.
@@ -375,6 +391,7 @@ impl Gateway {
         }
         self.go_on_checking(now, rng)?;
         self.give_list(now)?;
+        self.serve(now, rng);
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;
@@ -420,18 +437,26 @@ impl Gateway {
         {
             self.collector.kept(party, first);
         }
-        Ok(self.app.received(now, party, kept.kind, kept.number)?)
+        self.received(now, party, kept.kind, kept.number)
     }
 
     /// A device's log is durable up to entry `number`.
     pub fn log_kept(&mut self, now: Instant, of: LogOf, number: u64) -> Result<(), Error> {
         match of.from {
-            Some(party) => Ok(self.app.received(now, party, pdu::AUDIT, number)?),
+            Some(party) => self.received(now, party, pdu::AUDIT, number),
             None => {
                 self.app.log_kept(number);
                 Ok(())
             }
         }
+    }
+
+    /// Tells a device that its statement is kept. Without a channel nobody can be told, and the device says it again.
+    fn received(&mut self, now: Instant, party: Party, kind: u8, number: u64) -> Result<(), Error> {
+        if !self.app.relation().is_up() {
+            return Ok(());
+        }
+        Ok(self.app.received(now, party, kind, number)?)
     }
 
     fn log(&mut self, from: Option<Party>, part: LogPart) {
@@ -509,7 +534,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Wants the pack in `state`.
+    /// Wants the pack in `state`; without a channel it is told when there is one.
     pub fn set_state(
         &mut self,
         now: Instant,
@@ -517,6 +542,9 @@ impl Gateway {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         self.wanted = Some(state);
+        if !self.app.relation().is_up() {
+            return Ok(());
+        }
         Ok(self.app.set_state(now, state, rng)?)
     }
 
@@ -643,6 +671,11 @@ impl Gateway {
     fn happened(&mut self, now: Instant, event: app::Event, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match event {
             app::Event::Identified(party, who) => self.identified(party, who),
+            app::Event::Answer(_, bytes) if bytes.starts_with(&[pdu::VALIDATION, pdu::validation::EVENT]) => {
+                self.ended(&bytes[2..]);
+            }
+            app::Event::ModuleUnpaired(node, status) => self.module_unpaired(node, status),
+            app::Event::ModuleRotated(node, _) => self.rotated(node),
             app::Event::Answer(from, bytes) => {
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);
@@ -671,7 +704,11 @@ impl Gateway {
             app::Event::Relation(RelationEvent::Escalated { target, reason, own, .. }) => {
                 self.escalated(now, target, reason, own, rng)?;
             }
-            app::Event::Relation(RelationEvent::Rotated { epoch }) => self.event(Event::Rotated(epoch)),
+            app::Event::Relation(RelationEvent::Rotated { epoch }) => {
+                self.rotated(0);
+                self.event(Event::Rotated(epoch));
+            }
+            app::Event::Relation(RelationEvent::Unpaired { .. }) => self.unpaired(),
             app::Event::Relation(RelationEvent::HandshakeDue) => self.handshake_due(),
             app::Event::Relation(RelationEvent::Alarm { alarm, .. }) => self.event(Event::Alarm(alarm)),
             app::Event::Relation(_) => {}
@@ -754,7 +791,7 @@ impl Gateway {
         }
         let first = statement.first_seq;
         match self.collector.statement(now, party, statement, signature) {
-            Verdict::Kept => Ok(self.app.received(now, party, pdu::BATCH, u64::from(first))?),
+            Verdict::Kept => self.received(now, party, pdu::BATCH, u64::from(first)),
             verdict => self.judge(now, party, verdict),
         }
     }
@@ -783,6 +820,9 @@ impl Gateway {
     }
 
     fn ask_leaves(&mut self, now: Instant, party: Party, missing: &[u32]) -> Result<(), Error> {
+        if !self.app.relation().is_up() {
+            return Ok(());
+        }
         for seq in missing.iter().take(8) {
             self.app.ask_leaf(now, party, *seq)?;
         }

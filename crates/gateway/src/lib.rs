@@ -15,6 +15,7 @@ pub mod collect;
 pub mod commission;
 mod core;
 mod dispatch;
+mod ending;
 mod keys;
 pub mod orders;
 mod outbox;
@@ -24,6 +25,7 @@ pub mod word;
 
 pub use crate::core::{Error, Event, Gateway, LogOf, Output};
 pub use code::{Plan, stretch};
+pub use ending::{Ending, Signer};
 pub use keys::Keys;
 pub use outbox::{Job, Outbox, OutboxError};
 pub use uplink::{Uplink, UplinkError, Uploaded};

@@ -32,6 +32,13 @@ impl Orders {
         }
     }
 
+    /// The task with this name was not done because of `reason`.
+    pub fn failed(&mut self, task: &str, reason: &str) {
+        for (_, ending) in self.0.values_mut().filter(|(name, ending)| name == task && ending.is_none()) {
+            *ending = Some(Err(reason.to_owned()));
+        }
+    }
+
     /// Tasks were given up because of `reason`: orders whose task does not wait any more ended with it.
     pub fn given_up(&mut self, reason: &str, waits: impl Fn(&str) -> bool) {
         for (name, ending) in self.0.values_mut() {
@@ -76,6 +83,9 @@ mod tests {
         assert!(!orders.is_known(&[1; 16]));
         orders.begin([4; 16], "pair a b".into());
         orders.begin([5; 16], "pair a c".into());
+        orders.begin([6; 16], "rotate a b".into());
+        orders.failed("rotate a b", "no channel");
+        assert_eq!(orders.ended(&[[4; 16], [5; 16], [6; 16]]), vec![([6; 16], Err("no channel".to_owned()))]);
         orders.dropped(|name| name == "pair a b");
         assert!(orders.is_known(&[4; 16]) && !orders.is_known(&[5; 16]));
     }

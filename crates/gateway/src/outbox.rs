@@ -64,13 +64,22 @@ pub enum Job {
         /// The device's signature.
         signature: Signature,
     },
+    /// The end of a pairing that one of its entities signed.
+    Withdrawal {
+        /// The event.
+        statement: Vec<u8>,
+        /// The signer's key in its binding.
+        key: PublicKey,
+        /// Its signature.
+        signature: Signature,
+    },
 }
 
 impl Job {
     /// 1 is sent first: energy and safety before telemetry.
     fn priority(&self) -> u8 {
         match self {
-            Job::Energy { .. } => 1,
+            Job::Energy { .. } | Job::Withdrawal { .. } => 1,
             Job::Checkpoint { .. } | Job::Statement { .. } => 2,
             Job::Batch { .. } => 3,
         }
@@ -95,6 +104,9 @@ impl Job {
                 }
                 Job::Checkpoint { statement, key, signature } => {
                     e.array(5)?.u8(1)?.u8(3)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+                Job::Withdrawal { statement, key, signature } => {
+                    e.array(5)?.u8(1)?.u8(4)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
                 }
                 Job::Statement { statement, key, signature, witness } => {
                     let fields = if witness.is_some() { 7 } else { 5 };
@@ -137,6 +149,7 @@ impl Job {
             }
             (2, 5) => Some(Job::Energy { statement, key, signature }),
             (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
+            (4, 5) => Some(Job::Withdrawal { statement, key, signature }),
             (5, 5) => Some(Job::Statement { statement, key, signature, witness: None }),
             (5, 7) => {
                 let attestation = Attestation::decode(d.bytes().ok()?).ok()?;
@@ -347,7 +360,7 @@ mod tests {
         })
     }
 
-    fn jobs() -> (Job, Job, Job) {
+    fn jobs() -> (Job, Job, Job, Job) {
         let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
         let signature = Signature([7; 64]);
         let entries = vec![Entry::Record(vec![1, 2]), Entry::Lost(9, [3; 32])];
@@ -355,6 +368,7 @@ mod tests {
             Job::Batch { statement: vec![1], key, signature, entries },
             Job::Energy { statement: vec![2], key, signature },
             Job::Checkpoint { statement: vec![3], key, signature },
+            Job::Withdrawal { statement: vec![4], key, signature },
         )
     }
 
@@ -383,21 +397,23 @@ mod tests {
     fn energy_overtakes_telemetry_and_all_survives_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.redb");
-        let (batch, energy, checkpoint) = jobs();
+        let (batch, energy, checkpoint, withdrawal) = jobs();
         let outbox = Outbox::open(&path).unwrap();
         outbox.keep(&[batch.clone(), energy.clone(), batch.clone(), checkpoint.clone()]).unwrap();
+        outbox.keep(std::slice::from_ref(&withdrawal)).unwrap();
         assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         let all = outbox.next(10, &[]).unwrap();
-        assert_eq!(all, vec![(1, energy), (3, checkpoint), (0, batch.clone()), (2, batch.clone())]);
-        assert_eq!(outbox.next(10, &[1, 0, 3]).unwrap(), vec![(2, batch.clone())]);
-        outbox.settle(&[0, 1, 3], &[(2, "refused".into())]).unwrap();
+        let first = [(1, energy), (4, withdrawal), (3, checkpoint)];
+        assert_eq!(all, [&first[..], &[(0, batch.clone()), (2, batch.clone())]].concat());
+        assert_eq!(outbox.next(10, &[1, 0, 3, 4]).unwrap(), vec![(2, batch.clone())]);
+        outbox.settle(&[0, 1, 3, 4], &[(2, "refused".into())]).unwrap();
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         outbox.keep(std::slice::from_ref(&batch)).unwrap();
-        assert_eq!(outbox.next(1, &[]).unwrap(), vec![(4, batch)], "numbers never repeat");
+        assert_eq!(outbox.next(1, &[]).unwrap(), vec![(5, batch)], "numbers never repeat");
     }
 
     #[test]

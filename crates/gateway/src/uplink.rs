@@ -19,6 +19,7 @@ use lct::{
     Digest,
     id::{BindingId, PairingId},
     sign::SigningKey,
+    validation::Event,
 };
 use ledger::tx::Body;
 use rand_core::CryptoRng;
@@ -289,6 +290,26 @@ impl<R: CryptoRng> Uplink<R> {
             Job::Checkpoint { statement, key, signature } => {
                 self.submit(api::sign::checkpoint(statement, key, signature)?).await
             }
+            Job::Withdrawal { statement, key, signature } => {
+                let body = api::sign::revoke_signed(statement, key, signature)?;
+                let id = Event::decode(statement)?.payload.first_chunk().map(|id| Hex(*id));
+                self.withdraw(id.ok_or(lct::Error::Malformed)?, body).await
+            }
+        }
+    }
+
+    /// Submits the end of a pairing, unless the ledger has it: a repetition would be refused like an older event.
+    async fn withdraw(&mut self, pairing: Hex<16>, body: Body) -> Result<Uploaded, UplinkError> {
+        if self.client.pairing(&pairing).await?.is_revoked() {
+            return Ok(Uploaded::AlreadyThere);
+        }
+        let tx = self.signed(body).await?;
+        let sent = self.client.submit(&tx.bytes, true).await?;
+        match sent.status.as_str() {
+            // The authority may have been faster.
+            "refused" if self.client.pairing(&pairing).await?.is_revoked() => Ok(Uploaded::AlreadyThere),
+            "refused" => Ok(Uploaded::Refused(sent.code.unwrap_or_default())),
+            _ => Ok(Uploaded::Accepted(sent.txhash.0)),
         }
     }
 

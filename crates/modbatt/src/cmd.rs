@@ -6,12 +6,14 @@ pub mod data_dir;
 pub mod demo;
 pub mod factory;
 pub mod ledger;
+pub mod order;
 pub mod pair;
 pub mod policy;
 pub mod receipt;
 pub mod redteam;
 pub mod revoke;
 pub mod selftest;
+pub mod status;
 pub mod verify;
 
 use std::fmt;

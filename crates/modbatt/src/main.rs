@@ -21,8 +21,14 @@ enum Command {
     Demo(cmd::demo::Args),
     /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
     Check(cmd::check::Args),
+    /// Show every component of a running installation: binding, pairing, keys, channel; --verify holds them against the ledger
+    Status(cmd::status::Args),
     /// Have two components of a running installation paired anew, with fresh keys
     Pair(cmd::pair::Args),
+    /// End the pairing of two components of a running installation; they stay bound
+    Unpair(cmd::pair::Unpair),
+    /// Renew the keys of two paired components of a running installation
+    Rotate(cmd::pair::Rotate),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
@@ -47,7 +53,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
+        Command::Status(args) => cmd::status::run(&args),
         Command::Pair(args) => cmd::pair::run(&args),
+        Command::Unpair(args) => cmd::pair::unpair(&args),
+        Command::Rotate(args) => cmd::pair::rotate(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),

@@ -31,13 +31,19 @@ fn a_revoked_module_is_out_within_seconds_and_stays_out() {
         (&done["type"], &done["number"], &done["entries"]),
         (&"component".into(), &2.into(), &1.into())
     );
+    let height = done["height"].as_u64().unwrap();
     let again = revoke(&["--component", "module-0002", "--json"]).good().json();
-    assert_eq!(again["number"], 2, "nothing is revoked twice");
+    assert_eq!((&again["number"], &again["height"]), (&2.into(), &height.into()), "nothing is revoked twice");
+    let words = revoke(&["--component", "module-0002"]);
+    let expected =
+        format!("is revoked by list 2, which has 1 entries; the ledger holds it since block {height}\n");
+    assert!(words.good().out.ends_with(&expected), "{}", words.out);
 
     let expected = [
         "channel module-0002, exchange tier",
         "channel module-0002, pairing tier",
         "channel module-0002, binding tier",
+        "ledger module-0002",
         "revocation module-0002",
     ];
     let patience = Instant::now() + Duration::from_secs(30);

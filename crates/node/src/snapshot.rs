@@ -2,6 +2,7 @@
 
 use lct::{
     Digest,
+    delegation::DelegationId,
     id::{BindingId, Cid, PairingId},
     sign::PublicKey,
 };
@@ -13,11 +14,11 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        AccessPoint, Account, Anchor, Batch, Binding, Component, Cycle, EnergyRecord, Hop, Lct, Nonce,
-        Ownership, Pairing, Pool, SigningKey, TelemetryHead, Totals, key,
+        AccessPoint, Account, Anchor, Batch, Binding, Component, Cycle, Delegated, EnergyRecord, Hop, Lct,
+        Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals, key,
     },
     state::load,
-    tx::TxId,
+    tx::{Target, TxId},
 };
 use redb::{ReadOnlyTable, ReadTransaction};
 
@@ -316,6 +317,35 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn pairing(&self, id: &PairingId) -> Result<Option<Pairing>, Error> {
         self.get(&key::pairing(id))
+    }
+
+    /// A delegation, and how far its holder's journal is recorded.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn delegation(&self, id: &DelegationId) -> Result<Option<Delegated>, Error> {
+        self.get(&key::delegation(id))
+    }
+
+    /// Since when and why something is withdrawn.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn revocation(&self, target: &Target) -> Result<Option<Revocation>, Error> {
+        self.get(&key::revocation(target))
+    }
+
+    /// The pairings of a binding that were not withdrawn (L60, `lse/`).
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn live_pairings(&self, binding: &BindingId) -> Result<Vec<(PairingId, Pairing)>, Error> {
+        let live: Option<Pairings> = self.get(&key::pairings_of(binding))?;
+        let mut pairings = Vec::new();
+        for id in live.map_or_else(Vec::new, |list| list.0) {
+            pairings.extend(self.pairing(&id)?.map(|pairing| (id, pairing)));
+        }
+        Ok(pairings)
     }
 
     /// The pairings a component takes part in.

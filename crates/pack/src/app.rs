@@ -25,7 +25,7 @@ use crate::{
     lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    pdu::{self, Pdu, echo, validation as events},
+    pdu::{self, Pdu, Status, echo, validation as events},
     policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
@@ -118,6 +118,10 @@ pub enum Event {
     Health(Party, Report),
     /// A device alerts.
     Alert(Party, Alert),
+    /// What became of the wish that the pack ends its pairing with the module at this node (H159).
+    ModuleUnpaired(u8, Status),
+    /// The channel between the pack and the module at this node was rotated to this epoch (H159).
+    ModuleRotated(u8, u32),
     /// A clear message of the pack that the pairing allows: its base and body, not proved before the digest of its
     /// window.
     Clear(u16, heapless::Vec<u8, 8>),
@@ -448,6 +452,26 @@ impl App {
         self.apply(now, fx)
     }
 
+    /// Renews the epoch of the channel to the pack, if it is up and at rest (H95).
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] without a channel.
+    pub fn rotate(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        self.relation.rotate(now, &mut fx, rng)?;
+        self.apply(now, fx)
+    }
+
+    /// Has the pack end its pairing with the module at `node` (H159); [`Event::ModuleUnpaired`] answers.
+    pub fn unpair_module(&mut self, now: Instant, node: u8, reason: Reason) -> Result<(), Error> {
+        self.seal_pdu(now, Tier::Pair, &[pdu::VALIDATION, events::END, node, reason as u8])
+    }
+
+    /// Has the pack renew the epoch of its channel to the module at `node` (H159); [`Event::ModuleRotated`] answers.
+    pub fn rotate_module(&mut self, now: Instant, node: u8) -> Result<(), Error> {
+        self.seal_pdu(now, Tier::Pair, &[pdu::ROTATE, node])
+    }
+
     /// From now on operations between this app and the pack are to need `target` (H152).
     ///
     /// # Errors
@@ -695,6 +719,12 @@ impl App {
                 let mut fx = Effects::new();
                 self.relation.confirmed(tier, m, &mut fx)?;
                 self.apply(now, fx)
+            }
+            [pdu::ROTATE, node, ref epoch @ ..] if epoch.len() == 4 => {
+                self.device.offer(Event::ModuleRotated(node, Fields::new(epoch).u32()?))
+            }
+            [pdu::VALIDATION, events::END_STATUS, node, status] => {
+                self.device.offer(Event::ModuleUnpaired(node, Status::from_code(status)))
             }
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();

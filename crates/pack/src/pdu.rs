@@ -34,6 +34,8 @@ pub mod validation {
     pub const ANNOUNCE: u8 = 0x01;
     /// `n u8 | event n | signature 64` (`lct::validation::Event`): the end of a pairing.
     pub const EVENT: u8 = 0x02;
+    /// Sealed at pair tier, from the app: `node u8 | reason u8` has the pack end its pairing with the module there.
+    pub const END: u8 = 0x03;
     /// `node u8 | with u8 | n u16 | event n | signature 64`, behind it an attestation 89 or nothing, sealed: a device's
     /// event on its way to the ledger, see [`crate::testimony`].
     pub const TOLD: u8 = 0x05;
@@ -44,6 +46,8 @@ pub mod validation {
     pub const STATE: u8 = 0x07;
     /// `pairing_id 16`: the end of this pairing was taken.
     pub const TAKEN: u8 = 0x82;
+    /// Answer to [`END`]: `node u8 | status u8`.
+    pub const END_STATUS: u8 = 0x83;
     /// `attestation 89`, sealed: the word of the witness.
     pub const WITNESSED: u8 = 0x86;
 }
@@ -61,7 +65,8 @@ pub const IDENTIFY: u8 = 0x0B;
 /// First sealed message of a fresh epoch, from B: `0C | epoch u32 | challenge u32`.
 pub const CONFIRM: u8 = 0x0C;
 /// Rotation of an epoch, sealed at pair tier: `0D | epoch u32 | nonce 16 | salt 32` asks (A), `0D | epoch u32 |
-/// nonce 16` answers (B), `0D | epoch u32` is A's first message in the new epoch.
+/// nonce 16` answers (B), `0D | epoch u32` is A's first message in the new epoch. Between app and pack about a module:
+/// `0D | node u8` has its channel rotated, `0D | node u8 | epoch u32` says that it was.
 pub const ROTATE: u8 = 0x0D;
 /// Group key, sealed at pair tier: `0E | generation u32 | key 32`.
 pub const GROUP_KEY: u8 = 0x0E;

@@ -218,10 +218,12 @@ impl<R: CryptoRng> World<R> {
             unsent: sum.unsent + c.unsent,
         })
     }
-    /// True when every record and energy statement of every device was acknowledged. What a revoked module still
-    /// holds has nobody left to take it.
+    /// True when every record and energy statement of every device was acknowledged. What a module without a pairing
+    /// still holds has nobody left to take it.
     pub fn is_settled(&self) -> bool {
-        let mut served = self.modules.iter().filter(|m| !self.pack.role.has_revoked(m.role.identity().cid()));
+        let paired = |m: &&Device<Module>| m.role.relation().is_paired();
+        let revoked = |m: &&Device<Module>| self.pack.role.has_revoked(m.role.identity().cid());
+        let mut served = self.modules.iter().filter(|m| paired(m) && !revoked(m));
         self.pack.role.is_settled() && served.all(|m| m.role.is_settled())
     }
 

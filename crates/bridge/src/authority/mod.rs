@@ -12,6 +12,7 @@ mod pairing;
 mod policy;
 mod relation;
 pub mod revocation;
+mod withdrawal;
 
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
 pub(crate) use pairing::{PairingIn, PairingProgress};
@@ -45,6 +46,7 @@ use ceremonies::{Bond, Ceremonies, CeremonyError};
 use key::AuthorityKey;
 use orders::Book;
 use revocation::Issued;
+use withdrawal::Withdrawals;
 
 /// Blocks that may pass before a transaction of the authority is void.
 const TX_LIFETIME: u64 = 1000;
@@ -60,6 +62,7 @@ pub(crate) struct Core {
     roots: Vec<PublicKey>,
     ceremonies: Ceremonies,
     revocations: Issued,
+    withdrawals: Withdrawals,
     orders: Book,
     /// When the latest certificate of a binding was issued since the start (H53).
     certified: BTreeMap<BindingId, u32>,
@@ -99,8 +102,19 @@ impl Authority {
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
         let revocations = Issued::open(list, &spk.sign_pub())?;
         let orders = Book::open(book, chain.chain_id())?;
-        let certified = BTreeMap::new();
-        let mut core = Core { secret, spk, chain, clock, roots, ceremonies, revocations, orders, certified };
+        let mut core = Core {
+            secret,
+            spk,
+            chain,
+            clock,
+            roots,
+            ceremonies,
+            revocations,
+            withdrawals: Withdrawals::default(),
+            orders,
+            certified: BTreeMap::new(),
+        };
+        core.resume_withdrawals().map_err(BridgeError::Start)?;
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("authority".into()).spawn(move || {
             while let Some(Message::Job(job)) = jobs.blocking_recv() {

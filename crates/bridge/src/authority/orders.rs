@@ -93,6 +93,11 @@ impl Book {
         self.orders.iter().find(|o| o.id == *id)
     }
 
+    /// What was done of this task.
+    pub fn done(&self, task: Task) -> impl Iterator<Item = &Order> {
+        self.orders.iter().filter(move |o| (o.task, o.state) == (task, State::Done))
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &Order> {
         self.orders.iter().filter(|o| o.state == State::Waiting)
     }
@@ -161,11 +166,19 @@ impl Core {
         let snapshot = self.chain.read()?;
         let [(a, _), (b, _)] = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
         self.not_revoked(&[a, b])?;
+        let (binding, _) = active_binding(&snapshot, &a, &b)?.ok_or_else(|| {
+            Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
+        })?;
         match request.task {
-            Task::Pair => {
-                active_binding(&snapshot, &a, &b)?.ok_or_else(|| {
-                    Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
-                })?;
+            Task::Pair => {}
+            Task::Unpair | Task::Rotate => {
+                if snapshot.live_pairings(&binding)?.is_empty() {
+                    return Err(Refusal::new(
+                        404,
+                        code::PAIRING_NOT_FOUND,
+                        "the two components are not paired",
+                    ));
+                }
             }
         }
         drop(snapshot);
@@ -230,7 +243,9 @@ impl Core {
         } else if known.state != request.state || known.said != request.said {
             return Err(Refusal::new(409, code::REPLAY, "the order has another outcome"));
         }
-        self.order(id)
+        let order = self.order(id)?;
+        self.withdraw_pairings(&order)?;
+        Ok(order)
     }
 
     /// Refuses unless `key` has an active operator account and signed `digest`.

@@ -255,6 +255,8 @@ impl Core {
         }
         let periods = bond.policy.periods();
         let (now, paired) = (self.now(), policy.paired);
+        // What somebody ended is not made anew by itself.
+        let wanted = !snapshot.live_pairings(&id)?.is_empty();
         Ok(Standing {
             binding_id: Hex(id.0),
             a: name(0)?,
@@ -262,7 +264,7 @@ impl Core {
             in_force: paired.map_or(FACTORY_VERSION, |p| p.version),
             agreed: bond.policy.agreed(),
             ordered: bond.policy.ordered(),
-            due: paired.is_some_and(|p| p.is_due(now, periods.agreement_s)),
+            due: wanted && paired.is_some_and(|p| p.is_due(now, periods.agreement_s)),
         })
     }
 }

@@ -16,12 +16,12 @@ use api::{
 use lct::{
     Digest, clock,
     id::Cid,
-    revocation::{ENTRIES_MAX, RevocationList, Revoked, Subject, hash_of},
+    revocation::{ENTRIES_MAX, Reason, RevocationList, Revoked, Subject, hash_of},
     sign::PublicKey,
 };
 use node::Snapshot;
 
-use super::{Core, by_operator};
+use super::{Core, by_operator, withdrawal::recorded};
 use crate::{
     durable, entropy,
     refusal::{Refusal, Reply},
@@ -81,6 +81,11 @@ impl Issued {
         self.last.as_ref().map_or(&[], |(list, _)| &list.entries)
     }
 
+    /// What is revoked, and why.
+    pub fn subjects(&self) -> impl Iterator<Item = (Subject, Reason)> {
+        self.entries().iter().map(|e| (e.subject, e.reason))
+    }
+
     /// True when a new list is due at `now`, for its age or because there is none.
     fn is_due(&self, now: u32) -> bool {
         self.last.as_ref().is_none_or(|(list, _)| now >= list.this_update.saturating_add(RENEW_S))
@@ -126,17 +131,22 @@ impl Core {
             .last
             .as_ref()
             .ok_or_else(|| Refusal::internal(&"no revocation list was made"))?;
+        let snapshot = self.chain.read()?;
+        let mut entries = Vec::with_capacity(list.entries.len());
+        for revoked in &list.entries {
+            entries.push(Entry::new(revoked, recorded(&snapshot, revoked.subject)?));
+        }
         Ok(Revocations {
             number: list.number,
             this_update: list.this_update.into(),
             next_update: list.next_update.into(),
             list: Blob(bytes.clone()),
-            entries: list.entries.iter().map(Entry::from).collect(),
+            entries,
         })
     }
 
     /// Adds an entry that an operator ordered. What is listed already stays as it is.
-    pub fn revoke(&mut self, request: &Revoke) -> Reply<Revocations> {
+    pub fn revoke(&mut self, request: &Revoke) -> Reply<()> {
         let what = subject(&request.kind, request.id.0).ok_or_else(|| {
             Refusal::format("type: it is `component`, `binding`, `pairing`, `batch` or `delegation`")
         })?;
@@ -156,10 +166,11 @@ impl Core {
                 return Err(Refusal::new(409, code::REVOCATION_FULL, "the revocation list is full"));
             }
             self.issue_list(Some(Revoked { subject: what, reason: why, time: self.now() }))?;
+            self.withdrawals.want(what, why);
             let creator = request.creator.as_str();
             tracing::warn!(creator, kind = request.kind, id = %request.id, reason = request.reason, "revoked");
         }
-        self.revocation_list()
+        Ok(())
     }
 
     /// Signs the next list, with one more entry or none, and makes it durable.

@@ -68,6 +68,25 @@ impl Shared {
         (self.clock)() / 1000
     }
 
+    /// Has the ledger withdraw what it is to withdraw by now (A52); returns once blocks hold it all.
+    pub async fn withdraw(&self) -> Reply<()> {
+        let mut lost = Vec::new();
+        loop {
+            let waiting = self.authority.call(move |core| core.withdraw(&lost)).await?;
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            lost = Vec::new();
+            for tx in waiting {
+                match self.included(&tx).await {
+                    Ok(()) => {}
+                    Err(NotIncluded::Lost) => lost.push(tx),
+                    Err(NotIncluded::Refused(why)) => return Err(why),
+                }
+            }
+        }
+    }
+
     /// Waits until a block holds the transaction and it took effect.
     pub async fn included(&self, id: &TxId) -> Result<(), NotIncluded> {
         let fate = tokio::time::timeout(BLOCK_TIMEOUT, self.chain.wait(id)).await.map_err(|_| {

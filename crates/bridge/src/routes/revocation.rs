@@ -19,5 +19,8 @@ pub(crate) async fn list(State(app): App) -> Reply<Json<Revocations>> {
 
 pub(crate) async fn revoke(State(app): App, Body(request): Body<Revoke>) -> Reply<Json<Revocations>> {
     extract::label("creator", &request.creator)?;
-    app.authority.call(move |core| core.revoke(&request)).await.map(Json)
+    app.authority.call(move |core| core.revoke(&request)).await?;
+    // It is in force for devices. What the ledger does not hold by now it is told again, without this request.
+    let _later = app.withdraw().await;
+    app.authority.call(|core| core.revocation_list()).await.map(Json)
 }

@@ -29,14 +29,14 @@ impl Commissioner {
     /// The entities of `binding`, A then B, agree to the policy that was ordered, if there is one, and are paired anew.
     /// A pair that waits already changes nothing.
     pub fn renew(&mut self, binding: BindingId, [a, b]: [Member; 2]) {
-        if !self.waits(a, b) {
+        if !self.waits([a, b]) {
             self.tasks.extend([Task::Policy(binding, a, b), Task::Pair(a, b)]);
         }
     }
 
     /// A and B need a new certificate.
     pub fn pair_anew(&mut self, a: Member, b: Member) {
-        if !self.waits(a, b) {
+        if !self.waits([a, b]) {
             self.tasks.push_back(Task::Pair(a, b));
         }
     }
@@ -54,8 +54,9 @@ impl Commissioner {
         self.tasks.iter().any(|task| self.task_name(*task) == name)
     }
 
-    fn waits(&self, a: Member, b: Member) -> bool {
-        self.tasks.iter().any(|task| task.pair() == Some([a, b]))
+    /// Whether anything waits to be done with these two.
+    pub fn waits(&self, pair: [Member; 2]) -> bool {
+        self.tasks.iter().any(|task| task.pair() == Some(pair))
     }
 
     /// Leaves the task under way undone, and what else waits for the same two.

@@ -2,10 +2,7 @@
 //! nothing; what was agreed before stands, and it is tried again as long as somebody says that it is due.
 
 use super::*;
-use crate::{
-    commission::Task,
-    orders::{Ending, OrderId},
-};
+use crate::commission::Task;
 use lct::id::BindingId;
 
 /// First pause before the same two are renewed again; it doubles up to [`PAUSE_MAX`].
@@ -39,24 +36,6 @@ impl Gateway {
         }
     }
 
-    /// Orders to pair components anew that wait at the bridge, each with its components, A then B. Takes those whose
-    /// components are here, once everybody is commissioned, and returns those that ended.
-    pub fn orders(&mut self, waiting: &[(OrderId, [&str; 2])]) -> Vec<(OrderId, Ending)> {
-        if let Phase::Operating(c) = &mut self.phase {
-            // A pairing that its policy did not need any more is begun anew for an order that waits for it.
-            self.orders.dropped(|task| c.has(task));
-            for (id, components) in waiting {
-                if !self.orders.is_known(id)
-                    && let Some(task) = c.pair_by_order(*components)
-                {
-                    self.orders.begin(*id, task);
-                }
-            }
-        }
-        let waiting: Vec<OrderId> = waiting.iter().map(|(id, _)| *id).collect();
-        self.orders.ended(&waiting)
-    }
-
     /// A renewal that fails stops nothing: what was agreed before stands.
     pub(super) fn renewed_or_not(&mut self, now: Instant, done: Result<(), Error>) -> Result<(), Error> {
         if let (Err(e), Phase::Operating(c)) = (done, &mut self.phase)
@@ -68,7 +47,8 @@ impl Gateway {
                 let pause = before.map_or(PAUSE, Duration::from_millis).min(PAUSE_MAX);
                 self.resting.insert(pair, (now + pause, pause));
             }
-            self.orders.given_up(&e.to_string(), |task| c.has(task));
+            let service = &self.service;
+            self.orders.given_up(&e.to_string(), |task| c.has(task) || service.has(task));
             self.event(Event::NotRenewed(name, e.to_string()));
         }
         Ok(())

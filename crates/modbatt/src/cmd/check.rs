@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// Has the program that runs on the directory check, and waits for its report.
-fn ask_the_program(dir: &Path) -> Result<Value, Failure> {
+pub fn ask_the_program(dir: &Path) -> Result<Value, Failure> {
     let path = dir.join(REPORT);
     let before = read(&path);
     replace_file(&dir.join(REQUEST), b"check\n")?;
@@ -166,7 +166,8 @@ fn read(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn in_words(report: &Value) -> String {
+/// A report, one line for each thing.
+pub fn in_words(report: &Value) -> String {
     let mut text = String::new();
     let word = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
     for item in report["items"].as_array().into_iter().flatten() {

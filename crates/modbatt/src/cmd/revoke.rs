@@ -81,13 +81,22 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let list = ask(async { api::Client::new(&run.url)?.revoke(&request).await })?;
     let (number, entries) = (list.number, list.entries.len());
+    let recorded =
+        list.entries.iter().find(|e| e.kind == kind && e.id.0 == id).and_then(|e| e.height.zip(e.txhash));
     print(&if args.json {
-        format!(
-            "{}\n",
-            json!({ "type": kind, "id": Hex(id).to_string(), "number": number, "entries": entries })
-        )
+        let mut line =
+            json!({ "type": kind, "id": Hex(id).to_string(), "number": number, "entries": entries });
+        if let Some((height, tx)) = recorded {
+            line["height"] = height.into();
+            line["txhash"] = tx.to_string().into();
+        }
+        format!("{line}\n")
     } else {
-        format!("{kind} {} is revoked by list {number}, which has {entries} entries\n", Hex(id))
+        let ledger = match recorded {
+            Some((height, _)) => format!("the ledger holds it since block {height}"),
+            None => "the ledger does not hold it yet; the bridge brings it there by itself".to_owned(),
+        };
+        format!("{kind} {} is revoked by list {number}, which has {entries} entries; {ledger}\n", Hex(id))
     })?;
     Ok(Outcome::Good)
 }

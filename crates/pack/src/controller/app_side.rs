@@ -1,6 +1,7 @@
 //! The controller towards the app: routing of what the authority sends, the sealed channel, commands.
 
 use super::*;
+use crate::pdu::Status;
 
 impl Controller {
     pub(super) fn app_clear(&mut self, now: Instant, id: ClearId, body: &[u8]) -> Result<(), Error> {
@@ -359,6 +360,15 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         match *body {
+            [pdu::ROTATE, node] => self.rotate_module(now, node, rng),
+            [pdu::VALIDATION, events::END, node, reason] if tier == Tier::Pair => {
+                let status = self.unpair_module(now, node, reason, rng)?;
+                self.seal_to_app(
+                    now,
+                    Tier::Pair,
+                    &pdu::build(&[&[pdu::VALIDATION, events::END_STATUS, node, status as u8]])?,
+                )
+            }
             [pdu::ROTATE, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
@@ -433,6 +443,43 @@ impl Controller {
                 Ok(())
             }
         }
+    }
+
+    /// The app wants the pairing with the module at `node` ended (H159).
+    fn unpair_module(
+        &mut self,
+        now: Instant,
+        node: u8,
+        reason: u8,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Status, Error> {
+        let Ok(reason) = Reason::from_code(reason) else { return Ok(Status::Malformed) };
+        let Some(index) = self.index(node) else { return Ok(Status::WrongParty) };
+        if !self.device.may(now, 0, self.app_id().base(), Operation::Configure, &mut self.app) {
+            return Ok(Status::NotAuthentic);
+        }
+        let relation = &mut self.slots[index].relation;
+        if relation.is_ending() {
+            return Ok(Status::Accepted);
+        }
+        if !relation.is_paired() {
+            return Ok(Status::WrongState);
+        }
+        let mut fx = Effects::new();
+        self.device.unpair(relation, reason, &mut fx, rng)?;
+        self.apply_module(index, now, fx)?;
+        Ok(Status::Accepted)
+    }
+
+    /// The app wants the epoch of the channel to the module at `node` renewed (H159).
+    fn rotate_module(&mut self, now: Instant, node: u8, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let index = self.index(node).ok_or(Error::WrongParty)?;
+        if !self.device.may(now, 0, self.app_id().base(), Operation::Configure, &mut self.app) {
+            return Ok(());
+        }
+        let mut fx = Effects::new();
+        self.slots[index].relation.rotate(now, &mut fx, rng)?;
+        self.apply_module(index, now, fx)
     }
 
     /// Judges a message about the policy of one of its relationships and answers.

@@ -235,6 +235,10 @@ impl Controller {
                         // Whoever held the place before is no member any more.
                         self.membership_changed(index, now);
                     }
+                    if let RelationEvent::Rotated { epoch } = event {
+                        let told = [&[pdu::ROTATE, index as u8 + 1][..], &epoch.to_be_bytes()];
+                        self.seal_to_app_parts(now, Tier::Pair, &told)?;
+                    }
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.module_up(index, now, challenge)?;
                     }

@@ -21,7 +21,7 @@ pub(super) enum Ending {
 
 impl Relation {
     /// True from the wish to end the pairing on until it has ended: nothing is raised meanwhile.
-    pub(super) fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 

@@ -1,8 +1,7 @@
 //! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
 //! an orderly end.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration as WallDuration;
@@ -44,8 +43,10 @@ use super::faults::Faults;
 use super::key_log::KeyLog;
 use super::members::{access, binding_keys};
 use super::report::Run;
-use super::revoked::Revoked;
+use super::revoked::{Revoked, unpaired};
+use super::signers::signers;
 use super::source::Source;
+use super::tasks::TaskLog;
 use super::{Args, Fault, Speed, say};
 
 /// Virtual time for commissioning before the run is given up.
@@ -58,6 +59,8 @@ const CHECK_PERIOD: Duration = Duration::from_secs(3_600);
 const CHECK_LIMIT: Duration = Duration::from_secs(300);
 /// Virtual time that channels get to come up before they are checked.
 const UP_LIMIT: Duration = Duration::from_secs(30);
+/// Pause on the wall between two looks while nothing is to be measured.
+const WAITING: WallDuration = WallDuration::from_millis(20);
 /// Jobs in the outbox at which measuring waits for the ledger.
 const OUTBOX_LIMIT: u64 = 256;
 /// Virtual time between two progress lines.
@@ -82,6 +85,8 @@ pub struct Bench<'a> {
 /// Where the run stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// App and pack are not paired, because somebody ended that: it waits for the order to pair them.
+    Waiting,
     Commissioning,
     SwitchingOn,
     Measuring,
@@ -118,6 +123,8 @@ struct Live<'a> {
     /// What the last checkup of the channels found, until it is reported.
     checked: Option<Vec<Channel>>,
     names: BTreeMap<Cid, String>,
+    /// Whose pairing with the one above was ended before this start.
+    unpaired: BTreeSet<Cid>,
     faults: Faults,
 }
 
@@ -145,6 +152,7 @@ impl Bench<'_> {
         let word = Word::fetch(&client, &pack).await.map_err(|e| Failure::Failed(e.to_string()))?;
         let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
         let present = count - revoked.modules(self.chain, &ids)?;
+        let unpaired = unpaired(self.chain, &ids)?;
         let faults = self.fault_config(&source);
         let mut world = World::power_on(
             self.pack,
@@ -217,6 +225,7 @@ impl Bench<'_> {
             digits: None,
             checked: None,
             names: components.iter().map(|(name, cid)| (*cid, name.clone())).collect(),
+            unpaired,
             faults: Faults::default(),
         };
         live.hear(&word);
@@ -241,6 +250,7 @@ impl Bench<'_> {
         let keys = binding_keys(self.chain, &members, app)?;
         live.write_signers(&self.dir.audit(), &members, &keys)?;
         live.gateway.set_keys(keys);
+        live.gateway.set_signers(signers(self.chain, &components)?);
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (heard, words) = watch::channel(None);
@@ -437,6 +447,11 @@ impl Live<'_> {
                 say(&format!("revocation list {number} with {entries} entries goes to pack and modules"));
             }
             Event::Checked(found) => self.checked = Some(found),
+            Event::Unpaired(ending) => {
+                let name = |cid: Cid| self.names.get(&cid).map_or_else(|| cid.to_string(), Clone::clone);
+                let reason = api::revocation::reason_name(ending.reason);
+                say(&format!("{} ended its pairing with {} ({reason})", name(ending.by), name(ending.with)));
+            }
             Event::Health(party, report) => {
                 let faults = report.faults.iter().map(|fault| (fault.code, fault.severity));
                 self.faults.report(&self.name(party), faults);
@@ -466,8 +481,7 @@ impl Live<'_> {
 
     /// Takes the orders that wait, and tells how they ended.
     async fn serve(&mut self, word: &Word, uplink: &mut Uplink<ChaCha20Rng>) {
-        let waiting: Vec<_> = word.orders.iter().map(|o| (o.id.0, [o.a.as_str(), o.b.as_str()])).collect();
-        for (id, ending) in self.gateway.orders(&waiting) {
+        for (id, ending) in self.gateway.orders(self.world.now(), &word.orders) {
             if let Err(e) = uplink.order_ended(&id, &ending).await {
                 say(&format!("how an order ended cannot be told yet: {e}"));
             }
@@ -506,9 +520,22 @@ impl Live<'_> {
         self.report(&found, url, dir).await
     }
 
+    /// Whether everybody is there, and up who is paired.
     fn is_up(&self, modules: usize) -> bool {
         let pack = self.world.pack();
-        self.gateway.is_operating() && pack.modules() == modules && pack.modules_up()
+        if self.unpaired.is_empty() {
+            return self.gateway.is_operating() && pack.modules() == modules && pack.modules_up();
+        }
+        let app_is_up =
+            self.gateway.app().relation().is_up() || self.unpaired.contains(&pack.identity().cid());
+        let is_up = |m: &Module| {
+            let cid = m.identity().cid();
+            m.relation().is_up() || self.unpaired.contains(&cid) || pack.has_revoked(cid)
+        };
+        self.gateway.is_commissioned()
+            && pack.modules() == modules
+            && app_is_up
+            && self.world.modules().all(is_up)
     }
 
     /// Checks everything that is known here; `found` is what the echoes found.
@@ -600,9 +627,15 @@ impl Live<'_> {
         while phase != Phase::Done {
             let now = self.world.now();
             match phase {
-                Phase::Commissioning => {
+                Phase::Commissioning if !self.gateway.is_operating() => {
+                    say("app and pack are not paired: `modbatt pair` pairs them");
+                    pace = Pace::new(self.args.speed);
+                    (origin, phase) = (now, Phase::Waiting);
+                }
+                Phase::Waiting if !self.gateway.is_operating() => {}
+                Phase::Commissioning | Phase::Waiting => {
                     self.set_state(RelayState::On)?;
-                    phase = Phase::SwitchingOn;
+                    (limit, phase) = (now + SWITCH_LIMIT, Phase::SwitchingOn);
                 }
                 Phase::SwitchingOn if self.world.pack().state() == RelayState::On => {
                     say("operational");
@@ -616,6 +649,10 @@ impl Live<'_> {
                         "the pack did not switch on; its modules do not answer".into(),
                     ));
                 }
+                Phase::Stopping if !self.gateway.app().relation().is_paired() => {
+                    say("app and pack are not paired: what the pack measured since stays in it");
+                    phase = Phase::Done;
+                }
                 Phase::Stopping if now >= limit => {
                     return Err(Failure::Failed(
                         "the last statements of the pack did not arrive; what the devices measured since is lost when they lose power".into(),
@@ -627,7 +664,7 @@ impl Live<'_> {
                 _ => {}
             }
             let mut until = match phase {
-                Phase::SwitchingOn | Phase::Stopping => now + Duration::from_millis(50),
+                Phase::Waiting | Phase::SwitchingOn | Phase::Stopping => now + Duration::from_millis(50),
                 _ => now,
             };
             if phase == Phase::Measuring {
@@ -639,15 +676,19 @@ impl Live<'_> {
                     }
                 }
             }
-            let paced = if phase == Phase::Measuring { pace.limit(origin, until) } else { until };
+            let served = matches!(phase, Phase::Measuring | Phase::Waiting);
+            let paced = if served { pace.limit(origin, until) } else { until };
             let reached = loop {
                 if self.step(paced, uplink).await? {
                     break paced == until;
                 }
             };
-            if phase != Phase::Measuring {
+            if !served {
                 tokio::task::yield_now().await;
                 continue;
+            }
+            if phase == Phase::Waiting {
+                tokio::time::sleep(WAITING).await;
             }
             tokio::select! {
                 biased;
@@ -664,7 +705,7 @@ impl Live<'_> {
                 self.hear(&word);
                 self.serve(&word, uplink).await;
             }
-            if reached {
+            if reached && phase == Phase::Measuring {
                 let connected = self.world.pack().state() == RelayState::On;
                 if source.read(connected, &mut reading) {
                     rows += 1;
@@ -801,43 +842,6 @@ impl Pace {
                 tokio::time::sleep(WallDuration::from_secs_f64(ahead)).await;
             }
         }
-    }
-}
-
-/// Tasks of commissioning that are done, one name a line, appended and synced.
-struct TaskLog {
-    path: std::path::PathBuf,
-    done: Vec<String>,
-}
-
-impl TaskLog {
-    fn open(path: std::path::PathBuf) -> Result<Self, Failure> {
-        let done = match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                // A torn last line is a task that was not noted: it is done again.
-                let whole = text.rfind('\n').map_or("", |at| &text[..=at]);
-                if whole.len() < text.len() {
-                    replace_file(&path, whole.as_bytes())?;
-                }
-                whole.lines().skip(1).map(str::to_owned).collect()
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                replace_file(&path, b"modbatt commissioned 1\n")?;
-                Vec::new()
-            }
-            Err(e) => return Err(Failure::Failed(format!("{}: {}", path.display(), super::reason(&e)))),
-        };
-        Ok(TaskLog { path, done })
-    }
-
-    fn add(&mut self, task: &str) -> Result<(), Failure> {
-        let fail =
-            |e: std::io::Error| Failure::Failed(format!("{}: {}", self.path.display(), super::reason(&e)));
-        let mut file = std::fs::OpenOptions::new().append(true).open(&self.path).map_err(fail)?;
-        file.write_all(format!("{task}\n").as_bytes()).map_err(fail)?;
-        file.sync_data().map_err(fail)?;
-        self.done.push(task.to_owned());
-        Ok(())
     }
 }
 

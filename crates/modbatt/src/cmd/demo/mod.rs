@@ -10,7 +10,9 @@ mod members;
 mod provision;
 mod report;
 mod revoked;
+mod signers;
 mod source;
+mod tasks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

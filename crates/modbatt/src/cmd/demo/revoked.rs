@@ -1,8 +1,11 @@
-//! Which parts of an installation were revoked: what the demo does not wait for.
+//! Which parts of an installation were revoked or unpaired: what the demo does not wait for.
+
+use std::collections::BTreeSet;
 
 use lct::id::Cid;
 use lct::revocation::{RevocationList, Subject};
 use lct::sign::PublicKey;
+use ledger::records::Status;
 use node::Chain;
 
 use super::super::Failure;
@@ -49,4 +52,23 @@ impl Revoked {
         }
         Ok(modules)
     }
+}
+
+/// Of `members`, each with its partner above, those whose pairing was ended and not made anew, as the ledger has it.
+pub fn unpaired(chain: &Chain, members: &[(Cid, Cid)]) -> Result<BTreeSet<Cid>, Failure> {
+    let fail = |e: node::Error| super::super::ledger::failure(&e);
+    let snapshot = chain.read().map_err(fail)?;
+    let mut unpaired = BTreeSet::new();
+    for (cid, partner) in members {
+        let mut bindings = snapshot.bindings_of(cid).map_err(fail)?.into_iter();
+        let between = bindings.find(|(_, b)| b.status == Status::Active && [b.a, b.b].contains(partner));
+        let Some((binding, _)) = between else { continue };
+        let live = snapshot.live_pairings(&binding).map_err(fail)?;
+        let mut all = snapshot.pairings_of(cid).map_err(fail)?.into_iter();
+        // One that was never paired is still to be commissioned.
+        if live.is_empty() && all.any(|(_, pairing)| pairing.binding_id == binding) {
+            unpaired.insert(*cid);
+        }
+    }
+    Ok(unpaired)
 }
