@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 mod bare_metal;
+mod bench;
 mod demo;
 mod deny;
 mod fuzz;
@@ -26,7 +27,13 @@ struct Subcommand {
     run: fn(&[String]) -> Result<()>,
 }
 
-const COMMANDS: [Subcommand; 4] = [
+const COMMANDS: [Subcommand; 5] = [
+    Subcommand {
+        name: "bench",
+        usage: "bench NAME [--json] [--quick]",
+        about: "speed beside peers in the same run; benches: link",
+        run: bench::run,
+    },
     Subcommand {
         name: "demo",
         usage: "demo [ARGS...]",

@@ -8,6 +8,7 @@ use kept::{Defence, kept};
 use zeroize::Zeroize;
 
 /// A key, expanded. Zeroised on drop.
+#[derive(Clone)]
 pub struct Aead(Aes256Gcm);
 
 impl Aead {

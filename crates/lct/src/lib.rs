@@ -9,11 +9,14 @@
 //!   [`pairing`], [`record`], [`energy`], [`validation`], [`ownership`]).
 //!
 //! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
-//! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]). Byte layouts are those of
+//! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]), and keys of messages are kept
+//! expanded ([`seal`]). Byte layouts are those of
 //! `spec/channel.md`; integers inside signed or hashed bytes are big-endian.
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "host")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

@@ -54,21 +54,37 @@ impl Binding {
     }
 }
 
-/// A key at rest. Its round keys are expanded for each message: 31 modules with four tiers and two epochs would
-/// need more memory for expanded keys than a pack controller has.
+/// A key at rest: as bytes on a device, expanded for each message, because 31 modules with four tiers and two epochs
+/// would need more memory for round keys than a pack controller has. A host has the memory, and expanding costs it as
+/// much as a short message.
 #[derive(Clone)]
 struct Key {
+    #[cfg(not(feature = "host"))]
     key: Secret<32>,
+    #[cfg(feature = "host")]
+    expanded: alloc::boxed::Box<Aead>,
     base: [u8; 4],
 }
 
 impl Key {
     fn of(secret: &TrafficSecret) -> Result<Self, Error> {
-        Ok(Key { key: secret.key()?, base: base4(secret)? })
+        Ok(Key {
+            #[cfg(not(feature = "host"))]
+            key: secret.key()?,
+            #[cfg(feature = "host")]
+            expanded: alloc::boxed::Box::new(Aead::new(&secret.key()?)),
+            base: base4(secret)?,
+        })
     }
 
-    fn expand(&self) -> Aead {
+    #[cfg(not(feature = "host"))]
+    fn aead(&self) -> Aead {
         Aead::new(&self.key)
+    }
+
+    #[cfg(feature = "host")]
+    fn aead(&self) -> &Aead {
+        &self.expanded
     }
 }
 
@@ -143,7 +159,7 @@ impl Sealer {
             text[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
-        let sealed = self.key.expand().seal(&nonce, &binding.aad(n16), text)?;
+        let sealed = self.key.aead().seal(&nonce, &binding.aad(n16), text)?;
         tag.copy_from_slice(&sealed);
         Ok(len)
     }
@@ -191,7 +207,7 @@ impl Opener {
         let (text, tag) = body.split_at_mut(n);
         let nonce: [u8; 12] = (&*head).try_into().map_err(|_| Error::Malformed)?;
         let tag: [u8; 16] = (&*tag).try_into().map_err(|_| Error::Malformed)?;
-        self.0.expand().attempt(&nonce, &binding.aad(n16), text, &tag)?;
+        self.0.aead().attempt(&nonce, &binding.aad(n16), text, &tag)?;
         Ok(counter_of(&nonce))
     }
 }
@@ -382,6 +398,14 @@ mod tests {
         erase(&mut out[..len]);
         assert_eq!(plaintext(&out[..len]), [0; 4]);
         assert_eq!((plaintext(&[1; 15]), plaintext(&[1; 20])), (&[][..], &[][..]));
+    }
+
+    /// On a device no round keys are kept: two epochs of 32 relationships would not fit a pack controller's memory.
+    #[test]
+    #[cfg(not(feature = "host"))]
+    fn a_key_at_rest_is_its_bytes() {
+        assert_eq!(core::mem::size_of::<Key>(), 36);
+        assert!(core::mem::size_of::<Sealer>() <= 64);
     }
 
     /// Blocks are counted with the one that masks the tag, and stop the key like messages do.

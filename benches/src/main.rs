@@ -1,0 +1,75 @@
+//! The benches of the product. `cargo xtask bench NAME` builds this program, once for any CPU and once for the one it
+//! runs on, and puts what it prints together.
+//!
+//! Standard output is one JSON object. Nothing here is a test: figures are compared with peers of the same run, never
+//! with a limit.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use measure::Effort;
+use serde_json::{Value, json};
+
+mod link;
+mod measure;
+
+/// The lock file names the versions of the peers.
+const LOCK: &str = include_str!("../Cargo.lock");
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match bench(&args) {
+        Ok(figures) => {
+            println!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &[String]) -> Result<Value> {
+    let effort = match args.get(1).map(String::as_str) {
+        None => Effort { rounds: 801, turn: 256 },
+        Some("--quick") => Effort { rounds: 9, turn: 64 },
+        Some(other) => bail!("there is no option `{other}`; there is --quick"),
+    };
+    let mut figures = match args.first().map(String::as_str) {
+        Some("link") => link::run(effort)?,
+        _ => bail!("name a bench: link"),
+    };
+    figures["rounds"] = effort.rounds.into();
+    figures["turn"] = effort.turn.into();
+    figures["cpu"] = cpu();
+    figures["versions"] = versions();
+    Ok(figures)
+}
+
+/// Versions of what does the work.
+fn versions() -> Value {
+    let version = |name: &str| {
+        let entry =
+            LOCK.split("[[package]]").find(|entry| entry.contains(&format!("name = \"{name}\"\n")))?;
+        Some(entry.split("version = \"").nth(1)?.split('"').next()?.to_owned())
+    };
+    let mut all = json!({ "openssl": openssl::version::version() });
+    for name in ["aes-gcm", "aes", "polyval", "ring", "aws-lc-rs", "graviola"] {
+        all[name] = version(name).into();
+    }
+    all
+}
+
+/// What the CPU has of the instructions that matter here.
+fn cpu() -> Value {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let flags = field("flags").or_else(|| field("Features")).unwrap_or_default();
+    let matter = ["aes", "pclmulqdq", "pmull", "avx2", "avx512f", "vaes", "vpclmulqdq", "sha_ni", "sha2"];
+    let has: Vec<&str> = flags.split(' ').filter(|flag| matter.contains(flag)).collect();
+    json!({ "model": field("model name"), "flags": has })
+}

@@ -1,0 +1,160 @@
+//! `cargo xtask bench NAME`: figures beside those of peers, in one run on this machine.
+//!
+//! `benches/` is a workspace of its own, so that the peers are no dependency of the product. It is built twice: for any
+//! CPU of the architecture, as the product ships, and for the CPU of this machine. What each prints is put together
+//! here: rows of both with `build`, figures at the top from the portable build.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+
+use crate::shell;
+
+/// A way to build the benches.
+struct Build {
+    name: &'static str,
+    flags: &'static str,
+}
+
+const BUILDS: [Build; 2] = [
+    Build { name: "portable", flags: "" },
+    // One CPU only: a program built so may stop on another with an illegal instruction.
+    Build { name: "native", flags: "-C target-cpu=native" },
+];
+
+const NAMES: [&str; 1] = ["link"];
+
+/// Runs the bench that `args` name; the last line of standard output is then one JSON object.
+pub fn run(args: &[String]) -> Result<()> {
+    let (name, json, quick) = options(args)?;
+    let compiler = shell::output_of(Command::new("rustc").arg("--version").current_dir(shell::root()))?;
+    let mut results = Vec::new();
+    for build in &BUILDS {
+        eprintln!("bench: building for {} (the first time takes some minutes)", build.name);
+        let program = compile(build)?;
+        let mut command = Command::new(&program);
+        command.arg(name).args(quick.then_some("--quick"));
+        let text = shell::output_of(&mut command)?;
+        let figures: Value = serde_json::from_str(&text).context("the bench did not print JSON")?;
+        results.push((build, figures));
+    }
+    let document = combined(name, compiler.trim(), results);
+    print!("{}", table(&document));
+    if json {
+        println!("{document}");
+    }
+    Ok(())
+}
+
+fn options(args: &[String]) -> Result<(&str, bool, bool)> {
+    let names = NAMES.join(", ");
+    let (mut name, mut json, mut quick) = (None, false, false);
+    for arg in args {
+        match arg.as_str() {
+            "--json" => json = true,
+            "--quick" => quick = true,
+            option if option.starts_with('-') => {
+                bail!("`bench` has no option `{option}`; it takes --json and --quick")
+            }
+            other if name.is_some() => bail!("one bench at a time: `{other}` is one too many"),
+            other if NAMES.contains(&other) => name = Some(other),
+            other => bail!("there is no bench `{other}`; the benches are {names}"),
+        }
+    }
+    Ok((name.with_context(|| format!("name a bench: {names}"))?, json, quick))
+}
+
+fn compile(build: &Build) -> Result<PathBuf> {
+    let target = shell::root().join("target/bench").join(build.name);
+    shell::run(
+        shell::cargo()
+            .current_dir(shell::root().join("benches"))
+            .args(["build", "--release", "--target-dir"])
+            .arg(&target)
+            .env("RUSTFLAGS", build.flags),
+    )
+    .context("the benches do not compile: the peers need a C compiler, pkg-config and the headers of OpenSSL (on Debian libssl-dev)")?;
+    Ok(target.join("release/benches"))
+}
+
+/// One document: rows of every build, and the rest as the portable build has it.
+fn combined(name: &str, compiler: &str, results: Vec<(&Build, Value)>) -> Value {
+    let mut document = Map::new();
+    let (mut rows, mut builds) = (Vec::new(), Map::new());
+    for (build, figures) in results {
+        let Value::Object(mut figures) = figures else { continue };
+        if let Some(Value::Array(own)) = figures.remove("rows") {
+            rows.extend(own.into_iter().map(|mut row| {
+                row["build"] = build.name.into();
+                row
+            }));
+        }
+        figures.insert("rustflags".into(), build.flags.into());
+        for (key, value) in &figures {
+            document.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        builds.insert(build.name.into(), Value::Object(figures));
+    }
+    document.insert("bench".into(), name.into());
+    document.insert("compiler".into(), compiler.into());
+    document.insert("profile".into(), json!("release of benches/Cargo.toml, which is that of Cargo.toml"));
+    document.insert("rows".into(), Value::Array(rows));
+    document.insert("builds".into(), Value::Object(builds));
+    Value::Object(document)
+}
+
+/// The rows and figures for people.
+fn table(document: &Value) -> String {
+    let mut text = String::new();
+    let number = |value: &Value| value.as_f64().map_or("-".to_owned(), |x| format!("{x:.2}"));
+    for row in document["rows"].as_array().into_iter().flatten() {
+        let words: Vec<String> = row
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| value.is_number() || value.is_string())
+            .map(|(key, value)| match value.as_str() {
+                Some(word) => format!("{key}={word}"),
+                None => format!("{key}={}", number(value)),
+            })
+            .collect();
+        text += &format!("{}\n", words.join("  "));
+    }
+    for (key, value) in document.as_object().into_iter().flatten() {
+        if value.is_number() {
+            text += &format!("{key}: {}\n", number(value));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(args: &[&str]) -> Vec<String> {
+        args.iter().map(|arg| (*arg).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_bench_is_named_once_and_known() {
+        assert_eq!(options(&words(&["--json", "link"])).unwrap(), ("link", true, false));
+        assert_eq!(options(&words(&["link", "--quick"])).unwrap(), ("link", false, true));
+        for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"]] {
+            assert!(options(&words(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn rows_of_both_builds_stand_together_and_the_portable_one_gives_the_figures() {
+        let of = |ns: f64| json!({ "rows": [{ "aead_ns": ns }], "buses_500k_per_core": ns });
+        let results = BUILDS.iter().zip([of(2.0), of(1.0)]).collect();
+        let document = combined("link", "rustc 1", results);
+        assert_eq!(document["buses_500k_per_core"], 2.0);
+        assert_eq!(document["builds"]["native"]["buses_500k_per_core"], 1.0);
+        assert_eq!(document["rows"][0]["build"], "portable");
+        assert_eq!(document["rows"][1], json!({ "aead_ns": 1.0, "build": "native" }));
+    }
+}
