@@ -15,7 +15,7 @@ use crate::suite::Outcome;
 use crate::tidy::NO_STD;
 
 /// Cortex-M4 with a hardware floating point unit: the pack controller's core.
-const TARGET: &str = "thumbv7em-none-eabihf";
+pub const TARGET: &str = "thumbv7em-none-eabihf";
 
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -28,18 +28,25 @@ const UNOPTIMISED: [&str; 4] =
 
 /// Compiles each crate of [`NO_STD`] alone, so that no neighbour lends it a feature.
 pub fn run() -> Result<Outcome> {
-    let rustup = rustup_has_target();
-    if !rustup && !debian_is_complete() {
-        install_debian()?;
-    }
     let target_dir = shell::root().join("target/thumb");
     for name in NO_STD {
-        let mut command = if rustup { shell::cargo() } else { debian_cargo() };
-        command.args(["build", "--lib", "--package", name, "--target", TARGET]).args(UNOPTIMISED);
+        let mut command = cross_cargo()?;
+        command.args(["build", "--locked", "--lib", "--package", name, "--target", TARGET]).args(UNOPTIMISED);
         command.arg("--target-dir").arg(&target_dir);
         shell::run(&mut command).with_context(|| format!("`{name}` does not compile without std"))?;
     }
     Ok(Outcome::Passed)
+}
+
+/// A `cargo` that can compile for [`TARGET`]; its first arguments are set. Debian's is installed when there is none.
+pub fn cross_cargo() -> Result<Command> {
+    if rustup_has_target() {
+        return Ok(shell::cargo());
+    }
+    if !debian_is_complete() {
+        install_debian()?;
+    }
+    Ok(debian_cargo())
 }
 
 fn rustup_has_target() -> bool {
@@ -63,7 +70,7 @@ fn debian_cargo() -> Command {
         .env("RUSTC_BOOTSTRAP", "1")
         // Set by the toolchain that runs this program; wrong for the other one.
         .env_remove("LD_LIBRARY_PATH")
-        .args(["-Zbuild-std=core,alloc", "--locked"]);
+        .arg("-Zbuild-std=core,alloc");
     command
 }
 

@@ -10,7 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::shell;
+use crate::{python, shell};
+
+mod firmware;
 
 /// A way to build the benches.
 struct Build {
@@ -24,11 +26,25 @@ const BUILDS: [Build; 2] = [
     Build { name: "native", flags: "-C target-cpu=native" },
 ];
 
-const NAMES: [&str; 1] = ["link"];
+const NAMES: [&str; 2] = ["link", "firmware"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
     let (name, json, quick) = options(args)?;
+    let mut document = match name {
+        "firmware" => firmware::run()?,
+        _ => host(name, quick)?,
+    };
+    document["bench"] = name.into();
+    print!("{}", table(&document));
+    if json {
+        println!("{document}");
+    }
+    Ok(())
+}
+
+/// A bench of this machine, in both builds, with Python beside them.
+fn host(name: &str, quick: bool) -> Result<Value> {
     let compiler = shell::output_of(Command::new("rustc").arg("--version").current_dir(shell::root()))?;
     let mut results = Vec::new();
     for build in &BUILDS {
@@ -40,12 +56,18 @@ pub fn run(args: &[String]) -> Result<()> {
         let figures: Value = serde_json::from_str(&text).context("the bench did not print JSON")?;
         results.push((build, figures));
     }
-    let document = combined(name, compiler.trim(), results);
-    print!("{}", table(&document));
-    if json {
-        println!("{document}");
-    }
-    Ok(())
+    let mut document = combined(compiler.trim(), results);
+    document["python"] = python_rows(quick)?;
+    Ok(document)
+}
+
+/// The same job by a Python program; null without Python.
+fn python_rows(quick: bool) -> Result<Value> {
+    let Ok(interpreter) = python::interpreter()? else { return Ok(Value::Null) };
+    let script = shell::root().join("benches/python/peer.py");
+    let text =
+        shell::output_of(Command::new(interpreter).arg("-B").arg(script).args(quick.then_some("--quick")))?;
+    serde_json::from_str(&text).context("the Python peer did not print JSON")
 }
 
 fn options(args: &[String]) -> Result<(&str, bool, bool)> {
@@ -80,7 +102,7 @@ fn compile(build: &Build) -> Result<PathBuf> {
 }
 
 /// One document: rows of every build, and the rest as the portable build has it.
-fn combined(name: &str, compiler: &str, results: Vec<(&Build, Value)>) -> Value {
+fn combined(compiler: &str, results: Vec<(&Build, Value)>) -> Value {
     let mut document = Map::new();
     let (mut rows, mut builds) = (Vec::new(), Map::new());
     for (build, figures) in results {
@@ -97,7 +119,6 @@ fn combined(name: &str, compiler: &str, results: Vec<(&Build, Value)>) -> Value 
         }
         builds.insert(build.name.into(), Value::Object(figures));
     }
-    document.insert("bench".into(), name.into());
     document.insert("compiler".into(), compiler.into());
     document.insert("profile".into(), json!("release of benches/Cargo.toml, which is that of Cargo.toml"));
     document.insert("rows".into(), Value::Array(rows));
@@ -151,7 +172,7 @@ mod tests {
     fn rows_of_both_builds_stand_together_and_the_portable_one_gives_the_figures() {
         let of = |ns: f64| json!({ "rows": [{ "aead_ns": ns }], "buses_500k_per_core": ns });
         let results = BUILDS.iter().zip([of(2.0), of(1.0)]).collect();
-        let document = combined("link", "rustc 1", results);
+        let document = combined("rustc 1", results);
         assert_eq!(document["buses_500k_per_core"], 2.0);
         assert_eq!(document["builds"]["native"]["buses_500k_per_core"], 1.0);
         assert_eq!(document["rows"][0]["build"], "portable");

@@ -9,6 +9,8 @@ use aead::{AwsLc, Graviola, OpenSsl, Opening, Product, Ring, Sealing};
 use path::{Allocating, Receiving, Relaying, Sending};
 
 mod aead;
+mod bus;
+mod keys;
 mod path;
 
 /// Bytes that are encrypted.
@@ -27,10 +29,17 @@ pub fn run(effort: Effort) -> Result<Value> {
     let control = allocations(&mut Allocating, COUNTED)?;
     ensure!(control >= COUNTED as u64, "the counter of allocations saw {control} of {COUNTED}");
     let buses = buses_per_core(effort)?;
+    let [classical, fd] = bus::scan_ratios()?;
+    let (load, mix) = bus::mix(effort)?;
     Ok(json!({
         "rows": rows,
         "allocations_control": control as f64 / COUNTED as f64,
         "buses_500k_per_core": buses,
+        "scan_ratio_classical": classical,
+        "scan_ratio_fd": fd,
+        "load_decision5": load,
+        "mix": mix,
+        "keys_of_32_modules": keys::run(effort)?,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! AES-256-GCM with a 96-bit nonce and a 128-bit tag; no other size exists here (`spec/channel.md`, H2).
 //!
-//! The same code on every target: at the sizes of this product it is as fast as the libraries of a host.
+//! The same code on every target; `docs/performance.md` compares it with the libraries of a host.
 
 use crate::{Error, secret::Secret};
 use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
