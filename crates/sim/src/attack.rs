@@ -103,7 +103,7 @@ pub const ALL: [Attack; 31] = [
 pub const NOT_BUILT: [(u8, &str, &str); 3] = [
     (29, "lying-ledger-node", "devices take neither configuration nor trust from a ledger node"),
     (30, "firmware", "devices take no firmware"),
-    (32, "timing", "there is no image whose instructions an emulated Cortex-M4 could count"),
+    (32, "timing", "counts of instructions on a Cortex-M4 are measured, and not compared over secrets"),
 ];
 
 /// What an attack did and what came of it.
