@@ -188,6 +188,8 @@ impl Slot {
 /// Collects the chunks of up to `SLOTS` messages at a time. One per bus: the canonical identifier does not name it.
 pub struct Reassembler<const SLOTS: usize> {
     slots: [Option<Slot>; SLOTS],
+    /// No message begun runs out of time before.
+    quiet_until: Instant,
     /// The message handed out last, kept because [`Push::Complete`] borrows it.
     done: [u8; MAX_LEN],
     counters: Counters,
@@ -205,6 +207,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
         const { assert!(SLOTS > 0, "a reassembler needs a buffer") };
         Self {
             slots: [None; SLOTS],
+            quiet_until: Instant::START,
             done: [0; MAX_LEN],
             counters: Counters {
                 completed: 0,
@@ -290,12 +293,19 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
     /// Gives up messages whose time has run out. [`Reassembler::push`] does so by itself; a caller needs this only
     /// to keep the counters current on a silent bus.
     pub fn expire(&mut self, now: Instant) {
+        if now < self.quiet_until {
+            return;
+        }
+        let mut begun = now;
         for slot in &mut self.slots {
             if slot.as_ref().is_some_and(|slot| now.saturating_since(slot.started) >= TIMEOUT) {
                 *slot = None;
                 bump(&mut self.counters.timeouts);
             }
+            begun = slot.as_ref().map_or(begun, |slot| begun.min(slot.started));
         }
+        // What begins later runs out later.
+        self.quiet_until = begun + TIMEOUT;
     }
 
     /// Messages begun and not complete, at most `SLOTS`.
@@ -409,6 +419,20 @@ mod tests {
         let one: Vec<Frame> = split(key(1), &message(8, 0)).unwrap().collect();
         assert_eq!(one[0].id(), Id::Extended(0x045A_1101));
         assert_eq!(one.len(), 1);
+    }
+
+    /// Looking for what ran out is put off, never the moment at which it did.
+    #[test]
+    fn each_message_runs_out_at_its_own_time() {
+        let mut rx = Reassembler::<3>::new();
+        for (start, device) in [(0, 1), (20, 2), (49, 3)] {
+            let first: Vec<Frame> = split(key(device), &message(20, 0)).unwrap().take(1).collect();
+            receive(&mut rx, at(start), &first);
+        }
+        for (now, left) in [(49, 3), (50, 2), (69, 2), (70, 1), (98, 1), (99, 0)] {
+            rx.expire(at(now));
+            assert_eq!(rx.pending(), left, "at {now} ms");
+        }
     }
 
     #[test]
