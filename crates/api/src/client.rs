@@ -7,7 +7,7 @@ use crate::{
     account::Account,
     authority::Authority,
     binding,
-    component::{Anchors, Component, Register, Registered, Relations},
+    component::{Anchors, Component, Register, Registered, Relations, Statements},
     encoding::{Blob, Hex},
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
@@ -164,6 +164,11 @@ impl Client {
     /// `GET /components/{id}/anchors`: what the ledger holds of a component's audit logs.
     pub async fn anchors(&self, id: &str) -> Answer<Anchors> {
         self.get(&["components", id, "anchors"]).await
+    }
+
+    /// `GET /components/{id}/statements`, by component id or cid.
+    pub async fn statements(&self, id: &str) -> Answer<Statements> {
+        self.get(&["components", id, "statements"]).await
     }
 
     /// `GET /components/{id}/relations`, by component id or cid.

@@ -1,6 +1,8 @@
-//! `POST /components/register`, `GET /components/{id}`, `GET /components/{id}/anchors`.
+//! `POST /components/register`, `GET /components/{id}`, and what is known of it under that.
 
 use crate::encoding::{Blob, Hex};
+use ::lct::{Error, id::Cid, validation::EventKind};
+use ledger::records::Validation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -157,6 +159,73 @@ pub struct AccessPoint {
     pub boot: u32,
     /// Number of that event; a later one supersedes it.
     pub seq: u32,
+}
+
+/// One event of a component that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// Word of its type, for example `announce` or `energy`.
+    pub event: String,
+    /// Its level, 1 to 7.
+    pub level: u8,
+    /// Boot counter of its signer.
+    pub boot: u32,
+    /// Number within this boot.
+    pub seq: u32,
+    /// How many witnesses signed too.
+    pub witnesses: u8,
+    /// Unix seconds of block time.
+    pub recorded_at: u64,
+    /// The transaction that recorded it; its receipt proves the event and its witnesses.
+    pub txhash: Hex<32>,
+}
+
+impl Statement {
+    /// Event number `seq` of start `boot`, as the ledger keeps it.
+    ///
+    /// # Errors
+    /// [`Error`] for a type that this version does not know.
+    pub fn of(boot: u32, seq: u32, kept: &Validation) -> Result<Self, Error> {
+        let kind = EventKind::from_code(kept.kind)?;
+        Ok(Statement {
+            event: kind.name().into(),
+            level: kind.level() as u8,
+            boot,
+            seq,
+            witnesses: kept.witnesses,
+            recorded_at: kept.time_ms / 1000,
+            txhash: Hex(kept.tx),
+        })
+    }
+}
+
+/// Most events in an answer.
+pub const STATEMENTS_MAX: usize = 256;
+
+/// Answer of `GET /components/{id}/statements`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statements {
+    /// The component's id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// How many are recorded.
+    pub count: u64,
+    /// The last [`STATEMENTS_MAX`] of them, oldest first.
+    pub statements: Vec<Statement>,
+}
+
+impl Statements {
+    /// The events of a component, oldest first: boot counter, number, and what the ledger keeps.
+    ///
+    /// # Errors
+    /// [`Error`] for a type that this version does not know.
+    pub fn of(component_id: String, cid: &Cid, all: &[(u32, u32, Validation)]) -> Result<Self, Error> {
+        let last = all.iter().skip(all.len().saturating_sub(STATEMENTS_MAX));
+        let statements =
+            last.map(|(boot, seq, kept)| Statement::of(*boot, *seq, kept)).collect::<Result<_, _>>()?;
+        Ok(Statements { component_id, cid: Hex(cid.0), count: all.len() as u64, statements })
+    }
 }
 
 /// A relation in force.

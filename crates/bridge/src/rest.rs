@@ -39,6 +39,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/components/{id}"), get(component::component))
         .route(&at("/components/{id}/anchors"), get(component::anchors))
         .route(&at("/components/{id}/relations"), get(component::relations))
+        .route(&at("/components/{id}/statements"), get(component::statements))
         .route(&at("/bindings"), post(binding::begin))
         .route(&at("/bindings/{id}/keys"), post(binding::keys))
         .route(&at("/bindings/{id}/complete"), post(binding::complete))

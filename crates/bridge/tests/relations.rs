@@ -53,6 +53,12 @@ async fn links_end_with_what_they_rest_on() {
     let signature = announce.sign(key, &mut rng()).unwrap();
     let signed = Signed { statement: out[..n].to_vec(), key: key.public(), signature };
     record(&world, Body::Validate { signed, witnesses: vec![] }).await;
+    let stated = world.client.statements("pack-0001").await.unwrap();
+    assert_eq!((stated.count, stated.cid), (1, Hex(pack.cid.0)));
+    let one = &stated.statements[0];
+    let what = (one.event.as_str(), one.level, one.boot, one.seq, one.witnesses);
+    assert_eq!(what, ("announce", 1, 1, 1, 0));
+    assert_eq!(world.client.statements("app-0001").await.unwrap().statements, []);
     let (owner, factory) = (&world.operator, &world.factory.batch);
     let hop = Transfer {
         chain_id: world.chain.chain_id(),

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 pub mod data_dir;
 pub mod demo;
+pub mod discover;
 pub mod factory;
 pub mod ledger;
 pub mod order;
@@ -15,6 +16,7 @@ pub mod revoke;
 pub mod selftest;
 pub mod status;
 pub mod verify;
+pub mod witness;
 
 use std::fmt;
 use std::future::Future;

@@ -45,6 +45,10 @@ enum Command {
     Receipt(cmd::receipt::Args),
     /// Make a manufacturer's keys, certify devices, print their codes
     Factory(cmd::factory::Args),
+    /// Say where a part of a running installation is found, and whether it answers there
+    Discover(cmd::discover::Args),
+    /// List what a part stated on the ledger, and how many others saw it
+    Witness(cmd::witness::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),
         Command::Factory(args) => cmd::factory::run(&args),
+        Command::Discover(args) => cmd::discover::run(&args),
+        Command::Witness(args) => cmd::witness::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

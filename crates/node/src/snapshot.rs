@@ -15,7 +15,8 @@ use ledger::{
     proof::StateProof,
     records::{
         AccessPoint, Account, Anchor, Batch, Binding, Component, Cycle, Delegated, EnergyRecord, Hop, Lct,
-        Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals, key,
+        Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals, Validation,
+        key,
     },
     state::load,
     tx::{Target, TxId},
@@ -257,6 +258,19 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn access(&self, cid: &Cid) -> Result<Option<AccessPoint>, Error> {
         self.get(&key::access(cid))
+    }
+
+    /// Events of a component that are recorded (L115), oldest first: boot counter, number, and what is kept of it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn validations_of(&self, cid: &Cid) -> Result<Vec<(u32, u32, Validation)>, Error> {
+        let position = |key: [u8; 8]| {
+            let [a, b, c, d, e, f, g, h] = key;
+            (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
+        };
+        let rows = self.scan_ids(&key::validations_of(cid), position)?;
+        Ok(rows.into_iter().map(|((boot, seq), validation)| (boot, seq, validation)).collect())
     }
 
     /// All components, by cid.

@@ -1,10 +1,10 @@
 //! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
-//! `GET /components/{id}/relations` (A64).
+//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A70).
 
 use api::{
     component::{
         AccessPoint, AnchorView, Anchors, BindingView, Component, Hop, Link, Owner, Register, Registered,
-        Relations,
+        Relations, Statements,
     },
     encoding::Hex,
     problem::code,
@@ -180,6 +180,17 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         device_key: Hex(c.device_key.0),
         bindings,
     })
+}
+
+pub(crate) async fn statements(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Statements>> {
+    app.blocking(move |chain| {
+        let snapshot = chain.read()?;
+        let cid = cid_of(&snapshot, &id)?;
+        let all = snapshot.validations_of(&cid)?;
+        let stated = Statements::of(component_id(&snapshot, &cid)?, &cid, &all);
+        stated.map(Json).map_err(|e| Refusal::internal(&e))
+    })
+    .await
 }
 
 pub(crate) async fn relations(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Relations>> {

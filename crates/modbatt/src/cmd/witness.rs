@@ -1,0 +1,76 @@
+//! `modbatt witness`: what a component stated, and how many saw it (`spec/tiers.md`).
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use api::component::Statements;
+use lct::id::Cid;
+use node::Snapshot;
+
+use super::data_dir::DataDir;
+use super::ledger::{Ledger, failure, open};
+use super::{Failure, Outcome, ask, print};
+
+/// Arguments of `modbatt witness`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    /// Component id, for example `pack-0001`
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The data directory of the installation; a program may be running on it
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    let dir = DataDir::open(&args.data_dir)?;
+    let stated = match open(&dir)? {
+        Ledger::Here(ledger) => {
+            let read = ledger.read().and_then(|snapshot| recorded(&snapshot, &args.id));
+            read.map_err(|e| failure(&e))?
+        }
+        Ledger::At(client) => Some(ask(client.statements(&args.id))?),
+    };
+    let stated = stated.ok_or_else(|| unknown(&args.id))?;
+    print(&if args.json {
+        let text = serde_json::to_string(&stated).map_err(|e| Failure::Failed(e.to_string()))?;
+        format!("{text}\n")
+    } else {
+        in_words(&stated)
+    })?;
+    Ok(Outcome::Good)
+}
+
+/// What is said of a component that the ledger does not know.
+pub fn unknown(id: &str) -> Failure {
+    Failure::Failed(format!("{id} is not registered on this ledger; look at the label of the part"))
+}
+
+fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Statements>, node::Error> {
+    let cid = Cid::of(id);
+    let Some(component) = snapshot.component(&cid)? else { return Ok(None) };
+    // The rules record only types that they know.
+    Ok(Statements::of(component.component_id, &cid, &snapshot.validations_of(&cid)?).ok())
+}
+
+fn in_words(stated: &Statements) -> String {
+    let mut text = format!("{} stated {} events on the ledger\n", stated.component_id, stated.count);
+    for s in &stated.statements {
+        let seen = match s.witnesses {
+            0 => String::new(),
+            1 => ", seen by one other part".into(),
+            n => format!(", seen by {n} other parts"),
+        };
+        let _ = writeln!(
+            text,
+            "  start {} number {}: {} (level {}{seen}), transaction {}",
+            s.boot, s.seq, s.event, s.level, s.txhash
+        );
+    }
+    text
+}
