@@ -62,7 +62,7 @@ fn over_can(report: &Value, id: &str) -> Answer {
     let items = report["items"].as_array().into_iter().flatten();
     let mine = |item: &&Value| {
         let name = item["name"].as_str().unwrap_or_default();
-        item["area"] == "channel" && name.split(|c: char| c == ' ' || c == ',').any(|word| word == id)
+        item["area"] == "channel" && name.split([' ', ',']).any(|word| word == id)
     };
     let channels: Vec<&Value> = items.filter(mine).collect();
     match channels.iter().find(|item| item["holds"] != true) {
