@@ -8,6 +8,7 @@ use crate::{
     authority::Authority,
     binding,
     component::{Anchors, Component, Register, Registered, Relations, Statements},
+    delegation,
     encoding::{Blob, Hex},
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
@@ -232,6 +233,21 @@ impl Client {
     /// `GET /revocations`.
     pub async fn revocations(&self) -> Answer<revocation::Revocations> {
         self.get(&["revocations"]).await
+    }
+
+    /// `POST /delegations`; answers once a block holds it.
+    pub async fn delegate(&self, request: &delegation::Delegate) -> Answer<delegation::Delegated> {
+        self.post(&["delegations"], request).await
+    }
+
+    /// `GET /delegations`.
+    pub async fn delegations(&self) -> Answer<delegation::Delegations> {
+        self.get(&["delegations"]).await
+    }
+
+    /// `GET /delegations/{id}`.
+    pub async fn delegation(&self, id: &Hex<16>) -> Answer<delegation::Delegated> {
+        self.get(&["delegations", &id.to_string()]).await
     }
 
     /// `POST /orders`.

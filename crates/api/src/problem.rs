@@ -113,6 +113,14 @@ pub mod code {
     pub const ORDER_DENIED: &str = "W4_ERR_ORDER_DENIED";
     /// 401: the operator's signature over the order or its outcome does not verify.
     pub const ORDER_PROOF: &str = "W4_ERR_ORDER_PROOF_FAIL";
+    /// 403: the account that asks for a delegation is no operator.
+    pub const DELEGATION_DENIED: &str = "W4_ERR_DELEGATION_DENIED";
+    /// 401: the operator's signature over the wish for a delegation does not verify.
+    pub const DELEGATION_PROOF: &str = "W4_ERR_DELEGATION_PROOF_FAIL";
+    /// 400: a window, a lease, an operation or a pack of a delegation is out of its range.
+    pub const DELEGATION_INVALID: &str = "W4_ERR_DELEGATION_INVALID";
+    /// 404: the ledger holds no such delegation.
+    pub const DELEGATION_NOT_FOUND: &str = "W4_ERR_DELEGATION_NOT_FOUND";
     /// 404: no such order, or it ended long ago.
     pub const ORDER_NOT_FOUND: &str = "W4_ERR_ORDER_NOT_FOUND";
     /// 409: the same is ordered and not done yet.

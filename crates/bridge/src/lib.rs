@@ -9,6 +9,7 @@ pub mod authority;
 mod durable;
 mod entropy;
 mod extract;
+pub mod field;
 mod refusal;
 mod rest;
 mod routes;

@@ -16,8 +16,8 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, health, lct, order, pairing, policy, receipt, revocation, telemetry,
-        transaction,
+        account, binding, component, delegation, health, lct, order, pairing, policy, receipt, revocation,
+        telemetry, transaction,
     },
 };
 
@@ -48,6 +48,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/pairings"), post(pairing::issue))
         .route(&at("/pairings/{id}"), get(pairing::pairing))
         .route(&at("/pairings/{id}/complete"), post(pairing::complete))
+        .route(&at("/delegations"), get(delegation::list).post(delegation::issue))
+        .route(&at("/delegations/{id}"), get(delegation::one))
         .route(&at("/orders"), get(order::waiting).post(order::place))
         .route(&at("/orders/{id}"), get(order::order))
         .route(&at("/orders/{id}/outcome"), post(order::outcome))

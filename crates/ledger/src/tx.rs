@@ -341,6 +341,34 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        use Kind::*;
+        const ALL: [Kind; 19] = [
+            Register,
+            LctCreate,
+            Bind,
+            PairComplete,
+            Batch,
+            Energy,
+            CycleClose,
+            Checkpoint,
+            RevokeSigned,
+            Revoke,
+            PairRenew,
+            PairUse,
+            PairModify,
+            Rebind,
+            FactoryBind,
+            Transfer,
+            Validate,
+            Delegate,
+            DelegateAct,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
     /// The kind's name as it appears in events and APIs.
     #[must_use]
     pub fn name(self) -> &'static str {

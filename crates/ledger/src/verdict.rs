@@ -199,8 +199,11 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Unix milliseconds as `YYYY-MM-DD hh:mm:ss.mmm UTC` (proleptic Gregorian calendar).
-struct Utc(u64);
+/// Displays Unix milliseconds as `YYYY-MM-DD hh:mm:ss.mmm UTC` (proleptic Gregorian calendar).
+pub struct Utc(
+    /// Unix milliseconds.
+    pub u64,
+);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod data_dir;
+pub mod delegate;
 pub mod demo;
 pub mod discover;
 pub mod factory;

@@ -31,6 +31,8 @@ enum Command {
     Rotate(cmd::pair::Rotate),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
+    /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
+    Delegate(cmd::delegate::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
     Policy(cmd::policy::Args),
     /// Check and read the logs of devices
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Unpair(args) => cmd::pair::unpair(&args),
         Command::Rotate(args) => cmd::pair::rotate(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
+        Command::Delegate(args) => cmd::delegate::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),

@@ -14,9 +14,9 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        AccessPoint, Account, Anchor, Batch, Binding, Component, Cycle, Delegated, EnergyRecord, Hop, Lct,
-        Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals, Validation,
-        key,
+        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Cycle, Delegated, EnergyRecord,
+        Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals,
+        Validation, key,
     },
     state::load,
     tx::{Target, TxId},
@@ -438,6 +438,22 @@ impl<'a> Snapshot<'a> {
     pub fn anchors_of(&self, cid: &Cid) -> Result<Vec<(BindingId, u64, Anchor)>, Error> {
         let rows = self.scan_ids(&key::anchors_of(cid), |key: [u8; 24]| binding_and_number(&key))?;
         Ok(rows.into_iter().map(|((binding, number), anchor)| (binding, number, anchor)).collect())
+    }
+
+    /// Every delegation.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn delegations(&self) -> Result<Vec<(DelegationId, Delegated)>, Error> {
+        self.scan_ids(key::DELEGATIONS, DelegationId)
+    }
+
+    /// Acts under a delegation, by number.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn acts_of(&self, id: &DelegationId) -> Result<Vec<(u32, ActRecord)>, Error> {
+        self.scan_ids(&key::acts_of(id), u32::from_be_bytes)
     }
 
     /// A transaction in a block.

@@ -48,7 +48,7 @@ pub enum KeyError {
 
 /// The authority's key pair.
 #[derive(Debug)]
-pub struct AuthorityKey(pub(super) SpkSecret);
+pub struct AuthorityKey(pub(crate) SpkSecret);
 
 impl AuthorityKey {
     /// Draws a key pair.

@@ -6,6 +6,7 @@
 
 mod binding;
 pub(crate) mod ceremonies;
+pub(crate) mod delegation;
 pub mod key;
 pub mod orders;
 mod pairing;
@@ -66,6 +67,8 @@ pub(crate) struct Core {
     orders: Book,
     /// When the latest certificate of a binding was issued since the start (H53).
     certified: BTreeMap<BindingId, u32>,
+    /// Number of the latest delegation since the start.
+    delegations: u32,
 }
 
 type Job = Box<dyn FnOnce(&mut Core) + Send>;
@@ -113,6 +116,7 @@ impl Authority {
             withdrawals: Withdrawals::default(),
             orders,
             certified: BTreeMap::new(),
+            delegations: 0,
         };
         core.resume_withdrawals().map_err(BridgeError::Start)?;
         let (queue, mut jobs) = mpsc::channel(QUEUE);

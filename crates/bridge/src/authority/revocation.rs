@@ -199,7 +199,7 @@ impl Core {
 }
 
 /// Refuses what this chain does not know: a mistyped id would take a place of the list for ever. Batch authorities
-/// and delegations are known by what they signed.
+/// have no account here.
 fn exists(snapshot: &Snapshot<'_>, what: Subject) -> Reply<()> {
     let (known, code, error) = match what {
         Subject::Component(cid) => (
@@ -213,7 +213,12 @@ fn exists(snapshot: &Snapshot<'_>, what: Subject) -> Reply<()> {
         Subject::Pairing(id) => {
             (snapshot.pairing(&id)?.is_some(), code::PAIRING_NOT_FOUND, "there is no such pairing")
         }
-        Subject::Batch(_) | Subject::Delegation(_) => return Ok(()),
+        Subject::Delegation(id) => (
+            snapshot.delegation(&id)?.is_some(),
+            code::DELEGATION_NOT_FOUND,
+            "the ledger holds no such delegation",
+        ),
+        Subject::Batch(_) => return Ok(()),
     };
     if known { Ok(()) } else { Err(Refusal::new(404, code, error)) }
 }

@@ -1,7 +1,7 @@
 //! `modbatt factory`: the tool of a manufacturer. It makes the root, batch authorities, device certificates and the
 //! printed codes, without which nothing can be attested.
 
-mod files;
+pub(super) mod files;
 mod label;
 pub mod line;
 

@@ -1,0 +1,130 @@
+//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72): who may act in the authority's place,
+//! and what became of what they did.
+
+use crate::encoding::{Blob, Fixed, Hex};
+use ::lct::{
+    Digest,
+    delegation::{Delegation, OPERATIONS},
+    hash::sha256,
+};
+use serde::{Deserialize, Serialize};
+
+/// The operations byte of these names.
+pub fn operations(names: &[String]) -> Option<u8> {
+    names.iter().try_fold(0, |all, name| {
+        let (operation, _) = OPERATIONS.iter().find(|(_, known)| known == name)?;
+        Some(all | *operation as u8)
+    })
+}
+
+/// Names of the bits of an operations byte.
+pub fn operation_names(operations: u8) -> Vec<String> {
+    let named = OPERATIONS.iter().filter(|(operation, _)| operations & *operation as u8 != 0);
+    named.map(|(_, name)| (*name).to_owned()).collect()
+}
+
+/// What an operator signs: `H("modbatt1 delegate order" || chain_id 32 || SPK 68 || u32 not_before || u32 not_after ||
+/// u32 lease_s || u8 operations || n u8 || n x cid of a pack 16)`, cids ascending. What is not signed, number and time of
+/// issue, is the authority's to say.
+pub fn order_digest(chain_id: &Digest, wanted: &Delegation) -> Digest {
+    let packs: Vec<u8> = wanted.packs.iter().flat_map(|cid| cid.0).collect();
+    sha256(&[
+        b"modbatt1 delegate order",
+        chain_id,
+        &wanted.delegate.0,
+        &wanted.not_before.to_be_bytes(),
+        &wanted.not_after.to_be_bytes(),
+        &wanted.lease_s.to_be_bytes(),
+        &[wanted.operations, wanted.packs.len() as u8],
+        &packs,
+    ])
+}
+
+/// Body of `POST /delegations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegate {
+    /// Label of who asks (A6).
+    pub creator: String,
+    /// The delegate's semi-public key.
+    pub delegate: Fixed<68>,
+    /// From when.
+    pub not_before: u32,
+    /// Until when, at most 30 days later.
+    pub not_after: u32,
+    /// Longest lease that the delegate grants.
+    pub lease_s: u32,
+    /// `pair`, `bind`, `revoke`.
+    pub operations: Vec<String>,
+    /// Component ids of one to eight packs.
+    pub packs: Vec<String>,
+    /// An operator's account key.
+    pub key: Hex<33>,
+    /// Its signature over [`order_digest`].
+    pub signature: Fixed<64>,
+}
+
+/// A delegation that the ledger holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegated {
+    /// Its name.
+    pub id: Hex<16>,
+    /// Its number.
+    pub number: u32,
+    /// Signing key of the delegate.
+    pub delegate: Hex<33>,
+    /// From when.
+    pub not_before: u32,
+    /// Until when.
+    pub not_after: u32,
+    /// Longest lease.
+    pub lease_s: u32,
+    /// What it allows.
+    pub operations: Vec<String>,
+    /// Component ids of its packs.
+    pub packs: Vec<String>,
+    /// When it was taken back, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<u64>,
+    /// The delegation as devices take it.
+    pub delegation: Blob,
+    /// What its holder did, as far as it was brought.
+    pub acts: Vec<Acted>,
+}
+
+/// An act, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Its place in the journal.
+    pub number: u32,
+    /// Kind of transaction that it is.
+    pub kind: String,
+    /// When it was done.
+    pub done_at: u64,
+    /// When it was recorded.
+    pub recorded_at: u64,
+    /// The transaction that brought it.
+    pub txhash: Hex<32>,
+    /// [`DONE`], [`SUPERSEDED`] or [`REFUSED`].
+    pub outcome: String,
+    /// `W4_ERR_*` of one that took no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// It took effect.
+pub const DONE: &str = "done";
+/// Somebody else had done the same before it was recorded.
+pub const SUPERSEDED: &str = "superseded";
+/// It took no effect.
+pub const REFUSED: &str = "refused";
+
+/// Answer of `GET /delegations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegations {
+    /// Every one that the ledger holds, by number.
+    pub delegations: Vec<Delegated>,
+}

@@ -1,0 +1,381 @@
+//! A delegate at work without network: it signs, and keeps a journal that is brought to the ledger later
+//! (`spec/channel.md`, H160 to H165; `spec/ledger.md`, L122).
+//!
+//! ```text
+//! journal  "MBDJ" || 01 || u16 n || delegation n || entry ..
+//! entry    act 153 || u16 n || body n
+//! ```
+//!
+//! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop. Entries are a
+//! chain under the delegate's key: none can be taken out, changed or put in. What a cut left of the last one is cut off.
+
+use crate::{authority::key::AuthorityKey, durable, entropy};
+use lct::{
+    Digest,
+    delegation::{ACT_LEN, Act, DelegateRevocation, Delegation, DelegationId, Operation, REVOCATION_LEN},
+    hash::sha256,
+    revocation::{Reason, Subject},
+};
+use ledger::{
+    codec::Canonical,
+    tx::{Body, MAX_STATEMENT, Target},
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+const MAGIC: &[u8; 5] = b"MBDJ\x01";
+
+/// Why a delegate cannot act.
+#[derive(Debug, thiserror::Error)]
+pub enum FieldError {
+    /// The bytes are no delegation.
+    #[error("this is not a delegation")]
+    NotADelegation,
+    /// The key is not the one that the delegation names.
+    #[error("the delegation is for another key than the one in the key file")]
+    OtherKey,
+    /// The file does not begin like a journal.
+    #[error("{} is not a journal of a delegate", .0.display())]
+    NotAJournal(PathBuf),
+    /// The journal belongs to another delegation.
+    #[error("{} is the journal of another delegation; each has its own", .0.display())]
+    OtherJournal(PathBuf),
+    /// An entry does not follow the one before it, or the delegate did not sign it.
+    #[error("{}: entry {number} is damaged; the journal proves nothing from there on", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Which entry, from 1.
+        number: u32,
+    },
+    /// Outside the window of the delegation.
+    #[error(
+        "the delegation holds from {from} to {to} (Unix seconds), and it is {now} by this computer's clock"
+    )]
+    Window {
+        /// Its beginning.
+        from: u32,
+        /// Its end.
+        to: u32,
+        /// The present.
+        now: u32,
+    },
+    /// The clock of this computer stands before the last entry.
+    #[error(
+        "the last act is dated {last} (Unix seconds), after {now} by this computer's clock; set the clock"
+    )]
+    ClockBack {
+        /// Date of the last entry.
+        last: u32,
+        /// The present.
+        now: u32,
+    },
+    /// The delegation does not name the operation.
+    #[error("the delegation does not allow this operation")]
+    Operation,
+    /// Only pairings and bindings.
+    #[error("a delegate ends pairings and bindings only")]
+    Subject,
+    /// The last number is used.
+    #[error("the journal is full")]
+    Full,
+    /// No entropy.
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// One entry of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it says.
+    pub act: Act,
+    /// The act as it was signed.
+    pub statement: Vec<u8>,
+    /// What the ledger is to record, as it was hashed.
+    pub body: Vec<u8>,
+}
+
+/// A journal as it lies on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// The delegation under which all of it was done.
+    pub delegation: Vec<u8>,
+    /// What was done, in order.
+    pub entries: Vec<Entry>,
+    /// Bytes of what is whole.
+    len: usize,
+}
+
+impl Journal {
+    /// Reads and verifies the journal at `path`.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn read(path: &Path) -> Result<Self, FieldError> {
+        let bytes = fs::read(path).map_err(|source| FieldError::Io { path: path.into(), source })?;
+        let foreign = || FieldError::NotAJournal(path.into());
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(foreign)?;
+        let (delegation, mut rest) = sized(rest).ok_or_else(foreign)?;
+        let right = Delegation::read(delegation).map_err(|_| foreign())?;
+        let (id, key) = (DelegationId::of(delegation), right.delegate.sign_pub());
+        let (mut entries, mut previous) = (Vec::<Entry>::new(), [0; 32]);
+        while let Some((statement, body, after)) = next(rest) {
+            let number = entries.len() as u32 + 1;
+            let follows = |act: &Act| {
+                (act.delegation, act.number, act.previous, act.body)
+                    == (id, number, previous, sha256(&[body]))
+            };
+            let act = Act::open(statement, &key).ok().filter(follows);
+            let act = act.ok_or_else(|| FieldError::Broken { path: path.into(), number })?;
+            previous = Act::hash_of(statement);
+            entries.push(Entry { act, statement: statement.into(), body: body.into() });
+            rest = after;
+        }
+        let len = bytes.len() - rest.len();
+        Ok(Journal { delegation: delegation.into(), entries, len })
+    }
+}
+
+/// `u16 n | n bytes`, and what follows.
+fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (n, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*n)))
+}
+
+fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (statement, rest) = bytes.split_at_checked(ACT_LEN)?;
+    let (body, rest) = sized(rest)?;
+    Some((statement, body, rest))
+}
+
+/// A delegate with its key, its delegation and its journal.
+#[derive(Debug)]
+pub struct Field {
+    key: AuthorityKey,
+    delegation: Delegation,
+    id: DelegationId,
+    path: PathBuf,
+    file: File,
+    acts: u32,
+    last: Digest,
+    last_time: u32,
+}
+
+impl Field {
+    /// Opens the journal at `path`, which begins with its first use.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn open(key: AuthorityKey, delegation: &[u8], path: &Path) -> Result<Self, FieldError> {
+        let right = Delegation::read(delegation).map_err(|_| FieldError::NotADelegation)?;
+        if right.delegate != key.public() {
+            return Err(FieldError::OtherKey);
+        }
+        let fail = |source| FieldError::Io { path: path.into(), source };
+        if !path.try_exists().map_err(fail)? {
+            let head = [&MAGIC[..], &(delegation.len() as u16).to_be_bytes(), delegation].concat();
+            durable::replace(path, &head).map_err(fail)?;
+        }
+        let journal = Journal::read(path)?;
+        if journal.delegation != delegation {
+            return Err(FieldError::OtherJournal(path.into()));
+        }
+        let mut file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+        // What a cut left of the last entry told of nothing: it was not whole when anything left the laptop.
+        file.set_len(journal.len as u64).and_then(|()| file.sync_all()).map_err(fail)?;
+        file.seek(SeekFrom::End(0)).map_err(fail)?;
+        let last = journal.entries.last();
+        let (last_time, last) =
+            last.map_or((right.not_before, [0; 32]), |e| (e.act.time, Act::hash_of(&e.statement)));
+        let (id, acts) = (DelegationId::of(delegation), journal.entries.len() as u32);
+        Ok(Field { key, delegation: right, id, path: path.into(), file, acts, last, last_time })
+    }
+
+    /// How many acts the journal has.
+    pub fn acts(&self) -> u32 {
+        self.acts
+    }
+
+    /// Ends a pairing or a binding at `now` (Unix seconds): what devices are to be told (H164). It is in the journal when
+    /// this returns.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn end(
+        &mut self,
+        subject: Subject,
+        reason: Reason,
+        now: u32,
+    ) -> Result<[u8; REVOCATION_LEN], FieldError> {
+        let target = match subject {
+            Subject::Binding(id) => Target::Binding(id),
+            Subject::Pairing(id) => Target::Pairing(id),
+            _ => return Err(FieldError::Subject),
+        };
+        let statement = DelegateRevocation { delegation: self.id, subject, reason, time: now };
+        let AuthorityKey(secret) = &self.key;
+        let statement = entropy::with(|rng| statement.issue(secret.signing_key(), rng))?;
+        self.write(Operation::Revoke, &Body::Revoke { target, reason: reason as u8 }, now)?;
+        Ok(statement)
+    }
+
+    /// Appends an act, durably.
+    fn write(&mut self, operation: Operation, body: &Body, now: u32) -> Result<(), FieldError> {
+        let right = &self.delegation;
+        if right.operations & operation as u8 == 0 {
+            return Err(FieldError::Operation);
+        }
+        if !right.holds_at(now) {
+            return Err(FieldError::Window { from: right.not_before, to: right.not_after, now });
+        }
+        if now < self.last_time {
+            return Err(FieldError::ClockBack { last: self.last_time, now });
+        }
+        let body = body.to_bytes();
+        let number = self.acts.checked_add(1).filter(|_| body.len() <= MAX_STATEMENT);
+        let number = number.ok_or(FieldError::Full)?;
+        let act = Act { delegation: self.id, number, previous: self.last, time: now, body: sha256(&[&body]) };
+        let AuthorityKey(secret) = &self.key;
+        let statement = entropy::with(|rng| act.issue(secret.signing_key(), rng))?;
+        let entry = [&statement[..], &(body.len() as u16).to_be_bytes(), &body].concat();
+        let written = self.file.write_all(&entry).and_then(|()| self.file.sync_all());
+        written.map_err(|source| FieldError::Io { path: self.path.clone(), source })?;
+        (self.acts, self.last, self.last_time) = (number, Act::hash_of(&statement), now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::{
+        id::{BindingId, Cid, PairingId},
+        sign::SigningKey,
+    };
+
+    const FROM: u32 = 1_000;
+
+    fn delegation(key: &AuthorityKey, operations: u8) -> Vec<u8> {
+        let right = Delegation {
+            number: 1,
+            delegate: key.public(),
+            issued: FROM,
+            not_before: FROM,
+            not_after: FROM + 600,
+            lease_s: 60,
+            operations,
+            packs: [Cid::of("pack-0001")].into_iter().collect(),
+        };
+        let issued = entropy::with(|rng| right.issue(&SigningKey::generate(rng), rng));
+        issued.unwrap().unwrap().to_vec()
+    }
+
+    fn again(key: &AuthorityKey) -> AuthorityKey {
+        AuthorityKey::from_bytes(&key.to_bytes()).unwrap()
+    }
+
+    #[test]
+    fn acts_are_on_disk_before_they_are_told_and_follow_each_other_over_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("laptop.journal");
+        let key = AuthorityKey::generate().unwrap();
+        let right = delegation(&key, 7);
+        let pairing = Subject::Pairing(PairingId([3; 16]));
+        for n in 1..=3 {
+            let mut field = Field::open(again(&key), &right, &path).unwrap();
+            let told = field.end(pairing, Reason::Lost, FROM + n).unwrap();
+            let told = DelegateRevocation::open(&told, &key.public().sign_pub()).unwrap();
+            assert_eq!((told.subject, told.time), (pairing, FROM + n));
+            assert_eq!((field.acts(), Journal::read(&path).unwrap().entries.len()), (n, n as usize));
+        }
+        let journal = Journal::read(&path).unwrap();
+        let target = Target::Pairing(PairingId([3; 16]));
+        for entry in &journal.entries {
+            assert_eq!(Body::from_bytes(&entry.body), Ok(Body::Revoke { target, reason: 2 }));
+        }
+
+        // The power goes while an entry is written: all whole ones stay, and the next one follows them.
+        let whole = fs::read(&path).unwrap();
+        let entry = (whole.len() - MAGIC.len() - 2 - right.len()) / 3;
+        for cut in [1, ACT_LEN, entry - 1] {
+            fs::write(&path, &whole[..whole.len() - entry + cut]).unwrap();
+            assert_eq!(Journal::read(&path).unwrap().entries.len(), 2, "{cut}");
+            let mut field = Field::open(again(&key), &right, &path).unwrap();
+            field.end(pairing, Reason::Lost, FROM + 9).unwrap();
+            assert_eq!(Journal::read(&path).unwrap().entries.len(), 3, "{cut}");
+        }
+    }
+
+    #[test]
+    fn no_entry_is_changed_taken_out_or_exchanged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("laptop.journal");
+        let key = AuthorityKey::generate().unwrap();
+        let right = delegation(&key, 7);
+        let mut field = Field::open(again(&key), &right, &path).unwrap();
+        for n in 1..=3 {
+            field.end(Subject::Binding(BindingId([n; 16])), Reason::Lost, FROM + 1).unwrap();
+        }
+        let whole = fs::read(&path).unwrap();
+        let head = MAGIC.len() + 2 + right.len();
+        let entry = (whole.len() - head) / 3;
+        let [one, two, three] = [0, 1, 2].map(|n| &whole[head + n * entry..head + (n + 1) * entry]);
+        for (case, entries, broken) in [
+            ("the second taken out", vec![one, three], 2),
+            ("exchanged", vec![two, one, three], 1),
+            ("told twice", vec![one, one, two], 2),
+        ] {
+            fs::write(&path, [&whole[..head], &entries.concat()].concat()).unwrap();
+            let read = Journal::read(&path);
+            assert!(matches!(read, Err(FieldError::Broken { number, .. }) if number == broken), "{case}");
+        }
+        for at in head..whole.len() {
+            let mut bad = whole.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            let read = Journal::read(&path);
+            let cut = matches!(&read, Ok(journal) if journal.entries.len() < 3);
+            assert!(cut || matches!(read, Err(FieldError::Broken { .. })), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_delegate_knows_what_it_may_not_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let pairing = Subject::Pairing(PairingId([3; 16]));
+        let open = |name: &str, right: &[u8]| Field::open(again(&key), right, &dir.path().join(name));
+        let right = delegation(&key, 7);
+        let mut field = open("a", &right).unwrap();
+        for now in [FROM - 1, FROM + 600] {
+            let done = field.end(pairing, Reason::Lost, now);
+            assert!(matches!(done, Err(FieldError::Window { .. })), "{now}");
+        }
+        let component = Subject::Component(Cid([1; 16]));
+        assert!(matches!(field.end(component, Reason::Lost, FROM), Err(FieldError::Subject)));
+        field.end(pairing, Reason::Lost, FROM + 5).unwrap();
+        let back = field.end(pairing, Reason::Lost, FROM + 4);
+        assert!(matches!(back, Err(FieldError::ClockBack { last, .. }) if last == FROM + 5));
+        assert_eq!(field.acts(), 1, "what was refused is not in the journal");
+        let mut other = open("b", &delegation(&key, 3)).unwrap();
+        assert!(matches!(other.end(pairing, Reason::Lost, FROM), Err(FieldError::Operation)));
+        assert!(matches!(open("a", &delegation(&key, 3)), Err(FieldError::OtherJournal(_))));
+        assert!(matches!(open("c", &right[1..]), Err(FieldError::NotADelegation)));
+        let stranger = AuthorityKey::generate().unwrap();
+        let refused = Field::open(stranger, &right, &dir.path().join("a"));
+        assert!(matches!(refused, Err(FieldError::OtherKey)));
+        fs::write(dir.path().join("d"), b"MBDJ").unwrap();
+        assert!(matches!(open("d", &right), Err(FieldError::NotAJournal(_))));
+    }
+}

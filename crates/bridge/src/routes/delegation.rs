@@ -1,0 +1,30 @@
+//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72).
+
+use ::lct::delegation::DelegationId;
+use api::delegation::{Delegate, Delegated, Delegations};
+use axum::{Json, extract::State};
+
+use super::App;
+use crate::{
+    authority::delegation,
+    extract::{self, Body, Segments},
+    refusal::Reply,
+};
+
+pub(crate) async fn issue(State(app): App, Body(request): Body<Delegate>) -> Reply<Json<Delegated>> {
+    extract::label("creator", &request.creator)?;
+    let (id, tx) = app.authority.call(move |core| core.delegate(&request)).await?;
+    if let Some(tx) = tx {
+        app.included(&tx).await?;
+    }
+    app.blocking(move |chain| delegation::one(&chain.read()?, id)).await.map(Json)
+}
+
+pub(crate) async fn list(State(app): App) -> Reply<Json<Delegations>> {
+    app.blocking(|chain| delegation::all(&chain.read()?)).await.map(Json)
+}
+
+pub(crate) async fn one(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Delegated>> {
+    let id = DelegationId(super::id::<16>("id", &id)?.0);
+    app.blocking(move |chain| delegation::one(&chain.read()?, id)).await.map(Json)
+}

@@ -1,0 +1,498 @@
+//! `modbatt delegate`: who may act in the authority's place without network, what such a laptop does, and what became of
+//! it (`spec/channel.md`, H160 to H165; `spec/api.md`, A70 to A72). Guide: `docs/offline-service.md`.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::delegation::{Acted, DONE, Delegate, Delegated, SUPERSEDED, operations, order_digest};
+use api::encoding::{Fixed, Hex};
+use api::revocation::{self, Revoke};
+use api::sign::{Envelope, sign};
+use api::transaction::INCLUDED;
+use bridge::AuthorityKey;
+use bridge::field::{Entry, Field, FieldError, Journal};
+use lct::delegation::{Delegation, DelegationId};
+use lct::id::{BindingId, Cid, PairingId, valid_component_id};
+use lct::revocation::{Reason, Subject};
+use lct::spk::Spk;
+use ledger::tx::Body;
+use ledger::verdict::Utc;
+use pack::pdu::{self, delegation as op};
+use serde_json::{Value, json};
+
+use super::data_dir::{DataDir, Run, replace_file};
+use super::factory::files::read_bounded;
+use super::{Failure, Outcome, ask, os_rng, print};
+
+const DAY_S: u32 = 86_400;
+/// Blocks for which a transaction stays valid.
+const EXPIRY_BLOCKS: u64 = 1_000;
+/// How often an act is sent when the account's number was used by somebody else meanwhile.
+const TRIES: usize = 5;
+
+/// Arguments of `modbatt delegate`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// On the laptop: make its key, or show the public half of the one that is there
+    Key(Key),
+    /// At the installation: let the holder of a key act in the authority's place
+    Issue(Issue),
+    /// Say what a delegation allows; needs no network
+    Show(Show),
+    /// On the laptop, without network: end a pairing or a binding, and write it into the laptop's journal
+    End(End),
+    /// With network again: bring a laptop's journal to the ledger, in order
+    Bring(Bring),
+    /// Say what became of what laptops did
+    Report(Report),
+    /// Take a delegation back, on the ledger and by the revocation list for the devices
+    Revoke(TakeBack),
+}
+
+#[derive(clap::Args)]
+struct Key {
+    /// The key file, made when it is not there
+    file: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Installation {
+    /// The data directory of the installation, which runs
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Issue {
+    #[command(flatten)]
+    at: Installation,
+    /// The laptop's public key, 136 hexadecimal digits, as `delegate key` tells it
+    #[arg(long, value_name = "KEY", value_parser = spk)]
+    delegate: Spk,
+    /// Component id of a pack; one to eight of them
+    #[arg(long = "pack", value_name = "ID", required = true, num_args = 1, value_parser = component)]
+    packs: Vec<String>,
+    /// For how many hours from now
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    hours: u32,
+    /// Longest lease of a pairing that the laptop makes, in days
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    lease_days: u32,
+    /// What it may do, of `pair`, `bind` and `revoke`
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "pair,bind,revoke")]
+    allow: Vec<String>,
+    /// Where to write the delegation, for the laptop
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// The delegation
+    file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct End {
+    /// The delegation
+    #[arg(long, value_name = "FILE")]
+    delegation: PathBuf,
+    /// The laptop's key file
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The journal, begun with the first act
+    #[arg(long, value_name = "FILE")]
+    journal: PathBuf,
+    #[command(flatten)]
+    what: What,
+    /// Why: `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`
+    #[arg(long, value_name = "REASON", default_value = "unspecified", value_parser = why)]
+    reason: Reason,
+    /// When, in Unix seconds, where this computer's clock is wrong
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Pairing id in hexadecimal: its session ends, the binding stays
+    #[arg(long, value_name = "ID", value_parser = |t: &str| id(t).map(|id| Subject::Pairing(PairingId(id))))]
+    pairing: Option<Subject>,
+    /// Binding id in hexadecimal: its keys are erased
+    #[arg(long, value_name = "ID", value_parser = |t: &str| id(t).map(|id| Subject::Binding(BindingId(id))))]
+    binding: Option<Subject>,
+}
+
+#[derive(clap::Args)]
+struct Bring {
+    #[command(flatten)]
+    at: Installation,
+    /// The laptop's journal
+    #[arg(long, value_name = "FILE")]
+    journal: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Report {
+    #[command(flatten)]
+    at: Installation,
+    /// Only this delegation, by its id in hexadecimal
+    #[arg(value_name = "ID", value_parser = id)]
+    id: Option<[u8; 16]>,
+}
+
+#[derive(clap::Args)]
+struct TakeBack {
+    #[command(flatten)]
+    at: Installation,
+    /// Id of the delegation in hexadecimal
+    #[arg(value_name = "ID", value_parser = id)]
+    id: [u8; 16],
+    /// Why. With `key_compromise`, `lost` or `violation` nothing that the laptop did and did not bring yet counts
+    #[arg(long, value_name = "REASON", default_value = "unspecified", value_parser = why)]
+    reason: Reason,
+}
+
+fn spk(text: &str) -> Result<Spk, String> {
+    let bytes = text.parse::<Hex<68>>().map_err(|e| e.to_string())?;
+    Spk::from_slice(&bytes.0).map_err(|e| e.to_string())
+}
+
+fn id(text: &str) -> Result<[u8; 16], String> {
+    text.parse::<Hex<16>>().map(|id| id.0).map_err(|e| e.to_string())
+}
+
+fn component(text: &str) -> Result<String, String> {
+    match valid_component_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a component id has 3 to 64 characters of A-Z, a-z, 0-9, _ and -".into()),
+    }
+}
+
+fn why(text: &str) -> Result<Reason, String> {
+    revocation::reason(text).ok_or_else(|| {
+        "it is `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`".into()
+    })
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    match &args.command {
+        Command::Key(key) => make_key(key),
+        Command::Issue(issue) => self::issue(issue),
+        Command::Show(show) => self::show(show),
+        Command::End(end) => self::end(end),
+        Command::Bring(bring) => self::bring(bring),
+        Command::Report(report) => self::report(report),
+        Command::Revoke(back) => take_back(back),
+    }
+}
+
+fn make_key(args: &Key) -> Result<Outcome, Failure> {
+    let key = AuthorityKey::load_or_create(&args.file).map_err(|e| Failure::Input(e.to_string()))?;
+    print(&format!("{}\n", Hex(key.public().0)))?;
+    Ok(Outcome::Good)
+}
+
+fn running(at: &Installation) -> Result<(DataDir, Run), Failure> {
+    let dir = DataDir::open(&at.data_dir)?;
+    let run = dir.run()?.ok_or_else(|| {
+        let name = dir.path().display();
+        Failure::Failed(format!("nothing runs on {name}: start it, so that its authority can answer"))
+    })?;
+    Ok((dir, run))
+}
+
+fn issue(args: &Issue) -> Result<Outcome, Failure> {
+    let (dir, run) = running(&args.at)?;
+    let allowed = operations(&args.allow)
+        .filter(|all| *all > 0)
+        .ok_or_else(|| Failure::Input("--allow: it is a list of `pair`, `bind` and `revoke`".into()))?;
+    let mut cids: Vec<Cid> = args.packs.iter().map(|name| Cid::of(name)).collect();
+    cids.sort();
+    let packs =
+        cids.as_slice().try_into().map_err(|_| Failure::Input("--pack: one to eight packs".into()))?;
+    let now = ask(async { api::Client::new(&run.url)?.time_token().await })?.time as u32;
+    let wanted = Delegation {
+        number: 1,
+        delegate: args.delegate,
+        issued: now,
+        not_before: now,
+        not_after: now.saturating_add(args.hours * 3_600),
+        lease_s: args.lease_days * DAY_S,
+        operations: allowed,
+        packs,
+    };
+    let operator = super::demo::operator(&dir)?;
+    let signature = operator.sign(&order_digest(dir.chain_id(), &wanted), &mut os_rng()?);
+    let request = Delegate {
+        creator: "modbatt delegate".into(),
+        delegate: Fixed(args.delegate.0),
+        not_before: wanted.not_before,
+        not_after: wanted.not_after,
+        lease_s: wanted.lease_s,
+        operations: args.allow.clone(),
+        packs: args.packs.clone(),
+        key: Hex(operator.public().0),
+        signature: Fixed(signature.0),
+    };
+    let made = ask(async { api::Client::new(&run.url)?.delegate(&request).await })?;
+    replace_file(&args.out, &made.delegation.0)?;
+    let file = args.out.display();
+    print(&if args.at.json {
+        format!("{}\n", object(&made))
+    } else {
+        format!("{}It is in {file}; take it to the laptop together with nothing else\n", words(&made))
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn show(args: &Show) -> Result<Outcome, Failure> {
+    let bytes = read_bounded(&args.file, "delegation")?;
+    let d = Delegation::read(&bytes)
+        .map_err(|e| Failure::Input(format!("{} is not a delegation: {e}", args.file.display())))?;
+    let id = DelegationId::of(&bytes);
+    let allowed = api::delegation::operation_names(d.operations);
+    print(&if args.json {
+        let packs: Vec<String> = d.packs.iter().map(ToString::to_string).collect();
+        let value = json!({
+            "id": id.to_string(), "number": d.number, "not_before": d.not_before, "not_after": d.not_after,
+            "lease_s": d.lease_s, "operations": allowed, "pack_cids": packs,
+        });
+        format!("{value}\n")
+    } else {
+        format!(
+            "delegation {id}, number {}\n  holds from {} to {}\n  allows {} for {} pack(s), leases of at most {} day(s)\n",
+            d.number,
+            Utc(u64::from(d.not_before) * 1_000),
+            Utc(u64::from(d.not_after) * 1_000),
+            allowed.join(", "),
+            d.packs.len(),
+            d.lease_s.div_ceil(DAY_S),
+        )
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn broken(error: FieldError) -> Failure {
+    match error {
+        FieldError::Window { .. } | FieldError::ClockBack { .. } | FieldError::Operation => {
+            Failure::Failed(error.to_string())
+        }
+        other => Failure::Input(other.to_string()),
+    }
+}
+
+fn end(args: &End) -> Result<Outcome, Failure> {
+    let Some(subject) = args.what.pairing.or(args.what.binding) else {
+        return Err(Failure::Input("name a pairing or a binding".into()));
+    };
+    let delegation = read_bounded(&args.delegation, "delegation")?;
+    if !Path::exists(&args.key) {
+        let name = args.key.display();
+        return Err(Failure::Input(format!("there is no key file {name}; `modbatt delegate key` makes one")));
+    }
+    let key = AuthorityKey::load_or_create(&args.key).map_err(|e| Failure::Input(e.to_string()))?;
+    let now = match args.time {
+        Some(time) => time,
+        None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32),
+    };
+    let mut field = Field::open(key, &delegation, &args.journal).map_err(broken)?;
+    let statement = field.end(subject, args.reason, now).map_err(broken)?;
+    let show = [&[pdu::DELEGATION, op::SHOW], delegation.as_slice()].concat();
+    let revoke = [&[pdu::DELEGATION, op::REVOKE], statement.as_slice()].concat();
+    let (kind, id) = revocation::kind_and_id(subject);
+    let number = field.acts();
+    print(&if args.json {
+        let value = json!({
+            "act": number, "type": kind, "id": Hex(id).to_string(), "time": now,
+            "show": hex::encode(show), "revoke": hex::encode(revoke),
+        });
+        format!("{value}\n")
+    } else {
+        format!(
+            "{kind} {} ends: act {number} of the journal. Give both sides these messages (1C of the security PDUs):\n\
+             {}\n{}\n",
+            Hex(id),
+            hex::encode(show),
+            hex::encode(revoke)
+        )
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn bring(args: &Bring) -> Result<Outcome, Failure> {
+    let journal = Journal::read(&args.journal).map_err(broken)?;
+    let (dir, run) = running(&args.at)?;
+    let id = Hex(DelegationId::of(&journal.delegation).0);
+    let client = || api::Client::new(&run.url);
+    let known = ask(async { client()?.delegation(&id).await })?.acts.len();
+    let operator = super::demo::operator(&dir)?;
+    for entry in journal.entries.iter().skip(known) {
+        send(&dir, &run, &operator, entry)?;
+    }
+    let told = ask(async { client()?.delegation(&id).await })?;
+    let brought = told.acts.len().saturating_sub(known);
+    print(&if args.at.json {
+        format!("{}\n", json!({ "brought": brought, "delegation": object(&told) }))
+    } else {
+        format!("{brought} act(s) brought, {known} were there\n{}", words(&told))
+    })?;
+    Ok(verdict(&[told]))
+}
+
+/// Sends one act and waits for its block.
+fn send(dir: &DataDir, run: &Run, operator: &lct::sign::SigningKey, entry: &Entry) -> Result<(), Failure> {
+    let number = entry.act.number;
+    for _ in 0..TRIES {
+        let body = Body::DelegateAct { statement: entry.statement.clone(), body: entry.body.clone() };
+        let mut rng = os_rng()?;
+        let sent = ask(async {
+            let client = api::Client::new(&run.url)?;
+            let account = client.account(&operator.public()).await?;
+            let envelope = Envelope {
+                chain_id: *dir.chain_id(),
+                nonce: account.next_nonce,
+                expiry_height: account.height + EXPIRY_BLOCKS,
+            };
+            client.submit(&sign(body, &envelope, operator, &mut rng).bytes, true).await
+        });
+        match sent {
+            Ok(tx) if tx.status == INCLUDED => return Ok(()),
+            // Another program sends with the same account.
+            Err(Failure::Failed(why))
+                if why.contains("W4_ERR_PROTO_REPLAY") || why.contains("PROTO_SEQUENCE") => {}
+            Ok(tx) => {
+                let why = [tx.error, tx.code].into_iter().flatten().collect::<Vec<_>>().join(" ");
+                return Err(Failure::Failed(format!("act {number} is not recorded: {why}")));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::Failed(format!("act {number} is not recorded: the operator's account is busy; try again")))
+}
+
+fn report(args: &Report) -> Result<Outcome, Failure> {
+    let (_, run) = running(&args.at)?;
+    let told = ask(async {
+        let client = api::Client::new(&run.url)?;
+        match args.id {
+            Some(id) => client.delegation(&Hex(id)).await.map(|one| vec![one]),
+            None => client.delegations().await.map(|all| all.delegations),
+        }
+    })?;
+    print(&if args.at.json {
+        format!("{}\n", json!({ "delegations": told.iter().map(object).collect::<Vec<_>>() }))
+    } else if told.is_empty() {
+        "nothing is delegated\n".into()
+    } else {
+        told.iter().map(words).collect()
+    })?;
+    Ok(verdict(&told))
+}
+
+fn take_back(args: &TakeBack) -> Result<Outcome, Failure> {
+    let (dir, run) = running(&args.at)?;
+    let operator = super::demo::operator(&dir)?;
+    let subject = Subject::Delegation(DelegationId(args.id));
+    let order = revocation::order_digest(dir.chain_id(), subject, args.reason);
+    let signature = operator.sign(&order, &mut os_rng()?);
+    let (kind, id) = revocation::kind_and_id(subject);
+    let request = Revoke {
+        creator: "modbatt delegate".into(),
+        kind: kind.into(),
+        id: Hex(id),
+        reason: revocation::reason_name(args.reason).into(),
+        key: Hex(operator.public().0),
+        signature: Fixed(signature.0),
+    };
+    let list = ask(async { api::Client::new(&run.url)?.revoke(&request).await })?;
+    print(&if args.at.json {
+        format!("{}\n", json!({ "id": Hex(id).to_string(), "list": list.number }))
+    } else {
+        let number = list.number;
+        format!("delegation {} is taken back: by the ledger, and by list {number} for the devices\n", Hex(id))
+    })?;
+    Ok(Outcome::Good)
+}
+
+/// Good when everything that was brought took effect.
+fn verdict(told: &[Delegated]) -> Outcome {
+    let all = told.iter().flat_map(|d| &d.acts).all(|act| act.outcome == DONE);
+    if all { Outcome::Good } else { Outcome::Bad }
+}
+
+fn words(d: &Delegated) -> String {
+    let mut text = format!(
+        "delegation {}, number {}, for {}: {} from {} to {}\n",
+        d.id,
+        d.number,
+        d.packs.join(", "),
+        d.operations.join(", "),
+        Utc(u64::from(d.not_before) * 1_000),
+        Utc(u64::from(d.not_after) * 1_000),
+    );
+    if let Some(at) = d.revoked_at {
+        text.push_str(&format!("  taken back at {}\n", Utc(at * 1_000)));
+    }
+    for act in &d.acts {
+        text.push_str(&format!(
+            "  act {}, {} at {}: {}\n",
+            act.number,
+            act.kind,
+            Utc(act.done_at * 1_000),
+            became(act)
+        ));
+    }
+    text
+}
+
+/// What became of an act, and what to do about it.
+fn became(act: &Acted) -> String {
+    let why =
+        [act.error.as_deref(), act.code.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    match act.outcome.as_str() {
+        DONE => "done".into(),
+        SUPERSEDED => format!(
+            "superseded, somebody else was first ({why}); what the ledger holds counts, check the pack"
+        ),
+        _ => {
+            format!("refused ({why}); the devices may hold what the ledger does not: pair or bind them anew")
+        }
+    }
+}
+
+fn object(d: &Delegated) -> Value {
+    let acts: Vec<Value> = d
+        .acts
+        .iter()
+        .map(|act| {
+            json!({
+                "number": act.number, "kind": act.kind, "done_at": act.done_at, "recorded_at": act.recorded_at,
+                "txhash": act.txhash.to_string(), "outcome": act.outcome, "code": act.code, "text": became(act),
+            })
+        })
+        .collect();
+    json!({
+        "id": d.id.to_string(), "number": d.number, "packs": d.packs, "operations": d.operations,
+        "not_before": d.not_before, "not_after": d.not_after, "lease_s": d.lease_s, "revoked_at": d.revoked_at,
+        "acts": acts,
+    })
+}

@@ -1,0 +1,110 @@
+//! A technician's laptop acts without network, and what it did is brought later.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[allow(dead_code)]
+mod process;
+
+use process::{run, start};
+use serde_json::Value;
+use std::fs;
+
+/// The pairing of app and pack, as the ledger has it.
+fn pairing(dir: &std::path::Path) -> String {
+    let run: Value = serde_json::from_slice(&fs::read(dir.join("run.json")).unwrap()).unwrap();
+    let client = api::Client::new(run["url"].as_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let relations = runtime.block_on(client.relations("app-0001")).unwrap();
+    relations.links.iter().find(|link| link.relation == "paired").unwrap().id.to_string()
+}
+
+#[test]
+fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let delegate = |more: &[&str]| run(&[&["delegate"], more].concat());
+    let mut demo = start(&["demo", "--modules", "1", "--data-dir", data, "--json"]);
+    demo.wait_ready();
+
+    // Two laptops, each with a key that never left it.
+    let laptop = |name: &str, allow: &str| {
+        let public = delegate(&["key", &file(&format!("{name}.key"))]).good().out.trim().to_owned();
+        let out = file(&format!("{name}.delegation"));
+        let issue =
+            ["issue", "--data-dir", data, "--delegate", &public, "--pack", "pack-0001", "--allow", allow];
+        let made = delegate(&[&issue[..], &["--out", &out, "--json"]].concat()).good().json();
+        assert_eq!(delegate(&["show", &out, "--json"]).good().json()["id"], made["id"]);
+        made
+    };
+    let first = laptop("one", "pair,bind,revoke");
+    let second = laptop("two", "revoke");
+    let third = laptop("three", "pair");
+    assert_eq!([&first["number"], &second["number"]], [1, 2]);
+    let public = delegate(&["key", &file("one.key")]).good().out.trim().to_owned();
+    let issue = ["issue", "--data-dir", data, "--delegate", &public, "--out", "x"];
+    delegate(&[&issue[..], &["--pack", "module-0001"]].concat())
+        .fails_at_once("a module", &["W4_ERR_DELEGATION_INVALID", "module-0001 is no pack"]);
+    delegate(&[&issue[..], &["--pack", "pack-0001", "--allow", "all"]].concat())
+        .fails("operation", &["`pair`"]);
+
+    let pairing = pairing(&dir);
+    let end = |name: &str, time: &Value, more: &[&str]| {
+        let (key, right) = (file(&format!("{name}.key")), file(&format!("{name}.delegation")));
+        let (journal, time) = (file(&format!("{name}.journal")), time.to_string());
+        let files = ["end", "--key", &key, "--delegation", &right, "--journal", &journal, "--time", &time];
+        delegate(&[&files[..], more, &["--json"]].concat())
+    };
+    let (ends, at) = (["--pairing", pairing.as_str(), "--reason", "lost"], &first["not_before"]);
+    let act = end("one", at, &ends).good().json();
+    assert_eq!((&act["act"], &act["type"]), (&1.into(), &"pairing".into()));
+    assert!(act["revoke"].as_str().unwrap().starts_with("1c02"), "what devices take");
+    end("two", at, &ends).good();
+    end("one", at, &["--binding", &"ab".repeat(16)]).good();
+    end("three", at, &ends).fails_at_once("not its operation", &["does not allow"]);
+    end("two", &first["not_after"], &ends).fails_at_once("too late", &["holds from"]);
+    let swapped = file("swapped.journal");
+    let (one, two) = (file("one.key"), file("two.delegation"));
+    let files = ["end", "--key", &one, "--delegation", &two, "--journal", &swapped];
+    delegate(&[&files[..], &ends].concat()).fails("another key", &["for another key"]);
+
+    // The network is back: the first to bring is the first to count.
+    let bring = |name: &str| {
+        let journal = file(&format!("{name}.journal"));
+        delegate(&["bring", "--data-dir", data, "--journal", &journal, "--json"])
+    };
+    let told = bring("one");
+    assert_eq!(told.code, Some(1), "one of its acts took no effect: {}{}", told.out, told.err);
+    let told = told.json();
+    assert_eq!(told["brought"], 2);
+    let acts = &told["delegation"]["acts"];
+    assert_eq!((&acts[0]["outcome"], &acts[1]["outcome"]), (&"done".into(), &"refused".into()));
+    assert_eq!(acts[1]["code"], "W4_ERR_REVOKE_UNKNOWN");
+    let late = bring("two").json();
+    assert_eq!(late["delegation"]["acts"][0]["outcome"], "superseded");
+    assert_eq!(late["delegation"]["acts"][0]["code"], "W4_ERR_REVOKE_REPEATED");
+    assert_eq!(bring("one").json()["brought"], 0, "nothing is brought twice");
+
+    let report = delegate(&["report", "--data-dir", data]);
+    for words in
+        ["number 1, for pack-0001", "revoke/order at", ": done", "superseded, somebody else", "refused ("]
+    {
+        assert!(report.out.contains(words), "{words}: {}", report.out);
+    }
+    let id = third["id"].as_str().unwrap();
+    delegate(&["revoke", id, "--data-dir", data, "--reason", "lost"]).good();
+    let unknown = "ab".repeat(16);
+    delegate(&["revoke", &unknown, "--data-dir", data])
+        .fails_at_once("unknown", &["W4_ERR_DELEGATION_NOT_FOUND"]);
+    let mut report = Value::Null;
+    for _ in 0..40 {
+        report = delegate(&["report", id, "--data-dir", data, "--json"]).good().json();
+        if !report["delegations"][0]["revoked_at"].is_null() {
+            break;
+        }
+    }
+    assert!(report["delegations"][0]["revoked_at"].is_u64(), "{report}");
+    demo.interrupt();
+    demo.wait();
+}
