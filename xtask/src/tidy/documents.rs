@@ -1,6 +1,9 @@
 //! Rules about the documents: short, complete, and pointing at files that exist.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -37,6 +40,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     for text in &texts {
         findings.extend(dangling(root, text));
     }
+    findings.extend(repeated_rules(&texts));
     findings.extend(unlisted_specifications(root, &texts)?);
     Ok(findings)
 }
@@ -100,6 +104,24 @@ fn within(folder: &Path, target: &str) -> Option<PathBuf> {
         }
     }
     Some(path)
+}
+
+/// Rules of `spec/` that have the number of another one: who cites it would mean either.
+fn repeated_rules(texts: &[Text]) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for text in texts.iter().filter(|text| text.path.starts_with("spec")) {
+        for (index, line) in text.content.lines().enumerate() {
+            let number =
+                line.strip_prefix("**").and_then(|rest| rest.split_once(".**")).map(|(number, _)| number);
+            let rule = number
+                .filter(|n| n.starts_with(char::is_uppercase) && n.ends_with(|c: char| c.is_ascii_digit()));
+            if let Some(rule) = rule.filter(|rule| !seen.insert(*rule)) {
+                findings.push(text.finding(index + 1, format!("there is another rule {rule}")));
+            }
+        }
+    }
+    findings
 }
 
 /// Every file of `spec/` is named in its README, so that nothing normative lies there unseen.
@@ -171,6 +193,16 @@ mod tests {
         let text = "`[a](gone.md)`\n```text\n[b](gone.md) `crates/gone.rs`\n```\n[c](gone.md)\n";
         let found = findings(&[("docs/demo.md", text)]);
         assert_eq!(found, ["docs/demo.md:5: the link `gone.md` leads nowhere"]);
+    }
+
+    #[test]
+    fn a_number_that_two_rules_have_is_found() {
+        let (a, b) =
+            ("**A1.** One.\n\n**A2.** Two.\n", "**V1.** Three; as A1.\n**Note.** Four.\n**Note.** Five.\n");
+        let listed = ("spec/README.md", "a.md b.md");
+        assert_eq!(findings(&[("spec/a.md", a), ("spec/b.md", b), listed]), [""; 0]);
+        let found = findings(&[("spec/a.md", a), ("spec/b.md", "x\n**A2.** Other.\n"), listed]);
+        assert_eq!(found, ["spec/b.md:2: there is another rule A2"]);
     }
 
     #[test]

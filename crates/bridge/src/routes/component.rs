@@ -1,5 +1,5 @@
 //! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
-//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A70).
+//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66).
 
 use api::{
     component::{
