@@ -215,7 +215,9 @@ impl Delegation {
         if !self.holds_at(timing.created) {
             return Err(Denied::Window);
         }
-        let lease = timing.expires <= timing.created.saturating_add(self.lease_s);
+        // A lease begins with the earlier of both, whatever the certificate says of the later one.
+        let begins = timing.created.min(timing.valid_from);
+        let lease = timing.expires <= begins.saturating_add(self.lease_s);
         let context =
             matches!(metadata.context, PairingContext::BatteryManagement | PairingContext::Diagnostics);
         let sealed = metadata.unencrypted_allowed.is_empty() && metadata.compact.is_empty();

@@ -670,6 +670,8 @@ object! {
         last: Digest = 5,
         /// When the last one was done, Unix seconds; before the first the beginning of the window.
         last_time: u32 = 6,
+        /// The authority that signed it.
+        authority: PublicKey = 7,
     }
 }
 

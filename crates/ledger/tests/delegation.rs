@@ -247,6 +247,8 @@ fn outcomes() {
     let no_bind = |d: &mut Delegation| d.operations = 5;
     let anew = |l: &Laptop| l.rebound(33, pack_module(), 1).1;
     assert_eq!(row("no right to bind", &no_bind, at, &anew), Some(ActOperation));
+    let takes = |l: &Laptop| l.rebound(33, binding_id("app-1", "pack-2"), 1).1;
+    assert_eq!(row("in the place of a binding of another pack", &same, at, &takes), Some(ActScope));
     let garbled = |_: &Laptop| Body::Bind {
         record: vec![1],
         signature_a: Signature([1; 64]),

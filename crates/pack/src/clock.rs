@@ -108,10 +108,14 @@ impl Clock {
         self.unix_ms(now).and_then(|ms| u32::try_from(ms / 1_000).ok()).unwrap_or(0)
     }
 
-    /// The authority said that `time` has come. True when that was news.
+    /// The authority said that `time` has come. True when that was news; only then the peer has credit again, or an old
+    /// word that is repeated would let it go on for ever.
     pub fn authority(&mut self, now: Instant, time: u32) -> bool {
-        self.credit = PEER_CREDIT_S;
-        self.raise(now, time)
+        let news = self.raise(now, time);
+        if news {
+            self.credit = PEER_CREDIT_S;
+        }
+        news
     }
 
     fn raise(&mut self, now: Instant, time: u32) -> bool {

@@ -110,8 +110,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 None
             })
         };
+        let mut succeeded = 0;
         if let Some(record) = read(key::AUTHORITY) {
-            own.authority = delegate::successor(&record)?;
+            (own.authority, succeeded) = delegate::successor(&record)?;
         }
         let boot = read(key::BOOT);
         let clock = Clock::start(read(key::TIME).as_deref(), now)?;
@@ -131,7 +132,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             clock,
             revocations,
             policies,
-            delegates: delegate::Delegates::default(),
+            delegates: delegate::Delegates::after(succeeded),
             journal,
             token: None,
             stale_told: false,

@@ -118,7 +118,7 @@ const KEY: u16 = 1 << BLOCKS;
 const HEAD: u16 = KEY << 1;
 
 /// What a peer or an outsider can cause at will: each at most once a minute.
-const NOISY: [Code; 11] = [
+const NOISY: [Code; 12] = [
     Code::HandshakeFailed,
     Code::LockedOut,
     Code::Refused,
@@ -130,6 +130,7 @@ const NOISY: [Code; 11] = [
     Code::EscalationOverflow,
     Code::BelowLevel,
     Code::DelegateRefused,
+    Code::DelegationShown,
 ];
 
 impl Journal {

@@ -5,9 +5,10 @@
 mod world;
 
 use lct::{
+    binding::{Assurance, BindRequest, Introduction},
     clock::TimeToken,
     delegation::{DelegateRevocation, Delegation, DelegationId, PACKS_MAX},
-    id::{BindingId, Cid, PairingId},
+    id::{BindingId, Cid, PairingId, Role},
     journal::Code,
     metadata::PairingContext,
     revocation::{Reason, RevocationList, Revoked, Subject, hash_of},
@@ -17,7 +18,7 @@ use lct::{
 };
 use pack::{
     app::{self, Party},
-    pdu::{self, Status, delegation as op},
+    pdu::{self, Status, binding as bind, delegation as op},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use world::{BOUND, World, keeper::Keeper};
@@ -235,10 +236,19 @@ fn nothing_beyond_window_packs_operations_and_grant() {
     type Change = fn(Delegation) -> Delegation;
     type Setup = fn(&mut Field);
     let none: Setup = |_| {};
-    let cases: [(&str, Change, Setup, Status); 9] = [
+    let cases: [(&str, Change, Setup, Status); 10] = [
         ("it may only revoke", |d| Delegation { operations: 4, ..d }, none, Status::WrongParty),
         ("for another pack", |d| Delegation { packs: packs(&["pack-0002"]), ..d }, none, Status::WrongParty),
         ("a longer lease", |d| d, |f| f.w.timing.expires = LEFT + 100 + 7 * 86_400, Status::WrongParty),
+        (
+            "a long lease that begins before its date",
+            |d| Delegation { not_after: LEFT + 20 * 86_400, ..d },
+            |f| {
+                f.w.timing.created = LEFT + 20 * 86_400 - 60;
+                f.w.timing.expires = LEFT + 27 * 86_400 - 60;
+            },
+            Status::WrongParty,
+        ),
         ("firmware", |d| d, |f| f.w.rights.0 = PairingContext::FirmwareUpdate, Status::WrongParty),
         ("emergency", |d| d, |f| f.w.rights.0 = PairingContext::Emergency, Status::WrongParty),
         ("values in clear", |d| d, |f| f.w.stay_clear = vec![0x421], Status::WrongParty),
@@ -413,12 +423,78 @@ fn a_delegate_has_neither_lists_nor_time() {
     // Nor does the time in its certificates move a clock: it stays in its window.
     (f.w.timing.created, f.w.timing.expires) = (LEFT + 80_000, LEFT + 90_000);
     assert!(f.w.pair(APP, PACK));
-    let delegation = f.delegation.clone();
     f.w.run_for(10_000);
-    assert_eq!(f.show(PACK.0, &delegation), Some(Status::Accepted), "by the device's clock it is early");
+    let now = f.w.now;
+    assert!(f.w.pack.judged_time(now).unwrap() < LEFT + 1_000, "by the device's clock it is early");
     let mut keeper = Keeper::default();
     keeper.collect(&mut f.w, 12_000);
     assert_eq!(keeper.of(PACK.0).details(Code::TimeToken), [[0u8; 0]; 0]);
+}
+
+/// A taken-over app has one old word of the authority: it moves the clock of a pack by its credit and no further.
+#[test]
+fn an_old_delegation_gives_nobody_credit_again() {
+    let mut f = Field::new(311, |d| d);
+    f.show_all();
+    let authority = f.w.authority.spk.signing_key().clone();
+    let old = Delegation { number: 3, not_after: LEFT + 1, ..Delegation::read(&f.delegation).unwrap() };
+    let old = old.issue(&authority, &mut f.w.rng).unwrap().to_vec();
+    f.time(LEFT + 10);
+    let now = f.w.now;
+    let before = f.w.pack.judged_time(now).unwrap();
+    for _ in 0..5 {
+        assert_eq!(f.show(PACK.0, &old), Some(Status::WrongState), "its window is over");
+        let now = f.w.now;
+        let ahead = (u64::from(f.w.pack.judged_time(now).unwrap()) + 3_600) * 1_000;
+        f.w.app.set_time(now, ahead).unwrap();
+        f.w.run_for(1_500);
+    }
+    let now = f.w.now;
+    let moved = f.w.pack.judged_time(now).unwrap() - before;
+    assert!((3_500..3_700).contains(&moved), "{moved} s");
+}
+
+/// A delegate may bind an app of its own to a pack that is bound to somebody else's only where that is in scope too.
+#[test]
+fn a_binding_beyond_the_packs_is_not_replaced() {
+    for (scope, status) in
+        [(["app-0002", "pack-0009"], Some(Status::WrongParty)), (["app-0001", "app-0002"], None)]
+    {
+        let mut scope = packs(&scope);
+        scope.sort();
+        let mut f = Field::new(312, |d| Delegation { packs: scope, ..d });
+        f.show_all();
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let other = world::identity(&f.w.authority, "app-0002", Role::App, 0, &mut rng);
+        let (own, partner) = ((f.w.identities[1].cid(), Role::Pack), (other.cid(), Role::App));
+        let (binding_id, nonce) = (BindingId([5; 16]), [7; 16]);
+        let access = heapless::Vec::from_slice(b"can").unwrap();
+        let request = BindRequest { binding_id, own, partner, nonce, partner_access: access };
+        let request = request.issue(f.laptop.signing_key(), &mut rng).unwrap();
+        f.w.give(PACK.0, &[&[pdu::BINDING, bind::REQUEST], request.as_slice()].concat());
+        f.w.run_for(1_500);
+        assert!(f.w.answer(PACK.0, pdu::BINDING, bind::KEYS).is_some(), "by itself that is in scope");
+        let introduction = Introduction {
+            binding_id,
+            own: own.0,
+            device: other.device,
+            batch: f.w.authority.batch_cert,
+            spk: SpkSecret::generate(&mut rng).unwrap().public(),
+            nonce,
+            attestation: other.key.sign(&[1; 32], &mut rng),
+            access_commits: [[1; 32]; 2],
+            time: LEFT + 50,
+            assurance: Assurance::Attested,
+        };
+        let introduction = introduction.issue(f.laptop.signing_key(), &mut rng).unwrap();
+        let message = [&[pdu::BINDING, bind::INTRODUCTION], introduction.as_slice()].concat();
+        // Where it is in scope the forged attestation is refused next, and that is not answered.
+        assert_eq!(f.ask(PACK.0, &message, (pdu::BINDING, bind::STATUS)), status);
+        let mut keeper = Keeper::default();
+        keeper.collect(&mut f.w, 15_000);
+        let refused = keeper.of(PACK.0).details(Code::DelegateRefused).len();
+        assert_eq!(refused, usize::from(status.is_some()));
+    }
 }
 
 /// The controller is replaced: the old one and the new one sign, everybody takes it once, and the old one is a stranger
@@ -453,6 +529,17 @@ fn devices_follow_the_authority_to_its_successor() {
     f.w.restart(0);
     f.w.run_for(8_000);
     f.w.events.clear();
+    // The old authority comes back to one pack, and what led away from it before leads nowhere, also after a start.
+    let back = Succession::issue(LEFT, &new, &old, &mut rng);
+    assert_eq!(succeed(&mut f, PACK.0, &back).1, Status::WrongState, "not later than the one before");
+    let back = Succession::issue(LEFT + 1, &new, &old, &mut rng);
+    assert_eq!(succeed(&mut f, PACK.0, &back).1, Status::Accepted);
+    f.w.restart(1);
+    f.w.run_for(8_000);
+    f.w.events.clear();
+    assert_eq!(succeed(&mut f, PACK.0, &follows).1, Status::WrongState, "it was followed once");
+    let again = Succession::issue(LEFT + 2, &old, &new, &mut rng);
+    assert_eq!(succeed(&mut f, PACK.0, &again).1, Status::Accepted);
     let delegation = f.delegation.clone();
     assert_eq!(f.show(PACK.0, &delegation), Some(Status::NotAuthentic), "delegated by the old authority");
     let before = f.pairing();

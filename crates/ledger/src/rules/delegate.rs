@@ -14,9 +14,10 @@ use lct::{
     id::{BindingId, Cid, Role},
     revocation::Reason,
     sign::PublicKey,
+    validation::EventKind,
 };
 
-use super::{Context, Stop, binding, ensure, lease, not_future, pairing, rebind, revoke};
+use super::{Context, Stop, binding, ensure, event_of, lease, not_future, pairing, rebind, revoke, subject};
 use crate::{
     codec::Canonical,
     outcome::Event,
@@ -51,6 +52,7 @@ pub(super) fn delegate<V: View>(
         acts: 0,
         last: [0; 32],
         last_time: delegation.not_before,
+        authority: *authority,
     };
     state.put(key::delegation(&id), &recorded);
     Ok(vec![
@@ -82,7 +84,7 @@ pub(super) fn act<V: View>(
     ensure(act.time >= recorded.last_time && not_future(context, time_ms), Rejection::ActTime)?;
 
     let mut scratch = Overlay::new(&*state);
-    let done = judge(&scratch, &act, &delegation, &body)
+    let done = judge(&scratch, &act, (&delegation, &recorded.authority), &body)
         .and_then(|()| effect(&mut scratch, context, &signer, &body, time_ms));
     let (outcome, mut more) = match done {
         Ok(events) => {
@@ -116,14 +118,22 @@ pub(super) fn act<V: View>(
 }
 
 /// Whether the delegate had the right to do this when it did it (L123).
-fn judge(view: &impl View, act: &Act, delegation: &Delegation, body: &Body) -> Result<(), Stop> {
-    let withdrawn: Option<Revocation> = load(view, &key::revocation(&Target::Delegation(act.delegation)))?;
+fn judge(
+    view: &impl View,
+    act: &Act,
+    (delegation, authority): (&Delegation, &PublicKey),
+    body: &Body,
+) -> Result<(), Stop> {
     // Whoever has a stolen key dates its acts as it likes.
     let stolen = [Reason::KeyCompromise, Reason::Lost, Reason::Violation];
-    let void = withdrawn.is_some_and(|r| {
-        stolen.iter().any(|s| *s as u8 == r.reason) || r.time_ms <= u64::from(act.time) * 1000
-    });
-    ensure(!void, Rejection::ActRevoked)?;
+    // A delegation ends with the account of the authority that gave it (H166).
+    for target in [Target::Delegation(act.delegation), Target::Account(*authority)] {
+        let withdrawn: Option<Revocation> = load(view, &key::revocation(&target))?;
+        let void = withdrawn.is_some_and(|r| {
+            stolen.iter().any(|s| *s as u8 == r.reason) || r.time_ms <= u64::from(act.time) * 1000
+        });
+        ensure(!void, Rejection::ActRevoked)?;
+    }
     ensure(delegation.holds_at(act.time), Rejection::ActWindow)?;
     let (operation, sides, lease_s) = match body {
         Body::Bind { record, .. } | Body::Rebind { record, .. } => (Operation::Bind, sides_of(record), None),
@@ -137,6 +147,15 @@ fn judge(view: &impl View, act: &Act, delegation: &Delegation, body: &Body) -> R
         }
         _ => return Err(Rejection::ActOperation.into()),
     };
+    if let Body::Rebind { replacement, .. } = body {
+        // What the new binding takes the place of is to be in scope as well; what cannot be read its rules refuse.
+        let kinds = [EventKind::BindingReplacement];
+        let event = event_of(&replacement.statement, &kinds, Rejection::StatementFormat);
+        let old = event.ok().and_then(|(event, _)| subject(&event).ok()).map(BindingId);
+        let old = old.map_or(Ok(None), |id| bound(view, &id))?;
+        let beyond = old.is_some_and(|old| delegation.permits(operation, &old) == Err(Denied::Scope));
+        ensure(!beyond, Rejection::ActScope)?;
+    }
     // What is not recorded is refused by the rules of its kind, which say what is missing.
     match sides.map(|sides| delegation.permits(operation, &sides)) {
         Some(Err(Denied::Scope)) => Err(Rejection::ActScope)?,

@@ -6,6 +6,7 @@ use crate::pdu::{self, Pdu, Status, binding as op, delegation};
 use lct::{
     binding::{BindRequest, Introduction},
     certificate::Certificate,
+    codec::Fields,
     delegation::{DelegateRevocation, Delegation, DelegationId, Denied, Operation},
     metadata::ClearMetadata,
     revocation::Subject,
@@ -22,8 +23,19 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(crate) struct Delegates {
     held: Option<(DelegationId, Delegation)>,
     verified: Option<Instant>,
-    /// The last act that was logged: what is repeated is one act.
-    logged: Option<[u8; 16]>,
+    /// When a succession was verified last.
+    succession: Option<Instant>,
+    /// Time of the succession that was taken, Unix seconds.
+    succeeded: u32,
+    /// The last act that was logged, by delegation, kind and id: what is repeated is one act.
+    logged: Option<(DelegationId, u8, [u8; 16])>,
+}
+
+impl Delegates {
+    /// None yet, in a device whose last succession is of that time, 0 without one.
+    pub(super) fn after(succeeded: u32) -> Self {
+        Delegates { succeeded, ..Self::default() }
+    }
 }
 
 /// Answer to a message that is not let in: `type | operation | id 16 | status`.
@@ -69,12 +81,15 @@ impl From<Denied> for Status {
     }
 }
 
-/// Reads the record of the authority that followed the one from the factory.
-pub(super) fn successor(record: &[u8]) -> Result<Spk, Error> {
-    match record {
-        [1, spk @ ..] => Spk::from_slice(spk),
-        _ => Err(Error::Malformed),
+/// Reads the record of the authority that followed the one from the factory, and the time of that succession.
+pub(super) fn successor(record: &[u8]) -> Result<(Spk, u32), Error> {
+    let mut f = Fields::new(record);
+    if f.u8()? != 1 {
+        return Err(Error::Malformed);
     }
+    let read = (f.u32()?, Spk::from_slice(f.slice(68)?)?);
+    f.end()?;
+    Ok((read.1, read.0))
 }
 
 /// Reads `message` if it is one that a delegate may send, and `key` signed it.
@@ -115,14 +130,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         let Some(act) = acted(message, &delegation.delegate.sign_pub(), delegation) else {
             return Ok(authority);
         };
-        let (spk, number) = (delegation.delegate, delegation.number);
+        let spk = delegation.delegate;
         match self.delegation_stands(now, id, delegation).and(act.judged.map_err(Status::from)) {
             Ok(()) => Ok(Issuer { spk, act: Some(act) }),
-            Err(status) => {
-                let detail = [&number.to_be_bytes()[..], &[act.kind, status as u8]];
-                self.log(now, Code::DelegateRefused, SELF, &detail);
-                Err(refusal(act.kind, act.answer, &act.id, status))
-            }
+            Err(status) => Err(self.denied(now, &act, status)),
         }
     }
 
@@ -136,6 +147,13 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if let Some(act) = &issuer.act
+            && message.starts_with(&[pdu::BINDING, op::INTRODUCTION])
+            && let Err(denied) = self.may_replace(relation)
+        {
+            let refusal = self.denied(now, act, denied.into());
+            return fx.push_back(Effect::ToAuthority(pdu::build(&[&refusal])?)).map_err(|_| Error::Exhausted);
+        }
         let (own, spk, boot) = (&self.own, &issuer.spk, self.boot);
         match *message {
             [pdu::CERTIFICATE, ref m @ ..] => {
@@ -155,10 +173,25 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         Ok(())
     }
 
+    /// Whether the delegate may have another binding take the place of the one that `relation` has.
+    fn may_replace(&self, relation: &Relation) -> Result<(), Denied> {
+        let (Some((_, delegation)), Some((peer, _))) = (&self.delegates.held, relation.peer()) else {
+            return Ok(());
+        };
+        delegation.permits(Operation::Bind, &[self.own.cid(), peer])
+    }
+
+    /// Logs what a delegate may not do, and says so.
+    fn denied(&mut self, now: Instant, act: &Acted, status: Status) -> Refusal {
+        let number = self.delegates.held.as_ref().map_or(0, |(_, held)| held.number).to_be_bytes();
+        self.log(now, Code::DelegateRefused, SELF, &[&number, &[act.kind, status as u8]]);
+        refusal(act.kind, act.answer, &act.id, status)
+    }
+
     fn log_act(&mut self, now: Instant, kind: u8, id: [u8; 16]) {
-        let Some((_, delegation)) = &self.delegates.held else { return };
-        let number = delegation.number.to_be_bytes();
-        if self.delegates.logged.replace(id) != Some(id) {
+        let Some((delegation_id, delegation)) = &self.delegates.held else { return };
+        let (act, number) = ((*delegation_id, kind, id), delegation.number.to_be_bytes());
+        if self.delegates.logged.replace(act) != Some(act) {
             self.log(now, Code::DelegateActed, SELF, &[&number, &[kind], &id]);
         }
     }
@@ -188,6 +221,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         if let Some((held, delegation)) = self.delegates.held.as_ref().filter(|(held, _)| *held == id) {
             return self.delegation_stands(now, held, delegation);
         }
+        Delegation::read(bytes)?;
         if self.delegates.verified.is_some_and(|last| now < last + PERIOD) {
             return Err(Status::WrongState);
         }
@@ -225,12 +259,20 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         if bytes.get(9..77) == Some(&self.own.authority.0) {
             return Ok(());
         }
-        if self.delegates.verified.is_some_and(|last| now < last + PERIOD) {
+        if bytes.get(1..9) != Some(&self.own.authority.id().0) {
+            return Err(Status::WrongParty);
+        }
+        if self.delegates.succession.is_some_and(|last| now < last + PERIOD) {
             return Err(Status::WrongState);
         }
-        self.delegates.verified = Some(now);
+        self.delegates.succession = Some(now);
         let succession = Succession::open(bytes, &self.own.authority)?;
-        self.store(Record::new(key::AUTHORITY, &[&[1], &succession.new.0])?)?;
+        if succession.time <= self.delegates.succeeded {
+            return Err(Status::WrongState);
+        }
+        let time = succession.time.to_be_bytes();
+        self.store(Record::new(key::AUTHORITY, &[&[1], &time, &succession.new.0])?)?;
+        self.delegates.succeeded = succession.time;
         self.clock.authority(now, succession.time);
         self.own.authority = succession.new;
         // What the old one delegated, it delegated for itself.
