@@ -90,6 +90,8 @@ pub struct Delegated {
     pub delegation: Blob,
     /// What its holder did, as far as it was brought.
     pub acts: Vec<Acted>,
+    /// `H(act)` of the last of them, zero before the first: where the journal goes on.
+    pub last: Hex<32>,
 }
 
 /// An act, and what became of it.

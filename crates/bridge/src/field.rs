@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop. Entries are a
-//! chain under the delegate's key: none can be taken out, changed or put in. What a cut left of the last one is cut off.
+//! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
+//! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
 
 use crate::{authority::key::AuthorityKey, durable, entropy};
 use lct::{
@@ -21,12 +22,14 @@ use ledger::{
     tx::{Body, MAX_STATEMENT, Target},
 };
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 const MAGIC: &[u8; 5] = b"MBDJ\x01";
+/// Longest entry in bytes.
+const ENTRY_MAX: usize = ACT_LEN + 2 + MAX_STATEMENT;
 
 /// Why a delegate cannot act.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum FieldError {
     /// The file does not begin like a journal.
     #[error("{} is not a journal of a delegate", .0.display())]
     NotAJournal(PathBuf),
+    /// Another program writes to it.
+    #[error("{} is in use by another process; wait until that ends", .0.display())]
+    InUse(PathBuf),
     /// The journal belongs to another delegation.
     #[error("{} is the journal of another delegation; each has its own", .0.display())]
     OtherJournal(PathBuf),
@@ -142,6 +148,12 @@ impl Journal {
             entries.push(Entry { act, statement: statement.into(), body: body.into() });
             rest = after;
         }
+        // A cut leaves less than one entry.
+        let claimed =
+            rest.get(ACT_LEN..ACT_LEN + 2).map_or(0, |n| usize::from(u16::from_be_bytes([n[0], n[1]])));
+        if rest.len() > ENTRY_MAX || claimed > MAX_STATEMENT {
+            return Err(FieldError::Broken { path: path.into(), number: entries.len() as u32 + 1 });
+        }
         let len = bytes.len() - rest.len();
         Ok(Journal { delegation: delegation.into(), entries, len })
     }
@@ -187,13 +199,25 @@ impl Field {
             let head = [&MAGIC[..], &(delegation.len() as u16).to_be_bytes(), delegation].concat();
             durable::replace(path, &head).map_err(fail)?;
         }
+        let mut file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FieldError::InUse(path.into())),
+            Err(TryLockError::Error(source)) => return Err(fail(source)),
+        }
         let journal = Journal::read(path)?;
         if journal.delegation != delegation {
             return Err(FieldError::OtherJournal(path.into()));
         }
-        let mut file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-        // What a cut left of the last entry told of nothing: it was not whole when anything left the laptop.
-        file.set_len(journal.len as u64).and_then(|()| file.sync_all()).map_err(fail)?;
+        // What a cut left of the last entry told of nothing: it was not whole when anything left the laptop. It is kept
+        // all the same, for it may be damage after all.
+        let whole = fs::read(path).map_err(fail)?;
+        if let Some(left @ [_, ..]) = whole.get(journal.len..) {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(".cut");
+            durable::replace(Path::new(&beside), left).map_err(fail)?;
+            file.set_len(journal.len as u64).and_then(|()| file.sync_all()).map_err(fail)?;
+        }
         file.seek(SeekFrom::End(0)).map_err(fail)?;
         let last = journal.entries.last();
         let (last_time, last) =
@@ -314,6 +338,8 @@ mod tests {
             let mut field = Field::open(again(&key), &right, &path).unwrap();
             field.end(pairing, Reason::Lost, FROM + 9).unwrap();
             assert_eq!(Journal::read(&path).unwrap().entries.len(), 3, "{cut}");
+            let left = fs::read(dir.path().join("laptop.journal.cut")).unwrap();
+            assert_eq!(left, whole[whole.len() - entry..][..cut], "{cut}");
         }
     }
 
@@ -368,6 +394,8 @@ mod tests {
         let back = field.end(pairing, Reason::Lost, FROM + 4);
         assert!(matches!(back, Err(FieldError::ClockBack { last, .. }) if last == FROM + 5));
         assert_eq!(field.acts(), 1, "what was refused is not in the journal");
+        assert!(matches!(open("a", &right), Err(FieldError::InUse(_))), "two would write over each other");
+        drop(field);
         let mut other = open("b", &delegation(&key, 3)).unwrap();
         assert!(matches!(other.end(pairing, Reason::Lost, FROM), Err(FieldError::Operation)));
         assert!(matches!(open("a", &delegation(&key, 3)), Err(FieldError::OtherJournal(_))));

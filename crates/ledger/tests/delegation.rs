@@ -16,7 +16,7 @@ use lct::{
 };
 use ledger::{
     codec::Canonical,
-    records::{ActRecord, Binding, Delegated, Pairing, Status, key as state_key},
+    records::{ActRecord, Binding, Delegated, Pairing, Revocation, Status, key as state_key},
     reject::Rejection::{self, *},
     state::load,
     tx::{Body, Target},
@@ -318,5 +318,18 @@ fn what_a_revoked_delegate_did_before() {
         assert_eq!(laptop.does(&mut bench, at - 1, &body), before, "{reason:?}");
         let body = pairing(&laptop, 51);
         assert_eq!(laptop.does(&mut bench, at, &body), after, "{reason:?}");
+
+        // The same when not the delegation is withdrawn but the account of the authority that gave it.
+        let mut bench = Bench::running();
+        let mut laptop = Laptop::recorded(&mut bench, &delegation(1), 1);
+        let account = Target::Account(key("authority").public());
+        let (reason, time_ms) = (reason as u8, bench.time_ms);
+        let withdrawn = Revocation { reason, height: bench.height, time_ms, tx: [0; 32] };
+        bench.state.put(state_key::revocation(&account), &withdrawn);
+        bench.time_ms += 7_200_000;
+        let body = pairing(&laptop, 50);
+        assert_eq!(laptop.does(&mut bench, at - 1, &body), before, "account, {reason}");
+        let body = pairing(&laptop, 51);
+        assert_eq!(laptop.does(&mut bench, at, &body), after, "account, {reason}");
     }
 }

@@ -244,7 +244,7 @@ fn an_order_has_the_bytes_of_the_specification() {
     assert_eq!(Body::from_bytes(&bytes), Ok(body));
     let other = Body::Revoke { target: Target::Account(key("operator").public()), reason: 0 };
     assert_eq!(Body::from_bytes(&other.to_bytes()), Ok(other));
-    bytes[6] = 7;
+    bytes[6] = 8;
     assert!(Body::from_bytes(&bytes).is_err(), "unknown code");
     bytes[6] = 5;
     assert!(Body::from_bytes(&bytes).is_err(), "a key of 16 bytes");

@@ -65,7 +65,8 @@ impl Core {
             let known = read(&recorded)?;
             number = number.max(known.number);
             let same = Delegation { number: known.number, issued: known.issued, ..wanted.clone() };
-            if known == same {
+            // One that was taken back is not given out again.
+            if known == same && snapshot.revocation(&Target::Delegation(id))?.is_none() {
                 return Ok((id, None));
             }
         }
@@ -127,6 +128,7 @@ fn told(snapshot: &Snapshot<'_>, id: DelegationId, row: &Recorded) -> Reply<Dele
         revoked_at: revoked.map(|r| r.time_ms / 1000),
         delegation: Blob(row.statement.clone()),
         acts: acts.map(|(number, act)| acted(number, &act)).collect(),
+        last: Hex(row.last),
     })
 }
 

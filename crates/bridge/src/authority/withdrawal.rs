@@ -92,12 +92,6 @@ impl Core {
                 self.withdrawals.0.remove(&what);
                 continue;
             }
-            // A delegation comes to the ledger with its holder's acts, which may be long after it was listed.
-            if let Subject::Delegation(id) = what
-                && snapshot.delegation(&id)?.is_none()
-            {
-                continue;
-            }
             let tx = match withdrawal.tx.filter(|tx| !lost.contains(tx)) {
                 Some(tx) => tx,
                 None => self.submit(api::sign::revoke(target(what), withdrawal.reason))?,

@@ -11,7 +11,7 @@ use api::sign::{Envelope, sign};
 use api::transaction::INCLUDED;
 use bridge::AuthorityKey;
 use bridge::field::{Entry, Field, FieldError, Journal};
-use lct::delegation::{Delegation, DelegationId};
+use lct::delegation::{Act, Delegation, DelegationId};
 use lct::id::{BindingId, Cid, PairingId, valid_component_id};
 use lct::revocation::{Reason, Subject};
 use lct::spk::Spk;
@@ -343,7 +343,17 @@ fn bring(args: &Bring) -> Result<Outcome, Failure> {
     let (dir, run) = running(&args.at)?;
     let id = Hex(DelegationId::of(&journal.delegation).0);
     let client = || api::Client::new(&run.url);
-    let known = ask(async { client()?.delegation(&id).await })?.acts.len();
+    let recorded = ask(async { client()?.delegation(&id).await })?;
+    let known = recorded.acts.len();
+    // Of two journals under one delegation the ledger goes on with the one that it has the beginning of.
+    let last = known.checked_sub(1).map(|last| journal.entries.get(last).map(|e| Act::hash_of(&e.statement)));
+    if last.is_some_and(|last| last != Some(recorded.last.0)) {
+        return Err(Failure::Failed(format!(
+            "{} is not the journal whose {known} act(s) the ledger has of this delegation: nothing was brought. Acts of this \
+             one need a delegation of their own",
+            args.journal.display()
+        )));
+    }
     let operator = super::demo::operator(&dir)?;
     for entry in journal.entries.iter().skip(known) {
         send(&dir, &run, &operator, entry)?;
