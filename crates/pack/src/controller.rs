@@ -19,6 +19,7 @@ use crate::{
     command::{Acknowledgement, CommandResult, acknowledgement},
     device::{Device, Refused, delegate::Issuer},
     energy::Meter,
+    escalation::{PER_MODULE, Rate},
     fault::FaultCode,
     gate,
     group::Group,
@@ -192,6 +193,8 @@ struct Slot {
     run: Option<CommandRun>,
     silent: bool,
     watch: ModuleWatch,
+    /// What this module had the app asked for.
+    passed_on: Rate<PER_MODULE>,
 }
 
 impl Slot {
@@ -214,6 +217,7 @@ impl Slot {
             run: None,
             silent: false,
             watch: ModuleWatch::new(now),
+            passed_on: Rate::default(),
         }
     }
 

@@ -24,6 +24,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub const PER_SHORT: usize = 3;
 /// See [`PER_SHORT`].
 pub const PER_LONG: usize = 10;
+/// Requests to the app that one module may cause within [`LONG`], so that what others need remains.
+pub(crate) const PER_MODULE: usize = 3;
 /// The shorter span of the rate.
 pub const SHORT: Duration = Duration::from_secs(60);
 /// The longer one.
@@ -108,14 +110,15 @@ pub enum Judged {
     TooMany(Option<u32>),
 }
 
-/// The times of the last requests that were judged.
+/// The times of the last requests that were judged, `N` within [`LONG`] at most.
 #[derive(Debug, Default)]
-struct Rate(heapless::Deque<Instant, PER_LONG>);
+pub(crate) struct Rate<const N: usize = PER_LONG>(heapless::Deque<Instant, N>);
 
-impl Rate {
-    fn take(&mut self, now: Instant) -> bool {
+impl<const N: usize> Rate<N> {
+    /// Counts one more, unless there were too many.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let within = |span: Duration| self.0.iter().filter(|t| now < **t + span).count();
-        let often = within(SHORT) >= PER_SHORT || within(LONG) >= PER_LONG;
+        let often = within(SHORT) >= PER_SHORT || within(LONG) >= N;
         if often && kept(Defence::EscalationRate) {
             return false;
         }

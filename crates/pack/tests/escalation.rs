@@ -236,6 +236,46 @@ fn level_7_lasts_until_a_new_binding() {
     assert_eq!(w.modules[0].relay(), RelayState::On);
 }
 
+/// What a module asks of its pack stays theirs: of the app no more is asked than a signed command, for a minute, and three
+/// times an hour. The others are switched on meanwhile, and ask for what they need.
+#[test]
+fn a_module_that_asks_for_level_7_stops_no_other() {
+    let mut w = commissioned(2, 211);
+    let ask = |w: &mut World, index: usize| {
+        let (now, rng) = (w.now, &mut w.rng);
+        let ask = module::Command::Escalate { target: Binding, reason: Threat, urgency: Immediate };
+        let _too_often = w.modules[index].command(now, ask, rng);
+        w.run_for(200);
+    };
+    let asked = |w: &World| {
+        let own = |e: &&controller::Event| {
+            matches!(
+                e,
+                controller::Event::Relation { node: 0, event: RelationEvent::Escalated { own: true, .. } }
+            )
+        };
+        w.pack_events.iter().filter(own).count()
+    };
+    let (rogue, other) = (w.modules[0].node(), w.modules[1].node());
+    ask(&mut w, 0);
+    assert_eq!((w.pack.escalated(rogue, w.now), w.pack.escalated(other, w.now)), (Some(Binding), None));
+    assert_eq!(
+        (w.pack.escalated(0, w.now), w.app.relation().escalated(w.now)),
+        (Some(Command), Some(Command))
+    );
+    want(&mut w, RelayState::On);
+    assert_eq!((w.modules[0].relay(), w.modules[1].relay()), (RelayState::Off, RelayState::On));
+    for minutes in 0..8 {
+        w.run_for(62_000);
+        assert_eq!(w.pack.escalated(0, w.now), None, "it ends with time");
+        ask(&mut w, 0);
+        assert!(w.pack.escalated(0, w.now) <= Some(Command));
+        assert_eq!(asked(&w), 3.min(minutes + 2));
+    }
+    ask(&mut w, 1);
+    assert_eq!((w.pack.escalated(0, w.now), asked(&w)), (Some(Command), 4));
+}
+
 /// A module that asks for more is not raised any more; its own trip waits for nobody, and neither does Off.
 #[test]
 fn a_trip_waits_for_no_level() {

@@ -228,8 +228,8 @@ impl Controller {
                     let slot = &mut self.slots[index];
                     self.device.log_relation(now, index as u8 + 1, &event, &mut slot.relation);
                     self.device.event(Event::Relation { node: index as u8 + 1, event });
-                    if let RelationEvent::Escalated { target, reason, urgency, own: false } = event {
-                        self.pass_escalation(now, target, reason, urgency)?;
+                    if let RelationEvent::Escalated { target, reason, own: false, .. } = event {
+                        self.pass_escalation(index, now, target, reason)?;
                     }
                     if let RelationEvent::Bound { .. } | RelationEvent::Unpaired { .. } = event {
                         // Whoever held the place before is no member any more.

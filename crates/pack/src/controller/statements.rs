@@ -97,21 +97,25 @@ impl Controller {
         }
     }
 
-    /// A module asks for a level: this pack asks its app for it, unless that is in force or it asked too often.
+    /// A module asks for a level: this pack asks its app for it, for no more than a signed command and for a while only,
+    /// so that one module stops neither the others nor the pack. Not while that is in force, nor when that module caused
+    /// it, or this pack asked, too often (H175).
     pub(super) fn pass_escalation(
         &mut self,
+        index: usize,
         now: Instant,
         target: ValidationLevel,
         reason: EscalationReason,
-        urgency: Urgency,
     ) -> Result<(), Error> {
-        let mut fx = Effects::new();
-        if self.app.escalated(now) < Some(target)
-            && self.app.escalate(now, target, reason, urgency, &mut fx).is_err()
-        {
+        let target = target.min(ValidationLevel::Command);
+        if self.app.escalated(now) >= Some(target) || !self.slots[index].passed_on.take(now) {
             return Ok(());
         }
-        self.apply_app(now, fx)
+        let mut fx = Effects::new();
+        match self.app.escalate(now, target, reason, Urgency::Deferred, &mut fx) {
+            Ok(()) => self.apply_app(now, fx),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Where this pack is found.
