@@ -154,6 +154,19 @@ fn event(
     Ok(signed(statement, key, signature))
 }
 
+/// What [`validate`] takes; events of other kinds go elsewhere, or nowhere.
+pub const RECORDED: [EventKind; 9] = [
+    EventKind::Announce,
+    EventKind::StateChange,
+    EventKind::Fault,
+    EventKind::Energy,
+    EventKind::Telemetry,
+    EventKind::Command,
+    EventKind::PairingCompletion,
+    EventKind::BindingEstablishment,
+    EventKind::BindingVerification,
+];
+
 /// Body that records an event; `statement` is [`Event`] bytes signed by `key`, `witnesses` are attestations with the
 /// keys that signed them.
 ///
@@ -166,19 +179,7 @@ pub fn validate(
     signature: &Signature,
     witnesses: &[(Attestation, PublicKey)],
 ) -> Result<Body, Error> {
-    use EventKind::*;
-    let kinds = [
-        Announce,
-        StateChange,
-        Fault,
-        Energy,
-        Telemetry,
-        Command,
-        PairingCompletion,
-        BindingEstablishment,
-        BindingVerification,
-    ];
-    let signed = event(statement, &kinds, key, signature)?;
+    let signed = event(statement, &RECORDED, key, signature)?;
     let read = Event::decode(statement)?;
     for (attestation, witness) in witnesses {
         attestation.verify((&read, signature), witness)?;

@@ -22,6 +22,8 @@ mod outbox;
 mod uplink;
 pub mod upload;
 pub mod word;
+#[cfg(test)]
+mod world;
 
 pub use crate::core::{Error, Event, Gateway, LogOf, Output};
 pub use code::{Plan, stretch};

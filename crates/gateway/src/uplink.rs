@@ -255,6 +255,8 @@ impl<R: CryptoRng> Uplink<R> {
                 }
                 Ok(Uploaded::Refused(problem.to_string()))
             }
+            // No transaction will ever carry it, and what follows does not wait for it.
+            Err(UplinkError::Statement(e)) => Ok(Uploaded::Refused(UplinkError::Statement(e).to_string())),
             Err(e) => {
                 self.forget_nonce();
                 Err(e)
@@ -384,4 +386,31 @@ fn is_done(code: Option<&str>) -> bool {
                 | "W4_ERR_REGISTRY_EXISTS"
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lct::{
+        id::Cid,
+        validation::{EVENT_MAX, EventKind},
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    /// A job that no transaction can carry is refused for good, before anybody is asked: what follows does not wait for it.
+    #[test]
+    fn a_job_that_cannot_be_sent_holds_up_nothing() {
+        let mut rng = ChaCha20Rng::seed_from_u64(6);
+        let key = SigningKey::generate(&mut rng);
+        let event = Event::new(EventKind::PairedHandshake, Cid::of("pack-0001"), 1, 1, &[2; 48]).unwrap();
+        let mut bytes = [0; EVENT_MAX];
+        let n = event.encode(&mut bytes).unwrap();
+        let (statement, signature) = (bytes[..n].to_vec(), event.sign(&key, &mut rng).unwrap());
+        let job = Job::Statement { statement, key: key.public(), signature, witness: None };
+        let client = Client::new("http://127.0.0.1:9").unwrap();
+        let mut uplink = Uplink::new(client, key, [0; 32], rng);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sent = runtime.block_on(uplink.upload(&job)).unwrap();
+        assert!(matches!(&sent, Uploaded::Refused(why) if why.contains("cannot be sent")), "{sent:?}");
+    }
 }

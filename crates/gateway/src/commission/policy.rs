@@ -163,70 +163,13 @@ fn version_of(bytes: &[u8]) -> Result<u32, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lct::{
-        attest::{CertificateType, DeviceCertificate, Subject},
-        id::{Cid, Role},
-        sign::SigningKey,
-        spk::SpkSecret,
-    };
-    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+    use crate::world::{APP, MODULE, PACK, commissioner};
 
-    const APP: Member = None;
-    const PACK: Member = Some(Party::Pack);
-    const MODULE: Member = Some(Party::Module(1));
     const BINDING: BindingId = BindingId([5; 16]);
-
-    fn introduced(name: &str, role: Role) -> Introduced {
-        Introduced {
-            cid: Cid::of(name),
-            role,
-            state: 0,
-            assurance: 0,
-            hardware: 1,
-            firmware: 1,
-            nodes: 0,
-            component_id: name.try_into().unwrap(),
-        }
-    }
 
     /// App, pack and a module, with nothing left to commission.
     fn operating() -> Commissioner {
-        let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let key = SigningKey::generate(&mut rng);
-        let certificate = |kind| {
-            let subject = Subject {
-                kind,
-                cid: Cid::of("app-0001"),
-                role: Role::App,
-                flags: 0,
-                not_before: 0,
-                not_after: u32::MAX,
-                hw: [0; 8],
-                key: key.public(),
-                code_commit: [0; 32],
-            };
-            DeviceCertificate::issue(&subject, &key, &mut ChaCha20Rng::seed_from_u64(2))
-        };
-        let identity = Identity {
-            component_id: "app-0001".try_into().unwrap(),
-            serial: "SN-1".try_into().unwrap(),
-            role: Role::App,
-            device: certificate(CertificateType::Device),
-            batch: certificate(CertificateType::Batch),
-            root: key.public(),
-            authority: SpkSecret::generate(&mut rng).unwrap().public(),
-            key,
-            hardware: 1,
-            firmware: 1,
-            capacity_mwh: 0,
-            unique_id: 0,
-        };
-        let members = vec![
-            (PACK, introduced("pack-0001", Role::Pack)),
-            (MODULE, introduced("module-0001", Role::Module)),
-        ];
-        let own = introduced("app-0001", Role::App);
-        let mut c = Commissioner::new(identity, [0; 32], own, members, &[], Assurance::Attested);
+        let mut c = commissioner(&[]);
         c.tasks.clear();
         c
     }

@@ -1,8 +1,15 @@
 //! Validation events on their way to the ledger (`spec/channel.md`, H170 to H174).
 
 use super::*;
-use lct::validation::Event as Statement;
-use pack::testimony::{Told, number};
+use lct::{id::Cid, validation::Event as Statement};
+use pack::testimony::{Signed, Told, number};
+
+/// The event that `cid` signed with `key`, when it is one of those that the ledger records.
+fn read(signed: &Signed, cid: Option<Cid>, key: &PublicKey) -> Option<Statement> {
+    let event = signed.decode().ok()?;
+    let recorded = api::sign::RECORDED.contains(&event.kind) && Some(event.cid) == cid;
+    (recorded && event.verify(key, &signed.signature).is_ok()).then_some(event)
+}
 
 impl Gateway {
     /// An event that a device signed, or this app (`None`). Before everybody is commissioned the ledger does not know the
@@ -14,8 +21,10 @@ impl Gateway {
             Some(party) => self.cids.get(&party).copied(),
             None => Some(self.app.identity().cid()),
         };
-        let event = Statement::decode(&told.signed.event)?;
-        let authentic = Some(event.cid) == cid && event.verify(&key, &told.signed.signature).is_ok();
+        let Some(event) = read(&told.signed, cid, &key) else {
+            from.into_iter().for_each(|party| self.event(Event::Contradiction(party)));
+            return Ok(());
+        };
         let witness = match (&told.attestation, from) {
             (Some(attestation), Some(party)) => {
                 // Of a module its pack is the witness, of the pack the module in whose binding it signed.
@@ -27,7 +36,7 @@ impl Gateway {
             }
             _ => None,
         };
-        if !authentic || told.attestation.is_some() != witness.is_some() {
+        if told.attestation.is_some() != witness.is_some() {
             from.into_iter().for_each(|party| self.event(Event::Contradiction(party)));
             return Ok(());
         }
@@ -66,7 +75,7 @@ impl Gateway {
     /// Has app, pack and modules state that their bindings are in force (H173); `root` is that of the ledger's state.
     ///
     /// # Errors
-    /// [`Error::Link`] while there is no channel to the pack.
+    /// [`Error::Link`] while there is no channel to the pack, or too much waits; the bindings are then not stated.
     pub fn verify(&mut self, now: Instant, root: &Digest) -> Result<(), Error> {
         let parties: Vec<Party> = self.cids.keys().copied().collect();
         for of in [None].into_iter().chain(parties.into_iter().map(Some)) {
@@ -93,11 +102,58 @@ impl Gateway {
     ) -> Result<(), Error> {
         self.stated.insert(from, number);
         match from {
-            Some(party) => Ok(self.app.received(now, party, pdu::VALIDATION, number)?),
+            Some(party) => self.received(now, party, pdu::VALIDATION, number),
             None => {
                 self.app.statement_kept(now, number);
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{PACK, gateway};
+    use lct::{
+        sign::SigningKey,
+        validation::{EVENT_MAX, EventKind},
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    fn signed(kind: EventKind, cid: Cid, key: &SigningKey, rng: &mut ChaCha20Rng) -> Signed {
+        let payload = vec![2; if kind == EventKind::PairedHandshake { 48 } else { 2 }];
+        let event = Statement::new(kind, cid, 1, 1, &payload).unwrap();
+        let mut bytes = [0; EVENT_MAX];
+        let n = event.encode(&mut bytes).unwrap();
+        let signature = event.sign(key, rng).unwrap();
+        Signed { event: bytes[..n].iter().copied().collect(), signature }
+    }
+
+    /// What is acknowledged can be brought to the ledger: everything else is none of its statements.
+    #[test]
+    fn what_no_transaction_carries_is_no_statement() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let [key, other] = std::array::from_fn(|_| SigningKey::generate(&mut rng));
+        let pack = Cid::of("pack-0001");
+        let good = signed(EventKind::Fault, pack, &key, &mut rng);
+        assert_eq!(read(&good, Some(pack), &key.public()).map(|event| event.kind), Some(EventKind::Fault));
+        assert!(api::sign::validate(&good.event, &key.public(), &good.signature, &[]).is_ok());
+        assert_eq!(read(&good, Some(pack), &other.public()), None);
+        assert_eq!(read(&good, Some(Cid::of("pack-0002")), &key.public()), None);
+        assert_eq!(read(&good, None, &key.public()), None);
+        let session = signed(EventKind::PairedHandshake, pack, &key, &mut rng);
+        assert!(api::sign::validate(&session.event, &key.public(), &session.signature, &[]).is_err());
+        assert_eq!(read(&session, Some(pack), &key.public()), None, "of a kind that goes elsewhere");
+        let cut = Signed { event: good.event[..good.event.len() - 1].iter().copied().collect(), ..good };
+        assert_eq!(read(&cut, Some(pack), &key.public()), None, "malformed");
+    }
+
+    /// The channel may have ended between the statement and the outbox: the device tells it again.
+    #[test]
+    fn without_a_channel_nobody_is_told_and_nothing_ends() {
+        let mut gateway = gateway();
+        assert!(gateway.acknowledge_statement(Instant::START, PACK, 7).is_ok());
+        assert_eq!(gateway.stated.get(&PACK), Some(&7));
     }
 }
