@@ -85,6 +85,9 @@ fn options(args: &[String]) -> Result<(&str, bool, bool)> {
             other => bail!("there is no bench `{other}`; the benches are {names}"),
         }
     }
+    if quick && name == Some("firmware") {
+        bail!("`bench firmware` counts instructions and has no shorter run: leave --quick out");
+    }
     Ok((name.with_context(|| format!("name a bench: {names}"))?, json, quick))
 }
 
@@ -163,7 +166,7 @@ mod tests {
     fn a_bench_is_named_once_and_known() {
         assert_eq!(options(&words(&["--json", "link"])).unwrap(), ("link", true, false));
         assert_eq!(options(&words(&["link", "--quick"])).unwrap(), ("link", false, true));
-        for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"]] {
+        for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"], &["--quick", "firmware"]] {
             assert!(options(&words(wrong)).is_err(), "{wrong:?}");
         }
     }

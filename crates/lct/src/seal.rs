@@ -71,6 +71,7 @@ impl Key {
         Ok(Key {
             #[cfg(not(feature = "host"))]
             key: secret.key()?,
+            // The move into the box may leave a copy on the unused stack (SECURITY.md, "Unused memory").
             #[cfg(feature = "host")]
             expanded: alloc::boxed::Box::new(Aead::new(&secret.key()?)),
             base: base4(secret)?,

@@ -1,8 +1,8 @@
 //! `cargo xtask bench firmware`: instructions, stack and flash of each operation on an emulated Cortex-M4.
 //!
 //! `firmware/` is a workspace of its own. QEMU runs its image with `-icount shift=0`, where an instruction takes a
-//! nanosecond of the emulated time: the counts are exact and the same on every machine. Nothing here says how long a
-//! real part takes.
+//! nanosecond of the emulated time: the counts are the same on every machine, in steps of the 6 instructions that SysTick
+//! resolves. Nothing here says how long a real part takes.
 
 use std::path::Path;
 use std::process::Command;
