@@ -48,6 +48,9 @@ pub trait Storage {
 /// Who sent a frame, when, on which bus.
 pub type Ear = dyn FnMut(usize, Instant, Bus, &Frame);
 
+/// Takes an event of any party, to be printed.
+pub type Owner = dyn FnMut(&dyn std::fmt::Debug);
+
 pub struct Authority {
     pub spk: SpkSecret,
     pub root: SigningKey,
@@ -124,6 +127,8 @@ pub struct World {
     pub storage: Option<Box<dyn Storage>>,
     /// Hears each frame as its party sends it.
     pub ear: Option<Box<Ear>>,
+    /// Hears what each party tells its owner.
+    pub owner: Option<Box<Owner>>,
 }
 
 /// Unix time at which bindings are made.
@@ -249,6 +254,7 @@ impl World {
             filter: Box::new(|_| true),
             storage: None,
             ear: None,
+            owner: None,
         }
     }
 
@@ -297,6 +303,12 @@ impl World {
         self.wires[bus as usize].push_back((who, frame));
     }
 
+    fn tell(&mut self, event: &dyn std::fmt::Debug) {
+        if let Some(owner) = &mut self.owner {
+            owner(event);
+        }
+    }
+
     fn drain(&mut self) -> bool {
         let mut busy = false;
         let now = self.now;
@@ -306,6 +318,7 @@ impl World {
                 app::Output::Store(r) => self.keep(APP, &r),
                 app::Output::Transmit(f) => self.put(APP, Bus::Can1, f),
                 app::Output::Event(e) => {
+                    self.tell(&e);
                     if self.keeps_statements
                         && let app::Event::Told(from, told) = &e
                     {
@@ -320,7 +333,10 @@ impl World {
             match out {
                 controller::Output::Store(r) => self.keep(PACK, &r),
                 controller::Output::Transmit(bus, f) => self.put(PACK, bus, f),
-                controller::Output::Event(e) => self.pack_events.push(e),
+                controller::Output::Event(e) => {
+                    self.tell(&e);
+                    self.pack_events.push(e);
+                }
             }
         }
         for i in 0..self.modules.len() {
@@ -329,7 +345,10 @@ impl World {
                 match out {
                     module::Output::Store(r) => self.keep(i + 2, &r),
                     module::Output::Transmit(f) => self.put(i + 2, Bus::Can2, f),
-                    module::Output::Event(e) => self.module_events.push((i, e)),
+                    module::Output::Event(e) => {
+                        self.tell(&e);
+                        self.module_events.push((i, e));
+                    }
                 }
             }
         }

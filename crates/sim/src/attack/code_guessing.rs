@@ -43,15 +43,14 @@ fn run(tally: &mut Tally, seed: u64) {
     let got = answers(&f);
     // Shares that are none, and the pack's own words said back to it, once it listens again.
     f.w.run_for(3_700_000);
-    let own = f
-        .messages()
-        .into_iter()
-        .rev()
-        .find(|m| m.bytes.starts_with(&[pdu::PAKE, pdu::pake::ANSWER]))
-        .unwrap();
+    let newest = |f: &Field| {
+        let mut all = f.messages().into_iter().rev();
+        all.find(|m| m.bytes.starts_with(&[pdu::PAKE, pdu::pake::ANSWER])).unwrap().bytes
+    };
+    let own = newest(&f);
     let cid = f.w.identities[APP].cid();
     let share = |share: &[u8]| [&[pdu::PAKE, pdu::pake::SHARE], cid.0.as_slice(), share].concat();
-    let mut off_curve = own.bytes[2..67].to_vec();
+    let mut off_curve = own[2..67].to_vec();
     off_curve[64] ^= 1;
     for (name, point) in
         [("the identity", vec![0; 65]), ("no point", off_curve), ("another form", vec![2; 65])]
@@ -61,9 +60,11 @@ fn run(tally: &mut Tally, seed: u64) {
         f.w.run_for(1_200);
         tally.attempt(answers(&f) > before, || format!("{name} was answered"));
     }
-    f.as_app(&share(&own.bytes[2..67]));
+    let before = answers(&f);
+    f.as_app(&share(&own[2..67]));
     f.w.run_for(50);
-    f.as_app(&[&[pdu::PAKE, pdu::pake::CONFIRM], &own.bytes[67..99]].concat());
+    assert_eq!(answers(&f), before + 1, "a share of the pack's own is a share");
+    f.as_app(&[&[pdu::PAKE, pdu::pake::CONFIRM], &newest(&f)[67..99]].concat());
     f.w.run_for(1_200);
     tally.attempt(f.w.pack.bootstrap().is_up(), || "the pack believed its own words".into());
     tally.attempt(f.w.flash[PACK].contains_key(&key::device(0)), || "something was stored".into());

@@ -3,13 +3,13 @@
 
 use super::{
     Attack, Defence, Tally,
-    field::{Field, ends},
+    field::{Field, end},
 };
 use pack::{
     can::Bus,
     sealed_id::{Direction, Level, SealedId},
-    session::limits::Limits,
-    time::Instant,
+    session::{Refusal, limits::Limits},
+    time::{Duration, Instant},
 };
 use rand_chacha::rand_core::Rng;
 
@@ -38,7 +38,7 @@ fn run(tally: &mut Tally, seed: u64) {
 
     let mut f = Field::new(1, seed);
     f.w.compact = vec![STATUS];
-    f.w.commission();
+    f.commission();
     // Whole answers are held back too: they would move the counter on.
     let values =
         |id: SealedId| id.family() >= 0x500 && id.level() == Level::Exch && id.direction() == Direction::Ba;
@@ -63,17 +63,27 @@ fn run(tally: &mut Tally, seed: u64) {
     f.judge(tally);
 }
 
-/// 10^5 random messages of one frame and of two, against the receiving end alone.
+/// 10^5 random messages of one frame and of two, against the receiving end alone, each so long after the one before that
+/// only the limit of an epoch counts. What is refused unseen is no attempt.
 fn random_tags(tally: &mut Tally, f: &mut Field) {
     const LISTED: u16 = 0x412;
-    let (_, mut app) = ends(f.w.app.relation().session().unwrap());
+    let session = f.w.app.relation().session().unwrap();
+    let mut app = end(session, session.sends());
     app.allow_compact(&[LISTED]).unwrap();
     let id = SealedId::new(LISTED, Level::Exch, Direction::Ba, 0).unwrap();
+    let (mut now, mut looked) = (Instant::START, 0);
     for n in 0..100_000 {
         let mut guess = [0; 16];
         f.w.rng.fill_bytes(&mut guess);
         let guess = &mut guess[..if n % 2 == 0 { 8 } else { 16 }];
-        let taken = app.open(Instant::START, &Limits::DEFAULT, id, guess).is_ok();
-        tally.attempt(taken, || format!("random message {n} was taken"));
+        let opened = app.open(now, &Limits::DEFAULT, id, guess);
+        if opened != Err(Refusal::Policy) {
+            looked += 1;
+            tally.attempt(opened.is_ok(), || format!("random message {n} was taken"));
+        }
+        now = now + Duration::from_secs(2);
     }
+    let most = Limits::DEFAULT.compact_epoch_failures;
+    assert!(looked >= most, "{looked} were looked at");
+    tally.attempt(looked > most, || format!("{looked} random messages were looked at in one epoch"));
 }

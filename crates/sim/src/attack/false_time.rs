@@ -45,7 +45,7 @@ fn run(tally: &mut Tally, seed: u64) {
     // A lease that ended stays ended, whatever the app's computer says then, and over starts.
     let mut f = Field::new(1, seed);
     f.w.timing.expires = BOUND + 7_200;
-    f.w.commission();
+    f.commission();
     f.order(RelayState::On);
     let now = f.w.now;
     let end = TimeToken { time: BOUND + 7_300 }.issue(f.w.authority.spk.signing_key(), &mut f.w.rng);

@@ -4,12 +4,13 @@ use super::{
     Tally,
     world::{World, rogue::Rogue},
 };
-use lct::handshake::Kind;
+use lct::{handshake::Kind, schedule, secret::Secret, spk::SpkSecret};
 use pack::{
     app,
     can::{Bus, Frame},
     chunk::{Push, Reassembler, split},
     controller,
+    identity::key,
     isotp::{Received, Receiver, ReceiverConfig},
     message::RelayState,
     module, pdu, policy,
@@ -51,6 +52,8 @@ struct Tap {
     /// Each nonce with the message that it sealed.
     nonces: BTreeMap<[u8; 12], Vec<u8>>,
     repeated: u32,
+    /// What parties told their owners, as printed with bytes in hexadecimal digits.
+    told: Vec<String>,
 }
 
 impl Tap {
@@ -92,7 +95,7 @@ pub struct Field {
     tap: Rc<RefCell<Tap>>,
     /// Secrets that no frame and no event may show.
     canaries: BTreeSet<[u8; 8]>,
-    /// Clear frames of a protected class that parties sent once both ends were paired.
+    /// When both ends of every channel were paired: from then on no protected class may be sent in clear.
     paired_at: Option<Instant>,
 }
 
@@ -103,6 +106,8 @@ impl Field {
         let tap = Rc::new(RefCell::new(Tap::default()));
         let ear = tap.clone();
         w.ear = Some(Box::new(move |who, at, bus, frame| ear.borrow_mut().hear(who, at, bus, frame)));
+        let owner = tap.clone();
+        w.owner = Some(Box::new(move |event| owner.borrow_mut().told.push(format!("{event:02x?}"))));
         Field { w, tap, canaries: BTreeSet::new(), paired_at: None }
     }
 
@@ -110,9 +115,14 @@ impl Field {
     pub fn commissioned(modules: usize, seed: u64) -> Self {
         let mut field = Field::new(modules, seed);
         field.w.packages = [true; 2];
-        field.w.commission();
-        field.paired_at = Some(field.w.now);
+        field.commission();
         field
+    }
+
+    /// Binds and pairs everything; what the next binding and certificates say was set before.
+    pub fn commission(&mut self) {
+        self.w.commission();
+        self.paired_at = Some(self.w.now);
     }
 
     /// Commissioned, and On by the app's command.
@@ -269,6 +279,9 @@ impl Field {
             let sessions = [relation.session(), relation.bind_session()].into_iter().flatten();
             secrets.extend(sessions.map(|s| s.master().0.expose().to_vec()));
         }
+        // The pack has a relationship key with each of them, which only its flash shows.
+        let bonds = (0..=w.modules.len() as u8).filter_map(|slot| w.flash[PACK].get(&key::bond(slot)));
+        secrets.extend(bonds.filter_map(|record| bond_seed(record)).map(|seed| seed.expose().to_vec()));
         self.canaries
             .extend(secrets.iter().flat_map(|s| s.windows(8)).map(|w| <[u8; 8]>::try_from(w).unwrap()));
     }
@@ -276,6 +289,15 @@ impl Field {
     /// Whether bytes show one of the secrets that were collected.
     pub fn shows(&self, bytes: &[u8]) -> bool {
         bytes.windows(8).any(|w| self.canaries.contains(w))
+    }
+
+    /// Whether a printed event spells one of them, whatever stands between the digits.
+    pub fn spells(&self, text: &str) -> bool {
+        let mut last = 0u64;
+        text.chars().filter_map(|c| c.to_digit(16)).any(|digit| {
+            last = last << 4 | u64::from(digit);
+            self.canaries.contains(&last.to_be_bytes())
+        })
     }
 
     /// Adds what the judges found to the tally of the attack.
@@ -293,23 +315,39 @@ impl Field {
             format!("a protected class was sent in clear: {:?}", clear.map(|c| c.3.id()))
         });
         tally.attempt(tap.repeated > 0, || format!("{} nonces sealed two messages each", tap.repeated));
-        let told = self.w.events.iter().filter_map(|e| match e {
-            app::Event::Answer(_, pdu) => Some(pdu.as_slice()),
-            _ => None,
-        });
+        let clear = tap.clear.iter().map(|(_, _, _, frame)| frame.data());
         let seen =
-            tap.messages.iter().map(|m| m.bytes.as_slice()).chain(told).find(|bytes| self.shows(bytes));
+            tap.messages.iter().map(|m| m.bytes.as_slice()).chain(clear).find(|bytes| self.shows(bytes));
         tally.attempt(seen.is_some(), || {
-            format!("a secret was shown: {} bytes that hold it", seen.map_or(0, <[u8]>::len))
+            format!("a secret was shown on a bus: {} bytes that hold it", seen.map_or(0, <[u8]>::len))
+        });
+        let told = tap.told.iter().find(|text| self.spells(text));
+        tally.attempt(told.is_some(), || {
+            let name: String =
+                told.into_iter().flat_map(|text| text.chars()).take_while(|c| *c != '(').collect();
+            format!("a secret was told to an owner, in {name}")
         });
     }
 }
 
+/// The seed in the record of a binding: `2 | 101 bytes | own SPK 68 | own seed 32 | assurance`; `None` when it tells of
+/// a revoked partner.
+fn bond_seed(record: &[u8]) -> Option<Secret<32>> {
+    let (2, seed) = (record[0], record.get(170..202)?) else { return None };
+    let spk = SpkSecret::from_seed(Secret::new(seed.try_into().unwrap())).unwrap();
+    assert_eq!(spk.public().0, record[102..170], "the seed lies where it is looked for");
+    Some(spk.seed().clone())
+}
+
 /// The two ends of a channel out of the memory of its app: what the pack would seal, and the receiving end of the app.
 pub fn ends(app: &Session) -> (Rogue, Session) {
-    let (master, tag) = (app.master().clone(), app.exchange().cloned());
-    let copy = Session::at_epoch(app.kind(), *app.th4(), app.epoch(), master, tag, app.sends());
-    (Rogue::peer_of(app), copy.unwrap())
+    (Rogue::peer_of(app), end(app, app.sends()))
+}
+
+/// An end of the channel of `party` that sends in `sends` and has received nothing.
+pub fn end(party: &Session, sends: schedule::Direction) -> Session {
+    let (master, tag) = (party.master().clone(), party.exchange().cloned());
+    Session::at_epoch(party.kind(), *party.th4(), party.epoch(), master, tag, sends).unwrap()
 }
 
 /// Counts of visible effects; see [`Field::effects`].

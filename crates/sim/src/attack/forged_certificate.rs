@@ -71,11 +71,11 @@ fn run(tally: &mut Tally, seed: u64) {
     }
     let forged = forge(&mut f);
     let done = give(&mut f, &forged);
-    tally.attempt(done, || "a certificate that the app made for itself paired, for ten years".into());
+    tally.attempt(done, || "a certificate that the app made for itself paired".into());
     f.judge(tally);
 }
 
-/// A certificate with better terms under the identifier and around the token of the first one, whose halves the app
+/// A certificate that is younger, under the identifier and around the token of the first one, whose halves the app
 /// knows from its pairing.
 fn forge(f: &mut Field) -> Vec<u8> {
     let first = &f.w.held.certificates[0];

@@ -6,7 +6,7 @@ use super::{
     field::{APP, Field, MODULE, PACK},
 };
 use crate::flash::{CONTROLLER_PAGES, Nor, keep, mount};
-use pack::identity::Record;
+use pack::identity::{Record, key};
 
 pub const ATTACK: Attack = Attack {
     number: 26,
@@ -21,14 +21,16 @@ fn run(tally: &mut Tally, seed: u64) {
     [APP, PACK, MODULE].into_iter().for_each(|who| f.w.restart(who));
     f.w.run_for(8_000);
     f.collect_canaries();
+    assert!(f.shows(&f.w.flash[PACK][&key::bond(0)]), "the pack's own relationship key is one of them");
     for who in [APP, PACK, MODULE] {
         let mut vault =
             mount(Nor::in_memory(CONTROLLER_PAGES), &f.w.identities[who].key, &mut f.w.rng).unwrap();
         let records = f.w.flash[who].clone();
         let plain = records.values().any(|value| f.shows(value));
-        assert!(plain, "the records of party {who} hold secrets");
-        for (key, value) in &records {
-            keep(&mut vault, &Record::new(*key, &[value]).unwrap(), &mut f.w.rng).unwrap();
+        let printed = records.values().any(|value| f.spells(&format!("{value:02x?}")));
+        assert!(plain && printed, "the records of party {who} hold secrets, and one sees them");
+        for (number, value) in &records {
+            keep(&mut vault, &Record::new(*number, &[value]).unwrap(), &mut f.w.rng).unwrap();
         }
         let image = vault.board().to_bytes();
         tally.attempt(f.shows(&image), || format!("the flash of party {who} shows a secret"));
