@@ -475,7 +475,7 @@ impl Relation {
 
     /// When [`Relation::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let again = self.again.filter(|_| self.run.is_none());
+        let again = self.again.filter(|_| self.run.is_none() && self.is_paired());
         let escalation = self.escalation.due(self.is_up());
         let timer = self.timer.as_ref().map(|t| t.due);
         [timer, again, escalation, self.ending_due(), self.upkeep_due()].into_iter().flatten().min()
