@@ -127,6 +127,8 @@ pub(crate) struct Claim {
 struct Head {
     told: Told,
     number: u64,
+    /// Whether it left this device upwards.
+    sent: bool,
 }
 
 /// What waits to be stated, first in first out; `N` at most.
@@ -203,7 +205,7 @@ impl<const N: usize> Testimony<N> {
         let n = event.encode(&mut bytes)?;
         let event = heapless::Vec::from_slice(&bytes[..n]).map_err(|_| Error::BufferTooSmall)?;
         let told = Told { node: 0, with, signed: Signed { event, signature }, attestation: None };
-        self.head = Some(Head { told, number: number((boot, seq)) });
+        self.head = Some(Head { told, number: number((boot, seq)), sent: false });
         Ok(())
     }
 
@@ -217,9 +219,15 @@ impl<const N: usize> Testimony<N> {
         self.head = None;
     }
 
+    /// Something else is stated now: what was signed and not told is signed anew, so that its number comes after.
+    pub(crate) fn yield_turn(&mut self) {
+        self.head.take_if(|head| !head.sent);
+    }
+
     /// What is to be told upwards now.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<&Told> {
-        let head = self.head.as_ref().filter(|_| self.due <= now)?;
+        let head = self.head.as_mut().filter(|_| self.due <= now)?;
+        head.sent = true;
         self.due = now + RETRY;
         Some(&head.told)
     }
@@ -372,6 +380,22 @@ mod tests {
             testimony.acknowledge(at(now), number((3, seq)));
         }
         assert!(testimony.is_empty() && testimony.due().is_none());
+    }
+
+    /// The end of a pairing takes a number: what was signed before and not told comes after it.
+    #[test]
+    fn what_was_not_told_lets_others_go_first() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let key = SigningKey::generate(&mut rng);
+        let mut testimony = Testimony::<2>::new(at(0));
+        testimony.claim(claim(EventKind::Announce, &[0, 1]));
+        testimony.sign((SIGNER, 3, 1), None, 0, &key, &mut rng).unwrap();
+        testimony.yield_turn();
+        assert!(!testimony.is_signed() && testimony.poll(at(0)).is_none());
+        testimony.sign((SIGNER, 3, 3), None, 0, &key, &mut rng).unwrap();
+        let told = testimony.poll(at(0)).cloned().unwrap();
+        testimony.yield_turn();
+        assert_eq!(testimony.poll(at(5_000)), Some(&told), "whoever may have it gets the same bytes");
     }
 
     #[test]

@@ -240,7 +240,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let seq = self.announcer.next_seq().ok_or(Error::Exhausted)?;
-        relation.unpair(&self.own, (self.boot, seq), reason, fx, rng)
+        relation.unpair(&self.own, (self.boot, seq), reason, fx, rng)?;
+        self.testimony.yield_turn();
+        Ok(())
     }
 
     // --- announces ------------------------------------------------------------------------------------
