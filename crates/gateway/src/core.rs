@@ -672,7 +672,7 @@ impl Gateway {
         match event {
             app::Event::Identified(party, who) => self.identified(party, who),
             app::Event::Answer(_, bytes) if bytes.starts_with(&[pdu::VALIDATION, pdu::validation::EVENT]) => {
-                self.ended(&bytes[2..]);
+                self.ended(now + service::SETTLED, &bytes[2..]);
             }
             app::Event::ModuleUnpaired(node, status) => self.module_unpaired(node, status),
             app::Event::ModuleRotated(node, _) => self.rotated(node),

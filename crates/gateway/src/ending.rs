@@ -12,10 +12,12 @@ use lct::{
     sign::{PublicKey, Signature},
     validation::{Event, EventKind},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Most statements that wait for keys: one for each relationship of a pack.
 const EARLY_MAX: usize = 32;
+/// Ends that are remembered of each signer. An older one that is told again is found on the ledger.
+const TAKEN_MAX: usize = 64;
 
 /// A key with which a component signs towards one partner, as the ledger has their binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,8 @@ pub struct Ending {
 pub(crate) struct Endings {
     signers: Vec<Signer>,
     early: Vec<Vec<u8>>,
-    taken: BTreeSet<PairingId>,
+    /// The last ends that each signer stated.
+    taken: BTreeMap<Cid, VecDeque<PairingId>>,
 }
 
 impl Endings {
@@ -84,7 +87,15 @@ impl Endings {
         let Signer { partner, key, .. } = *signer.ok_or(Error::NotAuthentic)?;
         let ending = Ending { by: event.cid, with: partner, pairing, reason };
         let job = Job::Withdrawal { statement: bytes.to_vec(), key, signature };
-        Ok(self.taken.insert(pairing).then_some((ending, job)))
+        let taken = self.taken.entry(event.cid).or_default();
+        if taken.contains(&pairing) {
+            return Ok(None);
+        }
+        if taken.len() >= TAKEN_MAX {
+            taken.pop_front();
+        }
+        taken.push_back(pairing);
+        Ok(Some((ending, job)))
     }
 }
 
@@ -124,8 +135,23 @@ mod tests {
         let expected =
             Ending { by: pack, with: module, pairing: PairingId([7; 16]), reason: Reason::Retired };
         assert_eq!(ending, expected);
-        let Job::Withdrawal { statement, key, signature } = job else { panic!("another job") };
-        assert!(api::sign::revoke_signed(&statement, &key, &signature).is_ok());
+        let Job::Withdrawal { statement: event, key, signature } = job else { panic!("another job") };
+        assert!(api::sign::revoke_signed(&event, &key, &signature).is_ok());
         assert!(matches!(endings.take(&good), Ok(None)), "once");
+        // What one side says of a pairing keeps the word of the other from nobody, and what one says is bounded.
+        let said = Event::new(EventKind::PairingRevocation, module, 1, 1, &payload).unwrap();
+        let mut bytes = [0; EVENT_MAX];
+        let n = said.encode(&mut bytes).unwrap();
+        let signature = said.sign(&other, &mut rng).unwrap();
+        let other_side = [&[n as u8], &bytes[..n], &signature.0].concat();
+        let of_module = Signer { cid: module, partner: pack, key: other.public() };
+        endings.set_signers(vec![signer(module, &to_module), of_module]);
+        assert_eq!(endings.take(&other_side).unwrap().unwrap().0.by, module);
+        for id in 0..=TAKEN_MAX as u8 {
+            let payload = [&[id; 16][..], &[Reason::Retired as u8]].concat();
+            let more = statement(EventKind::PairingRevocation, &payload, &to_module, &mut rng);
+            endings.take(&more).unwrap();
+        }
+        assert_eq!((endings.taken[&pack].len(), endings.taken[&module].len()), (TAKEN_MAX, 1));
     }
 }

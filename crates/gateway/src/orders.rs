@@ -25,6 +25,11 @@ impl Orders {
         self.0.insert(id, (task, None));
     }
 
+    /// Whether an order waits for the task with this name.
+    pub fn waits(&self, task: &str) -> bool {
+        self.0.values().any(|(name, ending)| name == task && ending.is_none())
+    }
+
     /// The task with this name is done.
     pub fn done(&mut self, task: &str) {
         for (_, ending) in self.0.values_mut().filter(|(name, ending)| name == task && ending.is_none()) {

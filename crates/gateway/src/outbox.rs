@@ -76,11 +76,12 @@ pub enum Job {
 }
 
 impl Job {
-    /// 1 is sent first: energy and safety before telemetry.
+    /// 1 is sent first: energy before statements before telemetry. The ledger takes the events of a component in their
+    /// order (V4), so none of them overtakes another.
     fn priority(&self) -> u8 {
         match self {
-            Job::Energy { .. } | Job::Withdrawal { .. } => 1,
-            Job::Checkpoint { .. } | Job::Statement { .. } => 2,
+            Job::Energy { .. } => 1,
+            Job::Checkpoint { .. } | Job::Statement { .. } | Job::Withdrawal { .. } => 2,
             Job::Batch { .. } => 3,
         }
     }
@@ -405,7 +406,8 @@ mod tests {
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
         let all = outbox.next(10, &[]).unwrap();
-        let first = [(1, energy), (4, withdrawal), (3, checkpoint)];
+        // Of two events of a component the later one does not overtake.
+        let first = [(1, energy), (3, checkpoint), (4, withdrawal)];
         assert_eq!(all, [&first[..], &[(0, batch.clone()), (2, batch.clone())]].concat());
         assert_eq!(outbox.next(10, &[1, 0, 3, 4]).unwrap(), vec![(2, batch.clone())]);
         outbox.settle(&[0, 1, 3, 4], &[(2, "refused".into())]).unwrap();

@@ -250,10 +250,7 @@ impl<R: CryptoRng> Uplink<R> {
                 if !matches!(problem.status, 408 | 429 | 503 | 504) =>
             {
                 self.forget_nonce();
-                if is_duplicate(&problem.code) {
-                    return Ok(Uploaded::AlreadyThere);
-                }
-                Ok(Uploaded::Refused(problem.to_string()))
+                self.refused(job, &problem.code, problem.to_string()).await
             }
             // No transaction will ever carry it, and what follows does not wait for it.
             Err(UplinkError::Statement(e)) => Ok(Uploaded::Refused(UplinkError::Statement(e).to_string())),
@@ -315,14 +312,28 @@ impl<R: CryptoRng> Uplink<R> {
         }
     }
 
+    /// What the refusal of a job with `code` means.
+    async fn refused(&self, job: &Job, code: &str, reason: String) -> Result<Uploaded, UplinkError> {
+        let there = match job {
+            // A later event of its component may have come first: whether this one is recorded only the ledger knows.
+            Job::Statement { statement, .. } if code == VALIDATION_REPLAY => {
+                let event = Event::decode(statement)?;
+                let stated = self.client.statements(&Hex(event.cid.0).to_string()).await?.statements;
+                stated.iter().any(|s| (s.boot, s.seq) == event.position())
+            }
+            _ => is_duplicate(code),
+        };
+        Ok(if there { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) })
+    }
+
     async fn submit(&mut self, body: Body) -> Result<Uploaded, UplinkError> {
         let tx = self.signed(body).await?;
         let accepted = self.client.submit(&tx.bytes, false).await?;
         Ok(Uploaded::Accepted(accepted.txhash.0))
     }
 
-    /// What became of an accepted transaction: `None` while it waits.
-    pub async fn fate(&mut self, id: &Digest) -> Result<Option<Uploaded>, UplinkError> {
+    /// What became of the accepted transaction of a job: `None` while it waits.
+    pub async fn fate(&mut self, job: &Job, id: &Digest) -> Result<Option<Uploaded>, UplinkError> {
         match self.client.transaction(&Hex(*id)).await {
             Ok(t) if t.status == "included" => Ok(Some(Uploaded::Accepted(*id))),
             Ok(t) if t.status == "refused" => {
@@ -330,9 +341,7 @@ impl<R: CryptoRng> Uplink<R> {
                 let (Some(code), Some(error)) = (t.code, t.error) else {
                     return Err(UplinkError::Answer("a refusal without code or words"));
                 };
-                let duplicate = is_duplicate(&code);
-                let reason = format!("{code}: {error}");
-                Ok(Some(if duplicate { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) }))
+                self.refused(job, &code, format!("{code}: {error}")).await.map(Some)
             }
             Ok(_) => Ok(None),
             Err(e) => Err(e.into()),
@@ -360,6 +369,9 @@ fn step(policy: api::policy::Policy) -> Result<PolicyStep, UplinkError> {
     }
 }
 
+/// By this the ledger says that it has an event of the same component with this position or a later one.
+const VALIDATION_REPLAY: &str = "W4_ERR_VALIDATION_REPLAY";
+
 /// Codes by which the ledger says that it has a statement already: jobs leave the outbox in order, so what does
 /// not follow the last one recorded was recorded before.
 fn is_duplicate(code: &str) -> bool {
@@ -370,7 +382,6 @@ fn is_duplicate(code: &str) -> bool {
             | "W4_ERR_ENERGY_CYCLE_CLOSED"
             | "W4_ERR_CYCLE_CLOSED"
             | "W4_ERR_AUDIT_EXISTS"
-            | "W4_ERR_VALIDATION_REPLAY"
     )
 }
 
@@ -393,24 +404,107 @@ mod tests {
     use super::*;
     use lct::{
         id::Cid,
+        sign::Signature,
         validation::{EVENT_MAX, EventKind},
     };
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+    use std::io::{BufRead, Write};
+
+    /// An event at (1, seq), signed by the pack with `key`.
+    fn event(
+        kind: EventKind,
+        seq: u32,
+        payload: &[u8],
+        key: &SigningKey,
+        rng: &mut ChaCha20Rng,
+    ) -> (Vec<u8>, Signature) {
+        let event = Event::new(kind, Cid::of("pack-0001"), 1, seq, payload).unwrap();
+        let mut bytes = [0; EVENT_MAX];
+        let n = event.encode(&mut bytes).unwrap();
+        (bytes[..n].to_vec(), event.sign(key, rng).unwrap())
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    /// A bridge that refuses every transaction as older than the last of its component, and whose ledger has the event (1, 1).
+    fn refusing_bridge() -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map(Result::unwrap) {
+                let mut request = std::io::BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                request.read_line(&mut line).unwrap();
+                let (status, body) = if line.contains("/statements") {
+                    let one = serde_json::json!({"event": "fault", "level": 2, "boot": 1, "seq": 1, "witnesses": 0,
+                        "recorded_at": 0, "txhash": Hex([0; 32])});
+                    let cid = Hex(Cid::of("pack-0001").0);
+                    (
+                        200,
+                        serde_json::json!({"component_id": "pack-0001", "cid": cid, "count": 1, "statements": [one]}),
+                    )
+                } else {
+                    (409, serde_json::json!({"error": "older", "code": VALIDATION_REPLAY, "status": 409}))
+                };
+                let body = body.to_string();
+                write!(
+                    stream,
+                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                std::io::copy(&mut request, &mut std::io::sink()).unwrap();
+            }
+        });
+        address
+    }
+
+    /// Refused as older than the last is no proof that the ledger has it: it may have been overtaken.
+    #[test]
+    fn an_event_that_was_overtaken_is_not_taken_for_recorded() {
+        runtime().block_on(async {
+            let mut rng = ChaCha20Rng::seed_from_u64(7);
+            let key = SigningKey::generate(&mut rng);
+            let mut job = |seq| {
+                let (statement, signature) = event(EventKind::Fault, seq, b"hot", &key, &mut rng);
+                Job::Statement { statement, key: key.public(), signature, witness: None }
+            };
+            let jobs = [job(1), job(2)];
+            let client = Client::new(&refusing_bridge()).unwrap();
+            let mut uplink = Uplink::new(client, key, [0; 32], rng);
+            uplink.next_nonce = Some((0, 1));
+            assert_eq!(uplink.upload(&jobs[0]).await.unwrap(), Uploaded::AlreadyThere);
+            uplink.next_nonce = Some((0, 1));
+            let lost = uplink.upload(&jobs[1]).await.unwrap();
+            assert!(matches!(&lost, Uploaded::Refused(why) if why.contains(VALIDATION_REPLAY)), "{lost:?}");
+            let reason = "W4_ERR_VALIDATION_REPLAY: older".to_owned();
+            let payload = [&[7; 16][..], &[4]].concat();
+            let (statement, signature) = event(
+                EventKind::PairingRevocation,
+                1,
+                &payload,
+                &uplink.key,
+                &mut ChaCha20Rng::seed_from_u64(8),
+            );
+            let end = Job::Withdrawal { statement, key: uplink.key.public(), signature };
+            let told = uplink.refused(&end, VALIDATION_REPLAY, reason.clone()).await.unwrap();
+            assert_eq!(told, Uploaded::Refused(reason), "an end that is not recorded is not done");
+        });
+    }
 
     /// A job that no transaction can carry is refused for good, before anybody is asked: what follows does not wait for it.
     #[test]
     fn a_job_that_cannot_be_sent_holds_up_nothing() {
         let mut rng = ChaCha20Rng::seed_from_u64(6);
         let key = SigningKey::generate(&mut rng);
-        let event = Event::new(EventKind::PairedHandshake, Cid::of("pack-0001"), 1, 1, &[2; 48]).unwrap();
-        let mut bytes = [0; EVENT_MAX];
-        let n = event.encode(&mut bytes).unwrap();
-        let (statement, signature) = (bytes[..n].to_vec(), event.sign(&key, &mut rng).unwrap());
+        let (statement, signature) = event(EventKind::PairedHandshake, 1, &[2; 48], &key, &mut rng);
         let job = Job::Statement { statement, key: key.public(), signature, witness: None };
         let client = Client::new("http://127.0.0.1:9").unwrap();
         let mut uplink = Uplink::new(client, key, [0; 32], rng);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let sent = runtime.block_on(uplink.upload(&job)).unwrap();
+        let sent = runtime().block_on(uplink.upload(&job)).unwrap();
         assert!(matches!(&sent, Uploaded::Refused(why) if why.contains("cannot be sent")), "{sent:?}");
     }
 }

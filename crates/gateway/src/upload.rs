@@ -33,7 +33,7 @@ pub async fn upload<R: CryptoRng + Send>(
     progress: watch::Sender<Progress>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), OutboxError> {
-    let mut flying: BTreeMap<u64, Digest> = BTreeMap::new();
+    let mut flying = BTreeMap::new();
     let mut pause = IDLE;
     let mut refusal = None;
     loop {
@@ -71,7 +71,7 @@ type Round = (Vec<u64>, Vec<(u64, String)>, Option<UplinkError>);
 async fn round<R: CryptoRng>(
     outbox: &Arc<Outbox>,
     uplink: &mut Uplink<R>,
-    flying: &mut BTreeMap<u64, Digest>,
+    flying: &mut BTreeMap<u64, (Digest, Job)>,
 ) -> Result<Round, OutboxError> {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     let skip: Vec<u64> = flying.keys().copied().collect();
@@ -83,19 +83,20 @@ async fn round<R: CryptoRng>(
     for (number, job) in jobs {
         match uplink.upload(&job).await {
             Ok(Uploaded::Accepted(id)) => {
-                flying.insert(number, id);
+                flying.insert(number, (id, job));
             }
             Ok(Uploaded::AlreadyThere) => done.push(number),
             Ok(Uploaded::Refused(reason)) => failed.push((number, reason)),
             Err(e) => return Ok((done, failed, Some(e))),
         }
     }
-    let under_way: Vec<(u64, Digest)> = flying.iter().map(|(n, id)| (*n, *id)).collect();
-    for (number, id) in under_way {
-        match uplink.fate(&id).await {
+    while let Some(first) = flying.first_entry() {
+        let number = *first.key();
+        let (id, job) = first.get();
+        match uplink.fate(job, id).await {
             Ok(None) => break,
             Ok(Some(fate)) => {
-                flying.remove(&number);
+                first.remove();
                 match fate {
                     Uploaded::Accepted(_) | Uploaded::AlreadyThere => done.push(number),
                     Uploaded::Refused(reason) => failed.push((number, reason)),
@@ -103,7 +104,7 @@ async fn round<R: CryptoRng>(
             }
             Err(UplinkError::Client(e)) if !e.is_transient() => {
                 // The node forgot the transaction (it restarted before a block held it): it is sent again.
-                flying.remove(&number);
+                first.remove();
             }
             Err(e) => return Ok((done, failed, Some(e))),
         }

@@ -18,6 +18,19 @@ pub(crate) const APP: Member = None;
 pub(crate) const PACK: Member = Some(Party::Pack);
 pub(crate) const MODULE: Member = Some(Party::Module(1));
 
+/// Everything that is to be commissioned.
+pub(crate) const DONE: [&str; 9] = [
+    "register app-0001",
+    "register pack-0001",
+    "register module-0001",
+    "bind app-0001 pack-0001",
+    "bind pack-0001 module-0001",
+    "lct app-0001 pack-0001",
+    "lct pack-0001 module-0001",
+    "pair app-0001 pack-0001",
+    "pair pack-0001 module-0001",
+];
+
 fn introduced(name: &str, role: Role) -> Introduced {
     Introduced {
         cid: Cid::of(name),

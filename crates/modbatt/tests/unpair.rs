@@ -49,6 +49,12 @@ fn what_is_ended_stays_ended_until_somebody_pairs_again() {
     );
     running.interrupt();
     running.wait().good();
+    // What the ledger holds is the pack's own word, not that of the authority, which comes later where there is none.
+    let receipts = std::fs::read_dir(dir.join("receipts")).unwrap();
+    let names: Vec<String> =
+        receipts.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let of = |what: &str| names.iter().filter(|name| name.starts_with(what)).count();
+    assert_eq!((of("pairing_revocation-"), of("revoked-")), (1, 0), "{names:?}");
     assert_eq!(
         (logged(&dir, "pack-0001", "pairing ended"), logged(&dir, "module-0002", "  paired  ")),
         (1, 2)

@@ -9,6 +9,8 @@ use lct::revocation::Reason;
 /// How long a device may take, and how often it is asked.
 const PATIENCE: Duration = Duration::from_millis(5_000);
 const TRIES: u8 = 6;
+/// How soon after its statement a device may have ended a pairing.
+pub(super) const SETTLED: Duration = Duration::from_millis(500);
 
 /// A wish under way.
 #[derive(Debug)]
@@ -41,6 +43,17 @@ impl Service {
         self.0.iter().any(|wish| wish.name == name)
     }
 
+    /// Whether the pairing at `node` is being ended.
+    fn ends(&self, node: u8) -> bool {
+        self.0.iter().any(|wish| (wish.kind, wish.node) == (Kind::Unpair, node))
+    }
+
+    /// Asks at `due` at the latest whether the pairing at `node` has ended.
+    fn ask_by(&mut self, node: u8, due: Instant) {
+        let ends = self.0.iter_mut().filter(|wish| (wish.kind, wish.node) == (Kind::Unpair, node));
+        ends.for_each(|wish| wish.due = wish.due.min(due));
+    }
+
     fn take(&mut self, kind: Kind, node: u8) -> Option<Wish> {
         let at = self.0.iter().position(|wish| (wish.kind, wish.node) == (kind, node))?;
         Some(self.0.swap_remove(at))
@@ -62,8 +75,7 @@ impl Gateway {
     pub fn orders(&mut self, now: Instant, waiting: &[Order]) -> Vec<(OrderId, Outcome)> {
         if let Phase::Operating(c) = &mut self.phase {
             // A pairing that its policy did not need any more is begun anew for an order that waits for it.
-            let service = &self.service;
-            self.orders.dropped(|task| c.has(task) || service.has(task));
+            self.orders.dropped(|task| c.has(task) || self.service.has(task));
             for order in waiting {
                 if self.orders.is_known(&order.id.0) {
                     continue;
@@ -71,7 +83,11 @@ impl Gateway {
                 let components = [order.a.as_str(), order.b.as_str()];
                 let kind = match order.task {
                     Task::Pair => {
-                        if let Some(task) = c.pair_by_order(components) {
+                        // A new pairing would be the one that is ended.
+                        let node = c.pair_of(components).and_then(node_of);
+                        if !node.is_some_and(|node| self.service.ends(node))
+                            && let Some(task) = c.pair_by_order(components)
+                        {
                             self.orders.begin(order.id.0, task);
                         }
                         continue;
@@ -91,15 +107,25 @@ impl Gateway {
             }
         }
         let waiting: Vec<OrderId> = waiting.iter().map(|order| order.id.0).collect();
-        self.orders.ended(&waiting)
+        let ended = self.orders.ended(&waiting);
+        // What nobody waits for any more is not asked for any more.
+        self.service.0.retain(|wish| self.orders.waits(&wish.name));
+        ended
     }
 
     /// Asks for what is due.
     pub(super) fn serve(&mut self, now: Instant, rng: &mut impl CryptoRng) {
         while let Some(wish) = self.service.0.iter_mut().find(|wish| wish.due <= now) {
-            (wish.due, wish.tries) = (now + PATIENCE, wish.tries + 1);
-            let (kind, node, tries) = (wish.kind, wish.node, wish.tries);
+            wish.due = now + PATIENCE;
+            let (kind, node) = (wish.kind, wish.node);
             let (up, paired) = (self.app.relation().is_up(), self.app.relation().is_paired());
+            // The end of the own pairing, once begun, comes by itself; everything else waits for a channel, as long as its
+            // order does.
+            if !up && (kind, node) != (Kind::Unpair, 0) {
+                continue;
+            }
+            wish.tries += 1;
+            let tries = wish.tries;
             let asked = match (kind, node) {
                 // It may have ended before this program began.
                 (Kind::Unpair, 0) if !paired => {
@@ -107,18 +133,11 @@ impl Gateway {
                     Ok(())
                 }
                 _ if tries > TRIES => {
-                    let why = if up {
-                        "the pack does not say that it is done"
-                    } else {
-                        "there is no channel to the pack"
-                    };
-                    self.not_served(kind, node, why);
+                    self.not_served(kind, node, "the pack does not say that it is done");
                     Ok(())
                 }
-                // Once begun it comes to its end by itself, also without a channel.
                 (Kind::Unpair, 0) if tries == 1 => self.app.unpair(now, Reason::Retired, rng),
                 (Kind::Unpair, 0) => Ok(()),
-                _ if !up => Ok(()),
                 (Kind::Unpair, node) => self.app.unpair_module(now, node, Reason::Retired),
                 (Kind::Rotate, 0) => self.app.rotate(now, rng),
                 (Kind::Rotate, node) => self.app.rotate_module(now, node),
@@ -142,7 +161,7 @@ impl Gateway {
     /// The pack's answer to the wish to end a pairing with a module.
     pub(super) fn module_unpaired(&mut self, node: u8, status: Status) {
         let why = match status {
-            // Its statement follows.
+            // It is asked again, until it has ended.
             Status::Accepted => return,
             Status::WrongState => return self.served(Kind::Unpair, node),
             Status::WrongParty => "the pack has no module there",
@@ -151,8 +170,9 @@ impl Gateway {
         self.not_served(Kind::Unpair, node, why);
     }
 
-    /// A device's statement that it ended a pairing: what is verified goes to the ledger.
-    pub(super) fn ended(&mut self, statement: &[u8]) {
+    /// A device's statement that it ended a pairing: what is verified goes to the ledger. In clear it may be that of an
+    /// earlier pairing: whether the wish is done says the pack's sealed answer, for which it is asked by `ask`.
+    pub(super) fn ended(&mut self, ask: Instant, statement: &[u8]) {
         match self.endings.take(statement) {
             Ok(Some((ending, job))) => {
                 self.outputs.push_back(Output::Keep(job, None));
@@ -160,7 +180,7 @@ impl Gateway {
                     matches!(party, Party::Module(_)) && [ending.by, ending.with].contains(cid)
                 });
                 if let Some(node) = module.map(|(party, _)| party.node()) {
-                    self.served(Kind::Unpair, node);
+                    self.service.ask_by(node, ask);
                 }
                 self.event(Event::Unpaired(ending));
             }
@@ -172,7 +192,7 @@ impl Gateway {
     /// Gives the keys with which app, pack and modules sign towards each other, as the ledger has them.
     pub fn set_signers(&mut self, signers: Vec<Signer>) {
         for statement in self.endings.set_signers(signers) {
-            self.ended(&statement);
+            self.ended(Instant::START, &statement);
         }
     }
 
@@ -186,5 +206,103 @@ impl Gateway {
         if let Some(wish) = self.service.take(kind, node) {
             self.orders.failed(&wish.name, why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{DONE, commissioner, gateway};
+    use api::{Hex, order::State};
+    use lct::{
+        id::Cid,
+        sign::SigningKey,
+        validation::{EVENT_MAX, Event as Statement, EventKind},
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+    fn at(s: u64) -> Instant {
+        Instant::from_millis(s * 1_000)
+    }
+
+    /// A gateway with everybody commissioned, and without a channel.
+    fn operating() -> Gateway {
+        let mut gateway = gateway();
+        gateway.phase = Phase::Operating(Box::new(commissioner(&DONE.map(String::from))));
+        gateway.cids.insert(Party::Pack, Cid::of("pack-0001"));
+        gateway.cids.insert(Party::Module(1), Cid::of("module-0001"));
+        gateway
+    }
+
+    /// What is wanted of pack and module.
+    fn order(id: u8, task: Task) -> Order {
+        Order {
+            id: Hex([id; 16]),
+            task,
+            a: "pack-0001".into(),
+            b: "module-0001".into(),
+            placed_at: 0,
+            expires_at: 3_600,
+            state: State::Waiting,
+            said: String::new(),
+        }
+    }
+
+    fn pairs(gateway: &Gateway) -> bool {
+        matches!(&gateway.phase, Phase::Operating(c) if c.has("pair pack-0001 module-0001"))
+    }
+
+    /// A pack without power is no failure: its order waits for it until it expires, and then nothing is asked any more.
+    #[test]
+    fn without_a_channel_an_order_waits_until_it_expires() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut gateway = operating();
+        let waiting = [order(1, Task::Unpair), order(2, Task::Rotate)];
+        for s in 0..600 {
+            assert_eq!(gateway.orders(at(s), &waiting), []);
+            gateway.serve(at(s), &mut rng);
+        }
+        assert_eq!(gateway.service.0.len(), 2);
+        assert_eq!(gateway.orders(at(600), &waiting[1..]), []);
+        assert_eq!(gateway.service.0.iter().map(|wish| wish.kind).collect::<Vec<_>>(), [Kind::Rotate]);
+    }
+
+    /// A new pairing made meanwhile would be the one that is ended.
+    #[test]
+    fn two_whose_pairing_is_being_ended_are_paired_afterwards() {
+        let mut gateway = operating();
+        let waiting = [order(1, Task::Unpair), order(2, Task::Pair)];
+        assert_eq!(gateway.orders(at(0), &waiting), []);
+        assert!(!pairs(&gateway));
+        gateway.module_unpaired(1, Status::WrongState);
+        assert_eq!(gateway.orders(at(1), &waiting), [([1; 16], Ok(()))]);
+        assert!(pairs(&gateway));
+    }
+
+    /// Anybody on the bus can tell an old statement again: it completes nothing, and has the pack asked at once.
+    #[test]
+    fn a_statement_in_clear_completes_no_order() {
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let key = SigningKey::generate(&mut rng);
+        let mut gateway = operating();
+        let [cid, partner] = ["pack-0001", "module-0001"].map(Cid::of);
+        gateway.set_signers(vec![Signer { cid, partner, key: key.public() }]);
+        let waiting = [order(1, Task::Unpair)];
+        assert_eq!(gateway.orders(at(0), &waiting), []);
+        gateway.serve(at(0), &mut rng);
+        let payload = [&[7; 16][..], &[Reason::Retired as u8]].concat();
+        let old = Statement::new(EventKind::PairingRevocation, cid, 1, 1, &payload).unwrap();
+        let mut bytes = [0; EVENT_MAX];
+        let n = old.encode(&mut bytes).unwrap();
+        let signature = old.sign(&key, &mut rng).unwrap();
+        gateway.ended(at(1), &[&[n as u8], &bytes[..n], &signature.0].concat());
+        assert!(
+            gateway.outputs.iter().any(|output| matches!(output, Output::Keep(Job::Withdrawal { .. }, None)))
+        );
+        assert_eq!((gateway.orders(at(1), &waiting), gateway.service.due()), (vec![], Some(at(1))));
+        gateway.module_unpaired(1, Status::Accepted);
+        assert_eq!(gateway.orders(at(1), &waiting), [], "it ends, and has not ended");
+        gateway.module_unpaired(1, Status::WrongState);
+        assert_eq!(gateway.orders(at(2), &waiting), [([1; 16], Ok(()))]);
     }
 }
