@@ -33,6 +33,11 @@ impl Row {
         self.result.as_ref().is_ok_and(|tally| tally.hits == 0)
     }
 
+    /// The attacker got something done. A run that broke off shows neither that nor that the attack was repelled.
+    fn succeeded(&self) -> bool {
+        self.result.as_ref().is_ok_and(|tally| tally.hits > 0)
+    }
+
     fn control_succeeded(&self) -> bool {
         self.control.as_ref().is_ok_and(|tally| tally.hits > 0)
     }
@@ -115,8 +120,13 @@ fn as_table(rows: &[Row]) -> String {
     );
     for row in rows {
         let tries = row.result.as_ref().map_or(0, |tally| tally.tried);
-        let result = if row.held() { "held" } else { "SUCCEEDED" };
-        let control = if row.control_succeeded() { "succeeds" } else { "FAILED" };
+        let word = |run: &Result<Tally, String>, nothing, something| match run {
+            Ok(tally) if tally.hits == 0 => nothing,
+            Ok(_) => something,
+            Err(_) => "not run",
+        };
+        let result = word(&row.result, "held", "SUCCEEDED");
+        let control = word(&row.control, "FAILED", "succeeds");
         // Writing to a string cannot fail.
         let _ =
             writeln!(text, "{:<width$}  {tries:>7}  {result:<9}  {control:<18}  {}", row.name, row.attacker);
@@ -139,7 +149,8 @@ fn as_json(seed: u64, rows: &[Row]) -> String {
     let one = |row: &Row| {
         json!({
             "attacker": row.attacker,
-            "succeeded": !row.held(),
+            "run": row.result.is_ok(),
+            "succeeded": row.succeeded(),
             "control_succeeded": row.control_succeeded(),
             "tries": row.result.as_ref().map_or(0, |tally| tally.tried),
             "complaints": row.complaints(),
@@ -150,7 +161,7 @@ fn as_json(seed: u64, rows: &[Row]) -> String {
     let object = json!({
         "seed": seed,
         "attacks": rows.len(),
-        "succeeded": rows.iter().filter(|row| !row.held()).count(),
+        "succeeded": rows.iter().filter(|row| row.succeeded()).count(),
         "controls_succeeded": rows.iter().filter(|row| row.control_succeeded()).count(),
         "by_name": by_name,
         "not_built": NOT_BUILT.map(|(_, name, _)| name),
@@ -185,13 +196,24 @@ mod tests {
             assert_eq!(outcome(&rows) == Outcome::Good, good, "{result:?} {control:?}");
             assert_eq!(rows[1].complaints().first().map(String::as_str), told);
             let json: Value = serde_json::from_str(&as_json(7, &rows)).unwrap();
-            let counts = (usize::from(!rows[1].held()), 1 + usize::from(rows[1].control_succeeded()));
+            let succeeded = result.is_ok_and(|hits| hits > 0);
+            let controls = 1 + usize::from(control.is_ok_and(|hits| hits > 0));
             assert_eq!(
                 (&json["succeeded"], &json["controls_succeeded"]),
-                (&json!(counts.0), &json!(counts.1))
+                (&json!(usize::from(succeeded)), &json!(controls))
             );
+            // Both rows have one name, and the later one stands.
+            let last = &json["by_name"]["one"];
+            assert_eq!(
+                (&last["run"], &last["succeeded"]),
+                (&json!(result.is_ok()), &json!(succeeded)),
+                "{result:?}"
+            );
+            let table = as_table(&rows);
+            assert_eq!(table.contains("SUCCEEDED"), succeeded, "{table}");
+            assert_eq!(table.contains(" not run "), result.is_err() || control.is_err(), "{table}");
             assert_eq!((&json["attacks"], &json["seed"]), (&json!(2), &json!(7)));
-            assert!(told.is_none_or(|told| as_table(&rows).contains(&format!("one: {told}"))));
+            assert!(told.is_none_or(|told| table.contains(&format!("one: {told}"))));
         }
     }
 }
