@@ -119,6 +119,8 @@ pub struct Journal {
     pub delegation: Vec<u8>,
     /// What was done, in order.
     pub entries: Vec<Entry>,
+    /// What stands behind the last whole entry.
+    left: Vec<u8>,
     /// Bytes of what is whole.
     len: usize,
 }
@@ -155,7 +157,7 @@ impl Journal {
             return Err(FieldError::Broken { path: path.into(), number: entries.len() as u32 + 1 });
         }
         let len = bytes.len() - rest.len();
-        Ok(Journal { delegation: delegation.into(), entries, len })
+        Ok(Journal { delegation: delegation.into(), entries, left: rest.into(), len })
     }
 }
 
@@ -211,11 +213,10 @@ impl Field {
         }
         // What a cut left of the last entry told of nothing: it was not whole when anything left the laptop. It is kept
         // all the same, for it may be damage after all.
-        let whole = fs::read(path).map_err(fail)?;
-        if let Some(left @ [_, ..]) = whole.get(journal.len..) {
+        if !journal.left.is_empty() {
             let mut beside = path.as_os_str().to_owned();
             beside.push(".cut");
-            durable::replace(Path::new(&beside), left).map_err(fail)?;
+            durable::replace(Path::new(&beside), &journal.left).map_err(fail)?;
             file.set_len(journal.len as u64).and_then(|()| file.sync_all()).map_err(fail)?;
         }
         file.seek(SeekFrom::End(0)).map_err(fail)?;

@@ -307,7 +307,10 @@ impl<R: CryptoRng> Uplink<R> {
         match sent.status.as_str() {
             // The authority may have been faster.
             "refused" if self.client.pairing(&pairing).await?.is_revoked() => Ok(Uploaded::AlreadyThere),
-            "refused" => Ok(Uploaded::Refused(sent.code.unwrap_or_default())),
+            "refused" => {
+                let (code, error) = reasons(sent.code, sent.error)?;
+                Ok(Uploaded::Refused(format!("{code}: {error}")))
+            }
             _ => Ok(Uploaded::Accepted(sent.txhash.0)),
         }
     }
@@ -337,16 +340,18 @@ impl<R: CryptoRng> Uplink<R> {
         match self.client.transaction(&Hex(*id)).await {
             Ok(t) if t.status == "included" => Ok(Some(Uploaded::Accepted(*id))),
             Ok(t) if t.status == "refused" => {
-                // Without its code a refusal could be that of a duplicate, and the job is not given up on a guess.
-                let (Some(code), Some(error)) = (t.code, t.error) else {
-                    return Err(UplinkError::Answer("a refusal without code or words"));
-                };
+                let (code, error) = reasons(t.code, t.error)?;
                 self.refused(job, &code, format!("{code}: {error}")).await.map(Some)
             }
             Ok(_) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// Code and words of a refusal. Without its code it could be that of a duplicate, and no job is given up on a guess.
+fn reasons(code: Option<String>, error: Option<String>) -> Result<(String, String), UplinkError> {
+    code.zip(error).ok_or(UplinkError::Answer("a refusal without code or words"))
 }
 
 /// As much of `text` as an outcome may hold.

@@ -473,12 +473,19 @@ impl Relation {
             || self.bond.as_ref().is_some_and(|b| b.binding_id == binding_id)
     }
 
+    /// When RESUME is tried again; a pairing that ended meanwhile leaves nothing to try.
+    fn resume_due(&self) -> Option<Instant> {
+        self.again.filter(|_| self.run.is_none() && self.is_paired())
+    }
+
     /// When [`Relation::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let again = self.again.filter(|_| self.run.is_none() && self.is_paired());
         let escalation = self.escalation.due(self.is_up());
         let timer = self.timer.as_ref().map(|t| t.due);
-        [timer, again, escalation, self.ending_due(), self.upkeep_due()].into_iter().flatten().min()
+        [timer, self.resume_due(), escalation, self.ending_due(), self.upkeep_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // --- authority's messages -------------------------------------------------------------------------
@@ -684,7 +691,7 @@ impl Relation {
         if self.upkeep(now, boot, fx, rng)? {
             return Ok(());
         }
-        if self.run.is_none() && self.again.is_some_and(|t| t <= now) && self.is_paired() {
+        if self.resume_due().is_some_and(|t| t <= now) {
             return self.resume(now, boot, fx, rng);
         }
         let Some(timer) = self.timer.as_ref().filter(|t| t.due <= now) else {

@@ -144,36 +144,47 @@ fn cut(w: &mut World, n: u32, who: usize) -> bool {
     seen.get() > n
 }
 
-/// The end of a pairing is cut at every frame, with the power of each party; the app asks again until the pack says that
-/// there is none. Then neither side of the pack's has it, and a new pairing stands.
-fn ends_cut(step: usize) -> u32 {
+/// Cuts what `begin` asks for at one frame of `step` and at the end, with the power of each party; `then` says what has to
+/// hold after the parties met again.
+fn cut_everywhere(what: &str, step: usize, begin: fn(&mut World), then: fn(&mut World, &str)) -> u32 {
     let flash = std::mem::take(&mut commissioned().flash);
     let mut points = 0;
     for who in 0..3 {
         for n in (0..).step_by(step) {
             let mut w = started(&flash);
-            let now = w.now;
-            w.app.unpair_module(now, 1, Reason::Retired).unwrap();
+            begin(&mut w);
             let reached = cut(&mut w, n, who);
             w.run_for(MEET);
-            w.events.clear();
-            let ended = (0..8).any(|_| {
-                let told = unpair(&mut w, 1);
-                w.run_for(4_000);
-                told == [(1, Status::WrongState)]
-            });
-            assert!(ended, "{who} after {n}");
-            assert!(!w.flash[1].contains_key(&key::session(1)), "{who} after {n}");
-            w.events.clear();
-            assert!(w.pair(PACK, MODULE), "{who} after {n}: paired anew");
+            then(&mut w, &format!("{who} after {n}"));
             points += 1;
             if !reached {
                 break;
             }
         }
     }
-    println!("the end of a pairing was cut at {points} points");
+    println!("{what} was cut at {points} points");
     points
+}
+
+/// The app asks again until the pack says that there is no pairing. Then neither side of the pack's has it, and a new one
+/// stands.
+fn ends_cut(step: usize) -> u32 {
+    let begin = |w: &mut World| {
+        let now = w.now;
+        w.app.unpair_module(now, 1, Reason::Retired).unwrap();
+    };
+    cut_everywhere("the end of a pairing", step, begin, |w, at| {
+        w.events.clear();
+        let ended = (0..8).any(|_| {
+            let told = unpair(w, 1);
+            w.run_for(4_000);
+            told == [(1, Status::WrongState)]
+        });
+        assert!(ended, "{at}");
+        assert!(!w.flash[1].contains_key(&key::session(1)), "{at}");
+        w.events.clear();
+        assert!(w.pair(PACK, MODULE), "{at}: paired anew");
+    })
 }
 
 #[test]
@@ -187,32 +198,20 @@ fn an_end_cut_at_every_frame_is_brought_to_an_end() {
     assert!(ends_cut(1) > 200);
 }
 
-/// A renewal is cut at every frame, with the power of each party: the channel comes back, and can be renewed.
+/// The channel comes back, and can be renewed.
 fn renewals_cut(step: usize) -> u32 {
-    let flash = std::mem::take(&mut commissioned().flash);
-    let mut points = 0;
-    for who in 0..3 {
-        for n in (0..).step_by(step) {
-            let mut w = started(&flash);
-            let now = w.now;
-            w.app.rotate_module(now, 1).unwrap();
-            let reached = cut(&mut w, n, who);
-            w.run_for(MEET);
-            assert!(w.app.relation().is_up() && w.modules[0].relation().is_up(), "{who} after {n}");
-            let before = w.modules[0].relation().session().unwrap().epoch();
-            let now = w.now;
-            w.app.rotate_module(now, 1).unwrap();
-            w.run_for(61_000);
-            let after = w.modules[0].relation().session().unwrap().epoch();
-            assert!(after > before, "{who} after {n}: {before}, {after}");
-            points += 1;
-            if !reached {
-                break;
-            }
-        }
-    }
-    println!("a renewal was cut at {points} points");
-    points
+    let begin = |w: &mut World| {
+        let now = w.now;
+        w.app.rotate_module(now, 1).unwrap();
+    };
+    cut_everywhere("a renewal", step, begin, |w, at| {
+        assert!(w.app.relation().is_up() && w.modules[0].relation().is_up(), "{at}");
+        let epoch = |w: &World| w.modules[0].relation().session().unwrap().epoch();
+        let (before, now) = (epoch(w), w.now);
+        w.app.rotate_module(now, 1).unwrap();
+        w.run_for(61_000);
+        assert!(epoch(w) > before, "{at}: {before}, {}", epoch(w));
+    })
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! A program that runs on the directory does the same every hour and keeps the last report in `check.json`; this
 //! command then asks it for a fresh one. Without such a program it powers the pack on, checks, and powers it off.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use gateway::checkup::Channel;
 use lct::attest::verify_chain;
 use pack::app::Party;
 use pack::identity::Identity;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::audit::{self, known::OnLedger, proof, proof::Known};
@@ -45,10 +47,10 @@ pub struct Args {
 }
 
 /// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// `keys`, `channel`, `ledger`, `revocation`, `policy` or `audit`.
-    pub area: &'static str,
+    pub area: Cow<'static, str>,
     /// What of it.
     pub name: String,
     /// True when it holds.
@@ -58,7 +60,7 @@ pub struct Item {
 }
 
 /// Everything that was checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Report {
     /// When, Unix milliseconds.
     pub time_ms: u64,
@@ -80,7 +82,7 @@ impl Report {
         holds: bool,
         found: impl Into<String>,
     ) {
-        self.items.push(Item { area, name: name.into(), holds, found: found.into() });
+        self.items.push(Item { area: area.into(), name: name.into(), holds, found: found.into() });
     }
 
     /// True when something was checked and all of it holds.
@@ -88,14 +90,15 @@ impl Report {
         !self.items.is_empty() && self.items.iter().all(|item| item.holds)
     }
 
+    /// What was found of the channel to a component, each tier an item.
+    pub fn channels_to(&self, id: &str) -> Vec<&Item> {
+        let tier = |item: &&Item| item.name.strip_prefix(id).is_some_and(|rest| rest.starts_with(", "));
+        self.items.iter().filter(|item| item.area == "channel").filter(tier).collect()
+    }
+
     /// The report for scripts and for `check.json`.
     pub fn as_json(&self) -> Value {
-        let items: Vec<Value> = self
-            .items
-            .iter()
-            .map(|i| json!({ "area": i.area, "name": i.name, "holds": i.holds, "found": i.found }))
-            .collect();
-        json!({ "format": 1, "time_ms": self.time_ms, "holds": self.holds(), "items": items })
+        json!({ "format": 1, "time_ms": self.time_ms, "holds": self.holds(), "items": self.items })
     }
 
     /// One line: that all holds, or the first thing that does not.
@@ -129,16 +132,16 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         _ => {
             drop(dir);
-            super::demo::check(&args.data_dir, &args.passphrase)?.as_json()
+            super::demo::check(&args.data_dir, &args.passphrase)?
         }
     };
-    let text = if args.json { format!("{report}\n") } else { in_words(&report) };
+    let text = if args.json { format!("{}\n", report.as_json()) } else { in_words(&report) };
     print(&text)?;
-    Ok(if report["holds"] == true { Outcome::Good } else { Outcome::Bad })
+    Ok(if report.holds() { Outcome::Good } else { Outcome::Bad })
 }
 
 /// Has the program that runs on the directory check, and waits for its report.
-pub fn ask_the_program(dir: &Path) -> Result<Value, Failure> {
+pub fn ask_the_program(dir: &Path) -> Result<Report, Failure> {
     let path = dir.join(REPORT);
     let before = read(&path);
     replace_file(&dir.join(REQUEST), b"check\n")?;
@@ -162,19 +165,18 @@ pub fn is_asked(dir: &Path) -> bool {
     std::fs::remove_file(dir.join(REQUEST)).is_ok()
 }
 
-fn read(path: &Path) -> Option<Value> {
+fn read(path: &Path) -> Option<Report> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 /// A report, one line for each thing.
-pub fn in_words(report: &Value) -> String {
+pub fn in_words(report: &Report) -> String {
     let mut text = String::new();
-    let word = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
-    for item in report["items"].as_array().into_iter().flatten() {
-        let mark = if item["holds"] == true { "ok  " } else { "FAIL" };
-        text += &format!("{mark} {:8} {}: {}\n", word(item, "area"), word(item, "name"), word(item, "found"));
+    for item in &report.items {
+        let mark = if item.holds { "ok  " } else { "FAIL" };
+        text += &format!("{mark} {:8} {}: {}\n", item.area, item.name, item.found);
     }
-    text += if report["holds"] == true { "everything holds\n" } else { "something does not hold\n" };
+    text += if report.holds() { "everything holds\n" } else { "something does not hold\n" };
     text
 }
 
@@ -388,7 +390,7 @@ mod tests {
             assert_eq!(report.holds(), holds, "{report:?}");
             assert_eq!(report.items.len(), found.len());
             assert_eq!(report.as_json()["holds"], holds);
-            let text = in_words(&report.as_json());
+            let text = in_words(&report);
             assert_eq!(text.contains("FAIL"), !holds && !found.is_empty(), "{text}");
         }
     }

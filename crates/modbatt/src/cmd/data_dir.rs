@@ -318,6 +318,16 @@ impl DataDir {
         }
     }
 
+    /// Opens the directory of an installation that runs; `purpose` says what it has to run for.
+    pub fn open_running(path: &Path, purpose: &str) -> Result<(Self, Run), Failure> {
+        let dir = Self::open(path)?;
+        let run = dir.run()?.ok_or_else(|| {
+            let name = dir.path().display();
+            Failure::Failed(format!("nothing runs on {name}: start it, so that {purpose}"))
+        })?;
+        Ok((dir, run))
+    }
+
     /// The program that announced itself; it may have died since.
     pub fn run(&self) -> Result<Option<Run>, Error> {
         let path = self.path.join(RUN);

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::delegation::{Acted, DONE, Delegate, Delegated, SUPERSEDED, operations, order_digest};
 use api::encoding::{Fixed, Hex};
-use api::revocation::{self, Revoke};
+use api::revocation;
 use api::sign::{Envelope, sign};
 use api::transaction::INCLUDED;
 use bridge::AuthorityKey;
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, Run, replace_file};
 use super::factory::files::read_bounded;
+use super::revoke;
 use super::{Failure, Outcome, ask, os_rng, print};
 
 const DAY_S: u32 = 86_400;
@@ -212,12 +213,7 @@ fn make_key(args: &Key) -> Result<Outcome, Failure> {
 }
 
 fn running(at: &Installation) -> Result<(DataDir, Run), Failure> {
-    let dir = DataDir::open(&at.data_dir)?;
-    let run = dir.run()?.ok_or_else(|| {
-        let name = dir.path().display();
-        Failure::Failed(format!("nothing runs on {name}: start it, so that its authority can answer"))
-    })?;
-    Ok((dir, run))
+    DataDir::open_running(&at.data_dir, "its authority can answer")
 }
 
 fn issue(args: &Issue) -> Result<Outcome, Failure> {
@@ -420,20 +416,9 @@ fn report(args: &Report) -> Result<Outcome, Failure> {
 
 fn take_back(args: &TakeBack) -> Result<Outcome, Failure> {
     let (dir, run) = running(&args.at)?;
-    let operator = super::demo::operator(&dir)?;
-    let subject = Subject::Delegation(DelegationId(args.id));
-    let order = revocation::order_digest(dir.chain_id(), subject, args.reason);
-    let signature = operator.sign(&order, &mut os_rng()?);
-    let (kind, id) = revocation::kind_and_id(subject);
-    let request = Revoke {
-        creator: "modbatt delegate".into(),
-        kind: kind.into(),
-        id: Hex(id),
-        reason: revocation::reason_name(args.reason).into(),
-        key: Hex(operator.public().0),
-        signature: Fixed(signature.0),
-    };
-    let list = ask(async { api::Client::new(&run.url)?.revoke(&request).await })?;
+    let id = args.id;
+    let subject = Subject::Delegation(DelegationId(id));
+    let list = revoke::order(&dir, &run, "modbatt delegate", subject, args.reason)?;
     print(&if args.at.json {
         format!("{}\n", json!({ "id": Hex(id).to_string(), "list": list.number }))
     } else {

@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 
 use api::component::{AccessPoint, Relations};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::check::{self, Report};
 use super::data_dir::DataDir;
-use super::{Failure, Outcome, ask, check, print};
+use super::{Failure, Outcome, ask, print};
 
 /// Arguments of `modbatt discover`.
 #[derive(clap::Args)]
@@ -31,11 +32,7 @@ type Answer = (bool, String);
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
-    let run = dir.run()?.ok_or_else(|| {
-        let name = dir.path().display();
-        Failure::Failed(format!("nothing runs on {name}: start it, so that somebody can be asked"))
-    })?;
+    let (dir, run) = DataDir::open_running(&args.data_dir, "somebody can be asked")?;
     let found = ask(async { api::Client::new(&run.url)?.relations(&args.id).await })?;
     let answer = match &found.access {
         _ if found.status != "active" => (false, "it was revoked, and is not asked".into()),
@@ -58,16 +55,11 @@ fn over_http(at: &AccessPoint) -> Answer {
 }
 
 /// What a fresh report says of the channels that lead to the component.
-fn over_can(report: &Value, id: &str) -> Answer {
-    let items = report["items"].as_array().into_iter().flatten();
-    let mine = |item: &&Value| {
-        let name = item["name"].as_str().unwrap_or_default();
-        item["area"] == "channel" && name.split([' ', ',']).any(|word| word == id)
-    };
-    let channels: Vec<&Value> = items.filter(mine).collect();
-    match channels.iter().find(|item| item["holds"] != true) {
+fn over_can(report: &Report, id: &str) -> Answer {
+    let channels = report.channels_to(id);
+    match channels.iter().find(|item| !item.holds) {
         _ if channels.is_empty() => (false, "no part of this installation answers to that name".into()),
-        Some(broken) => (false, broken["found"].as_str().unwrap_or_default().to_owned()),
+        Some(broken) => (false, broken.found.clone()),
         None => (true, format!("it answers, sealed, on {} channels", channels.len())),
     }
 }

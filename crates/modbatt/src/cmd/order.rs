@@ -55,12 +55,7 @@ pub fn component(text: &str) -> Result<String, String> {
 impl Options {
     /// The installation, and the program that runs on it.
     pub fn open(&self) -> Result<(DataDir, Run), Failure> {
-        let dir = DataDir::open(&self.data_dir)?;
-        let run = dir.run()?.ok_or_else(|| {
-            let name = dir.path().display();
-            Failure::Failed(format!("nothing runs on {name}: start it, so that somebody can do it"))
-        })?;
-        Ok((dir, run))
+        DataDir::open_running(&self.data_dir, "somebody can do it")
     }
 
     /// Places an order and waits for its outcome, as long as is wanted. `command` is the label in the bridge's log.

@@ -155,12 +155,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn open(path: &std::path::Path) -> Result<(DataDir, Run), Failure> {
-    let dir = DataDir::open(path)?;
-    let run = dir.run()?.ok_or_else(|| {
-        let name = dir.path().display();
-        Failure::Failed(format!("nothing runs on {name}: start it, so that its authority can be asked"))
-    })?;
-    Ok((dir, run))
+    DataDir::open_running(path, "its authority can be asked")
 }
 
 impl Show {

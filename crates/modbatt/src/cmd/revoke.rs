@@ -8,7 +8,7 @@ use lct::id::{BindingId, Cid, valid_component_id};
 use lct::revocation::{Reason, Subject};
 use serde_json::json;
 
-use super::data_dir::DataDir;
+use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, ask, os_rng, print};
 
 /// Arguments of `modbatt revoke`.
@@ -57,29 +57,37 @@ fn parse_reason(text: &str) -> Result<Reason, String> {
     })
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
-    let run = dir.run()?.ok_or_else(|| {
-        let name = dir.path().display();
-        Failure::Failed(format!("nothing runs on {name}: start it, so that its authority can sign"))
-    })?;
-    let Some(subject) = args.what.component.or(args.what.binding) else {
-        return Err(Failure::Input("name a component or a binding".into()));
-    };
-    let operator = super::demo::operator(&dir)?;
-    let order = order_digest(dir.chain_id(), subject, args.reason);
+/// Has the authority list `subject`, in the operator's name; `creator` is the label in the bridge's log.
+pub fn order(
+    dir: &DataDir,
+    run: &Run,
+    creator: &str,
+    subject: Subject,
+    reason: Reason,
+) -> Result<revocation::Revocations, Failure> {
+    let operator = super::demo::operator(dir)?;
+    let order = order_digest(dir.chain_id(), subject, reason);
     let signature = operator.sign(&order, &mut os_rng()?);
     let (kind, id) = revocation::kind_and_id(subject);
     let request = Revoke {
-        creator: "modbatt revoke".into(),
+        creator: creator.into(),
         kind: kind.into(),
         id: Hex(id),
-        reason: revocation::reason_name(args.reason).into(),
+        reason: revocation::reason_name(reason).into(),
         key: Hex(operator.public().0),
         signature: Fixed(signature.0),
     };
-    let list = ask(async { api::Client::new(&run.url)?.revoke(&request).await })?;
+    ask(async { api::Client::new(&run.url)?.revoke(&request).await })
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    let (dir, run) = DataDir::open_running(&args.data_dir, "its authority can sign")?;
+    let Some(subject) = args.what.component.or(args.what.binding) else {
+        return Err(Failure::Input("name a component or a binding".into()));
+    };
+    let list = order(&dir, &run, "modbatt revoke", subject, args.reason)?;
+    let (kind, id) = revocation::kind_and_id(subject);
     let (number, entries) = (list.number, list.entries.len());
     let recorded =
         list.entries.iter().find(|e| e.kind == kind && e.id.0 == id).and_then(|e| e.height.zip(e.txhash));

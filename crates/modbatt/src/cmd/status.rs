@@ -58,11 +58,7 @@ struct Relationship<'a> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let dir = DataDir::open(&args.data_dir)?;
-    let run = dir.run()?.ok_or_else(|| {
-        let name = dir.path().display();
-        Failure::Failed(format!("nothing runs on {name}: start it, so that its channels can be tried"))
-    })?;
+    let (dir, run) = DataDir::open_running(&args.data_dir, "its channels can be tried")?;
     let checked = check::ask_the_program(dir.path())?;
     let logs = logs(&dir.audit())?;
     let (rows, report, now) = ask(async {
@@ -100,7 +96,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         false => {
             let lines: String = rows.iter().map(line).collect();
-            lines + &report.as_ref().map_or_else(String::new, |r| check::in_words(&r.as_json()))
+            lines + &report.as_ref().map_or_else(String::new, check::in_words)
         }
     })?;
     Ok(match report {
@@ -181,19 +177,13 @@ impl Known {
 }
 
 /// Whether every tier of the channel to a component answered.
-fn channel(checked: &Value, id: &str) -> Option<bool> {
-    let items = checked["items"].as_array()?;
-    let prefix = format!("{id}, ");
-    let mut tiers = items
-        .iter()
-        .filter(|i| i["area"] == "channel" && i["name"].as_str().is_some_and(|n| n.starts_with(&prefix)))
-        .peekable();
-    tiers.peek()?;
-    Some(tiers.all(|tier| tier["holds"] == true))
+fn channel(checked: &Report, id: &str) -> Option<bool> {
+    let tiers = checked.channels_to(id);
+    (!tiers.is_empty()).then(|| tiers.iter().all(|tier| tier.holds))
 }
 
 /// A component in JSON; members that do not apply are absent.
-fn row(known: &Known, relationships: &[Relationship<'_>], checked: &Value, now: u64) -> Value {
+fn row(known: &Known, relationships: &[Relationship<'_>], checked: &Report, now: u64) -> Value {
     let Component { component_id, role, status, .. } = &known.component;
     let mut row = json!({ "component_id": component_id, "role": role, "status": status });
     if let Some(Relationship { above, binding, .. }) =

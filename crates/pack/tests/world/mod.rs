@@ -131,6 +131,9 @@ pub struct World {
     pub owner: Option<Box<Owner>>,
 }
 
+/// So often in a row somebody may want to tick at once before that is a fault of its: a second of it.
+const SPINS_MAX: u32 = 10_000;
+
 /// Unix time at which bindings are made.
 pub const BOUND: u32 = 1_700_000_000;
 
@@ -394,6 +397,7 @@ impl World {
 
     /// Runs until `end`, every party ticking when it wants to.
     pub fn run_until(&mut self, end: Instant) {
+        let mut spins = 0;
         loop {
             while self.drain() | self.deliver() {}
             let dues =
@@ -401,9 +405,12 @@ impl World {
             let Some(next) = dues.flatten().min().filter(|t| *t <= end) else { break };
             let stuck = next <= self.now;
             self.now = self.now.max(next);
+            spins = if stuck { spins + 1 } else { 0 };
             if stuck {
                 self.now = self.now + Duration::from_micros(100);
             }
+            // On a device that would be a processor that never rests.
+            assert!(spins < SPINS_MAX, "somebody wants to tick at {next:?} and does nothing about it");
             let (now, rng) = (self.now, &mut self.rng);
             self.app.tick(now, rng).unwrap();
             self.pack.tick(now, rng).unwrap();

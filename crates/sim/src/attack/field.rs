@@ -132,6 +132,18 @@ impl Field {
         field
     }
 
+    /// The owner switches Off and On again, and three seconds are measured: every message that was sealed meanwhile.
+    pub fn session_of_commands(&mut self) -> Vec<Message> {
+        let start = self.w.now;
+        self.order(RelayState::Off);
+        self.order(RelayState::On);
+        for _ in 0..3 {
+            self.w.measure(-20_000);
+            self.w.run_for(1_000);
+        }
+        self.recorded().into_iter().filter(|m| m.at >= start).collect()
+    }
+
     /// The owner asks for a state; it stands within two seconds, or the run is of no use.
     pub fn order(&mut self, state: RelayState) {
         let now = self.w.now;

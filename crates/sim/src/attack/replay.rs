@@ -5,7 +5,6 @@ use super::{
     field::{APP, Field, PACK, ends},
 };
 use pack::{
-    message::RelayState,
     sealed_id::{Direction, Level, SealedId},
     session::limits::Limits,
     time::Instant,
@@ -21,15 +20,8 @@ pub const ATTACK: Attack = Attack {
 
 fn run(tally: &mut Tally, seed: u64) {
     let mut f = Field::operational(1, seed);
-    // A command to switch Off that the owner gave, before he switched On again.
-    let start = f.w.now;
-    f.order(RelayState::Off);
-    f.order(RelayState::On);
-    for _ in 0..3 {
-        f.w.measure(-20_000);
-        f.w.run_for(1_000);
-    }
-    let recorded: Vec<_> = f.recorded().into_iter().filter(|m| m.at >= start).collect();
+    // With a command to switch Off that the owner gave, before he switched On again.
+    let recorded = f.session_of_commands();
     assert!(recorded.iter().any(|m| m.who == APP) && recorded.iter().any(|m| m.who == PACK));
     // At once, a second later, and when more than a window of newer messages was taken.
     for wait in [0, 1_000, 8_000] {

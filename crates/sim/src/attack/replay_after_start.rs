@@ -4,7 +4,6 @@ use super::{
     Attack, Defence, Tally,
     field::{APP, Field, MODULE, PACK},
 };
-use pack::message::RelayState;
 
 pub const ATTACK: Attack = Attack {
     number: 2,
@@ -16,14 +15,7 @@ pub const ATTACK: Attack = Attack {
 
 fn run(tally: &mut Tally, seed: u64) {
     let mut f = Field::operational(1, seed);
-    let start = f.w.now;
-    f.order(RelayState::Off);
-    f.order(RelayState::On);
-    for _ in 0..3 {
-        f.w.measure(-20_000);
-        f.w.run_for(1_000);
-    }
-    let recorded: Vec<_> = f.recorded().into_iter().filter(|m| m.at >= start).collect();
+    let recorded = f.session_of_commands();
     // No handshake comes through at first.
     f.w.filter = Box::new(|_| false);
     [PACK, MODULE, APP].into_iter().for_each(|who| f.w.restart(who));
