@@ -31,8 +31,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
     let stated = match open(&dir)? {
         Ledger::Here(ledger) => {
-            let read = ledger.read().and_then(|snapshot| recorded(&snapshot, &args.id));
-            read.map_err(|e| failure(&e))?
+            let snapshot = ledger.read().map_err(|e| failure(&e))?;
+            recorded(&snapshot, &args.id)?
         }
         Ledger::At(client) => Some(ask(client.statements(&args.id))?),
     };
@@ -47,15 +47,18 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// What is said of a component that the ledger does not know.
-pub fn unknown(id: &str) -> Failure {
+fn unknown(id: &str) -> Failure {
     Failure::Failed(format!("{id} is not registered on this ledger; look at the label of the part"))
 }
 
-fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Statements>, node::Error> {
+fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Statements>, Failure> {
     let cid = Cid::of(id);
-    let Some(component) = snapshot.component(&cid)? else { return Ok(None) };
-    // The rules record only types that they know.
-    Ok(Statements::of(component.component_id, &cid, &snapshot.validations_of(&cid)?).ok())
+    let Some(component) = snapshot.component(&cid).map_err(|e| failure(&e))? else { return Ok(None) };
+    let kept = snapshot.validations_of(&cid).map_err(|e| failure(&e))?;
+    let stated = Statements::of(component.component_id, &cid, &kept);
+    stated
+        .map(Some)
+        .map_err(|e| Failure::Failed(format!("what the ledger holds of {id} is of another version: {e}")))
 }
 
 fn in_words(stated: &Statements) -> String {
