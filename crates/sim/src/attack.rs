@@ -3,7 +3,7 @@
 //! An attack runs against the real roles, except where T103 names a part of them, and says by what it got done whether
 //! it succeeded, never by an error code alone. Beside its own aim three things count as success in every attack that runs
 //! a role: one nonce under one key for two messages, a protected class sent in clear by a party, and a secret on a bus or
-//! in what a party tells its owner ([`field`]).
+//! in what a party tells its owner (`attack/field.rs`).
 //!
 //! The same sources are compiled a second time against roles whose defences can be taken away (`weakened/` in the
 //! root). There the attack must succeed once its [`Attack::defence`] is gone: otherwise it proves nothing.

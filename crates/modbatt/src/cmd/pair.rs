@@ -85,7 +85,7 @@ pub struct Rotate {
 #[derive(clap::Args)]
 #[group(multiple = false)]
 struct Which {
-    /// Only the keys of the channel, from those in use [default]
+    /// Only the keys of the channel, from those in use: what is done when neither is named
     #[arg(long)]
     epoch: bool,
     /// A key agreement from the beginning, under a fresh certificate: what was copied of the old keys is worth nothing
