@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::shell;
 use crate::suite::Outcome;
@@ -45,10 +45,7 @@ fn ensure_installed() -> Result<()> {
     if shell::answers(shell::cargo().args(["deny", "--version"])) {
         return Ok(());
     }
-    eprintln!("cargo-deny is missing: installing version {VERSION} (some minutes, once)");
-    let version = format!("={VERSION}");
-    shell::run(shell::cargo().args(["install", "--locked", "--version", &version, "cargo-deny"]))
-        .context("cargo-deny could not be installed")?;
+    shell::install("cargo-deny", VERSION, &[])?;
     if !shell::answers(shell::cargo().args(["deny", "--version"])) {
         bail!("cargo-deny was installed but `cargo deny` does not answer: is cargo's bin folder on PATH?");
     }

@@ -151,23 +151,9 @@ fn installed() -> Result<PathBuf> {
     if version().is_ok_and(|text| text.trim() == format!("verifpal {VERSION}")) {
         return Ok(program);
     }
-    eprintln!("Verifpal is missing: installing version {VERSION} (some minutes, once)");
-    let wanted = format!("={VERSION}");
-    shell::run(
-        shell::cargo()
-            // It says a newer compiler than it needs.
-            .args([
-                "install",
-                "verifpal",
-                "--version",
-                &wanted,
-                "--locked",
-                "--ignore-rust-version",
-                "--root",
-            ])
-            .arg(&folder),
-    )
-    .context("Verifpal could not be installed")?;
+    let root = folder.to_string_lossy();
+    // It says a newer compiler than it needs.
+    shell::install("verifpal", VERSION, &["--ignore-rust-version", "--root", &root])?;
     version().context("Verifpal was installed and does not answer")?;
     Ok(program)
 }

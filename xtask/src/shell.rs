@@ -35,6 +35,19 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Installs a tool from its published sources, as `cargo install PACKAGE --version =VERSION --locked EXTRA`.
+///
+/// The packages ask for optimisation across all their crates, on one core: that takes twice as long to compile as what
+/// a check of CI can save by it.
+pub fn install(package: &str, version: &str, extra: &[&str]) -> Result<()> {
+    eprintln!("{package} is missing: installing version {version} (some minutes, once)");
+    let exact = format!("={version}");
+    let mut command = cargo();
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    run(command.args(["install", package, "--version", &exact, "--locked"]).args(extra))
+        .with_context(|| format!("{package} could not be installed"))
+}
+
 /// Whether the program can be started and answers with success, without showing anything.
 pub fn answers(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
