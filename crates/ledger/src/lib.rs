@@ -6,6 +6,7 @@
 //! * [`codec`]: the one canonical encoding; [`genesis`], [`tx`], [`block`], [`outcome`]: what it encodes.
 //! * [`records`]: keys and objects of the state; [`state`]: how it is read and written.
 //! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
+//! * [`energy`]: the arithmetic of energy accounts.
 //! * [`execute`]: a block's execution; [`proof`] and [`receipt`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ extern crate alloc;
 
 pub mod block;
 pub mod codec;
+pub mod energy;
 pub mod execute;
 pub mod genesis;
 pub mod outcome;

@@ -6,6 +6,8 @@ pub mod data_dir;
 pub mod delegate;
 pub mod demo;
 pub mod discover;
+pub mod energy;
+pub mod eval;
 pub mod factory;
 pub mod ledger;
 pub mod order;

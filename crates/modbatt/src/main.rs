@@ -51,6 +51,8 @@ enum Command {
     Discover(cmd::discover::Args),
     /// List what a part stated on the ledger, and how many others saw it
     Witness(cmd::witness::Args),
+    /// Compute what operations on energy accounts come to
+    Energy(cmd::energy::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Factory(args) => cmd::factory::run(&args),
         Command::Discover(args) => cmd::discover::run(&args),
         Command::Witness(args) => cmd::witness::run(&args),
+        Command::Energy(args) => cmd::energy::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

@@ -519,3 +519,75 @@ fn a_running_program_is_asked_instead_of_the_disk() {
     drop(running);
     assert_eq!(run(&["ledger", "status", "--data-dir", dir]).code, 0, "an old run.json does not matter");
 }
+
+/// The cases of the web4 standard's table, in mWh, and what is wrong with files that cannot be evaluated.
+#[test]
+fn operations_on_energy_are_computed_from_a_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("ops.json");
+    let eval = |content: &str| {
+        fs::write(&path, content).unwrap();
+        run(&["energy", "eval", text(&path)])
+    };
+    let done = eval(
+        r#"{"ops":[
+        {"id":"top","op":"transfer","sender":100000,"receiver":50000,"amount":20000,"fee":0.05},
+        {"id":"cap","op":"transfer","sender":200000,"receiver":490000,"amount":30000,"fee":0.05,"cap":500000},
+        {"id":"wh","op":"transfer","sender_wh":200,"receiver_wh":490.0,"amount_wh":30,"fee":5e-2,"cap_wh":500},
+        {"id":"lock","op":"lock","available":100,"amount":30},
+        {"id":"commit","op":"commit","available":70,"locked":30},
+        {"id":"rollback","op":"rollback","available":70,"locked":30},
+        {"id":"charge","op":"recharge","balance":40,"initial":100,"rate":0.1,"multiplier":3},
+        {"id":"full","op":"recharge","balance":295,"initial":100,"rate":0.1,"multiplier":3.0},
+        {"id":"ratio","op":"ratio","atp":80,"adp":20},
+        {"id":"none","op":"ratio","atp":0,"adp":0},
+        {"id":"half","op":"sliding_payment","amount":1000,"quality":0.5}]}"#,
+    );
+    let capped = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","sender":188500,"receiver":500000,"fee":1500,"credited":10000,"returned":20000}}"#
+        )
+    };
+    let expected = format!(
+        r#"{{"results":[
+        {{"id":"top","sender":79000,"receiver":70000,"fee":1000,"credited":20000,"returned":0}},
+        {}, {},
+        {{"id":"lock","available":70,"locked":30}},
+        {{"id":"commit","available":70,"locked":0}},
+        {{"id":"rollback","available":100,"locked":0}},
+        {{"id":"charge","balance":50,"added":10}},
+        {{"id":"full","balance":300,"added":5}},
+        {{"id":"ratio","ppm":800000}},
+        {{"id":"none","ppm":500000}},
+        {{"id":"half","ppm":500000,"payment":500}}]}}"#,
+        capped("cap"),
+        capped("wh")
+    );
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_eq!(done.json(), serde_json::from_str::<Value>(&expected).unwrap());
+
+    let refused = eval(
+        r#"{"ops":[{"id":"x","op":"lock","available":1,"amount":2},{"id":"y","op":"ratio","atp":1,"adp":1}]}"#,
+    );
+    assert_eq!(refused.code, 1);
+    assert_eq!(refused.json()["results"][0]["error"], "insufficient_balance");
+    assert_eq!(refused.json()["results"][1]["ppm"], 500_000, "the others are computed");
+
+    for (op, parts) in [
+        (r#""op":"ratio","atp":1,"adp":-1"#, &["operation 1", "\"x\"", "\"adp\"", "whole number", "-1"][..]),
+        (r#""op":"ratio","atp":1.5,"adp":1"#, &["\"atp\"", "whole number"]),
+        (r#""op":"ratio","atp":1"#, &["\"adp\"", "missing"]),
+        (r#""op":"ratio","atp":1,"atp_wh":1,"adp":1"#, &["\"atp_wh\"", "twice"]),
+        (r#""op":"ratio","atp_wh":0.0001,"adp":1"#, &["\"atp_wh\"", "3 decimals"]),
+        (r#""op":"ratio","atp":1,"adp":1,"apd":1"#, &["ratio has no field \"apd\""]),
+        (r#""op":"transfer","sender":1,"receiver":1,"amount":1,"fee":0.0000001"#, &["\"fee\"", "6 decimals"]),
+        (r#""op":"sliding_payment","amount":1,"quality":1.1"#, &["\"quality\"", "at most 1"]),
+        (r#""op":"melt""#, &["no operation \"melt\"", "transfer"]),
+        (r#""nop":"ratio""#, &["\"op\"", "missing"]),
+    ] {
+        eval(&format!(r#"{{"ops":[{{"id":"x",{op}}}]}}"#)).fails(2, parts);
+    }
+    eval(r#"{"ops":[{"op":"ratio"}]}"#).fails(2, &["operation 1", "\"id\"", "missing"]);
+    eval(r#"{"op":[]}"#).fails(2, &["no file of operations", "ops"]);
+    run(&["energy", "eval", "nowhere.json"]).fails(2, &["cannot read the operations nowhere.json"]);
+}

@@ -12,6 +12,7 @@ use lct::energy::{CycleClose, EnergyEvent, EnergyKind};
 
 use super::{Claim, Context, Stop, check_signed, count, ensure};
 use crate::{
+    energy::share,
     outcome::Event,
     records::{Cycle, EnergyRecord, Pool, key},
     reject::Rejection,
@@ -19,14 +20,8 @@ use crate::{
     tx::Signed,
 };
 
-const PPM: u128 = 1_000_000;
 /// mW times ms per mWh.
 const MW_MS_PER_MWH: u128 = 3_600_000;
-
-/// `value * ppm / 1_000_000`, truncated; `ppm` is at most one million, so the result fits.
-fn share(value: u64, ppm: u32) -> u64 {
-    u64::try_from(u128::from(value) * u128::from(ppm) / PPM).unwrap_or(value)
-}
 
 /// Whether energy and mean power of an event agree within 2 percent of the energy or within 1 mWh.
 fn agrees(e: &EnergyEvent) -> bool {
