@@ -7,6 +7,7 @@
 //! * [`records`]: keys and objects of the state; [`state`]: how it is read and written.
 //! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
 //! * [`energy`]: the arithmetic of energy accounts.
+//! * [`trust`]: the arithmetic of trust, for rules and readers alike.
 //! * [`execute`]: a block's execution; [`proof`] and [`receipt`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -26,5 +27,6 @@ pub mod records;
 pub mod reject;
 pub mod rules;
 pub mod state;
+pub mod trust;
 pub mod tx;
 pub mod verdict;

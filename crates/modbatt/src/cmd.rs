@@ -18,6 +18,7 @@ pub mod redteam;
 pub mod revoke;
 pub mod selftest;
 pub mod status;
+pub mod trust;
 pub mod verify;
 pub mod witness;
 

@@ -53,6 +53,8 @@ enum Command {
     Witness(cmd::witness::Args),
     /// Compute what operations on energy accounts come to
     Energy(cmd::energy::Args),
+    /// Compute trust as the ledger does
+    Trust(cmd::trust::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Discover(args) => cmd::discover::run(&args),
         Command::Witness(args) => cmd::witness::run(&args),
         Command::Energy(args) => cmd::energy::run(&args),
+        Command::Trust(args) => cmd::trust::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

@@ -591,3 +591,81 @@ fn operations_on_energy_are_computed_from_a_file() {
     eval(r#"{"op":[]}"#).fails(2, &["no file of operations", "ops"]);
     run(&["energy", "eval", "nowhere.json"]).fails(2, &["cannot read the operations nowhere.json"]);
 }
+
+/// The cases of the web4 standard's table, and what is wrong with files that cannot be evaluated.
+#[test]
+fn trust_is_computed_from_the_digits_in_a_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("trust.json");
+    let eval = |content: &str| {
+        fs::write(&path, content).unwrap();
+        run(&["trust", "eval", text(&path)])
+    };
+    let half = r#"{"talent":0.5,"training":0.5,"temperament":0.5}"#;
+    let tensor = |[talent, training, temperament]: [u32; 3]| serde_json::json!({ "talent": talent, "training": training, "temperament": temperament });
+    let share = |ppm: u32| serde_json::json!({ "ppm": ppm });
+    let rows = [
+        (r#""op":"t3_composite","talent":0.9,"training":0.8,"temperament":0.7"#.to_owned(), share(810_000)),
+        (r#""op":"v3_composite","valuation":0.3,"veracity":0.85,"validity":0.8"#.into(), share(667_500)),
+        (r#""op":"v3_composite","valuation":1.5,"veracity":1,"validity":1"#.into(), share(1_000_000)),
+        // The doubles nearest to these would be less.
+        (r#""op":"t3_composite","talent":0.29,"training":0.29,"temperament":0.29"#.into(), share(290_000)),
+        (
+            r#""op":"t3_composite","talent":0.9999999,"training":1e0,"temperament":10E-1"#.into(),
+            share(999_999),
+        ),
+        (format!(r#""op":"t3_update","t3":{half},"quality":0.8"#), tensor([506_000, 504_800, 503_600])),
+        (format!(r#""op":"t3_update","t3":{half},"quality":0.3"#), tensor([496_000, 496_800, 497_600])),
+        (format!(r#""op":"decay","t3":{half},"months":2"#), tensor([500_000, 498_000, 520_000])),
+        (
+            format!(r#""op":"decay","t3":{half},"days":59,"recovers_to":0.505"#),
+            tensor([500_000, 499_000, 505_000]),
+        ),
+        (r#""op":"repeat","n":8"#.into(), share(209_715)),
+        (r#""op":"repeat","n":99999999999,"value":0.5"#.into(), share(50_000)),
+        (r#""op":"hops","hops":2"#.into(), share(490_000)),
+        (r#""op":"hops","hops":5,"value":0.9"#.into(), share(0)),
+        (
+            format!(
+                r#""op":"observe","t3":{half},"metrics":{{"efficiency":0.7,"reliability":0.6,"accuracy":0.5,"responsiveness":0.5,"safety":0.5}}"#
+            ),
+            tensor([560_000, 530_000, 500_000]),
+        ),
+        (format!(r#""op":"outcome","t3":{half},"outcome":"violation""#), tensor([450_000, 500_000, 400_000])),
+        (r#""op":"health","t3":0.95,"v3":0.9,"energy_ratio":0.9"#.into(), share(920_000)),
+    ];
+    let ops: Vec<_> = rows.iter().enumerate().map(|(n, (op, _))| format!(r#"{{"id":"{n}",{op}}}"#)).collect();
+    let done = eval(&format!(r#"{{"ops":[{}]}}"#, ops.join(",")));
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let results = done.json()["results"].clone();
+    assert_eq!(results.as_array().unwrap().len(), rows.len());
+    for (n, (op, mut expected)) in rows.into_iter().enumerate() {
+        expected["id"] = n.to_string().into();
+        assert_eq!(results[n], expected, "{op}");
+    }
+
+    for (op, parts) in [
+        (
+            r#""op":"t3_composite","talent":1.2,"training":0,"temperament":0"#.to_owned(),
+            ["\"talent\"", "at most 1"],
+        ),
+        (r#""op":"t3_composite","talent":-0.1,"training":0,"temperament":0"#.into(), ["\"talent\"", "-0.1"]),
+        (
+            r#""op":"t3_composite","talent":"0.9","training":0,"temperament":0"#.into(),
+            ["\"talent\"", "number"],
+        ),
+        (r#""op":"t3_composite","talent":0.9,"temperament":0"#.into(), ["\"training\"", "missing"]),
+        (r#""op":"hops","hops":2,"hop":1"#.into(), ["\"hop\"", "no field"]),
+        (r#""op":"repeat","n":0"#.into(), ["\"n\"", "counts from 1"]),
+        (
+            r#""op":"t3_update","t3":{"talent":0.5,"training":0.5},"quality":1"#.into(),
+            ["\"t3\"", "\"temperament\""],
+        ),
+        (format!(r#""op":"t3_update","t3":{half},"quality":null"#), ["\"quality\"", "null"]),
+        (format!(r#""op":"outcome","t3":{half},"outcome":"win""#), ["\"outcome\"", "\"win\""]),
+        (r#""op":"composite""#.into(), ["\"composite\"", "t3_composite"]),
+    ] {
+        let [first, second] = parts;
+        eval(&format!(r#"{{"ops":[{{"id":"x",{op}}}]}}"#)).fails(2, &["operation 1", "\"x\"", first, second]);
+    }
+}

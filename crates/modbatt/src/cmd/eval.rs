@@ -114,9 +114,45 @@ impl Op<'_> {
         self.fields.borrow_mut().remove(field).map(|raw| raw.get().to_owned())
     }
 
-    fn text(&self, field: &str) -> Result<String, String> {
-        let raw = self.take(field).ok_or_else(|| format!("the field {field:?} is missing"))?;
+    fn need(&self, field: &str) -> Result<String, String> {
+        self.take(field).ok_or_else(|| format!("the field {field:?} is missing"))
+    }
+
+    /// Whether a field is there and nobody asked for it yet.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.borrow().contains_key(field)
+    }
+
+    /// A text.
+    pub fn text(&self, field: &str) -> Result<String, String> {
+        let raw = self.need(field)?;
         serde_json::from_str(&raw).map_err(|_| format!("the field {field:?} must be a text, not {raw}"))
+    }
+
+    /// What `read` makes of the object in a field; it has to ask for all of its fields.
+    pub fn object<T>(&self, field: &str, read: impl Fn(&Op<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+        let raw = self.need(field).map_err(Problem::Input)?;
+        let fields = serde_json::from_str(&raw)
+            .map_err(|_| Problem::Input(format!("the field {field:?} must be an object, not {raw}")))?;
+        let inner = Op { name: field.to_owned(), fields: RefCell::new(fields) };
+        let value = read(&inner).and_then(|value| inner.ends().map(|()| value));
+        value.map_err(|problem| match problem {
+            Problem::Input(what) => Problem::Input(format!("in {field:?} {what}")),
+            refused => refused,
+        })
+    }
+
+    /// A whole number.
+    pub fn whole(&self, field: &str) -> Result<u64, Problem> {
+        let raw = self.need(field).map_err(Problem::Input)?;
+        decimal(field, &raw, 0)
+    }
+
+    /// A decimal number in parts per million; digits beyond them are cut off, as everywhere in trust.
+    pub fn parts(&self, field: &str) -> Result<u64, Problem> {
+        let raw = self.need(field).map_err(Problem::Input)?;
+        scaled(&raw, PPM_DECIMALS, Beyond::Cut)
+            .map_err(|what| Problem::Input(format!("the field {field:?} {what}, not {raw}")))
     }
 
     /// An energy: FIELD in whole mWh, or FIELD_wh as a decimal number of Wh.
@@ -164,12 +200,21 @@ impl Op<'_> {
 
 /// The number that a JSON text writes, times `10 ^ decimals`.
 fn decimal(field: &str, raw: &str, decimals: u32) -> Result<u64, Problem> {
-    scaled(raw, decimals).map_err(|what| Problem::Input(format!("the field {field:?} {what}, not {raw}")))
+    scaled(raw, decimals, Beyond::Refused)
+        .map_err(|what| Problem::Input(format!("the field {field:?} {what}, not {raw}")))
 }
 
-fn scaled(raw: &str, decimals: u32) -> Result<u64, String> {
+/// What becomes of digits behind the last place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beyond {
+    Refused,
+    Cut,
+}
+
+fn scaled(raw: &str, decimals: u32, beyond: Beyond) -> Result<u64, String> {
     let wanted = || match decimals {
         0 => "must be a whole number from 0 to 2^64 - 1".to_owned(),
+        _ if beyond == Beyond::Cut => "must be a number from 0 on".to_owned(),
         n => format!("must be a number from 0 on with at most {n} decimals"),
     };
     let (mantissa, exponent) = match raw.split_once(['e', 'E']) {
@@ -192,18 +237,16 @@ fn scaled(raw: &str, decimals: u32) -> Result<u64, String> {
     let shifted = if places >= 0 {
         zeros(places).map(|n| format!("{digits}{}", "0".repeat(n)))
     } else {
-        // Only zeros may be behind the last place.
-        let cut = digits.len().checked_sub(usize::try_from(-places).unwrap_or(usize::MAX));
-        cut.map(|at| digits.split_at(at))
-            .filter(|(_, gone)| gone.bytes().all(|b| b == b'0'))
-            .map(|(kept, _)| kept.to_owned())
+        let kept = digits.len().saturating_sub(usize::try_from(-places).unwrap_or(usize::MAX));
+        let (kept, gone) = digits.split_at(kept);
+        (beyond == Beyond::Cut || gone.bytes().all(|b| b == b'0')).then(|| kept.to_owned())
     };
     shifted.and_then(|s| if s.is_empty() { Some(0) } else { s.parse().ok() }).ok_or_else(wanted)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::scaled;
+    use super::{Beyond, scaled};
 
     #[test]
     fn numbers_come_from_their_text() {
@@ -235,7 +278,20 @@ mod tests {
             ("null", 0, None),
             ("[1]", 0, None),
         ] {
-            assert_eq!(scaled(raw, decimals).ok(), expected, "{raw} with {decimals}");
+            assert_eq!(scaled(raw, decimals, Beyond::Refused).ok(), expected, "{raw} with {decimals}");
+        }
+        for (raw, expected) in [
+            ("0.29", Some(290_000)),
+            ("0.30000000000000004", Some(300_000)),
+            ("0.7999999999", Some(799_999)),
+            ("9.99e-7", Some(0)),
+            ("1e-999999999", Some(0)),
+            ("1.2345678e1", Some(12_345_678)),
+            ("-0.1", None),
+            ("1e30", None),
+            ("\"0.5\"", None),
+        ] {
+            assert_eq!(scaled(raw, 6, Beyond::Cut).ok(), expected, "{raw}");
         }
     }
 }
