@@ -62,7 +62,7 @@ struct Key {
     #[cfg(not(feature = "host"))]
     key: Secret<32>,
     #[cfg(feature = "host")]
-    expanded: alloc::boxed::Box<Aead>,
+    expanded: alloc::sync::Arc<Aead>,
     base: [u8; 4],
 }
 
@@ -71,9 +71,9 @@ impl Key {
         Ok(Key {
             #[cfg(not(feature = "host"))]
             key: secret.key()?,
-            // The move into the box may leave a copy on the unused stack (SECURITY.md, "Unused memory").
+            // The move may leave a copy on the unused stack (SECURITY.md, "Unused memory").
             #[cfg(feature = "host")]
-            expanded: alloc::boxed::Box::new(Aead::new(&secret.key()?)),
+            expanded: alloc::sync::Arc::new(Aead::new(&secret.key()?)),
             base: base4(secret)?,
         })
     }

@@ -1,17 +1,20 @@
-//! The two implementations of P-256 against each other (`spec/channel.md`, H140): what one makes the other accepts, what
-//! one refuses the other refuses, and a key agreement gives both the same bytes.
+//! The two implementations of P-256 and of AES-256-GCM against each other (`spec/channel.md`, H140): what one makes the
+//! other accepts, what one refuses the other refuses, and a key agreement gives both the same bytes.
 
 #![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use lct::{
-    Digest,
+    Digest, aead,
     curve::{Point, backend, device, host},
     hash::sha256,
     secret::Secret,
     sign::{PublicKey, Signature, SigningKey},
 };
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use std::time::Instant;
 
 const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
@@ -276,5 +279,49 @@ fn cost_of_both() {
             times.fold(f64::MAX, f64::min)
         };
         println!("{name:20} {:10.1} {:10.1}", best(by_device), best(by_host));
+    }
+}
+
+/// Sizes around a block, around what is opened without the heap, and beyond.
+const TEXTS: [usize; 16] = [0, 1, 15, 16, 17, 36, 64, 127, 128, 129, 285, 1_536, 2_047, 2_048, 2_049, 5_000];
+
+#[test]
+fn both_ciphers_make_and_take_the_same_bytes_and_leave_what_they_refuse() {
+    let mut rng = rng(7);
+    for n in TEXTS {
+        for aad in [0, 1, 12, 16, 40] {
+            let key = Secret::<32>::random(&mut rng);
+            let (device, host) = (aead::device::Cipher::new(&key), aead::host::Cipher::new(&key));
+            let mut plain = vec![0; n];
+            let (mut nonce, mut bound) = ([0; 12], vec![0; aad]);
+            rng.fill_bytes(&mut plain);
+            rng.fill_bytes(&mut nonce);
+            rng.fill_bytes(&mut bound);
+            let (mut one, mut other) = (plain.clone(), plain.clone());
+            let tag = device.seal(&nonce, &bound, &mut one).unwrap();
+            assert_eq!(host.seal(&nonce, &bound, &mut other), Some(tag), "{n} bytes, {aad} bound");
+            assert_eq!(one, other, "{n} bytes, {aad} bound");
+            assert!(n < 8 || one != plain);
+
+            let mut wrong = vec![(tag, bound.clone(), one.clone())];
+            let at = rng.next_u32() as usize;
+            wrong[0].0[at % 16] ^= 1 << (at % 8);
+            if let Some(byte) = bound.get(at % aad.max(1)) {
+                wrong.push((tag, bound.clone(), one.clone()));
+                wrong[1].1[at % aad] = byte ^ 0x80;
+            }
+            if n > 0 {
+                wrong.push((tag, bound.clone(), one.clone()));
+                wrong.last_mut().unwrap().2[at % n] ^= 4;
+            }
+            for (tag, bound, mut text) in wrong {
+                let before = text.clone();
+                assert!(!device.attempt(&nonce, &bound, &mut text, &tag), "{n} bytes, {aad} bound");
+                assert!(!host.attempt(&nonce, &bound, &mut text, &tag), "{n} bytes, {aad} bound");
+                assert_eq!(text, before, "{n} bytes, {aad} bound");
+            }
+            assert!(host.attempt(&nonce, &bound, &mut one, &tag) && one == plain, "{n} bytes");
+            assert!(device.attempt(&nonce, &bound, &mut other, &tag) && other == plain, "{n} bytes");
+        }
     }
 }
