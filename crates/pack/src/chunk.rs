@@ -187,7 +187,8 @@ impl Slot {
 
 /// Collects the chunks of up to `SLOTS` messages at a time. One per bus: the canonical identifier does not name it.
 pub struct Reassembler<const SLOTS: usize> {
-    slots: [Option<Slot>; SLOTS],
+    /// Messages begun; a buffer that is free costs no search.
+    slots: heapless::Vec<Slot, SLOTS>,
     /// No message begun runs out of time before.
     quiet_until: Instant,
     /// The message handed out last, kept because [`Push::Complete`] borrows it.
@@ -206,7 +207,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
     pub const fn new() -> Self {
         const { assert!(SLOTS > 0, "a reassembler needs a buffer") };
         Self {
-            slots: [None; SLOTS],
+            slots: heapless::Vec::new(),
             quiet_until: Instant::START,
             done: [0; MAX_LEN],
             counters: Counters {
@@ -261,7 +262,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
             self.open(now, key, total, data);
             return Push::Pending;
         }
-        let Some(slot) = self.slots.iter_mut().flatten().find(|slot| slot.key == key) else {
+        let Some((at, slot)) = self.slots.iter_mut().enumerate().find(|(_, slot)| slot.key == key) else {
             return self.drop_message(key, DropReason::Orphan);
         };
         if slot.total != total {
@@ -284,7 +285,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
             return Push::Pending;
         }
         self.done = slot.data;
-        self.free(key);
+        self.slots.swap_remove(at);
         bump(&mut self.counters.completed);
         let len = usize::from(total - 1) * CHUNK_LEN + data.len();
         Push::Complete(self.done.get(..len).unwrap_or(&[]))
@@ -296,26 +297,27 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
         if now < self.quiet_until {
             return;
         }
-        let mut begun = now;
-        for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|slot| now.saturating_since(slot.started) >= TIMEOUT) {
-                *slot = None;
-                bump(&mut self.counters.timeouts);
+        let timeouts = &mut self.counters.timeouts;
+        self.slots.retain(|slot| {
+            let in_time = now.saturating_since(slot.started) < TIMEOUT;
+            if !in_time {
+                bump(timeouts);
             }
-            begun = slot.as_ref().map_or(begun, |slot| begun.min(slot.started));
-        }
+            in_time
+        });
+        let begun = self.slots.iter().map(|slot| slot.started).min().unwrap_or(now);
         // What begins later runs out later.
         self.quiet_until = begun + TIMEOUT;
     }
 
     /// Messages begun and not complete, at most `SLOTS`.
     pub fn pending(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.slots.len()
     }
 
     fn free(&mut self, key: CanonicalId) -> bool {
-        let slot = self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(|slot| slot.key == key));
-        slot.and_then(Option::take).is_some()
+        let at = self.slots.iter().position(|slot| slot.key == key);
+        at.map(|at| self.slots.swap_remove(at)).is_some()
     }
 
     fn restart(&mut self, key: CanonicalId) {
@@ -327,11 +329,10 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
     fn open(&mut self, now: Instant, key: CanonicalId, total: u8, chunk: &[u8]) {
         let mut slot = Slot { key, total, received: 1, started: now, touched: now, data: [0; MAX_LEN] };
         slot.store(1, chunk);
-        // `None` sorts first, so a free buffer is taken before any message is given up.
-        let given_up = |slot: &&mut Option<Slot>| slot.is_none() || kept(Defence::BufferEviction);
-        let oldest = |slot: &&mut Option<Slot>| slot.as_ref().map(|slot| slot.touched);
-        let place = self.slots.iter_mut().filter(given_up).min_by_key(oldest);
-        if place.and_then(|place| place.replace(slot)).is_some() {
+        let Err(slot) = self.slots.push(slot) else { return };
+        let silent_longest = self.slots.iter_mut().min_by_key(|slot| slot.touched);
+        if let Some(place) = silent_longest.filter(|_| kept(Defence::BufferEviction)) {
+            *place = slot;
             bump(&mut self.counters.evictions);
         }
     }

@@ -102,6 +102,8 @@ pub struct Link<const SLOTS: usize, const TRANSFERS: usize = 4, const RECEIVE: u
     format: FrameFormat,
     chunks: Reassembler<SLOTS>,
     transfers: [Transfer<RECEIVE>; TRANSFERS],
+    /// No transfer runs out of time before.
+    quiet_until: Instant,
     sender: Sender<MESSAGE_MAX>,
     sending: Option<(CanonicalId, CanonicalId)>,
     waiting: heapless::Deque<Long, WAITING>,
@@ -123,6 +125,7 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
                 receiver: Receiver::new(ReceiverConfig::default()),
                 progress: (false, Instant::START),
             }),
+            quiet_until: Instant::START,
             sender: Sender::new(SenderConfig::default()),
             sending: None,
             waiting: heapless::Deque::new(),
@@ -307,10 +310,18 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
     }
 
     fn expire(&mut self, now: Instant) {
+        if now < self.quiet_until {
+            return;
+        }
+        // What gets its next frame later runs out later.
+        self.quiet_until = now + ReceiverConfig::default().n_cr;
         for transfer in &mut self.transfers {
             if transfer.receiver.expire(now).is_some() {
                 transfer.id = None;
                 self.counters.incomplete = self.counters.incomplete.saturating_add(1);
+            }
+            if let Some(due) = transfer.receiver.due() {
+                self.quiet_until = self.quiet_until.min(due);
             }
         }
     }
