@@ -9,6 +9,7 @@ use ::lct::sign::PublicKey;
 use ledger::{
     genesis::{Genesis, GenesisError, Params, Validator, ValidatorSet},
     receipt::Trust,
+    records::AccountRole,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +28,17 @@ pub enum GenesisTextError {
     /// A key is not a point of its curve.
     #[error("{list}[{index}] is not a P-256 public key")]
     Key {
-        /// `roots`, `authorities` or `operators`.
+        /// `roots`, `authorities`, `operators` or `accounts`.
         list: &'static str,
         /// Position in it.
+        index: usize,
+    },
+    /// An account has a role that is none.
+    #[error(
+        "accounts[{index}] has no known role: authority, operator, manufacturer, owner, auditor or controller"
+    )]
+    Role {
+        /// Position in the list.
         index: usize,
     },
     /// The content cannot start a chain.
@@ -60,6 +69,15 @@ struct GenesisText {
     authorities: Vec<Hex<33>>,
     operators: Vec<Hex<33>>,
     params: ParamsText,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accounts: Vec<AccountText>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountText {
+    role: String,
+    key: Hex<33>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +107,13 @@ struct TrustText {
     format: u32,
     chain_id: Hex<32>,
     validators: Vec<ValidatorText>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    height: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(height: &u64) -> bool {
+    *height == 0
 }
 
 impl From<&Validator> for ValidatorText {
@@ -138,6 +163,11 @@ pub fn to_json(genesis: &Genesis) -> String {
             pool_tolerance_ppm,
             witness_quorum,
         },
+        accounts: genesis
+            .accounts
+            .iter()
+            .map(|(role, key)| AccountText { role: role.name().into(), key: Hex(key.0) })
+            .collect(),
     })
 }
 
@@ -169,6 +199,7 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
             pool_tolerance_ppm: p.pool_tolerance_ppm,
             witness_quorum: p.witness_quorum,
         },
+        accounts: accounts(&t.accounts)?,
     };
     genesis.check()?;
     let computed = Hex(genesis.chain_id());
@@ -178,6 +209,16 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
     Ok(genesis)
 }
 
+fn accounts(texts: &[AccountText]) -> Result<Vec<(AccountRole, PublicKey)>, GenesisTextError> {
+    let account = |(index, text): (usize, &AccountText)| {
+        let role = AccountRole::ALL.iter().find(|role| role.name() == text.role);
+        let role = role.ok_or(GenesisTextError::Role { index })?;
+        let key = PublicKey::from_slice(&text.key.0);
+        Ok((*role, key.map_err(|_| GenesisTextError::Key { list: "accounts", index })?))
+    };
+    texts.iter().enumerate().map(account).collect()
+}
+
 fn keys(list: &'static str, texts: &[Hex<33>]) -> Result<Vec<PublicKey>, GenesisTextError> {
     let key = |(index, k): (usize, &Hex<33>)| {
         PublicKey::from_slice(&k.0).map_err(|_| GenesisTextError::Key { list, index })
@@ -185,12 +226,13 @@ fn keys(list: &'static str, texts: &[Hex<33>]) -> Result<Vec<PublicKey>, Genesis
     texts.iter().enumerate().map(key).collect()
 }
 
-/// The JSON text of a checkpoint: chain id and validators only.
+/// The JSON text of a checkpoint: chain id, validators, and the height at which they count if it is not 0.
 pub fn trust_to_json(trust: &Trust) -> String {
     pretty(&TrustText {
         format: FORMAT,
         chain_id: Hex(trust.chain_id),
         validators: trust.validators.0.iter().map(Into::into).collect(),
+        height: trust.height,
     })
 }
 
@@ -214,7 +256,7 @@ pub fn trust_from_json(text: &str) -> Result<Trust, GenesisTextError> {
     if set.is_empty() || set.len() > ledger::genesis::MAX_VALIDATORS || !distinct {
         return Err(GenesisTextError::Validators);
     }
-    Ok(Trust { chain_id: t.chain_id.0, validators: ValidatorSet(set) })
+    Ok(Trust { chain_id: t.chain_id.0, validators: ValidatorSet(set), height: t.height })
 }
 
 fn pretty(value: &impl Serialize) -> String {
@@ -241,6 +283,7 @@ mod tests {
             authorities: vec![key(2)],
             operators: vec![key(3), key(4)],
             params: Params { max_lease_s: 77, ..Params::default() },
+            accounts: vec![(AccountRole::Auditor, key(5)), (AccountRole::Owner, key(6))],
         }
     }
 
@@ -251,6 +294,11 @@ mod tests {
         assert_eq!(trust_from_json(&text).unwrap(), genesis().trust());
         let checkpoint = trust_to_json(&genesis().trust());
         assert_eq!(trust_from_json(&checkpoint).unwrap(), genesis().trust());
+        let later = Trust { height: 9, ..genesis().trust() };
+        assert_eq!(trust_from_json(&trust_to_json(&later)).unwrap(), later);
+        let plain = Genesis { accounts: vec![], ..genesis() };
+        assert!(!to_json(&plain).contains("accounts"), "what no further account is in has no such member");
+        assert_eq!(from_json(&to_json(&plain)).unwrap(), plain);
         assert!(from_json(&checkpoint).is_err(), "a checkpoint is not a genesis");
     }
 
@@ -270,6 +318,7 @@ mod tests {
             (root.as_str(), off_curve.as_str(), "roots[0] is not a P-256 public key"),
             (root.as_str(), "00", "66 hexadecimal digits expected"),
             ("\"power\": 3", "\"power\": 0", "no power"),
+            ("\"auditor\"", "\"auditer\"", "accounts[0] has no known role"),
         ] {
             assert!(good.contains(from), "{from}");
             let error = from_json(&good.replacen(from, to, 1)).unwrap_err().to_string();

@@ -199,6 +199,11 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::DelegationExists | R::ActSequence => 409,
         R::ActRevoked => 410,
         R::DelegationTime | R::ActTime | R::ActWindow => 422,
+        R::GovernInvalid | R::GovernVersion => 400,
+        R::GovernDenied => 403,
+        R::GovernUnknown => 404,
+        R::GovernExists | R::GovernLimit | R::GovernPending => 409,
+        R::GovernHeight => 422,
         R::StatementTime | R::BindingTime | R::OwnerTime | R::WitnessTime => 422,
     }
 }

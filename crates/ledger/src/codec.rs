@@ -209,15 +209,28 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`FormatError`].
     pub fn object(&mut self, pairs: u64, version: u64) -> Result<(), FormatError> {
+        self.object_with(pairs, pairs, version).map(|_| ())
+    }
+
+    /// Opens a versioned object whose last pair may be absent: of `least` or `least + 1` pairs. The answer is whether
+    /// it is there.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn object_with_optional(&mut self, least: u64, version: u64) -> Result<bool, FormatError> {
+        self.object_with(least, least + 1, version).map(|n| n > least)
+    }
+
+    fn object_with(&mut self, least: u64, most: u64, version: u64) -> Result<u64, FormatError> {
         let n = self.map()?;
         self.key(0)?;
         let v = self.uint()?;
         if v != version {
             Err(FormatError::Version(v))
-        } else if n != pairs {
-            Err(FormatError::Unexpected)
+        } else if (least..=most).contains(&n) {
+            Ok(n)
         } else {
-            Ok(())
+            Err(FormatError::Unexpected)
         }
     }
 

@@ -10,8 +10,8 @@ use crate::{
     codec::Canonical,
     genesis::{Genesis, Params, ValidatorSet},
     outcome::TxResult,
-    records::{Account, AccountRole, Pool, Roots, Status, Totals, key},
-    rules::{Context, Stop, apply},
+    records::{Account, Pool, Roots, RulesVersion, Status, Totals, key},
+    rules::{Context, Stop, apply, take_effect},
     state::{Halt, Overlay, View, Writes, load},
     tx::{MAX_TX, Tx},
 };
@@ -157,6 +157,9 @@ pub fn check_block(
     if same_txs { Ok(()) } else { Err(BlockError::TxRoot) }
 }
 
+/// Version of the rules that this build executes (L164).
+pub const RULES: u32 = 1;
+
 /// What a block did.
 pub struct Outcome {
     /// Changes of the state.
@@ -176,11 +179,8 @@ pub fn genesis_writes(genesis: &Genesis) -> Writes {
     state.put(key::PARAMS.into(), &genesis.params);
     state.put(key::ROOTS.into(), &Roots(genesis.roots.clone()));
     state.put(key::TOTALS.into(), &Totals::zero());
-    let roles = [(&genesis.authorities, AccountRole::Authority), (&genesis.operators, AccountRole::Operator)];
-    for (keys, role) in roles {
-        for k in keys {
-            state.put(key::account(k), &Account { role, status: Status::Active, from_height: 0 });
-        }
+    for (role, k) in genesis.all_accounts() {
+        state.put(key::account(k), &Account { role, status: Status::Active, from_height: 0 });
     }
     state.into_writes()
 }
@@ -231,6 +231,10 @@ pub fn apply_tx<V: View>(
 /// # Errors
 /// [`Halt`] when the store or an invariant is broken: the replica must stop.
 pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
+    let rules: Option<RulesVersion> = load(&view, key::RULES)?;
+    if let Some(rules) = rules.filter(|rules| rules.version > RULES) {
+        return Err(Halt::Rules(rules.version));
+    }
     let params: Params = require(&view, key::PARAMS)?;
     let roots: Roots = require(&view, key::ROOTS)?;
     let before: Totals = require(&view, key::TOTALS)?;
@@ -241,6 +245,7 @@ pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
             Context { header: &block.header, params: &params, roots: &roots.0, tx_id: Tx::id_of(bytes) };
         results.push(apply_tx(&mut state, &context, bytes)?);
     }
+    take_effect(&mut state, block.header.height.saturating_add(1))?;
     check_invariants(&state, &before)?;
     let bytes: Vec<_> = results.iter().map(Canonical::to_bytes).collect();
     Ok(Outcome { writes: state.into_writes(), results, result_root: merkle::root(&result_leaves(&bytes)) })

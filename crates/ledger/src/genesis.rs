@@ -10,7 +10,10 @@ use core::fmt;
 use ed25519_dalek::VerifyingKey;
 use lct::{Digest, hash::sha256, sign::PublicKey};
 
-use crate::codec::{Canonical, FormatError, Reader, Writer};
+use crate::{
+    codec::{Canonical, FormatError, Reader, Writer},
+    records::AccountRole,
+};
 
 /// Most keys a genesis may list per role.
 pub const MAX_KEYS: usize = 1024;
@@ -48,6 +51,25 @@ impl ValidatorSet {
     #[must_use]
     pub fn total(&self) -> u128 {
         self.0.iter().map(|v| u128::from(v.power)).sum()
+    }
+
+    /// Checks that it can certify blocks (L13).
+    ///
+    /// # Errors
+    /// The first of [`GenesisError::ValidatorCount`], `Validator` and `ValidatorKey`.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.0.is_empty() || self.0.len() > MAX_VALIDATORS {
+            return Err(GenesisError::ValidatorCount);
+        }
+        for (i, v) in self.0.iter().enumerate() {
+            if v.power == 0 || self.0[..i].iter().any(|o| o.key == v.key) {
+                return Err(GenesisError::Validator);
+            }
+            if VerifyingKey::from_bytes(&v.key).is_err() {
+                return Err(GenesisError::ValidatorKey);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -114,6 +136,20 @@ impl Default for Params {
     }
 }
 
+impl Params {
+    /// Whether a chain can run under them (L13).
+    #[must_use]
+    pub fn usable(&self) -> bool {
+        (1..=0xffff).contains(&self.max_block_txs)
+            && self.max_tx_bytes > 0
+            && self.max_block_bytes >= self.max_tx_bytes
+            && self.max_batch_records > 0
+            && self.max_lease_s > 0
+            && self.pool_tolerance_ppm <= 1_000_000
+            && (1..=MAX_WITNESSES as u32).contains(&self.witness_quorum)
+    }
+}
+
 impl Canonical for Params {
     fn write(&self, w: &mut Writer) {
         w.object(10, VERSION);
@@ -163,6 +199,8 @@ pub struct Genesis {
     pub operators: Vec<PublicKey>,
     /// Parameters in force.
     pub params: Params,
+    /// Further accounts, of any role.
+    pub accounts: Vec<(AccountRole, PublicKey)>,
 }
 
 /// Why a genesis cannot start a chain.
@@ -176,7 +214,7 @@ pub enum GenesisError {
     Validator,
     /// A validator key is no Ed25519 point.
     ValidatorKey,
-    /// A key is listed twice, as authority, operator or both, or a list is longer than 1024.
+    /// A key has two accounts, or a list is longer than 1024.
     Account,
     /// There is no authority, so nothing could ever be bound.
     NoAuthority,
@@ -210,7 +248,8 @@ impl Genesis {
     /// What a verifier of receipts needs to trust of this chain.
     #[must_use]
     pub fn trust(&self) -> crate::receipt::Trust {
-        crate::receipt::Trust { chain_id: self.chain_id(), validators: ValidatorSet(self.validators.clone()) }
+        let validators = ValidatorSet(self.validators.clone());
+        crate::receipt::Trust { chain_id: self.chain_id(), validators, height: 0 }
     }
 
     /// Checks that the genesis can start a chain.
@@ -221,40 +260,27 @@ impl Genesis {
         if self.name.is_empty() || self.name.len() > MAX_NAME {
             return Err(GenesisError::Name);
         }
-        if self.validators.is_empty() || self.validators.len() > MAX_VALIDATORS {
-            return Err(GenesisError::ValidatorCount);
-        }
-        for (i, v) in self.validators.iter().enumerate() {
-            if v.power == 0 || self.validators[..i].iter().any(|o| o.key == v.key) {
-                return Err(GenesisError::Validator);
-            }
-            if VerifyingKey::from_bytes(&v.key).is_err() {
-                return Err(GenesisError::ValidatorKey);
-            }
-        }
-        let lists = [&self.roots, &self.authorities, &self.operators];
-        let mut accounts: Vec<_> = self.authorities.iter().chain(&self.operators).collect();
+        ValidatorSet(self.validators.clone()).check()?;
+        let lists = [self.roots.len(), self.authorities.len(), self.operators.len(), self.accounts.len()];
+        let mut accounts: Vec<_> = self.all_accounts().map(|(_, key)| key).collect();
         let count = accounts.len();
         accounts.sort();
         accounts.dedup();
-        if accounts.len() != count || lists.iter().any(|l| l.len() > MAX_KEYS) {
+        if accounts.len() != count || lists.iter().any(|n| *n > MAX_KEYS) {
             return Err(GenesisError::Account);
         }
         if self.authorities.is_empty() {
             return Err(GenesisError::NoAuthority);
         }
-        let p = &self.params;
-        if !(1..=0xffff).contains(&p.max_block_txs)
-            || p.max_tx_bytes == 0
-            || p.max_block_bytes < p.max_tx_bytes
-            || p.max_batch_records == 0
-            || p.max_lease_s == 0
-            || p.pool_tolerance_ppm > 1_000_000
-            || !(1..=MAX_WITNESSES as u32).contains(&p.witness_quorum)
-        {
-            return Err(GenesisError::Params);
-        }
-        Ok(())
+        if self.params.usable() { Ok(()) } else { Err(GenesisError::Params) }
+    }
+
+    /// Every account that the genesis gives, authorities and operators included.
+    pub fn all_accounts(&self) -> impl Iterator<Item = (AccountRole, &PublicKey)> {
+        let of = |role| move |key| (role, key);
+        let authorities = self.authorities.iter().map(of(AccountRole::Authority));
+        let operators = self.operators.iter().map(of(AccountRole::Operator));
+        authorities.chain(operators).chain(self.accounts.iter().map(|(role, key)| (*role, key)))
     }
 }
 
@@ -272,7 +298,8 @@ fn read_keys(r: &mut Reader<'_>) -> Result<Vec<PublicKey>, FormatError> {
 
 impl Canonical for Genesis {
     fn write(&self, w: &mut Writer) {
-        w.object(8, VERSION).uint(1).text(&self.name).uint(2).uint(self.time_ms);
+        let more = usize::from(!self.accounts.is_empty());
+        w.object(8 + more, VERSION).uint(1).text(&self.name).uint(2).uint(self.time_ms);
         w.uint(3).item(&ValidatorSet(self.validators.clone()));
         w.uint(4);
         write_keys(w, &self.roots);
@@ -281,10 +308,16 @@ impl Canonical for Genesis {
         w.uint(6);
         write_keys(w, &self.operators);
         w.uint(7).item(&self.params);
+        if more > 0 {
+            w.uint(8).array(self.accounts.len());
+            for (role, key) in &self.accounts {
+                w.array(2).item(role).bytes(&key.0);
+            }
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(8, VERSION)?;
+        let more = r.object_with_optional(8, VERSION)?;
         r.key(1)?;
         let name = r.text(MAX_NAME)?.into();
         r.key(2)?;
@@ -298,6 +331,21 @@ impl Canonical for Genesis {
         r.key(6)?;
         let operators = read_keys(r)?;
         r.key(7)?;
-        Ok(Self { name, time_ms, validators, roots, authorities, operators, params: r.item()? })
+        let params = r.item()?;
+        let mut accounts = Vec::new();
+        if more {
+            r.key(8)?;
+            for _ in 0..r.array(MAX_KEYS)? {
+                if r.array(2)? != 2 {
+                    return Err(FormatError::Unexpected);
+                }
+                accounts.push((r.item()?, PublicKey(r.fixed()?)));
+            }
+            // A list that is there is not empty: a genesis has one encoding.
+            if accounts.is_empty() {
+                return Err(FormatError::NotCanonical);
+            }
+        }
+        Ok(Self { name, time_ms, validators, roots, authorities, operators, params, accounts })
     }
 }

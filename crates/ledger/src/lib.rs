@@ -8,13 +8,14 @@
 //! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
 //! * [`energy`]: the arithmetic of energy accounts.
 //! * [`trust`]: the arithmetic of trust, for rules and readers alike.
-//! * [`execute`]: a block's execution; [`proof`] and [`receipt`]: how an outsider checks what happened.
+//! * [`execute`]: a block's execution; [`proof`], [`receipt`] and [`anchor`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::disallowed_types, clippy::disallowed_methods))]
 
 extern crate alloc;
 
+pub mod anchor;
 pub mod block;
 pub mod codec;
 pub mod energy;

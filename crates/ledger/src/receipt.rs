@@ -9,7 +9,8 @@
 //!   5: result bytes, 6: path to result_root of header h+1,
 //!   7: header h+1, whose parent is block h, 8: certificate over header h+1,
 //!   9: state proofs under state_root of header h+1, in the order of `evidence_keys`,
-//!  10: [] or [record bytes, its index in the batch, path to the batch's root] }
+//!  10: [] or [record bytes, its index in the batch, path to the batch's root],
+//!  11: [handover ..], only where the validators changed before }
 //! ```
 //!
 //! The chain of proof: record to batch root (signed by the device), transaction to header h, result to header
@@ -38,6 +39,7 @@ use lct::{
 };
 
 use crate::{
+    anchor::{self, Handover, HandoverError},
     block::{Certificate, CertificateError, Header},
     codec::{Canonical, FormatError, Reader, Writer},
     genesis::ValidatorSet,
@@ -51,6 +53,8 @@ use crate::{
     verdict::{Proved, RecordFacts, Trusted, Verdict},
 };
 
+pub use crate::anchor::Trust;
+
 /// First bytes of a receipt file.
 pub const MAGIC: &[u8; 4] = b"MBRC";
 /// Format version, the byte after [`MAGIC`].
@@ -60,29 +64,6 @@ pub const MAX_LEN: usize = 1 << 20;
 
 const MAX_PROOFS: usize = 8;
 const MAX_RESULT: usize = 1 << 16;
-
-/// What a verifier trusts of a chain: from its genesis or a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust {
-    /// Identity of the chain.
-    pub chain_id: Digest,
-    /// Validators whose certificates count.
-    pub validators: ValidatorSet,
-}
-
-impl Canonical for Trust {
-    fn write(&self, w: &mut Writer) {
-        w.object(3, 1).uint(1).bytes(&self.chain_id).uint(2).item(&self.validators);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(3, 1)?;
-        r.key(1)?;
-        let chain_id = r.fixed()?;
-        r.key(2)?;
-        Ok(Self { chain_id, validators: r.item()? })
-    }
-}
 
 /// The record of a batch that a receipt proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +99,8 @@ pub struct Receipt {
     pub evidence: Vec<StateProof>,
     /// The record, in a receipt for one.
     pub record: Option<RecordPart>,
+    /// Every change of validators up to the next block's height, the first one first.
+    pub handovers: Vec<Handover>,
 }
 
 /// State keys a receipt for `tx` must prove, in order: the validator set, the sender's account, then the keys
@@ -130,7 +113,8 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             let device = Registration::decode(statement).ok()?.device.subject().ok()?.key;
             keys.push(key::device_key(&device));
         }
-        Body::LctCreate { .. } => {}
+        // What it asks for is its content; that it was accepted is in its result.
+        Body::LctCreate { .. } | Body::Govern(_) => {}
         Body::Bind { record, .. } => {
             let record = BindingRecord::decode(record).ok()?;
             keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
@@ -225,6 +209,8 @@ pub enum ReceiptError {
     Evidence(FormatError),
     /// The sender's account was withdrawn.
     AccountRevoked,
+    /// The sender's account holds from a later height on.
+    AccountEarly,
     /// A signing key was withdrawn.
     KeyRevoked,
     /// A signing key belongs to another component.
@@ -245,6 +231,8 @@ pub enum ReceiptError {
     RecordPath,
     /// The certificate does not certify the header.
     Certificate(CertificateError),
+    /// The validators are not those to whom the changes of validators lead.
+    Handover(HandoverError),
     /// The receipt is for another chain than the trusted one.
     OtherChain,
     /// The receipt's validators are not the trusted ones.
@@ -271,6 +259,7 @@ impl fmt::Display for ReceiptError {
             Self::EvidencePath => "a state proof does not lead to the state root",
             Self::Evidence(e) => return write!(f, "a proven object is damaged: {e}"),
             Self::AccountRevoked => "the sender's account was withdrawn",
+            Self::AccountEarly => "the sender's account was not in force yet",
             Self::KeyRevoked => "a signing key was withdrawn",
             Self::KeyOwner => "a signing key belongs to another component",
             Self::NoEffect => "the state does not hold what the transaction did",
@@ -281,6 +270,7 @@ impl fmt::Display for ReceiptError {
             Self::RecordPlace => "the record does not have the place in the batch that it claims",
             Self::RecordPath => "the record is not in the batch",
             Self::Certificate(e) => return write!(f, "the block is not certified: {e}"),
+            Self::Handover(e) => return write!(f, "{e}"),
             Self::OtherChain => "the receipt is for another chain than the trusted one",
             Self::UntrustedValidators => "the receipt's validators are not the trusted ones",
         };
@@ -320,7 +310,8 @@ impl Receipt {
 impl Canonical for Receipt {
     fn write(&self, w: &mut Writer) {
         let path = |digests: &Vec<Digest>| Path(digests.clone());
-        w.object(11, 1).uint(1).bytes(&self.tx).uint(2).uint(self.index.into());
+        let handed = usize::from(!self.handovers.is_empty());
+        w.object(11 + handed, 1).uint(1).bytes(&self.tx).uint(2).uint(self.index.into());
         w.uint(3).item(&path(&self.tx_path)).uint(4).item(&self.header);
         w.uint(5).bytes(&self.result).uint(6).item(&path(&self.result_path));
         w.uint(7).item(&self.next).uint(8).item(&self.certificate);
@@ -333,10 +324,13 @@ impl Canonical for Receipt {
             None => w.array(0),
             Some(r) => w.array(3).bytes(&r.record).uint(r.index.into()).item(&path(&r.path)),
         };
+        if handed > 0 {
+            anchor::write_list(w.uint(11), &self.handovers);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(11, 1)?;
+        let handed = r.object_with_optional(11, 1)?;
         r.key(1)?;
         let tx = r.bytes(MAX_TX)?.into();
         r.key(2)?;
@@ -367,7 +361,24 @@ impl Canonical for Receipt {
             }
             _ => return Err(FormatError::Unexpected),
         };
-        Ok(Self { tx, index, tx_path, header, result, result_path, next, certificate, evidence, record })
+        let mut handovers = Vec::new();
+        if handed {
+            r.key(11)?;
+            handovers = anchor::read_list(r)?;
+        }
+        Ok(Self {
+            tx,
+            index,
+            tx_path,
+            header,
+            result,
+            result_path,
+            next,
+            certificate,
+            evidence,
+            record,
+            handovers,
+        })
     }
 }
 
@@ -411,14 +422,11 @@ pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptErro
     let record = receipt.record.as_ref().map(|part| prove_record(part, &proved)).transpose()?;
     receipt.certificate.verify(&next.id(), &evidence.validators).map_err(ReceiptError::Certificate)?;
 
-    let trusted = match trust {
-        None => Trusted::SignerUnknown,
-        Some(trust) => {
-            ensure(trust.chain_id == header.chain_id, ReceiptError::OtherChain)?;
-            ensure(trust.validators == evidence.validators, ReceiptError::UntrustedValidators)?;
-            Trusted::Yes
-        }
-    };
+    ensure(trust.is_none_or(|t| t.chain_id == header.chain_id), ReceiptError::OtherChain)?;
+    let led = anchor::follow(&header.chain_id, trust, &receipt.handovers, next.height);
+    let led = led.map_err(ReceiptError::Handover)?;
+    ensure(led.is_none_or(|set| set == evidence.validators), ReceiptError::UntrustedValidators)?;
+    let trusted = if trust.is_some() { Trusted::Yes } else { Trusted::SignerUnknown };
     Ok(Verdict {
         trusted,
         chain_id: header.chain_id,
@@ -457,6 +465,7 @@ impl<'a> Evidence<'a> {
         let validators = ValidatorSet::from_bytes(&validators.value).map_err(ReceiptError::Evidence)?;
         let account = Account::from_bytes(&account.value).map_err(ReceiptError::Evidence)?;
         ensure(account.status == Status::Active, ReceiptError::AccountRevoked)?;
+        ensure(account.in_force(receipt.header.height), ReceiptError::AccountEarly)?;
         Ok(Self { validators, account, keys })
     }
 
@@ -522,6 +531,7 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             check(&subject.key, &digest_of(statement), signature)?;
             Ok(Proved::Registration(r.into()))
         }
+        Body::Govern(governance) => Ok(Proved::Governance(governance.clone())),
         Body::LctCreate { a, b, context } => Ok(Proved::Lct { a: *a, b: *b, context: context.clone() }),
         Body::Bind { record, signature_a, signature_b, signature_authority } => {
             bound(record, [signature_a, signature_b, signature_authority], authority).map(Proved::Binding)

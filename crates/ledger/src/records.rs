@@ -138,6 +138,9 @@ macro_rules! codes {
         pub enum $name { $($(#[$doc])* $variant = $code,)* }
 
         impl $name {
+            /// All of them, by ascending code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// Lower-case word for people and APIs.
             #[must_use]
             pub fn name(self) -> &'static str {
@@ -151,8 +154,17 @@ macro_rules! codes {
                 match r.uint()? { $($code => Ok(Self::$variant),)* _ => Err(FormatError::Unexpected) }
             }
         }
+
+        impl Canonical for $name {
+            fn write(&self, w: &mut Writer) { Field::put(self, w); }
+            fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> { Field::take(r) }
+        }
     };
 }
+
+mod governance;
+
+pub use governance::{Pending, RulesVersion};
 
 codes! {
     /// What an account may send; see `rules::allowed`.
@@ -161,6 +173,14 @@ codes! {
         Authority = 1 "authority",
         /// A gateway or app account.
         Operator = 2 "operator",
+        /// A manufacturer: registers what it made, and renews its roots.
+        Manufacturer = 3 "manufacturer",
+        /// An owner of components.
+        Owner = 4 "owner",
+        /// Watches: anchors logs and witnesses events.
+        Auditor = 5 "auditor",
+        /// A pack controller with an account of its own: passes on what devices signed.
+        Controller = 6 "controller",
     }
 }
 
@@ -183,6 +203,14 @@ object! {
         status: Status = 2,
         /// Height from which it holds the role.
         from_height: u64 = 3,
+    }
+}
+
+impl Account {
+    /// Whether its key may sign transactions of a block of `height`.
+    #[must_use]
+    pub fn in_force(&self, height: u64) -> bool {
+        self.status == Status::Active && self.from_height <= height
     }
 }
 

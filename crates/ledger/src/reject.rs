@@ -180,6 +180,15 @@ rejections! {
     ActOperation = 227, "W4_ERR_ACT_OPERATION", "the delegation does not allow this operation";
     ActScope = 228, "W4_ERR_ACT_SCOPE", "the delegation names neither of the two";
     ActGrant = 229, "W4_ERR_ACT_GRANT", "the delegate granted a longer lease than it may";
+    // Governance.
+    GovernInvalid = 290, "W4_ERR_GOVERN_INVALID", "the change is none, or no chain can run under it";
+    GovernHeight = 291, "W4_ERR_GOVERN_HEIGHT", "a change takes effect two blocks later at the earliest";
+    GovernDenied = 292, "W4_ERR_GOVERN_DENIED", "the root that goes did not sign the change";
+    GovernExists = 293, "W4_ERR_GOVERN_EXISTS", "the key has or had an account, or the root is in force";
+    GovernUnknown = 294, "W4_ERR_GOVERN_UNKNOWN", "the root that is to go is not in force";
+    GovernLimit = 295, "W4_ERR_GOVERN_LIMIT", "there is no room for another root";
+    GovernVersion = 296, "W4_ERR_GOVERN_VERSION", "the rules' version is not one above that in force";
+    GovernPending = 297, "W4_ERR_GOVERN_PENDING", "a change of this kind takes effect with the next block";
 }
 
 impl Rejection {

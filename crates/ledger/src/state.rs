@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::codec::{Canonical, FormatError};
 
-/// A reason to stop the replica: its store or an invariant is broken. Never caused by a transaction.
+/// A reason to stop the replica: its store or an invariant is broken, or it is too old for the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
     /// The store failed; the text says how.
@@ -17,6 +17,8 @@ pub enum Halt {
     Corrupt(FormatError),
     /// An invariant of the state does not hold; the text names it.
     Invariant(&'static str),
+    /// The chain goes on under rules of a version that this build does not have (L164).
+    Rules(u32),
 }
 
 impl fmt::Display for Halt {
@@ -25,6 +27,9 @@ impl fmt::Display for Halt {
             Self::Store(text) => write!(f, "the store failed: {text}"),
             Self::Corrupt(e) => write!(f, "the stored state is damaged: {e}"),
             Self::Invariant(name) => write!(f, "the ledger's invariant is broken: {name}"),
+            Self::Rules(version) => {
+                write!(f, "the chain goes on under rules of version {version}, which a newer build has")
+            }
         }
     }
 }

@@ -26,6 +26,10 @@ use crate::{
     genesis::MAX_WITNESSES,
 };
 
+mod govern;
+
+pub use govern::{Change, Governance};
+
 /// Longest statement a body may carry, in bytes.
 pub const MAX_STATEMENT: usize = 2048;
 /// Longest context of an LCT, in bytes.
@@ -294,6 +298,8 @@ pub enum Body {
         /// Bytes of the [`Body`] that it is about.
         body: Vec<u8>,
     },
+    /// Changes the chain itself (L160).
+    Govern(Governance),
 }
 
 /// The kind of a [`Body`].
@@ -338,6 +344,16 @@ pub enum Kind {
     Delegate = 25,
     /// [`Body::DelegateAct`].
     DelegateAct = 26,
+    /// [`Body::Govern`] with [`Change::Account`].
+    GovernAccount = 42,
+    /// [`Body::Govern`] with [`Change::Roots`].
+    GovernRoots = 43,
+    /// [`Body::Govern`] with [`Change::Params`].
+    GovernParams = 44,
+    /// [`Body::Govern`] with [`Change::Validators`].
+    GovernValidators = 45,
+    /// [`Body::Govern`] with [`Change::Rules`].
+    GovernRules = 46,
 }
 
 impl Kind {
@@ -345,7 +361,7 @@ impl Kind {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         use Kind::*;
-        const ALL: [Kind; 19] = [
+        const ALL: [Kind; 24] = [
             Register,
             LctCreate,
             Bind,
@@ -365,6 +381,11 @@ impl Kind {
             Validate,
             Delegate,
             DelegateAct,
+            GovernAccount,
+            GovernRoots,
+            GovernParams,
+            GovernValidators,
+            GovernRules,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -392,6 +413,11 @@ impl Kind {
             Self::Validate => "validation/event",
             Self::Delegate => "delegation/record",
             Self::DelegateAct => "delegation/act",
+            Self::GovernAccount => "governance/account",
+            Self::GovernRoots => "governance/roots",
+            Self::GovernParams => "governance/params",
+            Self::GovernValidators => "governance/validators",
+            Self::GovernRules => "governance/rules",
         }
     }
 }
@@ -420,6 +446,7 @@ impl Body {
             Self::Validate { .. } => Kind::Validate,
             Self::Delegate { .. } => Kind::Delegate,
             Self::DelegateAct { .. } => Kind::DelegateAct,
+            Self::Govern(governance) => governance.change.kind(),
         }
     }
 }
@@ -458,7 +485,7 @@ impl Canonical for Body {
     fn write(&self, w: &mut Writer) {
         let pairs = match self {
             Self::Delegate { .. } => 3,
-            Self::Register { .. } | Self::DelegateAct { .. } => 4,
+            Self::Register { .. } | Self::DelegateAct { .. } | Self::Govern(_) => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
             Self::Transfer { .. } => 5,
@@ -517,6 +544,11 @@ impl Canonical for Body {
             }
             Self::DelegateAct { statement, body } => {
                 w.uint(2).bytes(statement).uint(3).bytes(body);
+            }
+            Self::Govern(Governance { change, height }) => {
+                w.uint(2);
+                change.write(w);
+                w.uint(3).uint(*height);
             }
             Self::Validate { signed: s, witnesses } => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
@@ -624,6 +656,11 @@ impl Canonical for Body {
             }),
             (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
             (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
+            (kind @ 42..=46, 4) => {
+                r.key(2)?;
+                let change = Change::read(kind as u8, r)?;
+                Ok(Self::Govern(Governance { change, height: int(r, 3)? }))
+            }
             _ => Err(FormatError::Unexpected),
         }
     }

@@ -21,7 +21,7 @@ use lct::{
 use crate::{
     records::AccountRole,
     reject::Rejection,
-    tx::{Kind, Target},
+    tx::{Change, Governance, Kind, Target},
 };
 
 /// Whether the signers of a consistent receipt are trusted.
@@ -118,6 +118,8 @@ pub enum Proved {
     CycleClose(CycleClose),
     /// An audit log was anchored.
     Checkpoint(Checkpoint),
+    /// The chain was changed.
+    Governance(Governance),
 }
 
 /// The record that a receipt proves.
@@ -174,7 +176,7 @@ impl Verdict {
     pub fn component(&self) -> Option<Cid> {
         match &self.proved {
             Proved::Registration(r) => Some(Cid::of(&r.component_id)),
-            Proved::Lct { .. } => None,
+            Proved::Lct { .. } | Proved::Governance(_) => None,
             Proved::Binding(r) => Some(r.entities[1].cid),
             Proved::Pairing { b, .. } => Some(*b),
             Proved::Terms { .. } | Proved::Delegation { .. } | Proved::Act { .. } => None,
@@ -318,6 +320,25 @@ impl fmt::Display for Proved {
             }
             Self::Ownership(t) => {
                 write!(f, "component {} went from {} to {} (hop {})", t.cid, t.from, t.to, t.hop)
+            }
+            Self::Governance(Governance { change, height }) => {
+                write!(f, "it was decided that from height {height} on ")?;
+                match change {
+                    Change::Account { role, key } => write!(f, "{key} has an account as {}", role.name()),
+                    Change::Roots { added, withdrawn, .. } => {
+                        let named = |f: &mut fmt::Formatter<'_>, root: &Option<PublicKey>| match root {
+                            Some(root) => write!(f, "{root}"),
+                            None => f.write_str("none"),
+                        };
+                        f.write_str("the manufacturer's root ")?;
+                        named(f, added)?;
+                        f.write_str(" takes the place of ")?;
+                        named(f, withdrawn)
+                    }
+                    Change::Params(_) => f.write_str("other parameters hold"),
+                    Change::Validators(set) => write!(f, "{} validator(s) certify blocks", set.0.len()),
+                    Change::Rules(version) => write!(f, "rules of version {version} hold"),
+                }
             }
             Self::Batch(s) => write!(
                 f,

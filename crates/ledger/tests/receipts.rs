@@ -125,6 +125,7 @@ impl Claim {
             next,
             evidence: evidence.collect(),
             record: self.record.clone(),
+            handovers: vec![],
         }
     }
 
@@ -207,6 +208,11 @@ fn claims_of_a_lying_chain() {
             "withdrawn account",
             Claim { account: Account { status: Status::Revoked, ..honest().account }, ..honest() },
             ReceiptError::AccountRevoked,
+        ),
+        (
+            "account from the next height on",
+            Claim { account: Account { from_height: 8, ..honest().account }, ..honest() },
+            ReceiptError::AccountEarly,
         ),
         (
             "withdrawn key",

@@ -6,21 +6,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use lct::{Digest, id::Cid, record::BatchStatement, sign::PublicKey};
 use ledger::{
+    anchor::Handover,
     block::{Block, Certificate},
     codec::{Canonical, FormatError},
     execute::{Tip, check_block, execute},
     genesis::{Genesis, Params, ValidatorSet},
     outcome::TxResult,
     receipt::{Receipt, evidence_keys},
+    records::{Pending, key},
     reject::Rejection,
     rules::{Admission, Stop, admit},
     state::{Overlay, View},
-    tx::{Tx, TxId},
+    tx::{Kind, Tx, TxId},
 };
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -76,11 +78,22 @@ pub enum WaitError {
     Store(#[from] Error),
 }
 
+/// What governance may change (L160), as it holds for the next block.
+struct InForce {
+    params: Params,
+    validators: ValidatorSet,
+}
+
+impl InForce {
+    fn read(snapshot: &Snapshot<'_>) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self { params: snapshot.params()?, validators: snapshot.validators()? }))
+    }
+}
+
 /// A ledger replica.
 pub struct Chain {
     store: Store,
-    params: Params,
-    validators: ValidatorSet,
+    in_force: RwLock<Arc<InForce>>,
     head: RwLock<Head>,
     /// Held while a block is committed.
     committing: Mutex<()>,
@@ -106,13 +119,10 @@ impl Chain {
     pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
         let (store, head) = Store::open(dir, genesis)?;
         let segments = Segments::open(&dir.join(SEGMENTS), head.tip.chain_id)?;
-        let snapshot = Snapshot::new(&store)?;
-        let (params, validators) = (snapshot.params()?, snapshot.validators()?);
-        drop(snapshot);
+        let in_force = InForce::read(&Snapshot::new(&store)?)?;
         Ok(Self {
             store,
-            params,
-            validators,
+            in_force: RwLock::new(in_force),
             head: RwLock::new(head),
             committing: Mutex::new(()),
             pool: Mutex::default(),
@@ -139,16 +149,20 @@ impl Chain {
         self.tip().chain_id
     }
 
-    /// The parameters in force.
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The parameters of the next block.
     #[must_use]
-    pub fn params(&self) -> &Params {
-        &self.params
+    pub fn params(&self) -> Params {
+        self.in_force().params.clone()
     }
 
     /// The validators of the next block.
     #[must_use]
-    pub fn validators(&self) -> &ValidatorSet {
-        &self.validators
+    pub fn validators(&self) -> ValidatorSet {
+        self.in_force().validators.clone()
     }
 
     /// A consistent view of everything committed so far.
@@ -202,7 +216,8 @@ impl Chain {
     pub fn submit(&self, bytes: Vec<u8>) -> Result<TxId, SubmitError> {
         let id = Tx::id_of(&bytes);
         let refuse = SubmitError::Refused;
-        if bytes.len() > self.params.max_tx_bytes as usize {
+        let in_force = self.in_force();
+        if bytes.len() > in_force.params.max_tx_bytes as usize {
             return Err(refuse(Rejection::TooLarge));
         }
         let tx = Tx::from_bytes(&bytes).map_err(|e| match e {
@@ -223,7 +238,7 @@ impl Chain {
         let pending = pool.last_nonce(&signer).map_or(0, |last| last.saturating_sub(committed));
         let tip = snapshot.tip();
         let at = Admission { chain_id: tip.chain_id, height: tip.height + 1, pending };
-        let tx = admit(&snapshot.view(), &self.params, &at, &bytes).map_err(|stop| match stop {
+        let tx = admit(&snapshot.view(), &in_force.params, &at, &bytes).map_err(|stop| match stop {
             Stop::Refused { rejection, .. } => refuse(rejection),
             Stop::Halt(halt) => SubmitError::Store(halt.into()),
         })?;
@@ -293,7 +308,7 @@ impl Chain {
     /// Whether the waiting transactions fill a block.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        lock(&self.pool).fills_block(&self.params)
+        lock(&self.pool).fills_block(&self.in_force().params)
     }
 
     /// Builds the next block from the waiting transactions. Its time is `now_ms`, or 1 ms after the last block's
@@ -304,7 +319,7 @@ impl Chain {
         let (txs, dropped) = {
             let mut pool = lock(&self.pool);
             let dropped = pool.expire(tip.height + 1);
-            (pool.select(&self.params), dropped)
+            (pool.select(&self.in_force().params), dropped)
         };
         for (id, rejection) in dropped {
             self.announce(&id, &Fate::Dropped(rejection));
@@ -324,10 +339,12 @@ impl Chain {
         if id == head.tip.block_id && block.header.height == head.tip.height {
             return Ok(head.tip);
         }
-        check_block(&head.tip, &self.params, &self.validators, block)?;
-        certificate.verify(&id, &self.validators)?;
+        let in_force = self.in_force();
+        check_block(&head.tip, &in_force.params, &in_force.validators, block)?;
+        certificate.verify(&id, &in_force.validators)?;
 
         let snapshot = self.read()?;
+        let handover = self.handover(&snapshot, block, certificate)?;
         let outcome = execute(snapshot.view(), block)?;
         let update = self.store.tree_update(snapshot.txn(), &snapshot.head(), &outcome.writes)?;
         let evidence = match &update {
@@ -349,10 +366,13 @@ impl Chain {
             outcome: &outcome,
             update: update.as_ref(),
             evidence: &evidence,
+            handover: handover.as_ref(),
             head: new,
         })?;
         drop(snapshot);
 
+        let next = InForce::read(&self.read()?)?;
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = new;
         let ids: Vec<_> = block.txs.iter().map(|tx| Tx::id_of(tx)).collect();
         lock(&self.pool).settle(&ids.iter().copied().collect());
@@ -362,6 +382,25 @@ impl Chain {
         }
         self.height.send_replace(new.tip.height);
         Ok(new.tip)
+    }
+
+    /// What proves a change of validators, in the last block of the old ones (L165).
+    fn handover(
+        &self,
+        snapshot: &Snapshot<'_>,
+        block: &Block,
+        certificate: &Certificate,
+    ) -> Result<Option<Handover>, Error> {
+        let key = key::pending(Kind::GovernValidators);
+        let Some(value) = snapshot.view().get(&key)? else {
+            return Ok(None);
+        };
+        let decided = Pending::from_bytes(&value).map_err(|e| self.store.damaged(e))?;
+        if block.header.height.checked_add(1) != Some(decided.0.height) {
+            return Ok(None);
+        }
+        let proof = self.store.prove_at(snapshot.txn(), &snapshot.head(), &key, value)?;
+        Ok(Some(Handover { header: block.header.clone(), certificate: certificate.clone(), proof }))
     }
 
     fn announce(&self, id: &TxId, fate: &Fate) {

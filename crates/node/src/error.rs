@@ -67,8 +67,8 @@ pub enum Error {
     /// A block is not certified.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    /// The engine's key is not the one validator this kind of engine needs.
-    #[error("the solo engine's key does not hold more than two thirds of the voting power")]
+    /// The engine's keys are not those of enough validators for this kind of engine.
+    #[error("the solo engine's keys do not hold more than two thirds of the voting power")]
     NotTheValidator,
     /// A background task of the engine ended without an answer.
     #[error("the engine's task was interrupted")]

@@ -87,10 +87,11 @@ impl Snapshot<'_> {
             header: block.header,
             result: included.result.to_bytes(),
             result_path,
-            next: next.header,
             certificate,
             evidence,
             record: None,
+            handovers: self.handovers(next.header.height)?,
+            next: next.header,
         })
     }
 

@@ -7,6 +7,7 @@ use lct::{
     sign::PublicKey,
 };
 use ledger::{
+    anchor::Handover,
     block::{Block, Certificate},
     codec::Canonical,
     execute::Tip,
@@ -25,7 +26,10 @@ use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::{
     error::Error,
-    store::{BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, Head, RESULTS, STATE, StateTable, Store, TXS},
+    store::{
+        BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, Head, RESULTS, STATE, StateTable, Store,
+        TXS,
+    },
 };
 
 /// Figures of a ledger.
@@ -501,6 +505,17 @@ impl<'a> Snapshot<'a> {
         let table = self.txn.open_table(EVIDENCE).map_err(|e| self.store.fail(e))?;
         let stored = table.get((height, key)).map_err(|e| self.store.fail(e))?;
         stored.map(|v| StateProof::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
+    }
+
+    /// Every change of validators proved by a header below `height`, the first one first.
+    pub(crate) fn handovers(&self, height: u64) -> Result<Vec<Handover>, Error> {
+        let table = self.txn.open_table(HANDOVERS).map_err(|e| self.store.fail(e))?;
+        let mut handovers = Vec::new();
+        for entry in table.range(..height).map_err(|e| self.store.fail(e))? {
+            let (_, value) = entry.map_err(|e| self.store.fail(e))?;
+            handovers.push(Handover::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?);
+        }
+        Ok(handovers)
     }
 
     /// Up to `limit` events after the event `after`, in order; `None` starts at the beginning.

@@ -7,6 +7,7 @@ use std::{
 
 use lct::Digest;
 use ledger::{
+    anchor::Handover,
     block::{Block, Certificate},
     codec::{Canonical, FormatError, Reader, Writer},
     execute::{Outcome, Tip, genesis_writes},
@@ -22,7 +23,7 @@ use redb::{
 
 use crate::{
     error::{Error, hex},
-    tree::Update,
+    tree::{self, Update},
 };
 
 type Bytes = &'static [u8];
@@ -37,9 +38,10 @@ const STALE: TableDefinition<'_, (u64, Bytes), ()> = TableDefinition::new("stale
 pub(crate) const TXS: TableDefinition<'_, Bytes, (u64, u32)> = TableDefinition::new("transaction index");
 pub(crate) const EVENTS: TableDefinition<'_, (u64, u32, u32), Bytes> = TableDefinition::new("events");
 pub(crate) const EVIDENCE: TableDefinition<'_, (u64, Bytes), Bytes> = TableDefinition::new("evidence");
+pub(crate) const HANDOVERS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("handovers");
 
 /// Version of the database's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How many versions of the state tree keep their nodes.
 const KEEP_VERSIONS: u64 = 100;
 const CACHE_BYTES: usize = 64 << 20;
@@ -261,6 +263,7 @@ impl Store {
             txn.open_table(TXS).map_err(|e| self.fail(e))?;
             txn.open_table(EVENTS).map_err(|e| self.fail(e))?;
             txn.open_table(EVIDENCE).map_err(|e| self.fail(e))?;
+            txn.open_table(HANDOVERS).map_err(|e| self.fail(e))?;
         }
         txn.commit().map_err(|e| self.fail(e))
     }
@@ -306,6 +309,18 @@ impl Store {
         Ok(proofs)
     }
 
+    /// Proves in the state of `head` that it holds `value` under `key`.
+    pub fn prove_at(
+        &self,
+        txn: &ReadTransaction,
+        head: &Head,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> Result<StateProof, Error> {
+        let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
+        tree::prove(&nodes, head.tree_version, &head.tip.state_root, key, value).map_err(|e| self.damaged(e))
+    }
+
     /// Stores a block and all it did, durably, in one transaction.
     pub fn store_block(&self, new: &NewBlock<'_>) -> Result<(), Error> {
         let Handle::Write(db) = &self.handle else {
@@ -339,6 +354,9 @@ impl Store {
                 for proof in new.evidence {
                     evidence.insert((height, proof.key.as_slice()), proof.to_bytes().as_slice())?;
                 }
+                if let Some(handover) = new.handover {
+                    txn.open_table(HANDOVERS)?.insert(height, handover.to_bytes().as_slice())?;
+                }
                 txn.open_table(META)?.insert("head", new.head.to_bytes().as_slice())?;
             }
             txn.commit()?;
@@ -355,6 +373,7 @@ pub(crate) struct NewBlock<'a> {
     pub outcome: &'a Outcome,
     pub update: Option<&'a Update>,
     pub evidence: &'a [StateProof],
+    pub handover: Option<&'a Handover>,
     pub head: Head,
 }
 
@@ -418,6 +437,7 @@ mod tests {
             authorities: vec![key(b"a")],
             operators: vec![],
             params: Params::default(),
+            accounts: vec![],
         };
         let (store, mut head) = Store::open(dir.path(), &genesis).unwrap();
         let count = |store: &Store| {
@@ -445,6 +465,7 @@ mod tests {
                 outcome: &outcome,
                 update: Some(&update),
                 evidence: &[],
+                handover: None,
                 head,
             };
             store.store_block(&new).unwrap();

@@ -102,12 +102,32 @@ impl Update {
         key: &[u8],
         value: Vec<u8>,
     ) -> anyhow::Result<StateProof> {
-        let nodes = Nodes { table, fresh: self.nodes.nodes() };
-        let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
-        let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), self.version)?;
-        let proof = StateProof { key: key.into(), value, siblings: siblings(&proof)? };
-        if proof.leads_to(&self.root) { Ok(proof) } else { Err(anyhow!("the tree proves another state")) }
+        prove_in(&Nodes { table, fresh: self.nodes.nodes() }, self.version, &self.root, key, value)
     }
+}
+
+/// Proves that the stored state of `version`, which has `root`, holds `value` under `key`.
+pub(crate) fn prove(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    version: Version,
+    root: &Digest,
+    key: &[u8],
+    value: Vec<u8>,
+) -> anyhow::Result<StateProof> {
+    prove_in(&Nodes { table, fresh: &BTreeMap::new() }, version, root, key, value)
+}
+
+fn prove_in(
+    nodes: &impl TreeReader,
+    version: Version,
+    root: &Digest,
+    key: &[u8],
+    value: Vec<u8>,
+) -> anyhow::Result<StateProof> {
+    let tree = JellyfishMerkleTree::<_, Sha256>::new(nodes);
+    let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), version)?;
+    let proof = StateProof { key: key.into(), value, siblings: siblings(&proof)? };
+    if proof.leads_to(root) { Ok(proof) } else { Err(anyhow!("the tree proves another state")) }
 }
 
 /// The sibling hashes of a proof, leaf to root.

@@ -276,7 +276,7 @@ fn another_format_version_is_named() {
     txn.commit().unwrap();
     drop(db);
     let error = Chain::open(dir.path(), &genesis()).err().unwrap();
-    assert!(matches!(error, Error::FormatVersion { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::FormatVersion { found: 9, known: 2, .. }), "{error}");
 }
 
 #[test]

@@ -230,6 +230,7 @@ impl World {
             authorities: vec![key.public().sign_pub()],
             operators: vec![operator.public()],
             params: Params::default(),
+            accounts: vec![],
         };
         let chain = Arc::new(Chain::open(&dir.path().join("ledger"), &genesis).unwrap());
         let mut world = World {

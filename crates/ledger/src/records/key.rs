@@ -1,6 +1,7 @@
 //! Keys of the state, one function per table (`spec/ledger.md`, L60).
 
 use super::*;
+use crate::tx::Kind;
 
 /// The chain's identity: the 32 bytes of the chain id.
 pub const CHAIN: &[u8] = b"chn/";
@@ -22,6 +23,15 @@ pub const LCTS: &[u8] = b"lct/";
 pub const BINDINGS: &[u8] = b"bnd/";
 /// Table of [`Pairing`]s.
 pub const PAIRINGS: &[u8] = b"par/";
+
+/// [`RulesVersion`] in force at the next height; absent for version 1.
+pub const RULES: &[u8] = b"ver/";
+
+/// [`Pending`]: the last change of this kind that was decided.
+#[must_use]
+pub fn pending(kind: Kind) -> Vec<u8> {
+    join(b"nxt/", &[&[kind as u8]])
+}
 
 /// [`Account`] of a transaction signer.
 #[must_use]

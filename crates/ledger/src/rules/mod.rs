@@ -5,6 +5,7 @@ mod audit;
 mod binding;
 mod delegate;
 mod energy;
+mod govern;
 mod lct_create;
 mod lease;
 mod ownership;
@@ -15,6 +16,8 @@ mod revoke;
 mod telemetry;
 mod validate;
 mod withdraw;
+
+pub(crate) use govern::take_effect;
 
 use alloc::vec::Vec;
 
@@ -77,7 +80,8 @@ impl From<Halt> for Stop {
 
 /// The rule table of roles (L22): may an account of `role` send a transaction of `kind`?
 ///
-/// An authority may send everything. An operator registers components and passes on what devices signed.
+/// An authority may send everything. An operator registers components and passes on what devices signed; the others
+/// have a part of that each.
 #[must_use]
 pub fn allowed(role: AccountRole, kind: Kind) -> bool {
     match role {
@@ -96,6 +100,31 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | PairUse
                     | FactoryBind
                     | Transfer
+                    | Validate
+                    | DelegateAct
+            )
+        }
+        AccountRole::Manufacturer => {
+            matches!(
+                kind,
+                Kind::Register | Kind::Revoke | Kind::FactoryBind | Kind::Transfer | Kind::GovernRoots
+            )
+        }
+        AccountRole::Owner => {
+            matches!(kind, Kind::RevokeSigned | Kind::Revoke | Kind::Transfer | Kind::Validate)
+        }
+        AccountRole::Auditor => matches!(kind, Kind::Checkpoint | Kind::Revoke | Kind::Validate),
+        AccountRole::Controller => {
+            use Kind::*;
+            matches!(
+                kind,
+                Batch
+                    | Energy
+                    | CycleClose
+                    | Checkpoint
+                    | RevokeSigned
+                    | Revoke
+                    | PairUse
                     | Validate
                     | DelegateAct
             )
@@ -133,7 +162,7 @@ pub fn admit(view: &impl View, params: &Params, at: &Admission, bytes: &[u8]) ->
     let t = &tx.unsigned;
     ensure(t.chain_id == at.chain_id, Rejection::OtherChain)?;
     let account: Option<Account> = load(view, &key::account(&t.signer))?;
-    let account = account.filter(|a| a.status == Status::Active).ok_or(Rejection::UnknownSigner)?;
+    let account = account.filter(|a| a.in_force(at.height)).ok_or(Rejection::UnknownSigner)?;
     ensure(allowed(account.role, t.body.kind()), Rejection::RoleForbidden)?;
     ensure(at.height <= t.expiry_height, Rejection::Expired)?;
     let last = load(view, &key::nonce(&t.signer))?.map_or(0, |n: Nonce| n.last);
@@ -203,6 +232,7 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
         Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
+        Body::Govern(governance) => govern::apply(state, context, &tx.unsigned.signer, governance),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn ordered<V: View>(
     // An authority that withdrew itself might be the last one.
     let may = match account.role {
         AccountRole::Authority => !own,
-        AccountRole::Operator => own || ownership::owns(state, sender, target)?,
+        _ => own || ownership::owns(state, sender, target)?,
     };
     ensure(may, Rejection::RevokeDenied)?;
     withdraw(state, context, target, reason)

@@ -6,11 +6,11 @@ use lct::{
     sign::{PublicKey, SigningKey},
 };
 use ledger::{
-    block::Header,
+    block::{Block, Header},
     codec::Canonical,
-    execute::{apply_tx, genesis_writes},
+    execute::{apply_tx, execute, genesis_writes},
     genesis::Params,
-    records::{Totals, key as state_key},
+    records::{Roots, Totals, key as state_key},
     reject::Rejection,
     rules::Context,
     state::{Overlay, Writes, load},
@@ -59,8 +59,8 @@ impl Bench {
         bench
     }
 
-    pub fn apply(&mut self, bytes: &[u8]) -> Option<Rejection> {
-        let header = Header {
+    fn header(&self) -> Header {
+        Header {
             chain_id: chain_id(),
             height: self.height,
             time_ms: self.time_ms,
@@ -70,7 +70,11 @@ impl Bench {
             tx_root: [0; 32],
             result_root: [0; 32],
             tx_count: 1,
-        };
+        }
+    }
+
+    pub fn apply(&mut self, bytes: &[u8]) -> Option<Rejection> {
+        let header = self.header();
         let context =
             Context { header: &header, params: &self.params, roots: &self.roots, tx_id: Tx::id_of(bytes) };
         let result = apply_tx(&mut self.state, &context, bytes).unwrap();
@@ -98,6 +102,15 @@ impl Bench {
             after,
             "{what}: a refusal changes nothing"
         );
+    }
+
+    /// Ends the block and begins the next one.
+    pub fn end_block(&mut self) {
+        let outcome = execute(&self.state, &Block { header: self.header(), txs: vec![] }).unwrap();
+        self.state.absorb(outcome.writes);
+        self.height += 1;
+        self.params = load(&self.state, state_key::PARAMS).unwrap().unwrap();
+        self.roots = load::<Roots>(&self.state, state_key::ROOTS).unwrap().unwrap().0;
     }
 
     /// Changes an object of the state in place, for states that no transaction of this version leads to.

@@ -52,6 +52,7 @@ pub fn genesis() -> Genesis {
         authorities: vec![key_of("authority")],
         operators: vec![key_of("operator")],
         params: Params::default(),
+        accounts: vec![],
     }
 }
 

@@ -464,6 +464,7 @@ mod tests {
             authorities: vec![SigningKey::from_bytes(&[2; 32]).unwrap().public()],
             operators: vec![],
             params: Params::default(),
+            accounts: vec![],
         }
     }
 

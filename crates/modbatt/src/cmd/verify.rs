@@ -195,6 +195,7 @@ fn statement(proved: &Proved) -> Value {
             "cycle": e.cycle, "seq": e.seq, "start_ms": e.start_ms, "end_ms": e.end_ms, "mwh": e.mwh,
             "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
         }),
+        Proved::Governance(g) => json!({ "change": g.change.kind().name(), "height": g.height }),
         Proved::Checkpoint(p) => json!({
             "entries": p.number, "hash": hex::encode(p.hash), "time": p.time,
         }),

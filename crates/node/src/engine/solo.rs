@@ -1,4 +1,4 @@
-//! The embedded engine: one machine, one validator key (`spec/ledger.md`, L76).
+//! The embedded engine: one machine that holds the keys of enough validators (`spec/ledger.md`, L76).
 //!
 //! A block is cut promptly when transactions wait, at once when they fill one, and never while idle, except ONE
 //! empty block after the last non-empty one, so that the last state has a certified root.
@@ -9,6 +9,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use ledger::{
     block::{Block, Certificate},
     execute::Tip,
+    genesis::ValidatorSet,
 };
 use tokio::time::Instant;
 
@@ -27,28 +28,56 @@ impl Default for Config {
     }
 }
 
-/// The engine: a chain and the key that certifies its blocks.
+/// The engine: a chain and the keys that certify its blocks.
 pub struct Solo {
     chain: Arc<Chain>,
-    key: SigningKey,
+    keys: Vec<SigningKey>,
 }
 
 impl Solo {
-    /// An engine for `chain`.
+    /// An engine for `chain` that signs with `key`.
     ///
     /// # Errors
-    /// [`Error::NotTheValidator`] when `key` alone cannot certify a block of this chain.
+    /// As [`Solo::with_keys`].
     pub fn new(chain: Arc<Chain>, key: SigningKey) -> Result<Self, Error> {
-        let set = chain.validators();
-        let power = u128::from(set.power(&key.verifying_key().to_bytes()));
-        if power * 3 > set.total() * 2 { Ok(Self { chain, key }) } else { Err(Error::NotTheValidator) }
+        Self::with_keys(chain, vec![key])
     }
 
-    /// Certifies a block.
+    /// An engine for `chain` that signs with those of `keys` that are validators at the time: the key of a set that is
+    /// decided on may wait beside that of the set in force.
+    ///
+    /// # Errors
+    /// [`Error::NotTheValidator`] when the keys cannot certify a block of this chain.
+    pub fn with_keys(chain: Arc<Chain>, mut keys: Vec<SigningKey>) -> Result<Self, Error> {
+        keys.sort_by_key(|key| key.verifying_key().to_bytes());
+        keys.dedup_by_key(|key| key.verifying_key().to_bytes());
+        let engine = Self { chain, keys };
+        engine.proposer()?;
+        Ok(engine)
+    }
+
+    /// The keys that count for the next block.
+    fn signers(&self, set: &ValidatorSet) -> Vec<&SigningKey> {
+        self.keys.iter().filter(|key| set.power(&key.verifying_key().to_bytes()) > 0).collect()
+    }
+
+    /// Who proposes the next block, if the keys can certify it.
+    fn proposer(&self) -> Result<[u8; 32], Error> {
+        let set = self.chain.validators();
+        let signers = self.signers(&set);
+        let powers = signers.iter().map(|key| u128::from(set.power(&key.verifying_key().to_bytes())));
+        let enough = powers.sum::<u128>() * 3 > set.total() * 2;
+        let first = signers.first().filter(|_| enough).ok_or(Error::NotTheValidator)?;
+        Ok(first.verifying_key().to_bytes())
+    }
+
+    /// Certifies the next block.
     #[must_use]
     pub fn certify(&self, block: &Block) -> Certificate {
-        let signature = self.key.sign(&Certificate::message(&block.header.id()));
-        Certificate { signatures: vec![(self.key.verifying_key().to_bytes(), signature.to_bytes())] }
+        let message = Certificate::message(&block.header.id());
+        let sign = |key: &SigningKey| (key.verifying_key().to_bytes(), key.sign(&message).to_bytes());
+        let signers = self.signers(&self.chain.validators());
+        Certificate { signatures: signers.into_iter().map(sign).collect() }
     }
 
     /// Makes one block at `now_ms` if there is work; returns the tip after it. Blocks while the disk syncs.
@@ -56,7 +85,7 @@ impl Solo {
     /// # Errors
     /// [`Error`]: the replica must stop.
     pub fn cut(&self, now_ms: u64) -> Result<Option<Tip>, Error> {
-        let block = self.chain.propose(now_ms, self.key.verifying_key().to_bytes());
+        let block = self.chain.propose(now_ms, self.proposer()?);
         if block.txs.is_empty() && self.chain.tip().tx_count == 0 {
             return Ok(None);
         }

@@ -107,6 +107,7 @@ impl Founders {
             authorities: vec![self.authority.public().sign_pub()],
             operators: vec![self.account.public()],
             params: Params::default(),
+            accounts: vec![],
         }
     }
 

@@ -152,6 +152,7 @@ fn name_of(body: &Body) -> Option<String> {
             let act = Act::read(statement).ok()?;
             format!("act-{}-{:05}", act.delegation, act.number)
         }
+        Body::Govern(g) => format!("{}-{:08}", g.change.kind().name().replace('/', "-"), g.height),
         Body::Batch(_) => return None,
     })
 }
