@@ -99,6 +99,10 @@ struct ParamsText {
     max_lcts: u32,
     pool_tolerance_ppm: u32,
     witness_quorum: u32,
+    max_transfer_s: u32,
+    objection_s: u32,
+    price_micro_per_kwh: u64,
+    max_offer_s: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,6 +146,10 @@ pub fn to_json(genesis: &Genesis) -> String {
         max_lcts,
         pool_tolerance_ppm,
         witness_quorum,
+        max_transfer_s,
+        objection_s,
+        price_micro_per_kwh,
+        max_offer_s,
     } = genesis.params;
     pretty(&GenesisText {
         format: FORMAT,
@@ -162,6 +170,10 @@ pub fn to_json(genesis: &Genesis) -> String {
             max_lcts,
             pool_tolerance_ppm,
             witness_quorum,
+            max_transfer_s,
+            objection_s,
+            price_micro_per_kwh,
+            max_offer_s,
         },
         accounts: genesis
             .accounts
@@ -198,6 +210,10 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
             max_lcts: p.max_lcts,
             pool_tolerance_ppm: p.pool_tolerance_ppm,
             witness_quorum: p.witness_quorum,
+            max_transfer_s: p.max_transfer_s,
+            objection_s: p.objection_s,
+            price_micro_per_kwh: p.price_micro_per_kwh,
+            max_offer_s: p.max_offer_s,
         },
         accounts: accounts(&t.accounts)?,
     };

@@ -204,6 +204,18 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::GovernUnknown => 404,
         R::GovernExists | R::GovernLimit | R::GovernPending => 409,
         R::GovernHeight => 422,
+        R::TradeChain | R::TransferSelf | R::TransferAmount | R::TransferSums => 400,
+        R::SettleQuote | R::SettlePrice | R::ObjectionReason | R::OfferTerms => 400,
+        R::TradeProof | R::TransferProof | R::TransferProofTaker => 401,
+        R::TransferKey | R::SettleProof | R::SettleProofOther => 401,
+        R::ObjectionDenied | R::OfferDenied => 403,
+        R::TradePack | R::TradeOwner | R::TransferPack | R::TransferPairing | R::TransferUnknown => 404,
+        R::SettleUnknown | R::SettleOwner | R::ObjectionUnknown | R::OfferUnknown => 404,
+        R::TransferExists | R::TransferAtp | R::TransferEnded | R::TransferRoom | R::TransferRunning => 409,
+        R::SettleOpen | R::SettleExists | R::SettleWindow | R::SettleObjected => 409,
+        R::ObjectionExists | R::ObjectionDecided | R::OfferExists => 409,
+        R::OfferClosed | R::OfferExpired | R::TransferExpired => 410,
+        R::TransferTime | R::ObjectionLate | R::OfferWindow => 422,
         R::StatementTime | R::BindingTime | R::OwnerTime | R::WitnessTime => 422,
     }
 }

@@ -6,7 +6,7 @@
 //! * the key schedule of the secure link ([`schedule`]), its handshakes ([`handshake`], [`resume`]),
 //!   sealed messages ([`seal`]) and pairing certificates ([`certificate`]),
 //! * the statements that travel from a device to the ledger ([`registration`], [`binding`],
-//!   [`pairing`], [`record`], [`energy`], [`validation`], [`ownership`]).
+//!   [`pairing`], [`record`], [`energy`], [`trade`], [`validation`], [`ownership`]).
 //!
 //! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
 //! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]), and keys of messages are kept
@@ -58,6 +58,7 @@ pub mod sign;
 pub mod spk;
 pub mod storage;
 pub mod succession;
+pub mod trade;
 pub mod validation;
 
 /// A SHA-256 value.

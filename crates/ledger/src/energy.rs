@@ -179,6 +179,31 @@ pub fn ratio(atp: u64, adp: u64) -> u32 {
     part.checked_div(whole).map_or(PPM / 2, |ppm| u32::try_from(ppm).unwrap_or(PPM))
 }
 
+/// Energy that makes two accounts equally full when the first gives it to the second, truncated; nothing when the first is
+/// not the fuller one. Each is (charged, capacity).
+#[must_use]
+pub fn leveling((atp, capacity): (u64, u64), (other_atp, other_capacity): (u64, u64)) -> u64 {
+    let ahead = u128::from(atp) * u128::from(other_capacity);
+    let behind = u128::from(other_atp) * u128::from(capacity);
+    let both = u128::from(capacity) + u128::from(other_capacity);
+    // At most `atp`, because the other capacity is at most both.
+    let given = ahead.saturating_sub(behind).checked_div(both).unwrap_or(0);
+    u64::try_from(given).unwrap_or(atp)
+}
+
+/// `discharged / charged` in ppm; 0 when nothing was charged.
+#[must_use]
+pub fn efficiency(charged: u64, discharged: u64) -> u64 {
+    let ppm = (u128::from(discharged) * u128::from(PPM)).checked_div(charged.into()).unwrap_or(0);
+    u64::try_from(ppm).unwrap_or(u64::MAX)
+}
+
+/// What `mwh` cost at `price` millionths per kWh, in millionths; `None` above 2^64 - 1.
+#[must_use]
+pub fn worth(mwh: u64, price: u64) -> Option<u64> {
+    u64::try_from(u128::from(mwh) * u128::from(price) / 1_000_000).ok()
+}
+
 /// Share of a payment that is due for a quality: nothing up to [`PAYMENT_FROM`], all from [`PAYMENT_WHOLE`], a straight
 /// line between; ppm.
 #[must_use]
@@ -295,6 +320,29 @@ mod tests {
             ((u64::MAX, u64::MAX), 500_000),
         ] {
             assert_eq!(ratio(atp, adp), ppm, "{atp} {adp}");
+        }
+        for ((a, b), mwh) in [
+            (((80, 100), (20, 100)), 30),
+            (((20, 100), (80, 100)), 0),
+            (((50, 100), (0, 300)), 37),
+            (((0, 0), (0, 0)), 0),
+            (((u64::MAX, u64::MAX), (0, u64::MAX)), u64::MAX / 2),
+            (((u64::MAX, 1), (0, u64::MAX)), u64::MAX - 1),
+        ] {
+            assert_eq!(leveling(a, b), mwh, "{a:?} {b:?}");
+        }
+        let rows = [((100, 95), 950_000), ((0, 5), 0), ((1, u64::MAX), u64::MAX), ((3, 1), 333_333)];
+        for ((charged, discharged), ppm) in rows {
+            assert_eq!(efficiency(charged, discharged), ppm);
+        }
+        for ((mwh, price), amount) in [
+            ((1_000_000, 300_000), Some(300_000)),
+            ((3, 333_333), Some(0)),
+            ((4, 333_333), Some(1)),
+            ((u64::MAX, 1_000_000), Some(u64::MAX)),
+            ((u64::MAX, 1_000_001), None),
+        ] {
+            assert_eq!(worth(mwh, price), amount, "{mwh} {price}");
         }
         for (quality, ppm) in [
             (0, 0),

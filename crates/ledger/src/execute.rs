@@ -260,10 +260,12 @@ fn check_invariants<V: View>(state: &Overlay<V>, before: &Totals) -> Result<(), 
         }
     }
     let t: Totals = require(state, key::TOTALS)?;
-    let received = t.charged.checked_add(t.untracked_charged);
-    let given = t.discharged.checked_add(t.untracked_discharged);
-    let balance = received.zip(given).and_then(|(r, g)| r.checked_sub(g));
-    if balance != Some(t.atp) || t.atp > t.minted {
+    let sum = |a: u128, b: u128, c: u128| a.checked_add(b)?.checked_add(c);
+    let came = t.charged.checked_add(t.untracked_charged);
+    let went = sum(t.discharged, t.untracked_discharged, t.lost);
+    let balance = came.zip(went).and_then(|(c, w)| c.checked_sub(w));
+    let stored = t.atp.checked_add(t.locked);
+    if balance.is_none() || balance != stored || stored > Some(t.minted) {
         return Err(Halt::Invariant("the energy totals do not balance"));
     }
     if t.minted < before.minted || t.records < before.records {

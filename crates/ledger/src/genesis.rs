@@ -118,6 +118,14 @@ pub struct Params {
     pub pool_tolerance_ppm: u32,
     /// Fewest witnesses of an event of level 2 (L115).
     pub witness_quorum: u32,
+    /// Longest time for which a transfer between packs holds its energy, seconds (L213).
+    pub max_transfer_s: u32,
+    /// Time to object before something is settled, seconds (L216).
+    pub objection_s: u32,
+    /// Price of energy where two did not agree on one, millionths of the chain's currency per kWh; 0 for none (L216).
+    pub price_micro_per_kwh: u64,
+    /// Longest time for which an offer stands, seconds (L218).
+    pub max_offer_s: u32,
 }
 
 impl Default for Params {
@@ -132,6 +140,10 @@ impl Default for Params {
             max_lcts: 100,
             pool_tolerance_ppm: 100_000,
             witness_quorum: 1,
+            max_transfer_s: 86_400,
+            objection_s: 86_400,
+            price_micro_per_kwh: 0,
+            max_offer_s: 90 * 86_400,
         }
     }
 }
@@ -144,7 +156,7 @@ impl Params {
             && self.max_tx_bytes > 0
             && self.max_block_bytes >= self.max_tx_bytes
             && self.max_batch_records > 0
-            && self.max_lease_s > 0
+            && ![self.max_lease_s, self.max_transfer_s, self.max_offer_s].contains(&0)
             && self.pool_tolerance_ppm <= 1_000_000
             && (1..=MAX_WITNESSES as u32).contains(&self.witness_quorum)
     }
@@ -152,7 +164,7 @@ impl Params {
 
 impl Canonical for Params {
     fn write(&self, w: &mut Writer) {
-        w.object(10, VERSION);
+        w.object(14, VERSION);
         w.uint(1).uint(self.max_block_txs.into());
         w.uint(2).uint(self.max_block_bytes.into());
         w.uint(3).uint(self.max_tx_bytes.into());
@@ -162,10 +174,14 @@ impl Canonical for Params {
         w.uint(7).uint(self.max_lcts.into());
         w.uint(8).uint(self.pool_tolerance_ppm.into());
         w.uint(9).uint(self.witness_quorum.into());
+        w.uint(50).uint(self.max_transfer_s.into());
+        w.uint(51).uint(self.objection_s.into());
+        w.uint(52).uint(self.price_micro_per_kwh);
+        w.uint(53).uint(self.max_offer_s.into());
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(10, VERSION)?;
+        r.object(14, VERSION)?;
         let mut next = |key| r.key(key).and_then(|()| r.uint());
         let narrow = |v: u64| u32::try_from(v).map_err(|_| FormatError::Unexpected);
         Ok(Self {
@@ -178,6 +194,10 @@ impl Canonical for Params {
             max_lcts: narrow(next(7)?)?,
             pool_tolerance_ppm: narrow(next(8)?)?,
             witness_quorum: narrow(next(9)?)?,
+            max_transfer_s: narrow(next(50)?)?,
+            objection_s: narrow(next(51)?)?,
+            price_micro_per_kwh: next(52)?,
+            max_offer_s: narrow(next(53)?)?,
         })
     }
 }

@@ -35,6 +35,7 @@ use lct::{
     record::{BatchStatement, RECORD_MAX, Record},
     registration::{Registration, digest_of},
     sign::{PublicKey, Signature},
+    trade,
     validation::{Attestation, Event, EventKind},
 };
 
@@ -46,7 +47,8 @@ use crate::{
     outcome::TxResult,
     proof::{Path, StateProof},
     records::{
-        Account, ActRecord, Delegated, DeviceKey, Hop, Ownership, Revocation, SigningKey, Status, key,
+        Account, ActRecord, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation, Settlement,
+        SigningKey, Status, Transfer as EnergyTransfer, key,
     },
     reject::Rejection,
     tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
@@ -156,6 +158,17 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             let act = Act::read(statement).ok()?;
             keys.extend([key::delegation(&act.delegation), key::act(&act.delegation, act.number)]);
         }
+        Body::EnergyOrder { statement, .. } => {
+            let order = trade::Order::decode(statement).ok()?;
+            keys.push(if order.begins() { key::energy_transfer(&order.id) } else { key::offer(&order.id) });
+        }
+        Body::EnergyReceipt { statement, keys: sides, .. } => {
+            keys.extend(sides.each_ref().map(key::signing_key));
+            keys.push(key::energy_transfer(&trade::Receipt::decode(statement).ok()?.transfer));
+        }
+        Body::EnergyRelease { transfer } => keys.push(key::energy_transfer(transfer)),
+        Body::Settle { subject, .. } => keys.push(key::settlement(subject)),
+        Body::Object { subject, .. } | Body::Resolve { subject, .. } => keys.push(key::objection(subject)),
     }
     Some(keys)
 }
@@ -599,6 +612,63 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             let refused = Rejection::from_number(row.outcome);
             ensure(refused.is_some() == (row.outcome != 0), ReceiptError::NoEffect)?;
             Ok(Proved::Act { act, kind, refused })
+        }
+        Body::EnergyOrder { statement, signature } => {
+            let order = trade::Order::decode(statement).map_err(broken)?;
+            let (owner, by) = if order.begins() {
+                let t: EnergyTransfer = evidence.object(0)?;
+                let accepts = matches!(order.what, trade::What::Accept(_));
+                (if accepts { t.payer } else { t.payee }, t.begun_by)
+            } else {
+                let offer: Offer = evidence.object(0)?;
+                let withdraws = order.what == trade::What::Withdraw;
+                (offer.owner, if withdraws { offer.withdrawn_by } else { offer.published_by })
+            };
+            ensure(by == tx.id(), ReceiptError::NoEffect)?;
+            check(&owner, &order.digest().map_err(broken)?, signature)?;
+            Ok(Proved::EnergyOrder(Box::new(order)))
+        }
+        Body::EnergyReceipt { statement, keys: sides, signatures } => {
+            let receipt = trade::Receipt::decode(statement).map_err(broken)?;
+            let t: EnergyTransfer = evidence.object(2)?;
+            ensure(t.ended_by == tx.id(), ReceiptError::NoEffect)?;
+            evidence.signing_key(0, Some(&t.giver))?;
+            evidence.signing_key(1, Some(&t.taker))?;
+            let digest = receipt.digest().map_err(broken)?;
+            for (key, signature) in sides.iter().zip(signatures) {
+                check(key, &digest, signature)?;
+            }
+            Ok(Proved::EnergyReceipt { receipt, giver: t.giver, taker: t.taker })
+        }
+        Body::EnergyRelease { transfer } => {
+            let t: EnergyTransfer = evidence.object(0)?;
+            ensure(t.ended_by == tx.id(), ReceiptError::NoEffect)?;
+            Ok(Proved::EnergyRelease { transfer: *transfer, giver: t.giver, mwh: t.locked })
+        }
+        Body::Settle { subject, price } => {
+            let settlement: Settlement = evidence.object(0)?;
+            ensure(settlement.tx == tx.id(), ReceiptError::NoEffect)?;
+            if let Some(agreed) = price {
+                let quote = trade::Quote::decode(&agreed.quote).map_err(broken)?;
+                let digest = quote.digest().map_err(broken)?;
+                let (payer, payee) = (settlement.payer, settlement.payee);
+                let owner = if payer == quote.other { payee } else { payer };
+                ensure([payer, payee].contains(&quote.other), ReceiptError::NoEffect)?;
+                ensure(settlement.price == quote.price, ReceiptError::NoEffect)?;
+                check(&owner, &digest, &agreed.signatures[0])?;
+                check(&quote.other, &digest, &agreed.signatures[1])?;
+            }
+            Ok(Proved::Settlement { subject: *subject, settlement: Box::new(settlement) })
+        }
+        Body::Object { subject, reason } => {
+            let objection: Objection = evidence.object(0)?;
+            ensure(objection.tx == tx.id(), ReceiptError::NoEffect)?;
+            Ok(Proved::Objection { subject: *subject, reason: *reason })
+        }
+        Body::Resolve { subject, upheld } => {
+            let objection: Objection = evidence.object(0)?;
+            ensure(objection.resolved_by == tx.id(), ReceiptError::NoEffect)?;
+            Ok(Proved::Resolution { subject: *subject, upheld: *upheld })
         }
         Body::PairComplete(p) => pairing(p, None),
         Body::PairRenew { paired: p, renews, .. } => pairing(p, Some(*renews)),

@@ -11,11 +11,12 @@ use lct::{
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
     sign::PublicKey,
+    trade::TradeId,
 };
 
 use crate::{
     codec::{Canonical, FormatError, Reader, Writer},
-    tx::Target,
+    tx::{Subject, Target},
 };
 
 const VERSION: u64 = 1;
@@ -47,7 +48,7 @@ macro_rules! fields {
 }
 
 fields!(uint: u8, u16, u32, u64);
-fields!(bytes: Cid, BindingId, PairingId, PublicKey);
+fields!(bytes: Cid, BindingId, PairingId, PublicKey, TradeId);
 
 impl Field for u128 {
     fn put(&self, w: &mut Writer) {
@@ -165,6 +166,9 @@ macro_rules! codes {
 mod governance;
 
 pub use governance::{Pending, RulesVersion};
+mod trade;
+
+pub use trade::*;
 
 codes! {
     /// What an account may send; see `rules::allowed`.
@@ -519,10 +523,10 @@ object! {
 }
 
 object! {
-    /// A pack's energy account, mWh. `atp` is charged, `adp` is room.
+    /// A pack's energy account, mWh. `atp` is charged, `adp` is room, `locked` is charged and promised to other packs.
     ///
-    /// Invariants: `atp + adp == minted` and
-    /// `charged + untracked_charged - discharged - untracked_discharged == atp`.
+    /// Invariants: `atp + adp + locked == minted` and
+    /// `charged + untracked_charged + received - discharged - untracked_discharged - sent == atp + locked`.
     Pool {
         /// Minted at the first binding: attested capacity.
         minted: u64 = 1,
@@ -544,17 +548,48 @@ object! {
         last_seq: u32 = 9,
         /// Events recorded.
         events: u64 = 10,
+        /// Charged energy that transfers hold.
+        locked: u64 = 11,
+        /// Sum of what was given to other packs.
+        sent: u128 = 12,
+        /// Sum of what came from other packs.
+        received: u128 = 13,
+        /// Transfers begun, of either direction.
+        transfers: u64 = 14,
     }
 }
 
 impl Pool {
+    /// An empty pool of this capacity.
+    #[must_use]
+    pub fn empty(minted: u64) -> Self {
+        Self {
+            minted,
+            atp: 0,
+            adp: minted,
+            charged: 0,
+            discharged: 0,
+            untracked_charged: 0,
+            untracked_discharged: 0,
+            last_cycle: 0,
+            last_seq: 0,
+            events: 0,
+            locked: 0,
+            sent: 0,
+            received: 0,
+            transfers: 0,
+        }
+    }
+
     /// Whether the invariants of the account hold.
     #[must_use]
     pub fn conserves(&self) -> bool {
-        let received = self.charged.checked_add(self.untracked_charged);
-        let given = self.discharged.checked_add(self.untracked_discharged);
-        self.atp.checked_add(self.adp) == Some(self.minted)
-            && matches!((received, given), (Some(r), Some(g)) if r.checked_sub(g) == Some(u128::from(self.atp)))
+        let sum = |a: u128, b: u128, c: u128| a.checked_add(b)?.checked_add(c);
+        let came = sum(self.charged, self.untracked_charged, self.received);
+        let went = sum(self.discharged, self.untracked_discharged, self.sent);
+        let stored = u128::from(self.atp) + u128::from(self.locked);
+        stored + u128::from(self.adp) == u128::from(self.minted)
+            && matches!((came, went), (Some(c), Some(w)) if c.checked_sub(w) == Some(stored))
     }
 }
 
@@ -573,8 +608,8 @@ object! {
         end_ms: u64 = 5,
         /// Energy booked as untracked because events exceeded the pool, mWh; bounded by the tolerance.
         excess: u64 = 6,
-        /// Whether the cycle is closed.
-        closed: bool = 7,
+        /// Block time of its close, Unix milliseconds; 0 while it is open.
+        closed_ms: u64 = 7,
     }
 }
 
@@ -655,6 +690,16 @@ object! {
         untracked_discharged: u128 = 15,
         /// Closed energy cycles.
         cycles_closed: u64 = 16,
+        /// Charged energy that transfers hold, mWh.
+        locked: u128 = 17,
+        /// What left a pack in transfers and reached no other, mWh.
+        lost: u128 = 18,
+        /// Transfers that both packs signed.
+        transfers: u64 = 19,
+        /// Offers.
+        offers: u64 = 20,
+        /// Settlements.
+        settlements: u64 = 21,
     }
 }
 
@@ -679,6 +724,11 @@ impl Totals {
             untracked_charged: 0,
             untracked_discharged: 0,
             cycles_closed: 0,
+            locked: 0,
+            lost: 0,
+            transfers: 0,
+            offers: 0,
+            settlements: 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why a transaction is refused: one variant per check.
 //!
 //! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
-//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L115). Numbers ascend in that order too, except
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L115, L212 to L219). Numbers ascend in that order too, except
 //! within a registration (L33) and L106, L110 and L112. Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
@@ -189,6 +189,52 @@ rejections! {
     GovernLimit = 295, "W4_ERR_GOVERN_LIMIT", "there is no room for another root";
     GovernVersion = 296, "W4_ERR_GOVERN_VERSION", "the rules' version is not one above that in force";
     GovernPending = 297, "W4_ERR_GOVERN_PENDING", "a change of this kind takes effect with the next block";
+    // Orders of owners, and transfers between packs.
+    TradeChain = 360, "W4_ERR_TRADE_CHAIN", "the statement is for another chain";
+    TradePack = 361, "W4_ERR_TRADE_PACK", "the pack of the order has no energy pool, or is revoked";
+    TradeOwner = 362, "W4_ERR_TRADE_OWNER", "the pack of the order has no owner";
+    TradeProof = 363, "W4_ERR_TRADE_PROOF_FAIL", "the owner of the pack did not sign the order";
+    TransferExists = 364, "W4_ERR_TRANSFER_EXISTS", "the transfer is already recorded";
+    TransferSelf = 365, "W4_ERR_TRANSFER_SELF", "a pack transfers nothing to itself";
+    TransferPack = 366, "W4_ERR_TRANSFER_PACK", "a pack of the transfer has no energy pool, or is revoked";
+    TransferPairing = 367, "W4_ERR_TRANSFER_PAIRING", "the two packs have no such pairing in force";
+    TransferTime = 368, "W4_ERR_TRANSFER_TIME", "the transfer ends in the past, or lasts longer than the chain allows";
+    TransferAmount = 369, "W4_ERR_TRANSFER_AMOUNT", "there is nothing to transfer, or less than was asked for at least";
+    TransferAtp = 370, "W4_ERR_TRANSFER_ATP", "the giver holds less free charge than the transfer locks";
+    TransferUnknown = 380, "W4_ERR_TRANSFER_UNKNOWN", "the transfer is not recorded";
+    TransferEnded = 381, "W4_ERR_TRANSFER_ENDED", "the transfer has ended";
+    TransferExpired = 382, "W4_ERR_TRANSFER_EXPIRED", "the time of the transfer is over";
+    TransferKey = 383, "W4_ERR_TRANSFER_KEY", "the keys are not those of giver and taker in their binding, or revoked";
+    TransferProof = 384, "W4_ERR_TRANSFER_PROOF_FAIL", "the giver did not sign the receipt";
+    TransferProofTaker = 385, "W4_ERR_TRANSFER_PROOF_FAIL_TAKER", "the taker did not sign the receipt";
+    TransferSums = 386, "W4_ERR_TRANSFER_SUMS", "more was received than given, or more given than locked";
+    TransferRoom = 387, "W4_ERR_TRANSFER_ROOM", "the taker has less room than it received";
+    TransferRunning = 388, "W4_ERR_TRANSFER_RUNNING", "the time of the transfer is not over";
+    // Settlement, and objections to it.
+    SettleUnknown = 390, "W4_ERR_SETTLE_UNKNOWN", "the cycle or transfer is not recorded";
+    SettleOpen = 391, "W4_ERR_SETTLE_OPEN", "the cycle is not closed, or nothing was transferred";
+    SettleExists = 392, "W4_ERR_SETTLE_EXISTS", "it is already settled";
+    SettleWindow = 393, "W4_ERR_SETTLE_WINDOW", "there is still time to object";
+    SettleObjected = 394, "W4_ERR_SETTLE_OBJECTED", "there is an objection that was not dismissed";
+    SettleQuote = 395, "W4_ERR_SETTLE_QUOTE", "the quote is damaged, or for something else";
+    SettleOwner = 396, "W4_ERR_SETTLE_OWNER", "the pack has no owner, or quotes itself a price";
+    SettleProof = 397, "W4_ERR_SETTLE_PROOF_FAIL", "the owner of the pack did not sign the quote";
+    SettleProofOther = 398, "W4_ERR_SETTLE_PROOF_FAIL_OTHER", "the other one did not sign the quote";
+    SettlePrice = 399, "W4_ERR_SETTLE_PRICE", "there is no price, or the amount is too large";
+    ObjectionReason = 400, "W4_ERR_OBJECTION_REASON", "the reason of the objection is unknown";
+    ObjectionDenied = 401, "W4_ERR_OBJECTION_DENIED", "the sender is no party to this, no authority and no auditor";
+    ObjectionLate = 402, "W4_ERR_OBJECTION_LATE", "the time to object is over";
+    ObjectionExists = 403, "W4_ERR_OBJECTION_EXISTS", "there is an objection already";
+    ObjectionUnknown = 404, "W4_ERR_OBJECTION_UNKNOWN", "there is no objection";
+    ObjectionDecided = 405, "W4_ERR_OBJECTION_DECIDED", "the objection was decided before";
+    // Offers.
+    OfferExists = 410, "W4_ERR_OFFER_EXISTS", "the offer is already recorded";
+    OfferTerms = 411, "W4_ERR_OFFER_TERMS", "the least of an offer is 1 mWh to all of it";
+    OfferWindow = 412, "W4_ERR_OFFER_WINDOW", "the offer ends before it begins or in the past, or stands longer than the chain allows";
+    OfferUnknown = 413, "W4_ERR_OFFER_UNKNOWN", "the offer is not recorded";
+    OfferClosed = 414, "W4_ERR_OFFER_CLOSED", "the offer was withdrawn, or the pack has another owner";
+    OfferExpired = 415, "W4_ERR_OFFER_EXPIRED", "the offer does not stand at block time";
+    OfferDenied = 416, "W4_ERR_OFFER_DENIED", "the offer is about another pack";
 }
 
 impl Rejection {

@@ -19,6 +19,7 @@ use lct::{
     id::{BindingId, Cid, PairingId},
     pairing::Completion,
     sign::{PublicKey, Signature},
+    trade::TradeId,
 };
 
 use crate::{
@@ -29,6 +30,9 @@ use crate::{
 mod govern;
 
 pub use govern::{Change, Governance};
+mod energy;
+
+pub use energy::{Agreed, Subject};
 
 /// Longest statement a body may carry, in bytes.
 pub const MAX_STATEMENT: usize = 2048;
@@ -300,6 +304,48 @@ pub enum Body {
     },
     /// Changes the chain itself (L160).
     Govern(Governance),
+    /// An owner's order about the energy of its pack (L212).
+    EnergyOrder {
+        /// `lct::trade::Order` bytes.
+        statement: Vec<u8>,
+        /// By the owner of the pack.
+        signature: Signature,
+    },
+    /// Both packs of a transfer say what flowed (L214).
+    EnergyReceipt {
+        /// `lct::trade::Receipt` bytes.
+        statement: Vec<u8>,
+        /// Signing keys of giver and taker in their binding.
+        keys: [PublicKey; 2],
+        /// By the giver, by the taker.
+        signatures: [Signature; 2],
+    },
+    /// Ends a transfer whose time is over (L215).
+    EnergyRelease {
+        /// Which.
+        transfer: TradeId,
+    },
+    /// Says what is owed for a cycle or a transfer (L216).
+    Settle {
+        /// For what.
+        subject: Subject,
+        /// A price that two agreed on.
+        price: Option<Agreed>,
+    },
+    /// Objects to a settlement that is to come (L217).
+    Object {
+        /// To which.
+        subject: Subject,
+        /// 1 not delivered, 2 a measurement is wrong, 3 another price was agreed, 4 other.
+        reason: u8,
+    },
+    /// Decides an objection (L217).
+    Resolve {
+        /// To the settlement of what.
+        subject: Subject,
+        /// Whether it stands: then that is never settled.
+        upheld: bool,
+    },
 }
 
 /// The kind of a [`Body`].
@@ -354,6 +400,18 @@ pub enum Kind {
     GovernValidators = 45,
     /// [`Body::Govern`] with [`Change::Rules`].
     GovernRules = 46,
+    /// [`Body::EnergyOrder`].
+    EnergyOrder = 56,
+    /// [`Body::EnergyReceipt`].
+    EnergyReceipt = 57,
+    /// [`Body::EnergyRelease`].
+    EnergyRelease = 58,
+    /// [`Body::Settle`].
+    Settle = 59,
+    /// [`Body::Object`].
+    Object = 60,
+    /// [`Body::Resolve`].
+    Resolve = 61,
 }
 
 impl Kind {
@@ -361,7 +419,7 @@ impl Kind {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         use Kind::*;
-        const ALL: [Kind; 24] = [
+        const ALL: [Kind; 30] = [
             Register,
             LctCreate,
             Bind,
@@ -386,6 +444,12 @@ impl Kind {
             GovernParams,
             GovernValidators,
             GovernRules,
+            EnergyOrder,
+            EnergyReceipt,
+            EnergyRelease,
+            Settle,
+            Object,
+            Resolve,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -418,6 +482,12 @@ impl Kind {
             Self::GovernParams => "governance/params",
             Self::GovernValidators => "governance/validators",
             Self::GovernRules => "governance/rules",
+            Self::EnergyOrder => "energy/order",
+            Self::EnergyReceipt => "energy/receipt",
+            Self::EnergyRelease => "energy/release",
+            Self::Settle => "energy/settle",
+            Self::Object => "energy/object",
+            Self::Resolve => "energy/resolve",
         }
     }
 }
@@ -447,6 +517,12 @@ impl Body {
             Self::Delegate { .. } => Kind::Delegate,
             Self::DelegateAct { .. } => Kind::DelegateAct,
             Self::Govern(governance) => governance.change.kind(),
+            Self::EnergyOrder { .. } => Kind::EnergyOrder,
+            Self::EnergyReceipt { .. } => Kind::EnergyReceipt,
+            Self::EnergyRelease { .. } => Kind::EnergyRelease,
+            Self::Settle { .. } => Kind::Settle,
+            Self::Object { .. } => Kind::Object,
+            Self::Resolve { .. } => Kind::Resolve,
         }
     }
 }
@@ -484,13 +560,14 @@ fn int<T: TryFrom<u64>>(r: &mut Reader<'_>, key: u64) -> Result<T, FormatError> 
 impl Canonical for Body {
     fn write(&self, w: &mut Writer) {
         let pairs = match self {
-            Self::Delegate { .. } => 3,
+            Self::Delegate { .. } | Self::EnergyRelease { .. } => 3,
             Self::Register { .. } | Self::DelegateAct { .. } | Self::Govern(_) => 4,
+            Self::EnergyOrder { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
-            Self::Transfer { .. } => 5,
+            Self::Transfer { .. } | Self::Settle { .. } | Self::Object { .. } | Self::Resolve { .. } => 5,
             Self::Bind { .. } | Self::Validate { .. } => 6,
-            Self::FactoryBind { .. } => 7,
+            Self::FactoryBind { .. } | Self::EnergyReceipt { .. } => 7,
             Self::Rebind { .. } => 11,
             Self::PairModify { .. } => 9,
             Self::PairComplete(_) => 13,
@@ -498,7 +575,7 @@ impl Canonical for Body {
         };
         w.object(pairs, VERSION).uint(1).uint(self.kind() as u64);
         match self {
-            Self::Register { statement, signature } => {
+            Self::Register { statement, signature } | Self::EnergyOrder { statement, signature } => {
                 w.uint(2).bytes(statement).uint(3).bytes(&signature.0);
             }
             Self::LctCreate { a, b, context } => {
@@ -549,6 +626,25 @@ impl Canonical for Body {
                 w.uint(2);
                 change.write(w);
                 w.uint(3).uint(*height);
+            }
+            Self::EnergyReceipt { statement, keys: [giver, taker], signatures } => {
+                w.uint(2).bytes(statement).uint(3).bytes(&giver.0).uint(4).bytes(&taker.0);
+                put_signatures(w, 5, signatures);
+            }
+            Self::EnergyRelease { transfer } => {
+                w.uint(2).bytes(&transfer.0);
+            }
+            Self::Settle { subject, price } => {
+                subject.write(w);
+                Agreed::write(price.as_ref(), w);
+            }
+            Self::Object { subject, reason } => {
+                subject.write(w);
+                w.uint(4).uint((*reason).into());
+            }
+            Self::Resolve { subject, upheld } => {
+                subject.write(w);
+                w.uint(4).uint((*upheld).into());
             }
             Self::Validate { signed: s, witnesses } => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
@@ -660,6 +756,24 @@ impl Canonical for Body {
                 r.key(2)?;
                 let change = Change::read(kind as u8, r)?;
                 Ok(Self::Govern(Governance { change, height: int(r, 3)? }))
+            }
+            (56, 4) => {
+                Ok(Self::EnergyOrder { statement: statement(r, 2)?, signature: Signature(fixed(r, 3)?) })
+            }
+            (57, 7) => Ok(Self::EnergyReceipt {
+                statement: statement(r, 2)?,
+                keys: [PublicKey(fixed(r, 3)?), PublicKey(fixed(r, 4)?)],
+                signatures: signatures(r, 5)?,
+            }),
+            (58, 3) => Ok(Self::EnergyRelease { transfer: TradeId(fixed(r, 2)?) }),
+            (59, 5) => Ok(Self::Settle { subject: Subject::read(r)?, price: Agreed::read(r)? }),
+            (60, 5) => Ok(Self::Object { subject: Subject::read(r)?, reason: int(r, 4)? }),
+            (61, 5) => {
+                let (subject, upheld) = (Subject::read(r)?, int::<u8>(r, 4)?);
+                match upheld {
+                    0 | 1 => Ok(Self::Resolve { subject, upheld: upheld == 1 }),
+                    _ => Err(FormatError::Unexpected),
+                }
             }
             _ => Err(FormatError::Unexpected),
         }

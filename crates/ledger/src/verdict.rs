@@ -15,13 +15,14 @@ use lct::{
     record::{BatchStatement, RecordKind},
     registration::Registration,
     sign::PublicKey,
+    trade::{self, TradeId, What},
     validation::Event,
 };
 
 use crate::{
-    records::AccountRole,
+    records::{AccountRole, NOBODY, Settlement},
     reject::Rejection,
-    tx::{Change, Governance, Kind, Target},
+    tx::{Change, Governance, Kind, Subject, Target},
 };
 
 /// Whether the signers of a consistent receipt are trusted.
@@ -110,6 +111,47 @@ pub enum Proved {
         /// Why it took no effect, if so.
         refused: Option<Rejection>,
     },
+    /// An owner ordered something about the energy of its pack.
+    EnergyOrder(Box<trade::Order>),
+    /// Both packs of a transfer signed what flowed.
+    EnergyReceipt {
+        /// What they signed.
+        receipt: trade::Receipt,
+        /// Who gave.
+        giver: Cid,
+        /// Who took.
+        taker: Cid,
+    },
+    /// The time of a transfer was over, and its energy is free again.
+    EnergyRelease {
+        /// Which.
+        transfer: TradeId,
+        /// Who would have given.
+        giver: Cid,
+        /// Energy, mWh.
+        mwh: u64,
+    },
+    /// Something was settled.
+    Settlement {
+        /// What.
+        subject: Subject,
+        /// What is owed.
+        settlement: Box<Settlement>,
+    },
+    /// Somebody objected to a settlement to come.
+    Objection {
+        /// To which.
+        subject: Subject,
+        /// Reason code of `records::Objection`.
+        reason: u8,
+    },
+    /// An objection was decided.
+    Resolution {
+        /// To the settlement of what.
+        subject: Subject,
+        /// Whether it stands.
+        upheld: bool,
+    },
     /// A telemetry batch was recorded.
     Batch(BatchStatement),
     /// An energy event was recorded.
@@ -188,6 +230,15 @@ impl Verdict {
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
             Proved::Checkpoint(p) => Some(p.cid),
+            Proved::EnergyOrder(o) => Some(o.cid),
+            Proved::EnergyReceipt { taker, .. } => Some(*taker),
+            Proved::EnergyRelease { giver, .. } => Some(*giver),
+            Proved::Settlement { subject, .. }
+            | Proved::Objection { subject, .. }
+            | Proved::Resolution { subject, .. } => match subject {
+                Subject::Cycle { cid, .. } => Some(*cid),
+                Subject::Transfer(_) => None,
+            },
         }
     }
 }
@@ -221,6 +272,33 @@ impl fmt::Display for Utc {
         let year = year_of_era + era * 400 + u64::from(month <= 2);
         let (h, m, s) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
         write!(f, "{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}.{:03} UTC", ms % 1000)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cycle { cid, cycle } => write!(f, "energy cycle {cycle} of component {cid}"),
+            Self::Transfer(id) => write!(f, "energy transfer {id}"),
+        }
+    }
+}
+
+/// Who pays or is paid.
+struct Party(PublicKey);
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == NOBODY { f.write_str("nobody named") } else { write!(f, "{}", self.0) }
+    }
+}
+
+/// Millionths as a decimal number.
+struct Millionths(u64);
+
+impl fmt::Display for Millionths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
 
@@ -369,6 +447,60 @@ impl fmt::Display for Proved {
                 Wh(c.charged_mwh),
                 Wh(c.discharged_mwh)
             ),
+            Self::EnergyOrder(o) => {
+                write!(f, "the owner of component {} signed order {} ({}): ", o.cid, o.id, o.what.name())?;
+                match &o.what {
+                    What::Transfer(g) => write!(f, "{} to component {}", Wh(g.mwh), g.to),
+                    What::Balance(g) => {
+                        write!(f, "as full as component {}, with at most {}", g.to, Wh(g.mwh))
+                    }
+                    What::OfferEnergy(t) | What::OfferCapacity(t) => write!(
+                        f,
+                        "{} at {} per kWh, {} to {}",
+                        Wh(t.mwh),
+                        Millionths(t.price),
+                        Utc(t.from_ms),
+                        Utc(t.until_ms)
+                    ),
+                    What::Accept(a) => {
+                        write!(f, "{} to {} of offer {}", Wh(a.least), Wh(a.most), a.offer)
+                    }
+                    What::Withdraw => f.write_str("what is left is not offered any more"),
+                }
+            }
+            Self::EnergyReceipt { receipt: r, giver, taker } => write!(
+                f,
+                "components {giver} and {taker} signed that in transfer {} {} left the first and {} reached the second, \
+                 {} to {}",
+                r.transfer,
+                Wh(r.given),
+                Wh(r.received),
+                Utc(r.start_ms),
+                Utc(r.end_ms)
+            ),
+            Self::EnergyRelease { transfer, giver, mwh } => {
+                write!(
+                    f,
+                    "transfer {transfer} ended without delivery: {} of component {giver} is free again",
+                    Wh(*mwh)
+                )
+            }
+            Self::Settlement { subject, settlement: s } => write!(
+                f,
+                "{subject} was settled: {} at {} per kWh, so {} owes {} to {}",
+                Wh(s.mwh),
+                Millionths(s.price),
+                Party(s.payer),
+                Millionths(s.amount),
+                Party(s.payee)
+            ),
+            Self::Objection { subject, reason } => {
+                write!(f, "the sender objected to the settlement of {subject} (reason {reason})")
+            }
+            Self::Resolution { subject, upheld } => {
+                let word = if *upheld { "upheld" } else { "dismissed" };
+                write!(f, "the objection to the settlement of {subject} was {word}")
+            }
             Self::Checkpoint(p) => {
                 write!(f, "component {} signed that its audit log has {} entries", p.cid, p.number)?;
                 write!(f, " and hashes to {}", Hex(&p.hash))

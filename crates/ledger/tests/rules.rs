@@ -589,7 +589,8 @@ fn the_tables_name_every_rejection() {
         include_str!("trust.rs"),
         include_str!("tiers.rs"),
         include_str!("delegation.rs"),
-        include_str!("governance.rs")
+        include_str!("governance.rs"),
+        include_str!("trade.rs")
     );
     for rejection in Rejection::ALL {
         let name = format!("{rejection:?}");

@@ -344,6 +344,9 @@ pub mod records {
         one_encoding!(CycleClose, lct::energy::STATEMENT_MAX);
         one_encoding!(Registration, REGISTRATION_MAX);
         one_encoding!(lct::ownership::Transfer, lct::ownership::TRANSFER_MAX);
+        one_encoding!(lct::trade::Order, lct::trade::TRADE_MAX);
+        one_encoding!(lct::trade::Receipt, lct::trade::TRADE_MAX);
+        one_encoding!(lct::trade::Quote, lct::trade::TRADE_MAX);
         one_encoding!(lct::pairing::Terms, lct::pairing::TERMS_MAX);
         let mut input = crate::input::Input(data);
         let (index, count) = (input.number(), input.number());

@@ -229,6 +229,41 @@ pub fn energy(cid: &Cid, cycle: u32, seq: u32) -> Vec<u8> {
     join(b"evt/", &[&cid.0, &cycle.to_be_bytes(), &seq.to_be_bytes()])
 }
 
+/// [`Transfer`] between two packs.
+#[must_use]
+pub fn energy_transfer(id: &TradeId) -> Vec<u8> {
+    join(b"xfr/", &[&id.0])
+}
+
+/// Id of the transfer that a pack began or was named in, by its number modulo [`FLOWS`] (16 bytes).
+#[must_use]
+pub fn flow(cid: &Cid, slot: u64) -> Vec<u8> {
+    join(b"flw/", &[&cid.0, &slot.to_be_bytes()])
+}
+
+/// Table of [`Offer`]s.
+pub const OFFERS: &[u8] = b"ofr/";
+
+/// [`Offer`].
+#[must_use]
+pub fn offer(id: &TradeId) -> Vec<u8> {
+    join(b"ofr/", &[&id.0])
+}
+
+/// [`Settlement`] of a cycle or transfer.
+#[must_use]
+pub fn settlement(subject: &Subject) -> Vec<u8> {
+    let (id, cycle) = subject.parts();
+    join(b"stl/", &[&id, &cycle.to_be_bytes()])
+}
+
+/// [`Objection`] to the settlement of a cycle or transfer.
+#[must_use]
+pub fn objection(subject: &Subject) -> Vec<u8> {
+    let (id, cycle) = subject.parts();
+    join(b"obj/", &[&id, &cycle.to_be_bytes()])
+}
+
 /// [`LogHead`] of a component's audit log under one of its bindings.
 #[must_use]
 pub fn log(cid: &Cid, binding: &BindingId) -> Vec<u8> {

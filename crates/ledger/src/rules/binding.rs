@@ -124,7 +124,7 @@ pub(super) fn record<V: View>(
         state.put(key::component(&entity.cid), &component);
         if component.role == Role::Pack && state.get(&key::pool(&entity.cid))?.is_none() {
             let capacity = component.capacity_mwh;
-            state.put(key::pool(&entity.cid), &empty_pool(capacity));
+            state.put(key::pool(&entity.cid), &Pool::empty(capacity));
             count(state, |t| t.minted += u128::from(capacity))?;
             events.push(Event::new("AdpMinted").with("cid", entity.cid.0.as_slice()).with("mwh", capacity));
         }
@@ -162,21 +162,5 @@ fn previous<V: View>(
         Some(binding) if binding.status == Status::Active => Ok(Some((BindingId(id), binding))),
         Some(_) => Ok(None),
         None => Err(Halt::Invariant("a bound pair without binding").into()),
-    }
-}
-
-/// A pool minted at the attested capacity: all of it is room (L50).
-fn empty_pool(capacity: u64) -> Pool {
-    Pool {
-        minted: capacity,
-        atp: 0,
-        adp: capacity,
-        charged: 0,
-        discharged: 0,
-        untracked_charged: 0,
-        untracked_discharged: 0,
-        last_cycle: 0,
-        last_seq: 0,
-        events: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! Energy events and the close of a cycle (L50 to L55).
 //!
-//! A pool holds `minted` mWh, split into ATP (charged) and ADP (room). A charge moves its energy ADP to ATP,
+//! A pool holds `minted` mWh, split into ATP (charged), ADP (room) and what transfers hold (`trade`). A charge moves its energy ADP to ATP,
 //! a discharge ATP to ADP. An opening moves the pool to the signed state of charge; the difference counts as
 //! untracked charge or discharge. An estimated state of charge is never exact: when an event exceeds what the
 //! pool holds, the excess is first booked as untracked, up to a share of the capacity per cycle
@@ -47,20 +47,22 @@ struct Move {
 
 fn plan(pool: &Pool, e: &EnergyEvent) -> Result<Move, Rejection> {
     let mut m = Move { untracked_in: 0, untracked_out: 0, charge: 0, discharge: 0, excess: 0 };
+    let free = pool.minted.saturating_sub(pool.locked);
     match e.kind {
         EnergyKind::Opening => {
-            let target = share(pool.minted, e.soc_ppm);
+            // What is locked is in the pack too, and is promised: it stays.
+            let target = share(pool.minted, e.soc_ppm).saturating_sub(pool.locked);
             m.untracked_in = target.saturating_sub(pool.atp);
             m.untracked_out = pool.atp.saturating_sub(target);
         }
         EnergyKind::Charge => {
-            ensure(e.mwh <= pool.minted, Rejection::EnergyAdp)?;
+            ensure(e.mwh <= free, Rejection::EnergyAdp)?;
             m.charge = e.mwh;
             m.excess = e.mwh.saturating_sub(pool.adp);
             m.untracked_out = m.excess;
         }
         EnergyKind::Discharge => {
-            ensure(e.mwh <= pool.minted, Rejection::EnergyAtp)?;
+            ensure(e.mwh <= free, Rejection::EnergyAtp)?;
             m.discharge = e.mwh;
             m.excess = e.mwh.saturating_sub(pool.atp);
             m.untracked_in = m.excess;
@@ -73,7 +75,7 @@ fn plan(pool: &Pool, e: &EnergyEvent) -> Result<Move, Rejection> {
 fn book(pool: &mut Pool, m: &Move) -> Option<()> {
     let atp = pool.atp.checked_add(m.untracked_in)?.checked_sub(m.untracked_out)?;
     pool.atp = atp.checked_add(m.charge)?.checked_sub(m.discharge)?;
-    pool.adp = pool.minted.checked_sub(pool.atp)?;
+    pool.adp = pool.minted.checked_sub(pool.locked)?.checked_sub(pool.atp)?;
     pool.untracked_charged = pool.untracked_charged.checked_add(m.untracked_in.into())?;
     pool.untracked_discharged = pool.untracked_discharged.checked_add(m.untracked_out.into())?;
     pool.charged = pool.charged.checked_add(m.charge.into())?;
@@ -97,7 +99,7 @@ pub(super) fn event<V: View>(
     ensure(opening || agrees(&e), Rejection::EnergyMismatch)?;
     let cycle_key = key::cycle(&e.cid, e.cycle);
     let known: Option<Cycle> = load(state, &cycle_key)?;
-    ensure(known.as_ref().is_none_or(|c| !c.closed), Rejection::EnergyCycleClosed)?;
+    ensure(known.as_ref().is_none_or(|c| c.closed_ms == 0), Rejection::EnergyCycleClosed)?;
     let follows = pool.events == 0 || (e.cycle, e.seq) > (pool.last_cycle, pool.last_seq);
     ensure(follows, Rejection::EnergySequence)?;
     ensure(known.as_ref().is_none_or(|c| e.start_ms >= c.end_ms), Rejection::EnergyOverlap)?;
@@ -108,7 +110,7 @@ pub(super) fn event<V: View>(
         start_ms: e.start_ms,
         end_ms: e.start_ms,
         excess: 0,
-        closed: false,
+        closed_ms: 0,
     });
     let beyond = if e.kind == EnergyKind::Charge { Rejection::EnergyAdp } else { Rejection::EnergyAtp };
     let m = plan(&pool, &e)?;
@@ -171,12 +173,12 @@ pub(super) fn close<V: View>(
     let cycle_key = key::cycle(&c.cid, c.cycle);
     let known: Option<Cycle> = load(state, &cycle_key)?;
     let mut cycle = known.ok_or(Rejection::CycleUnknown)?;
-    ensure(!cycle.closed, Rejection::CycleClosed)?;
+    ensure(cycle.closed_ms == 0, Rejection::CycleClosed)?;
     let recorded = (cycle.events, cycle.charged, cycle.discharged, cycle.start_ms, cycle.end_ms);
     let stated = (c.events, c.charged_mwh, c.discharged_mwh, c.start_ms, c.end_ms);
     ensure(recorded == stated, Rejection::CycleMismatch)?;
 
-    cycle.closed = true;
+    cycle.closed_ms = context.header.time_ms;
     state.put(cycle_key, &cycle);
     count(state, |t| t.cycles_closed += 1)?;
     Ok(vec![

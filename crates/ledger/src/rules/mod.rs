@@ -8,12 +8,15 @@ mod energy;
 mod govern;
 mod lct_create;
 mod lease;
+mod offer;
 mod ownership;
 mod pairing;
 mod rebind;
 mod register;
 mod revoke;
+mod settle;
 mod telemetry;
+mod trade;
 mod validate;
 mod withdraw;
 
@@ -102,6 +105,11 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | Transfer
                     | Validate
                     | DelegateAct
+                    | EnergyOrder
+                    | EnergyReceipt
+                    | EnergyRelease
+                    | Settle
+                    | Object
             )
         }
         AccountRole::Manufacturer => {
@@ -111,9 +119,15 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
             )
         }
         AccountRole::Owner => {
-            matches!(kind, Kind::RevokeSigned | Kind::Revoke | Kind::Transfer | Kind::Validate)
+            use Kind::*;
+            matches!(
+                kind,
+                RevokeSigned | Revoke | Transfer | Validate | EnergyOrder | EnergyRelease | Settle | Object
+            )
         }
-        AccountRole::Auditor => matches!(kind, Kind::Checkpoint | Kind::Revoke | Kind::Validate),
+        AccountRole::Auditor => {
+            matches!(kind, Kind::Checkpoint | Kind::Revoke | Kind::Validate | Kind::Object)
+        }
         AccountRole::Controller => {
             use Kind::*;
             matches!(
@@ -127,6 +141,8 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | PairUse
                     | Validate
                     | DelegateAct
+                    | EnergyReceipt
+                    | EnergyRelease
             )
         }
     }
@@ -233,6 +249,16 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
         Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
         Body::Govern(governance) => govern::apply(state, context, &tx.unsigned.signer, governance),
+        Body::EnergyOrder { statement, signature } => trade::order(state, context, statement, signature),
+        Body::EnergyReceipt { statement, keys, signatures } => {
+            trade::receipt(state, context, statement, keys, signatures)
+        }
+        Body::EnergyRelease { transfer } => trade::release(state, context, transfer),
+        Body::Settle { subject, price } => settle::settle(state, context, subject, price.as_ref()),
+        Body::Object { subject, reason } => {
+            settle::object(state, context, &tx.unsigned.signer, subject, *reason)
+        }
+        Body::Resolve { subject, upheld } => settle::resolve(state, context, subject, *upheld),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the world")]
 
 pub mod bench;
+pub mod market;
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,14 @@ use lct::{
     record::{BatchStatement, Record, RecordKind},
     registration::{Registration, digest_of},
     sign::{PublicKey, SigningKey},
+    trade::{self, Order, Quote, TRADE_MAX, TradeId, What},
     validation::{Attestation, EVENT_MAX, Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
     genesis::{Genesis, Params, Validator},
     records::entity_lct_id,
-    tx::{Body, Paired, Signed, Unsigned},
+    tx::{Agreed, Body, Paired, Signed, Unsigned},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
@@ -364,4 +366,36 @@ pub fn reference(
             (sha256(&[b"JMT::IntrnalNode", &l, &r]), siblings)
         }
     }
+}
+
+/// An order about the energy of `pack`, signed by `signer`.
+pub fn order_with(order: &Order, signer: &SigningKey) -> Body {
+    let mut out = [0; TRADE_MAX];
+    let n = order.encode(&mut out).unwrap();
+    let signature = signer.sign_rfc6979(&order.digest().unwrap());
+    Body::EnergyOrder { statement: out[..n].to_vec(), signature }
+}
+
+pub fn order(id: u8, pack: &str, what: What) -> Order {
+    Order { chain_id: chain_id(), id: TradeId([id; 16]), cid: Cid::of(pack), what }
+}
+
+/// What giver and taker sign of a transfer.
+pub fn energy_receipt_with(r: &trade::Receipt, signers: [&SigningKey; 2]) -> Body {
+    let mut out = [0; TRADE_MAX];
+    let n = r.encode(&mut out).unwrap();
+    let digest = r.digest().unwrap();
+    Body::EnergyReceipt {
+        statement: out[..n].to_vec(),
+        keys: signers.map(SigningKey::public),
+        signatures: signers.map(|k| k.sign_rfc6979(&digest)),
+    }
+}
+
+/// A price that the owner of a pack (first) and another one sign.
+pub fn agreed(quote: &Quote, signers: [&SigningKey; 2]) -> Agreed {
+    let mut out = [0; TRADE_MAX];
+    let n = quote.encode(&mut out).unwrap();
+    let digest = quote.digest().unwrap();
+    Agreed { quote: out[..n].to_vec(), signatures: signers.map(|k| k.sign_rfc6979(&digest)) }
 }

@@ -196,6 +196,26 @@ fn statement(proved: &Proved) -> Value {
             "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
         }),
         Proved::Governance(g) => json!({ "change": g.change.kind().name(), "height": g.height }),
+        Proved::EnergyOrder(o) => json!({
+            "order": o.what.name(), "id": o.id.to_string(), "cid": o.cid.to_string(),
+        }),
+        Proved::EnergyReceipt { receipt: r, giver, taker } => json!({
+            "transfer": r.transfer.to_string(), "giver": giver.to_string(), "taker": taker.to_string(),
+            "given_mwh": r.given, "received_mwh": r.received, "start_ms": r.start_ms, "end_ms": r.end_ms,
+        }),
+        Proved::EnergyRelease { transfer, giver, mwh } => json!({
+            "transfer": transfer.to_string(), "giver": giver.to_string(), "mwh": mwh,
+        }),
+        Proved::Settlement { subject, settlement: s } => json!({
+            "subject": subject.to_string(), "mwh": s.mwh, "price_micro_per_kwh": s.price, "amount_micro": s.amount,
+            "payer": s.payer.to_string(), "payee": s.payee.to_string(),
+        }),
+        Proved::Objection { subject, reason } => {
+            json!({ "subject": subject.to_string(), "reason": reason })
+        }
+        Proved::Resolution { subject, upheld } => {
+            json!({ "subject": subject.to_string(), "upheld": upheld })
+        }
         Proved::Checkpoint(p) => json!({
             "entries": p.number, "hash": hex::encode(p.hash), "time": p.time,
         }),

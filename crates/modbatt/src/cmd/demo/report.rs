@@ -10,9 +10,10 @@ use lct::id::Cid;
 use lct::journal::Checkpoint;
 use lct::ownership::Transfer;
 use lct::registration::Registration;
+use lct::trade;
 use lct::validation::Event;
 use ledger::codec::Canonical;
-use ledger::tx::{Body, Signed, Tx};
+use ledger::tx::{Body, Signed, Subject, Tx};
 use node::receipts::ReceiptFailure;
 use node::{Chain, Snapshot};
 use serde_json::{Value, json};
@@ -153,8 +154,24 @@ fn name_of(body: &Body) -> Option<String> {
             format!("act-{}-{:05}", act.delegation, act.number)
         }
         Body::Govern(g) => format!("{}-{:08}", g.change.kind().name().replace('/', "-"), g.height),
+        Body::EnergyOrder { statement, .. } => {
+            let order = trade::Order::decode(statement).ok()?;
+            format!("order-{}-{}", order.id, order.what.name().replace(' ', "-"))
+        }
+        Body::EnergyReceipt { statement, .. } => {
+            format!("transfer-{}", trade::Receipt::decode(statement).ok()?.transfer)
+        }
+        Body::EnergyRelease { transfer } => format!("released-{transfer}"),
+        Body::Settle { subject, .. } => about("settled", subject),
+        Body::Object { subject, .. } => about("objection", subject),
+        Body::Resolve { subject, .. } => about("resolved", subject),
         Body::Batch(_) => return None,
     })
+}
+
+fn about(what: &str, subject: &Subject) -> String {
+    let (id, cycle) = subject.parts();
+    format!("{what}-{}-{cycle:05}", hex::encode(id))
 }
 
 /// Sequence numbers of the first and last record that is kept whole.
