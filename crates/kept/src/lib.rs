@@ -32,6 +32,8 @@ pub enum Defence {
     FreshNonces,
     /// A key is used for so many messages and blocks and no more (H35).
     KeyLimit,
+    /// An epoch is renewed once its keys protected so many messages and blocks, long before they may not go on (H91).
+    EarlyRenewal,
     /// Requests for escalation are judged three times a minute (H154).
     EscalationRate,
     /// A peer gets one new run of a handshake a second (H15).
@@ -40,6 +42,8 @@ pub enum Defence {
     ListNumber,
     /// A peer moves judged time by an hour at most (H101).
     PeerCredit,
+    /// A pairing is used so often as its certificate says (H104).
+    UseLimit,
     /// A batch authority is under the pinned root (H48).
     PinnedRoot,
     /// A device's identity key vouches for its relationship key (H47).
@@ -52,6 +56,8 @@ pub enum Defence {
     EpochRatchet,
     /// Tries at the printed code are counted, and the count outlives a start (H77).
     TryLimit,
+    /// Both shares of a proof of the printed code are drawn for that proof (H80).
+    FreshShares,
     /// What is no point of P-256 is refused (H3).
     PointsOfTheCurve,
     /// The rebuilt pairing key must be the one that the certificate commits to (H14).

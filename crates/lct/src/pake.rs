@@ -12,6 +12,7 @@
 //! Each value of this module is used up by its next step, so that a run answers one guess and no second one.
 
 use crate::{Digest, Error, hash::sha256, id::Cid, secret::Secret, secret::equal};
+use kept::{Defence, kept};
 use rand_core::CryptoRng;
 use spake2plus::{Context, P256Sha256};
 use zeroize::Zeroize;
@@ -168,6 +169,25 @@ pub struct Prover {
     share: [u8; SHARE_LEN],
 }
 
+/// What is drawn without [`Defence::FreshShares`]: the same for every proof.
+struct Constant;
+
+impl rand_core::TryRng for Constant {
+    type Error = core::convert::Infallible;
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(1)
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(1)
+    }
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        out.fill(1);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Constant {}
+
 impl Prover {
     /// Draws a share.
     pub fn start(secret: &ProverSecret, app: &Cid, pack: &Cid, rng: &mut impl CryptoRng) -> Self {
@@ -175,7 +195,10 @@ impl Prover {
     }
 
     fn start_in(secret: &ProverSecret, context: &Context<'_>, rng: &mut impl CryptoRng) -> Self {
-        let (run, share) = spake2plus::Prover::start(&secret.0, context, rng);
+        let (run, share) = match kept(Defence::FreshShares) {
+            true => spake2plus::Prover::start(&secret.0, context, rng),
+            false => spake2plus::Prover::start(&secret.0, context, &mut Constant),
+        };
         Prover { run, share: *share.as_bytes() }
     }
 

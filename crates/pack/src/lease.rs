@@ -4,6 +4,7 @@ use crate::{
     assurance::{Operation, grants},
     identity::{Record, key},
 };
+use kept::{Defence, kept};
 use lct::{
     Error,
     codec::Fields,
@@ -77,7 +78,7 @@ impl Lease {
             LeaseState::EndedByTime
         } else if powered.saturating_sub(self.powered_at) >= given {
             LeaseState::EndedByPower
-        } else if self.max_uses > 0 && self.uses > self.max_uses {
+        } else if self.max_uses > 0 && self.uses > self.max_uses && kept(Defence::UseLimit) {
             LeaseState::UsedUp
         } else if judged.is_some_and(|t| t < self.valid_from) {
             LeaseState::NotBegun

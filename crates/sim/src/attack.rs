@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod broken_transport;
+mod code_dictionary;
 mod code_guessing;
 mod compact_guessing;
 mod cross_context;
@@ -30,6 +31,7 @@ mod group_raise;
 mod handshake_flood;
 mod invalid_points;
 mod known_key;
+mod late_renewal;
 mod misbinding;
 mod nonce_after_power_loss;
 mod old_epoch;
@@ -44,6 +46,7 @@ mod stolen_device;
 mod substituted_key;
 mod tampering;
 mod two_encodings;
+mod used_up_pairing;
 #[path = "../../pack/tests/world/mod.rs"]
 #[allow(missing_docs)]
 mod world;
@@ -66,7 +69,7 @@ pub struct Attack {
 }
 
 /// Every attack, by number.
-pub const ALL: [Attack; 31] = [
+pub const ALL: [Attack; 34] = [
     replay::ATTACK,
     replay_after_start::ATTACK,
     tampering::ATTACK,
@@ -79,16 +82,19 @@ pub const ALL: [Attack; 31] = [
     nonce_after_power_loss::ATTACK,
     rollback::ATTACK,
     worn_key::ATTACK,
+    late_renewal::ATTACK,
     escalation_flood::ATTACK,
     handshake_flood::ATTACK,
     old_revocation_list::ATTACK,
     false_time::ATTACK,
+    used_up_pairing::ATTACK,
     forged_identity::ATTACK,
     substituted_key::ATTACK,
     ground_digits::ATTACK,
     curious_controller::ATTACK,
     stolen_device::ATTACK,
     code_guessing::ATTACK,
+    code_dictionary::ATTACK,
     invalid_points::ATTACK,
     wrong_half::ATTACK,
     compact_guessing::ATTACK,
@@ -99,6 +105,9 @@ pub const ALL: [Attack; 31] = [
     misbinding::ATTACK,
     known_key::ATTACK,
 ];
+
+/// Attacks of [`ALL`] at the full size of the design, which takes minutes.
+pub const LONG: [Attack; 3] = [ground_digits::LONG, code_dictionary::LONG, compact_guessing::LONG];
 
 /// Attacks of the design on what does not exist: number, name, and why it cannot be run.
 pub const NOT_BUILT: [(u8, &str, &str); 3] = [

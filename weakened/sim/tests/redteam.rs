@@ -1,6 +1,7 @@
 //! Every attack is repelled, and every control succeeds: the same attack against roles without the one defence.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use sim::attack::Attack;
 use std::io::Write;
 
 /// Attacks are run for this seed; `modbatt redteam --seed` runs them for others.
@@ -13,15 +14,24 @@ fn wanted(name: &str) -> bool {
 
 #[test]
 fn attacks_are_repelled_and_their_controls_succeed() {
+    judged(&sim::attack::ALL, &sim_weakened::attack::ALL);
+}
+
+#[test]
+#[ignore = "minutes: 2^24 nonces, 10^6 codes, 10^6 tags"]
+fn attacks_of_the_size_of_the_design_are_repelled_and_their_controls_succeed() {
+    judged(&sim::attack::LONG, &sim_weakened::attack::LONG);
+}
+
+fn judged(attacks: &[Attack], controls: &[sim_weakened::attack::Attack]) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let failed = std::sync::Mutex::new(Vec::new());
     let work = || {
-        while let Some(attack) = sim::attack::ALL.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-        {
+        while let Some(attack) = attacks.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             if wanted(attack.name) {
                 continue;
             }
-            let control = sim_weakened::attack::ALL.iter().find(|a| a.name == attack.name).unwrap();
+            let control = controls.iter().find(|a| a.name == attack.name).unwrap();
             let begun = std::time::Instant::now();
             let result = attack.run(SEED, || {});
             let defence = control.defence;

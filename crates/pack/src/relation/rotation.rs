@@ -13,6 +13,7 @@
 
 use super::*;
 use crate::session::Alarm;
+use kept::{Defence, kept};
 
 /// Sealed `0D | epoch u32 | nonce 16 | salt 32`, without the type byte.
 const ROTATE_LEN: usize = 52;
@@ -268,6 +269,7 @@ impl Relation {
         let spent = usage.messages >= late(self.limits.epoch_messages)
             || usage.blocks >= late(self.limits.epoch_blocks)
             || u64::from(pair.session.failures()) >= late(u64::from(self.limits.epoch_failures));
+        let spent = spent && kept(Defence::EarlyRenewal);
         let age = Duration::from_micros(late(self.limits.epoch_age.as_micros()));
         Some(if spent { self.upkeep.after } else { self.upkeep.after.max(pair.since + age) })
     }

@@ -18,12 +18,15 @@ pub const ATTACK: Attack = Attack {
     name: "compact-guessing",
     attacker: "a node on CAN 2 that guesses the tags of compact messages",
     defence: Defence::CompactGuard,
-    run,
+    run: |tally, seed| guess(tally, seed, 100_000),
 };
+
+/// The size of the design.
+pub const LONG: Attack = Attack { run: |tally, seed| guess(tally, seed, 1_000_000), ..ATTACK };
 
 const STATUS: u16 = 0x502;
 
-fn run(tally: &mut Tally, seed: u64) {
+fn guess(tally: &mut Tally, seed: u64, guesses: u32) {
     let id = SealedId::new(STATUS, Level::Exch, Direction::Ba, 1).unwrap();
     // Without a certificate that lists the class, no compact message is looked at.
     let mut f = Field::operational(1, seed);
@@ -59,20 +62,20 @@ fn run(tally: &mut Tally, seed: u64) {
     let refused = f.refused();
     f.send(Bus::Can2, id, &last.bytes);
     tally.attempt(f.refused() == refused, || "guess 101 was looked at, and it was right".into());
-    random_tags(tally, &mut f);
+    random_tags(tally, &mut f, guesses);
     f.judge(tally);
 }
 
-/// 10^5 random messages of one frame and of two, against the receiving end alone, each so long after the one before that
-/// only the limit of an epoch counts. What is refused unseen is no attempt.
-fn random_tags(tally: &mut Tally, f: &mut Field) {
+/// Random messages of one frame and of two, against the receiving end alone, each so long after the one before that only
+/// the limit of an epoch counts. What is refused unseen is no attempt.
+fn random_tags(tally: &mut Tally, f: &mut Field, guesses: u32) {
     const LISTED: u16 = 0x412;
     let session = f.w.app.relation().session().unwrap();
     let mut app = end(session, session.sends());
     app.allow_compact(&[LISTED]).unwrap();
     let id = SealedId::new(LISTED, Level::Exch, Direction::Ba, 0).unwrap();
     let (mut now, mut looked) = (Instant::START, 0);
-    for n in 0..100_000 {
+    for n in 0..guesses {
         let mut guess = [0; 16];
         f.w.rng.fill_bytes(&mut guess);
         let guess = &mut guess[..if n % 2 == 0 { 8 } else { 16 }];

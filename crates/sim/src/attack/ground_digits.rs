@@ -1,5 +1,6 @@
 //! Attack 18, bindings by comparison: a peer in the middle looks for a nonce with which both sides show the same digits.
-//! The digits are shortened to three here, so that looking takes no time; what is shown is that it may look at all.
+//! The digits are shortened to three, so that looking takes no time; what is shown is that it may look at all. The long run
+//! looks at 2^24 nonces for all six.
 
 use super::{Attack, Defence, Tally};
 use lct::{
@@ -9,6 +10,7 @@ use lct::{
     hash::sha256,
     id::Cid,
     schedule::{derive, extract, mac16},
+    secret::Secret,
 };
 use rand_chacha::{
     ChaCha20Rng,
@@ -20,13 +22,15 @@ pub const ATTACK: Attack = Attack {
     name: "ground-digits",
     attacker: "a peer in the middle of a binding by comparison",
     defence: Defence::Commitment,
-    run,
+    run: |tally, seed| grind(tally, seed, 3, 1_000, 20_000),
 };
+
+/// The size of the design.
+pub const LONG: Attack = Attack { run: |tally, seed| grind(tally, seed, 1, 1_000_000, 1 << 24), ..ATTACK };
 
 const SALT: [u8; 32] = [4; 32];
 /// In this kind of binding the halves travel in clear.
 const PSK: [&[u8]; 3] = [&[1; 64], &[2; 64], &SALT];
-const SHOWN: u32 = 1_000;
 
 fn context() -> Context {
     Context {
@@ -43,7 +47,7 @@ fn context() -> Context {
 }
 
 /// The digits that the app will show when it is answered with `nonce` (H12, H22, H23).
-fn digits(secret: &AgreementKey, m0: &[u8], m1: &[u8], nonce: &[u8; 16]) -> u32 {
+fn digits(secret: &AgreementKey, dh: &Secret<32>, m0: &[u8], m1: &[u8], nonce: &[u8; 16]) -> u32 {
     let c = context();
     let th0 = sha256(&[
         b"modbatt1 hs",
@@ -57,7 +61,6 @@ fn digits(secret: &AgreementKey, m0: &[u8], m1: &[u8], nonce: &[u8; 16]) -> u32 
     ]);
     let core = [&[1, 0x41, COMMITTED, 1], [0; 4].as_slice(), nonce, &secret.public()].concat();
     let th2 = sha256(&[&sha256(&[&th0, m0, m1]), &core]);
-    let dh = secret.agree(m1[28..61].try_into().unwrap()).unwrap();
     let salt = derive::<32>(&extract(&SALT, &PSK), "hs salt", &[&th0]).unwrap();
     let s1 = extract(salt.expose(), &[dh.expose()]);
     let finished = |label, th: &Digest| mac16(derive::<32>(&s1, label, &[th]).unwrap().expose(), &[th]);
@@ -66,10 +69,11 @@ fn digits(secret: &AgreementKey, m0: &[u8], m1: &[u8], nonce: &[u8; 16]) -> u32 
     u32::from_be_bytes(*derive::<4>(&s1, "sas", &[&th4]).unwrap().expose()) % 1_000_000
 }
 
-fn run(tally: &mut Tally, seed: u64) {
+/// So many `legs`, digits taken modulo `shown`, and `nonces` looked at for each.
+fn grind(tally: &mut Tally, seed: u64, legs: u32, shown: u32, nonces: u32) {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let c = context();
-    for _ in 0..3 {
+    for _ in 0..legs {
         // The leg to the pack is played to its end: the pack shows these digits.
         let pack = Ephemeral::generate(&mut rng);
         let m0 = commit(&c, &pack).unwrap();
@@ -85,9 +89,11 @@ fn run(tally: &mut Tally, seed: u64) {
         let secret = AgreementKey::from_bytes(&scalar).unwrap();
         let m0 = commit(&c, &Ephemeral::from_parts(&scalar, nonce).unwrap()).unwrap();
         let (app, m1) = Initiator::start(&c, Ephemeral::generate(&mut rng), 1, None, Some(&m0)).unwrap();
-        let looked = (0u128..20_000).map(u128::to_be_bytes);
-        let fits = |n: &[u8; 16]| digits(&secret, &m0, &m1, n) % SHOWN == target % SHOWN;
-        let found = looked.clone().find(fits).unwrap();
+        let dh = secret.agree(m1[28..61].try_into().unwrap()).unwrap();
+        let looked = (0..nonces).map(|n| u128::from(n).to_be_bytes());
+        let found: Vec<_> =
+            looked.filter(|n| digits(&secret, &dh, &m0, &m1, n) % shown == target % shown).collect();
+        assert!(!found.is_empty(), "{nonces} nonces are enough");
         let mut answered = |nonce| {
             let ephemeral = Ephemeral::from_parts(&scalar, nonce).unwrap();
             let (_, m2) =
@@ -95,8 +101,10 @@ fn run(tally: &mut Tally, seed: u64) {
                     .unwrap();
             app.finish(&c, &m2, &Psk(&PSK), None, &mut rng).map(|(_, done)| done.comparison)
         };
-        let equal = answered(found).is_ok_and(|shown| shown % SHOWN == target % SHOWN);
-        tally.attempt(equal, || "app and pack show the same digits to two different peers".into());
+        for found in found {
+            let equal = answered(found).is_ok_and(|digits| digits % shown == target % shown);
+            tally.attempt(equal, || "app and pack show the same digits to two different peers".into());
+        }
         assert!(answered(nonce).is_ok(), "with the nonce of the commitment the run ends well");
     }
 }
