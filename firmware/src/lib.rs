@@ -1,6 +1,7 @@
 //! What a device does for the link, as functions that an image can link alone or all together.
 #![no_std]
 
+pub mod mix;
 pub mod operations;
 pub mod stack;
 

@@ -57,8 +57,27 @@ fn host(name: &str, quick: bool) -> Result<Value> {
         results.push((build, figures));
     }
     let mut document = combined(compiler.trim(), results);
+    if quick {
+        eprintln!("bench: --quick leaves out the emulated device");
+    } else {
+        beside_device(&mut document, &firmware::run()?);
+    }
     document["python"] = python_rows(quick)?;
     Ok(document)
+}
+
+/// Puts the instructions of an emulated Cortex-M4 beside bus load and CPU time of the same traffic.
+fn beside_device(document: &mut Value, device: &Value) {
+    let Some(mix) = document["mix"].as_array_mut() else { return };
+    for row in mix {
+        for (key, operation) in
+            [("m4_module_instructions", "second of a module"), ("m4_pack_instructions", "second of a pack")]
+        {
+            let same = |of: &&Value| of["operation"] == operation && of["protection"] == row["protection"];
+            let found = device["rows"].as_array().into_iter().flatten().find(same);
+            row[key] = found.map_or(Value::Null, |of| of["instructions"].clone());
+        }
+    }
 }
 
 /// The same job by a Python program; null without Python.
@@ -169,6 +188,19 @@ mod tests {
         for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"], &["--quick", "firmware"]] {
             assert!(options(&words(wrong)).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_device_stands_beside_the_same_traffic() {
+        let mut document = json!({ "mix": [{ "protection": "clear" }, { "protection": "all_pair" }] });
+        let row = |operation: &str, protection: &str, n: u32| json!({ "operation": operation, "protection": protection, "instructions": n });
+        let rows = [("module", "all_pair", 2), ("pack", "clear", 3), ("pack", "all_pair", 4)]
+            .map(|(who, protection, n)| row(&format!("second of a {who}"), protection, n));
+        beside_device(&mut document, &json!({ "rows": rows }));
+        assert_eq!(document["mix"][0]["m4_module_instructions"], Value::Null);
+        assert_eq!(document["mix"][0]["m4_pack_instructions"], 3);
+        assert_eq!(document["mix"][1]["m4_module_instructions"], 2);
+        assert_eq!(document["mix"][1]["m4_pack_instructions"], 4);
     }
 
     #[test]

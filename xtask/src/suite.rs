@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, deny, fuzz, model, protocol_models, python, shell, tidy};
+use crate::{bare_metal, bench, deny, fuzz, model, protocol_models, python, shell, tidy};
 
 /// One part of the suite.
 pub struct Part {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 14] = [
+pub const PARTS: [Part; 15] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -61,6 +61,12 @@ pub const PARTS: [Part; 14] = [
         about: "the tests marked #[ignore], with --long",
         long: true,
         run: long_tests,
+    },
+    Part {
+        name: "bench-smoke",
+        about: "the bench of the link beside its peers, a quick run, with --long",
+        long: true,
+        run: bench_smoke,
     },
     Part { name: "doc", about: "rustdoc, warnings are errors", long: false, run: doc },
     Part { name: "bare-metal", about: "lct, pack, ledger for thumbv7em", long: false, run: bare_metal::run },
@@ -171,6 +177,12 @@ fn long_tests() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// That the bench compiles, that its contenders agree on bytes, and that nothing allocates where nothing may; no figures.
+fn bench_smoke() -> Result<Outcome> {
+    bench::run(&["link".to_owned(), "--quick".to_owned()])?;
+    Ok(Outcome::Passed)
+}
+
 fn doc() -> Result<Outcome> {
     shell::run(shell::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Outcome::Passed)
@@ -190,7 +202,8 @@ mod tests {
         let usual = names(&[]).unwrap();
         assert!(!usual.contains(&"long-tests"));
         assert!(!usual.contains(&"protocol-models-long"));
-        assert_eq!(usual.len(), PARTS.len() - 2);
+        assert!(!usual.contains(&"bench-smoke"));
+        assert_eq!(usual.len(), PARTS.len() - 3);
         assert_eq!(names(&["--long"]).unwrap().len(), PARTS.len());
         assert_eq!(names(&["--only", "doc"]).unwrap(), ["doc"]);
         assert_eq!(names(&["--only", "long-tests"]).unwrap(), ["long-tests"]);

@@ -76,6 +76,7 @@ fn row(size: usize, direction: &str, effort: Effort) -> Result<Value> {
     for path in &mut refs[6..] {
         counted += allocations(*path, COUNTED)?;
     }
+    ensure!(counted == 0, "{counted} allocations on the way of {COUNTED} messages of {size} bytes");
     let [aead, ring, aws_lc, graviola, openssl, fd_aead, path, fd_path] = times[..] else {
         unreachable!("as many times as contenders")
     };

@@ -7,9 +7,15 @@
 use cortex_m::peripheral::{Peripherals, SYST, syst::SystClkSource};
 use cortex_m_rt::entry;
 use cortex_m_semihosting::hprintln;
-use firmware::{done, operations as op, stack};
+use firmware::{done, mix, operations as op, stack};
 use lct::{curve::device::AgreementKey, schedule::Direction};
-use pack::{can::Frame, link::MESSAGE_MAX, session::Session};
+use pack::{
+    can::Frame,
+    link::MESSAGE_MAX,
+    message::{ModuleScan, ModuleStatusAll},
+    sealed_id::Level,
+    session::Session,
+};
 
 /// Instructions for each thousand ticks: 1 GHz over 168 MHz.
 const PER_TICKS: (u64, u64) = (1_000, 168);
@@ -67,6 +73,7 @@ fn main() -> ! {
         });
     }
     paths(&counter);
+    seconds();
     let key = op::signing_key().expect("a constant scalar is good");
     let (public, signature) = (key.public(), op::sign(&key));
     counter.count("sign", 0, || {
@@ -96,6 +103,74 @@ fn sending(counter: &Counter, module: &mut Session, n: usize, frames: &mut [Opti
     let mut sent = 0;
     counter.count("text to frames", n + 1, || sent = op::send(module, &mut link, n, frames));
     sent
+}
+
+/// Modules of decision 5, and what a pack sends in a second: ceilings as a heartbeat, and commands.
+const MODULES: u64 = 31;
+const HEARTBEATS: u64 = 5;
+const COMMANDS: u64 = 4;
+/// MODULE_MAX_STATE and MODULE_STATE_CHANGE.
+const CEILING: (u16, usize) = (0x517, 1);
+const STATE: (u16, usize) = (0x514, 4);
+
+/// A second of decision 5, for one module that hears all that the pack sends, and for the pack: in clear, in three tiers,
+/// and all at pair tier.
+#[inline(never)]
+fn seconds() {
+    for (protection, up, down) in [
+        ("clear", None, None),
+        ("three_tier", Some(Level::Exch), Some(Level::Pair)),
+        ("all_pair", Some(Level::Pair), Some(Level::Pair)),
+    ] {
+        let mut module = op::session(Direction::Ba).expect("constant keys are good");
+        let mut pack = op::session(Direction::Ab).expect("constant keys are good");
+        let scan = mix::scan().encode();
+        let status = ModuleStatusAll::default().encode();
+        let (mut of_module, mut of_pack) = (0, 0);
+        for (base, body) in [(ModuleScan::BASE, &*scan), (ModuleStatusAll::BASE, &status)] {
+            let (out, inside) = carried(&mut module, &mut pack, &mix::Message { level: up, base, body });
+            (of_module, of_pack) = (of_module + out, of_pack + MODULES * inside);
+        }
+        for (times, (base, len)) in [(HEARTBEATS, CEILING), (COMMANDS, STATE)] {
+            let message = mix::Message { level: down, base, body: &[3; 4][..len] };
+            let (out, inside) = carried(&mut pack, &mut module, &message);
+            (of_module, of_pack) = (of_module + times * inside, of_pack + times * out);
+        }
+        for (operation, instructions) in [("second of a module", of_module), ("second of a pack", of_pack)] {
+            hprintln!(
+                "{{\"operation\":\"{}\",\"protection\":\"{}\",\"instructions\":{}}}",
+                operation,
+                protection,
+                instructions
+            );
+        }
+    }
+}
+
+/// Instructions of the sender and of the receiver of a message.
+#[inline(never)]
+fn carried(from: &mut Session, to: &mut Session, message: &mix::Message<'_>) -> (u64, u64) {
+    let mut frames = [None; mix::FRAMES];
+    let (sent, out) = mixed_out(from, message, &mut frames);
+    (out, mixed_in(to, frames.get(..sent).unwrap_or(&[])))
+}
+
+#[inline(never)]
+fn mixed_out(from: &mut Session, message: &mix::Message<'_>, frames: &mut [Option<Frame>]) -> (usize, u64) {
+    let mut link = op::link(from.sends().reversed());
+    let mut sent = 0;
+    let spent = ticks(&mut || sent = mix::send(from, &mut link, message, frames));
+    assert!(sent > 0);
+    (sent, instructions(spent))
+}
+
+#[inline(never)]
+fn mixed_in(to: &mut Session, frames: &[Option<Frame>]) -> u64 {
+    let mut link = op::link(to.sends().reversed());
+    let (mut buffer, mut opened) = ([0; MESSAGE_MAX], false);
+    let spent = ticks(&mut || opened = mix::receive(to, &mut link, frames, &mut buffer));
+    assert!(opened);
+    instructions(spent)
 }
 
 /// What was opened once is refused, so this is counted once and its stack is not.
