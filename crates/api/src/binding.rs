@@ -95,12 +95,38 @@ pub struct Introduced {
     pub packages: Sides<Blob>,
 }
 
+/// With whose leave, and by whose word, a binding takes the place of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replacement {
+    /// What stood behind the introduction of the entity (`lct::rebind`).
+    pub leave: Blob,
+    /// `lct::validation::Event` bytes of type 74.
+    pub statement: Blob,
+    /// By the identity key of the entity over the event's digest.
+    pub signature: Fixed<64>,
+}
+
 /// Body of `POST /bindings/{id}/complete`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Complete {
     /// Signatures of the relationship keys over the binding record's digest.
     pub signatures: Sides<Fixed<64>>,
+    /// What an entity that had leave says of the binding before.
+    #[serde(default = "nothing")]
+    pub replacements: Sides<Option<Replacement>>,
+}
+
+impl Complete {
+    /// Of a binding that takes no other's place.
+    pub fn first(signatures: Sides<Fixed<64>>) -> Self {
+        Complete { signatures, replacements: nothing() }
+    }
+}
+
+fn nothing() -> Sides<Option<Replacement>> {
+    Sides { a: None, b: None }
 }
 
 /// Answer of `POST /bindings/{id}/complete`.

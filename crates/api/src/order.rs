@@ -24,6 +24,8 @@ pub enum Task {
     Unpair = 2,
     /// Renew the epoch of the channel of two paired components.
     Rotate = 3,
+    /// Bind two components, or bind them anew with keys of their own, and pair them.
+    Bind = 4,
 }
 
 impl Task {
@@ -33,6 +35,7 @@ impl Task {
             Task::Pair => "pair",
             Task::Unpair => "unpair",
             Task::Rotate => "rotate",
+            Task::Bind => "bind",
         }
     }
 }
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        for task in [Task::Pair, Task::Unpair, Task::Rotate] {
+        for task in [Task::Pair, Task::Unpair, Task::Rotate, Task::Bind] {
             assert_eq!(serde_json::to_value(task).unwrap(), task.name());
         }
     }

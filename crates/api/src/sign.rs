@@ -89,6 +89,37 @@ pub fn bind(record: &BindingRecord, signatures: [Signature; 3]) -> Result<Body, 
     Ok(Body::Bind { record: record.encode().into(), signature_a, signature_b, signature_authority })
 }
 
+/// Body that records a binding in the place of another one (L110): `token` is the authority's leave for the device, whose
+/// event `replacement` is [`Event`] bytes, signed with its identity key `device`; `owner` signed the same digest where the
+/// device has an owner.
+///
+/// # Errors
+/// [`Error`] when a signature of an entity does not verify, or the event is none of a replacement.
+pub fn rebind(
+    record: &BindingRecord,
+    signatures: [Signature; 3],
+    token: &[u8],
+    replacement: (&[u8], &PublicKey, &Signature),
+    owner: Option<Signature>,
+) -> Result<Body, Error> {
+    let Body::Bind { record, signature_a, signature_b, signature_authority } = bind(record, signatures)?
+    else {
+        return Err(Error::Malformed);
+    };
+    let (statement, device, signature) = replacement;
+    let replacement = self::replacement(statement, device, signature)?;
+    let signatures = [signature_a, signature_b, signature_authority];
+    Ok(Body::Rebind { record, signatures, token: token.to_vec(), replacement, owner })
+}
+
+/// The word of a device, with its identity key, that one binding of its takes the place of another.
+///
+/// # Errors
+/// [`Error`] when it is none, or the device did not sign it.
+pub fn replacement(statement: &[u8], device: &PublicKey, signature: &Signature) -> Result<Signed, Error> {
+    event(statement, &[EventKind::BindingReplacement], device, signature)
+}
+
 /// Body that records the completion of a pairing under `binding` with its keys of A and B.
 ///
 /// # Errors

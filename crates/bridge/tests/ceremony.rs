@@ -172,7 +172,7 @@ async fn a_restart_between_any_two_steps_loses_nothing() {
         },
         keys: [key_a, key_b],
     };
-    let complete = binding::Complete { signatures: world.record_signatures(&bonded) };
+    let complete = binding::Complete::first(world.record_signatures(&bonded));
     let path = format!("/bindings/{id}/complete");
     let bound: binding::Bound = world.post(&path, &complete).await.json();
     world.restart().await;
@@ -211,7 +211,7 @@ async fn repeats_are_idempotent_and_make_one_transaction() {
 
     // Two identical completions at the same time.
     let bonded = world.introduce(&app, &pack).await;
-    let complete = binding::Complete { signatures: world.record_signatures(&bonded) };
+    let complete = binding::Complete::first(world.record_signatures(&bonded));
     let id = Hex(bonded.id.0);
     let (x, y) = tokio::join!(
         world.client.complete_binding(&id, &complete),

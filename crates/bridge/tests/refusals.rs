@@ -415,7 +415,7 @@ async fn bindings() {
     let mut off_curve = attested_b;
     off_curve.spk.0[2] = 5;
     refused(&world.post(&path, &Sides { a: attested_a, b: off_curve }).await, 400, "W4_ERR_PROTO_FORMAT");
-    let complete = binding::Complete { signatures: Sides { a: Fixed([1; 64]), b: Fixed([1; 64]) } };
+    let complete = binding::Complete::first(Sides { a: Fixed([1; 64]), b: Fixed([1; 64]) });
     let complete_path = format!("/bindings/{id}/complete");
     refused(&world.post(&complete_path, &complete).await, 409, "W4_ERR_BINDING_STEP");
     world.post(&path, &Sides { a: attested_a, b: attested_b }).await.json::<binding::Introduced>();
@@ -437,34 +437,23 @@ async fn bindings() {
         ("other record", other_record, "signatures.a"),
         ("nothing", Sides { a: Fixed([0; 64]), b: Fixed([0; 64]) }, "signatures.a"),
     ] {
-        let answer = world.post(&path, &binding::Complete { signatures }).await;
+        let answer = world.post(&path, &binding::Complete::first(signatures)).await;
         let problem = answer.problem();
         assert_eq!((answer.status, problem.code.as_str()), (401, "W4_ERR_BINDING_PROOF_FAIL"), "{what}");
         assert_eq!(problem.detail.as_deref(), Some(side), "{what}");
     }
-    let bound: binding::Bound = world.post(&path, &binding::Complete { signatures: good }).await.json();
+    let bound: binding::Bound = world.post(&path, &binding::Complete::first(good)).await.json();
     // Repeated: the same. Something else: refused. Neither makes a transaction.
-    assert_eq!(
-        world.post(&path, &binding::Complete { signatures: good }).await.json::<binding::Bound>(),
-        bound
-    );
+    assert_eq!(world.post(&path, &binding::Complete::first(good)).await.json::<binding::Bound>(), bound);
     let resigned = world.record_signatures(&bonded);
-    refused(
-        &world.post(&path, &binding::Complete { signatures: resigned }).await,
-        409,
-        "W4_ERR_PROTO_REPLAY",
-    );
+    refused(&world.post(&path, &binding::Complete::first(resigned)).await, 409, "W4_ERR_PROTO_REPLAY");
     refused(
         &world.post("/bindings", &world.begin_request(&app, &pack)).await,
         409,
         "W4_ERR_BINDING_PAIR_EXISTS",
     );
     let unknown = format!("/bindings/{}/complete", "0".repeat(32));
-    refused(
-        &world.post(&unknown, &binding::Complete { signatures: good }).await,
-        404,
-        "W4_ERR_BINDING_NOT_FOUND",
-    );
+    refused(&world.post(&unknown, &binding::Complete::first(good)).await, 404, "W4_ERR_BINDING_NOT_FOUND");
     assert_eq!(world.chain.status().unwrap().txs, 3);
 }
 
@@ -476,7 +465,7 @@ async fn ceremonies_run_out() {
     world.register(&app).await;
     world.register(&pack).await;
     let late = world.introduce(&app, &pack).await;
-    let request = binding::Complete { signatures: world.record_signatures(&late) };
+    let request = binding::Complete::first(world.record_signatures(&late));
     world.advance(3_600_000);
     let path = format!("/bindings/{}/complete", late.id);
     refused(&world.post(&path, &request).await, 404, "W4_ERR_BINDING_NOT_FOUND");

@@ -146,6 +146,11 @@ impl Collector {
         }
     }
 
+    /// The party has another key: what waits is signed anew and comes again (H181).
+    pub fn forget(&mut self, party: Party) {
+        self.waiting.retain(|(of, _), _| *of != party);
+    }
+
     /// When [`Collector::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         self.waiting.values().map(|w| w.due).min()

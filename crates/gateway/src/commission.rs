@@ -11,7 +11,7 @@ pub use policy::PolicyStep;
 use crate::core::Error;
 use lct::{
     Digest,
-    binding::Assurance,
+    binding::{Assurance, Introduction},
     codec::Fields,
     id::{BindingId, PairingId},
     registration::{REGISTRATION_MAX, Registration},
@@ -70,6 +70,26 @@ pub struct DeviceKeys {
     pub replaces: Option<([u8; 16], [u8; 16])>,
 }
 
+/// What an entity answers once it proved that it has its key (`spec/channel.md`, H49 and H180).
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Its signature over the record.
+    pub signature: [u8; 64],
+    /// Where the binding takes the place of another one.
+    pub replacement: Option<Replacement>,
+}
+
+/// With whose leave, and by whose word, a binding takes the place of another one.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// The authority's leave.
+    pub leave: Vec<u8>,
+    /// The device's event, under its identity key.
+    pub statement: Vec<u8>,
+    /// By the device.
+    pub signature: [u8; 64],
+}
+
 /// What the authority is asked. Component ids name the entities.
 #[derive(Debug, Clone)]
 pub enum Request {
@@ -101,7 +121,7 @@ pub enum Request {
         /// Which binding.
         id: BindingId,
         /// Of A and B.
-        signatures: [[u8; 64]; 2],
+        signed: [Signed; 2],
     },
     /// Create the LCT of a relationship.
     CreateLct {
@@ -196,7 +216,7 @@ enum Stage {
     AwaitKeys { id: BindingId, keys: [Option<DeviceKeys>; 2] },
     AwaitPackages { introductions: [Vec<u8>; 2], taken: [bool; 2] },
     AwaitStatus { introductions: [Vec<u8>; 2] },
-    AwaitSigned { id: BindingId, signatures: [Option<[u8; 64]>; 2] },
+    AwaitSigned { id: BindingId, signed: [Option<Signed>; 2] },
     AwaitList { certificate: Vec<u8>, number: u32, taken: [bool; 2] },
     AwaitAccepted { certificate: Vec<u8> },
     AwaitCompleted { done: [Option<(Vec<u8>, [u8; 64])>; 2] },
@@ -217,6 +237,8 @@ pub struct Commissioner {
     identity: Identity,
     pairing: Option<PairingId>,
     binding: Option<BindingId>,
+    /// What the authority allowed A and B in the binding under way.
+    leaves: [Option<Vec<u8>>; 2],
     assurance: Assurance,
     /// What a device last said against the task under way.
     refused: Option<Error>,
@@ -258,6 +280,7 @@ impl Commissioner {
             identity,
             pairing: None,
             binding: None,
+            leaves: [None, None],
             assurance,
             refused: None,
         };
@@ -420,6 +443,8 @@ impl Commissioner {
             }
             (Reply::Introduced { introductions, packages }, Task::Bind(a, b)) => {
                 let Some(id) = self.binding else { return Err(Error::UnexpectedReply) };
+                let leave = |i: &Vec<u8>| Introduction::split(i).ok()?.1.map(<[u8]>::to_vec);
+                self.leaves = introductions.each_ref().map(leave);
                 let introductions = introductions.map(|i| prefixed(&[pdu::BINDING, op::INTRODUCTION], &i));
                 let head = [&[pdu::KEY_PACKAGE, package::SEALED], id.0.as_slice()].concat();
                 let [to_a, to_b] = packages.map(|p| prefixed(&head, &p));
@@ -560,22 +585,34 @@ impl Commissioner {
                 let (id, status) = status(body)?;
                 let to_a = std::mem::take(&mut introductions[0]);
                 accepted(status, self.task_name(Task::Bind(a, b)))?;
-                self.stage = Stage::AwaitSigned { id: BindingId(id), signatures: [None, None] };
+                self.stage = Stage::AwaitSigned { id: BindingId(id), signed: [None, None] };
                 self.send(now, vec![(a, to_a)]);
             }
             ([pdu::BINDING, op::STATUS, body @ ..], Stage::AwaitSigned { .. }) => {
                 let (_, status) = status(body)?;
                 accepted(status, self.task_name(Task::Bind(a, b)))?;
             }
-            ([pdu::BINDING, op::SIGNED, body @ ..], Stage::AwaitSigned { id, signatures }) => {
+            ([pdu::BINDING, op::SIGNED, body @ ..], Stage::AwaitSigned { id, signed }) => {
                 let mut f = Fields::new(body);
                 if BindingId(f.array()?) != *id {
                     return Ok(());
                 }
-                signatures[side] = Some(f.array()?);
-                let (id, both) = (*id, *signatures);
-                if let [Some(sa), Some(sb)] = both {
-                    self.ask(Request::CompleteBinding { id, signatures: [sa, sb] });
+                let signature = f.array()?;
+                let replacement = match (f.rest(), &self.leaves[side]) {
+                    ([], _) | (_, None) => None,
+                    (word, Some(leave)) => {
+                        let mut f = Fields::new(word);
+                        let n = usize::from(f.u8()?);
+                        let (leave, statement) = (leave.clone(), f.slice(n)?.to_vec());
+                        let replacement = Replacement { leave, statement, signature: f.array()? };
+                        f.end()?;
+                        Some(replacement)
+                    }
+                };
+                signed[side] = Some(Signed { signature, replacement });
+                if let [Some(a), Some(b)] = &signed {
+                    let (id, signed) = (*id, [a.clone(), b.clone()]);
+                    self.ask(Request::CompleteBinding { id, signed });
                 }
             }
             _ => {}

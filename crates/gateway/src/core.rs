@@ -178,8 +178,10 @@ pub enum Event {
     BootstrapFailed(bootstrap::Failure),
     /// The app took a revocation list with this number and so many entries; pack and modules are given it.
     Revocations(u32, usize),
-    /// A policy was agreed to, or two were paired anew, in operation.
+    /// A policy was agreed to, or two were bound or paired anew, in operation.
     Renewed(String),
+    /// Two were bound anew, and the ledger has it: keys and signers are to be given again.
+    Bound,
     /// That did not come about, and is tried again later if it is still due: name and reason.
     NotRenewed(String, String),
     /// Between app and pack a level is required from now on; true when the app asked for it.
@@ -328,6 +330,9 @@ impl Gateway {
 
     /// Gives the verification keys of pack and modules, as the ledger has them: whose, in the binding with whom.
     pub fn set_keys(&mut self, keys: Keys) {
+        for party in self.cids.keys().filter(|party| self.keys.of(**party) != keys.of(**party)) {
+            self.collector.forget(*party);
+        }
         self.keys = keys;
         for (from, checkpoint) in self.anchors.take_early() {
             self.anchor(from, checkpoint);

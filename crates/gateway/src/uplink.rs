@@ -6,7 +6,7 @@
 
 use crate::{
     collect::Entry,
-    commission::{DeviceKeys, PolicyStep, Reply, Request},
+    commission::{DeviceKeys, PolicyStep, Reply, Request, Signed},
     orders::{Ending, OrderId},
     outbox::Job,
 };
@@ -192,9 +192,18 @@ impl<R: CryptoRng> Uplink<R> {
                     packages: [introduced.packages.a.0, introduced.packages.b.0],
                 }
             }
-            Request::CompleteBinding { id, signatures: [a, b] } => {
-                let signatures = api::binding::Sides { a: Fixed(*a), b: Fixed(*b) };
-                self.client.complete_binding(&Hex(id.0), &api::binding::Complete { signatures }).await?;
+            Request::CompleteBinding { id, signed: [a, b] } => {
+                let signatures = api::binding::Sides { a: Fixed(a.signature), b: Fixed(b.signature) };
+                let word = |signed: &Signed| {
+                    signed.replacement.as_ref().map(|r| api::binding::Replacement {
+                        leave: Blob(r.leave.clone()),
+                        statement: Blob(r.statement.clone()),
+                        signature: Fixed(r.signature),
+                    })
+                };
+                let replacements = api::binding::Sides { a: word(a), b: word(b) };
+                let complete = api::binding::Complete { signatures, replacements };
+                self.client.complete_binding(&Hex(id.0), &complete).await?;
                 Reply::Done
             }
             Request::CreateLct { ids: [a, b] } => {

@@ -1,6 +1,7 @@
 //! The subcommands, and how all of them end.
 
 pub mod audit;
+pub mod bind;
 pub mod check;
 pub mod data_dir;
 pub mod delegate;

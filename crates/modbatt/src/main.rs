@@ -29,6 +29,10 @@ enum Command {
     Unpair(cmd::pair::Unpair),
     /// Renew the keys of two paired components of a running installation
     Rotate(cmd::pair::Rotate),
+    /// Bind two components of a running installation, or bind them anew, and pair them
+    Bind(cmd::bind::Args),
+    /// Give a component that lost its keys new ones: bind and pair it anew with all that it is bound with
+    Recover(cmd::bind::Recover),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
@@ -67,6 +71,8 @@ fn main() -> ExitCode {
         Command::Pair(args) => cmd::pair::run(&args),
         Command::Unpair(args) => cmd::pair::unpair(&args),
         Command::Rotate(args) => cmd::pair::rotate(&args),
+        Command::Bind(args) => cmd::bind::run(&args),
+        Command::Recover(args) => cmd::bind::recover(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Delegate(args) => cmd::delegate::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),

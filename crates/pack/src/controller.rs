@@ -593,7 +593,7 @@ impl Controller {
         self.watch(now);
         self.tend_group(now, rng)?;
         self.advance(now, rng)?;
-        self.send_statements(now)?;
+        self.send_statements(now, rng)?;
         self.send_log(now, rng)?;
         self.send_testimony(now, rng)?;
         if let Some(announce) = self.device.announce(now, &self.app, rng)? {
@@ -729,7 +729,7 @@ impl Controller {
             self.meter.close(&key, now, rng)?;
             self.batcher.close(&key, now, rng)?;
         }
-        self.send_statements(now)
+        self.send_statements(now, rng)
     }
 
     fn signing_key(&self) -> Option<SigningKey> {

@@ -31,6 +31,8 @@ pub struct Pending {
     pub statement: heapless::Vec<u8, STATEMENT_MAX>,
     /// By the relationship's signing key.
     pub signature: Signature,
+    /// The relationship has another key since it was signed.
+    stale: bool,
     /// `cycle << 32 | event`, event 0xFFFF_FFFF for the close.
     pub number: u64,
     due: Instant,
@@ -228,7 +230,7 @@ impl Meter {
         now: Instant,
     ) -> Result<(), Error> {
         let statement = heapless::Vec::from_slice(statement).map_err(|_| Error::BufferTooSmall)?;
-        let pending = Pending { statement, signature, number, due: now };
+        let pending = Pending { statement, signature, stale: false, number, due: now };
         self.pending.push_back(pending).map_err(|_| Error::BufferTooSmall)
     }
 
@@ -256,12 +258,28 @@ impl Meter {
         self.keep(&bytes[..n], signature, u64::from(c.number) << 32 | 0xFFFF_FFFF, now)
     }
 
-    /// The next statement to send or send again, if any.
-    pub fn poll(&mut self, now: Instant) -> Option<Pending> {
+    /// The next statement to send or send again, if any; `key` is that of the relationship.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        key: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Pending>, Error> {
         // One at a time, in order: a close that overtook its events would be refused.
-        let pending = self.pending.front_mut().filter(|p| p.due <= now)?;
+        let Some(pending) = self.pending.front_mut().filter(|p| p.due <= now) else { return Ok(None) };
+        if core::mem::take(&mut pending.stale) {
+            pending.signature = match CycleClose::decode(&pending.statement) {
+                Ok(close) => close.sign(key, rng)?,
+                Err(_) => EnergyEvent::decode(&pending.statement)?.sign(key, rng)?,
+            };
+        }
         pending.due = now + RETRY;
-        Some(pending.clone())
+        Ok(Some(pending.clone()))
+    }
+
+    /// The relationship has another key: what waits is signed anew when it is its turn (H181).
+    pub fn unsign(&mut self) {
+        self.pending.iter_mut().for_each(|pending| pending.stale = true);
     }
 
     /// When [`Meter::poll`] has something.
@@ -287,6 +305,37 @@ mod tests {
     use lct::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
+    const LATE: Instant = Instant::from_millis(u32::MAX as u64);
+
+    /// What was signed before a binding is signed anew after it, with the same content and number.
+    #[test]
+    fn what_waits_when_the_key_changes_is_signed_with_the_new_one() {
+        let mut rng = ChaCha20Rng::seed_from_u64(6);
+        let [old, new] = core::array::from_fn(|_| SigningKey::generate(&mut rng));
+        let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
+        meter.open(980_000, 0, &old, Instant::START, &mut rng).unwrap();
+        for s in 0..120 {
+            meter.sample(s * 1_000, 24_000, -50_000, &old, Instant::START, &mut rng).unwrap();
+        }
+        meter.close(&old, Instant::START, &mut rng).unwrap();
+        let before = meter.poll(LATE, &old, &mut rng).unwrap().unwrap();
+        meter.unsign();
+        let mut verified = 0;
+        while let Some(p) = meter.poll(LATE + RETRY.times(verified + 2), &new, &mut rng).unwrap() {
+            assert!(verified > 0 || (p.number, &p.statement) == (before.number, &before.statement));
+            match CycleClose::decode(&p.statement) {
+                Ok(close) => close.verify(&new.public(), &p.signature).unwrap(),
+                Err(_) => {
+                    let event = EnergyEvent::decode(&p.statement).unwrap();
+                    event.verify(&new.public(), &p.signature).unwrap();
+                }
+            }
+            meter.acknowledge(p.number);
+            verified += 1;
+        }
+        assert!(verified >= 3 && meter.is_empty(), "{verified}");
+    }
+
     /// The sum of the signed events is the integral, whatever the steps, with less than one mWh left over.
     #[test]
     fn events_sum_to_the_integral() {
@@ -296,8 +345,9 @@ mod tests {
         let t0 = 1_700_000_000_000;
         meter.open(980_000, t0, &key, Instant::START, &mut rng).unwrap();
         let (mut discharged, mut charged, mut count, mut last_end) = (0, 0, 0, 0);
+        let mut unused = ChaCha20Rng::seed_from_u64(5);
         let mut drain = |meter: &mut Meter| {
-            while let Some(p) = meter.poll(Instant::from_millis(u64::from(u32::MAX))) {
+            while let Some(p) = meter.poll(LATE, &key, &mut unused).unwrap() {
                 if let Ok(e) = EnergyEvent::decode(&p.statement) {
                     e.verify(&key.public(), &p.signature).unwrap();
                     assert_eq!(e.seq, count);
@@ -353,7 +403,7 @@ mod tests {
         assert!(meter.is_open(), "no room for the close yet");
         let mut sum = 0;
         for _ in 0..40 {
-            while let Some(p) = meter.poll(Instant::from_millis(u64::from(u32::MAX))) {
+            while let Some(p) = meter.poll(LATE, &key, &mut rng).unwrap() {
                 sum += EnergyEvent::decode(&p.statement).map_or(0, |e| e.mwh);
                 meter.acknowledge(p.number);
             }

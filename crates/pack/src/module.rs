@@ -315,7 +315,7 @@ impl Module {
         if core::mem::take(&mut self.stopped) {
             self.report(now, rng)?;
             self.close_batch(now, rng)?;
-            self.send_statements(now)?;
+            self.send_statements(now, rng)?;
             self.device.journal.stopped();
         }
         self.device.state_changes(now, self.relay, self.relation.is_paired());
@@ -376,7 +376,7 @@ impl Module {
         let mut fx = Effects::new();
         self.relation.tick(&self.device.own, now, self.device.boot, &mut fx, rng)?;
         self.apply(now, fx)?;
-        self.send_statements(now)?;
+        self.send_statements(now, rng)?;
         self.send_log(now, rng)?;
         if self.node != UNREGISTERED
             && let Some(announce) = self.device.announce(now, &self.relation, rng)?
@@ -641,6 +641,9 @@ impl Module {
                 Effect::Event(event) => {
                     self.device.event(Event::Relation(event));
                     self.device.log_relation(now, 0, &event, &mut self.relation);
+                    if matches!(event, RelationEvent::Bound { .. }) {
+                        self.batcher.unsign();
+                    }
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
                         self.answers = 0;

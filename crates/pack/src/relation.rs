@@ -188,16 +188,19 @@ fn short(pdu: &Pdu) -> Result<Short, Error> {
     Short::from_slice(pdu).map_err(|_| Error::BufferTooSmall)
 }
 
-fn long(short: &Short) -> Result<Pdu, Error> {
-    Pdu::from_slice(short).map_err(|_| Error::BufferTooSmall)
+/// A statement for the authority, kept as long as it may be asked for.
+type Answer = heapless::Vec<u8, 256>;
+
+fn long(kept: &[u8]) -> Result<Pdu, Error> {
+    Pdu::from_slice(kept).map_err(|_| Error::BufferTooSmall)
 }
 
 /// A handshake under way.
 enum Run {
     /// A sent M1.
     Asked { kind: Kind, context: Context, initiator: Initiator },
-    /// A sent M3 and waits for the peer's first sealed message.
-    Answered { kind: Kind, tier: Tier, m3: Short, completion: Option<Short> },
+    /// A sent M3 and waits for the peer's first sealed message; whether the authority is told then.
+    Answered { kind: Kind, tier: Tier, m3: Short, tells: bool },
     /// B sent M2.
     Responded { kind: Kind, context: Context, responder: Responder, key: Option<Secret<64>> },
     /// A sent M1 of RESUME for the channel that `tier` names.
@@ -245,7 +248,7 @@ pub struct Relation {
     stay_clear: stay_clear::StayClear,
     peer_boot: u32,
     /// Last statement for the authority, repeated when it asks again.
-    answer: Option<(BindingOrPairing, Short)>,
+    answer: Option<(BindingOrPairing, Answer)>,
     last_run: Option<Instant>,
     /// When A tries RESUME again after it was given up.
     again: Option<Instant>,
@@ -515,6 +518,7 @@ impl Relation {
                 shielded: false,
                 package: None,
                 leave: self.question(own, rng),
+                position: None,
             });
             // A run for the request before has no key any more.
             let stale = match &self.run {
@@ -548,14 +552,15 @@ impl Relation {
         push(fx, Effect::ToAuthority(keys))
     }
 
-    /// The partner's attested key. A starts the BIND handshake at once.
+    /// The partner's attested key. A starts the BIND handshake at once. `position` is boot counter and number of the event
+    /// in which this device says what the binding replaces, where it replaces one.
     pub fn introduction(
         &mut self,
         own: &Identity,
         issuer: &Spk,
         bytes: &[u8],
         now: Instant,
-        boot: u32,
+        position: (u32, u32),
         fx: &mut Effects,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
@@ -583,10 +588,10 @@ impl Relation {
             question.is_granted_by(token.ok_or(Error::NotAuthentic)?, &issuer.sign_pub())?;
         }
         offer::judge(&intro, partner, &own.root, device)?;
-        (pending.introduction, pending.shielded) = (Some(intro), shielded);
+        (pending.introduction, pending.shielded, pending.position) = (Some(intro), shielded, Some(position));
         push(fx, Effect::ToAuthority(status(pdu::BINDING, op::STATUS, &id.0, Status::Accepted)?))?;
         if is_side_a(own.role, own.cid(), partner.1, partner.0) {
-            self.start(Kind::Bind, own, now, boot, fx, rng)?;
+            self.start(Kind::Bind, own, now, position.0, fx, rng)?;
         }
         Ok(())
     }

@@ -97,6 +97,8 @@ pub struct Pending {
     pub statement: BatchStatement,
     /// By the relationship's signing key.
     pub signature: Signature,
+    /// The relationship has another key since it was signed.
+    stale: bool,
     due: Instant,
 }
 
@@ -196,16 +198,29 @@ impl Batcher {
             self.pending.pop_front();
             self.lost += 1;
         }
-        let pending = Pending { statement, signature, due: first };
+        let pending = Pending { statement, signature, stale: false, due: first };
         self.pending.push_back(pending).map_err(|_| Error::BufferTooSmall)
     }
 
-    /// The next statement to send or send again at `now`, if any.
-    pub fn poll(&mut self, now: Instant) -> Option<Pending> {
+    /// The next statement to send or send again at `now`, if any; `key` is that of the relationship.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        key: &SigningKey,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Pending>, Error> {
         // One at a time, in order: a later statement on the ledger would shut out an earlier one.
-        let pending = self.pending.front_mut().filter(|p| p.due <= now)?;
+        let Some(pending) = self.pending.front_mut().filter(|p| p.due <= now) else { return Ok(None) };
+        if core::mem::take(&mut pending.stale) {
+            pending.signature = pending.statement.sign(key, rng)?;
+        }
         pending.due = now + RETRY;
-        Some(pending.clone())
+        Ok(Some(pending.clone()))
+    }
+
+    /// The relationship has another key: what waits is signed anew when it is its turn (H181).
+    pub fn unsign(&mut self) {
+        self.pending.iter_mut().for_each(|pending| pending.stale = true);
     }
 
     /// When [`Batcher::poll`] has something.

@@ -7,6 +7,8 @@ use lct::{
     binding::Assurance,
     id::{BindingId, Cid},
     rebind::Rebind,
+    sign::Signature,
+    validation::{Event as Statement, EventKind},
 };
 use pack::{
     app::{Event, Party},
@@ -143,6 +145,23 @@ fn a_pack_that_is_tampered_or_reset_forgets_everybody() {
     }
 }
 
+/// H180: with its signature over the record the module says, under its identity key, which binding that one replaces.
+fn says_what_it_replaces(w: &World, old: BindingId, known: bool) {
+    let signed = w.signed[1].as_ref().unwrap();
+    let Some((n, rest)) = signed[82..].split_first() else {
+        return assert!(!known, "it knows the binding");
+    };
+    let (bytes, signature) = rest.split_at(usize::from(*n));
+    let event = Statement::decode(bytes).unwrap();
+    assert_eq!((event.kind, event.cid), (EventKind::BindingReplacement, w.identities[MODULE].cid()));
+    assert_eq!(event.payload[..16], old.0);
+    event.verify(&w.identities[MODULE].key.public(), &Signature::from_slice(signature).unwrap()).unwrap();
+    // The record that both signed.
+    let told = w.modules[0].relation().binding().unwrap().0;
+    assert_eq!(signed[2..18], told.0);
+    assert!(known, "it cannot know the binding");
+}
+
 /// H147: who has or had a binding takes another only with leave for this question, and not with B0.
 #[test]
 fn a_binding_is_replaced_with_leave_of_the_authority_only() {
@@ -185,6 +204,7 @@ fn a_binding_is_replaced_with_leave_of_the_authority_only() {
         assert!(!w.bind(pack, module), "{condition}: B0 replaces nothing");
         w.assurance = Assurance::Attested;
         assert!(w.bind(pack, module), "{condition}");
+        says_what_it_replaces(&w, old, known);
         let asked = ASKED.lock().unwrap().clone();
         let module = w.identities[MODULE].cid();
         let by_module: Vec<_> = asked.iter().filter(|a| a.device == module).collect();

@@ -1,7 +1,7 @@
 //! Binding: requests, introductions, record (A20 to A23).
 
 use api::{
-    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Replaces, Sides},
+    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Replacement, Replaces, Sides},
     encoding::{Blob, Hex},
     problem::code,
 };
@@ -15,13 +15,15 @@ use lct::{
     metadata::{ACCESS_MAX, LinkParameters},
     rebind::{Rebind, TOKEN_LEN},
     registration::Registration,
+    revocation::Reason,
     secret::Secret,
-    sign::Signature,
+    sign::{PublicKey, Signature},
     spk::Spk,
+    validation::Event,
 };
 use ledger::{
     records::Status,
-    tx::{Body, TxId},
+    tx::{Body, Target, TxId},
 };
 use node::Snapshot;
 use rand_core::Rng;
@@ -49,6 +51,18 @@ pub(crate) enum BindingProgress {
     Recorded { tx: TxId, record: [u8; RECORD_LEN] },
     /// Its transaction waits for a block.
     Waits { tx: TxId, record: [u8; RECORD_LEN] },
+    /// First this transaction withdraws the binding before it; then the completion is asked for again.
+    Clears { tx: TxId },
+}
+
+/// What has to happen to the binding that two have when they take another one.
+enum Before {
+    /// There is none, or none that stands in the way.
+    Nothing,
+    /// The device with this key says that the new one takes its place.
+    Replaced { word: Replacement, device: PublicKey },
+    /// It is withdrawn first.
+    Cleared(BindingId),
 }
 
 fn not_found() -> Refusal {
@@ -79,9 +93,10 @@ impl Core {
         let [cid_a, cid_b] = parties.each_ref().map(|(cid, _)| *cid);
         self.not_revoked(&[cid_a, cid_b])?;
         let known = active_binding(&snapshot, &cid_a, &cid_b)?.map(|(_, b)| b.assurance);
-        // A binding in clear gives way to one that proves something.
-        let upgrade = known == Some(Assurance::Plain as u8) && assurance != Assurance::Plain;
-        if known.is_some() && !upgrade {
+        // A binding in clear gives way to one that proves something, and any to one that an operator ordered.
+        let gives_way = known == Some(Assurance::Plain as u8)
+            || self.orders.binds([&a.component_id, &b.component_id], now.into());
+        if known.is_some() && !(gives_way && assurance != Assurance::Plain) {
             return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
         }
         if !self.ceremonies.rows().has_room() {
@@ -113,12 +128,14 @@ impl Core {
             bound: false,
             policy: Agreement::default(),
             submitted: None,
+            cleared: None,
         };
+        let in_force = active_binding(&snapshot, &cid_a, &cid_b)?.map(|(id, _)| id);
         self.ceremonies.change(|rows| {
-            // A pair has one ceremony: a client that lost the answer begins again. One whose record may be in
-            // the next block stays.
+            // A pair has one ceremony: a client that lost the answer begins again. The one that made the binding in
+            // force stays, and one whose record may be in the next block.
             let same = |b: &Bond| b.sides.each_ref().map(|s| s.cid) == [cid_a, cid_b];
-            rows.bonds.retain(|_, b| b.bound || b.submitted.is_some() || !same(b));
+            rows.bonds.retain(|id, b| b.bound || b.submitted.is_some() || in_force == Some(*id) || !same(b));
             rows.bonds.insert(id, bond);
         })?;
         let [a, b] = requests;
@@ -307,12 +324,13 @@ impl Core {
         Ok((r.device, r.batch))
     }
 
-    /// Takes both signatures over the record, adds the authority's, and submits. `lost` names a transaction of
-    /// this ceremony that left the queue without a block.
+    /// Takes both signatures over the record, adds the authority's, and submits. `replacements` is what the two say of a
+    /// binding in whose place it comes; `lost` names a transaction of this ceremony that left the queue without a block.
     pub fn complete_binding(
         &mut self,
         id: BindingId,
         signatures: &Sides<[u8; 64]>,
+        replacements: &[Option<Replacement>; 2],
         lost: Option<TxId>,
     ) -> Reply<BindingProgress> {
         let [sig_a, sig_b] = [Signature(signatures.a), Signature(signatures.b)];
@@ -323,9 +341,11 @@ impl Core {
                 record_of(body).is_some_and(|r| r.binding_id == id)
             })?;
             return match recorded {
-                Some((tx, Body::Bind { record, signature_a, signature_b, .. }))
-                    if (signature_a, signature_b) == (sig_a, sig_b) =>
-                {
+                Some((
+                    tx,
+                    Body::Bind { record, signature_a, signature_b, .. }
+                    | Body::Rebind { record, signatures: [signature_a, signature_b, _], .. },
+                )) if (signature_a, signature_b) == (sig_a, sig_b) => {
                     let record =
                         record.try_into().map_err(|_| Refusal::internal(&"a recorded binding's length"))?;
                     Ok(BindingProgress::Recorded { tx, record })
@@ -355,10 +375,68 @@ impl Core {
             })?;
         }
         let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
-        let body = api::sign::bind(&record, [sig_a, sig_b, own]).map_err(|e| Refusal::internal(&e))?;
-        let tx = self.submit(body)?;
+        let signed = [sig_a, sig_b, own];
+        let cids = record.entities.each_ref().map(|entity| entity.cid);
+        let body = match self.before(&snapshot, &cids, &bytes, replacements)? {
+            Before::Nothing => api::sign::bind(&record, signed),
+            Before::Replaced { word, device } => {
+                let statement = (&*word.statement.0, &device, &Signature(word.signature.0));
+                api::sign::rebind(&record, signed, &word.leave.0, statement, None)
+            }
+            Before::Cleared(old) => {
+                let tx = match bond.cleared.filter(|tx| lost != Some(*tx)) {
+                    Some(tx) => tx,
+                    None => self.submit(api::sign::revoke(Target::Binding(old), Reason::Superseded))?,
+                };
+                self.ceremonies.cleared_bond(&id, tx);
+                return Ok(BindingProgress::Clears { tx });
+            }
+        };
+        let tx = self.submit(body.map_err(|e| Refusal::internal(&e))?)?;
         self.ceremonies.submitted_bond(&id, answer, tx);
         Ok(BindingProgress::Waits { tx, record: bytes })
+    }
+
+    /// In whose place a binding of `cids` comes, whose record these are: of what the two say that counts which names the
+    /// binding in force, with the authority's own leave. Where neither can say it, the authority withdraws that binding.
+    fn before(
+        &self,
+        snapshot: &Snapshot<'_>,
+        cids: &[Cid; 2],
+        record: &[u8],
+        replacements: &[Option<Replacement>; 2],
+    ) -> Reply<Before> {
+        let Some((old, known)) = active_binding(snapshot, &cids[0], &cids[1])? else {
+            return Ok(Before::Nothing);
+        };
+        if known.assurance == Assurance::Plain as u8 {
+            // It gives way by itself (L36).
+            return Ok(Before::Nothing);
+        }
+        let about = [&old.0[..], &sha256(&[record])].concat();
+        let mut owned = false;
+        for (cid, word) in cids.iter().zip(replacements) {
+            if snapshot.ownership(cid)?.is_some() {
+                owned = true;
+                continue;
+            }
+            let Some(word) = word else { continue };
+            let leave = Rebind::open(&word.leave.0, &self.spk.sign_pub());
+            let granted = leave.is_ok_and(|leave| (leave.device, leave.old) == (*cid, old));
+            let event = Event::decode(&word.statement.0);
+            let says = event.is_ok_and(|event| event.cid == *cid && *event.payload == *about);
+            let device = snapshot.component(cid)?.ok_or_else(not_found)?.device_key;
+            let fits =
+                api::sign::replacement(&word.statement.0, &device, &Signature(word.signature.0)).is_ok();
+            if granted && says && fits {
+                return Ok(Before::Replaced { word: word.clone(), device });
+            }
+        }
+        if owned {
+            let refusal = Refusal::new(403, code::REBIND_OWNER, "the owner has to agree to another binding");
+            return Err(refusal.detail("the component has an owner on the ledger (L110, 185)"));
+        }
+        Ok(Before::Cleared(old))
     }
 
     fn running_bond(&self, id: BindingId, now: u32) -> Reply<&Bond> {
@@ -437,7 +515,7 @@ fn registration_in(body: &Body) -> Option<Registration> {
 
 fn record_of(body: &Body) -> Option<BindingRecord> {
     match body {
-        Body::Bind { record, .. } => BindingRecord::decode(record).ok(),
+        Body::Bind { record, .. } | Body::Rebind { record, .. } => BindingRecord::decode(record).ok(),
         _ => None,
     }
 }

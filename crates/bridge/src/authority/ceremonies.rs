@@ -83,6 +83,8 @@ pub(crate) struct Bond {
     pub policy: Agreement,
     /// The answer that waits for a block and its transaction. Not stored: a restart forgets what waited.
     pub submitted: Option<(Digest, TxId)>,
+    /// What withdraws the binding in whose place this one comes. Not stored either.
+    pub cleared: Option<TxId>,
 }
 
 /// A pairing whose completion is outstanding.
@@ -199,6 +201,13 @@ impl Ceremonies {
     pub fn submitted_bond(&mut self, id: &BindingId, answer: Digest, tx: TxId) {
         if let Some(bond) = self.rows.bonds.get_mut(id) {
             bond.submitted = Some((answer, tx));
+        }
+    }
+
+    /// Remembers which transaction withdraws the binding before this one, until the next start.
+    pub fn cleared_bond(&mut self, id: &BindingId, tx: TxId) {
+        if let Some(bond) = self.rows.bonds.get_mut(id) {
+            bond.cleared = Some(tx);
         }
     }
 
@@ -339,7 +348,20 @@ fn bond(r: &mut Reader<'_>) -> Result<(BindingId, Bond), FormatError> {
     };
     let policy =
         Agreement { paired, proposal: signed(r, Signed::proposal)?, update: signed(r, Signed::update)? };
-    Ok((id, Bond { creator, created, sides, assurance, introduced, bound, policy, submitted: None }))
+    Ok((
+        id,
+        Bond {
+            creator,
+            created,
+            sides,
+            assurance,
+            introduced,
+            bound,
+            policy,
+            submitted: None,
+            cleared: None,
+        },
+    ))
 }
 
 fn signed(
@@ -448,6 +470,7 @@ mod tests {
                 update: Some(Signed::update(&policy_bytes(3, 3)).unwrap()),
             },
             submitted: None,
+            cleared: None,
         };
         let pairing = Pairing {
             binding_id: BindingId([1; 16]),

@@ -98,6 +98,12 @@ impl Book {
         self.orders.iter().filter(move |o| (o.task, o.state) == (task, State::Done))
     }
 
+    /// Whether an operator wants A and B bound, though they may be bound already, and nobody did it yet.
+    pub fn binds(&self, [a, b]: [&str; 2], now: u64) -> bool {
+        let wanted = |o: &Order| o.task == Task::Bind && (o.a.as_str(), o.b.as_str()) == (a, b);
+        self.waiting().any(|o| o.expires_at > now && wanted(o))
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &Order> {
         self.orders.iter().filter(|o| o.state == State::Waiting)
     }
@@ -166,19 +172,12 @@ impl Core {
         let snapshot = self.chain.read()?;
         let [(a, _), (b, _)] = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
         self.not_revoked(&[a, b])?;
-        let (binding, _) = active_binding(&snapshot, &a, &b)?.ok_or_else(|| {
-            Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
-        })?;
-        match request.task {
-            Task::Pair => {}
-            Task::Unpair | Task::Rotate => {
-                if snapshot.live_pairings(&binding)?.is_empty() {
-                    return Err(Refusal::new(
-                        404,
-                        code::PAIRING_NOT_FOUND,
-                        "the two components are not paired",
-                    ));
-                }
+        if request.task != Task::Bind {
+            let (binding, _) = active_binding(&snapshot, &a, &b)?.ok_or_else(|| {
+                Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
+            })?;
+            if request.task != Task::Pair && snapshot.live_pairings(&binding)?.is_empty() {
+                return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, "the two components are not paired"));
             }
         }
         drop(snapshot);

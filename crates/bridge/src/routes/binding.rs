@@ -4,6 +4,8 @@ use api::{
     binding::{Begin, Begun, Bound, Complete, Introduced, Keys, Sides},
     encoding::{Blob, Hex},
 };
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use lct::id::BindingId;
 
@@ -41,18 +43,24 @@ pub(crate) async fn complete(
     let binding_id = BindingId(binding);
     let Sides { a, b } = request.signatures;
     let signatures = Sides { a: a.0, b: b.0 };
+    let replacements = Arc::new([request.replacements.a, request.replacements.b]);
     let mut lost = None;
     let (tx, record) = loop {
-        let step =
-            move |core: &mut crate::authority::Core| core.complete_binding(binding_id, &signatures, lost);
-        match app.authority.call(step).await? {
+        let replacements = replacements.clone();
+        let step = move |core: &mut crate::authority::Core| {
+            core.complete_binding(binding_id, &signatures, &replacements, lost)
+        };
+        let (tx, record) = match app.authority.call(step).await? {
             BindingProgress::Recorded { tx, record } => break (tx, record),
-            BindingProgress::Waits { tx, record } => match app.included(&tx).await {
-                Ok(()) => break (tx, record),
-                // A transaction that left the queue is made anew, once.
-                Err(NotIncluded::Lost) if lost.is_none() => lost = Some(tx),
-                Err(why) => return Err(why.into()),
-            },
+            BindingProgress::Waits { tx, record } => (tx, Some(record)),
+            BindingProgress::Clears { tx } => (tx, None),
+        };
+        match (app.included(&tx).await, record) {
+            (Ok(()), Some(record)) => break (tx, record),
+            (Ok(()), None) => {}
+            // A transaction that left the queue is made anew, once.
+            (Err(NotIncluded::Lost), _) if lost.is_none() => lost = Some(tx),
+            (Err(why), _) => return Err(why.into()),
         }
     };
     let assurance = lct::binding::BindingRecord::decode(&record)

@@ -429,12 +429,21 @@ impl World {
 
     /// Sends both keys, checks both introductions as the devices do, and makes the record they sign.
     pub async fn introduce(&self, a: &Device, b: &Device) -> Bonded {
+        self.introduce_anew(a, b, None).await.0
+    }
+
+    /// The same; B asks whether it may have another binding than `replaces`, and gets leave.
+    pub async fn introduce_anew(&self, a: &Device, b: &Device, old: Option<BindingId>) -> (Bonded, Vec<u8>) {
         let (id, requests) = self.begin(a, b).await;
         let (key_a, attested_a) = a.answer(&requests[0]);
         let (key_b, attested_b) = b.answer(&requests[1]);
-        let keys = Sides { a: attested_a, b: attested_b };
+        let replaces = old.map(|old| binding::Replaces { nonce: Fixed([6; 16]), binding_id: Fixed(old.0) });
+        let keys = Sides { a: attested_a, b: binding::AttestedKey { replaces, ..attested_b } };
         let introduced: binding::Introduced = self.post(&format!("/bindings/{id}/keys"), &keys).await.json();
-        let open = |blob: &Blob| Introduction::open(&blob.0, &self.authority.sign_pub()).unwrap();
+        let open = |blob: &Blob| {
+            let (introduction, _) = Introduction::split(&blob.0).unwrap();
+            Introduction::open(introduction, &self.authority.sign_pub()).unwrap()
+        };
         let (to_a, to_b) = (open(&introduced.introductions.a), open(&introduced.introductions.b));
         let roots = [self.factory.root.public()];
         to_a.verify_partner((b.cid, b.role), &roots).unwrap();
@@ -456,7 +465,8 @@ impl World {
             time: to_a.time,
             assurance: Assurance::Attested,
         };
-        Bonded { id, keys: [key_a, key_b], record }
+        let leave = Introduction::split(&introduced.introductions.b.0).unwrap().1.map(<[u8]>::to_vec);
+        (Bonded { id, keys: [key_a, key_b], record }, leave.unwrap_or_default())
     }
 
     pub fn record_signatures(&self, bonded: &Bonded) -> Sides<Fixed<64>> {
@@ -466,7 +476,7 @@ impl World {
 
     pub async fn bind(&self, a: &Device, b: &Device) -> Bonded {
         let bonded = self.introduce(a, b).await;
-        let request = binding::Complete { signatures: self.record_signatures(&bonded) };
+        let request = binding::Complete::first(self.record_signatures(&bonded));
         let bound: binding::Bound =
             self.post(&format!("/bindings/{}/complete", bonded.id), &request).await.json();
         assert_eq!((bound.status.as_str(), bound.assurance.as_str()), ("bound", "B1"));

@@ -49,6 +49,14 @@ impl Commissioner {
         Some(self.task_name(Task::Pair(a, b)))
     }
 
+    /// An operator ordered that the components `ids`, A then B, are bound, or bound anew, and paired. The name of the task
+    /// that ends it; nothing when one of them is no member here, or something else waits to be done with the two.
+    pub fn bind_by_order(&mut self, ids: [&str; 2]) -> Option<String> {
+        let [a, b] = self.pair_of(ids).filter(|pair| !self.waits(*pair))?;
+        self.tasks.extend([Task::Bind(a, b), Task::Lct(a, b), Task::Pair(a, b)]);
+        Some(self.task_name(Task::Pair(a, b)))
+    }
+
     /// Whether a task of this name waits or is under way.
     pub fn has(&self, name: &str) -> bool {
         self.tasks.iter().any(|task| self.task_name(*task) == name)

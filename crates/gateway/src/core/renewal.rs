@@ -72,6 +72,9 @@ impl Gateway {
                 if let (Task::Pair(..), Some(pair)) = (task, task.pair()) {
                     self.resting.remove(&pair);
                 }
+                if let Task::Bind(..) = task {
+                    self.event(Event::Bound);
+                }
                 self.orders.done(&name);
                 self.event(Event::Renewed(name));
                 Ok(())

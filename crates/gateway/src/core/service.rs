@@ -92,6 +92,12 @@ impl Gateway {
                         }
                         continue;
                     }
+                    Task::Bind => {
+                        if let Some(task) = c.bind_by_order(components) {
+                            self.orders.begin(order.id.0, task);
+                        }
+                        continue;
+                    }
                     Task::Unpair => Kind::Unpair,
                     Task::Rotate => Kind::Rotate,
                 };

@@ -58,6 +58,11 @@ impl Options {
         DataDir::open_running(&self.data_dir, "somebody can do it")
     }
 
+    /// Whether the outcome is told as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Places an order and waits for its outcome, as long as is wanted. `command` is the label in the bridge's log.
     pub fn place(
         &self,

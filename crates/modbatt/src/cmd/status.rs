@@ -312,9 +312,10 @@ impl Held<'_> {
         let bound =
             below.last(&[Code::Bound]).is_some_and(|entry| entry.detail.starts_with(&binding.binding_id.0));
         hold(bound, format!("{} is in another binding than the ledger has, as its log says", below.id()));
-        // Whoever signed the last checkpoint holds the key that the ledger has.
-        let held =
-            proof::Known { signers: &[PublicKey(binding.signing_key.0)], authority: None, anchors: None };
+        // Whoever signed it holds the key that the ledger has, or had before their binding was replaced: the log goes on.
+        let bindings = below.component.bindings.iter().filter(|b| b.partner == binding.partner);
+        let signers: Vec<PublicKey> = bindings.map(|b| PublicKey(b.signing_key.0)).collect();
+        let held = proof::Known { signers: &signers, authority: None, anchors: None };
         let proved = logs.get(&b).and_then(|logs| logs.last()).map(|log| proof::check(log, &held));
         match proved {
             Some(Ok(_)) => {}

@@ -214,6 +214,10 @@ impl Controller {
                     if matches!(event, RelationEvent::Paired { .. }) {
                         self.end_bootstrap(now)?;
                     }
+                    if matches!(event, RelationEvent::Bound { .. }) {
+                        self.batcher.unsign();
+                        self.meter.unsign();
+                    }
                     self.device.log_relation(now, 0, &event, &mut self.app);
                     self.device.event(Event::Relation { node: 0, event });
                 }

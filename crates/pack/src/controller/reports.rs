@@ -30,7 +30,7 @@ impl Controller {
         if self.batcher.is_due(time_ms) {
             self.batcher.close(&key, now, rng)?;
         }
-        self.send_statements(now)
+        self.send_statements(now, rng)
     }
 
     /// Integrates the pack's own measurement. A cycle opens once every module has told its cells, and then counts
@@ -79,12 +79,10 @@ impl Controller {
         )
     }
 
-    pub(super) fn send_statements(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.app.is_up() {
-            return Ok(());
-        }
+    pub(super) fn send_statements(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let Some(key) = self.signing_key().filter(|_| self.app.is_up()) else { return Ok(()) };
         while self.can1.is_idle()
-            && let Some(p) = self.batcher.poll(now)
+            && let Some(p) = self.batcher.poll(now, &key, rng)?
         {
             let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
             let n = p.statement.encode(&mut statement)?;
@@ -92,7 +90,7 @@ impl Controller {
             self.seal_to_app_parts(now, Tier::Exch, &[&head, &statement[..n], &p.signature.0])?;
         }
         while self.can1.is_idle()
-            && let Some(p) = self.meter.poll(now)
+            && let Some(p) = self.meter.poll(now, &key, rng)?
         {
             let head = [pdu::ENERGY, p.statement.len() as u8];
             self.seal_to_app_parts(now, Tier::Exch, &[&head, &p.statement, &p.signature.0])?;

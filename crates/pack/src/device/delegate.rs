@@ -154,7 +154,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             let refusal = self.denied(now, act, denied.into());
             return fx.push_back(Effect::ToAuthority(pdu::build(&[&refusal])?)).map_err(|_| Error::Exhausted);
         }
-        let (own, spk, boot) = (&self.own, &issuer.spk, self.boot);
+        let (own, spk, boot, announcer) = (&self.own, &issuer.spk, self.boot, &mut self.announcer);
         match *message {
             [pdu::CERTIFICATE, ref m @ ..] => {
                 relation.certificate(own, spk, &self.policies, m, now, boot, fx, rng)
@@ -162,7 +162,8 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             [pdu::KEY_PACKAGE, pdu::key_package::SEALED, ref m @ ..] => relation.key_package(m, fx),
             [pdu::BINDING, op::REQUEST, ref m @ ..] => relation.bind_request(own, spk, m, fx, rng),
             [pdu::BINDING, op::INTRODUCTION, ref m @ ..] => {
-                relation.introduction(own, spk, m, now, boot, fx, rng)
+                let position = (boot, announcer.next_seq().ok_or(Error::Exhausted)?);
+                relation.introduction(own, spk, m, now, position, fx, rng)
             }
             _ => Err(Error::Malformed),
         }?;

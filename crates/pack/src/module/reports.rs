@@ -26,7 +26,7 @@ impl Module {
         if self.batcher.is_due(time_ms) {
             self.close_batch(now, rng)?;
         }
-        self.send_statements(now)
+        self.send_statements(now, rng)
     }
 
     /// Signs what is open, so that nothing measured stays unsigned.
@@ -86,12 +86,11 @@ impl Module {
         }
     }
 
-    pub(super) fn send_statements(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.relation.is_up() {
-            return Ok(());
-        }
+    pub(super) fn send_statements(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let own = self.relation.own_spk().filter(|_| self.relation.is_up());
+        let Some(key) = own.map(|spk| spk.signing_key().clone()) else { return Ok(()) };
         while self.link.is_idle()
-            && let Some(pending) = self.batcher.poll(now)
+            && let Some(pending) = self.batcher.poll(now, &key, rng)?
         {
             let mut statement = [0; lct::record::BATCH_STATEMENT_MAX];
             let n = pending.statement.encode(&mut statement)?;

@@ -3,6 +3,7 @@
 use super::*;
 use lct::key_package::{KeyPackage, Parties};
 use lct::rebind::Rebind;
+use lct::validation::{EVENT_MAX, Event, EventKind};
 
 pub(super) struct Bond {
     pub(super) binding_id: BindingId,
@@ -24,11 +25,36 @@ pub(super) struct PendingBond {
     pub(super) package: Option<KeyPackage>,
     /// Asked when this binding takes the place of one that is or was in force: the authority must allow it (H147).
     pub(super) leave: Option<Rebind>,
+    /// Boot counter and number of the event that says so to the ledger.
+    pub(super) position: Option<(u32, u32)>,
 }
 
 impl PendingBond {
     pub(super) fn parties(&self) -> Parties {
         Parties { own: self.request.own, peer: self.request.partner }
+    }
+
+    /// What the ledger is to know where this binding, whose record has this hash, takes the place of another: the word of
+    /// the device under its identity key, `n u8 | event n | signature 64` (H180). Nothing where nothing is replaced, or
+    /// where the device cannot read what.
+    pub(super) fn replacement(
+        &self,
+        own: &Identity,
+        record: &Digest,
+        rng: &mut impl CryptoRng,
+    ) -> Result<heapless::Vec<u8, { 1 + EVENT_MAX + 64 }>, Error> {
+        let old = self.leave.as_ref().map(|leave| leave.old).filter(|old| old.0 != [0; 16]);
+        let Some((old, (boot, seq))) = old.zip(self.position) else { return Ok(heapless::Vec::new()) };
+        let mut payload = [0; 48];
+        payload[..16].copy_from_slice(&old.0);
+        payload[16..].copy_from_slice(record);
+        let event = Event::new(EventKind::BindingReplacement, own.cid(), boot, seq, &payload)?;
+        let mut bytes = [0; EVENT_MAX];
+        let n = event.encode(&mut bytes)?;
+        let signature = event.sign(&own.key, rng)?;
+        let length = u8::try_from(n).map_err(|_| Error::BufferTooSmall)?;
+        let layout = lct::codec::Layout::default().put(&[&[length], &bytes[..n], &signature.0])?;
+        Ok(layout.done())
     }
 
     /// Calls `f` with the pre-shared key of BIND: the device halves, or zero (H21, H83).

@@ -263,15 +263,10 @@ impl Relation {
             }
         };
         self.peer_boot = self.peer_boot.max(response.boot);
-        let completion = self.open_session(kind, own, &done, pairing.as_ref(), now, fx, rng)?;
+        self.open_session(kind, own, &done, pairing.as_ref(), now, fx, rng)?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered {
-            kind,
-            tier: home(kind),
-            m3: short(&m3)?,
-            completion: Some(short(&completion)?),
-        });
+        self.run = Some(Run::Answered { kind, tier: home(kind), m3: short(&m3)?, tells: true });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }
@@ -325,6 +320,8 @@ impl Relation {
             let session = Session::established(kind, done, None, direction(own, bond.peer))?;
             let record = binding_record(own, &pending)?;
             let sig = pending.own.signing_key().sign(&record.digest(), rng);
+            let signed = sha256(&[&record.encode()]);
+            let replacement = pending.replacement(own, &signed, rng)?;
             // A new binding voids the channels of the old one, in flash too, and first: none ever stands beside a
             // binding that is not its own.
             push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
@@ -336,14 +333,13 @@ impl Relation {
             (self.pair, self.pairing_id) = (None, None);
             (self.agreement.version, self.limits) = (FACTORY_VERSION, self.agreement.given);
             (self.heard, self.witnessed) = (Heard::default(), Witnessed::default());
-            self.signed = sha256(&[&record.encode()]);
+            self.signed = signed;
             self.bind = Some(Channel::opened(session, now));
             self.upkeep = Upkeep::default();
             push(fx, Effect::Store(self.channel_record(Tier::Bind)?))?;
             self.validated(ValidationLevel::Binding, fx)?;
-            let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0])?;
-            self.answer = Some((BindingOrPairing::Binding(id), short(&answer)?));
-            return Ok(answer);
+            let answer = pdu::build(&[&[pdu::BINDING, op::SIGNED], &id.0, &sig.0, &replacement])?;
+            return self.tells(BindingOrPairing::Binding(id), answer);
         }
         let p = self.pending_pair.clone().ok_or(Error::WrongParty)?;
         let bond = self.bond.as_ref().ok_or(Error::WrongParty)?;
@@ -385,8 +381,14 @@ impl Relation {
             &done.th4,
             &sig.0,
         ])?;
-        self.answer = Some((BindingOrPairing::Pairing(p.pairing_id), short(&answer)?));
-        Ok(answer)
+        self.tells(BindingOrPairing::Pairing(p.pairing_id), answer)
+    }
+
+    /// Keeps a statement for the authority, which may ask for it again.
+    fn tells(&mut self, what: BindingOrPairing, statement: Pdu) -> Result<Pdu, Error> {
+        let kept = Answer::from_slice(&statement).map_err(|_| Error::BufferTooSmall)?;
+        self.answer = Some((what, kept));
+        Ok(statement)
     }
 
     /// B's first sealed message of the epoch.
@@ -404,11 +406,10 @@ impl Relation {
         let mut f = Fields::new(body);
         let (epoch, challenge) = (f.u32()?, f.u32()?);
         f.end()?;
-        let Some(Run::Answered { kind, tier: wanted, completion, .. }) = &mut self.run else {
+        let Some(Run::Answered { kind, tier: wanted, tells, .. }) = &self.run else {
             return Ok(());
         };
-        let (kind, wanted) = (*kind, *wanted);
-        let completion = completion.take();
+        let (kind, wanted, tells) = (*kind, *wanted, *tells);
         if tier != wanted || self.channel(tier).is_none_or(|c| c.session.epoch() != epoch) {
             return Err(Error::WrongParty);
         }
@@ -416,8 +417,8 @@ impl Relation {
         if self.channel_mut(tier).is_some_and(Channel::forget_previous) {
             push(fx, Effect::Store(self.channel_record(tier)?))?;
         }
-        if let Some(completion) = completion {
-            push(fx, Effect::ToAuthority(long(&completion)?))?;
+        if let Some((_, completion)) = self.answer.as_ref().filter(|_| tells) {
+            push(fx, Effect::ToAuthority(long(completion)?))?;
         }
         self.announce(kind, tier, Some(challenge), fx)
     }
@@ -525,7 +526,7 @@ impl Relation {
         push(fx, Effect::Store(self.channel_record(tier)?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;
-        self.run = Some(Run::Answered { kind: Kind::Resume, tier, m3: short(&m3)?, completion: None });
+        self.run = Some(Run::Answered { kind: Kind::Resume, tier, m3: short(&m3)?, tells: false });
         self.timer = Some(Timer { due: now + CONFIRM_TIMEOUT, tries: 1 });
         Ok(())
     }

@@ -120,6 +120,8 @@ pub struct World {
     pub packages: [bool; 2],
     /// What the authority says to who asks for leave to bind anew; none when it gives none.
     pub leave: fn(Rebind) -> Option<Rebind>,
+    /// What A and B signed with the last binding, as the authority hears it.
+    pub signed: [Option<Vec<u8>>; 2],
     /// Whether what devices state is kept, and acknowledged, at once.
     pub keeps_statements: bool,
     /// Called for each frame; false loses it.
@@ -252,6 +254,7 @@ impl World {
             crl_number: 0,
             packages: [false; 2],
             leave: Some,
+            signed: [None, None],
             policy_version: 1,
             keeps_statements: true,
             filter: Box::new(|_| true),
@@ -531,7 +534,8 @@ impl World {
             self.run_for(500);
         }
         self.run_for(1_000);
-        [a, b].into_iter().all(|(party, _)| self.answer(party, pdu::BINDING, op::SIGNED).is_some())
+        self.signed = [a, b].map(|(party, _)| self.answer(party, pdu::BINDING, op::SIGNED));
+        self.signed.iter().all(Option::is_some)
     }
 
     pub fn spk_of(&self, who: usize, peer: usize) -> Spk {

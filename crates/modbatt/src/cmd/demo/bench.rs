@@ -1,7 +1,10 @@
 //! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
 //! an orderly end.
 
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration as WallDuration;
@@ -10,9 +13,10 @@ use bus::pcapng::{Recorder, RecordingError};
 use bus::udp::UdpSender;
 use gateway::audit::AuditLogs;
 use gateway::checkup::Channel;
+use gateway::commission::Request;
 use gateway::upload::{Progress, upload};
 use gateway::word::{Word, listen};
-use gateway::{Event, Gateway, Keys, Outbox, Output, Uplink};
+use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
 use lct::sign::SigningKey;
 use node::Chain;
@@ -37,15 +41,15 @@ use uuid::Uuid;
 
 use super::super::Failure;
 use super::super::check::{self, Report};
-use super::super::data_dir::{DataDir, replace_file};
+use super::super::data_dir::DataDir;
 use super::bootstrap;
 use super::faults::Faults;
 use super::key_log::KeyLog;
-use super::members::{access, binding_keys};
+use super::members::access;
 use super::report::Run;
 use super::revoked::{Revoked, unpaired};
-use super::signers::signers;
 use super::source::Source;
+use super::spoil;
 use super::tasks::TaskLog;
 use super::{Args, Fault, Speed, say};
 
@@ -85,7 +89,8 @@ pub struct Bench<'a> {
 /// Where the run stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// App and pack are not paired, because somebody ended that: it waits for the order to pair them.
+    /// Somebody ended a pairing without which the pack cannot switch on, or keys are lost: it waits for the order that
+    /// helps.
     Waiting,
     Commissioning,
     SwitchingOn,
@@ -122,6 +127,10 @@ struct Live<'a> {
     digits: Option<u32>,
     /// What the last checkup of the channels found, until it is reported.
     checked: Option<Vec<Channel>>,
+    chain: Arc<Chain>,
+    components: Vec<(String, Cid)>,
+    /// Where the logs are kept.
+    audit: PathBuf,
     names: BTreeMap<Cid, String>,
     /// Whose pairing with the one above was ended before this start.
     unpaired: BTreeSet<Cid>,
@@ -142,10 +151,14 @@ impl Bench<'_> {
         let named = components.iter().map(|(name, cid)| (*cid, name.clone()));
         let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
         let tasks = TaskLog::open(folder.join("commissioned"))?;
+        if let Some(name) = &self.args.lose_keys {
+            let all = [&self.app, &self.pack].into_iter().chain(&self.modules);
+            spoil::keys(all, name, &self.dir.flash(), rng)?;
+        }
         let app_flash = Nor::open(&self.dir.flash().join("app.flash"), MODULE_PAGES)
             .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
-        let (count, app) = (self.modules.len(), self.app.cid());
+        let count = self.modules.len();
         let ids = self.ids();
         let pack = self.pack.component_id.to_string();
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -224,6 +237,9 @@ impl Bench<'_> {
             found: 0,
             digits: None,
             checked: None,
+            chain: self.chain.clone(),
+            components: components.clone(),
+            audit: self.dir.audit(),
             names: components.iter().map(|(name, cid)| (*cid, name.clone())).collect(),
             unpaired,
             faults: Faults::default(),
@@ -246,11 +262,7 @@ impl Bench<'_> {
             say("stopped before the pack was operational; the next start goes on from here");
             return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
         }
-        let members = live.gateway.members();
-        let keys = binding_keys(self.chain, &members, app)?;
-        live.write_signers(&self.dir.audit(), &members, &keys)?;
-        live.gateway.set_keys(keys);
-        live.gateway.set_signers(signers(self.chain, &components)?);
+        live.learn_keys()?;
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (heard, words) = watch::channel(None);
@@ -313,9 +325,14 @@ impl Live<'_> {
                     self.world.send(frame).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Ask(request) => {
-                    let taken = match uplink.execute(&request).await {
-                        Ok(reply) => self.gateway.reply(now, reply),
-                        Err(e) => self.gateway.unanswered(now, e.to_string()),
+                    let ends = matches!(*request, Request::CompleteBinding { .. });
+                    let taken = if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
+                        self.gateway.unanswered(now, "what waits for the ledger does not get there".into())
+                    } else {
+                        match uplink.execute(&request).await {
+                            Ok(reply) => self.gateway.reply(now, reply),
+                            Err(e) => self.gateway.unanswered(now, e.to_string()),
+                        }
                     };
                     taken.map_err(|e| Failure::Failed(e.to_string()))?;
                 }
@@ -387,29 +404,6 @@ impl Live<'_> {
         Ok(stepped.is_none() && now >= until)
     }
 
-    /// Whose signatures the logs are to be held against, as the ledger has the bindings.
-    fn write_signers(
-        &self,
-        folder: &std::path::Path,
-        members: &[(Party, Cid)],
-        keys: &Keys,
-    ) -> Result<(), Failure> {
-        let mut signers = serde_json::Map::new();
-        for (party, cid) in members {
-            if let Some(key) = keys.of(*party) {
-                signers.insert(cid.to_string(), key.to_string().into());
-            }
-        }
-        let app = self.gateway.app();
-        if let Some(own) = app.relation().own_spk() {
-            let key = own.signing_key().public().to_string();
-            signers.insert(app.identity().cid().to_string(), key.into());
-        }
-        let path = folder.join(super::super::audit::SIGNERS);
-        replace_file(&path, serde_json::Value::from(signers).to_string().as_bytes())
-            .map_err(|e| Failure::Failed(e.to_string()))
-    }
-
     fn tell(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Found(who) => say(&format!("discovered {} on CAN 1", who.component_id)),
@@ -425,6 +419,7 @@ impl Live<'_> {
             Event::Rotated(epoch) => say(&format!("channel to the pack rotated, epoch {epoch}")),
             Event::HandshakeDue => say("a full handshake is due: the authority is asked for a new pairing"),
             Event::Renewed(what) => say(&format!("renewed: {what}")),
+            Event::Bound => self.learn_keys()?,
             Event::NotRenewed(what, why) => {
                 say(&format!("not renewed: {what}: {why}; it is tried again later"));
             }
@@ -522,24 +517,6 @@ impl Live<'_> {
         self.report(&found, url, dir).await
     }
 
-    /// Whether everybody is there, and up who is paired.
-    fn is_up(&self, modules: usize) -> bool {
-        let pack = self.world.pack();
-        if self.unpaired.is_empty() {
-            return self.gateway.is_operating() && pack.modules() == modules && pack.modules_up();
-        }
-        let app_is_up =
-            self.gateway.app().relation().is_up() || self.unpaired.contains(&pack.identity().cid());
-        let is_up = |m: &Module| {
-            let cid = m.identity().cid();
-            m.relation().is_up() || self.unpaired.contains(&cid) || pack.has_revoked(cid)
-        };
-        self.gateway.is_commissioned()
-            && pack.modules() == modules
-            && app_is_up
-            && self.world.modules().all(is_up)
-    }
-
     /// Checks everything that is known here; `found` is what the echoes found.
     async fn report(&self, found: &[Channel], url: &str, dir: &DataDir) -> Result<Report, Failure> {
         let time_ms = self.clock.load(Ordering::Relaxed);
@@ -587,7 +564,13 @@ impl Live<'_> {
                 )));
             }
         }
-        say("every channel is up");
+        let lost = self.lost();
+        for name in self.components.iter().filter(|(_, cid)| lost.contains(cid)).map(|(name, _)| name) {
+            say(&format!("{name} cannot read its keys: `modbatt recover {name}` gives it new ones"));
+        }
+        if lost.is_empty() {
+            say("every channel is up");
+        }
         Ok(())
     }
 
@@ -629,12 +612,17 @@ impl Live<'_> {
         while phase != Phase::Done {
             let now = self.world.now();
             match phase {
-                Phase::Commissioning if !self.gateway.is_operating() => {
-                    say("app and pack are not paired: `modbatt pair` pairs them");
+                Phase::Commissioning if !self.may_switch_on() => {
+                    match self.gateway.is_operating() {
+                        // What is lost was said.
+                        _ if !self.lost().is_empty() => {}
+                        true => say("no module is paired: `modbatt pair` pairs one with the pack"),
+                        false => say("app and pack are not paired: `modbatt pair` pairs them"),
+                    }
                     pace = Pace::new(self.args.speed);
                     (origin, phase) = (now, Phase::Waiting);
                 }
-                Phase::Waiting if !self.gateway.is_operating() => {}
+                Phase::Waiting if !self.may_switch_on() => {}
                 Phase::Commissioning | Phase::Waiting => {
                     self.set_state(RelayState::On)?;
                     (limit, phase) = (now + SWITCH_LIMIT, Phase::SwitchingOn);

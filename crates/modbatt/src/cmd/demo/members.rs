@@ -3,6 +3,7 @@
 use gateway::Keys;
 use lct::id::Cid;
 use lct::validation::{Access, Protocol};
+use ledger::records::Status;
 use node::Chain;
 use pack::app::Party;
 use uuid::Uuid;
@@ -19,7 +20,10 @@ pub fn binding_keys(chain: &Chain, members: &[(Party, Cid)], app: Cid) -> Result
     };
     let mut keys = Keys::default();
     for (party, cid) in members {
-        for (_, binding) in snapshot.bindings_of(cid).map_err(fail)? {
+        // In force is the key of the last one that was not withdrawn; without any, the last one signed the log.
+        let mut bindings = snapshot.bindings_of(cid).map_err(fail)?;
+        bindings.sort_by_key(|(_, binding)| (binding.status == Status::Active, binding.height));
+        for (_, binding) in bindings {
             let (key, partner) =
                 if binding.a == *cid { (binding.key_a, binding.b) } else { (binding.key_b, binding.a) };
             if let Some(with) = named(&partner) {

@@ -12,6 +12,7 @@ mod report;
 mod revoked;
 mod signers;
 mod source;
+mod spoil;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -91,6 +92,10 @@ pub struct Args {
     /// from the app, and then level 7 from everybody; it opens no relay
     #[arg(long, value_name = "DEGC", allow_negative_numbers = true, value_parser = parse_temperature)]
     temperature_limit: Option<i32>,
+    /// Spoil the stored keys of a component before the start, as a corrupted flash does: it starts Key-Lost, and `modbatt
+    /// recover` gives it new ones
+    #[arg(long, value_name = "COMPONENT", value_parser = super::order::component)]
+    lose_keys: Option<String>,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -247,6 +252,7 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
         code: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         app_key: None,
+        lose_keys: None,
         passphrase: passphrase.clone(),
         check_only: true,
         seed: 1,

@@ -208,7 +208,7 @@ fn a_rotation_gives_way() {
     line.move_one();
     line.move_one();
     let m3 = Short::from_slice(&[1, 0x83]).unwrap();
-    let run = Run::Answered { kind: Kind::Pair, tier: Tier::Pair, m3, completion: None };
+    let run = Run::Answered { kind: Kind::Pair, tier: Tier::Pair, m3, tells: false };
     line.ends[0].relation.run = Some(run);
     line.wire.clear();
     for _ in 0..20 {

@@ -1,0 +1,147 @@
+//! Bindings in the place of others: who may have them, and what the ledger is told.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
+
+mod common;
+
+use api::{
+    Blob, Fixed, Hex,
+    binding::{Bound, Complete, Replacement, Sides},
+    order::{Place, Task, order_digest},
+};
+use common::{Bonded, Device, World, rng};
+use lct::{
+    hash::sha256,
+    id::{BindingId, Cid},
+    ownership::{TRANSFER_MAX, Transfer},
+    revocation::Reason,
+    sign::SigningKey,
+    validation::{EVENT_MAX, Event, EventKind},
+};
+use ledger::{
+    records::Status,
+    tx::{Body, Kind},
+};
+
+/// An operator wants the two bound anew.
+async fn order(world: &World, a: &Device, b: &Device, id: u8) {
+    let expires_at = world.client.time_token().await.unwrap().time + 600;
+    let (chain, id) = (world.chain.chain_id(), [id; 16]);
+    let digest = order_digest(&chain, &id, expires_at, Task::Bind, &Cid::of(&a.id), &Cid::of(&b.id));
+    let place = Place {
+        creator: "test".into(),
+        id: Hex(id),
+        task: Task::Bind,
+        a: a.id.clone(),
+        b: b.id.clone(),
+        expires_at,
+        key: Hex(world.operator.public().0),
+        signature: Fixed(world.operator.sign(&digest, &mut rng()).0),
+    };
+    assert_eq!(world.post("/orders", &place).await.status, 200);
+}
+
+/// What `cid` says under `key` about the binding in whose place `record` comes.
+fn word(key: &SigningKey, cid: Cid, old: BindingId, record: &[u8], seq: u32, leave: &[u8]) -> Replacement {
+    let payload = [&old.0[..], &sha256(&[record])].concat();
+    let event = Event::new(EventKind::BindingReplacement, cid, 1, seq, &payload).unwrap();
+    let mut bytes = [0; EVENT_MAX];
+    let n = event.encode(&mut bytes).unwrap();
+    Replacement {
+        leave: leave.into(),
+        statement: Blob(bytes[..n].to_vec()),
+        signature: Fixed(event.sign(key, &mut rng()).unwrap().0),
+    }
+}
+
+/// The kind of the transaction that recorded a binding, and how the one before it stands.
+async fn complete(
+    world: &World,
+    bonded: &Bonded,
+    old: BindingId,
+    word: Option<Replacement>,
+) -> (Kind, Status, u8) {
+    let replacements = Sides { a: None, b: word };
+    let request = Complete { signatures: world.record_signatures(bonded), replacements };
+    let path = format!("/bindings/{}/complete", bonded.id);
+    let bound: Bound = world.post(&path, &request).await.json();
+    let again: Bound = world.post(&path, &request).await.json();
+    assert_eq!(again, bound, "the same again is one transaction");
+    let snapshot = world.chain.read().unwrap();
+    let tx = snapshot.tx(&bound.txhash.0).unwrap().unwrap();
+    let block = snapshot.block(tx.height).unwrap().unwrap();
+    let mut kinds = block.txs.iter().filter(|bytes| ledger::tx::Tx::id_of(bytes) == bound.txhash.0);
+    let bytes = kinds.next().unwrap();
+    let read = <ledger::tx::Tx as ledger::codec::Canonical>::from_bytes(bytes).unwrap();
+    let reason = snapshot.revocation(&ledger::tx::Target::Binding(old)).unwrap().unwrap().reason;
+    (read.unsigned.body.kind(), snapshot.binding(&old).unwrap().unwrap().status, reason)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_is_replaced_by_order_and_with_the_word_of_a_device_that_knows_it() {
+    let mut world = World::new().await;
+    let (app, pack, first) = world.commissioned().await;
+    let refused = world.post("/bindings", &world.begin_request(&app, &pack)).await.problem();
+    assert_eq!((refused.status, refused.code.as_str()), (409, "W4_ERR_BINDING_PAIR_EXISTS"));
+
+    order(&world, &app, &pack, 1).await;
+    // A ceremony that comes to nothing costs the binding in force nothing, also after a start.
+    world.restart().await;
+    world.introduce_anew(&app, &pack, Some(first.id)).await;
+    world.pair(&app, &pack, &first).await;
+    let (second, leave) = world.introduce_anew(&app, &pack, Some(first.id)).await;
+    let says = word(&pack.key, pack.cid, first.id, &second.record.encode(), 1, &leave);
+    let superseded = (Kind::Rebind, Status::Revoked, Reason::Superseded as u8);
+    assert_eq!(complete(&world, &second, first.id, Some(says)).await, superseded);
+    world.pair(&app, &pack, &second).await;
+
+    // What says nothing of the binding in force, and what nobody may say: the authority withdraws it by itself first.
+    let stranger = SigningKey::generate(&mut rng());
+    let mut before = second;
+    for (n, case) in
+        ["another binding", "another record", "another's leave", "another key", "nothing"].iter().enumerate()
+    {
+        let (new, leave) = world.introduce_anew(&app, &pack, Some(before.id)).await;
+        let record = new.record.encode();
+        let (seq, old) = (10 + n as u32, before.id);
+        let says = match *case {
+            "another binding" => Some(word(&pack.key, pack.cid, first.id, &record, seq, &leave)),
+            "another record" => Some(word(&pack.key, pack.cid, old, &record[1..], seq, &leave)),
+            "another's leave" => {
+                let asked = lct::rebind::Rebind { device: pack.cid, nonce: [6; 16], old };
+                let leave = asked.issue(&stranger, &mut rng());
+                Some(word(&pack.key, pack.cid, old, &record, seq, &leave))
+            }
+            "another key" => Some(word(&stranger, pack.cid, old, &record, seq, &leave)),
+            _ => None,
+        };
+        let cleared = (Kind::Bind, Status::Revoked, Reason::Superseded as u8);
+        assert_eq!(complete(&world, &new, old, says).await, cleared, "{case}");
+        before = new;
+    }
+    world.pair(&app, &pack, &before).await;
+
+    // Whoever owns the pack has a say in it.
+    let lct = world.client.component(&pack.id).await.unwrap().lct_id;
+    let (owner, factory) = (&world.operator, &world.factory.batch);
+    let hop = Transfer {
+        chain_id: world.chain.chain_id(),
+        cid: pack.cid,
+        lct: lct.0,
+        hop: 1,
+        previous: [0; 32],
+        from: factory.public(),
+        to: owner.public(),
+        time_ms: u64::from(world.now_s()) * 1000,
+    };
+    let mut out = [0; TRANSFER_MAX];
+    let n = hop.encode(&mut out).unwrap();
+    let signatures = [factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng()));
+    let tx = world.tx(Body::Transfer { statement: out[..n].to_vec(), signatures }).await;
+    assert_eq!(world.client.submit(&tx.bytes, true).await.unwrap().error, None);
+    let (new, leave) = world.introduce_anew(&app, &pack, Some(before.id)).await;
+    let says = word(&pack.key, pack.cid, before.id, &new.record.encode(), 20, &leave);
+    let replacements = Sides { a: None, b: Some(says) };
+    let request = Complete { signatures: world.record_signatures(&new), replacements };
+    let refused = world.post(&format!("/bindings/{}/complete", new.id), &request).await.problem();
+    assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_REBIND_OWNER"));
+}

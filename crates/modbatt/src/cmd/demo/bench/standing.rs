@@ -1,0 +1,103 @@
+//! How everybody stands: who lacks its keys or its channel, and with which keys each signs as the ledger has them.
+
+use std::collections::BTreeSet;
+use std::time::Duration as WallDuration;
+
+use gateway::Keys;
+use lct::id::Cid;
+use pack::app::Party;
+use pack::lifecycle::Condition;
+use pack::module::Module;
+
+use super::super::super::Failure;
+use super::super::super::audit::SIGNERS;
+use super::super::super::data_dir::replace_file;
+use super::super::members::binding_keys;
+use super::super::signers::signers;
+use super::{Live, WAITING};
+
+/// Longest time on the wall that the ledger may take for what waits before keys end.
+const UPLOAD_LIMIT: WallDuration = WallDuration::from_secs(20);
+
+impl Live<'_> {
+    /// Waits until everything that was signed is on the ledger, as it must be before a new binding ends the keys (H181);
+    /// false when that takes too long.
+    pub(super) async fn is_uploaded(&self) -> Result<bool, Failure> {
+        let begun = std::time::Instant::now();
+        let depth = || self.outbox.depth().map_err(|e| Failure::Failed(e.to_string()));
+        while depth()?.0 > 0 {
+            if begun.elapsed() >= UPLOAD_LIMIT {
+                return Ok(false);
+            }
+            tokio::time::sleep(WAITING).await;
+        }
+        Ok(true)
+    }
+
+    /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings.
+    pub(super) fn learn_keys(&mut self) -> Result<(), Failure> {
+        let members = self.gateway.members();
+        let keys = binding_keys(&self.chain, &members, self.gateway.app().identity().cid())?;
+        self.write_signers(&members, &keys)?;
+        self.gateway.set_keys(keys);
+        self.gateway.set_signers(signers(&self.chain, &self.components)?);
+        Ok(())
+    }
+
+    /// Whose signatures the logs are to be held against, as the ledger has the bindings.
+    pub(super) fn write_signers(&self, members: &[(Party, Cid)], keys: &Keys) -> Result<(), Failure> {
+        let mut signers = serde_json::Map::new();
+        for (party, cid) in members {
+            if let Some(key) = keys.of(*party) {
+                signers.insert(cid.to_string(), key.to_string().into());
+            }
+        }
+        let app = self.gateway.app();
+        if let Some(own) = app.relation().own_spk() {
+            let key = own.signing_key().public().to_string();
+            signers.insert(app.identity().cid().to_string(), key.into());
+        }
+        let path = self.audit.join(SIGNERS);
+        replace_file(&path, serde_json::Value::from(signers).to_string().as_bytes())
+            .map_err(|e| Failure::Failed(e.to_string()))
+    }
+
+    /// Who cannot read its keys (H137).
+    pub(super) fn lost(&self) -> BTreeSet<Cid> {
+        let (app, pack) = (self.gateway.app(), self.world.pack());
+        let devices = [(app.identity(), app.condition()), (pack.identity(), pack.condition())];
+        let modules = self.world.modules().map(|m| (m.identity(), m.condition()));
+        let lost = devices.into_iter().chain(modules).filter(|(_, c)| *c == Condition::KeyLost);
+        lost.map(|(identity, _)| identity.cid()).collect()
+    }
+
+    /// Whether there is a channel to a pack that has its keys, and a module that it can switch.
+    pub(super) fn may_switch_on(&self) -> bool {
+        let sound = self.world.pack().condition() == Condition::Sound;
+        sound && self.gateway.is_operating() && self.world.modules().any(|m| m.relation().is_up())
+    }
+
+    /// Whether everybody is there, and up who is paired.
+    pub(super) fn is_up(&self, modules: usize) -> bool {
+        let pack = self.world.pack();
+        let lost = self.lost();
+        if self.unpaired.is_empty() && lost.is_empty() {
+            return self.gateway.is_operating() && pack.modules() == modules && pack.modules_up();
+        }
+        let (app, own) = (self.gateway.app(), pack.identity().cid());
+        let pack_lost = lost.contains(&own);
+        let app_is_up = app.relation().is_up()
+            || self.unpaired.contains(&own)
+            || pack_lost
+            || lost.contains(&app.identity().cid());
+        let is_up = |m: &Module| {
+            let cid = m.identity().cid();
+            let away = [&self.unpaired, &lost].iter().any(|those| those.contains(&cid));
+            m.relation().is_up() || away || pack_lost || pack.has_revoked(cid)
+        };
+        self.gateway.is_commissioned()
+            && (pack_lost || pack.modules() == modules)
+            && app_is_up
+            && self.world.modules().all(is_up)
+    }
+}
