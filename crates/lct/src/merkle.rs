@@ -12,7 +12,8 @@ pub fn leaf_hash(data: &[u8]) -> Digest {
     sha256(&[&[0], data])
 }
 
-fn node_hash(left: &Digest, right: &Digest) -> Digest {
+/// Hash of an inner node.
+pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
     sha256(&[&[1], left, right])
 }
 

@@ -138,10 +138,8 @@ pub(crate) fn write_list(w: &mut Writer, handovers: &[Handover]) {
     }
 }
 
-/// Reads a list of handovers that is there and therefore not empty.
+/// Reads a list of handovers.
 pub(crate) fn read_list(r: &mut Reader<'_>) -> Result<Vec<Handover>, FormatError> {
-    match r.array(MAX_HANDOVERS)? {
-        0 => Err(FormatError::NotCanonical),
-        n => (0..n).map(|_| r.item()).collect(),
-    }
+    let n = r.array(MAX_HANDOVERS)?;
+    (0..n).map(|_| r.item()).collect()
 }

@@ -166,7 +166,14 @@ impl Certificate {
     /// # Errors
     /// The first [`CertificateError`].
     pub fn verify(&self, id: &Digest, set: &ValidatorSet) -> Result<(), CertificateError> {
-        let message = Self::message(id);
+        self.certifies(&Self::message(id), set)
+    }
+
+    /// Checks that more than two thirds of the set's power signed `message`.
+    ///
+    /// # Errors
+    /// The first [`CertificateError`].
+    pub fn certifies(&self, message: &[u8], set: &ValidatorSet) -> Result<(), CertificateError> {
         let mut power = 0_u128;
         for (i, (key, signature)) in self.signatures.iter().enumerate() {
             let share = set.power(key);
@@ -177,7 +184,7 @@ impl Certificate {
                 return Err(CertificateError::Duplicate);
             }
             VerifyingKey::from_bytes(key)
-                .and_then(|k| k.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(signature)))
+                .and_then(|k| k.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)))
                 .map_err(|_| CertificateError::Signature)?;
             power += u128::from(share);
         }

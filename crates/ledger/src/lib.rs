@@ -6,9 +6,11 @@
 //! * [`codec`]: the one canonical encoding; [`genesis`], [`tx`], [`block`], [`outcome`]: what it encodes.
 //! * [`records`]: keys and objects of the state; [`state`]: how it is read and written.
 //! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
+//! * [`config`]: the parameters of packs.
 //! * [`energy`]: the arithmetic of energy accounts.
 //! * [`trust`]: the arithmetic of trust, for rules and readers alike.
-//! * [`execute`]: a block's execution; [`proof`], [`receipt`] and [`anchor`]: how an outsider checks what happened.
+//! * [`execute`]: a block's execution; [`proof`], [`receipt`], [`anchor`], [`history`] and
+//!   [`checkpoint`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::disallowed_types, clippy::disallowed_methods))]
@@ -17,10 +19,13 @@ extern crate alloc;
 
 pub mod anchor;
 pub mod block;
+pub mod checkpoint;
 pub mod codec;
+pub mod config;
 pub mod energy;
 pub mod execute;
 pub mod genesis;
+pub mod history;
 pub mod outcome;
 pub mod proof;
 pub mod receipt;

@@ -47,8 +47,8 @@ use crate::{
     outcome::TxResult,
     proof::{Path, StateProof},
     records::{
-        Account, ActRecord, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation, Settlement,
-        SigningKey, Status, Transfer as EnergyTransfer, key,
+        Account, ActRecord, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation, Setting,
+        Settlement, SigningKey, Status, Transfer as EnergyTransfer, key,
     },
     reject::Rejection,
     tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
@@ -117,6 +117,7 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
         }
         // What it asks for is its content; that it was accepted is in its result.
         Body::LctCreate { .. } | Body::Govern(_) => {}
+        Body::ConfigSet(c) | Body::ConfigReport(c) => keys.push(key::setting(&c.cid, c.parameter)),
         Body::Bind { record, .. } => {
             let record = BindingRecord::decode(record).ok()?;
             keys.extend(record.entities.iter().map(|e| key::signing_key(&e.sign_pub)));
@@ -378,6 +379,10 @@ impl Canonical for Receipt {
         if handed {
             r.key(11)?;
             handovers = anchor::read_list(r)?;
+            // A list that is there is not empty: a receipt has one encoding.
+            if handovers.is_empty() {
+                return Err(FormatError::NotCanonical);
+            }
         }
         Ok(Self {
             tx,
@@ -543,6 +548,10 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             ensure(owner.cid == subject.cid, ReceiptError::KeyOwner)?;
             check(&subject.key, &digest_of(statement), signature)?;
             Ok(Proved::Registration(r.into()))
+        }
+        Body::ConfigSet(c) | Body::ConfigReport(c) => {
+            let setting: Setting = evidence.object(0)?;
+            Ok(Proved::Config { config: c.clone(), setting: Box::new(setting) })
         }
         Body::Govern(governance) => Ok(Proved::Governance(governance.clone())),
         Body::LctCreate { a, b, context } => Ok(Proved::Lct { a: *a, b: *b, context: context.clone() }),

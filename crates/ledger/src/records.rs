@@ -163,8 +163,10 @@ macro_rules! codes {
     };
 }
 
+mod config;
 mod governance;
 
+pub use config::{Direction, Setting};
 pub use governance::{Pending, RulesVersion};
 mod trade;
 

@@ -189,6 +189,15 @@ rejections! {
     GovernLimit = 295, "W4_ERR_GOVERN_LIMIT", "there is no room for another root";
     GovernVersion = 296, "W4_ERR_GOVERN_VERSION", "the rules' version is not one above that in force";
     GovernPending = 297, "W4_ERR_GOVERN_PENDING", "a change of this kind takes effect with the next block";
+    // Configuration.
+    ConfigParameter = 300, "W4_ERR_CONFIG_PARAMETER", "there is no such parameter, or it cannot be set";
+    ConfigComponent = 301, "W4_ERR_CONFIG_COMPONENT", "the component is not a registered pack, or is revoked";
+    ConfigRange = 302, "W4_ERR_CONFIG_RANGE", "the value is out of the parameter's range";
+    ConfigDenied = 303, "W4_ERR_CONFIG_DENIED", "the sender is neither an authority nor the pack's owner";
+    ConfigVersion = 304, "W4_ERR_CONFIG_VERSION", "the value builds on another version than the one in force";
+    ConfigCommand = 305, "W4_ERR_CONFIG_COMMAND", "no recorded command of an operator is for this pack, parameter and value";
+    ConfigStale = 306, "W4_ERR_CONFIG_STALE", "the parameter changed after this command was recorded";
+    ConfigLoosens = 307, "W4_ERR_CONFIG_LOOSENS", "without an operator's command a value can only tighten";
     // Orders of owners, and transfers between packs.
     TradeChain = 360, "W4_ERR_TRADE_CHAIN", "the statement is for another chain";
     TradePack = 361, "W4_ERR_TRADE_PACK", "the pack of the order has no energy pool, or is revoked";

@@ -27,8 +27,10 @@ use crate::{
     genesis::MAX_WITNESSES,
 };
 
+mod config;
 mod govern;
 
+pub use config::{CommandReference, Config};
 pub use govern::{Change, Governance};
 mod energy;
 
@@ -304,6 +306,10 @@ pub enum Body {
     },
     /// Changes the chain itself (L160).
     Govern(Governance),
+    /// Gives a parameter of a pack another value (L176).
+    ConfigSet(Config),
+    /// Tells which value a parameter of a pack has (L177).
+    ConfigReport(Config),
     /// An owner's order about the energy of its pack (L212).
     EnergyOrder {
         /// `lct::trade::Order` bytes.
@@ -400,6 +406,10 @@ pub enum Kind {
     GovernValidators = 45,
     /// [`Body::Govern`] with [`Change::Rules`].
     GovernRules = 46,
+    /// [`Body::ConfigSet`].
+    ConfigSet = 47,
+    /// [`Body::ConfigReport`].
+    ConfigReport = 48,
     /// [`Body::EnergyOrder`].
     EnergyOrder = 56,
     /// [`Body::EnergyReceipt`].
@@ -419,7 +429,7 @@ impl Kind {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         use Kind::*;
-        const ALL: [Kind; 30] = [
+        const ALL: [Kind; 32] = [
             Register,
             LctCreate,
             Bind,
@@ -444,6 +454,8 @@ impl Kind {
             GovernParams,
             GovernValidators,
             GovernRules,
+            ConfigSet,
+            ConfigReport,
             EnergyOrder,
             EnergyReceipt,
             EnergyRelease,
@@ -482,6 +494,8 @@ impl Kind {
             Self::GovernParams => "governance/params",
             Self::GovernValidators => "governance/validators",
             Self::GovernRules => "governance/rules",
+            Self::ConfigSet => "config/set",
+            Self::ConfigReport => "config/report",
             Self::EnergyOrder => "energy/order",
             Self::EnergyReceipt => "energy/receipt",
             Self::EnergyRelease => "energy/release",
@@ -517,6 +531,8 @@ impl Body {
             Self::Delegate { .. } => Kind::Delegate,
             Self::DelegateAct { .. } => Kind::DelegateAct,
             Self::Govern(governance) => governance.change.kind(),
+            Self::ConfigSet(_) => Kind::ConfigSet,
+            Self::ConfigReport(_) => Kind::ConfigReport,
             Self::EnergyOrder { .. } => Kind::EnergyOrder,
             Self::EnergyReceipt { .. } => Kind::EnergyReceipt,
             Self::EnergyRelease { .. } => Kind::EnergyRelease,
@@ -568,6 +584,7 @@ impl Canonical for Body {
             Self::Transfer { .. } | Self::Settle { .. } | Self::Object { .. } | Self::Resolve { .. } => 5,
             Self::Bind { .. } | Self::Validate { .. } => 6,
             Self::FactoryBind { .. } | Self::EnergyReceipt { .. } => 7,
+            Self::ConfigSet(_) | Self::ConfigReport(_) => 7,
             Self::Rebind { .. } => 11,
             Self::PairModify { .. } => 9,
             Self::PairComplete(_) => 13,
@@ -622,6 +639,7 @@ impl Canonical for Body {
             Self::DelegateAct { statement, body } => {
                 w.uint(2).bytes(statement).uint(3).bytes(body);
             }
+            Self::ConfigSet(config) | Self::ConfigReport(config) => config.write(w),
             Self::Govern(Governance { change, height }) => {
                 w.uint(2);
                 change.write(w);
@@ -752,6 +770,8 @@ impl Canonical for Body {
             }),
             (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
             (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
+            (47, 7) => Ok(Self::ConfigSet(Config::read(r)?)),
+            (48, 7) => Ok(Self::ConfigReport(Config::read(r)?)),
             (kind @ 42..=46, 4) => {
                 r.key(2)?;
                 let change = Change::read(kind as u8, r)?;

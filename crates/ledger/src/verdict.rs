@@ -20,9 +20,9 @@ use lct::{
 };
 
 use crate::{
-    records::{AccountRole, NOBODY, Settlement},
+    records::{AccountRole, NOBODY, Setting, Settlement},
     reject::Rejection,
-    tx::{Change, Governance, Kind, Subject, Target},
+    tx::{Change, Config, Governance, Kind, Subject, Target},
 };
 
 /// Whether the signers of a consistent receipt are trusted.
@@ -162,6 +162,13 @@ pub enum Proved {
     Checkpoint(Checkpoint),
     /// The chain was changed.
     Governance(Governance),
+    /// A parameter of a pack was set or reported.
+    Config {
+        /// As it was sent.
+        config: Config,
+        /// What the ledger has of the parameter after the block.
+        setting: Box<Setting>,
+    },
 }
 
 /// The record that a receipt proves.
@@ -219,6 +226,7 @@ impl Verdict {
         match &self.proved {
             Proved::Registration(r) => Some(Cid::of(&r.component_id)),
             Proved::Lct { .. } | Proved::Governance(_) => None,
+            Proved::Config { config, .. } => Some(config.cid),
             Proved::Binding(r) => Some(r.entities[1].cid),
             Proved::Pairing { b, .. } => Some(*b),
             Proved::Terms { .. } | Proved::Delegation { .. } | Proved::Act { .. } => None,
@@ -398,6 +406,14 @@ impl fmt::Display for Proved {
             }
             Self::Ownership(t) => {
                 write!(f, "component {} went from {} to {} (hop {})", t.cid, t.from, t.to, t.hop)
+            }
+            Self::Config { config: c, setting: s } => {
+                write!(f, "parameter {} of component {}: the sender said {}", c.parameter, c.cid, c.value)?;
+                write!(f, "; after the block {} (version {}) is in force", s.value, s.version)?;
+                match s.conflict {
+                    true => write!(f, ", and the pack is at odds with it at {}", s.local),
+                    false => Ok(()),
+                }
             }
             Self::Governance(Governance { change, height }) => {
                 write!(f, "it was decided that from height {height} on ")?;

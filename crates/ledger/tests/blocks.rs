@@ -15,7 +15,7 @@ use ledger::{
     execute::{BlockError, Tip, check_block, execute, genesis_writes},
     genesis::{Genesis, GenesisError, Validator, ValidatorSet},
     outcome::TxResult,
-    proof::StateProof,
+    proof::{Absence, StateProof},
     records::{Pool, Totals, key as state_key},
     reject::Rejection,
     state::{Halt, Writes, load},
@@ -282,6 +282,45 @@ fn state_proofs_against_a_reference_tree() {
             assert!(!broken.leads_to(&root));
         }
     }
+}
+
+#[test]
+fn proofs_of_absence_against_a_reference_tree() {
+    let leaves: std::collections::BTreeMap<Digest, Digest> = (0..200_u32)
+        .map(|i| (sha256(&[format!("key {i}").as_bytes()]), sha256(&[&i.to_be_bytes()])))
+        .collect();
+    let bit = |k: &Digest, n: usize| k[n / 8] & (0x80 >> (n % 8)) != 0;
+    let (mut beside, mut empty) = (0, 0);
+    for i in 0..200_u32 {
+        let key = format!("no key {i}").into_bytes();
+        let path = sha256(&[&key]);
+        let (root, siblings) = reference(&leaves, 0, Some(&path));
+        let alone = leaves.iter().find(|(k, _)| (0..siblings.len()).all(|n| bit(k, n) == bit(&path, n)));
+        let other = alone.map(|(k, v)| (*k, *v));
+        *if other.is_some() { &mut beside } else { &mut empty } += 1;
+        let proof = Absence { key, other, siblings };
+        assert!(proof.leads_to(&root), "{i}");
+        let stranger = leaves.iter().find(|(k, _)| Some(**k) != other.map(|o| o.0)).map(|(k, v)| (*k, *v));
+        for broken in [
+            Absence { key: b"key 7".to_vec(), ..proof.clone() },
+            Absence { other: stranger, ..proof.clone() },
+            Absence { other: other.map_or(Some((path, [0; 32])), |_| None), ..proof.clone() },
+            Absence { siblings: proof.siblings[1..].to_vec(), ..proof.clone() },
+            Absence { siblings: vec![[0; 32]; 257], ..proof.clone() },
+        ] {
+            assert!(!broken.leads_to(&root), "{i}");
+        }
+    }
+    assert!(beside > 20 && empty > 20, "both forms were there: {beside} and {empty}");
+    // An entry that is there is never absent: not by itself, and not by pointing at its own place.
+    let key = b"key 7".to_vec();
+    let path = sha256(&[&key]);
+    let (root, siblings) = reference(&leaves, 0, Some(&path));
+    for other in [None, Some((path, leaves[&path]))] {
+        assert!(!Absence { key: key.clone(), other, siblings: siblings.clone() }.leads_to(&root));
+    }
+    let (nothing, _) = reference(&std::collections::BTreeMap::new(), 0, None);
+    assert!(Absence { key, other: None, siblings: vec![] }.leads_to(&nothing), "an empty tree");
 }
 
 /// Frozen identities, computed by a foreign implementation from the layouts in the documentation. Others keep these

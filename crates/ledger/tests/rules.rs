@@ -590,7 +590,8 @@ fn the_tables_name_every_rejection() {
         include_str!("tiers.rs"),
         include_str!("delegation.rs"),
         include_str!("governance.rs"),
-        include_str!("trade.rs")
+        include_str!("trade.rs"),
+        include_str!("config.rs")
     );
     for rejection in Rejection::ALL {
         let name = format!("{rejection:?}");

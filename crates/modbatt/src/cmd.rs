@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bind;
 pub mod check;
+pub mod checkpoint;
 pub mod data_dir;
 pub mod delegate;
 pub mod demo;

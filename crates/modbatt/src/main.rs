@@ -59,6 +59,8 @@ enum Command {
     Energy(cmd::energy::Args),
     /// Compute trust as the ledger does
     Trust(cmd::trust::Args),
+    /// Sign, check and compare checkpoints of a chain
+    Checkpoint(cmd::checkpoint::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Witness(args) => cmd::witness::run(&args),
         Command::Energy(args) => cmd::energy::run(&args),
         Command::Trust(args) => cmd::trust::run(&args),
+        Command::Checkpoint(args) => cmd::checkpoint::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

@@ -430,6 +430,62 @@ fn trust_is_never_guessed() {
 }
 
 #[test]
+fn checkpoints_are_made_compared_witnessed_and_trusted() {
+    let installation = installation();
+    let keys = installation.dir.join("keys");
+    fs::create_dir_all(&keys).unwrap();
+    let data = text(&installation.dir);
+    let [one, two, by] =
+        ["1.checkpoint", "2.checkpoint", "1-2.succession"].map(|name| installation.file(name));
+    let key = installation.file("witness.key");
+    fs::write(&key, lct::hash::sha256(&[b"a witness"])).unwrap();
+    let make = |out: &Path| run(&["checkpoint", "make", "--data-dir", data, "-o", text(out)]);
+    fs::write(keys.join("validator"), world::validator("another").to_bytes()).unwrap();
+    make(&one).fails(1, &["no checkpoint can be made", "not certified"]);
+    assert!(!one.exists());
+    fs::write(keys.join("validator"), world::validator("v").to_bytes()).unwrap();
+    assert_eq!(make(&one).code, 0);
+    let cosign = |file: &Path, more: &[&str]| {
+        run(&[&["checkpoint", "cosign", text(file), "--key", text(&key)], more].concat())
+    };
+    let unfounded = cosign(&one, &[]);
+    assert_eq!(unfounded.code, 2);
+    assert!(unfounded.err.contains("--first"), "{}", unfounded.err);
+    assert_eq!(cosign(&one, &["--first"]).code, 0);
+
+    let chain = Arc::new(installation.chain());
+    let tx = world::tx(&world::key("operator"), 7, world::register("module-1", Role::Module));
+    let id = chain.submit(tx).unwrap();
+    let engine = Solo::new(chain.clone(), world::validator("v")).unwrap();
+    engine.drain(|| world::START_MS + 900_000).unwrap();
+    drop((engine, chain));
+    assert_eq!(make(&two).code, 0);
+    let lead = |a: &Path, b: &Path| {
+        run(&["checkpoint", "lead", text(a), text(b), "--data-dir", data, "-o", text(&by)])
+    };
+    lead(&two, &one).fails(1, &["height"]);
+    let led = lead(&one, &two);
+    assert_eq!(led.code, 0, "{}", led.err);
+    let after = ["--after", text(&one), "--by", text(&by)];
+    assert_eq!(cosign(&two, &after).code, 0);
+    let shown = run(&[&["checkpoint", "show", text(&two), "--json"], &after[..]].concat()).json();
+    assert_eq!((&shown["height"], shown["witnesses"].as_array().unwrap().len()), (&Value::from(10), 1));
+
+    // The witness refuses what does not go on where it signed last.
+    let backwards = ["--after", text(&two), "--by", text(&by)];
+    cosign(&one, &backwards).fails(1, &["does not follow", "older", "evidence"]);
+
+    let receipt = installation.receipt(&hex::encode(id));
+    for trust in [&one, &two] {
+        assert_eq!(run(&["verify", text(&receipt), "--trust", text(trust)]).code, 0);
+    }
+    let mut bytes = fs::read(&two).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&two, bytes).unwrap();
+    run(&["verify", text(&receipt), "--trust", text(&two)]).fails(1, &["not a usable checkpoint", "witness"]);
+}
+
+#[test]
 fn a_receipt_that_cannot_be_had_leaves_no_file() {
     let installation = installation();
     let out = installation.file("x.receipt");

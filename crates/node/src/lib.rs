@@ -1,7 +1,7 @@
 //! A ledger replica: where the state machine of crate `ledger` keeps its blocks, and what drives it.
 //!
 //! * [`chain`]: one object every engine drives: submit, propose, commit, read, wait.
-//! * [`snapshot`]: consistent reads; [`receipts`]: proofs for outsiders made from them.
+//! * [`snapshot`]: consistent reads; [`receipts`]: proofs for outsiders made from them; [`past`]: earlier states.
 //! * [`segments`]: telemetry records in append-only files, durable before they are acknowledged.
 //! * [`engine`]: who decides on blocks. [`engine::solo`] is one machine with one validator key.
 //!
@@ -13,6 +13,7 @@ pub mod chain;
 pub mod engine;
 pub mod error;
 mod mempool;
+pub mod past;
 pub mod receipts;
 pub mod segments;
 pub mod snapshot;

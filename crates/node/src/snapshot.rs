@@ -26,6 +26,7 @@ use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::{
     error::Error,
+    past::Found,
     store::{
         BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, Head, RESULTS, STATE, StateTable, Store,
         TXS,
@@ -113,6 +114,28 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn tip(&self) -> Tip {
         self.head.tip
+    }
+
+    /// Names the file in an error of the database.
+    pub(crate) fn fail(&self, error: impl Into<redb::Error>) -> Error {
+        self.store.fail(error)
+    }
+
+    /// Proves what the state of a version of the tree holds under `key`.
+    pub(crate) fn prove(
+        &self,
+        version: u64,
+        root: &Digest,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) -> Result<Found, Error> {
+        self.store.prove_found(&self.txn, version, root, key, value)
+    }
+
+    /// Whether there is an event with this identity.
+    pub(crate) fn has_event(&self, id: (u64, u32, u32)) -> Result<bool, Error> {
+        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        Ok(table.get(id).map_err(|e| self.store.fail(e))?.is_some())
     }
 
     /// A complaint about the database file.

@@ -12,6 +12,7 @@ use ledger::{
     codec::{Canonical, FormatError, Reader, Writer},
     execute::{Outcome, Tip, genesis_writes},
     genesis::Genesis,
+    history,
     proof::StateProof,
     state::{Halt, View, Writes},
     tx::Tx,
@@ -23,6 +24,7 @@ use redb::{
 
 use crate::{
     error::{Error, hex},
+    past::Found,
     tree::{self, Update},
 };
 
@@ -39,11 +41,17 @@ pub(crate) const TXS: TableDefinition<'_, Bytes, (u64, u32)> = TableDefinition::
 pub(crate) const EVENTS: TableDefinition<'_, (u64, u32, u32), Bytes> = TableDefinition::new("events");
 pub(crate) const EVIDENCE: TableDefinition<'_, (u64, Bytes), Bytes> = TableDefinition::new("evidence");
 pub(crate) const HANDOVERS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("handovers");
+/// Of the last heights what each block found under the keys that it wrote: nothing, or 1 and the value.
+pub(crate) const BEFORE: TableDefinition<'_, (u64, Bytes), Bytes> = TableDefinition::new("values before");
+/// Of the last heights the version of the state tree after each.
+pub(crate) const VERSIONS: TableDefinition<'_, u64, u64> = TableDefinition::new("tree versions");
+/// Complete subtrees of the tree of blocks, by level and index (L170).
+pub(crate) const HISTORY: TableDefinition<'_, (u8, u64), Bytes> = TableDefinition::new("tree of blocks");
 
 /// Version of the database's layout.
 const FORMAT: u32 = 2;
-/// How many versions of the state tree keep their nodes.
-const KEEP_VERSIONS: u64 = 100;
+/// How many versions of the state tree keep their nodes, and how many heights can be asked about (L167).
+pub(crate) const KEEP_VERSIONS: u64 = 100;
 const CACHE_BYTES: usize = 64 << 20;
 const FILE: &str = "ledger.redb";
 /// Name of a database whose ledger is not founded yet.
@@ -254,7 +262,7 @@ impl Store {
                 meta.insert(name, value).map_err(|e| self.fail(e))?;
             }
             let mut state = txn.open_table(STATE).map_err(|e| self.fail(e))?;
-            put_state(&mut state, &writes).map_err(|e| self.fail(e))?;
+            put_state(&mut state, &writes, |_, _| Ok(())).map_err(|e| self.fail(e))?;
             // Every table exists from the start, so that readers need not tell "empty" from "absent".
             txn.open_table(BLOCKS).map_err(|e| self.fail(e))?;
             txn.open_table(CERTIFICATES).map_err(|e| self.fail(e))?;
@@ -264,6 +272,9 @@ impl Store {
             txn.open_table(EVENTS).map_err(|e| self.fail(e))?;
             txn.open_table(EVIDENCE).map_err(|e| self.fail(e))?;
             txn.open_table(HANDOVERS).map_err(|e| self.fail(e))?;
+            txn.open_table(BEFORE).map_err(|e| self.fail(e))?;
+            txn.open_table(VERSIONS).map_err(|e| self.fail(e))?.insert(0, 0).map_err(|e| self.fail(e))?;
+            txn.open_table(HISTORY).map_err(|e| self.fail(e))?;
         }
         txn.commit().map_err(|e| self.fail(e))
     }
@@ -321,6 +332,23 @@ impl Store {
         tree::prove(&nodes, head.tree_version, &head.tip.state_root, key, value).map_err(|e| self.damaged(e))
     }
 
+    /// Proves that the state of `version`, which has `root`, holds `value` under `key`, or nothing.
+    pub fn prove_found(
+        &self,
+        txn: &ReadTransaction,
+        version: u64,
+        root: &Digest,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) -> Result<Found, Error> {
+        let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
+        match value {
+            Some(value) => tree::prove(&nodes, version, root, key, value).map(Found::Present),
+            None => tree::prove_absent(&nodes, version, root, key).map(Found::Absent),
+        }
+        .map_err(|e| self.damaged(e))
+    }
+
     /// Stores a block and all it did, durably, in one transaction.
     pub fn store_block(&self, new: &NewBlock<'_>) -> Result<(), Error> {
         let Handle::Write(db) = &self.handle else {
@@ -334,7 +362,17 @@ impl Store {
                 txn.open_table(CERTIFICATES)?.insert(height, new.certificate.to_bytes().as_slice())?;
                 let results = Blobs(new.outcome.results.iter().map(Canonical::to_bytes).collect());
                 txn.open_table(RESULTS)?.insert(height, results.to_bytes().as_slice())?;
-                put_state(&mut txn.open_table(STATE)?, &new.outcome.writes)?;
+                let mut before = txn.open_table(BEFORE)?;
+                put_state(&mut txn.open_table(STATE)?, &new.outcome.writes, |key, old| {
+                    let old = old.map_or(vec![], |value| [&[1], value].concat());
+                    before.insert((height, key), old.as_slice()).map(|_| ())
+                })?;
+                let mut versions = txn.open_table(VERSIONS)?;
+                versions.insert(height, new.head.tree_version)?;
+                let oldest = height.saturating_sub(KEEP_VERSIONS);
+                before.retain_in::<(u64, &[u8]), _>(..(oldest + 1, &[][..]), |_, _| false)?;
+                versions.retain_in(..oldest, |_, _| false)?;
+                put_history(&mut txn.open_table(HISTORY)?, height, &new.head.tip.block_id)?;
                 if let Some(update) = new.update {
                     put_tree(&txn, update)?;
                 }
@@ -377,14 +415,49 @@ pub(crate) struct NewBlock<'a> {
     pub head: Head,
 }
 
-fn put_state(table: &mut redb::Table<'_, Bytes, Bytes>, writes: &Writes) -> Result<(), redb::StorageError> {
+/// Stores the writes of a block; `replaced` gets each key with what was under it.
+fn put_state(
+    table: &mut redb::Table<'_, Bytes, Bytes>,
+    writes: &Writes,
+    mut replaced: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), redb::StorageError>,
+) -> Result<(), redb::StorageError> {
     for (key, value) in writes {
-        match value {
+        let old = match value {
             Some(value) => table.insert(key.as_slice(), value.as_slice())?,
             None => table.remove(key.as_slice())?,
         };
+        replaced(key, old.as_ref().map(|old| old.value()))?;
     }
     Ok(())
+}
+
+/// Appends a block to the tree of blocks.
+fn put_history(
+    table: &mut redb::Table<'_, (u8, u64), Bytes>,
+    height: u64,
+    block_id: &Digest,
+) -> Result<(), redb::Error> {
+    let mut fresh = Vec::new();
+    let get = |level, index| subtree(table, level, index);
+    history::append(height, block_id, get, |level, index, node: &Digest| {
+        fresh.push(((level, index), *node));
+        Ok::<_, redb::Error>(())
+    })?;
+    for (at, node) in fresh {
+        table.insert(at, node.as_slice())?;
+    }
+    Ok(())
+}
+
+/// A complete subtree of the tree of blocks.
+pub(crate) fn subtree(
+    table: &impl ReadableTable<(u8, u64), Bytes>,
+    level: u8,
+    index: u64,
+) -> Result<Digest, redb::Error> {
+    let stored = table.get((level, index))?;
+    let node = stored.and_then(|node| node.value().try_into().ok());
+    node.ok_or_else(|| redb::Error::Corrupted("the tree of blocks has a hole".into()))
 }
 
 /// Stores new nodes, remembers which became stale, and deletes those stale for long enough.

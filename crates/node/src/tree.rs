@@ -12,7 +12,10 @@ use jmt::{
     storage::{LeafNode, Node, NodeBatch, NodeKey, TreeReader},
 };
 use lct::{Digest, hash::sha256};
-use ledger::{proof::StateProof, state::Writes};
+use ledger::{
+    proof::{Absence, StateProof},
+    state::Writes,
+};
 use redb::ReadableTable;
 use sha2::Digest as _;
 
@@ -117,6 +120,22 @@ pub(crate) fn prove(
     prove_in(&Nodes { table, fresh: &BTreeMap::new() }, version, root, key, value)
 }
 
+/// Proves that the stored state of `version`, which has `root`, holds nothing under `key`.
+pub(crate) fn prove_absent(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    version: Version,
+    root: &Digest,
+    key: &[u8],
+) -> anyhow::Result<Absence> {
+    let fresh = BTreeMap::new();
+    let nodes = Nodes { table, fresh: &fresh };
+    let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
+    let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), version)?;
+    let (other, siblings) = parts(&proof)?;
+    let proof = Absence { key: key.into(), other, siblings };
+    if proof.leads_to(root) { Ok(proof) } else { Err(anyhow!("the tree proves another state")) }
+}
+
 fn prove_in(
     nodes: &impl TreeReader,
     version: Version,
@@ -126,15 +145,18 @@ fn prove_in(
 ) -> anyhow::Result<StateProof> {
     let tree = JellyfishMerkleTree::<_, Sha256>::new(nodes);
     let (_, proof) = tree.get_with_proof(KeyHash(sha256(&[key])), version)?;
-    let proof = StateProof { key: key.into(), value, siblings: siblings(&proof)? };
+    let proof = StateProof { key: key.into(), value, siblings: parts(&proof)?.1 };
     if proof.leads_to(root) { Ok(proof) } else { Err(anyhow!("the tree proves another state")) }
 }
 
-/// The sibling hashes of a proof, leaf to root.
+/// Where a proof ends, and the siblings from there up.
+type Parts = (Option<(Digest, Digest)>, Vec<Digest>);
+
+/// Hashes of key and value of the leaf that a proof ends at, and the siblings from there up.
 ///
 /// `jmt` keeps them private but serialises them: option of leaf (1 + 64 bytes), then a u32 count, then per
 /// sibling a tag (0 none, 1 node, 2 leaf) and for the latter two the 64 bytes that are hashed.
-fn siblings(proof: &SparseMerkleProof<Sha256>) -> anyhow::Result<Vec<Digest>> {
+fn parts(proof: &SparseMerkleProof<Sha256>) -> anyhow::Result<Parts> {
     type Shape = (Option<(Digest, Digest)>, Vec<Sibling>);
     #[derive(borsh::BorshDeserialize)]
     enum Sibling {
@@ -142,11 +164,11 @@ fn siblings(proof: &SparseMerkleProof<Sha256>) -> anyhow::Result<Vec<Digest>> {
         Node([Digest; 2]),
         Leaf([Digest; 2]),
     }
-    let (_, siblings): Shape = borsh::from_slice(&borsh::to_vec(proof)?)?;
+    let (leaf, siblings): Shape = borsh::from_slice(&borsh::to_vec(proof)?)?;
     let hash = |s| match s {
         Sibling::None => *b"SPARSE_MERKLE_PLACEHOLDER_HASH__",
         Sibling::Node([l, r]) => sha256(&[jmt::proof::INTERNAL_DOMAIN_SEPARATOR, &l, &r]),
         Sibling::Leaf([k, v]) => sha256(&[jmt::proof::LEAF_DOMAIN_SEPARATOR, &k, &v]),
     };
-    Ok(siblings.into_iter().map(hash).collect())
+    Ok((leaf, siblings.into_iter().map(hash).collect()))
 }

@@ -33,6 +33,18 @@ pub fn pending(kind: Kind) -> Vec<u8> {
     join(b"nxt/", &[&[kind as u8]])
 }
 
+/// Prefix of the [`Setting`]s of a pack; u8 number of the parameter follows.
+#[must_use]
+pub fn settings_of(cid: &Cid) -> Vec<u8> {
+    join(b"cfg/", &[&cid.0])
+}
+
+/// [`Setting`] of a parameter of a pack.
+#[must_use]
+pub fn setting(cid: &Cid, parameter: u8) -> Vec<u8> {
+    join(b"cfg/", &[&cid.0, &[parameter]])
+}
+
 /// [`Account`] of a transaction signer.
 #[must_use]
 pub fn account(signer: &PublicKey) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod audit;
 mod binding;
+mod config;
 mod delegate;
 mod energy;
 mod govern;
@@ -110,6 +111,8 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | EnergyRelease
                     | Settle
                     | Object
+                    | ConfigSet
+                    | ConfigReport
             )
         }
         AccountRole::Manufacturer => {
@@ -122,7 +125,15 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
             use Kind::*;
             matches!(
                 kind,
-                RevokeSigned | Revoke | Transfer | Validate | EnergyOrder | EnergyRelease | Settle | Object
+                RevokeSigned
+                    | Revoke
+                    | Transfer
+                    | Validate
+                    | ConfigSet
+                    | EnergyOrder
+                    | EnergyRelease
+                    | Settle
+                    | Object
             )
         }
         AccountRole::Auditor => {
@@ -143,6 +154,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | DelegateAct
                     | EnergyReceipt
                     | EnergyRelease
+                    | ConfigReport
             )
         }
     }
@@ -248,6 +260,8 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
         Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
+        Body::ConfigSet(config) => config::set(state, context, &tx.unsigned.signer, config),
+        Body::ConfigReport(config) => config::report(state, context, &tx.unsigned.signer, config),
         Body::Govern(governance) => govern::apply(state, context, &tx.unsigned.signer, governance),
         Body::EnergyOrder { statement, signature } => trade::order(state, context, statement, signature),
         Body::EnergyReceipt { statement, keys, signatures } => {

@@ -6,10 +6,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lct::energy::EnergyKind;
+use ledger::checkpoint::{self, Checkpoint};
 use ledger::receipt::{self, ReceiptError, Trust};
 use ledger::verdict::{Proved, Trusted, Verdict};
 use serde_json::{Value, json};
 
+use super::checkpoint::refused;
 use super::{Failure, Outcome, print, reason};
 
 /// Names the trust file when `--trust` does not.
@@ -75,7 +77,7 @@ fn refusal(name: &str, error: &ReceiptError) -> String {
 }
 
 /// Reads at most `max` bytes of a file.
-fn read_bounded(path: &Path, what: &str, max: usize) -> Result<Vec<u8>, Failure> {
+pub fn read_bounded(path: &Path, what: &str, max: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(max as u64).read_to_end(&mut bytes));
     match read {
@@ -84,10 +86,15 @@ fn read_bounded(path: &Path, what: &str, max: usize) -> Result<Vec<u8>, Failure>
     }
 }
 
-/// Reads a trust file: the genesis or a checkpoint of a chain.
+/// Reads a trust file: the genesis or a checkpoint of a chain. A checkpoint holds in itself; that it is the right one is the
+/// word of whoever names it.
 fn read_trust(path: &Path) -> Result<Trust, Failure> {
     let name = path.display();
     let bytes = read_bounded(path, "trust file", TRUST_MAX)?;
+    if bytes.starts_with(checkpoint::MAGIC) {
+        let read = Checkpoint::from_file(&bytes);
+        return read.map(|checkpoint| checkpoint.trust()).map_err(|e| refused(path, &e));
+    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::Input(format!("{name} is not a trust file: it is not UTF-8 text")))?;
     api::genesis::trust_from_json(&text)
@@ -194,6 +201,11 @@ fn statement(proved: &Proved) -> Value {
             },
             "cycle": e.cycle, "seq": e.seq, "start_ms": e.start_ms, "end_ms": e.end_ms, "mwh": e.mwh,
             "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
+        }),
+        Proved::Config { config: c, setting: s } => json!({
+            "parameter": c.parameter, "value": c.value, "in_force": s.value, "version": s.version,
+            "direction": s.direction.name(), "local": s.local, "conflict": s.conflict, "conflicts": s.conflicts,
+            "command": hex::encode(s.command),
         }),
         Proved::Governance(g) => json!({ "change": g.change.kind().name(), "height": g.height }),
         Proved::EnergyOrder(o) => json!({

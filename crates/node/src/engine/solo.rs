@@ -8,12 +8,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use ed25519_dalek::{Signer, SigningKey};
 use ledger::{
     block::{Block, Certificate},
+    checkpoint::Checkpoint,
     execute::Tip,
     genesis::ValidatorSet,
 };
 use tokio::time::Instant;
 
-use crate::{Chain, Error};
+use crate::{Chain, Error, past::PastError};
 
 /// How the engine paces blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,17 @@ impl Solo {
         let sign = |key: &SigningKey| (key.verifying_key().to_bytes(), key.sign(&message).to_bytes());
         let signers = self.signers(&self.chain.validators());
         Certificate { signatures: signers.into_iter().map(sign).collect() }
+    }
+
+    /// A checkpoint of the last block, signed by the validators of the next one.
+    ///
+    /// # Errors
+    /// [`PastError::Future`] before the first block.
+    pub fn checkpoint(&self) -> Result<Checkpoint, PastError> {
+        let snapshot = self.chain.read()?;
+        let (statement, set) = (snapshot.checkpoint()?, snapshot.validators()?);
+        let keys = self.signers(&set);
+        Ok(statement.certify(set.clone(), keys))
     }
 
     /// Makes one block at `now_ms` if there is work; returns the tip after it. Blocks while the disk syncs.

@@ -281,6 +281,11 @@ pub fn operator(dir: &DataDir) -> Result<lct::sign::SigningKey, Failure> {
     provision::account(dir)
 }
 
+/// The key of the installation's validator.
+pub fn validator(dir: &DataDir) -> Result<ed25519_dalek::SigningKey, Failure> {
+    provision::validator(dir)
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -213,7 +213,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
         pack: device(PACK, Role::Pack, rated * count)?,
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: account(dir)?,
-        validator: ed25519_dalek::SigningKey::from_bytes(&*exactly(dir, "validator")?),
+        validator: validator(dir)?,
         authority,
     })
 }
@@ -221,6 +221,11 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
 /// The key of the installation's operator account.
 pub fn account(dir: &DataDir) -> Result<SigningKey, Failure> {
     scalar(dir, "account")
+}
+
+/// The key of the ledger's validator.
+pub fn validator(dir: &DataDir) -> Result<ed25519_dalek::SigningKey, Failure> {
+    Ok(ed25519_dalek::SigningKey::from_bytes(&*exactly(dir, "validator")?))
 }
 
 /// Reads the authority's key.

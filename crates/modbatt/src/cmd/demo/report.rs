@@ -153,6 +153,8 @@ fn name_of(body: &Body) -> Option<String> {
             let act = Act::read(statement).ok()?;
             format!("act-{}-{:05}", act.delegation, act.number)
         }
+        Body::ConfigSet(c) => format!("config-{}-{:02}-{:05}", c.cid, c.parameter, c.version),
+        Body::ConfigReport(c) => format!("config-report-{}-{:02}-{:05}", c.cid, c.parameter, c.version),
         Body::Govern(g) => format!("{}-{:08}", g.change.kind().name().replace('/', "-"), g.height),
         Body::EnergyOrder { statement, .. } => {
             let order = trade::Order::decode(statement).ok()?;
