@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{python, shell};
 
-mod firmware;
+pub mod firmware;
 
 /// A way to build the benches.
 struct Build {

@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 15] = [
+pub const PARTS: [Part; 16] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -67,6 +67,12 @@ pub const PARTS: [Part; 15] = [
         about: "the bench of the link beside its peers, a quick run, with --long",
         long: true,
         run: bench_smoke,
+    },
+    Part {
+        name: "timing",
+        about: "instructions that must not depend on secrets, on an emulated Cortex-M4, with --long",
+        long: true,
+        run: timing,
     },
     Part { name: "doc", about: "rustdoc, warnings are errors", long: false, run: doc },
     Part { name: "bare-metal", about: "lct, pack, ledger for thumbv7em", long: false, run: bare_metal::run },
@@ -183,6 +189,11 @@ fn bench_smoke() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+fn timing() -> Result<Outcome> {
+    bench::firmware::timing()?;
+    Ok(Outcome::Passed)
+}
+
 fn doc() -> Result<Outcome> {
     shell::run(shell::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Outcome::Passed)
@@ -203,7 +214,8 @@ mod tests {
         assert!(!usual.contains(&"long-tests"));
         assert!(!usual.contains(&"protocol-models-long"));
         assert!(!usual.contains(&"bench-smoke"));
-        assert_eq!(usual.len(), PARTS.len() - 3);
+        assert!(!usual.contains(&"timing"));
+        assert_eq!(usual.len(), PARTS.len() - 4);
         assert_eq!(names(&["--long"]).unwrap().len(), PARTS.len());
         assert_eq!(names(&["--only", "doc"]).unwrap(), ["doc"]);
         assert_eq!(names(&["--only", "long-tests"]).unwrap(), ["long-tests"]);

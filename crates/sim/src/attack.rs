@@ -109,11 +109,15 @@ pub const ALL: [Attack; 34] = [
 /// Attacks of [`ALL`] at the full size of the design, which takes minutes.
 pub const LONG: [Attack; 3] = [ground_digits::LONG, code_dictionary::LONG, compact_guessing::LONG];
 
-/// Attacks of the design on what does not exist: number, name, and why it cannot be run.
+/// Attacks of the design that are not run here: number, name, and why.
 pub const NOT_BUILT: [(u8, &str, &str); 3] = [
     (29, "lying-ledger-node", "devices take neither configuration nor trust from a ledger node"),
     (30, "firmware", "devices take no firmware"),
-    (32, "timing", "counts of instructions on a Cortex-M4 are measured, and not compared over secrets"),
+    (
+        32,
+        "timing",
+        "no run of a role shows it: `cargo xtask test --only timing` compares instructions over secrets",
+    ),
 ];
 
 /// What an attack did and what came of it.

@@ -4,7 +4,7 @@
 //! nanosecond of the emulated time: the counts are the same on every machine, in steps of the 6 instructions that SysTick
 //! resolves. Nothing here says how long a real part takes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -20,32 +20,8 @@ const ALONE: [&str; 5] = ["empty", "seal_open", "agree", "sign", "verify"];
 
 /// Rows as the image prints them, and flash of each image.
 pub fn run() -> Result<Value> {
-    ensure_emulator()?;
-    let folder = shell::root().join("firmware");
-    let target_dir = shell::root().join("target/firmware");
-    shell::run(
-        bare_metal::cross_cargo()?
-            .current_dir(&folder)
-            .args(["build", "--release", "--bins", "--target", bare_metal::TARGET, "--target-dir"])
-            .arg(&target_dir)
-            .env("CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER", linker()?),
-    )
-    .context("the firmware images do not compile")?;
-    let images = target_dir.join(bare_metal::TARGET).join("release");
-    let text = shell::output_of(
-        Command::new(EMULATOR)
-            .args(["-M", BOARD, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
-            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-            .arg(images.join("bench")),
-    )?;
-    let rows: Vec<Value> = text
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<_, _>>()
-        .context("the image printed something that is no JSON")?;
-    if rows.is_empty() {
-        bail!("the image printed nothing");
-    }
+    let images = images()?;
+    let rows = rows_of(&images, "bench")?;
     let mut flash = json!({});
     for name in ALONE.iter().chain(&["bench"]) {
         flash[*name] = flash_bytes(&images.join(name))?.into();
@@ -58,6 +34,74 @@ pub fn run() -> Result<Value> {
         "emulator": emulator.lines().next(),
         "profile": "opt-level s, lto fat, overflow checks",
     }))
+}
+
+/// Fails unless operations on secrets take as many instructions for each secret (T32).
+pub fn timing() -> Result<()> {
+    let rows = rows_of(&images()?, "timing")?;
+    for row in &rows {
+        eprintln!("{row}");
+    }
+    let wrong = dependent(&rows)?;
+    if !wrong.is_empty() {
+        bail!("instructions depend on a secret: {}", wrong.join(", "));
+    }
+    Ok(())
+}
+
+/// The operations whose counts differ by more than the clock resolves; an error when the control does not.
+fn dependent(rows: &[Value]) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut control = false;
+    for row in rows {
+        let name = row["operation"].as_str().context("a row names no operation")?;
+        let ticks = |key: &str| row[key].as_u64().with_context(|| format!("a row has no {key}"));
+        let differs = ticks("ticks_most")?.saturating_sub(ticks("ticks_least")?) > 1;
+        match name {
+            "control" => control = differs,
+            _ if differs => wrong.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    if !control {
+        bail!("a comparison that ends early was not found, so nothing is shown");
+    }
+    Ok(wrong)
+}
+
+/// The folder of the images, which are built.
+fn images() -> Result<PathBuf> {
+    ensure_emulator()?;
+    let folder = shell::root().join("firmware");
+    let target_dir = shell::root().join("target/firmware");
+    shell::run(
+        bare_metal::cross_cargo()?
+            .current_dir(&folder)
+            .args(["build", "--release", "--bins", "--target", bare_metal::TARGET, "--target-dir"])
+            .arg(&target_dir)
+            .env("CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER", linker()?),
+    )
+    .context("the firmware images do not compile")?;
+    Ok(target_dir.join(bare_metal::TARGET).join("release"))
+}
+
+/// What an image prints, line by line.
+fn rows_of(images: &Path, name: &str) -> Result<Vec<Value>> {
+    let text = shell::output_of(
+        Command::new(EMULATOR)
+            .args(["-M", BOARD, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
+            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+            .arg(images.join(name)),
+    )?;
+    let rows: Vec<Value> = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .context("the image printed something that is no JSON")?;
+    if rows.is_empty() {
+        bail!("the image printed nothing");
+    }
+    Ok(rows)
 }
 
 fn ensure_emulator() -> Result<()> {
@@ -116,6 +160,17 @@ fn loaded(elf: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_that_depend_on_a_secret_are_found_and_a_control_that_shows_nothing() {
+        let row = |name: &str, least: u32, most: u32| json!({ "operation": name, "ticks_least": least, "ticks_most": most });
+        let found = |rows: &[Value]| dependent(rows);
+        assert_eq!(found(&[row("control", 5, 9), row("equal", 5, 6)]).unwrap(), [""; 0]);
+        assert_eq!(found(&[row("control", 5, 9), row("agree", 5, 7)]).unwrap(), ["agree"]);
+        assert!(found(&[row("control", 5, 6), row("equal", 5, 5)]).is_err());
+        assert!(found(&[row("equal", 5, 5)]).is_err());
+        assert!(found(&[row("control", 5, 9), json!({ "operation": "equal" })]).is_err());
+    }
 
     #[test]
     fn segments_that_are_loaded_are_summed() {
