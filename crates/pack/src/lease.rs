@@ -169,6 +169,9 @@ mod tests {
     #[test]
     fn when_a_lease_holds() {
         let used = Lease { uses: 4, ..lease() };
+        // A count that limits nothing need not be written.
+        assert!(Lease { max_uses: 3, ..lease() }.count_use() && Lease { max_uses: 1, ..lease() }.count_use());
+        assert!(!Lease { max_uses: 0, ..lease() }.count_use());
         let endless = Lease { max_uses: 0, uses: 9_999, ..lease() };
         for (lease, judged, powered, state) in [
             (lease(), Some(1_000), 500, InForce),

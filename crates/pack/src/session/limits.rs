@@ -188,6 +188,23 @@ mod tests {
         for periods in [least, most] {
             assert!(Limits::under(&periods).is_allowed(), "{periods:?}");
         }
+        let limits = Limits::under(&least);
+        assert_eq!(
+            (limits.epoch_age, limits.epoch_messages, limits.handshake_age_s, limits.handshake_epochs),
+            (Duration::from_secs(60), 1 << 10, 60, 1)
+        );
+        assert_eq!(Limits::under(&most).handshake_epochs, Limits::DEFAULT.epochs_max);
+    }
+
+    #[test]
+    fn messages_or_blocks_use_a_key_up() {
+        let limits = Limits { epoch_messages: 10, epoch_blocks: 100, ..Limits::DEFAULT };
+        for (messages, blocks, spent) in [(9, 99, false), (10, 0, true), (0, 100, true), (11, 101, true)] {
+            assert_eq!(Usage { messages, blocks }.is_spent(&limits), spent, "{messages}, {blocks}");
+        }
+        let one = Usage { messages: 3, blocks: 70 };
+        let other = Usage { messages: 5, blocks: 60 };
+        assert_eq!(one.max(other), Usage { messages: 5, blocks: 70 });
     }
 
     #[test]
