@@ -137,7 +137,7 @@ fn as_table(rows: &[Row]) -> String {
         }
     }
     for (_, name, why) in NOT_BUILT {
-        let _ = writeln!(text, "not built: {name}: {why}");
+        let _ = writeln!(text, "not run here: {name}: {why}");
     }
     let (held, controls) =
         (rows.iter().filter(|r| r.held()).count(), rows.iter().filter(|r| r.control_succeeded()).count());
