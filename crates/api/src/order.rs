@@ -26,6 +26,8 @@ pub enum Task {
     Rotate = 3,
     /// Bind two components, or bind them anew with keys of their own, and pair them.
     Bind = 4,
+    /// Have a component, or both of a pair, state something at a validation level (A90).
+    Validate = 11,
 }
 
 impl Task {
@@ -36,6 +38,7 @@ impl Task {
             Task::Unpair => "unpair",
             Task::Rotate => "rotate",
             Task::Bind => "bind",
+            Task::Validate => "validate",
         }
     }
 }
@@ -56,16 +59,45 @@ pub enum State {
 }
 
 /// What an operator signs: `H("modbatt1 order" || chain_id 32 || id 16 || u64 expires_at || u8 task || cid a 16 ||
-/// cid b 16)`. The random id makes it good for one order on one chain.
+/// cid b 16 [|| u8 level])`. The random id makes it good for one order on one chain.
 pub fn order_digest(
     chain_id: &Digest,
     id: &[u8; 16],
     expires_at: u64,
-    task: Task,
+    (task, level): (Task, Option<u8>),
     a: &Cid,
     b: &Cid,
 ) -> Digest {
-    sha256(&[b"modbatt1 order", chain_id, id, &expires_at.to_be_bytes(), &[task as u8], &a.0, &b.0])
+    sha256(&[b"modbatt1 order", chain_id, id, &expires_at.to_be_bytes(), &[task as u8], &a.0, &b.0, level.as_slice()])
+}
+
+/// An event that a component stated: its id, boot counter and number. An order to validate ends with these (A90), written
+/// `ID boot.seq` and joined by `, `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// Component id.
+    pub component_id: String,
+    /// Boot counter of its signer, and number within this boot.
+    pub position: (u32, u32),
+}
+
+impl Stated {
+    /// What an outcome says.
+    pub fn say(all: &[Stated]) -> String {
+        let one = |s: &Stated| format!("{} {}.{}", s.component_id, s.position.0, s.position.1);
+        all.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Reads what [`Stated::say`] wrote; `None` for anything else.
+    pub fn read(said: &str) -> Option<Vec<Stated>> {
+        let one = |s: &str| {
+            let (component_id, at) = s.split_once(' ')?;
+            let (boot, seq) = at.split_once('.')?;
+            let position = (boot.parse().ok()?, seq.parse().ok()?);
+            Some(Stated { component_id: component_id.to_owned(), position })
+        };
+        said.split(", ").map(one).collect()
+    }
 }
 
 /// What a gateway signs: `H("modbatt1 order outcome" || chain_id 32 || id 16 || u8 state || said)`.
@@ -83,9 +115,12 @@ pub struct Place {
     pub id: Hex<16>,
     /// What.
     pub task: Task,
+    /// Validation level 1 to 7, of [`Task::Validate`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
     /// Component id of the side nearer the app.
     pub a: String,
-    /// Component id of the other side.
+    /// Component id of the other side; of [`Task::Validate`] the same as `a` for that component alone.
     pub b: String,
     /// Until when it may be done, Unix seconds.
     pub expires_at: u64,
@@ -103,6 +138,9 @@ pub struct Order {
     pub id: Hex<16>,
     /// What.
     pub task: Task,
+    /// Validation level 1 to 7, of [`Task::Validate`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
     /// Component id of the side nearer the app.
     pub a: String,
     /// Component id of the other side.
@@ -148,13 +186,15 @@ mod tests {
     #[test]
     fn what_is_signed_names_all_that_it_is_about() {
         let (a, b) = (Cid([3; 16]), Cid([4; 16]));
-        let base = order_digest(&[1; 32], &[2; 16], 9, Task::Pair, &a, &b);
+        let pair = (Task::Pair, None);
+        let base = order_digest(&[1; 32], &[2; 16], 9, pair, &a, &b);
         for other in [
-            order_digest(&[9; 32], &[2; 16], 9, Task::Pair, &a, &b),
-            order_digest(&[1; 32], &[9; 16], 9, Task::Pair, &a, &b),
-            order_digest(&[1; 32], &[2; 16], 8, Task::Pair, &a, &b),
-            order_digest(&[1; 32], &[2; 16], 9, Task::Pair, &b, &a),
-            order_digest(&[1; 32], &[2; 16], 9, Task::Unpair, &a, &b),
+            order_digest(&[9; 32], &[2; 16], 9, pair, &a, &b),
+            order_digest(&[1; 32], &[9; 16], 9, pair, &a, &b),
+            order_digest(&[1; 32], &[2; 16], 8, pair, &a, &b),
+            order_digest(&[1; 32], &[2; 16], 9, pair, &b, &a),
+            order_digest(&[1; 32], &[2; 16], 9, (Task::Unpair, None), &a, &b),
+            order_digest(&[1; 32], &[2; 16], 9, (Task::Pair, Some(7)), &a, &b),
         ] {
             assert_ne!(other, base);
         }
@@ -169,9 +209,21 @@ mod tests {
         }
     }
 
+    /// The command finds the events of an outcome on the ledger by what the gateway said.
+    #[test]
+    fn what_was_stated_is_read_as_it_was_said() {
+        let stated = |id: &str, position| Stated { component_id: id.into(), position };
+        for all in [vec![stated("a-1", (1, 2))], vec![stated("a-1", (1, 2)), stated("b_2", (3, u32::MAX))]] {
+            assert_eq!(Stated::read(&Stated::say(&all)), Some(all));
+        }
+        for bad in ["", "a-1", "a-1 1", "a-1 1.x", "a-1 1.2,b 3.4", "a-1 1.2, "] {
+            assert_eq!(Stated::read(bad), None, "{bad}");
+        }
+    }
+
     #[test]
     fn names_are_those_of_json() {
-        for task in [Task::Pair, Task::Unpair, Task::Rotate, Task::Bind] {
+        for task in [Task::Pair, Task::Unpair, Task::Rotate, Task::Bind, Task::Validate] {
             assert_eq!(serde_json::to_value(task).unwrap(), task.name());
         }
     }

@@ -186,17 +186,40 @@ fn event(
 }
 
 /// What [`validate`] takes; events of other kinds go elsewhere, or nowhere.
-pub const RECORDED: [EventKind; 9] = [
+pub const RECORDED: [EventKind; 10] = [
     EventKind::Announce,
     EventKind::StateChange,
     EventKind::Fault,
     EventKind::Energy,
     EventKind::Telemetry,
+    EventKind::SignedHandshake,
     EventKind::Command,
     EventKind::PairingCompletion,
     EventKind::BindingEstablishment,
     EventKind::BindingVerification,
 ];
+
+/// Whether [`stated`] takes events of this kind.
+pub fn is_recorded(kind: EventKind) -> bool {
+    kind == EventKind::PairedHandshake || RECORDED.contains(&kind)
+}
+
+/// Body for an event that a device stated, whatever its kind: a session is counted ([`pair_use`]), everything else
+/// recorded ([`validate`]).
+///
+/// # Errors
+/// As of these two.
+pub fn stated(
+    statement: &[u8],
+    key: &PublicKey,
+    signature: &Signature,
+    witnesses: &[(Attestation, PublicKey)],
+) -> Result<Body, Error> {
+    match Event::decode(statement)?.kind {
+        EventKind::PairedHandshake => pair_use(statement, key, signature),
+        _ => validate(statement, key, signature, witnesses),
+    }
+}
 
 /// Body that records an event; `statement` is [`Event`] bytes signed by `key`, `witnesses` are attestations with the
 /// keys that signed them.

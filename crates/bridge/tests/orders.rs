@@ -27,11 +27,14 @@ fn sign(
     b: &str,
     expires_at: u64,
 ) -> Place {
-    let digest = order_digest(&world.chain.chain_id(), &id, expires_at, task, &Cid::of(a), &Cid::of(b));
+    let level = (task == Task::Validate).then_some(7);
+    let digest =
+        order_digest(&world.chain.chain_id(), &id, expires_at, (task, level), &Cid::of(a), &Cid::of(b));
     Place {
         creator: "test".into(),
         id: Hex(id),
         task,
+        level,
         a: a.into(),
         b: b.into(),
         expires_at,

@@ -319,7 +319,8 @@ impl Commissioner {
         Ok(self.steps.pop_front())
     }
 
-    fn name(&self, member: Member) -> Option<&str> {
+    /// Component id of a member.
+    pub(crate) fn name(&self, member: Member) -> Option<&str> {
         self.members.iter().find(|(m, _)| *m == member).map(|(_, who)| who.component_id.as_str())
     }
 

@@ -3,6 +3,7 @@
 mod renewal;
 mod service;
 mod statements;
+mod validation;
 
 use renewal::Resting;
 use service::Service;
@@ -244,6 +245,8 @@ pub struct Gateway {
     /// The last statement of each that is in the outbox.
     stated: BTreeMap<Member, u64>,
     endings: Endings,
+    /// Everybody is to state its binding, once the root of the ledger's state is known.
+    verify_all: bool,
 }
 
 impl Gateway {
@@ -285,6 +288,7 @@ impl Gateway {
             anchors: Anchors::default(),
             stated: BTreeMap::new(),
             endings: Endings::default(),
+            verify_all: false,
         })
     }
 
@@ -397,6 +401,7 @@ impl Gateway {
         self.go_on_checking(now, rng)?;
         self.give_list(now)?;
         self.serve(now, rng);
+        self.validate(now, rng);
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;

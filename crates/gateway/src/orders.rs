@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// Names an order at the bridge.
 pub type OrderId = [u8; 16];
 
-/// How an order ended; on failure, why.
-pub type Ending = Result<(), String>;
+/// How an order ended: what was done, if there is more to say than that; on failure, why.
+pub type Ending = Result<String, String>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Orders(BTreeMap<OrderId, (String, Option<Ending>)>);
@@ -30,10 +30,10 @@ impl Orders {
         self.0.values().any(|(name, ending)| name == task && ending.is_none())
     }
 
-    /// The task with this name is done.
-    pub fn done(&mut self, task: &str) {
+    /// The task with this name is done; `said` tells more, if there is anything to tell.
+    pub fn done(&mut self, task: &str, said: &str) {
         for (_, ending) in self.0.values_mut().filter(|(name, ending)| name == task && ending.is_none()) {
-            *ending = Some(Ok(()));
+            *ending = Some(Ok(said.to_owned()));
         }
     }
 
@@ -76,10 +76,10 @@ mod tests {
         orders.begin([2; 16], "pair a c".into());
         orders.begin([3; 16], "pair a d".into());
         assert_eq!(orders.ended(&all), vec![]);
-        orders.done("pair a b");
+        orders.done("pair a b", "told");
         // The policy of a and c was given up, and with it the pairing after it; that of a and d still waits.
         orders.given_up("c is silent", |name| name == "pair a d");
-        let ended = vec![([1; 16], Ok(())), ([2; 16], Err("c is silent".to_owned()))];
+        let ended = vec![([1; 16], Ok("told".to_owned())), ([2; 16], Err("c is silent".to_owned()))];
         assert_eq!(orders.ended(&all), ended);
         orders.given_up("later", |_| false);
         assert_eq!(orders.ended(&all[..2]), ended, "the first ending stands");

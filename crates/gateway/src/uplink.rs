@@ -107,7 +107,7 @@ impl<R: CryptoRng> Uplink<R> {
     /// [`ClientError`]; the order then waits on, and its ending is told again.
     pub async fn order_ended(&mut self, id: &OrderId, ending: &Ending) -> Result<(), ClientError> {
         let (state, said) = match ending {
-            Ok(()) => (State::Done, String::new()),
+            Ok(said) => (State::Done, printable(said)),
             Err(why) => (State::Failed, printable(why)),
         };
         let digest = outcome_digest(&self.chain_id, id, state, &said);
@@ -293,7 +293,7 @@ impl<R: CryptoRng> Uplink<R> {
                 self.submit(body).await
             }
             Job::Statement { statement, key, signature, witness } => {
-                self.submit(api::sign::validate(statement, key, signature, witness.as_slice())?).await
+                self.submit(api::sign::stated(statement, key, signature, witness.as_slice())?).await
             }
             Job::Checkpoint { statement, key, signature } => {
                 self.submit(api::sign::checkpoint(statement, key, signature)?).await
@@ -514,7 +514,7 @@ mod tests {
     fn a_job_that_cannot_be_sent_holds_up_nothing() {
         let mut rng = ChaCha20Rng::seed_from_u64(6);
         let key = SigningKey::generate(&mut rng);
-        let (statement, signature) = event(EventKind::PairedHandshake, 1, &[2; 48], &key, &mut rng);
+        let (statement, signature) = event(EventKind::PairingRevocation, 1, &[2; 17], &key, &mut rng);
         let job = Job::Statement { statement, key: key.public(), signature, witness: None };
         let client = Client::new("http://127.0.0.1:9").unwrap();
         let mut uplink = Uplink::new(client, key, [0; 32], rng);

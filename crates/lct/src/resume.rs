@@ -84,7 +84,7 @@ impl Session<'_> {
         if !equal(&self.mac("fin b", &t2)?, &m2[24..]) {
             return Err(Error::NotAuthentic);
         }
-        let t3 = sha256(&[&t2, &m2[24..]]);
+        let t3 = self.t3(m1, m2);
         let mac_a = self.mac("fin a", &t3)?;
         let mut m3 = [0; 20];
         m3[..4].copy_from_slice(&[1, KIND | 0x80, 0, 0]);
@@ -97,13 +97,18 @@ impl Session<'_> {
         if m3[..4] != [1, KIND | 0x80, 0, 0] {
             return Err(Error::Malformed);
         }
-        let t2 = sha256(&[&self.t1(m1), &m2[..24]]);
-        let t3 = sha256(&[&t2, &m2[24..]]);
+        let t3 = self.t3(m1, m2);
         let mac_a = self.mac("fin a", &t3)?;
         if !equal(&mac_a, &m3[4..]) {
             return Err(Error::NotAuthentic);
         }
         self.next(&t3, &mac_a)
+    }
+
+    /// T3 (H18): names the session that this run leads to.
+    pub fn t3(&self, m1: &Request, m2: &Response) -> Digest {
+        let t2 = sha256(&[&self.t1(m1), &m2[..24]]);
+        sha256(&[&t2, &m2[24..]])
     }
 
     fn mac(&self, label: &str, th: &Digest) -> Result<[u8; 16], Error> {

@@ -360,6 +360,7 @@ fn relation_rules() {
         (5, made(Bound, "app-1", 5, [&app_pack.0, &record])),
         (6, made(Paired, "app-1", 6, [&[1; 16], &[0; 32]])),
         (7, made(Checked, "app-1", 7, [&app_pack.0, &[8; 32]])),
+        (8, made(EventKind::SignedHandshake, "app-1", 8, [&[3; 32], &[]])),
     ] {
         bench.accept(body(&event, &app));
         let v: Validation = get(&bench, &state_key::validation(&Cid::of("app-1"), 1, seq));
@@ -367,7 +368,7 @@ fn relation_rules() {
     }
     bench.refuse("again", body(&made(Checked, "app-1", 7, [&app_pack.0, &[8; 32]]), &app), EventReplay);
     bench.accept(Body::Revoke { target: Target::Pairing(PairingId([1; 16])), reason: 2 });
-    let ended = made(Paired, "app-1", 8, [&[1; 16], &[0; 32]]);
+    let ended = made(Paired, "app-1", 9, [&[1; 16], &[0; 32]]);
     bench.refuse("a pairing that was withdrawn", body(&ended, &app), ValidationEnded);
 }
 

@@ -16,7 +16,7 @@ use ledger::{
     codec::Canonical,
     records::{
         Account, Binding, Bindings, Component, DeviceKey, Lct, MAX_BINDINGS, MAX_PAIRINGS, Pairing, Pairings,
-        Revocation, SigningKey as KeyRecord, Status, Usage, key as state_key,
+        Revocation, SigningKey as KeyRecord, Status, Usage, Validation, key as state_key,
     },
     reject::Rejection::*,
     state::load,
@@ -334,6 +334,8 @@ fn use_rules() {
     );
     bench.refuse("counted before", by_pack(2, 2, 1), PairingUseRepeated);
     bench.accept(by_pack(2, 2, 2));
+    let kept: Validation = get(&bench, &state_key::validation(&Cid::of("pack-1"), 1, 2));
+    assert_eq!((kept.kind, kept.witnesses), (EventKind::PairedHandshake as u8, 0));
     bench.refuse("counted before, used up", by_pack(3, 2, 2), PairingUseRepeated);
     bench.refuse("used up", by_pack(3, 2, 3), PairingUsedUp);
     for n in 0..5 {

@@ -21,6 +21,7 @@ pub mod revoke;
 pub mod selftest;
 pub mod status;
 pub mod trust;
+pub mod validate;
 pub mod verify;
 pub mod witness;
 

@@ -51,6 +51,10 @@ enum Command {
     Receipt(cmd::receipt::Args),
     /// Make a manufacturer's keys, certify devices, print their codes
     Factory(cmd::factory::Args),
+    /// Have a part of a running installation say on the ledger where it is found
+    Announce(cmd::validate::Announce),
+    /// Have a part, or two, of a running installation prove themselves at a level, with the ledger's receipt
+    Validate(cmd::validate::Args),
     /// Say where a part of a running installation is found, and whether it answers there
     Discover(cmd::discover::Args),
     /// List what a part stated on the ledger, and how many others saw it
@@ -84,6 +88,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => cmd::verify::run(&args),
         Command::Receipt(args) => cmd::receipt::run(&args),
         Command::Factory(args) => cmd::factory::run(&args),
+        Command::Announce(args) => cmd::validate::announce(&args),
+        Command::Validate(args) => cmd::validate::run(&args),
         Command::Discover(args) => cmd::discover::run(&args),
         Command::Witness(args) => cmd::witness::run(&args),
         Command::Energy(args) => cmd::energy::run(&args),

@@ -8,6 +8,8 @@ mod before_binding;
 mod statements;
 mod watch;
 
+pub use statements::Confirming;
+
 use crate::{
     announce::flag,
     assurance::Operation,
@@ -162,7 +164,7 @@ pub struct App {
     accepted: RelayState,
     run: Option<CommandRun>,
     /// Why the state in force is signed once more.
-    confirming: Option<EscalationReason>,
+    confirming: Option<Confirming>,
     /// When a wanted state that the pack does not hold is commanded again.
     retry: Instant,
     keep_alive: Instant,

@@ -4,7 +4,7 @@
 use crate::{identity::Record, session::Session, time::Instant};
 use kept::{Defence, kept};
 use lct::{
-    Error,
+    Digest, Error,
     codec::Fields,
     handshake::Kind,
     resume::{self, Confirmation, Request, Response},
@@ -92,18 +92,19 @@ impl Channel {
         Ok(m3)
     }
 
-    /// B, on M3: enters the next epoch. It may be confirmed once [`Channel::record`] is durable.
+    /// B, on M3: enters the next epoch. It may be confirmed once [`Channel::record`] is durable. Returns T3, which names the
+    /// session.
     pub(crate) fn finished(
         &mut self,
         (m1, m2, m3): (&Request, &Response, &Confirmation),
         now: Instant,
         until: Instant,
-    ) -> Result<(), Error> {
-        let next = self.state().finish(m1, m2, m3)?;
+    ) -> Result<Digest, Error> {
+        let (next, t3) = (self.state().finish(m1, m2, m3)?, self.state().t3(m1, m2));
         let number = self.session.epoch().checked_add(1).ok_or(Error::Exhausted)?;
         self.enter(number, next, now, until)?;
         self.unsaved = false;
-        Ok(())
+        Ok(t3)
     }
 
     fn enter(&mut self, number: u32, next: MasterSecret, now: Instant, until: Instant) -> Result<(), Error> {

@@ -43,7 +43,7 @@ use crate::{
     time::{Duration, Instant},
 };
 use lct::{
-    Error,
+    Digest, Error,
     binding::{BindRequest, Introduction},
     certificate::Certificate,
     command::SignedCommand,
@@ -52,7 +52,7 @@ use lct::{
     revocation::Reason,
     schedule::{Direction, Tier},
     sign::SigningKey,
-    validation::{Announce, EscalationReason, Urgency, ValidationLevel},
+    validation::{Announce, EscalationReason, EventKind, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
 use watch::{ModuleWatch, Watch};
@@ -172,6 +172,8 @@ struct CommandRun {
     seq: u32,
     state: RelayState,
     due: Instant,
+    /// What was signed, when anything was.
+    digest: Option<Digest>,
 }
 
 struct Slot {
@@ -191,6 +193,8 @@ struct Slot {
     challenge: Option<u32>,
     next_seq: u32,
     run: Option<CommandRun>,
+    /// The next command that the module does is stated (H190).
+    confirming: bool,
     silent: bool,
     watch: ModuleWatch,
     /// What this module had the app asked for.
@@ -215,6 +219,7 @@ impl Slot {
             challenge: None,
             next_seq: 0,
             run: None,
+            confirming: false,
             silent: false,
             watch: ModuleWatch::new(now),
             passed_on: Rate::default(),

@@ -785,8 +785,10 @@ impl Module {
                 self.apply(now, fx)
             }
             [pdu::VALIDATION, events::WITNESS, ref m @ ..] => self.be_witness(now, m, rng),
-            [pdu::VALIDATION, events::STATE, 0, ref m @ ..] => {
-                self.device.asked_to_state(now, m, &self.relation)
+            [pdu::VALIDATION, events::STATE, 0, 0, ref m @ ..] => {
+                let mut fx = Effects::new();
+                self.device.asked_to_state(now, 0, m, &mut self.relation, &mut fx)?;
+                self.apply(now, fx)
             }
             [pdu::VALIDATION, ref m @ ..] => {
                 let mut fx = Effects::new();

@@ -41,8 +41,8 @@ pub mod validation {
     pub const TOLD: u8 = 0x05;
     /// `n u16 | event n | signature 64`, sealed: asks a peer to be the witness.
     pub const WITNESS: u8 = 0x06;
-    /// `node u8 | kind u8`, sealed: asks a party to state an event of this kind, 0x11, or 0x72 with
-    /// `state root 32` behind it.
+    /// `node u8 | with u8 | kind u8`, sealed: asks a party to state an event of this kind, see
+    /// [`crate::testimony::Asked`].
     pub const STATE: u8 = 0x07;
     /// `pairing_id 16`: the end of this pairing was taken.
     pub const TAKEN: u8 = 0x82;

@@ -268,6 +268,16 @@ pub struct Relation {
     /// What both sides signed last: hash of the record of a binding, or digest of a completion.
     signed: Digest,
     ending: Option<ending::Ending>,
+    proof: SessionProof,
+}
+
+/// Whether B is to state its next session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SessionProof {
+    None,
+    Wanted,
+    /// It stands, and this is its T3.
+    Of(Digest),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -316,6 +326,7 @@ impl Relation {
             witnessed: Witnessed::default(),
             signed: [0; 32],
             ending: None,
+            proof: SessionProof::None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     time::{Duration, Instant},
 };
 use lct::{
-    Error,
+    Digest, Error,
     codec::Fields,
     sign::{PublicKey, Signature, SigningKey},
     validation::{Access, Attestation, EVENT_MAX, Escalation, Event, EventKind, ValidationLevel},
@@ -112,6 +112,39 @@ pub fn number((boot, seq): (u32, u32)) -> u64 {
     u64::from(boot) << 32 | u64::from(seq)
 }
 
+/// What an app has a party state (`07 07 | node | with | type [| root 32]`, H190).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// That it is there, and where (11).
+    Presence,
+    /// The state that it holds, with a witness (21).
+    State,
+    /// The session of its binding (31): 0 with the app or the pack above, else of the pack with this module.
+    Handshake(u8),
+    /// A fresh session of its pairing with the app or the pack above (41).
+    Session,
+    /// A signed command to this module (51): of the pack.
+    Command(u8),
+    /// That its binding is in force in the state of the ledger with this root (72); with whom as above.
+    Verification(u8, Digest),
+}
+
+impl Asked {
+    /// With whom, and `type [| root 32]`.
+    pub(crate) fn encode(&self) -> (u8, heapless::Vec<u8, 33>) {
+        let (kind, with, root) = match self {
+            Asked::Presence => (EventKind::Announce, 0, None),
+            Asked::State => (EventKind::StateChange, 0, None),
+            Asked::Handshake(with) => (EventKind::SignedHandshake, *with, None),
+            Asked::Session => (EventKind::PairedHandshake, 0, None),
+            Asked::Command(with) => (EventKind::Command, *with, None),
+            Asked::Verification(with, root) => (EventKind::BindingVerification, *with, Some(root)),
+        };
+        let bytes = [kind as u8].into_iter().chain(root.into_iter().flatten().copied());
+        (with, bytes.collect())
+    }
+}
+
 /// What a device wants to state.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
@@ -156,6 +189,12 @@ impl<const N: usize> Testimony<N> {
     /// Whether a peer may ask for one more: half of the room is kept for what happens by itself.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < N / 2
+    }
+
+    /// Whether a statement of this kind about the relationship `with` waits that has not left this device.
+    pub(crate) fn waits(&self, kind: u8, with: u8) -> bool {
+        let told = usize::from(self.head.is_some());
+        self.waiting.iter().skip(told).any(|claim| (claim.kind as u8, claim.with) == (kind, with))
     }
 
     /// True when nothing waits.

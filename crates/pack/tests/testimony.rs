@@ -10,13 +10,13 @@ use lct::{
     validation::{Access, Event, EventKind, Protocol, ValidationLevel},
 };
 use pack::{
-    app::{self, Party},
+    app::{self, Confirming, Party},
     controller,
     message::RelayState,
     module::{self, Measurement},
     pdu,
     relation::RelationEvent,
-    testimony::Told,
+    testimony::{Asked, Told},
 };
 use world::World;
 
@@ -176,8 +176,8 @@ fn a_statement_is_told_until_it_is_kept() {
     w.run_for(10_000);
     told(&mut w);
     let now = w.now;
-    w.app.ask_presence(now, Some(Party::Module(1))).unwrap();
-    w.app.ask_verification(now, Some(Party::Pack), &[7; 32]).unwrap();
+    w.app.ask_statement(now, Some(Party::Module(1)), &Asked::Presence).unwrap();
+    w.app.ask_statement(now, Some(Party::Pack), &Asked::Verification(0, [7; 32])).unwrap();
     w.run_for(5_000);
     let asked: Vec<_> = told(&mut w).iter().map(|(from, t)| (*from, verified(&w, *from, t))).collect();
     let found = |party, kind| asked.iter().find(|(from, e)| *from == Some(party) && e.kind == kind);
@@ -208,9 +208,9 @@ fn served(w: &mut World, ms: u64) -> Vec<(ValidationLevel, bool)> {
                 asked.push((target, own));
                 let now = w.now;
                 if own {
-                    w.app.ask_verification(now, None, &[7; 32]).unwrap();
+                    w.app.ask_statement(now, None, &Asked::Verification(0, [7; 32])).unwrap();
                 } else {
-                    w.app.confirm(now, reason, &mut w.rng).unwrap();
+                    w.app.confirm(now, Confirming::Escalation(reason), &mut w.rng).unwrap();
                 }
             }
         }
@@ -286,4 +286,92 @@ fn a_swinging_temperature_asks_three_times_a_minute() {
     let asking: Vec<bool> = faults.map(|e| e.escalation.is_some()).collect();
     assert_eq!(asking.len(), 10, "none is lost");
     assert_eq!(asking.iter().filter(|asks| **asks).count(), 3);
+}
+
+/// H190: what each side states when it is asked, under which key; nobody's state changes for it.
+#[test]
+fn a_party_states_what_it_is_asked_for() {
+    let mut w = World::new(2, 506);
+    w.commission();
+    let now = w.now;
+    w.app.set_state(now, RelayState::On, &mut w.rng).unwrap();
+    w.measure(0);
+    w.run_for(20_000);
+    let on = |w: &World| (w.pack.state(), w.modules[0].relay(), w.modules[1].relay());
+    assert_eq!(on(&w), (RelayState::On, RelayState::On, RelayState::On));
+    let (pack, module) = (Some(Party::Pack), Some(Party::Module(2)));
+    use EventKind::*;
+    let root = [7; 32];
+    let cases = [
+        (None, Asked::Presence, Announce, None),
+        (module, Asked::Presence, Announce, Some(0)),
+        (pack, Asked::State, StateChange, None),
+        (module, Asked::State, StateChange, Some(0)),
+        (None, Asked::Handshake(0), SignedHandshake, Some(0)),
+        (pack, Asked::Handshake(0), SignedHandshake, Some(0)),
+        (pack, Asked::Handshake(2), SignedHandshake, Some(2)),
+        (module, Asked::Handshake(0), SignedHandshake, Some(0)),
+        (pack, Asked::Session, PairedHandshake, Some(0)),
+        (module, Asked::Session, PairedHandshake, Some(0)),
+        (pack, Asked::Command(2), Command, Some(2)),
+        (None, Asked::Verification(0, root), BindingVerification, Some(0)),
+        (pack, Asked::Verification(0, root), BindingVerification, Some(0)),
+        (pack, Asked::Verification(2, root), BindingVerification, Some(2)),
+        (module, Asked::Verification(0, root), BindingVerification, Some(0)),
+    ];
+    let relations = |w: &World, from, with| match (from, with) {
+        (None, _) | (Some(Party::Pack), 0) => w.app.relation().binding().unwrap().0,
+        _ => w.modules.iter().find(|m| m.node() == 2).unwrap().relation().binding().unwrap().0,
+    };
+    for (from, asked, kind, with) in cases {
+        told(&mut w);
+        let epochs = |w: &World| {
+            let modules = w.modules.iter().map(|m| m.relation().session().unwrap().epoch());
+            modules.chain([w.app.relation().session().unwrap().epoch()]).sum::<u32>()
+        };
+        let before = epochs(&w);
+        let now = w.now;
+        // Asked twice while it waits: stated once.
+        w.app.ask_statement(now, from, &asked).unwrap();
+        w.app.ask_statement(now, from, &asked).unwrap();
+        w.run_for(6_000);
+        let all = told(&mut w);
+        let found: Vec<_> =
+            all.iter().filter(|(by, t)| *by == from && t.signed.decode().unwrap().kind == kind).collect();
+        let [(by, one)] = found[..] else { panic!("{asked:?} of {from:?}: {all:?}") };
+        let event = verified(&w, *by, one);
+        assert!(with.is_none_or(|with| one.with == with), "{asked:?} of {from:?}: {one:?}");
+        let fresh = kind == PairedHandshake;
+        assert_eq!(epochs(&w), before + u32::from(fresh), "{asked:?} of {from:?}");
+        match kind {
+            StateChange => assert_eq!(event.payload.as_slice(), [RelayState::On as u8; 2]),
+            BindingVerification => {
+                assert_eq!(
+                    event.payload.as_slice(),
+                    [relations(&w, from, one.with).0.as_slice(), &root].concat()
+                );
+            }
+            SignedHandshake => {
+                let relation = match (from, one.with) {
+                    (None, _) | (Some(Party::Pack), 0) => w.app.relation(),
+                    _ => w.modules.iter().find(|m| m.node() == 2).unwrap().relation(),
+                };
+                assert_eq!(event.payload.as_slice(), relation.bind_session().unwrap().th4());
+            }
+            _ => {}
+        }
+        w.run_for(3_000);
+        assert_eq!(on(&w), (RelayState::On, RelayState::On, RelayState::On), "{asked:?} of {from:?}");
+    }
+    // What a side does not state is refused and stated by nobody: A counts no sessions, an app has no witness.
+    told(&mut w);
+    let now = w.now;
+    for asked in [Asked::Session, Asked::State] {
+        assert_eq!(w.app.ask_statement(now, None, &asked), Err(lct::Error::WrongParty), "{asked:?}");
+    }
+    w.app.ask_statement(now, module, &Asked::Command(0)).unwrap();
+    w.app.ask_statement(now, pack, &Asked::Command(9)).unwrap();
+    w.app.ask_statement(now, module, &Asked::Handshake(1)).unwrap();
+    w.run_for(6_000);
+    assert_eq!(told(&mut w), []);
 }

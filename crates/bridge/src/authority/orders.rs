@@ -16,7 +16,7 @@ use api::{
 use lct::{Digest, id::Cid};
 use serde::{Deserialize, Serialize};
 
-use super::{Core, active_binding, by_operator, ordered};
+use super::{Core, active_binding, by_operator, component, ordered};
 use crate::{
     durable,
     refusal::{Refusal, Reply},
@@ -151,11 +151,11 @@ impl Core {
         let now = u64::from(self.now());
         self.orders.expire(now)?;
         let (a, b) = (Cid::of(&request.a), Cid::of(&request.b));
-        let digest =
-            order_digest(&self.chain.chain_id(), &request.id.0, request.expires_at, request.task, &a, &b);
+        let what = (request.task, request.level);
+        let digest = order_digest(&self.chain.chain_id(), &request.id.0, request.expires_at, what, &a, &b);
         self.operator_signed(&request.key, &digest, &request.signature.0)?;
         if let Some(known) = self.orders.find(&request.id) {
-            let same = known.task == request.task
+            let same = (known.task, known.level) == what
                 && (known.a.as_str(), known.b.as_str()) == (request.a.as_str(), request.b.as_str())
                 && known.expires_at == request.expires_at;
             return if same {
@@ -169,19 +169,13 @@ impl Core {
                 "expires_at: it lies in the future, at most {WAIT_MAX_S} s; the bridge has {now}"
             )));
         }
-        let snapshot = self.chain.read()?;
-        let [(a, _), (b, _)] = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
-        self.not_revoked(&[a, b])?;
-        if request.task != Task::Bind {
-            let (binding, _) = active_binding(&snapshot, &a, &b)?.ok_or_else(|| {
-                Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
-            })?;
-            if request.task != Task::Pair && snapshot.live_pairings(&binding)?.is_empty() {
-                return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, "the two components are not paired"));
-            }
+        match (request.task, request.level) {
+            (Task::Validate, Some(1..=7)) | (Task::Pair | Task::Unpair | Task::Rotate | Task::Bind, None) => {}
+            (Task::Validate, _) => return Err(Refusal::format("level: 1 to 7 of `validate`")),
+            _ => return Err(Refusal::format("level: of `validate` only")),
         }
-        drop(snapshot);
-        let waiting = |o: &&Order| o.task == request.task && o.a == request.a && o.b == request.b;
+        self.concerns(request, &a, &b)?;
+        let waiting = |o: &&Order| (o.task, o.level) == what && o.a == request.a && o.b == request.b;
         if let Some(other) = self.orders.waiting().find(waiting) {
             let refusal = Refusal::new(409, code::ORDER_WAITING, "the same waits already");
             return Err(refusal.detail(format!("order {}", other.id)));
@@ -192,6 +186,7 @@ impl Core {
         let order = Order {
             id: request.id,
             task: request.task,
+            level: request.level,
             a: request.a.clone(),
             b: request.b.clone(),
             placed_at: now,
@@ -203,6 +198,27 @@ impl Core {
         let (creator, task) = (request.creator.as_str(), request.task.name());
         tracing::info!(creator, task, a = request.a, b = request.b, id = %request.id, "order placed");
         Ok(order)
+    }
+
+    /// Refuses unless those that an order concerns are registered, in force, and what the order takes them for.
+    fn concerns(&self, request: &Place, a: &Cid, b: &Cid) -> Reply<()> {
+        let snapshot = self.chain.read()?;
+        if request.task == Task::Validate && a == b {
+            component(&snapshot, "a", &request.a)?;
+            return self.not_revoked(&[*a, *b]);
+        }
+        ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
+        self.not_revoked(&[*a, *b])?;
+        if request.task == Task::Bind {
+            return Ok(());
+        }
+        let (binding, _) = active_binding(&snapshot, a, b)?.ok_or_else(|| {
+            Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
+        })?;
+        if request.task != Task::Pair && snapshot.live_pairings(&binding)?.is_empty() {
+            return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, "the two components are not paired"));
+        }
+        Ok(())
     }
 
     /// What waits, oldest first.

@@ -75,7 +75,7 @@ impl Gateway {
                 if let Task::Bind(..) = task {
                     self.event(Event::Bound);
                 }
-                self.orders.done(&name);
+                self.orders.done(&name, "");
                 self.event(Event::Renewed(name));
                 Ok(())
             }

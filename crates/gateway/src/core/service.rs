@@ -1,7 +1,10 @@
 //! What operators have done with pairings in operation besides pairing anew: they are ended (H158, H159), and the keys of
 //! their channels renewed (H95, H159). Each is asked for until the device says that it is done.
 
-use super::*;
+use super::{
+    validation::{Validation, relationship},
+    *,
+};
 use crate::orders::{Ending as Outcome, OrderId};
 use api::order::{Order, Task};
 use lct::revocation::Reason;
@@ -30,33 +33,38 @@ enum Kind {
     Rotate,
 }
 
-/// The wishes under way, one for each relationship and kind.
+/// What is under way: wishes, one for each relationship and kind, and validations.
 #[derive(Debug, Default)]
-pub(super) struct Service(Vec<Wish>);
+pub(super) struct Service {
+    wishes: Vec<Wish>,
+    pub(super) validations: Vec<Validation>,
+}
 
 impl Service {
     pub fn due(&self) -> Option<Instant> {
-        self.0.iter().map(|wish| wish.due).min()
+        let wishes = self.wishes.iter().map(|wish| wish.due);
+        wishes.chain(self.validations.iter().map(|validation| validation.due)).min()
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|wish| wish.name == name)
+        let mut names = self.wishes.iter().map(|wish| &wish.name);
+        names.any(|known| known == name) || self.validations.iter().any(|validation| validation.name == name)
     }
 
     /// Whether the pairing at `node` is being ended.
     fn ends(&self, node: u8) -> bool {
-        self.0.iter().any(|wish| (wish.kind, wish.node) == (Kind::Unpair, node))
+        self.wishes.iter().any(|wish| (wish.kind, wish.node) == (Kind::Unpair, node))
     }
 
     /// Asks at `due` at the latest whether the pairing at `node` has ended.
     fn ask_by(&mut self, node: u8, due: Instant) {
-        let ends = self.0.iter_mut().filter(|wish| (wish.kind, wish.node) == (Kind::Unpair, node));
+        let ends = self.wishes.iter_mut().filter(|wish| (wish.kind, wish.node) == (Kind::Unpair, node));
         ends.for_each(|wish| wish.due = wish.due.min(due));
     }
 
     fn take(&mut self, kind: Kind, node: u8) -> Option<Wish> {
-        let at = self.0.iter().position(|wish| (wish.kind, wish.node) == (kind, node))?;
-        Some(self.0.swap_remove(at))
+        let at = self.wishes.iter().position(|wish| (wish.kind, wish.node) == (kind, node))?;
+        Some(self.wishes.swap_remove(at))
     }
 }
 
@@ -66,6 +74,29 @@ fn node_of(pair: [Member; 2]) -> Option<u8> {
         [None, Some(Party::Pack)] => Some(0),
         [Some(Party::Pack), Some(Party::Module(node))] => Some(node),
         _ => None,
+    }
+}
+
+/// Begins what an order to validate wants of members of this pack; one of somebody else is left alone.
+fn begin_validation(
+    now: Instant,
+    order: &Order,
+    c: &Commissioner,
+    orders: &mut Orders,
+    service: &mut Service,
+) {
+    let Some(level) = order.level.and_then(|code| ValidationLevel::from_code(code).ok()) else { return };
+    let Some([a, b]) = c.pair_of([&order.a, &order.b]) else { return };
+    let name = format!("{} {} {} {}", order.task.name(), level as u8, order.a, order.b);
+    let alone = (a == b).then_some(a);
+    let pair = alone.map_or([a, b], relationship);
+    orders.begin(order.id.0, name.clone());
+    if level == ValidationLevel::Witness && alone == Some(None) {
+        return orders
+            .failed(&name, "nobody is the witness of an app; ask for its pack, or for another level");
+    }
+    if !service.has(&name) {
+        service.validations.push(Validation::new(name, level, pair, alone, now));
     }
 }
 
@@ -100,13 +131,17 @@ impl Gateway {
                     }
                     Task::Unpair => Kind::Unpair,
                     Task::Rotate => Kind::Rotate,
+                    Task::Validate => {
+                        begin_validation(now, order, c, &mut self.orders, &mut self.service);
+                        continue;
+                    }
                 };
                 // What is done with the same two goes before.
                 let pair = c.pair_of(components).filter(|pair| !c.waits(*pair));
                 if let Some(node) = pair.and_then(node_of) {
                     let name = format!("{} {} {}", order.task.name(), order.a, order.b);
                     if !self.service.has(&name) {
-                        self.service.0.push(Wish { name: name.clone(), kind, node, due: now, tries: 0 });
+                        self.service.wishes.push(Wish { name: name.clone(), kind, node, due: now, tries: 0 });
                     }
                     self.orders.begin(order.id.0, name);
                 }
@@ -115,13 +150,14 @@ impl Gateway {
         let waiting: Vec<OrderId> = waiting.iter().map(|order| order.id.0).collect();
         let ended = self.orders.ended(&waiting);
         // What nobody waits for any more is not asked for any more.
-        self.service.0.retain(|wish| self.orders.waits(&wish.name));
+        self.service.wishes.retain(|wish| self.orders.waits(&wish.name));
+        self.service.validations.retain(|validation| self.orders.waits(&validation.name));
         ended
     }
 
     /// Asks for what is due.
     pub(super) fn serve(&mut self, now: Instant, rng: &mut impl CryptoRng) {
-        while let Some(wish) = self.service.0.iter_mut().find(|wish| wish.due <= now) {
+        while let Some(wish) = self.service.wishes.iter_mut().find(|wish| wish.due <= now) {
             wish.due = now + PATIENCE;
             let (kind, node) = (wish.kind, wish.node);
             let (up, paired) = (self.app.relation().is_up(), self.app.relation().is_paired());
@@ -204,7 +240,7 @@ impl Gateway {
 
     fn served(&mut self, kind: Kind, node: u8) {
         if let Some(wish) = self.service.take(kind, node) {
-            self.orders.done(&wish.name);
+            self.orders.done(&wish.name, "");
         }
     }
 
@@ -216,7 +252,7 @@ impl Gateway {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::world::{DONE, commissioner, gateway};
     use api::{Hex, order::State};
@@ -227,12 +263,12 @@ mod tests {
     };
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
-    fn at(s: u64) -> Instant {
+    pub(in crate::core) fn at(s: u64) -> Instant {
         Instant::from_millis(s * 1_000)
     }
 
     /// A gateway with everybody commissioned, and without a channel.
-    fn operating() -> Gateway {
+    pub(in crate::core) fn operating() -> Gateway {
         let mut gateway = gateway();
         gateway.phase = Phase::Operating(Box::new(commissioner(&DONE.map(String::from))));
         gateway.cids.insert(Party::Pack, Cid::of("pack-0001"));
@@ -241,10 +277,11 @@ mod tests {
     }
 
     /// What is wanted of pack and module.
-    fn order(id: u8, task: Task) -> Order {
+    pub(in crate::core) fn order(id: u8, task: Task) -> Order {
         Order {
             id: Hex([id; 16]),
             task,
+            level: None,
             a: "pack-0001".into(),
             b: "module-0001".into(),
             placed_at: 0,
@@ -268,9 +305,9 @@ mod tests {
             assert_eq!(gateway.orders(at(s), &waiting), []);
             gateway.serve(at(s), &mut rng);
         }
-        assert_eq!(gateway.service.0.len(), 2);
+        assert_eq!(gateway.service.wishes.len(), 2);
         assert_eq!(gateway.orders(at(600), &waiting[1..]), []);
-        assert_eq!(gateway.service.0.iter().map(|wish| wish.kind).collect::<Vec<_>>(), [Kind::Rotate]);
+        assert_eq!(gateway.service.wishes.iter().map(|wish| wish.kind).collect::<Vec<_>>(), [Kind::Rotate]);
     }
 
     /// A new pairing made meanwhile would be the one that is ended.
@@ -281,7 +318,7 @@ mod tests {
         assert_eq!(gateway.orders(at(0), &waiting), []);
         assert!(!pairs(&gateway));
         gateway.module_unpaired(1, Status::WrongState);
-        assert_eq!(gateway.orders(at(1), &waiting), [([1; 16], Ok(()))]);
+        assert_eq!(gateway.orders(at(1), &waiting), [([1; 16], Ok(String::new()))]);
         assert!(pairs(&gateway));
     }
 
@@ -309,6 +346,6 @@ mod tests {
         gateway.module_unpaired(1, Status::Accepted);
         assert_eq!(gateway.orders(at(1), &waiting), [], "it ends, and has not ended");
         gateway.module_unpaired(1, Status::WrongState);
-        assert_eq!(gateway.orders(at(2), &waiting), [([1; 16], Ok(()))]);
+        assert_eq!(gateway.orders(at(2), &waiting), [([1; 16], Ok(String::new()))]);
     }
 }

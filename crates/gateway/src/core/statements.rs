@@ -2,12 +2,15 @@
 
 use super::*;
 use lct::{id::Cid, validation::Event as Statement};
-use pack::testimony::{Signed, Told, number};
+use pack::{
+    app::Confirming,
+    testimony::{Asked, Signed, Told, number},
+};
 
 /// The event that `cid` signed with `key`, when it is one of those that the ledger records.
 fn read(signed: &Signed, cid: Option<Cid>, key: &PublicKey) -> Option<Statement> {
     let event = signed.decode().ok()?;
-    let recorded = api::sign::RECORDED.contains(&event.kind) && Some(event.cid) == cid;
+    let recorded = api::sign::is_recorded(event.kind) && Some(event.cid) == cid;
     (recorded && event.verify(key, &signed.signature).is_ok()).then_some(event)
 }
 
@@ -45,6 +48,7 @@ impl Gateway {
             // Its device missed the receipt.
             return self.acknowledge_statement(now, from, number);
         }
+        self.stated_by(from, told.with, &event);
         let witness = told.attestation.zip(witness);
         let (statement, signature) = (told.signed.event.to_vec(), told.signed.signature);
         let job = Job::Statement { statement, key, signature, witness };
@@ -65,23 +69,31 @@ impl Gateway {
     ) -> Result<(), Error> {
         self.event(Event::Escalated(target, own));
         match own {
-            true if target == ValidationLevel::Binding => self.outputs.push_back(Output::Root),
-            false if target >= ValidationLevel::Command => self.app.confirm(now, reason, rng)?,
+            true if target == ValidationLevel::Binding => {
+                self.verify_all = true;
+                self.outputs.push_back(Output::Root);
+            }
+            false if target >= ValidationLevel::Command => {
+                self.app.confirm(now, Confirming::Escalation(reason), rng)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// Has app, pack and modules state that their bindings are in force (H173); `root` is that of the ledger's state.
+    /// Has those state that their bindings are in force who were ordered to (A90), and after an escalation app, pack and
+    /// modules (H176); `root` is that of the ledger's state.
     ///
     /// # Errors
     /// [`Error::Link`] while there is no channel to the pack, or too much waits; the bindings are then not stated.
-    pub fn verify(&mut self, now: Instant, root: &Digest) -> Result<(), Error> {
-        let parties: Vec<Party> = self.cids.keys().copied().collect();
-        for of in [None].into_iter().chain(parties.into_iter().map(Some)) {
-            self.app.ask_verification(now, of, root)?;
+    pub fn verify(&mut self, now: Instant, root: &Digest, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        if std::mem::take(&mut self.verify_all) {
+            let parties: Vec<Party> = self.cids.keys().copied().collect();
+            for of in [None].into_iter().chain(parties.into_iter().map(Some)) {
+                self.app.ask_statement(now, of, &Asked::Verification(0, *root))?;
+            }
         }
-        Ok(())
+        self.verify_ordered(now, root, rng)
     }
 
     fn key_of(&self, from: Member, with: u8) -> Option<PublicKey> {
@@ -122,7 +134,7 @@ mod tests {
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn signed(kind: EventKind, cid: Cid, key: &SigningKey, rng: &mut ChaCha20Rng) -> Signed {
-        let payload = vec![2; if kind == EventKind::PairedHandshake { 48 } else { 2 }];
+        let payload = vec![2; if kind == EventKind::PairingRevocation { 17 } else { 2 }];
         let event = Statement::new(kind, cid, 1, 1, &payload).unwrap();
         let mut bytes = [0; EVENT_MAX];
         let n = event.encode(&mut bytes).unwrap();
@@ -142,9 +154,9 @@ mod tests {
         assert_eq!(read(&good, Some(pack), &other.public()), None);
         assert_eq!(read(&good, Some(Cid::of("pack-0002")), &key.public()), None);
         assert_eq!(read(&good, None, &key.public()), None);
-        let session = signed(EventKind::PairedHandshake, pack, &key, &mut rng);
-        assert!(api::sign::validate(&session.event, &key.public(), &session.signature, &[]).is_err());
-        assert_eq!(read(&session, Some(pack), &key.public()), None, "of a kind that goes elsewhere");
+        let end = signed(EventKind::PairingRevocation, pack, &key, &mut rng);
+        assert!(api::sign::validate(&end.event, &key.public(), &end.signature, &[]).is_err());
+        assert_eq!(read(&end, Some(pack), &key.public()), None, "of a kind that goes elsewhere");
         let cut = Signed { event: good.event[..good.event.len() - 1].iter().copied().collect(), ..good };
         assert_eq!(read(&cut, Some(pack), &key.public()), None, "malformed");
     }

@@ -10,7 +10,7 @@ use lct::{
     validation::EventKind,
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future, pairing, subject};
+use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future, pairing, subject, validate};
 use crate::{
     outcome::Event,
     records::{Binding, NO_PAIRING, Pairing, Usage, key},
@@ -78,8 +78,9 @@ pub(super) fn used<V: View>(
     usage.uses = usage.uses.saturating_add(1);
     usage.last = session;
     state.put(key::usage(&id), &usage);
-    let event = Event::new("PairingUsed").with("pairing_id", id.0.as_slice());
-    Ok(vec![event.with("uses", usage.uses).with("max_uses", usage.max_uses)])
+    let used = Event::new("PairingUsed").with("pairing_id", id.0.as_slice());
+    let used = used.with("uses", usage.uses).with("max_uses", usage.max_uses);
+    Ok(vec![used, validate::record(state, context, &event, claim.digest, 0)])
 }
 
 pub(super) fn modify<V: View>(

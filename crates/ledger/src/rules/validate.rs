@@ -3,6 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use lct::{
+    Digest,
     id::{BindingId, PairingId},
     sign::PublicKey,
     validation::{Attestation, Event as Stated, EventKind, ValidationLevel},
@@ -30,6 +31,7 @@ pub(super) fn event<V: View>(
         Fault,
         Energy,
         Telemetry,
+        SignedHandshake,
         Command,
         PairingCompletion,
         BindingEstablishment,
@@ -67,7 +69,6 @@ pub(super) fn event<V: View>(
         relation(state, context, &event, &signer)?;
     }
 
-    let (height, time_ms) = (context.header.height, context.header.time_ms);
     let (boot, seq) = event.position();
     if let Some(access) = &event.access {
         let point = AccessPoint {
@@ -76,28 +77,11 @@ pub(super) fn event<V: View>(
             device: access.device.as_str().into(),
             boot,
             seq,
-            height,
+            height: context.header.height,
         };
         state.put(key::access(&event.cid), &point);
     }
-    let validation = Validation {
-        kind: event.kind as u8,
-        digest: claim.digest,
-        witnesses: witnesses.len() as u8,
-        height,
-        time_ms,
-        tx: context.tx_id,
-    };
-    state.put(key::validation(&event.cid, boot, seq), &validation);
-    let mut events = vec![
-        Event::new("ValidationRecorded")
-            .with("cid", event.cid.0.as_slice())
-            .with("level", event.level() as u32)
-            .with("type", event.kind.name())
-            .with("boot", boot)
-            .with("seq", seq)
-            .with("witnesses", witnesses.len() as u64),
-    ];
+    let mut events = vec![record(state, context, &event, claim.digest, witnesses.len())];
     if let Some(asked) = event.escalation {
         let told = Event::new("EscalationRecorded")
             .with("cid", event.cid.0.as_slice())
@@ -108,6 +92,28 @@ pub(super) fn event<V: View>(
         events.push(told);
     }
     Ok(events)
+}
+
+/// Writes that `event`, whose signer signed `digest`, is recorded.
+pub(super) fn record<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    event: &Stated,
+    digest: Digest,
+    witnesses: usize,
+) -> Event {
+    let (height, time_ms) = (context.header.height, context.header.time_ms);
+    let (boot, seq) = event.position();
+    let (kind, count) = (event.kind as u8, witnesses as u8);
+    let validation = Validation { kind, digest, witnesses: count, height, time_ms, tx: context.tx_id };
+    state.put(key::validation(&event.cid, boot, seq), &validation);
+    Event::new("ValidationRecorded")
+        .with("cid", event.cid.0.as_slice())
+        .with("level", event.level() as u32)
+        .with("type", event.kind.name())
+        .with("boot", boot)
+        .with("seq", seq)
+        .with("witnesses", witnesses as u64)
 }
 
 /// What a side says of its own pairing or binding: it is recorded, the key is of it, it is in force, and it is the same.

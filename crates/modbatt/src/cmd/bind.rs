@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let order::Pair { a, b } = &args.pair;
     let (dir, run) = args.options.open()?;
-    let order = args.options.place(&dir, &run, "bind", Task::Bind, [a, b])?;
+    let order = args.options.place(&dir, &run, "bind", (Task::Bind, None), [a, b])?;
     let binding = match order.state {
         State::Done => links(&run, a, "bound")?.into_iter().find(|link| link.peer_id == *b),
         _ => None,
@@ -64,7 +64,7 @@ pub fn recover(args: &Recover) -> Result<Outcome, Failure> {
     let mut orders = Vec::new();
     let mut outcome = Outcome::Good;
     for [(_, a), (_, b)] in &pairs {
-        let order = args.options.place(&dir, &run, "recover", Task::Bind, [a, b])?;
+        let order = args.options.place(&dir, &run, "recover", (Task::Bind, None), [a, b])?;
         let (done, not) =
             (format!("{a} and {b} are bound and paired"), format!("{a} and {b} are not bound anew"));
         if !args.options.is_json() {

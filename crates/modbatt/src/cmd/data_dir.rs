@@ -292,6 +292,11 @@ impl DataDir {
         self.path.join("receipts")
     }
 
+    /// The file for the receipt called `name`.
+    pub fn receipt(&self, name: &str) -> PathBuf {
+        self.receipts().join(format!("{name}.receipt"))
+    }
+
     /// The trust file that belongs to the receipts of this chain.
     pub fn trust_file(&self) -> PathBuf {
         self.path.join(GENESIS)

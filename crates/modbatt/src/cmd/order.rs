@@ -63,13 +63,14 @@ impl Options {
         self.json
     }
 
-    /// Places an order and waits for its outcome, as long as is wanted. `command` is the label in the bridge's log.
+    /// Places an order and waits for its outcome, as long as is wanted. `command` is the label in the bridge's log; a level
+    /// belongs to an order to validate only.
     pub fn place(
         &self,
         dir: &DataDir,
         run: &Run,
         command: &str,
-        task: Task,
+        (task, level): (Task, Option<u8>),
         [a, b]: [&str; 2],
     ) -> Result<Order, Failure> {
         let operator = super::demo::operator(dir)?;
@@ -78,11 +79,13 @@ impl Options {
         rng.fill_bytes(&mut id);
         let now = ask(async { api::Client::new(&run.url)?.time_token().await })?.time;
         let expires_at = now + self.expires;
-        let digest = order_digest(dir.chain_id(), &id, expires_at, task, &Cid::of(a), &Cid::of(b));
+        let what = (task, level);
+        let digest = order_digest(dir.chain_id(), &id, expires_at, what, &Cid::of(a), &Cid::of(b));
         let request = Place {
             creator: format!("modbatt {command}"),
             id: Hex(id),
             task,
+            level,
             a: a.into(),
             b: b.into(),
             expires_at,

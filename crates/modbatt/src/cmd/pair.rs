@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let order::Pair { a, b } = &args.pair;
     let (dir, run) = args.options.open()?;
-    let order = args.options.place(&dir, &run, "pair", Task::Pair, [a, b])?;
+    let order = args.options.place(&dir, &run, "pair", (Task::Pair, None), [a, b])?;
     let (done, not) = (format!("{a} and {b} are paired anew"), format!("{a} and {b} are not paired anew"));
     args.options.tell(&order, &done, &not, [])
 }
@@ -44,7 +44,7 @@ pub struct Unpair {
 pub fn unpair(args: &Unpair) -> Result<Outcome, Failure> {
     let order::Pair { a, b } = &args.pair;
     let (dir, run) = args.options.open()?;
-    let order = args.options.place(&dir, &run, "unpair", Task::Unpair, [a, b])?;
+    let order = args.options.place(&dir, &run, "unpair", (Task::Unpair, None), [a, b])?;
     let recorded = order.state == State::Done && is_withdrawn(&run, a, b)?;
     let ledger = match recorded {
         true => "the ledger holds it",
@@ -101,7 +101,7 @@ pub fn rotate(args: &Rotate) -> Result<Outcome, Failure> {
         false => (Task::Rotate, "renewed the keys of their channel"),
     };
     let (dir, run) = args.options.open()?;
-    let order = args.options.place(&dir, &run, "rotate", task, [a, b])?;
+    let order = args.options.place(&dir, &run, "rotate", (task, None), [a, b])?;
     let not = format!("the keys of {a} and {b} are not renewed");
     args.options.tell(&order, &format!("{a} and {b} {what}"), &not, [])
 }

@@ -96,8 +96,13 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
+/// File name, without its ending, of the receipt of the event (boot counter, number) that `cid` stated.
+pub fn name_of_event(event: &str, cid: &Cid, (boot, seq): (u32, u32)) -> String {
+    format!("{event}-{cid}-{boot:05}-{seq:05}")
+}
+
 /// A receipt that does not hold is worse than none.
-fn check(file: &[u8], trust: Option<&Trust>) -> Result<(), Failure> {
+pub fn check(file: &[u8], trust: Option<&Trust>) -> Result<(), Failure> {
     match verify(file, trust) {
         Ok(_) => Ok(()),
         Err(e) => Err(Failure::Failed(format!(

@@ -1,7 +1,17 @@
 //! What an app states and what it asks others to state (`spec/channel.md`, H170 to H174).
 
 use super::*;
+use crate::testimony::Asked;
 use lct::validation::{Escalation, EventKind};
+
+/// Why an app signs the state in force once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirming {
+    /// Its pack asks for level 5 or more, for this reason.
+    Escalation(EscalationReason),
+    /// Somebody wants to see it done.
+    Asked,
+}
 
 impl App {
     /// Says where this app is found; its next announce tells it.
@@ -9,49 +19,46 @@ impl App {
         self.access = Some(access);
     }
 
-    /// Asks for a whole announce: of a party, or of this app itself (`None`).
-    pub fn ask_presence(&mut self, now: Instant, of: Option<Party>) -> Result<(), Error> {
-        self.ask_statement(now, of, &[EventKind::Announce as u8])
-    }
-
-    /// Asks for the statement that the binding of a party with the pack or app above, or that of this app with the pack
-    /// (`None`), is in force in the state of the ledger with this root.
-    pub fn ask_verification(&mut self, now: Instant, of: Option<Party>, root: &Digest) -> Result<(), Error> {
-        let mut asked = [EventKind::BindingVerification as u8; 33];
-        asked[1..].copy_from_slice(root);
-        self.ask_statement(now, of, &asked)
-    }
-
-    fn ask_statement(&mut self, now: Instant, of: Option<Party>, asked: &[u8]) -> Result<(), Error> {
-        match of {
-            Some(party) => {
-                let head = [pdu::VALIDATION, events::STATE, party.node()];
-                let body = pdu::build(&[&head, asked])?;
-                self.seal_pdu(now, Tier::Exch, &body)
-            }
-            None => self.device.asked_to_state(now, asked, &self.relation),
+    /// Asks for a statement (H190): of a party, or of this app itself (`None`).
+    ///
+    /// # Errors
+    /// Of this app: [`Error::WrongParty`] for what it does not state, [`Error::Exhausted`] while too much waits. Of another:
+    /// those of sealing.
+    pub fn ask_statement(&mut self, now: Instant, of: Option<Party>, asked: &Asked) -> Result<(), Error> {
+        let (with, body) = asked.encode();
+        if let Some(party) = of {
+            let head = [pdu::VALIDATION, events::STATE, party.node(), with];
+            return self.seal_pdu(now, Tier::Exch, &pdu::build(&[&head, &body])?);
         }
+        if *asked == Asked::State {
+            // Nobody is the witness of an app.
+            return Err(Error::WrongParty);
+        }
+        let mut fx = Effects::new();
+        self.device.asked_to_state(now, with, &body, &mut self.relation, &mut fx)?;
+        self.apply(now, fx)
     }
 
-    /// Signs the state that the pack holds once more (H176): what a pack gets that asks for level 5. A signed command that is
-    /// under way is as good.
-    pub fn confirm(
-        &mut self,
-        now: Instant,
-        reason: EscalationReason,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), Error> {
-        self.confirming = Some(reason);
+    /// Signs the state that the pack holds once more: for a pack that asks for level 5 (H176), or because it was asked for
+    /// (H190). A signed command that is under way is as good.
+    pub fn confirm(&mut self, now: Instant, why: Confirming, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.confirming = Some(why);
         if self.run.is_some() { Ok(()) } else { self.command(now, rng) }
     }
 
-    /// The pack took a signed command. Where it was asked for, this app states it and asks for level 7 in turn, unless it
-    /// asked too often.
+    /// The pack took a signed command. Where it was asked for, this app states it; after an escalation it asks for level 7
+    /// in turn, unless it asked too often.
     pub(super) fn confirmed(&mut self, now: Instant, digest: &Digest) -> Result<(), Error> {
-        let Some(reason) = self.confirming.take() else { return Ok(()) };
-        let asked = Escalation { target: ValidationLevel::Binding, reason, urgency: Urgency::Deferred };
-        let begun = self.escalate(now, asked.target, asked.reason, asked.urgency);
-        let escalation = begun.is_ok().then_some(asked);
+        let escalation = match self.confirming.take() {
+            None => return Ok(()),
+            Some(Confirming::Asked) => None,
+            Some(Confirming::Escalation(reason)) => {
+                let asked =
+                    Escalation { target: ValidationLevel::Binding, reason, urgency: Urgency::Deferred };
+                let begun = self.escalate(now, asked.target, asked.reason, asked.urgency);
+                begun.is_ok().then_some(asked)
+            }
+        };
         self.device.state_and_ask(now, EventKind::Command, 0, &[digest], escalation);
         Ok(())
     }

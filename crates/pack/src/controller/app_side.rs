@@ -378,9 +378,9 @@ impl Controller {
                 self.app.rotation(now, tier, m, &mut fx, rng)?;
                 self.apply_app(now, fx)
             }
-            [pdu::VALIDATION, events::STATE, 0, ref m @ ..] => self.device.asked_to_state(now, m, &self.app),
-            [pdu::VALIDATION, events::STATE, node, ref m @ ..] => {
-                let asked = pdu::build(&[&[pdu::VALIDATION, events::STATE, 0], m])?;
+            [pdu::VALIDATION, events::STATE, 0, with, ref m @ ..] => self.asked_to_state(now, with, m, rng),
+            [pdu::VALIDATION, events::STATE, node, 0, ref m @ ..] => {
+                let asked = pdu::build(&[&[pdu::VALIDATION, events::STATE, 0, 0], m])?;
                 self.pass_down(now, node, Tier::Exch, &asked)
             }
             [pdu::VALIDATION, ref m @ ..] => {

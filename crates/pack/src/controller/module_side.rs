@@ -258,7 +258,8 @@ impl Controller {
         let slot = &mut self.slots[index];
         slot.challenge = challenge;
         slot.relay = RelayState::Off;
-        (slot.next_seq, slot.run, slot.heard, slot.repeat, slot.asked) = (0, None, now, now, now);
+        (slot.next_seq, slot.run, slot.confirming) = (0, None, false);
+        (slot.heard, slot.repeat, slot.asked) = (now, now, now);
         self.watch_module_up(index, now);
         self.send_time(index, now)
     }
@@ -483,10 +484,14 @@ impl Controller {
         match ack.result {
             CommandResult::Done => {
                 slot.relay = run.state;
+                if let (true, Some(digest)) = (core::mem::take(&mut slot.confirming), run.digest) {
+                    self.device.state(now, EventKind::Command, index as u8 + 1, &[&digest]);
+                }
                 Ok(())
             }
             CommandResult::Stale => self.raise(index, now, rng),
             CommandResult::Refused => {
+                slot.confirming = false;
                 // Nothing will have changed at once: a tripped module must not be asked without pause.
                 slot.run = Some(CommandRun { due: now + REPEAT, ..run });
                 Ok(())
@@ -505,7 +510,8 @@ impl Controller {
         let slot = &mut self.slots[index];
         if !self.device.may(now, node, ModuleStateChange::BASE, Operation::Switch, &mut slot.relation) {
             // Nothing changes at once: it is tried again in the rhythm of the repetitions.
-            slot.run = Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + REPEAT });
+            slot.run =
+                Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + REPEAT, digest: None });
             return Ok(());
         }
         let (Some(challenge), Some(session), Some(spk)) =
@@ -521,8 +527,10 @@ impl Controller {
             ttl_ms: COMMAND_TTL_MS,
             command: &body[..len],
         };
+        let digest = Some(command.digest(session.th4(), session.epoch()));
         let signed = command.sign(session.th4(), session.epoch(), spk.signing_key(), rng)?;
-        slot.run = Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + COMMAND_TIMEOUT });
+        slot.run =
+            Some(CommandRun { seq: slot.next_seq, state: slot.wanted, due: now + COMMAND_TIMEOUT, digest });
         slot.next_seq = slot.next_seq.checked_add(1).ok_or(Error::Exhausted)?;
         let id = SealedId::new(ModuleStateChange::BASE, Level::Pair, Direction::Ab, index as u8 + 1)
             .map_err(|_| Error::Malformed)?;

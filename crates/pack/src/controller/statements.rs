@@ -6,7 +6,7 @@ use crate::testimony::Told;
 use core::fmt::Write;
 use lct::{
     hash::sha256,
-    validation::{Access, Event as Statement, EventKind, Protocol},
+    validation::{Access, Event as Statement, Protocol},
 };
 
 impl Controller {
@@ -88,6 +88,38 @@ impl Controller {
         };
         let passed = Told { node: index as u8 + 1, attestation, ..told };
         self.seal_to_app(now, Tier::Exch, &passed.to_pdu()?)
+    }
+
+    /// The app wants something stated: of this pack, or of what it has with the module at node `with` (H190).
+    pub(super) fn asked_to_state(
+        &mut self,
+        now: Instant,
+        with: u8,
+        asked: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), Error> {
+        let mut fx = Effects::new();
+        if with == 0 {
+            self.device.asked_to_state(now, 0, asked, &mut self.app, &mut fx)?;
+            return self.apply_app(now, fx);
+        }
+        let index = self.index(with).ok_or(Error::WrongParty)?;
+        if *asked == [EventKind::Command as u8] {
+            return self.confirm(index, now, rng);
+        }
+        self.device.asked_to_state(now, with, asked, &mut self.slots[index].relation, &mut fx)?;
+        self.apply_module(index, now, fx)
+    }
+
+    /// Signs the state that the module is to hold once more; this pack states the command when the module did it. One that is under
+    /// way is as good.
+    fn confirm(&mut self, index: usize, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        if !slot.relation.is_up() {
+            return Err(Error::WrongParty);
+        }
+        slot.confirming = true;
+        if slot.run.is_some() { Ok(()) } else { self.raise(index, now, rng) }
     }
 
     /// An energy statement is on its way to the ledger: a module is to be the witness of that.

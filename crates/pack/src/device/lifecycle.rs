@@ -104,6 +104,9 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                     self.log(now, Code::EpochCounts, node, &detail);
                 }
                 self.log(now, Code::ChannelUp, node, &[&epoch.to_be_bytes()]);
+                if let Some((pairing, t3)) = relation.take_proof() {
+                    self.state(now, EventKind::PairedHandshake, node, &[&pairing.0, &t3]);
+                }
                 if node == 0 {
                     self.state_presence(now);
                 }

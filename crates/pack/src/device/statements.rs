@@ -15,6 +15,9 @@ use lct::{
 };
 
 const ANNOUNCE: u8 = EventKind::Announce as u8;
+const STATE: u8 = EventKind::StateChange as u8;
+const HANDSHAKE: u8 = EventKind::SignedHandshake as u8;
+const SESSION: u8 = EventKind::PairedHandshake as u8;
 const VERIFICATION: u8 = EventKind::BindingVerification as u8;
 
 /// What was stated before: only changes are news.
@@ -79,24 +82,39 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         }
     }
 
-    /// Takes `kind | ..`, what the app asks this device to state about itself or its binding in `relation`.
+    /// Takes `kind | ..`, what the app asks this device to state about itself or its relationship `with`, which is
+    /// `relation` (H190). What waits already is not stated twice.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for anything else, [`Error::Exhausted`] while too much waits.
+    /// [`Error::Malformed`] for anything else, [`Error::WrongParty`] for what this side of the relationship does not
+    /// state, [`Error::Exhausted`] while too much waits.
     pub(crate) fn asked_to_state(
         &mut self,
         now: Instant,
+        with: u8,
         asked: &[u8],
-        relation: &Relation,
+        relation: &mut Relation,
+        fx: &mut Effects,
     ) -> Result<(), Error> {
         if !self.testimony.has_room() {
             return Err(Error::Exhausted);
         }
+        let of_itself = with == 0;
         match *asked {
-            [ANNOUNCE] => self.state(now, EventKind::Announce, 0, &[&flag::ASKED.to_be_bytes()]),
+            [kind, ..] if self.testimony.waits(kind, with) => {}
+            [ANNOUNCE] if of_itself => self.state(now, EventKind::Announce, 0, &[&flag::ASKED.to_be_bytes()]),
+            [STATE] if of_itself => {
+                let relay = self.stated.relay as u8;
+                self.state(now, EventKind::StateChange, 0, &[&[relay, relay]]);
+            }
+            [HANDSHAKE] => {
+                let th4 = *relation.bind_session().ok_or(Error::WrongParty)?.th4();
+                self.state(now, EventKind::SignedHandshake, with, &[&th4]);
+            }
+            [SESSION] if of_itself => relation.prove_session(fx)?,
             [VERIFICATION, ref root @ ..] if root.len() == 32 => {
                 let (id, _) = relation.binding().ok_or(Error::WrongParty)?;
-                self.state(now, EventKind::BindingVerification, 0, &[&id.0, root]);
+                self.state(now, EventKind::BindingVerification, with, &[&id.0, root]);
             }
             _ => return Err(Error::Malformed),
         }

@@ -45,6 +45,26 @@ impl Relation {
         Ok(())
     }
 
+    /// B is asked to state a session (H190): it asks A for a fresh one.
+    ///
+    /// # Errors
+    /// [`Error::WrongParty`] without a pairing, and on side A.
+    pub(crate) fn prove_session(&mut self, fx: &mut Effects) -> Result<(), Error> {
+        let is_b = self.pair.as_ref().is_some_and(|c| c.session.sends() == Direction::Ba);
+        if !is_b {
+            return Err(Error::WrongParty);
+        }
+        self.proof = SessionProof::Wanted;
+        Self::ask_for_run(fx)
+    }
+
+    /// Pairing and T3 of the session that was asked for, once it stands.
+    pub(crate) fn take_proof(&mut self) -> Option<(PairingId, Digest)> {
+        let SessionProof::Of(t3) = self.proof else { return None };
+        self.proof = SessionProof::None;
+        self.pairing_id.map(|id| (id, t3))
+    }
+
     /// B asks A for a run: it lost its epoch.
     pub fn ask_for_run(fx: &mut Effects) -> Result<(), Error> {
         push(fx, Effect::ToPeer(pdu::build(&[&[pdu::HANDSHAKE, 0x01, 0x7F, 0x00, lct::SUITE]])?))
@@ -538,7 +558,10 @@ impl Relation {
         let (tier, m1, m2) = (*tier, *m1, *m2);
         let m3: resume::Confirmation = m3.try_into().map_err(|_| Error::Malformed)?;
         let grace = now + self.limits.grace;
-        self.channel_mut(tier).ok_or(Error::WrongParty)?.finished((&m1, &m2, &m3), now, grace)?;
+        let t3 = self.channel_mut(tier).ok_or(Error::WrongParty)?.finished((&m1, &m2, &m3), now, grace)?;
+        if tier == Tier::Pair && self.proof == SessionProof::Wanted {
+            self.proof = SessionProof::Of(t3);
+        }
         let (_, peer_boot) = resume::parse_request(&m1)?;
         self.peer_boot = peer_boot;
         (self.run, self.timer) = (None, None);

@@ -338,7 +338,7 @@ impl Live<'_> {
                 }
                 Output::Root => match uplink.root().await {
                     Ok(root) => {
-                        if let Err(e) = self.gateway.verify(now, &root) {
+                        if let Err(e) = self.gateway.verify(now, &root, &mut self.rng) {
                             say(&format!("bindings are not verified: {e}"));
                         }
                     }

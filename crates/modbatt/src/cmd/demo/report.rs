@@ -1,7 +1,5 @@
 //! What a run leaves behind: receipts, and the figures for scripts.
 
-use std::path::PathBuf;
-
 use lct::Digest;
 use lct::binding::BindingRecord;
 use lct::delegation::{Act, DelegationId};
@@ -21,6 +19,7 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::super::data_dir::{DataDir, replace_file};
 use super::super::ledger::{failure, figures};
+use super::super::receipt::name_of_event;
 use super::faults::Faults;
 
 /// Figures of one run, beside those of the ledger.
@@ -65,7 +64,7 @@ pub fn write_receipts(dir: &DataDir, chain: &Chain, components: &[(String, Cid)]
         }
     }
     for (name, id) in statements(chain, &snapshot)? {
-        let path = receipt_path(dir, &name);
+        let path = dir.receipt(&name);
         if path.exists() {
             continue;
         }
@@ -77,7 +76,7 @@ pub fn write_receipts(dir: &DataDir, chain: &Chain, components: &[(String, Cid)]
         }
     }
     for (name, cid, seq) in records {
-        let path = receipt_path(dir, &name);
+        let path = dir.receipt(&name);
         if !path.exists() {
             let receipt = chain
                 .receipt_record(&cid, seq)
@@ -90,10 +89,6 @@ pub fn write_receipts(dir: &DataDir, chain: &Chain, components: &[(String, Cid)]
         .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::super::reason(&e))))?;
     Ok(files.filter_map(Result::ok).filter(|f| f.path().extension().is_some_and(|e| e == "receipt")).count()
         as u64)
-}
-
-fn receipt_path(dir: &DataDir, name: &str) -> PathBuf {
-    dir.receipts().join(format!("{name}.receipt"))
 }
 
 /// Names and ids of the accepted transactions that get a receipt, in the order of the chain.
@@ -142,7 +137,7 @@ fn name_of(body: &Body) -> Option<String> {
         | Body::PairModify { statement, .. }
         | Body::Validate { signed: Signed { statement, .. }, .. } => {
             let event = Event::decode(statement).ok()?;
-            format!("{}-{}-{:05}-{:05}", event.kind.name(), event.cid, event.boot, event.seq)
+            name_of_event(event.kind.name(), &event.cid, event.position())
         }
         Body::Checkpoint(signed) => {
             let point = Checkpoint::read_body(&signed.statement).ok()?;
