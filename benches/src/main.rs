@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 mod link;
 mod measure;
+mod tiers;
 
 /// The lock file names the versions of the peers.
 const LOCK: &str = include_str!("../Cargo.lock");
@@ -38,7 +39,8 @@ fn bench(args: &[String]) -> Result<Value> {
     };
     let mut figures = match args.first().map(String::as_str) {
         Some("link") => link::run(effort)?,
-        _ => bail!("name a bench: link"),
+        Some("tiers") => tiers::run(effort)?,
+        _ => bail!("name a bench: link, tiers"),
     };
     figures["rounds"] = effort.rounds.into();
     figures["turn"] = effort.turn.into();

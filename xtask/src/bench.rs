@@ -26,14 +26,25 @@ const BUILDS: [Build; 2] = [
     Build { name: "native", flags: "-C target-cpu=native" },
 ];
 
-const NAMES: [&str; 2] = ["link", "firmware"];
+const NAMES: [&str; 3] = ["link", "tiers", "firmware"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
     let (name, json, quick) = options(args)?;
     let mut document = match name {
         "firmware" => firmware::run()?,
-        _ => host(name, quick)?,
+        // Time on the buses is the same in every build.
+        "tiers" => host(name, quick, &BUILDS[..1])?,
+        _ => {
+            let mut document = host(name, quick, &BUILDS)?;
+            if quick {
+                eprintln!("bench: --quick leaves out the emulated device");
+            } else {
+                beside_device(&mut document, &firmware::run()?);
+            }
+            document["python"] = python_rows(quick)?;
+            document
+        }
     };
     document["bench"] = name.into();
     print!("{}", table(&document));
@@ -43,11 +54,11 @@ pub fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A bench of this machine, in both builds, with Python beside them.
-fn host(name: &str, quick: bool) -> Result<Value> {
+/// A bench of this machine, in these builds.
+fn host(name: &str, quick: bool, builds: &[Build]) -> Result<Value> {
     let compiler = shell::output_of(Command::new("rustc").arg("--version").current_dir(shell::root()))?;
     let mut results = Vec::new();
-    for build in &BUILDS {
+    for build in builds {
         eprintln!("bench: building for {} (the first time takes some minutes)", build.name);
         let program = compile(build)?;
         let mut command = Command::new(&program);
@@ -56,14 +67,7 @@ fn host(name: &str, quick: bool) -> Result<Value> {
         let figures: Value = serde_json::from_str(&text).context("the bench did not print JSON")?;
         results.push((build, figures));
     }
-    let mut document = combined(compiler.trim(), results);
-    if quick {
-        eprintln!("bench: --quick leaves out the emulated device");
-    } else {
-        beside_device(&mut document, &firmware::run()?);
-    }
-    document["python"] = python_rows(quick)?;
-    Ok(document)
+    Ok(combined(compiler.trim(), results))
 }
 
 /// Puts the instructions of an emulated Cortex-M4 beside bus load and CPU time of the same traffic.

@@ -68,7 +68,16 @@ pub fn order_digest(
     a: &Cid,
     b: &Cid,
 ) -> Digest {
-    sha256(&[b"modbatt1 order", chain_id, id, &expires_at.to_be_bytes(), &[task as u8], &a.0, &b.0, level.as_slice()])
+    sha256(&[
+        b"modbatt1 order",
+        chain_id,
+        id,
+        &expires_at.to_be_bytes(),
+        &[task as u8],
+        &a.0,
+        &b.0,
+        level.as_slice(),
+    ])
 }
 
 /// An event that a component stated: its id, boot counter and number. An order to validate ends with these (A90), written

@@ -26,11 +26,12 @@ use ledger::{
 async fn order(world: &World, a: &Device, b: &Device, id: u8) {
     let expires_at = world.client.time_token().await.unwrap().time + 600;
     let (chain, id) = (world.chain.chain_id(), [id; 16]);
-    let digest = order_digest(&chain, &id, expires_at, Task::Bind, &Cid::of(&a.id), &Cid::of(&b.id));
+    let digest = order_digest(&chain, &id, expires_at, (Task::Bind, None), &Cid::of(&a.id), &Cid::of(&b.id));
     let place = Place {
         creator: "test".into(),
         id: Hex(id),
         task: Task::Bind,
+        level: None,
         a: a.id.clone(),
         b: b.id.clone(),
         expires_at,

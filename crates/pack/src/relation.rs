@@ -441,6 +441,10 @@ impl Relation {
             (false, false) => DeviceState::Factory,
         }
     }
+    /// True while A waits for the first answer to the RESUME of the pairing.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(self.run, Some(Run::ResumeAsked { tier: Tier::Pair, .. }))
+    }
     /// True while a handshake is under way that nothing may displace. That of the binding's RESUME waits for the
     /// pairing's.
     pub fn is_busy(&self) -> bool {

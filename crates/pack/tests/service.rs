@@ -12,29 +12,18 @@ use pack::{
     pdu::{self, Status, validation as events},
     sealed_id::{Level, SecurityId},
 };
-use world::{Flash, World};
+use world::{
+    World,
+    cuts::{everywhere, started},
+};
 
 const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
 const MODULE: (Option<Party>, usize) = (Some(Party::Module(1)), 2);
 const SEED: u64 = 700;
-/// Longest that a party is given to meet the others after a cut.
-const MEET: u64 = 20_000;
 
 fn commissioned() -> World {
     let mut w = World::new(1, SEED);
     w.commission();
-    w.events.clear();
-    w
-}
-
-/// Everybody starts from these flashes; one seed gives the same identities.
-fn started(flash: &[Flash]) -> World {
-    let mut w = World::new(1, SEED);
-    w.flash = flash.to_vec();
-    w.issued = 10;
-    (0..3).for_each(|who| w.restart(who));
-    w.run_for(MEET);
-    assert!(w.app.relation().is_up() && w.modules[0].relation().is_up());
     w.events.clear();
     w
 }
@@ -129,41 +118,14 @@ fn who_may_only_read_has_nothing_ended() {
     assert!(w.modules[0].relation().is_paired());
 }
 
-/// Loses every frame from number `n` on for a moment, and meanwhile the power of `who`.
-fn cut(w: &mut World, n: u32, who: usize) -> bool {
-    let seen = std::rc::Rc::new(std::cell::Cell::new(0));
-    let counter = seen.clone();
-    w.filter = Box::new(move |_| {
-        counter.set(counter.get() + 1);
-        counter.get() <= n
-    });
-    w.run_for(250);
-    w.restart(who);
-    w.run_for(50);
-    w.filter = Box::new(|_| true);
-    seen.get() > n
-}
-
-/// Cuts what `begin` asks for at one frame of `step` and at the end, with the power of each party; `then` says what has to
-/// hold after the parties met again.
+/// Cuts what `begin` asks for, with the power of each party.
 fn cut_everywhere(what: &str, step: usize, begin: fn(&mut World), then: fn(&mut World, &str)) -> u32 {
     let flash = std::mem::take(&mut commissioned().flash);
-    let mut points = 0;
-    for who in 0..3 {
-        for n in (0..).step_by(step) {
-            let mut w = started(&flash);
-            begin(&mut w);
-            let reached = cut(&mut w, n, who);
-            w.run_for(MEET);
-            then(&mut w, &format!("{who} after {n}"));
-            points += 1;
-            if !reached {
-                break;
-            }
-        }
-    }
-    println!("{what} was cut at {points} points");
-    points
+    let act = |w: &mut World| {
+        begin(w);
+        w.run_for(250);
+    };
+    everywhere(what, step, &[0, 1, 2], || started(SEED, &flash), act, then)
 }
 
 /// The app asks again until the pack says that there is no pairing. Then neither side of the pack's has it, and a new one

@@ -170,7 +170,8 @@ impl Core {
             )));
         }
         match (request.task, request.level) {
-            (Task::Validate, Some(1..=7)) | (Task::Pair | Task::Unpair | Task::Rotate | Task::Bind, None) => {}
+            (Task::Validate, Some(1..=7)) | (Task::Pair | Task::Unpair | Task::Rotate | Task::Bind, None) => {
+            }
             (Task::Validate, _) => return Err(Refusal::format("level: 1 to 7 of `validate`")),
             _ => return Err(Refusal::format("level: of `validate` only")),
         }

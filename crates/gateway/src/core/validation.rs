@@ -231,7 +231,9 @@ mod tests {
     fn an_order_ends_with_the_statements_that_it_asked_for() {
         let both = ["pack-0001", "module-0001"];
         let asked = flag::ASKED.to_be_bytes();
-        let cases: [(u8, [&str; 2], &[(Member, u8)], EventKind, &[u8]); 8] = [
+        /// Level, who was named, who states it in which relationship, what.
+        type Case<'a> = (u8, [&'a str; 2], &'a [(Member, u8)], EventKind, &'a [u8]);
+        let cases: [Case<'_>; 8] = [
             (1, ["module-0001"; 2], &[(MODULE, 0)], EventKind::Announce, &asked),
             (2, both, &[(PACK, 9), (MODULE, 0)], EventKind::StateChange, &[3, 3]),
             (2, ["app-0001", "pack-0001"], &[(PACK, 1)], EventKind::StateChange, &[3, 3]),

@@ -87,7 +87,8 @@ impl Controller {
         let slot = &mut self.slots[index];
         if paired {
             let recent = slot.greeted.is_some_and(|t| now < t + GREET_PERIOD);
-            if slot.relation.is_busy() || recent {
+            // Without its node a module did not hear the M1 of a run that began before it announced itself (C61).
+            if recent || (slot.relation.is_busy() && !slot.relation.is_asking()) {
                 return Ok(());
             }
             slot.greeted = Some(now);

@@ -1,6 +1,7 @@
 //! An app, a pack controller and modules on two lossless buses under virtual time, with a software authority.
 #![allow(dead_code)]
 
+pub mod cuts;
 pub mod keeper;
 pub mod rogue;
 
@@ -43,6 +44,17 @@ pub trait Storage {
     fn load(&mut self, who: usize, key: u16) -> Loaded;
     /// A frame leaves party `who`.
     fn sent(&mut self, who: usize, now: Instant, bus: Bus, frame: &Frame);
+}
+
+/// Buses on which frames take their time, in the place of [`World::wires`], where each takes the same and nobody waits for
+/// another.
+pub trait Buses {
+    /// Party `who` sends a frame at `now`.
+    fn send(&mut self, who: usize, now: Instant, bus: Bus, frame: &Frame);
+    /// When the next frame arrives, if nothing else is sent before.
+    fn next(&mut self) -> Option<Instant>;
+    /// The frame that arrives next, at `to` at the latest: when, from whom (no party for others' frames), where.
+    fn advance(&mut self, to: Instant) -> Option<(Instant, usize, Bus, Frame)>;
 }
 
 /// Who sent a frame, when, on which bus.
@@ -127,6 +139,8 @@ pub struct World {
     /// Called for each frame; false loses it.
     pub filter: Box<dyn FnMut(&mut Frame) -> bool>,
     pub storage: Option<Box<dyn Storage>>,
+    /// With these a ceremony waits for each answer and no longer.
+    pub buses: Option<Box<dyn Buses>>,
     /// Hears each frame as its party sends it.
     pub ear: Option<Box<Ear>>,
     /// Hears what each party tells its owner.
@@ -259,6 +273,7 @@ impl World {
             keeps_statements: true,
             filter: Box::new(|_| true),
             storage: None,
+            buses: None,
             ear: None,
             owner: None,
         }
@@ -306,7 +321,10 @@ impl World {
         if let Some(ear) = &mut self.ear {
             ear(who, self.now, bus, &frame);
         }
-        self.wires[bus as usize].push_back((who, frame));
+        match &mut self.buses {
+            Some(buses) => buses.send(who, self.now, bus, &frame),
+            None => self.wires[bus as usize].push_back((who, frame)),
+        }
     }
 
     fn tell(&mut self, event: &dyn std::fmt::Debug) {
@@ -376,26 +394,30 @@ impl World {
             if let Some((from, mut frame)) = self.wires[index].pop_front() {
                 busy = true;
                 self.now = self.now + Duration::from_micros(270);
-                if !(self.filter)(&mut frame) {
-                    continue;
-                }
-                self.log.push((self.now, bus, frame));
-                let (now, rng) = (self.now, &mut self.rng);
-                if from != PACK {
-                    self.pack.frame(now, bus, &frame, rng).unwrap();
-                }
-                match bus {
-                    Bus::Can1 if from != APP => self.app.frame(now, &frame, rng).unwrap(),
-                    Bus::Can1 => {}
-                    Bus::Can2 => {
-                        for (i, m) in self.modules.iter_mut().enumerate().filter(|(i, _)| i + 2 != from) {
-                            m.frame(now, &frame, rng).unwrap_or_else(|e| panic!("module {i}: {e}"));
-                        }
-                    }
+                if (self.filter)(&mut frame) {
+                    self.arrive(from, bus, frame);
                 }
             }
         }
         busy
+    }
+
+    /// A frame of party `from` is heard by the others.
+    fn arrive(&mut self, from: usize, bus: Bus, frame: Frame) {
+        self.log.push((self.now, bus, frame));
+        let (now, rng) = (self.now, &mut self.rng);
+        if from != PACK {
+            self.pack.frame(now, bus, &frame, rng).unwrap();
+        }
+        match bus {
+            Bus::Can1 if from != APP => self.app.frame(now, &frame, rng).unwrap(),
+            Bus::Can1 => {}
+            Bus::Can2 => {
+                for (i, m) in self.modules.iter_mut().enumerate().filter(|(i, _)| i + 2 != from) {
+                    m.frame(now, &frame, rng).unwrap_or_else(|e| panic!("module {i}: {e}"));
+                }
+            }
+        }
     }
 
     /// Runs until `end`, every party ticking when it wants to.
@@ -405,7 +427,20 @@ impl World {
             while self.drain() | self.deliver() {}
             let dues =
                 [self.app.due(), self.pack.due()].into_iter().chain(self.modules.iter().map(Module::due));
-            let Some(next) = dues.flatten().min().filter(|t| *t <= end) else { break };
+            let due = dues.flatten().min();
+            if let Some(buses) = &mut self.buses
+                && let Some(next) = buses.next().filter(|t| *t <= end && due.is_none_or(|due| *t <= due))
+            {
+                if let Some((at, from, bus, mut frame)) = buses.advance(next) {
+                    self.now = self.now.max(at);
+                    if (self.filter)(&mut frame) {
+                        self.arrive(from, bus, frame);
+                    }
+                }
+                spins = 0;
+                continue;
+            }
+            let Some(next) = due.filter(|t| *t <= end) else { break };
             let stuck = next <= self.now;
             self.now = self.now.max(next);
             spins = if stuck { spins + 1 } else { 0 };
@@ -424,6 +459,24 @@ impl World {
 
     pub fn run_for(&mut self, ms: u64) {
         self.run_until(self.now + Duration::from_millis(ms));
+    }
+
+    /// Gives the parties `ms` for what is `seen` among the events: without [`World::buses`] all of it, with them as long as it
+    /// takes, a run begun anew (H15) included.
+    fn give_time(&mut self, ms: u64, seen: impl Fn(&World) -> bool) {
+        if self.buses.is_none() {
+            return self.run_for(ms);
+        }
+        let end = self.now + Duration::from_millis(10 * ms);
+        while self.now < end && !seen(self) {
+            self.run_until((self.now + Duration::from_micros(500)).min(end));
+        }
+    }
+
+    /// Whether an answer came that nobody took yet.
+    fn answered(&self, from: Option<Party>, kind: u8, operation: u8) -> bool {
+        let fits = |e: &app::Event| matches!(e, app::Event::Answer(f, p) if *f == from && p.starts_with(&[kind, operation]));
+        self.events.iter().any(fits)
     }
 
     pub fn give(&mut self, to: Option<Party>, message: &[u8]) {
@@ -468,7 +521,7 @@ impl World {
             };
             let bytes = request.issue(self.issuer().signing_key(), &mut self.rng).unwrap();
             self.give(party, &[&[pdu::BINDING, op::REQUEST], bytes.as_slice()].concat());
-            self.run_for(500);
+            self.give_time(500, |w| w.answered(party, pdu::BINDING, op::KEYS));
             let Some(answer) = self.answer(party, pdu::BINDING, op::KEYS) else { return false };
             keys.push((
                 Spk::from_slice(&answer[18..86]).unwrap(),
@@ -507,7 +560,7 @@ impl World {
                 .unwrap();
             let head = [pdu::KEY_PACKAGE, pdu::key_package::SEALED];
             self.give(party, &[&head, id.as_slice(), &sealed].concat());
-            self.run_for(500);
+            self.give_time(500, |w| w.answered(party, pdu::KEY_PACKAGE, pdu::key_package::STATUS));
             let taken = self.answer(party, pdu::KEY_PACKAGE, pdu::key_package::STATUS);
             assert_eq!(taken.as_deref(), Some(&[&[3, 5], id.as_slice(), &[0]].concat()[..]));
         }
@@ -529,11 +582,14 @@ impl World {
             let bytes = intro.issue(self.issuer().signing_key(), &mut self.rng).unwrap();
             let leave = questions[me].and_then(self.leave);
             let token = leave.map(|l| l.issue(self.issuer().signing_key(), &mut self.rng).to_vec());
+            while self.buses.is_some() && self.answer(party, pdu::BINDING, op::STATUS).is_some() {}
             let head = [pdu::BINDING, op::INTRODUCTION];
             self.give(party, &[&head, bytes.as_slice(), &token.unwrap_or_default()].concat());
-            self.run_for(500);
+            self.give_time(500, |w| w.answered(party, pdu::BINDING, op::STATUS));
         }
-        self.run_for(1_000);
+        self.give_time(1_000, |w| {
+            [a, b].into_iter().all(|(party, _)| w.answered(party, pdu::BINDING, op::SIGNED))
+        });
         self.signed = [a, b].map(|(party, _)| self.answer(party, pdu::BINDING, op::SIGNED));
         self.signed.iter().all(Option::is_some)
     }
@@ -607,10 +663,14 @@ impl World {
         let parsed = Certificate::parse(&cert).unwrap();
         let keys = [self.spk_of(a.1, b.1).sign_pub(), self.spk_of(b.1, a.1).sign_pub()];
         for party in [b.0, a.0] {
+            let status = pdu::CERTIFICATE_STATUS;
+            while self.buses.is_some() && self.answer(party, pdu::CERTIFICATE, status).is_some() {}
             self.give(party, &[&[pdu::CERTIFICATE], cert.as_slice()].concat());
-            self.run_for(1_000);
+            self.give_time(1_000, |w| w.answered(party, pdu::CERTIFICATE, status));
         }
-        self.run_for(1_000);
+        self.give_time(1_000, |w| {
+            [a.0, b.0].into_iter().all(|party| w.answered(party, pdu::CERTIFICATE, pdu::PAIRING_COMPLETE))
+        });
         let mut seen = Vec::new();
         for (party, key) in [a.0, b.0].into_iter().zip(keys) {
             let Some(answer) = self.answer(party, pdu::CERTIFICATE, pdu::PAIRING_COMPLETE) else {
@@ -635,7 +695,9 @@ impl World {
 
     /// From factory state to every channel up.
     pub fn commission(&mut self) {
-        self.run_for(3_000);
+        self.give_time(3_000, |w| {
+            w.pack.modules() == w.modules.len() && w.modules.iter().all(|m| m.node() != module::UNREGISTERED)
+        });
         assert_eq!(self.pack.modules(), self.modules.len(), "registered");
         assert!(self.bind((None, APP), (Some(Party::Pack), PACK)), "app and pack are bound");
         for m in 0..self.modules.len() {

@@ -1,0 +1,256 @@
+//! Bench `tiers`: how long ceremonies, starts and commands of a whole pack take on its buses, by the real roles in virtual
+//! time.
+//!
+//! Time on the bus is exact and the same on every machine: each frame takes its bits at 500 kbit/s, stuff bits counted, and
+//! waits for its turn (`sim::wire`). Computing takes no time there; what it costs this host, all parties together, stands
+//! beside it.
+
+use anyhow::{Result, anyhow, ensure};
+use buses::Timed;
+use lct::schedule::Direction;
+use pack::{
+    app,
+    can::Bus,
+    chunk::{Push, Reassembler},
+    command::CommandResult,
+    message::RelayState,
+    sealed_id::{Class, Level, classify},
+    time::{Duration, Instant},
+};
+use serde_json::{Value, json};
+use world::World;
+
+use crate::measure::{Effort, thread_ns};
+
+mod buses;
+#[path = "../../../crates/pack/tests/world/mod.rs"]
+mod world;
+
+/// Part of each bus that is taken where a bench says that it is loaded.
+const LOAD: f64 = 0.6;
+/// Longest that anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How fine times are told.
+const GRAIN: Duration = Duration::from_micros(100);
+
+/// A world of 31 modules is larger than the usual stack.
+const STACK: usize = 64 << 20;
+
+pub fn run(effort: Effort) -> Result<Value> {
+    let bench = std::thread::Builder::new().stack_size(STACK).spawn(move || rows(effort))?;
+    bench.join().map_err(|_| anyhow!("a party stopped: the lines above say which"))?
+}
+
+fn rows(effort: Effort) -> Result<Value> {
+    // A quick run shows that the bench works.
+    let (small, repeats, span_s) = if effort.rounds < 100 { (2, 5, 5) } else { (3, 100, 60) };
+    let sizes = if effort.rounds < 100 { vec![small] } else { vec![small, 31] };
+    let mut rows = Vec::new();
+    for modules in sizes {
+        let mut bench = Bench::new(modules);
+        rows.push(bench.commissioning()?);
+        rows.push(bench.resume()?);
+        rows.push(bench.raise()?);
+        rows.extend(bench.commands("idle", repeats)?);
+        rows.push(bench.heartbeats("idle", span_s)?);
+        bench.load()?;
+        rows.extend(bench.commands("60 %", repeats)?);
+        rows.push(bench.heartbeats("60 %", span_s)?);
+    }
+    Ok(json!({ "rows": rows }))
+}
+
+/// An installation on loaded or unloaded buses.
+struct Bench {
+    w: World,
+    buses: Timed,
+    modules: usize,
+}
+
+/// What passed on the buses and in the parties since a moment.
+struct Since {
+    at: Instant,
+    bits: [u64; 2],
+    cpu_ns: u64,
+}
+
+impl Bench {
+    fn new(modules: usize) -> Self {
+        let mut w = World::new(modules, 900 + modules as u64);
+        let buses = Timed::new(modules + 2);
+        w.buses = Some(Box::new(buses.clone()));
+        // As the authority does it.
+        w.packages = [true; 2];
+        Bench { w, buses, modules }
+    }
+
+    fn now(&self) -> Since {
+        Since { at: self.w.now, bits: self.buses.bits(), cpu_ns: thread_ns() }
+    }
+
+    fn row(&self, what: &str, load: &str, since: &Since, took: Duration) -> Value {
+        let bits = self.buses.bits();
+        let busy_ms = |bus: Bus| (bits[bus as usize] - since.bits[bus as usize]) as f64 * buses::BIT_US / 1e3;
+        json!({
+            "what": what, "modules": self.modules, "load": load, "ms": took.as_micros() as f64 / 1e3,
+            "can1_ms": busy_ms(Bus::Can1), "can2_ms": busy_ms(Bus::Can2),
+            "cpu_ms": (thread_ns() - since.cpu_ns) as f64 / 1e6,
+        })
+    }
+
+    /// Lets time pass until `seen`; how long that was.
+    fn until(&mut self, what: &str, seen: impl Fn(&World) -> bool) -> Result<Duration> {
+        let start = self.w.now;
+        while !seen(&self.w) {
+            ensure!(
+                self.w.now < start + PATIENCE,
+                "{what} takes longer than {} s",
+                PATIENCE.as_millis() / 1_000
+            );
+            self.w.run_until(self.w.now + GRAIN);
+        }
+        Ok(self.w.now.saturating_since(start))
+    }
+
+    /// From power on at the factory to every channel up.
+    fn commissioning(&mut self) -> Result<Value> {
+        let since = self.now();
+        self.w.commission();
+        self.until("commissioning", is_up)?;
+        let took = self.w.now.saturating_since(since.at);
+        Ok(self.row("commissioning", "idle", &since, took))
+    }
+
+    /// From power on of everybody to every channel up.
+    fn resume(&mut self) -> Result<Value> {
+        self.w.run_for(30_000);
+        (0..self.modules + 2).for_each(|who| self.w.restart(who));
+        self.buses.power_cut();
+        let since = self.now();
+        let took = self.until("the start", is_up)?;
+        Ok(self.row("resume", "idle", &since, took))
+    }
+
+    /// From the owner's command to the last relay.
+    fn raise(&mut self) -> Result<Value> {
+        self.w.run_for(10_000);
+        self.w.measure(0);
+        let since = self.now();
+        self.order(RelayState::On)?;
+        let took = self.until("raising", |w| stands(w, RelayState::On))?;
+        Ok(self.row("raise", "idle", &since, took))
+    }
+
+    fn order(&mut self, state: RelayState) -> Result<()> {
+        self.w.events.clear();
+        let now = self.w.now;
+        Ok(self.w.app.set_state(now, state, &mut self.w.rng).map_err(|e| anyhow!("{e}"))?)
+    }
+
+    /// Commands that lower (pair tier) and that raise (level 5), again and again.
+    fn commands(&mut self, load: &str, repeats: usize) -> Result<Vec<Value>> {
+        let (mut first, mut last, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let since = self.now();
+        for n in 0..repeats {
+            // At another moment of the periods of everything else each time.
+            self.w.run_for(3_000 + 37 * n as u64 % 500);
+            self.w.measure(0);
+            self.order(RelayState::Off)?;
+            let off = |m: &pack::module::Module| m.relay() == RelayState::Off;
+            let ordered = self.w.now;
+            first.push(self.until("lowering", |w| w.modules.iter().any(off))?);
+            self.until("lowering", |w| w.modules.iter().all(off))?;
+            last.push(self.w.now.saturating_since(ordered));
+            self.until("lowering", |w| w.pack.state() == RelayState::Off)?;
+            self.w.run_for(1_000);
+            self.order(RelayState::On)?;
+            let done = |e: &app::Event| matches!(e, app::Event::Commanded(_, CommandResult::Done));
+            answers.push(self.until("a signed command", |w| w.events.iter().any(done))?);
+            self.until("raising", |w| stands(w, RelayState::On))?;
+        }
+        let took = self.w.now.saturating_since(since.at);
+        let names = ["lower, first relay", "lower, last relay", "level 5, acknowledged"];
+        let all = names.into_iter().zip([first, last, answers]);
+        Ok(all.map(|(what, times)| with(self.row(what, load, &since, took), times)).collect())
+    }
+
+    /// How much later than its period each heartbeat of the pack to its modules arrives, and each keep-alive of the app.
+    fn heartbeats(&mut self, load: &str, span_s: u64) -> Result<Value> {
+        self.w.log.clear();
+        let since = self.now();
+        for _ in 0..span_s {
+            self.w.measure(0);
+            self.w.run_for(1_000);
+        }
+        let took = self.w.now.saturating_since(since.at);
+        let beats = lateness(&self.w.log, Bus::Can2, Level::Pair, Duration::from_millis(200));
+        let alive = lateness(&self.w.log, Bus::Can1, Level::Exch, app::KEEP_ALIVE);
+        ensure!(!beats.is_empty() && !alive.is_empty(), "no heartbeat was heard");
+        let mut row = with(self.row("heartbeat, late", load, &since, took), beats);
+        row["keep_alive"] = with(json!({}), alive);
+        Ok(row)
+    }
+
+    /// From now on others take what the pack leaves of [`LOAD`].
+    fn load(&mut self) -> Result<()> {
+        let since = self.now();
+        self.w.run_for(10_000);
+        let bits = self.buses.bits();
+        for bus in [Bus::Can1, Bus::Can2] {
+            let busy_us = (bits[bus as usize] - since.bits[bus as usize]) as f64 * buses::BIT_US;
+            let own = busy_us / self.w.now.saturating_since(since.at).as_micros() as f64;
+            ensure!(own < LOAD, "the pack alone takes {own:.2} of bus {bus:?}");
+            self.buses.others(bus, self.w.now, LOAD - own);
+        }
+        self.w.run_for(1_000);
+        Ok(())
+    }
+}
+
+/// Every channel of every relationship is up at both ends.
+fn is_up(w: &World) -> bool {
+    let modules = w.modules.iter().all(|m| m.relation().is_up());
+    w.app.relation().is_up() && w.pack.modules() == w.modules.len() && w.pack.modules_up() && modules
+}
+
+fn stands(w: &World, state: RelayState) -> bool {
+    w.pack.state() == state && w.modules.iter().all(|m| m.relay() == state)
+}
+
+/// Median, 99th percentile and maximum of the times, in milliseconds, into a row.
+fn with(mut row: Value, mut times: Vec<Duration>) -> Value {
+    times.sort_unstable();
+    let at = |part: f64| {
+        let place = (times.len() as f64 * part).ceil() as usize;
+        times.get(place.saturating_sub(1)).map_or(0.0, |time| time.as_micros() as f64 / 1e3)
+    };
+    (row["n"], row["median_ms"]) = (times.len().into(), at(0.5).into());
+    (row["p99_ms"], row["max_ms"]) = (at(0.99).into(), at(1.0).into());
+    row
+}
+
+/// Of the sealed messages of this level that go out without a device's number, or from the app: how much longer than the
+/// period it took until the next one was whole.
+fn lateness(
+    log: &[(Instant, Bus, pack::can::Frame)],
+    bus: Bus,
+    level: Level,
+    period: Duration,
+) -> Vec<Duration> {
+    let mut chunks = Reassembler::<8>::new();
+    let (mut last, mut late) = (None, Vec::new());
+    for (at, _, frame) in log.iter().filter(|(_, on, _)| *on == bus) {
+        let Ok(Class::Sealed(id, transport)) = classify(bus, frame) else { continue };
+        let is_beat = id.level() == level && id.direction() == Direction::Ab && id.device() == 0;
+        if !is_beat {
+            continue;
+        }
+        if let Push::Complete(_) = chunks.push(*at, id.canonical(), transport, frame.data()) {
+            if let Some(before) = last.replace(*at) {
+                let gap: Duration = at.saturating_since(before);
+                late.push(Duration::from_micros(gap.as_micros().saturating_sub(period.as_micros())));
+            }
+        }
+    }
+    late
+}
