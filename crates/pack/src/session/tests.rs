@@ -279,3 +279,23 @@ fn group_messages_are_opened_once_under_their_generation() {
         assert_eq!(other.open(group, &mut { sent }[..length]), Err(Refusal::UnknownKey));
     }
 }
+
+/// Routine messages may overtake each other, commands may not (H42); an agreement alone changes nothing for who sends.
+#[test]
+fn commands_are_taken_in_order_and_an_agreement_is_not_yet_an_epoch() {
+    let (mut a, mut b) = pair();
+    for (level, base, overtaken) in
+        [(Level::Exch, 0x405, Ok(())), (Level::Pair, 0x400, Err(Refusal::Replayed))]
+    {
+        let ab = id(level, Direction::Ab, base);
+        let mut sealed = [[0; 64]; 2];
+        let n = sealed.each_mut().map(|out| a.seal(ab, base, 0, &[&[7]], out).unwrap())[0];
+        let [mut first, mut second] = sealed;
+        assert!(open(&mut b, ab, &mut second[..n]).is_ok());
+        assert_eq!(open(&mut b, ab, &mut first[..n]).map(|_| ()), overtaken, "{level:?}");
+    }
+    a.agree(MasterSecret(Secret::new([9; 32])), false).unwrap();
+    let (ab, mut out) = (id(Level::Pair, Direction::Ab, 0x400), [0; 64]);
+    let n = a.seal(ab, 0x400, 0, &[&[7]], &mut out).unwrap();
+    assert!(open(&mut b, ab, &mut out[..n]).is_ok());
+}
