@@ -36,6 +36,7 @@ use lct::{
     sign::{Signature, SigningKey},
     spk::{Spk, SpkSecret},
     succession::Succession,
+    trade::{self, Acceptance, Give, Order, TRADE_MAX, Terms, TradeId, What},
     validation::{Announce, Attestation, EVENT_MAX, Event},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
@@ -468,4 +469,51 @@ fn who_acts_for_the_authority() {
     assert_eq!((follows.new, follows.time), (successor.public(), time));
     let made = Succession::issue(time, &authority, &successor, &mut rng);
     assert_eq!(made[..81], bytes(&v, "succession.succession")[..81]);
+}
+
+#[test]
+fn energy_between_packs() {
+    let v = vectors();
+    let (chain_id, time) = (fixed(&v, "energy_order.chain"), number(&v, "inputs.time") * 1000);
+    let (cid_a, pairing) = (cid(&v, "A"), PairingId(fixed(&v, "inputs.pairing_id")));
+    let (transfer, offer) = (TradeId([0x7f; 16]), TradeId([0x0f; 16]));
+    let give = Give { to: cid(&v, "B"), pairing, mwh: 30_000, until_ms: time + 60_000 };
+    let terms =
+        Terms { mwh: 10_000, least: 1_000, price: 300_000, from_ms: time, until_ms: time + 3_600_000 };
+    let accept = Acceptance { offer, pairing, most: u64::MAX, least: 0, until_ms: time + 60_000 };
+    let (a, b) = (spk(&v, "A"), spk(&v, "B"));
+    let signed = |digest, key: &SigningKey, path: &str| same(&key.sign_rfc6979(&digest).0, &v, path);
+    let mut out = [0; TRADE_MAX];
+    for (name, id, what) in [
+        ("transfer", transfer, What::Transfer(give)),
+        ("balance", transfer, What::Balance(give)),
+        ("offer_energy", offer, What::OfferEnergy(terms)),
+        ("offer_capacity", offer, What::OfferCapacity(terms)),
+        ("accept", transfer, What::Accept(accept)),
+        ("withdraw", offer, What::Withdraw),
+    ] {
+        let order = Order { chain_id, id, cid: cid_a, what };
+        let n = order.encode(&mut out).unwrap();
+        same(&out[..n], &v, &format!("energy_order.{name}.order"));
+        signed(order.digest().unwrap(), a.signing_key(), &format!("energy_order.{name}.signature"));
+    }
+    let receipt = trade::Receipt {
+        chain_id,
+        transfer,
+        given: 25_000,
+        received: 24_000,
+        start_ms: time,
+        end_ms: time + 5_000,
+    };
+    let n = receipt.encode(&mut out).unwrap();
+    same(&out[..n], &v, "energy_receipt.receipt");
+    signed(receipt.digest().unwrap(), a.signing_key(), "energy_receipt.signature_giver");
+    signed(receipt.digest().unwrap(), b.signing_key(), "energy_receipt.signature_taker");
+    let other = SigningKey::from_bytes(&fixed(&v, "energy_quote.other_scalar")).unwrap();
+    same(&other.public().0, &v, "energy_quote.other");
+    let quote = trade::Quote { chain_id, cid: cid_a, cycle: 7, price: 250_000, other: other.public() };
+    let n = quote.encode(&mut out).unwrap();
+    same(&out[..n], &v, "energy_quote.quote");
+    signed(quote.digest().unwrap(), a.signing_key(), "energy_quote.signature_owner");
+    signed(quote.digest().unwrap(), &other, "energy_quote.signature_other");
 }
