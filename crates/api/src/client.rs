@@ -10,6 +10,7 @@ use crate::{
     component::{Anchors, Component, Register, Registered, Relations, Statements},
     delegation,
     encoding::{Blob, Hex},
+    energy,
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
     problem::Problem,
@@ -175,6 +176,11 @@ impl Client {
     /// `GET /components/{id}/relations`, by component id or cid.
     pub async fn relations(&self, id: &str) -> Answer<Relations> {
         self.get(&["components", id, "relations"]).await
+    }
+
+    /// `GET /energy/{id}`, by component id or cid of a pack.
+    pub async fn energy(&self, id: &str) -> Answer<energy::Account> {
+        self.get(&["energy", id]).await
     }
 
     /// `POST /bindings`.

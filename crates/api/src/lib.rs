@@ -16,6 +16,7 @@ pub mod client;
 pub mod component;
 pub mod delegation;
 pub mod encoding;
+pub mod energy;
 pub mod genesis;
 pub mod health;
 pub mod lct;

@@ -16,8 +16,8 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, delegation, health, lct, order, pairing, policy, receipt, revocation,
-        telemetry, transaction,
+        account, binding, component, delegation, energy, health, lct, order, pairing, policy, receipt,
+        revocation, telemetry, transaction,
     },
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/components/{id}/anchors"), get(component::anchors))
         .route(&at("/components/{id}/relations"), get(component::relations))
         .route(&at("/components/{id}/statements"), get(component::statements))
+        .route(&at("/energy/{id}"), get(energy::account))
         .route(&at("/bindings"), post(binding::begin))
         .route(&at("/bindings/{id}/keys"), post(binding::keys))
         .route(&at("/bindings/{id}/complete"), post(binding::complete))

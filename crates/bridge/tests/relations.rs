@@ -8,6 +8,7 @@ use common::{World, rng};
 use lct::{
     ownership::{TRANSFER_MAX, Transfer},
     revocation::Reason,
+    trade::{Order, TRADE_MAX, Terms, TradeId, What},
     validation::{Access, EVENT_MAX, Event, EventKind, Protocol},
 };
 use ledger::tx::{Body, Signed, Target};
@@ -82,6 +83,28 @@ async fn links_end_with_what_they_rest_on() {
     assert_eq!(whose.hops[0].from, Hex(factory.public().0));
     let relations: Vec<_> = handed.links.iter().map(|l| l.relation.as_str()).collect();
     assert_eq!(relations, ["bound"], "the pairing ended with the rights of who had it");
+
+    // Its owner offers energy, for a minute.
+    let now = u64::from(world.now_s()) * 1000;
+    let terms = Terms { mwh: 5_000, least: 1_000, price: 300_000, from_ms: 0, until_ms: now + 60_000 };
+    let order = Order {
+        chain_id: world.chain.chain_id(),
+        id: TradeId([5; 16]),
+        cid: pack.cid,
+        what: What::OfferEnergy(terms),
+    };
+    let mut out = [0; TRADE_MAX];
+    let n = order.encode(&mut out).unwrap();
+    let signature = owner.sign(&order.digest().unwrap(), &mut rng());
+    record(&world, Body::EnergyOrder { statement: out[..n].to_vec(), signature }).await;
+    let account = world.client.energy("pack-0001").await.unwrap();
+    assert_eq!((account.owner, account.cid), (Some(Hex(owner.public().0)), Hex(pack.cid.0)));
+    assert_eq!((account.adp_mwh, account.ratio_ppm), (account.minted_mwh, 0), "nothing was charged");
+    let offered: Vec<_> = account.offers.iter().map(|o| (o.offer, o.what.as_str(), o.left_mwh)).collect();
+    assert_eq!(offered, [(Hex([5; 16]), "energy", 5_000)]);
+    assert_eq!(account.transfers, []);
+    let none = world.get("/energy/app-0001").await.problem();
+    assert_eq!((none.status, none.code.as_str()), (404, "W4_ERR_COMPONENT_NOT_FOUND"));
 
     // Its owner may end what it is a side of.
     let order = api::sign::revoke(Target::Binding(bonded.id), Reason::Lost);

@@ -59,7 +59,7 @@ enum Command {
     Discover(cmd::discover::Args),
     /// List what a part stated on the ledger, and how many others saw it
     Witness(cmd::witness::Args),
-    /// Compute what operations on energy accounts come to
+    /// Show the energy account of a pack, or compute what operations on such accounts come to
     Energy(cmd::energy::Args),
     /// Compute trust as the ledger does
     Trust(cmd::trust::Args),

@@ -56,6 +56,12 @@ fn parts_are_found_where_they_say_and_answer_there() {
     assert!(words.contains("state_change (level 2, seen by one other part)"), "{words}");
     let asked = run(&["discover", "module-0001", "--data-dir", data]);
     asked.fails_at_once("nothing runs", &["nothing runs on"]);
+    let account = run(&["energy", "show", "pack-0001", "--data-dir", data, "--json"]).good().json();
+    let mwh = |name: &str| account[name].as_u64().unwrap();
+    assert_eq!(mwh("atp_mwh") + mwh("adp_mwh") + mwh("locked_mwh"), mwh("minted_mwh"));
+    assert!(mwh("atp_mwh") > 0 && account["offers"].as_array().unwrap().is_empty(), "{account}");
+    let none = run(&["energy", "show", "module-0001", "--data-dir", data]);
+    none.fails_at_once("a module", &["no energy account"]);
     let unknown = run(&["witness", "module-0009", "--data-dir", data]);
     unknown.fails_at_once("unknown", &["not registered"]);
 }

@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+mod energy;
+
 /// Figures of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -423,22 +425,6 @@ impl<'a> Snapshot<'a> {
         let batch = Batch::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
         let covers = seq - first < u32::from(batch.count);
         Ok(covers.then_some((first, batch)))
-    }
-
-    /// A pack's energy account.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn pool(&self, cid: &Cid) -> Result<Option<Pool>, Error> {
-        self.get(&key::pool(cid))
-    }
-
-    /// All energy accounts.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn pools(&self) -> Result<Vec<(Cid, Pool)>, Error> {
-        self.scan_ids(key::POOLS, Cid)
     }
 
     /// The sums of an energy cycle.

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod binding;
 pub(crate) mod component;
 pub(crate) mod delegation;
+pub(crate) mod energy;
 pub(crate) mod health;
 pub(crate) mod lct;
 pub(crate) mod order;

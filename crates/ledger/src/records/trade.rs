@@ -85,6 +85,14 @@ object! {
     }
 }
 
+impl Offer {
+    /// Whether it was not withdrawn and its author still owns the pack, whose owner is `owner` (L218).
+    #[must_use]
+    pub fn stands(&self, owner: Option<&PublicKey>) -> bool {
+        self.withdrawn_by == [0; 32] && owner == Some(&self.owner)
+    }
+}
+
 object! {
     /// What is owed for a cycle or a transfer.
     Settlement {

@@ -63,8 +63,8 @@ pub(super) fn publish<V: View>(
 fn standing<V: View>(state: &Overlay<V>, id: &TradeId) -> Result<Offer, Stop> {
     let offer: Option<Offer> = load(state, &key::offer(id))?;
     let offer = offer.ok_or(Rejection::OfferUnknown)?;
-    let owned = owner_of(state, &offer.cid)? == Some(offer.owner);
-    ensure(owned && offer.withdrawn_by == [0; 32], Rejection::OfferClosed)?;
+    let owner = owner_of(state, &offer.cid)?;
+    ensure(offer.stands(owner.as_ref()), Rejection::OfferClosed)?;
     Ok(offer)
 }
 

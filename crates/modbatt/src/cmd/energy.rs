@@ -1,10 +1,18 @@
-//! `modbatt energy`: the arithmetic of energy accounts.
+//! `modbatt energy`: the energy accounts of packs, and the arithmetic of such accounts.
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use api::energy::Kept;
+use lct::id::Cid;
 use ledger::energy::{self, Account, PPM, Refused, Transfer};
+use node::Snapshot;
 use serde_json::{Value, json};
 
+use super::data_dir::DataDir;
 use super::eval::{self, Op, Problem};
-use super::{Failure, Outcome};
+use super::ledger::{Ledger, failure, open};
+use super::{Failure, Outcome, ask, print};
 
 /// Arguments of `modbatt energy`.
 #[derive(clap::Args)]
@@ -15,9 +23,26 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Show what the ledger holds of a pack's energy: balances, the last transfers, offers that stand
+    Show(ShowArgs),
     /// Compute operations on energy accounts that a JSON file names
     #[command(after_help = EVAL_HELP)]
     Eval(eval::Args),
+}
+
+/// Arguments of `modbatt energy show`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+struct ShowArgs {
+    /// Component id of the pack, for example `pack-0001`
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The data directory of the installation; a program may be running on it
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// The fields of every operation.
@@ -44,8 +69,88 @@ An operation that is refused has `error` (insufficient_balance, too_large) and `
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let Command::Eval(args) = &args.command;
-    eval::run(args, evaluate)
+    match &args.command {
+        Command::Show(args) => show(args),
+        Command::Eval(args) => eval::run(args, evaluate),
+    }
+}
+
+fn show(args: &ShowArgs) -> Result<Outcome, Failure> {
+    let dir = DataDir::open(&args.data_dir)?;
+    let account = match open(&dir)? {
+        Ledger::Here(ledger) => {
+            let snapshot = ledger.read().map_err(|e| failure(&e))?;
+            let kept = recorded(&snapshot, &args.id).map_err(|e| failure(&e))?;
+            kept.ok_or_else(|| {
+                Failure::Failed(format!(
+                    "{} has no energy account on this ledger; name a bound pack",
+                    args.id
+                ))
+            })?
+        }
+        Ledger::At(client) => ask(client.energy(&args.id))?,
+    };
+    print(&if args.json {
+        let text = serde_json::to_string(&account).map_err(|e| Failure::Failed(e.to_string()))?;
+        format!("{text}\n")
+    } else {
+        in_words(&account)
+    })?;
+    Ok(Outcome::Good)
+}
+
+fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<api::energy::Account>, node::Error> {
+    let cid = Cid::of(id);
+    let Some((pool, component)) = snapshot.pool(&cid)?.zip(snapshot.component(&cid)?) else {
+        return Ok(None);
+    };
+    let kept = Kept {
+        pool,
+        owner: snapshot.ownership(&cid)?.map(|o| o.owner),
+        transfers: snapshot.transfers_of(&cid)?,
+        offers: snapshot.offers_of(&cid)?,
+        time_ms: snapshot.tip().time_ms,
+    };
+    Ok(Some(api::energy::Account::of(component.component_id, &cid, &kept)))
+}
+
+fn in_words(a: &api::energy::Account) -> String {
+    let wh = |mwh: u64| format!("{}.{:03} Wh", mwh / 1000, mwh % 1000);
+    let mut text = format!(
+        "{}: {} charged, {} locked, {} room, of {} ({} ppm)\n",
+        a.component_id,
+        wh(a.atp_mwh),
+        wh(a.locked_mwh),
+        wh(a.adp_mwh),
+        wh(a.minted_mwh),
+        a.ratio_ppm
+    );
+    for t in &a.transfers {
+        let (way, peer) = if t.giver == a.cid { ("to", t.taker) } else { ("from", t.giver) };
+        let _ = writeln!(
+            text,
+            "  transfer {} {way} {peer}: {}, {} locked, {} given, {} received",
+            t.transfer,
+            t.state,
+            wh(t.locked_mwh),
+            wh(t.given_mwh),
+            wh(t.received_mwh)
+        );
+    }
+    for o in &a.offers {
+        let price = o.price_micro_per_kwh;
+        let _ = writeln!(
+            text,
+            "  offer {} of {}: {} left, at least {} at once, {}.{:06} per kWh",
+            o.offer,
+            o.what,
+            wh(o.left_mwh),
+            wh(o.least_mwh),
+            price / 1_000_000,
+            price % 1_000_000
+        );
+    }
+    text
 }
 
 fn evaluate(op: &Op<'_>) -> Result<Value, Problem> {

@@ -1,0 +1,35 @@
+//! `GET /energy/{id}` (A110): what the ledger holds of a pack's energy.
+
+use api::{
+    energy::{Account, Kept},
+    problem::code,
+};
+use axum::{Json, extract::State};
+use node::Chain;
+
+use super::{App, component::cid_of};
+use crate::{
+    authority::component_id,
+    extract::Segments,
+    refusal::{Refusal, Reply},
+};
+
+pub(crate) async fn account(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Account>> {
+    app.blocking(move |chain| of(chain, &id).map(Json)).await
+}
+
+fn of(chain: &Chain, id: &str) -> Reply<Account> {
+    let snapshot = chain.read()?;
+    let cid = cid_of(&snapshot, id)?;
+    let pool = snapshot.pool(&cid)?.ok_or_else(|| {
+        Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is no pack with an energy account")
+    })?;
+    let kept = Kept {
+        pool,
+        owner: snapshot.ownership(&cid)?.map(|o| o.owner),
+        transfers: snapshot.transfers_of(&cid)?,
+        offers: snapshot.offers_of(&cid)?,
+        time_ms: snapshot.tip().time_ms,
+    };
+    Ok(Account::of(component_id(&snapshot, &cid)?, &cid, &kept))
+}
