@@ -10,7 +10,8 @@ TRANSFER, BALANCE, OFFER_ENERGY, OFFER_CAPACITY, ACCEPT, WITHDRAW = range(1, 7)
 
 def statement(chain: bytes, *fields: Value) -> bytes:
     """Version, chain id, and the fields from 2 on."""
-    return encode({0: 1, 1: chain, **dict(enumerate(fields, 2))})
+    head: dict[int, Value] = {0: 1, 1: chain}
+    return encode(head | dict(enumerate(fields, 2)))
 
 
 def order(chain: bytes, code: int, trade: bytes, cid: bytes, *fields: Value) -> bytes:

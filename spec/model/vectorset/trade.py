@@ -37,10 +37,7 @@ def groups(cast: Cast) -> dict[str, Tree]:
     out = {
         "energy_order": {
             "chain": CHAIN,
-            **{
-                name: {"order": data, "signature": trade.signed_order(data, a)}
-                for name, data in orders(cast).items()
-            },
+            **{name: {"order": data, "signature": trade.signed_order(data, a)} for name, data in orders(cast).items()},
         },
         "energy_receipt": {
             "receipt": receipt,
