@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing, trade
+from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing, registry, trade
 from vectorset.inputs import SPEC, Cast
 
 TARGET = SPEC / "vectors" / "link-more.json"
@@ -25,6 +25,7 @@ def text() -> str:
         **messages.groups(cast),
         **lifecycle.groups(cast),
         **delegation.groups(cast),
+        **registry.groups(cast),
         **trade.groups(cast),
         "negatives": negatives.entries(cast, exchange, code_commit),
     }

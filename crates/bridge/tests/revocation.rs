@@ -223,5 +223,5 @@ async fn the_ledger_withdraws_what_is_listed_once() {
     revoke(&world, Subject::Batch([7; 16])).await.json::<Revocations>();
     assert_eq!(recorded(&world).await.len(), 3);
     let component = world.chain.read().unwrap().component(&pack.cid).unwrap().unwrap();
-    assert_eq!(component.status, ledger::records::Status::Revoked);
+    assert_eq!(component.status, lct::lifecycle::State::Revoked);
 }

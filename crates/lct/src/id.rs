@@ -82,6 +82,8 @@ pub enum Role {
     Module = 3,
     /// Sensor.
     Sensor = 4,
+    /// Actuator: a contactor box, a fan, a pump.
+    Actuator = 5,
 }
 
 impl Role {
@@ -93,6 +95,7 @@ impl Role {
             2 => Role::Pack,
             3 => Role::Module,
             4 => Role::Sensor,
+            5 => Role::Actuator,
             _ => return Err(Error::Malformed),
         })
     }
@@ -105,6 +108,7 @@ impl Role {
             Role::Pack => "pack",
             Role::Module => "module",
             Role::Sensor => "sensor",
+            Role::Actuator => "actuator",
         }
     }
 }

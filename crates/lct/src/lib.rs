@@ -6,7 +6,8 @@
 //! * the key schedule of the secure link ([`schedule`]), its handshakes ([`handshake`], [`resume`]),
 //!   sealed messages ([`seal`]) and pairing certificates ([`certificate`]),
 //! * the statements that travel from a device to the ledger ([`registration`], [`binding`],
-//!   [`pairing`], [`record`], [`energy`], [`trade`], [`validation`], [`ownership`]).
+//!   [`pairing`], [`record`], [`energy`], [`trade`], [`validation`], [`ownership`], [`lifecycle`],
+//!   [`context`]), and commitments to what is not told ([`commitment`]).
 //!
 //! It is `no_std`, allocates nothing, and takes entropy as an argument. With the feature `host` the arithmetic of
 //! P-256 comes from a library that does allocate and draws nonces of its own ([`curve`]), and keys of messages are kept
@@ -28,6 +29,8 @@ pub mod certificate;
 pub mod clock;
 pub mod codec;
 pub mod command;
+pub mod commitment;
+pub mod context;
 pub mod counter;
 pub mod curve;
 pub mod delegation;
@@ -38,6 +41,7 @@ pub mod hash;
 pub mod id;
 pub mod journal;
 pub mod key_package;
+pub mod lifecycle;
 pub mod merkle;
 pub mod metadata;
 pub mod ownership;

@@ -118,6 +118,9 @@ pub struct Params {
     pub pool_tolerance_ppm: u32,
     /// Fewest witnesses of an event of level 2 (L115).
     pub witness_quorum: u32,
+    /// Whether a registered component waits for an authority or its manufacturer to admit it: 0 it does not, 1 it does
+    /// (L131).
+    pub admission: u32,
     /// Longest time for which a transfer between packs holds its energy, seconds (L213).
     pub max_transfer_s: u32,
     /// Time to object before something is settled, seconds (L216).
@@ -140,6 +143,7 @@ impl Default for Params {
             max_lcts: 100,
             pool_tolerance_ppm: 100_000,
             witness_quorum: 1,
+            admission: 0,
             max_transfer_s: 86_400,
             objection_s: 86_400,
             price_micro_per_kwh: 0,
@@ -159,12 +163,13 @@ impl Params {
             && ![self.max_lease_s, self.max_transfer_s, self.max_offer_s].contains(&0)
             && self.pool_tolerance_ppm <= 1_000_000
             && (1..=MAX_WITNESSES as u32).contains(&self.witness_quorum)
+            && self.admission <= 1
     }
 }
 
 impl Canonical for Params {
     fn write(&self, w: &mut Writer) {
-        w.object(14, VERSION);
+        w.object(15, VERSION);
         w.uint(1).uint(self.max_block_txs.into());
         w.uint(2).uint(self.max_block_bytes.into());
         w.uint(3).uint(self.max_tx_bytes.into());
@@ -174,6 +179,7 @@ impl Canonical for Params {
         w.uint(7).uint(self.max_lcts.into());
         w.uint(8).uint(self.pool_tolerance_ppm.into());
         w.uint(9).uint(self.witness_quorum.into());
+        w.uint(10).uint(self.admission.into());
         w.uint(50).uint(self.max_transfer_s.into());
         w.uint(51).uint(self.objection_s.into());
         w.uint(52).uint(self.price_micro_per_kwh);
@@ -181,7 +187,7 @@ impl Canonical for Params {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(14, VERSION)?;
+        r.object(15, VERSION)?;
         let mut next = |key| r.key(key).and_then(|()| r.uint());
         let narrow = |v: u64| u32::try_from(v).map_err(|_| FormatError::Unexpected);
         Ok(Self {
@@ -194,6 +200,7 @@ impl Canonical for Params {
             max_lcts: narrow(next(7)?)?,
             pool_tolerance_ppm: narrow(next(8)?)?,
             witness_quorum: narrow(next(9)?)?,
+            admission: narrow(next(10)?)?,
             max_transfer_s: narrow(next(50)?)?,
             objection_s: narrow(next(51)?)?,
             price_micro_per_kwh: next(52)?,

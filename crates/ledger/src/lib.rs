@@ -9,6 +9,7 @@
 //! * [`config`]: the parameters of packs.
 //! * [`energy`]: the arithmetic of energy accounts.
 //! * [`trust`]: the arithmetic of trust, for rules and readers alike.
+//! * [`authorization`], [`anonymous`]: who may be paired with whom; [`mrh`]: who is near whom.
 //! * [`execute`]: a block's execution; [`proof`], [`receipt`], [`anchor`], [`history`] and
 //!   [`checkpoint`]: how an outsider checks what happened.
 #![no_std]
@@ -18,6 +19,8 @@
 extern crate alloc;
 
 pub mod anchor;
+pub mod anonymous;
+pub mod authorization;
 pub mod block;
 pub mod checkpoint;
 pub mod codec;
@@ -26,6 +29,7 @@ pub mod energy;
 pub mod execute;
 pub mod genesis;
 pub mod history;
+pub mod mrh;
 pub mod outcome;
 pub mod proof;
 pub mod receipt;

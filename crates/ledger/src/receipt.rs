@@ -17,18 +17,20 @@
 //! h+1, which names h as its parent and whose identity the validators signed. The state proofs show the
 //! validator set, the sender's account and the device's signing key as they stood after block h.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::fmt;
 
 use lct::{
     Digest,
     attest::DeviceCertificate,
     binding::BindingRecord,
+    context::Statement,
     delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent},
     hash::sha256,
     id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
+    lifecycle::{Move, Version},
     merkle::{leaf_hash, verify_path},
     ownership::Transfer,
     pairing::Terms,
@@ -47,11 +49,12 @@ use crate::{
     outcome::TxResult,
     proof::{Path, StateProof},
     records::{
-        Account, ActRecord, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation, Setting,
-        Settlement, SigningKey, Status, Transfer as EnergyTransfer, key,
+        Account, ActRecord, Component, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation,
+        Setting, Settlement, SigningKey, Status, Transfer as EnergyTransfer, key,
+        registry::{ContextRecord, StateChange, VersionRecord},
     },
     reject::Rejection,
-    tx::{Body, MAX_TX, Paired, Signed, Target, Tx},
+    tx::{Body, MAX_TX, Paired, Registry, Signed, Target, Tx},
     verdict::{Proved, RecordFacts, Trusted, Verdict},
 };
 
@@ -109,7 +112,7 @@ pub struct Receipt {
 /// that signed what is inside. `None` if a statement inside cannot be read.
 #[must_use]
 pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
-    let mut keys = alloc::vec![key::VALIDATORS.to_vec(), key::account(&tx.unsigned.signer)];
+    let mut keys = vec![key::VALIDATORS.to_vec(), key::account(&tx.unsigned.signer)];
     match &tx.unsigned.body {
         Body::Register { statement, .. } => {
             let device = Registration::decode(statement).ok()?.device.subject().ok()?.key;
@@ -159,6 +162,7 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
             let act = Act::read(statement).ok()?;
             keys.extend([key::delegation(&act.delegation), key::act(&act.delegation, act.number)]);
         }
+        Body::Registry(body) => keys.extend(registry_keys(body)?),
         Body::EnergyOrder { statement, .. } => {
             let order = trade::Order::decode(statement).ok()?;
             keys.push(if order.begins() { key::energy_transfer(&order.id) } else { key::offer(&order.id) });
@@ -172,6 +176,33 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
         Body::Object { subject, .. } | Body::Resolve { subject, .. } => keys.push(key::objection(subject)),
     }
     Some(keys)
+}
+
+/// What a receipt for one of the kinds 32 to 41 proves besides: the row that the transaction wrote, where its key follows
+/// from the transaction, and the identity key of a component that signed.
+fn registry_keys(body: &Registry) -> Option<Vec<Vec<u8>>> {
+    Some(match body {
+        Registry::Move { statement, .. } => {
+            let m = Move::decode(statement).ok()?;
+            vec![key::state_change(&m.cid, m.number)]
+        }
+        Registry::Version { statement, .. } => {
+            let v = Version::decode(statement).ok()?;
+            vec![key::version(&v.cid, v.number), key::component(&v.cid)]
+        }
+        Registry::Context { statement, .. } => {
+            let s = Statement::decode(statement).ok()?;
+            vec![key::context_record(&s.lct, s.content.kind(), s.number)]
+        }
+        // What the sender says in its own name.
+        Registry::Grant { .. }
+        | Registry::RevokeGrant { .. }
+        | Registry::Anonymous(_)
+        | Registry::LctStatus { .. }
+        | Registry::Queue { .. }
+        | Registry::Process { .. }
+        | Registry::Cancel { .. } => vec![],
+    })
 }
 
 /// The event by which a side withdraws something, and what. `None` if the statement is no such event.
@@ -734,6 +765,37 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             signed(point.cid, s, Ok(point.digest()))?;
             Ok(Proved::Checkpoint(point))
         }
+        Body::Registry(body) => prove_registry(tx, body, evidence),
+    }
+}
+
+/// What a transaction of the kinds 32 to 41 states.
+fn prove_registry(tx: &Tx, body: &Registry, evidence: &Evidence<'_>) -> Result<Proved, ReceiptError> {
+    let broken = |_: lct::Error| ReceiptError::Statement;
+    match body {
+        Registry::Move { statement, key, signature } => {
+            let m = Move::decode(statement).map_err(broken)?;
+            let change: StateChange = evidence.object(0)?;
+            ensure(change.tx == tx.id(), ReceiptError::NoEffect)?;
+            check(key, &m.digest().map_err(broken)?, signature)?;
+            Ok(Proved::State { cid: m.cid, from: change.from, to: m.to, by: change.by })
+        }
+        Registry::Version { statement, signature, .. } => {
+            let v = Version::decode(statement).map_err(broken)?;
+            let record: VersionRecord = evidence.object(0)?;
+            ensure(record.tx == tx.id(), ReceiptError::NoEffect)?;
+            let component: Component = evidence.object(1)?;
+            check(&component.device_key, &v.digest().map_err(broken)?, signature)?;
+            Ok(Proved::Version(Box::new(v)))
+        }
+        Registry::Context { statement, key, signature } => {
+            let s = Statement::decode(statement).map_err(broken)?;
+            let record: ContextRecord = evidence.object(0)?;
+            ensure(record.tx == tx.id(), ReceiptError::NoEffect)?;
+            check(key, &s.digest().map_err(broken)?, signature)?;
+            Ok(Proved::Context(Box::new(s)))
+        }
+        said => Ok(Proved::Said(Box::new(said.clone()))),
     }
 }
 

@@ -7,22 +7,24 @@ use alloc::{string::String, vec::Vec};
 
 use lct::{
     Digest,
-    delegation::{DELEGATION_MAX, DelegationId},
+    delegation::DelegationId,
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
+    lifecycle::State,
     sign::PublicKey,
     trade::TradeId,
 };
 
 use crate::{
+    authorization::MAX_RULE,
     codec::{Canonical, FormatError, Reader, Writer},
-    tx::{Subject, Target},
+    tx::{MAX_STATEMENT, Subject, Target},
 };
 
 const VERSION: u64 = 1;
 
-/// Longest component id stored, in bytes.
-const MAX_ID: usize = lct::id::COMPONENT_ID_MAX;
+/// Longest text stored, in bytes.
+const MAX_TEXT: usize = MAX_RULE;
 
 pub mod key;
 
@@ -87,7 +89,7 @@ impl Field for Vec<u8> {
         w.bytes(self);
     }
     fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        Ok(r.bytes(DELEGATION_MAX)?.into())
+        Ok(r.bytes(MAX_STATEMENT)?.into())
     }
 }
 
@@ -96,7 +98,7 @@ impl Field for String {
         w.text(self);
     }
     fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        Ok(r.text(MAX_ID)?.into())
+        Ok(r.text(MAX_TEXT)?.into())
     }
 }
 
@@ -106,6 +108,15 @@ impl Field for Role {
     }
     fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
         Role::from_code(r.int()?).map_err(|_| FormatError::Unexpected)
+    }
+}
+
+impl Field for State {
+    fn put(&self, w: &mut Writer) {
+        w.uint(u64::from(*self as u8));
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Self::from_code(r.int()?).map_err(|_| FormatError::Unexpected)
     }
 }
 
@@ -141,6 +152,11 @@ macro_rules! codes {
         impl $name {
             /// All of them, by ascending code.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// The one with this number.
+            #[must_use]
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
 
             /// Lower-case word for people and APIs.
             #[must_use]
@@ -152,7 +168,7 @@ macro_rules! codes {
         impl Field for $name {
             fn put(&self, w: &mut Writer) { w.uint(u64::from(*self as u8)); }
             fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-                match r.uint()? { $($code => Ok(Self::$variant),)* _ => Err(FormatError::Unexpected) }
+                Self::from_code(r.int()?).ok_or(FormatError::Unexpected)
             }
         }
 
@@ -197,6 +213,20 @@ codes! {
         Active = 1 "active",
         /// Withdrawn, for good.
         Revoked = 2 "revoked",
+    }
+}
+
+codes! {
+    /// Whether an LCT holds. That of an entity follows its component (L131).
+    LctStatus {
+        /// In force.
+        Active = 1 "active",
+        /// Ended, for good.
+        Terminated = 2 "terminated",
+        /// Not in force yet.
+        Pending = 3 "pending",
+        /// Out of force for a while.
+        Suspended = 4 "suspended",
     }
 }
 
@@ -249,8 +279,8 @@ object! {
         opening_soc_ppm: u32 = 8,
         /// Identity of its entity LCT.
         lct: Digest = 9,
-        /// Whether the registration holds.
-        status: Status = 10,
+        /// What became of it since.
+        status: State = 10,
         /// Height of registration.
         height: u64 = 11,
         /// Block time of registration, Unix milliseconds.
@@ -284,7 +314,7 @@ object! {
         /// What it is for.
         context: String = 3,
         /// Whether it holds.
-        status: Status = 4,
+        status: LctStatus = 4,
         /// Height of creation.
         height: u64 = 5,
         /// Block time of creation, Unix milliseconds.
@@ -817,6 +847,9 @@ list! {
     /// Pairings of a binding, oldest first.
     Pairings of PairingId, at most MAX_PAIRINGS
 }
+
+// Behind the macros that its objects are declared with.
+pub mod registry;
 
 /// Identity of a component's entity LCT: `H("modbatt1 lct-entity" || chain id || cid || device key)`.
 #[must_use]

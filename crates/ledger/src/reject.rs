@@ -180,6 +180,58 @@ rejections! {
     ActOperation = 227, "W4_ERR_ACT_OPERATION", "the delegation does not allow this operation";
     ActScope = 228, "W4_ERR_ACT_SCOPE", "the delegation names neither of the two";
     ActGrant = 229, "W4_ERR_ACT_GRANT", "the delegate granted a longer lease than it may";
+    // States and versions of components.
+    LifecycleChain = 240, "W4_ERR_LIFECYCLE_CHAIN", "the statement is for another chain";
+    LifecycleComponent = 241, "W4_ERR_LIFECYCLE_COMPONENT", "the component is not registered";
+    LifecycleFinal = 242, "W4_ERR_LIFECYCLE_FINAL", "the component is retired or revoked, for good";
+    LifecycleSequence = 243, "W4_ERR_LIFECYCLE_SEQUENCE", "the statement does not follow the last one of this component";
+    LifecycleSigner = 244, "W4_ERR_LIFECYCLE_SIGNER", "the key is no authority's, nor the owner's or manufacturer's of the component";
+    LifecycleDenied = 245, "W4_ERR_LIFECYCLE_DENIED", "there is no such move, or it is not this party's, or the reason does not fit it";
+    LifecycleProof = 246, "W4_ERR_LIFECYCLE_PROOF_FAIL", "the key did not sign the statement";
+    ComponentSuspended = 247, "W4_ERR_COMPONENT_SUSPENDED", "the component is suspended: its statements are not believed";
+    ComponentState = 248, "W4_ERR_COMPONENT_STATE", "a side of the pairing is not active";
+    VersionSame = 252, "W4_ERR_VERSION_INVALID", "the registry has these versions";
+    VersionVouch = 253, "W4_ERR_VERSION_VOUCH", "neither the manufacturer nor an authority vouches for this version";
+    VersionProof = 254, "W4_ERR_VERSION_PROOF_FAIL", "the component did not sign its version";
+    // Authorisations.
+    AuthorizationParties = 255, "W4_ERR_AUTHORIZATION_INVALID", "a component needs no authorization for itself";
+    AuthorizationContext = 256, "W4_ERR_AUTHORIZATION_CONTEXT", "a context has 1 to 64 characters of A-Z, a-z, 0-9, _ . and -";
+    AuthorizationComponent = 257, "W4_ERR_AUTHORIZATION_COMPONENT", "a component is not registered, or not active";
+    AuthorizationDenied = 258, "W4_ERR_AUTHORIZATION_DENIED", "the sender is neither an authority nor the owner";
+    AuthorizationLevel = 259, "W4_ERR_AUTHORIZATION_LEVEL", "there is no such level, or it does not allow these partners";
+    AuthorizationRule = 260, "W4_ERR_AUTHORIZATION_RULE", "the rule is not of the form: trust_score >= 0.7 and ..";
+    AuthorizationLimit = 261, "W4_ERR_AUTHORIZATION_LIMIT", "the component gives as many authorizations as it may";
+    AuthorizationUnknown = 262, "W4_ERR_AUTHORIZATION_UNKNOWN", "the authorization is not recorded";
+    AuthorizationEnded = 263, "W4_ERR_AUTHORIZATION_ENDED", "the authorization was revoked or has expired";
+    // What is recorded under commitments.
+    AnonymousExists = 264, "W4_ERR_ANONYMOUS_EXISTS", "the commitment is recorded";
+    AnonymousUnknown = 265, "W4_ERR_ANONYMOUS_UNKNOWN", "the commitment or authorization is not recorded";
+    AnonymousDenied = 266, "W4_ERR_ANONYMOUS_DENIED", "somebody else recorded it";
+    AnonymousEnded = 267, "W4_ERR_ANONYMOUS_ENDED", "it is withdrawn";
+    AnonymousLevel = 268, "W4_ERR_ANONYMOUS_LEVEL", "there is no such level, the trust asked for does not fit it, or both are one component";
+    AnonymousRevocation = 269, "W4_ERR_ANONYMOUS_REVOCATION", "scope, target, urgency or category is none";
+    AnonymousRepeated = 270, "W4_ERR_ANONYMOUS_REPEATED", "it is withdrawn as soon or sooner already";
+    AnonymousOpening = 271, "W4_ERR_ANONYMOUS_OPENING", "the commitment does not open to this value";
+    AnonymousOpened = 272, "W4_ERR_ANONYMOUS_OPENED", "the commitment is open already";
+    AnonymousValue = 273, "W4_ERR_ANONYMOUS_VALUE", "the value is none of its field";
+    // LCTs after their making.
+    LctUnknown = 274, "W4_ERR_LCT_UNKNOWN", "there is no such LCT, or it is that of an entity";
+    LctDenied = 275, "W4_ERR_LCT_DENIED", "the sender is neither an authority nor the owner of a side";
+    LctStatus = 276, "W4_ERR_LCT_STATUS", "the LCT cannot get this status";
+    LctChain = 277, "W4_ERR_LCT_CHAIN", "the statement is for another chain";
+    LctEnded = 278, "W4_ERR_LCT_ENDED", "the LCT is terminated";
+    LctKind = 279, "W4_ERR_LCT_KIND", "this is not stated about such an LCT";
+    LctSequence = 280, "W4_ERR_LCT_SEQUENCE", "the statement does not follow the last one of its kind";
+    LctSigner = 281, "W4_ERR_LCT_SIGNER", "the key may not state this";
+    LctValue = 282, "W4_ERR_LCT_VALUE", "what the statement names is not there";
+    LctProof = 283, "W4_ERR_LCT_PROOF_FAIL", "the key did not sign the statement";
+    // Queues.
+    QueueInvalid = 284, "W4_ERR_QUEUE_INVALID", "wish, priority, context or parties of the request are none";
+    QueueComponent = 285, "W4_ERR_QUEUE_COMPONENT", "a component of the request is not registered, or at its end";
+    QueueLimit = 286, "W4_ERR_QUEUE_LIMIT", "as many requests wait for the component as may";
+    QueueUnknown = 287, "W4_ERR_QUEUE_UNKNOWN", "no such request waits";
+    QueueDenied = 288, "W4_ERR_QUEUE_DENIED", "the sender neither asked for this nor owns the component";
+    QueueIdle = 289, "W4_ERR_QUEUE_IDLE", "nothing that waits for the component is due";
     // Governance.
     GovernInvalid = 290, "W4_ERR_GOVERN_INVALID", "the change is none, or no chain can run under it";
     GovernHeight = 291, "W4_ERR_GOVERN_HEIGHT", "a change takes effect two blocks later at the earliest";
@@ -200,12 +252,12 @@ rejections! {
     ConfigLoosens = 307, "W4_ERR_CONFIG_LOOSENS", "without an operator's command a value can only tighten";
     // Orders of owners, and transfers between packs.
     TradeChain = 360, "W4_ERR_TRADE_CHAIN", "the statement is for another chain";
-    TradePack = 361, "W4_ERR_TRADE_PACK", "the pack of the order has no energy pool, or is revoked";
+    TradePack = 361, "W4_ERR_TRADE_PACK", "the pack of the order has no energy pool, or is not active";
     TradeOwner = 362, "W4_ERR_TRADE_OWNER", "the pack of the order has no owner";
     TradeProof = 363, "W4_ERR_TRADE_PROOF_FAIL", "the owner of the pack did not sign the order";
     TransferExists = 364, "W4_ERR_TRANSFER_EXISTS", "the transfer is already recorded";
     TransferSelf = 365, "W4_ERR_TRANSFER_SELF", "a pack transfers nothing to itself";
-    TransferPack = 366, "W4_ERR_TRANSFER_PACK", "a pack of the transfer has no energy pool, or is revoked";
+    TransferPack = 366, "W4_ERR_TRANSFER_PACK", "a pack of the transfer has no energy pool, or is not active";
     TransferPairing = 367, "W4_ERR_TRANSFER_PAIRING", "the two packs have no such pairing in force";
     TransferTime = 368, "W4_ERR_TRANSFER_TIME", "the transfer ends in the past, or lasts longer than the chain allows";
     TransferAmount = 369, "W4_ERR_TRANSFER_AMOUNT", "there is nothing to transfer, or less than was asked for at least";

@@ -86,6 +86,11 @@ impl<V: View> Overlay<V> {
         self.put_raw(key, value.to_bytes());
     }
 
+    /// Removes what is under `key`.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+
     /// Keys written in this layer that begin with `prefix`.
     pub fn touched<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.writes.keys().map(Vec::as_slice).filter(move |k| k.starts_with(prefix))

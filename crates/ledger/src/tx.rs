@@ -28,13 +28,16 @@ use crate::{
 };
 
 mod config;
+mod energy;
 mod govern;
+pub mod kind;
+pub mod registry;
 
 pub use config::{CommandReference, Config};
-pub use govern::{Change, Governance};
-mod energy;
-
 pub use energy::{Agreed, Subject};
+pub use govern::{Change, Governance};
+pub use kind::Kind;
+pub use registry::Registry;
 
 /// Longest statement a body may carry, in bytes.
 pub const MAX_STATEMENT: usize = 2048;
@@ -304,6 +307,8 @@ pub enum Body {
         /// Bytes of the [`Body`] that it is about.
         body: Vec<u8>,
     },
+    /// What is said of components, LCTs and pairings beyond their making.
+    Registry(Registry),
     /// Changes the chain itself (L160).
     Govern(Governance),
     /// Gives a parameter of a pack another value (L176).
@@ -354,195 +359,6 @@ pub enum Body {
     },
 }
 
-/// The kind of a [`Body`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
-    /// [`Body::Register`].
-    Register = 1,
-    /// [`Body::LctCreate`].
-    LctCreate = 2,
-    /// [`Body::Bind`].
-    Bind = 3,
-    /// [`Body::PairComplete`].
-    PairComplete = 4,
-    /// [`Body::Batch`].
-    Batch = 5,
-    /// [`Body::Energy`].
-    Energy = 6,
-    /// [`Body::CycleClose`].
-    CycleClose = 7,
-    /// [`Body::Checkpoint`].
-    Checkpoint = 8,
-    /// [`Body::RevokeSigned`].
-    RevokeSigned = 16,
-    /// [`Body::Revoke`].
-    Revoke = 17,
-    /// [`Body::PairRenew`].
-    PairRenew = 18,
-    /// [`Body::PairUse`].
-    PairUse = 19,
-    /// [`Body::PairModify`].
-    PairModify = 20,
-    /// [`Body::Rebind`].
-    Rebind = 21,
-    /// [`Body::FactoryBind`].
-    FactoryBind = 22,
-    /// [`Body::Transfer`].
-    Transfer = 23,
-    /// [`Body::Validate`].
-    Validate = 24,
-    /// [`Body::Delegate`].
-    Delegate = 25,
-    /// [`Body::DelegateAct`].
-    DelegateAct = 26,
-    /// [`Body::Govern`] with [`Change::Account`].
-    GovernAccount = 42,
-    /// [`Body::Govern`] with [`Change::Roots`].
-    GovernRoots = 43,
-    /// [`Body::Govern`] with [`Change::Params`].
-    GovernParams = 44,
-    /// [`Body::Govern`] with [`Change::Validators`].
-    GovernValidators = 45,
-    /// [`Body::Govern`] with [`Change::Rules`].
-    GovernRules = 46,
-    /// [`Body::ConfigSet`].
-    ConfigSet = 47,
-    /// [`Body::ConfigReport`].
-    ConfigReport = 48,
-    /// [`Body::EnergyOrder`].
-    EnergyOrder = 56,
-    /// [`Body::EnergyReceipt`].
-    EnergyReceipt = 57,
-    /// [`Body::EnergyRelease`].
-    EnergyRelease = 58,
-    /// [`Body::Settle`].
-    Settle = 59,
-    /// [`Body::Object`].
-    Object = 60,
-    /// [`Body::Resolve`].
-    Resolve = 61,
-}
-
-impl Kind {
-    /// The kind with this number.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        use Kind::*;
-        const ALL: [Kind; 32] = [
-            Register,
-            LctCreate,
-            Bind,
-            PairComplete,
-            Batch,
-            Energy,
-            CycleClose,
-            Checkpoint,
-            RevokeSigned,
-            Revoke,
-            PairRenew,
-            PairUse,
-            PairModify,
-            Rebind,
-            FactoryBind,
-            Transfer,
-            Validate,
-            Delegate,
-            DelegateAct,
-            GovernAccount,
-            GovernRoots,
-            GovernParams,
-            GovernValidators,
-            GovernRules,
-            ConfigSet,
-            ConfigReport,
-            EnergyOrder,
-            EnergyReceipt,
-            EnergyRelease,
-            Settle,
-            Object,
-            Resolve,
-        ];
-        ALL.into_iter().find(|kind| *kind as u8 == number)
-    }
-
-    /// The kind's name as it appears in events and APIs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Register => "component/register",
-            Self::LctCreate => "lct/create",
-            Self::Bind => "binding/record",
-            Self::PairComplete => "pairing/complete",
-            Self::Batch => "telemetry/batch",
-            Self::Energy => "energy/event",
-            Self::CycleClose => "energy/cycle-close",
-            Self::Checkpoint => "audit/checkpoint",
-            Self::RevokeSigned => "revoke/statement",
-            Self::Revoke => "revoke/order",
-            Self::PairRenew => "pairing/renew",
-            Self::PairUse => "pairing/use",
-            Self::PairModify => "pairing/modify",
-            Self::Rebind => "binding/replace",
-            Self::FactoryBind => "binding/factory",
-            Self::Transfer => "owner/transfer",
-            Self::Validate => "validation/event",
-            Self::Delegate => "delegation/record",
-            Self::DelegateAct => "delegation/act",
-            Self::GovernAccount => "governance/account",
-            Self::GovernRoots => "governance/roots",
-            Self::GovernParams => "governance/params",
-            Self::GovernValidators => "governance/validators",
-            Self::GovernRules => "governance/rules",
-            Self::ConfigSet => "config/set",
-            Self::ConfigReport => "config/report",
-            Self::EnergyOrder => "energy/order",
-            Self::EnergyReceipt => "energy/receipt",
-            Self::EnergyRelease => "energy/release",
-            Self::Settle => "energy/settle",
-            Self::Object => "energy/object",
-            Self::Resolve => "energy/resolve",
-        }
-    }
-}
-
-impl Body {
-    /// The kind of this body.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Register { .. } => Kind::Register,
-            Self::LctCreate { .. } => Kind::LctCreate,
-            Self::Bind { .. } => Kind::Bind,
-            Self::PairComplete(_) => Kind::PairComplete,
-            Self::Batch(_) => Kind::Batch,
-            Self::Energy(_) => Kind::Energy,
-            Self::CycleClose(_) => Kind::CycleClose,
-            Self::Checkpoint(_) => Kind::Checkpoint,
-            Self::RevokeSigned(_) => Kind::RevokeSigned,
-            Self::Revoke { .. } => Kind::Revoke,
-            Self::PairRenew { .. } => Kind::PairRenew,
-            Self::PairUse(_) => Kind::PairUse,
-            Self::PairModify { .. } => Kind::PairModify,
-            Self::Rebind { .. } => Kind::Rebind,
-            Self::FactoryBind { .. } => Kind::FactoryBind,
-            Self::Transfer { .. } => Kind::Transfer,
-            Self::Validate { .. } => Kind::Validate,
-            Self::Delegate { .. } => Kind::Delegate,
-            Self::DelegateAct { .. } => Kind::DelegateAct,
-            Self::Govern(governance) => governance.change.kind(),
-            Self::ConfigSet(_) => Kind::ConfigSet,
-            Self::ConfigReport(_) => Kind::ConfigReport,
-            Self::EnergyOrder { .. } => Kind::EnergyOrder,
-            Self::EnergyReceipt { .. } => Kind::EnergyReceipt,
-            Self::EnergyRelease { .. } => Kind::EnergyRelease,
-            Self::Settle { .. } => Kind::Settle,
-            Self::Object { .. } => Kind::Object,
-            Self::Resolve { .. } => Kind::Resolve,
-        }
-    }
-}
-
 fn statement(r: &mut Reader<'_>, key: u64) -> Result<Vec<u8>, FormatError> {
     r.key(key)?;
     Ok(r.bytes(MAX_STATEMENT)?.into())
@@ -589,9 +405,11 @@ impl Canonical for Body {
             Self::PairModify { .. } => 9,
             Self::PairComplete(_) => 13,
             Self::PairRenew { .. } => 16,
+            Self::Registry(body) => body.pairs(),
         };
         w.object(pairs, VERSION).uint(1).uint(self.kind() as u64);
         match self {
+            Self::Registry(body) => body.write(w),
             Self::Register { statement, signature } | Self::EnergyOrder { statement, signature } => {
                 w.uint(2).bytes(statement).uint(3).bytes(&signature.0);
             }
@@ -770,6 +588,7 @@ impl Canonical for Body {
             }),
             (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
             (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
+            (kind @ 32..=41, pairs) => Ok(Self::Registry(Registry::read(kind, pairs, r)?)),
             (47, 7) => Ok(Self::ConfigSet(Config::read(r)?)),
             (48, 7) => Ok(Self::ConfigReport(Config::read(r)?)),
             (kind @ 42..=46, 4) => {

@@ -6,10 +6,12 @@ use core::fmt;
 use lct::{
     Digest,
     binding::BindingRecord,
+    context::Statement,
     delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent, EnergyKind},
     id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
+    lifecycle::{State, Version},
     ownership::Transfer,
     pairing::Terms,
     record::{BatchStatement, RecordKind},
@@ -20,9 +22,9 @@ use lct::{
 };
 
 use crate::{
-    records::{AccountRole, NOBODY, Setting, Settlement},
+    records::{AccountRole, LctStatus, NOBODY, Setting, Settlement, registry},
     reject::Rejection,
-    tx::{Change, Config, Governance, Kind, Subject, Target},
+    tx::{Change, Config, Governance, Kind, Registry, Subject, Target, registry::Anonymous},
 };
 
 /// Whether the signers of a consistent receipt are trusted.
@@ -160,6 +162,23 @@ pub enum Proved {
     CycleClose(CycleClose),
     /// An audit log was anchored.
     Checkpoint(Checkpoint),
+    /// A component went into another state.
+    State {
+        /// Which.
+        cid: Cid,
+        /// Where it was.
+        from: State,
+        /// Where it went.
+        to: State,
+        /// Who said so.
+        by: registry::Party,
+    },
+    /// A component told its versions.
+    Version(Box<Version>),
+    /// Something was stated in the context of an LCT.
+    Context(Box<Statement>),
+    /// What the sender said in its own name; the ledger took it.
+    Said(Box<Registry>),
     /// The chain was changed.
     Governance(Governance),
     /// A parameter of a pack was set or reported.
@@ -238,6 +257,9 @@ impl Verdict {
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
             Proved::Checkpoint(p) => Some(p.cid),
+            Proved::State { cid, .. } => Some(*cid),
+            Proved::Version(v) => Some(v.cid),
+            Proved::Context(_) | Proved::Said(_) => None,
             Proved::EnergyOrder(o) => Some(o.cid),
             Proved::EnergyReceipt { taker, .. } => Some(*taker),
             Proved::EnergyRelease { giver, .. } => Some(*giver),
@@ -521,6 +543,58 @@ impl fmt::Display for Proved {
                 write!(f, "component {} signed that its audit log has {} entries", p.cid, p.number)?;
                 write!(f, " and hashes to {}", Hex(&p.hash))
             }
+            Self::State { cid, from, to, by } => {
+                let (from, to) = (from.name(), to.name());
+                write!(f, "component {cid} went from {from} to {to}, as its {} signed", by.name())
+            }
+            Self::Version(v) => {
+                let (hardware, firmware) = (v.hardware, v.firmware);
+                write!(
+                    f,
+                    "component {} told hardware version {hardware} and firmware version {firmware}",
+                    v.cid
+                )?;
+                write!(f, ", image {}", Hex(&v.image))
+            }
+            Self::Context(s) => {
+                let (name, number) = (s.content.name(), s.number);
+                write!(f, "statement {number} about the {name} of LCT {} was signed", Hex(&s.lct))
+            }
+            Self::Said(body) => said(f, body),
+        }
+    }
+}
+
+/// What an account said in its own name.
+fn said(f: &mut fmt::Formatter<'_>, body: &Registry) -> fmt::Result {
+    match body {
+        Registry::Grant { a, b, context, .. } => {
+            write!(f, "component {a} lets itself be paired with {b} for {context}")
+        }
+        Registry::RevokeGrant { id, .. } => write!(f, "authorization {} was revoked", Hex(&id.0)),
+        Registry::LctStatus { id, status, .. } => {
+            let word = LctStatus::from_code(*status).map_or("unknown", LctStatus::name);
+            write!(f, "LCT {} is {word}", Hex(id))
+        }
+        Registry::Anonymous(Anonymous::Register { component, .. }) => {
+            write!(f, "a component was recorded under commitment {}", Hex(component))
+        }
+        Registry::Anonymous(Anonymous::Authorize { a, b, .. }) => {
+            write!(f, "committed component {} lets itself be paired with {}", Hex(a), Hex(b))
+        }
+        Registry::Anonymous(Anonymous::Revoke { target, .. }) => {
+            write!(f, "commitment {} was withdrawn", Hex(target))
+        }
+        Registry::Anonymous(Anonymous::Open { value, .. }) => {
+            write!(f, "a commitment was opened to {value:?}")
+        }
+        Registry::Queue { initiator, target, .. } => {
+            write!(f, "a request of component {initiator} about {target} was queued")
+        }
+        Registry::Process { cid } => write!(f, "what waits for component {cid} was tried"),
+        Registry::Cancel { id, .. } => write!(f, "request {} was cancelled", Hex(&id.0)),
+        Registry::Move { .. } | Registry::Version { .. } | Registry::Context { .. } => {
+            f.write_str("a statement was recorded")
         }
     }
 }

@@ -210,14 +210,14 @@ fn each_role_sends_its_kinds() {
     use AccountRole::*;
     let table: [(AccountRole, &[u8]); 6] = [
         (Authority, &[1, 5, 17, 25, 42, 43, 44, 45, 46]),
-        (Operator, &[1, 5, 6, 7, 8, 16, 17, 19, 22, 23, 24, 26]),
-        (Manufacturer, &[1, 17, 22, 23, 43]),
-        (Owner, &[16, 17, 23, 24]),
+        (Operator, &[1, 5, 6, 7, 8, 16, 17, 19, 22, 23, 24, 26, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41]),
+        (Manufacturer, &[1, 17, 22, 23, 32, 33, 38, 43]),
+        (Owner, &[16, 17, 23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41]),
         (Auditor, &[8, 17, 24]),
-        (Controller, &[5, 6, 7, 8, 16, 17, 19, 24, 26]),
+        (Controller, &[5, 6, 7, 8, 16, 17, 19, 24, 26, 33, 38, 39, 40, 41]),
     ];
     for (role, kinds) in table {
-        for number in (1..=8).chain(16..=26).chain(42..=46) {
+        for number in (1..=8).chain(16..=26).chain(32..=46) {
             let kind = Kind::from_number(number).unwrap();
             let expected = role == Authority || kinds.contains(&number);
             assert_eq!(allowed(role, kind), expected, "{} and {}", role.name(), kind.name());

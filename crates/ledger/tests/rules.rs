@@ -589,6 +589,10 @@ fn the_tables_name_every_rejection() {
         include_str!("trust.rs"),
         include_str!("tiers.rs"),
         include_str!("delegation.rs"),
+        include_str!("registry.rs"),
+        include_str!("authorizations.rs"),
+        include_str!("horizon.rs"),
+        include_str!("queue.rs"),
         include_str!("governance.rs"),
         include_str!("trade.rs"),
         include_str!("config.rs")

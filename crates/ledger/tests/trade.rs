@@ -6,6 +6,7 @@ mod world;
 use lct::{
     energy::EnergyKind,
     id::{Cid, PairingId, Role},
+    lifecycle::State,
     trade::{Acceptance, Give, Order, Quote, Receipt, Terms, TradeId, What},
 };
 use ledger::{
@@ -194,9 +195,9 @@ fn order_rules() {
     ended.time_ms += 86_400_000;
     ended.refuse("lease over", send(&ended, 3, 10), TransferPairing);
     let mut revoked = market();
-    revoked.change(state_key::component(&Cid::of("pack-2")), |c: &mut Component| c.status = Status::Revoked);
+    revoked.change(state_key::component(&Cid::of("pack-2")), |c: &mut Component| c.status = State::Revoked);
     revoked.refuse("revoked taker", send(&revoked, 3, 10), TransferPack);
-    revoked.change(state_key::component(&Cid::of("pack-1")), |c: &mut Component| c.status = Status::Revoked);
+    revoked.change(state_key::component(&Cid::of("pack-1")), |c: &mut Component| c.status = State::Revoked);
     revoked.refuse("revoked giver", send(&revoked, 3, 10), TradePack);
 }
 

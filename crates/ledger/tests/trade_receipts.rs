@@ -3,86 +3,18 @@
 
 mod world;
 
-use std::collections::BTreeMap;
-
-use ed25519_dalek::Signer;
 use lct::{
-    Digest,
-    hash::sha256,
     id::Cid,
-    merkle,
     sign::SigningKey,
     trade::{TradeId, What},
 };
 use ledger::{
-    block::{Certificate, Header, result_leaves, tx_leaves},
-    codec::Canonical,
-    outcome::TxResult,
-    proof::StateProof,
-    receipt::{Receipt, ReceiptError, evidence_keys, verify},
+    receipt::ReceiptError,
     records::{Offer, Settlement, SigningKey as KeyRecord, Status, Transfer, key as state_key},
-    state::View,
     tx::{Body, Tx},
-    verdict::{Proved, Verdict},
+    verdict::Proved,
 };
-use world::{bench::*, market::*, *};
-
-/// The receipt of a transaction of the authority, on the state as it is, whatever the chain would have done.
-fn receipt(bench: &Bench, tx: Vec<u8>) -> Receipt {
-    let wanted = evidence_keys(&Tx::from_bytes(&tx).unwrap()).unwrap();
-    let state: Vec<_> =
-        wanted.into_iter().map(|k| (bench.state.get(&k).unwrap().unwrap_or_default(), k)).collect();
-    let leaves: BTreeMap<Digest, Digest> = state.iter().map(|(v, k)| (sha256(&[k]), sha256(&[v]))).collect();
-    let (state_root, _) = reference(&leaves, 0, None);
-    let evidence = state.into_iter().map(|(value, key)| {
-        let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[&key])));
-        StateProof { key, value, siblings }
-    });
-    let result = TxResult { rejection: None, events: vec![] }.to_bytes();
-    let header = Header {
-        chain_id: chain_id(),
-        height: 7,
-        time_ms: bench.time_ms,
-        proposer: validator("v").verifying_key().to_bytes(),
-        parent: [1; 32],
-        state_root: [2; 32],
-        tx_root: merkle::root(&tx_leaves(std::slice::from_ref(&tx))),
-        result_root: [3; 32],
-        tx_count: 1,
-    };
-    let result_root = merkle::root(&result_leaves(std::slice::from_ref(&result)));
-    let next = Header { height: 8, parent: header.id(), state_root, result_root, ..header.clone() };
-    let signature = validator("v").sign(&Certificate::message(&next.id())).to_bytes();
-    let certificate =
-        Certificate { signatures: vec![(validator("v").verifying_key().to_bytes(), signature)] };
-    let evidence = evidence.collect();
-    Receipt {
-        tx,
-        index: 0,
-        tx_path: vec![],
-        header,
-        result,
-        result_path: vec![],
-        next,
-        certificate,
-        evidence,
-        record: None,
-        handovers: vec![],
-    }
-}
-
-fn judge(bench: &Bench, tx: Vec<u8>) -> Result<Verdict, ReceiptError> {
-    verify(&receipt(bench, tx).to_file(), Some(&genesis().trust()))
-}
-
-/// Sends a body as the authority; the transaction, and what its receipt proves.
-fn prove(bench: &mut Bench, body: Body) -> (Vec<u8>, Proved) {
-    bench.nonces[0] += 1;
-    let bytes = tx(&key("authority"), bench.nonces[0], body);
-    assert_eq!(bench.apply(&bytes), None);
-    let verdict = judge(bench, bytes.clone()).unwrap();
-    (bytes, verdict.proved)
-}
+use world::{market::*, proof::*, *};
 
 #[test]
 fn every_step_has_a_receipt_that_holds() {

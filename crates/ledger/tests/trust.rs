@@ -7,6 +7,7 @@ use lct::{
     binding::Assurance,
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role},
+    lifecycle::State,
     pairing::{TERMS_MAX, Terms},
     revocation::{Reason, batch_id},
     sign::SigningKey,
@@ -15,8 +16,8 @@ use lct::{
 use ledger::{
     codec::Canonical,
     records::{
-        Account, Binding, Bindings, Component, DeviceKey, Lct, MAX_BINDINGS, MAX_PAIRINGS, Pairing, Pairings,
-        Revocation, SigningKey as KeyRecord, Status, Usage, Validation, key as state_key,
+        Account, Binding, Bindings, Component, DeviceKey, Lct, LctStatus, MAX_BINDINGS, MAX_PAIRINGS,
+        Pairing, Pairings, Revocation, SigningKey as KeyRecord, Status, Usage, Validation, key as state_key,
     },
     reject::Rejection::*,
     state::load,
@@ -176,9 +177,9 @@ fn a_withdrawn_component_is_out_of_everything() {
     let pack = Cid::of("pack-1");
     bench.accept(revoke(Target::Component(pack)));
     let c: Component = get(&bench, &state_key::component(&pack));
-    assert_eq!((c.status, c.bindings), (Status::Revoked, 0));
+    assert_eq!((c.status, c.bindings), (State::Revoked, 0));
     assert_eq!(get::<DeviceKey>(&bench, &state_key::device_key(&c.device_key)).status, Status::Revoked);
-    assert_eq!(get::<Lct>(&bench, &state_key::lct(&c.lct)).status, Status::Revoked);
+    assert_eq!(get::<Lct>(&bench, &state_key::lct(&c.lct)).status, LctStatus::Terminated);
     for binding in [app_pack(), binding_id("pack-1", "module-1")] {
         assert_eq!(status_of(&bench, &binding), [Status::Revoked; 4]);
     }

@@ -280,7 +280,9 @@ pub mod command {
 
 pub mod records {
     use super::*;
+    use lct::context::{CONTEXT_MAX, Content, Statement};
     use lct::energy::{CycleClose, EnergyEvent};
+    use lct::lifecycle::{LIFECYCLE_MAX, Move, State, Version};
     use lct::merkle::verify_path;
     use lct::record::{BATCH_STATEMENT_MAX, BatchStatement, RECORD_MAX, Record};
     use lct::registration::{REGISTRATION_MAX, Registration};
@@ -315,10 +317,56 @@ pub mod records {
         };
         let mut registered = [0; REGISTRATION_MAX];
         let k = registration.encode(&mut registered).expect("fits");
+        let (chain_id, number, time_ms) = ([1; 32], 1, 5);
+        let moved = Move {
+            chain_id,
+            cid: cid_a(),
+            number,
+            to: State::Retired,
+            reason: lct::revocation::Reason::Retired,
+            time_ms,
+        };
+        let version =
+            Version { chain_id, cid: cid_a(), number, hardware: 1, firmware: 2, image: [3; 32], time_ms };
+        let mut told = [[0; LIFECYCLE_MAX]; 2];
+        let ends = [moved.encode(&mut told[0]), version.encode(&mut told[1])].map(|n| n.expect("fits"));
+        let mut seeds: Vec<_> = told.iter().zip(ends).map(|(out, n)| out[..n].to_vec()).collect();
+        let contents = [
+            Content::Manufacturing {
+                made: 1,
+                batch: "B".try_into().expect("short"),
+                quality: [("x_mv".try_into().expect("short"), -1)].into_iter().collect(),
+            },
+            Content::Deployment {
+                location: "here".try_into().expect("short"),
+                system: "s".try_into().expect("short"),
+                environment: "e".try_into().expect("short"),
+            },
+            Content::Scope {
+                operations: 1,
+                packs: [cid_a()].into_iter().collect(),
+                account: SIDE_A.public().sign_pub(),
+            },
+            Content::Witness { modules: [cid_b()].into_iter().collect() },
+            Content::Profile {
+                nominal_mv: 1,
+                charge_ma: 2,
+                discharge_ma: 3,
+                resistance_uohm: 4,
+                temperature_mc: [-1, 1],
+            },
+        ];
+        for content in contents {
+            let mut out = [0; CONTEXT_MAX];
+            let stated = Statement { chain_id, lct: [2; 32], number, content, time_ms };
+            let n = stated.encode(&mut out).expect("fits");
+            seeds.push(out[..n].to_vec());
+        }
         let cid = [&[0x50][..], &cid_a().0].concat();
         let record = [&[0xa6, 0, 1, 1][..], &cid, &[2, 5, 3, 0x18, 99, 4, 1, 5, 0x82, 1, 0x20]].concat();
         let event = [&[0xaa, 0, 1, 1][..], &cid, &[2, 1, 3, 0, 4, 1, 5, 1, 6, 2, 7, 3, 8, 4, 9, 5]].concat();
-        vec![out[..n].to_vec(), close_out[..m].to_vec(), registered[..k].to_vec(), record, event]
+        seeds.extend([out[..n].to_vec(), close_out[..m].to_vec(), registered[..k].to_vec(), record, event]);
+        seeds
     }
 
     pub fn run(data: &[u8]) {
@@ -337,6 +385,9 @@ pub mod records {
             EnergyEvent::decode(data).and_then(|event| event.digest()),
             CycleClose::decode(data).and_then(|close| close.digest()),
             Registration::decode(data).and_then(|registration| registration.digest()),
+            Move::decode(data).and_then(|moved| moved.digest()),
+            Version::decode(data).and_then(|version| version.digest()),
+            Statement::decode(data).and_then(|stated| stated.digest()),
         );
         one_encoding!(Record, RECORD_MAX);
         one_encoding!(BatchStatement, BATCH_STATEMENT_MAX);
@@ -344,6 +395,9 @@ pub mod records {
         one_encoding!(CycleClose, lct::energy::STATEMENT_MAX);
         one_encoding!(Registration, REGISTRATION_MAX);
         one_encoding!(lct::ownership::Transfer, lct::ownership::TRANSFER_MAX);
+        one_encoding!(Move, LIFECYCLE_MAX);
+        one_encoding!(Version, LIFECYCLE_MAX);
+        one_encoding!(Statement, CONTEXT_MAX);
         one_encoding!(lct::trade::Order, lct::trade::TRADE_MAX);
         one_encoding!(lct::trade::Receipt, lct::trade::TRADE_MAX);
         one_encoding!(lct::trade::Quote, lct::trade::TRADE_MAX);

@@ -28,12 +28,14 @@ use lct::{
     Digest,
     hash::sha256,
     id::{BindingId, Cid},
+    lifecycle::State,
     sign::{PublicKey, Signature},
     spk::{Spk, SpkSecret},
 };
 use ledger::{
     codec::Canonical,
     records::{AccountRole, Binding, Component, Status},
+    reject::Rejection,
     tx::{Body, Tx, TxId},
 };
 use node::{Chain, Snapshot};
@@ -229,10 +231,15 @@ pub(crate) fn component(snapshot: &Snapshot<'_>, field: &str, id: &str) -> Reply
         let refusal = Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is not registered");
         return Err(refusal.detail(format!("{field}: {id}")));
     };
-    if component.status != Status::Active {
+    if component.status.is_final() {
         let refusal =
             Refusal::new(410, code::COMPONENT_REVOKED, "the component's registration was withdrawn");
         return Err(refusal.detail(format!("{field}: {id}")));
+    }
+    // What is in the workshop can be bound; what may be done besides the ledger judges.
+    if matches!(component.status, State::Pending | State::Suspended) {
+        let state = component.status.name();
+        return Err(Refusal::from(Rejection::ComponentState).detail(format!("{field}: {id} is {state}")));
     }
     Ok((cid, component))
 }

@@ -6,7 +6,6 @@ use api::{
     problem::code,
 };
 use axum::{Json, extract::State};
-use ledger::records::Status;
 
 use super::{App, id};
 use crate::{
@@ -52,16 +51,12 @@ pub(crate) async fn lct(State(app): App, Segments(lct): Segments<String>) -> Rep
         let name = |cid| -> Reply<String> {
             Ok(snapshot.component(cid)?.map(|c| c.component_id).unwrap_or_default())
         };
-        let status = match lct.status {
-            Status::Active => "active",
-            Status::Revoked => "terminated",
-        };
         Ok(Json(Lct {
             lct_id,
             kind: if lct.a == lct.b { "entity" } else { "relationship" }.into(),
             component_a_id: name(&lct.a)?,
             component_b_id: name(&lct.b)?,
-            pairing_status: status.into(),
+            pairing_status: lct.status.name().into(),
             created_at: lct.time_ms / 1000,
             operational_context: lct.context,
         }))

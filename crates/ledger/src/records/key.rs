@@ -294,6 +294,114 @@ pub fn anchor(cid: &Cid, binding: &BindingId, number: u64) -> Vec<u8> {
     join(b"anc/", &[&cid.0, &binding.0, &number.to_be_bytes()])
 }
 
+/// [`registry::History`] of a component.
+#[must_use]
+pub fn history(cid: &Cid) -> Vec<u8> {
+    join(b"his/", &[&cid.0])
+}
+
+/// Prefix of the [`registry::StateChange`]s of a component; u32 number follows.
+#[must_use]
+pub fn moves_of(cid: &Cid) -> Vec<u8> {
+    join(b"mov/", &[&cid.0])
+}
+
+/// [`registry::StateChange`] of a component.
+#[must_use]
+pub fn state_change(cid: &Cid, number: u32) -> Vec<u8> {
+    join(b"mov/", &[&cid.0, &number.to_be_bytes()])
+}
+
+/// Prefix of the [`registry::VersionRecord`]s of a component; u32 number follows.
+#[must_use]
+pub fn versions_of(cid: &Cid) -> Vec<u8> {
+    join(b"ver/", &[&cid.0])
+}
+
+/// [`registry::VersionRecord`] of a component.
+#[must_use]
+pub fn version(cid: &Cid, number: u32) -> Vec<u8> {
+    join(b"ver/", &[&cid.0, &number.to_be_bytes()])
+}
+
+/// [`registry::Authorization`].
+#[must_use]
+pub fn authorization(id: &registry::AuthorizationId) -> Vec<u8> {
+    join(b"aut/", &[&id.0])
+}
+
+/// [`registry::Authorizations`] that a component gives.
+#[must_use]
+pub fn authorizations_of(cid: &Cid) -> Vec<u8> {
+    join(b"aul/", &[&cid.0])
+}
+
+/// [`registry::AnonymousComponent`] by its commitment.
+#[must_use]
+pub fn anonymous(component: &Digest) -> Vec<u8> {
+    join(b"ano/", &[component])
+}
+
+/// [`registry::AnonymousAuthorization`] by `anonymous::pair_id`.
+#[must_use]
+pub fn anonymous_pair(id: &Digest) -> Vec<u8> {
+    join(b"anp/", &[id])
+}
+
+/// [`registry::Opened`]: what a commitment was opened to.
+#[must_use]
+pub fn opened(commitment: &Digest) -> Vec<u8> {
+    join(b"opn/", &[commitment])
+}
+
+/// [`registry::Performance`] of a pack.
+#[must_use]
+pub fn performance(cid: &Cid) -> Vec<u8> {
+    join(b"prf/", &[&cid.0])
+}
+
+/// Cid of the pack that answers for a module (16 bytes).
+#[must_use]
+pub fn counter_signer(module: &Cid) -> Vec<u8> {
+    join(b"ctr/", &[&module.0])
+}
+
+/// [`registry::Witnessing`] of a component.
+#[must_use]
+pub fn witnessing(cid: &Cid) -> Vec<u8> {
+    join(b"wit/", &[&cid.0])
+}
+
+/// [`registry::Queued`]: a request.
+#[must_use]
+pub fn queued(id: &registry::QueueId) -> Vec<u8> {
+    join(b"que/", &[&id.0])
+}
+
+/// [`registry::Queue`] of a component.
+#[must_use]
+pub fn queue_of(cid: &Cid) -> Vec<u8> {
+    join(b"qul/", &[&cid.0])
+}
+
+/// [`registry::AnonymousRevocation`] of a holder; the target of everything is `anonymous::EVERYTHING`.
+#[must_use]
+pub fn anonymous_revocation(holder: &PublicKey, target: &Digest) -> Vec<u8> {
+    join(b"arv/", &[&holder.0, target])
+}
+
+/// [`registry::ContextHead`] of a kind of statements about an LCT.
+#[must_use]
+pub fn context(lct: &Digest, kind: u8) -> Vec<u8> {
+    join(b"lcx/", &[lct, &[kind]])
+}
+
+/// [`registry::ContextRecord`] of a statement about an LCT.
+#[must_use]
+pub fn context_record(lct: &Digest, kind: u8, number: u32) -> Vec<u8> {
+    join(b"lch/", &[lct, &[kind], &number.to_be_bytes()])
+}
+
 fn join(table: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let mut key = table.to_vec();
     for part in parts {

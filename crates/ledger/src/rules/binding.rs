@@ -8,6 +8,7 @@ use lct::{
     binding::{Assurance, BindingRecord, BoundEntity},
     hash::sha256,
     id::{BindingId, Role},
+    lifecycle::State,
     revocation::Reason,
     sign::{PublicKey, Signature},
 };
@@ -53,7 +54,7 @@ pub(super) fn record<V: View>(
     let mut components = Vec::with_capacity(2);
     for entity in [a, b] {
         let component: Option<Component> = load(state, &key::component(&entity.cid))?;
-        let component = component.filter(|c| c.status == Status::Active);
+        let component = component.filter(|c| matches!(c.status, State::Active | State::Maintenance));
         components.push(component.ok_or(Rejection::BindingComponent)?);
     }
     let roles_hold = components.iter().zip([a, b]).all(|(c, e)| c.role == e.role);

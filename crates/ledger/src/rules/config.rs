@@ -13,9 +13,7 @@ use super::{Context, Stop, ensure};
 use crate::{
     config::{PARAMETERS, Parameter},
     outcome::Event,
-    records::{
-        Account, AccountRole, Component, Direction, Ownership, Pairing, Setting, Status, Validation, key,
-    },
+    records::{Account, AccountRole, Component, Direction, Ownership, Pairing, Setting, Validation, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::{CommandReference, Config},
@@ -101,7 +99,7 @@ pub(super) fn report<V: View>(
 /// Refuses what is no pack in force.
 fn known(view: &impl View, config: &Config) -> Result<(), Stop> {
     let component: Option<Component> = load(view, &key::component(&config.cid))?;
-    let pack = component.is_some_and(|c| c.role == Role::Pack && c.status == Status::Active);
+    let pack = component.is_some_and(|c| c.role == Role::Pack && !c.status.is_final());
     Ok(ensure(pack, Rejection::ConfigComponent)?)
 }
 

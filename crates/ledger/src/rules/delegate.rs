@@ -21,7 +21,7 @@ use super::{Context, Stop, binding, ensure, event_of, lease, not_future, pairing
 use crate::{
     codec::Canonical,
     outcome::Event,
-    records::{ActRecord, Binding, Component, Delegated, Pairing, Revocation, Status, key},
+    records::{ActRecord, Binding, Component, Delegated, Pairing, Revocation, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::{Body, Target},
@@ -41,7 +41,7 @@ pub(super) fn delegate<V: View>(
     ensure(state.get(&key::delegation(&id))?.is_none(), Rejection::DelegationExists)?;
     for cid in &delegation.packs {
         let pack: Option<Component> = load(state, &key::component(cid))?;
-        let known = pack.is_some_and(|c| c.status == Status::Active && c.role == Role::Pack);
+        let known = pack.is_some_and(|c| !c.status.is_final() && c.role == Role::Pack);
         ensure(known, Rejection::DelegationPack)?;
     }
     ensure(not_future(context, u64::from(delegation.issued) * 1000), Rejection::DelegationTime)?;

@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::energy::{CycleClose, EnergyEvent, EnergyKind};
 
-use super::{Claim, Context, Stop, check_signed, count, ensure};
+use super::{Claim, Context, Stop, check_believed, count, ensure, relation};
 use crate::{
     energy::share,
     outcome::Event,
@@ -90,7 +90,7 @@ pub(super) fn event<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let e = EnergyEvent::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = e.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(state, context, signed, &Claim { cid: e.cid, digest, end_ms: e.end_ms })?;
+    check_believed(state, context, signed, &Claim { cid: e.cid, digest, end_ms: e.end_ms })?;
     let pool: Option<Pool> = load(state, &key::pool(&e.cid))?;
     let mut pool = pool.ok_or(Rejection::EnergyPool)?;
     let opening = e.kind == EnergyKind::Opening;
@@ -169,7 +169,7 @@ pub(super) fn close<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let c = CycleClose::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = c.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(state, context, signed, &Claim { cid: c.cid, digest, end_ms: c.end_ms })?;
+    check_believed(state, context, signed, &Claim { cid: c.cid, digest, end_ms: c.end_ms })?;
     let cycle_key = key::cycle(&c.cid, c.cycle);
     let known: Option<Cycle> = load(state, &cycle_key)?;
     let mut cycle = known.ok_or(Rejection::CycleUnknown)?;
@@ -180,6 +180,7 @@ pub(super) fn close<V: View>(
 
     cycle.closed_ms = context.header.time_ms;
     state.put(cycle_key, &cycle);
+    relation::cycle_closed(state, context, &c.cid, c.cycle, &cycle)?;
     count(state, |t| t.cycles_closed += 1)?;
     Ok(vec![
         Event::new("EnergyCycleClosed")

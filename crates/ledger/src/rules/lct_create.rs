@@ -2,18 +2,18 @@
 
 use alloc::{vec, vec::Vec};
 
-use lct::id::Cid;
+use lct::{id::Cid, lifecycle::State};
 
-use super::{Context, Stop, count, ensure};
+use super::{Context, Stop, count, ensure, relation};
 use crate::{
     outcome::Event,
-    records::{Component, Lct, Status, key, pair_lct_id},
+    records::{Component, Lct, LctStatus, key, pair_lct_id},
     reject::Rejection,
     state::{Overlay, View, load},
 };
 
 /// Whether a context is 1 to 64 characters of `[A-Za-z0-9_.-]`.
-fn valid_context(context: &str) -> bool {
+pub(super) fn valid_context(context: &str) -> bool {
     (1..=crate::tx::MAX_CONTEXT).contains(&context.len())
         && context.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
@@ -31,7 +31,7 @@ pub(super) fn apply<V: View>(
     let mut parties = Vec::with_capacity(2);
     for cid in [low, high] {
         let component: Option<Component> = load(state, &key::component(cid))?;
-        let component = component.filter(|c| c.status == Status::Active);
+        let component = component.filter(|c| c.status == State::Active);
         parties.push(component.ok_or(Rejection::LctComponent)?);
     }
     let id = pair_lct_id(&context.header.chain_id, low, high, purpose);
@@ -43,7 +43,8 @@ pub(super) fn apply<V: View>(
         state.put(key::component(cid), &component);
     }
     let (height, time_ms) = (context.header.height, context.header.time_ms);
-    let lct = Lct { a: *low, b: *high, context: purpose.into(), status: Status::Active, height, time_ms };
+    let status = if relation::related(state, low, high)? { LctStatus::Active } else { LctStatus::Pending };
+    let lct = Lct { a: *low, b: *high, context: purpose.into(), status, height, time_ms };
     state.put(key::lct(&id), &lct);
     count(state, |t| t.lcts += 1)?;
     Ok(vec![
@@ -51,6 +52,7 @@ pub(super) fn apply<V: View>(
             .with("lct_id", id.as_slice())
             .with("component_a", low.0.as_slice())
             .with("component_b", high.0.as_slice())
-            .with("context", purpose),
+            .with("context", purpose)
+            .with("status", status.name()),
     ])
 }

@@ -10,7 +10,9 @@ use lct::{
     validation::EventKind,
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future, pairing, subject, validate};
+use super::{
+    Context, Stop, advance, check_believed, ensure, event_of, not_future, pairing, subject, validate,
+};
 use crate::{
     outcome::Event,
     records::{Binding, NO_PAIRING, Pairing, Usage, key},
@@ -64,7 +66,7 @@ pub(super) fn used<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let kinds = [EventKind::PairedHandshake];
     let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
-    let owner = check_signed(state, context, signed, &claim)?;
+    let owner = check_believed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let id = PairingId(subject(&event)?);
     let session = event.payload.last_chunk::<32>().copied().ok_or(Rejection::StatementFormat)?;

@@ -1,7 +1,9 @@
 //! What each transaction may do. One file per group of rules; the order of checks is that of `spec/ledger.md`: L24
 //! for the envelope, L26 for statements of devices, and the table of each kind.
 
+mod anonymous;
 mod audit;
+mod authorization;
 mod binding;
 mod config;
 mod delegate;
@@ -9,11 +11,14 @@ mod energy;
 mod govern;
 mod lct_create;
 mod lease;
+mod lifecycle;
 mod offer;
 mod ownership;
 mod pairing;
+mod queue;
 mod rebind;
 mod register;
+mod relation;
 mod revoke;
 mod settle;
 mod telemetry;
@@ -28,6 +33,7 @@ use alloc::vec::Vec;
 use lct::{
     Digest,
     id::Cid,
+    lifecycle::State,
     sign::PublicKey,
     validation::{Event as Validated, EventKind},
 };
@@ -38,10 +44,10 @@ use crate::{
     execute::require,
     genesis::Params,
     outcome::Event,
-    records::{Account, AccountRole, Nonce, Position, SigningKey, Status, Totals, key},
+    records::{Account, AccountRole, Component, Nonce, Position, SigningKey, Status, Totals, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
-    tx::{Body, Kind, Signed, Tx},
+    tx::{Body, Kind, Registry, Signed, Tx},
 };
 
 /// What a rule may know besides the state.
@@ -106,6 +112,16 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | Transfer
                     | Validate
                     | DelegateAct
+                    | ComponentMove
+                    | ComponentVersion
+                    | AuthorizationGrant
+                    | AuthorizationRevoke
+                    | Anonymous
+                    | LctStatus
+                    | LctContext
+                    | QueueRequest
+                    | QueueProcess
+                    | QueueCancel
                     | EnergyOrder
                     | EnergyReceipt
                     | EnergyRelease
@@ -118,7 +134,14 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
         AccountRole::Manufacturer => {
             matches!(
                 kind,
-                Kind::Register | Kind::Revoke | Kind::FactoryBind | Kind::Transfer | Kind::GovernRoots
+                Kind::Register
+                    | Kind::Revoke
+                    | Kind::FactoryBind
+                    | Kind::Transfer
+                    | Kind::ComponentMove
+                    | Kind::ComponentVersion
+                    | Kind::LctContext
+                    | Kind::GovernRoots
             )
         }
         AccountRole::Owner => {
@@ -134,6 +157,16 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | EnergyRelease
                     | Settle
                     | Object
+                    | ComponentMove
+                    | ComponentVersion
+                    | AuthorizationGrant
+                    | AuthorizationRevoke
+                    | Anonymous
+                    | LctStatus
+                    | LctContext
+                    | QueueRequest
+                    | QueueProcess
+                    | QueueCancel
             )
         }
         AccountRole::Auditor => {
@@ -152,6 +185,11 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | PairUse
                     | Validate
                     | DelegateAct
+                    | ComponentVersion
+                    | LctContext
+                    | QueueRequest
+                    | QueueProcess
+                    | QueueCancel
                     | EnergyReceipt
                     | EnergyRelease
                     | ConfigReport
@@ -260,6 +298,7 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
         Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
+        Body::Registry(body) => registry(state, context, &tx.unsigned.signer, body),
         Body::ConfigSet(config) => config::set(state, context, &tx.unsigned.signer, config),
         Body::ConfigReport(config) => config::report(state, context, &tx.unsigned.signer, config),
         Body::Govern(governance) => govern::apply(state, context, &tx.unsigned.signer, governance),
@@ -273,6 +312,42 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             settle::object(state, context, &tx.unsigned.signer, subject, *reason)
         }
         Body::Resolve { subject, upheld } => settle::resolve(state, context, subject, *upheld),
+    }
+}
+
+/// The bodies of the kinds 32 to 41.
+fn registry<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    sender: &PublicKey,
+    body: &Registry,
+) -> Result<Vec<Event>, Stop> {
+    match body {
+        Registry::Move { statement, key, signature } => {
+            lifecycle::moved(state, context, statement, key, signature)
+        }
+        Registry::Version { statement, signature, vouched } => {
+            lifecycle::version(state, context, statement, signature, vouched.as_ref())
+        }
+        Registry::Grant { a, b, context: purpose, level, rule } => {
+            let wanted = authorization::Grant { a, b, purpose, level: *level, rule };
+            authorization::grant(state, context, sender, &wanted)
+        }
+        Registry::RevokeGrant { id, reason } => authorization::revoke(state, context, sender, id, *reason),
+        Registry::Anonymous(entry) => anonymous::apply(state, context, sender, entry),
+        Registry::LctStatus { id, status, reason } => {
+            relation::status(state, context, sender, id, (*status, *reason))
+        }
+        Registry::Context { statement, key, signature } => {
+            relation::stated(state, context, statement, key, signature)
+        }
+        Registry::Queue { initiator, target, wish, priority, proxy, context: purpose } => {
+            let (wish, priority) = (*wish, *priority);
+            let wanted = queue::Request { initiator, target, wish, priority, proxy, purpose };
+            queue::request(state, context, sender, &wanted)
+        }
+        Registry::Process { cid } => queue::process(state, context, cid),
+        Registry::Cancel { id, reason } => queue::cancel(state, context, sender, id, *reason),
     }
 }
 
@@ -297,6 +372,20 @@ fn check_signed<V: View>(
     ensure(owner.cid == claim.cid, Rejection::StatementSigner)?;
     signed.key.verify(&claim.digest, &signed.signature).map_err(|_| Rejection::StatementSignature)?;
     ensure(not_future(context, claim.end_ms), Rejection::StatementTime)?;
+    Ok(owner)
+}
+
+/// [`check_signed`] for statements that feed sums and standings: those of a suspended component are not believed (L133).
+fn check_believed<V: View>(
+    state: &Overlay<V>,
+    context: &Context<'_>,
+    signed: &Signed,
+    claim: &Claim,
+) -> Result<SigningKey, Stop> {
+    let owner = check_signed(state, context, signed, claim)?;
+    let component: Option<Component> = load(state, &key::component(&owner.cid))?;
+    let component = component.ok_or(Halt::Invariant("a signing key without component"))?;
+    ensure(component.status != State::Suspended, Rejection::ComponentSuspended)?;
     Ok(owner)
 }
 

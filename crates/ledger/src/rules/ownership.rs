@@ -12,7 +12,7 @@ use lct::{
 use super::{Context, Stop, ensure, not_future, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, Component, Hop, Ownership, Pairing, SigningKey, Status, key},
+    records::{Binding, Component, Hop, Ownership, Pairing, SigningKey, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::Target,
@@ -28,7 +28,7 @@ pub(super) fn transfer<V: View>(
     let digest = t.digest().map_err(|_| Rejection::StatementFormat)?;
     ensure(t.chain_id == context.header.chain_id, Rejection::OwnerChain)?;
     let component: Option<Component> = load(state, &key::component(&t.cid))?;
-    let component = component.filter(|c| c.status == Status::Active).ok_or(Rejection::OwnerComponent)?;
+    let component = component.filter(|c| !c.status.is_final()).ok_or(Rejection::OwnerComponent)?;
     ensure(t.lct == component.lct, Rejection::OwnerLct)?;
     let before: Option<Ownership> = load(state, &key::ownership(&t.cid))?;
     let (gives, hops, last) = match &before {

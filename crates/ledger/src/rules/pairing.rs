@@ -2,12 +2,12 @@
 
 use alloc::{vec, vec::Vec};
 
-use lct::{id::PairingId, sign::PublicKey};
+use lct::{id::PairingId, lifecycle::State, sign::PublicKey};
 
 use super::{Context, Stop, count, ensure, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, MAX_PAIRINGS, Pairing, Pairings, Status, key},
+    records::{Binding, Component, MAX_PAIRINGS, Pairing, Pairings, Status, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::Paired,
@@ -27,6 +27,10 @@ pub(super) fn complete<V: View>(
     let mut binding = binding.ok_or(Rejection::PairingDenied)?;
     ensure(binding.status == Status::Active, Rejection::PairingBindingRevoked)?;
     ensure((binding.key_a, binding.key_b) == (*key_a, *key_b), Rejection::PairingKeys)?;
+    for cid in [&binding.a, &binding.b] {
+        let component: Option<Component> = load(state, &key::component(cid))?;
+        ensure(component.is_some_and(|c| c.status == State::Active), Rejection::ComponentState)?;
+    }
     ensure((1..=context.params.max_lease_s).contains(lease_s), Rejection::PairingLease)?;
     let digest = paired.digest();
     let signers = [

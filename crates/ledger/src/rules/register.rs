@@ -6,6 +6,7 @@ use lct::{
     Error,
     attest::verify_chain,
     id::{Cid, Role},
+    lifecycle::State,
     registration::{Registration, digest_of},
     revocation::batch_id,
     sign::Signature,
@@ -14,7 +15,7 @@ use lct::{
 use super::{Context, Stop, count, ensure};
 use crate::{
     outcome::Event,
-    records::{Component, DeviceKey, Lct, Status, entity_lct_id, key},
+    records::{Component, DeviceKey, Lct, LctStatus, Status, entity_lct_id, key},
     reject::Rejection,
     state::{Overlay, View},
     tx::Target,
@@ -56,6 +57,10 @@ pub(super) fn apply<V: View>(
 
     let (height, time_ms) = (context.header.height, context.header.time_ms);
     let lct = entity_lct_id(&chain_id, &cid, &subject.key);
+    let (status, standing) = match context.params.admission {
+        0 => (State::Active, LctStatus::Active),
+        _ => (State::Pending, LctStatus::Pending),
+    };
     let component = Component {
         component_id: r.component_id.as_str().into(),
         serial: r.serial.as_str().into(),
@@ -66,7 +71,7 @@ pub(super) fn apply<V: View>(
         capacity_mwh: r.capacity_mwh,
         opening_soc_ppm: r.opening_soc_ppm,
         lct,
-        status: Status::Active,
+        status,
         height,
         time_ms,
         lcts: 0,
@@ -76,7 +81,7 @@ pub(super) fn apply<V: View>(
     state.put_raw(key::serial(&r.serial), cid.0.into());
     state.put_raw(key::issuer(&cid), batch_id(&batch.key).into());
     state.put(key::device_key(&subject.key), &DeviceKey { cid, status: Status::Active, from_height: height });
-    let entity = Lct { a: cid, b: cid, context: Default::default(), status: Status::Active, height, time_ms };
+    let entity = Lct { a: cid, b: cid, context: Default::default(), status: standing, height, time_ms };
     state.put(key::lct(&lct), &entity);
     count(state, |t| {
         t.components += 1;

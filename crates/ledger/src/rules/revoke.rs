@@ -103,7 +103,7 @@ fn withdraw<V: View>(
     match target {
         Target::Component(cid) => {
             let component: Component = load(state, &key::component(cid))?.ok_or(gone)?;
-            active(component.status)?;
+            ensure(!component.status.is_final(), Rejection::RevokeRepeated)?;
             Ok(withdraw::component(state, context, cid, reason)?)
         }
         Target::Binding(id) => {

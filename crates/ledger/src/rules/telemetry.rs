@@ -6,7 +6,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::record::BatchStatement;
 
-use super::{Claim, Context, Stop, check_signed, count, ensure};
+use super::{Claim, Context, Stop, check_believed, count, ensure};
 use crate::{
     outcome::Event,
     records::{Batch, TelemetryHead, key},
@@ -22,7 +22,7 @@ pub(super) fn apply<V: View>(
 ) -> Result<Vec<Event>, Stop> {
     let s = BatchStatement::decode(&signed.statement).map_err(|_| Rejection::StatementFormat)?;
     let digest = s.digest().map_err(|_| Rejection::StatementFormat)?;
-    check_signed(state, context, signed, &Claim { cid: s.cid, digest, end_ms: s.last_ms })?;
+    check_believed(state, context, signed, &Claim { cid: s.cid, digest, end_ms: s.last_ms })?;
     ensure(u32::from(s.count) <= context.params.max_batch_records, Rejection::TelemetrySize)?;
     let head: Option<TelemetryHead> = load(state, &key::telemetry(&s.cid))?;
     ensure(head.as_ref().is_none_or(|h| s.first_seq > h.last_seq), Rejection::TelemetryOverlap)?;

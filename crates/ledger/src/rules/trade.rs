@@ -7,6 +7,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::{
     id::{Cid, PairingId},
+    lifecycle::State,
     sign::{PublicKey, Signature},
     trade::{Give, Order, Receipt, TradeId, What},
 };
@@ -36,10 +37,10 @@ pub(super) struct Opening {
     pub offer: TradeId,
 }
 
-/// The pool of a pack that is registered and not revoked.
+/// The pool of a pack that is registered and active.
 fn pool_of<V: View>(state: &Overlay<V>, cid: &Cid, other: Rejection) -> Result<Pool, Stop> {
     let component: Option<Component> = load(state, &key::component(cid))?;
-    ensure(component.is_some_and(|c| c.status == Status::Active), other)?;
+    ensure(component.is_some_and(|c| c.status == State::Active), other)?;
     let pool: Option<Pool> = load(state, &key::pool(cid))?;
     Ok(pool.ok_or(other)?)
 }

@@ -5,14 +5,15 @@ use alloc::{vec, vec::Vec};
 use lct::{
     Digest,
     id::{BindingId, PairingId},
+    lifecycle::State,
     sign::PublicKey,
     validation::{Attestation, Event as Stated, EventKind, ValidationLevel},
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, not_future, subject};
+use super::{Context, Stop, advance, check_believed, ensure, event_of, not_future, relation, subject};
 use crate::{
     outcome::Event,
-    records::{AccessPoint, Binding, Pairing, SigningKey, Status, Validation, key},
+    records::{AccessPoint, Binding, Component, Pairing, SigningKey, Status, Validation, key},
     reject::Rejection,
     state::{Overlay, View, load},
     tx::Signed,
@@ -38,7 +39,7 @@ pub(super) fn event<V: View>(
         BindingVerification,
     ];
     let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
-    let signer = check_signed(state, context, signed, &claim)?;
+    let signer = check_believed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let enough = match event.level() {
         ValidationLevel::Announce => witnesses.is_empty(),
@@ -55,7 +56,9 @@ pub(super) fn event<V: View>(
         let owner: Option<SigningKey> = load(state, &key::signing_key(witness_key))?;
         // A key in force belongs to a binding in force: the witness is bound.
         let speaks = owner.is_some_and(|o| o.status == Status::Active && o.cid == attestation.witness);
-        ensure(speaks, Rejection::WitnessKey)?;
+        let component: Option<Component> = load(state, &key::component(&attestation.witness))?;
+        let believed = component.is_some_and(|c| c.status != State::Suspended);
+        ensure(speaks && believed, Rejection::WitnessKey)?;
         let verified = attestation.verify((&event, &signed.signature), witness_key);
         verified.map_err(|_| Rejection::WitnessVerify)?;
         let after = event.time_ms.is_none_or(|made| {
@@ -65,8 +68,15 @@ pub(super) fn event<V: View>(
         ensure(after && not_future(context, attestation.time_ms), Rejection::WitnessTime)?;
     }
 
+    if event.kind == EventKind::Energy {
+        let pack = relation::counter_signer(state, &event.cid)?;
+        ensure(pack.is_none_or(|pack| seen.contains(&pack)), Rejection::WitnessQuorum)?;
+    }
     if event.level() >= ValidationLevel::Pairing {
-        relation(state, context, &event, &signer)?;
+        own_relation(state, context, &event, &signer)?;
+    }
+    for witness in &seen[1..] {
+        relation::saw(state, witness, &event.cid, context.header.time_ms)?;
     }
 
     let (boot, seq) = event.position();
@@ -117,7 +127,7 @@ pub(super) fn record<V: View>(
 }
 
 /// What a side says of its own pairing or binding: it is recorded, the key is of it, it is in force, and it is the same.
-fn relation<V: View>(
+fn own_relation<V: View>(
     state: &Overlay<V>,
     context: &Context<'_>,
     event: &Stated,

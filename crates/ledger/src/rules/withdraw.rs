@@ -3,13 +3,17 @@
 
 use alloc::{vec, vec::Vec};
 
-use lct::id::{BindingId, Cid, PairingId};
+use lct::{
+    id::{BindingId, Cid, PairingId},
+    lifecycle::State,
+    revocation::Reason,
+};
 
-use super::Context;
+use super::{Context, lifecycle};
 use crate::{
     outcome::Event,
     records::{
-        Binding, Bindings, Component, DeviceKey, Lct, Pairing, Pairings, Revocation, SigningKey, Status, key,
+        Binding, Bindings, Component, DeviceKey, Pairing, Pairings, Revocation, SigningKey, Status, key,
     },
     state::{Halt, Overlay, View, load},
     tx::Target,
@@ -91,17 +95,13 @@ pub(super) fn component<V: View>(
         events.push(binding_event(&id, reason, pairings));
     }
     let component: Option<Component> = load(state, &key::component(cid))?;
-    let mut component = component.ok_or(Halt::Invariant("a component to withdraw is missing"))?;
-    component.status = Status::Revoked;
-    state.put(key::component(cid), &component);
+    let component = component.ok_or(Halt::Invariant("a component to withdraw is missing"))?;
     let device: Option<DeviceKey> = load(state, &key::device_key(&component.device_key))?;
     let mut device = device.ok_or(Halt::Invariant("a component without device key"))?;
     device.status = Status::Revoked;
     state.put(key::device_key(&component.device_key), &device);
-    let lct: Option<Lct> = load(state, &key::lct(&component.lct))?;
-    let mut lct = lct.ok_or(Halt::Invariant("a component without entity LCT"))?;
-    lct.status = Status::Revoked;
-    state.put(key::lct(&component.lct), &lct);
+    let end = Reason::from_code(reason).map_or(State::Revoked, State::after);
+    lifecycle::settle(state, cid, component, end)?;
     note(state, context, &Target::Component(*cid), reason);
     let bindings = events.len() as u64;
     let event = Event::new("ComponentRevoked").with("cid", cid.0.as_slice());

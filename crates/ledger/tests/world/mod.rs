@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod market;
+pub mod proof;
 
 use std::collections::BTreeMap;
 

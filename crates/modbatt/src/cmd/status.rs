@@ -147,7 +147,8 @@ fn relationships(known: &BTreeMap<String, Known>) -> Vec<Relationship<'_>> {
 
 /// How far from the app a role is.
 fn rank(role: &str) -> usize {
-    ["app", "pack", "module", "sensor"].iter().position(|known| *known == role).unwrap_or(usize::MAX)
+    let nearest_first = ["app", "pack", "module", "sensor", "actuator"];
+    nearest_first.iter().position(|known| *known == role).unwrap_or(usize::MAX)
 }
 
 impl Known {

@@ -231,6 +231,16 @@ fn statement(proved: &Proved) -> Value {
         Proved::Checkpoint(p) => json!({
             "entries": p.number, "hash": hex::encode(p.hash), "time": p.time,
         }),
+        Proved::State { from, to, by, .. } => json!({
+            "from": from.name(), "to": to.name(), "by": by.name(),
+        }),
+        Proved::Version(v) => json!({
+            "hardware": v.hardware, "firmware": v.firmware, "image": hex::encode(v.image), "time_ms": v.time_ms,
+        }),
+        Proved::Context(s) => json!({
+            "lct_id": hex::encode(s.lct), "about": s.content.name(), "number": s.number, "time_ms": s.time_ms,
+        }),
+        Proved::Said(_) => json!({}),
         Proved::CycleClose(c) => json!({
             "cycle": c.cycle, "events": c.events, "charged_mwh": c.charged_mwh, "discharged_mwh": c.discharged_mwh,
             "start_ms": c.start_ms, "end_ms": c.end_ms,

@@ -2,16 +2,18 @@
 
 use lct::Digest;
 use lct::binding::BindingRecord;
+use lct::context::Statement;
 use lct::delegation::{Act, DelegationId};
 use lct::energy::{CycleClose, EnergyEvent};
 use lct::id::Cid;
 use lct::journal::Checkpoint;
+use lct::lifecycle::{Move, Version};
 use lct::ownership::Transfer;
 use lct::registration::Registration;
 use lct::trade;
 use lct::validation::Event;
 use ledger::codec::Canonical;
-use ledger::tx::{Body, Signed, Subject, Tx};
+use ledger::tx::{Body, Registry, Signed, Subject, Tx};
 use node::receipts::ReceiptFailure;
 use node::{Chain, Snapshot};
 use serde_json::{Value, json};
@@ -151,6 +153,7 @@ fn name_of(body: &Body) -> Option<String> {
         Body::ConfigSet(c) => format!("config-{}-{:02}-{:05}", c.cid, c.parameter, c.version),
         Body::ConfigReport(c) => format!("config-report-{}-{:02}-{:05}", c.cid, c.parameter, c.version),
         Body::Govern(g) => format!("{}-{:08}", g.change.kind().name().replace('/', "-"), g.height),
+        Body::Registry(body) => registry_name(body)?,
         Body::EnergyOrder { statement, .. } => {
             let order = trade::Order::decode(statement).ok()?;
             format!("order-{}-{}", order.id, order.what.name().replace(' ', "-"))
@@ -163,6 +166,26 @@ fn name_of(body: &Body) -> Option<String> {
         Body::Object { subject, .. } => about("objection", subject),
         Body::Resolve { subject, .. } => about("resolved", subject),
         Body::Batch(_) => return None,
+    })
+}
+
+/// The same of what is said of components, LCTs and pairings beyond their making.
+fn registry_name(body: &Registry) -> Option<String> {
+    Some(match body {
+        Registry::Move { statement, .. } => {
+            let m = Move::decode(statement).ok()?;
+            format!("state-{}-{:05}", m.cid, m.number)
+        }
+        Registry::Version { statement, .. } => {
+            let v = Version::decode(statement).ok()?;
+            format!("version-{}-{:05}", v.cid, v.number)
+        }
+        Registry::Context { statement, .. } => {
+            let s = Statement::decode(statement).ok()?;
+            format!("{}-{}-{:05}", s.content.name(), hex::encode(s.lct), s.number)
+        }
+        // What an account said in its own name is in the block; nobody else signed it.
+        _ => return None,
     })
 }
 

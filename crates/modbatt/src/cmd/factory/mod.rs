@@ -420,9 +420,9 @@ fn serial(text: &str) -> Result<String, String> {
 }
 
 fn role(text: &str) -> Result<Role, String> {
-    let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor];
+    let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor, Role::Actuator];
     let found = roles.into_iter().find(|role| role.name() == text);
-    found.ok_or_else(|| "it is app, pack, module or sensor".into())
+    found.ok_or_else(|| "it is app, pack, module, sensor or actuator".into())
 }
 
 fn hardware(text: &str) -> Result<[u8; 8], String> {

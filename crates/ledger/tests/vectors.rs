@@ -1,0 +1,238 @@
+//! The bytes of statements, ids, commitments and bodies are those that the model in `spec/model` computes from the
+//! specification (`spec/vectors/link-more.json`).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+use lct::{
+    commitment::{Field, commit, commitment, opening},
+    context::{CONTEXT_MAX, Content, Statement},
+    hash::sha256,
+    id::Cid,
+    lifecycle::{LIFECYCLE_MAX, Move, State, Version},
+    revocation::Reason,
+    secret::Secret,
+    sign::{PublicKey, Signature},
+};
+use ledger::{
+    anonymous,
+    authorization::{self, Rule},
+    codec::Canonical,
+    records::{
+        entity_lct_id,
+        registry::{AuthorizationId, QueueId},
+    },
+    tx::{Body, Registry, registry::Anonymous},
+};
+use serde_json::Value;
+
+fn vectors() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/link-more.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn at<'a>(v: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(v, |v, key| match key.parse::<usize>() {
+        Ok(index) => &v[index],
+        Err(_) => &v[key],
+    })
+}
+
+fn text(v: &Value, path: &str) -> String {
+    at(v, path).as_str().unwrap_or_else(|| panic!("no text {path}")).into()
+}
+
+fn bytes(v: &Value, path: &str) -> Vec<u8> {
+    hex::decode(text(v, path)).unwrap()
+}
+
+fn fixed<const N: usize>(v: &Value, path: &str) -> [u8; N] {
+    bytes(v, path).try_into().unwrap_or_else(|_| panic!("length of {path}"))
+}
+
+#[test]
+fn statements() {
+    let v = vectors();
+    let (chain_id, cid) = (fixed(&v, "registry.chain_id"), Cid(fixed(&v, "spk.cidB")));
+    let time_ms = v["attestation"]["time"].as_u64().unwrap() * 1000;
+    let maker = PublicKey(fixed(&v, "registry.maker_key"));
+    let device = PublicKey(fixed(&v, "registry.device_key"));
+
+    let moved = Move { chain_id, cid, number: 1, to: State::Suspended, reason: Reason::Unspecified, time_ms };
+    let mut out = [0; LIFECYCLE_MAX];
+    let n = moved.encode(&mut out).unwrap();
+    assert_eq!(hex::encode(&out[..n]), text(&v, "registry.move"));
+    let image = fixed(&v, "registry.image");
+    let told = Version { chain_id, cid, number: 2, hardware: 7, firmware: 70_000, image, time_ms };
+    let n = told.encode(&mut out).unwrap();
+    assert_eq!(hex::encode(&out[..n]), text(&v, "registry.version"));
+
+    let lct = fixed(&v, "registry.lct");
+    assert_eq!(entity_lct_id(&chain_id, &cid, &device), lct);
+    let figure = |name: &str, value| (name.try_into().unwrap(), value);
+    let contents = [
+        Content::Manufacturing {
+            made: (time_ms / 1000) as u32,
+            batch: "B-7".try_into().unwrap(),
+            quality: [figure("capacity_mwh", 512_000), figure("spread_uv", -12)].into_iter().collect(),
+        },
+        Content::Deployment {
+            location: "bay 4".try_into().unwrap(),
+            system: "storage".try_into().unwrap(),
+            environment: "".try_into().unwrap(),
+        },
+        Content::Scope { operations: 5, packs: [cid].into_iter().collect(), account: maker },
+        Content::Witness { modules: [Cid::of(&text(&v, "inputs.component_id_m"))].into_iter().collect() },
+        Content::Profile {
+            nominal_mv: 48_000,
+            charge_ma: 65_000,
+            discharge_ma: 200_000,
+            resistance_uohm: 900,
+            temperature_mc: [-20_000, 60_000],
+        },
+    ];
+    for (i, content) in contents.into_iter().enumerate() {
+        let statement = Statement { chain_id, lct, number: 1, content, time_ms };
+        let mut out = [0; CONTEXT_MAX];
+        let n = statement.encode(&mut out).unwrap();
+        let path = format!("registry.contexts.{i}");
+        assert_eq!(hex::encode(&out[..n]), text(&v, &path), "{path}");
+        assert_eq!(Statement::decode(&bytes(&v, &path)), Ok(statement), "{path}");
+    }
+
+    // The signatures are the model's, over its own digests.
+    let body = |name: &str| Body::from_bytes(&bytes(&v, &format!("registry.bodies.{name}"))).unwrap();
+    let Body::Registry(Registry::Move { key, signature, .. }) = body("move") else { panic!("no move") };
+    assert_eq!(key, maker);
+    key.verify(&moved.digest().unwrap(), &signature).unwrap();
+    let Body::Registry(Registry::Version { signature, vouched, .. }) = body("version_vouched") else {
+        panic!("no version")
+    };
+    device.verify(&told.digest().unwrap(), &signature).unwrap();
+    let (key, signature) = vouched.unwrap();
+    key.verify(&told.digest().unwrap(), &signature).unwrap();
+    let Body::Registry(Registry::Context { statement, key, signature }) = body("context") else {
+        panic!("no context")
+    };
+    key.verify(&Statement::decode(&statement).unwrap().digest().unwrap(), &signature).unwrap();
+}
+
+#[test]
+fn commitments_and_ids() {
+    let v = vectors();
+    let secret = Secret::new(fixed(&v, "commitments.secret"));
+    for (i, field) in
+        [Field::Component, Field::Manufacturer, Field::Category, Field::Rule].into_iter().enumerate()
+    {
+        let value = text(&v, &format!("commitments.values.{i}"));
+        let shown = opening(&secret, field, value.as_bytes());
+        assert_eq!(hex::encode(shown), text(&v, &format!("commitments.openings.{i}")));
+        let committed = commitment(&shown, field, value.as_bytes());
+        assert_eq!(committed, commit(&secret, field, value.as_bytes()));
+        assert_eq!(hex::encode(committed), text(&v, &format!("commitments.commitments.{i}")));
+    }
+    let chain_id = fixed(&v, "registry.chain_id");
+    let (pack, module) = (Cid(fixed(&v, "spk.cidB")), Cid::of(&text(&v, "inputs.component_id_m")));
+    let id = authorization::id_of(&chain_id, &pack, &module, "energy");
+    assert_eq!(id, AuthorizationId(fixed(&v, "registry.authorization_id")));
+    let (a, b) = (fixed(&v, "commitments.commitments.0"), fixed(&v, "registry.other_commitment"));
+    assert_eq!(anonymous::pair_id(&chain_id, &a, &b), fixed(&v, "registry.anonymous_id"));
+    let queue = sha256(&[b"modbatt1 queue", &bytes(&v, "registry.transaction")]);
+    assert_eq!(queue[..16], bytes(&v, "registry.queue_id"));
+}
+
+/// Each body is written as the model writes it, read back, and refused with a byte behind it.
+#[test]
+fn bodies() {
+    let v = vectors();
+    let (app, pack) = (Cid(fixed(&v, "spk.cidA")), Cid(fixed(&v, "spk.cidB")));
+    let module = Cid::of(&text(&v, "inputs.component_id_m"));
+    let commitment = |i: usize| fixed(&v, &format!("commitments.commitments.{i}"));
+    let rule = text(&v, "registry.rule");
+    assert!(Rule::parse(&rule).is_some());
+    let (reason, opening) = (Reason::Superseded, fixed(&v, "commitments.openings.3"));
+    let other = fixed(&v, "registry.other_commitment");
+    let bodies = [
+        (
+            "grant",
+            Registry::Grant { a: pack, b: module, context: "energy".into(), level: 2, rule: rule.clone() },
+        ),
+        (
+            "revoke_grant",
+            Registry::RevokeGrant { id: AuthorizationId(fixed(&v, "registry.authorization_id")), reason },
+        ),
+        (
+            "anonymous_register",
+            Registry::Anonymous(Anonymous::Register {
+                component: commitment(0),
+                manufacturer: commitment(1),
+                category: commitment(2),
+            }),
+        ),
+        (
+            "anonymous_authorize",
+            Registry::Anonymous(Anonymous::Authorize {
+                a: commitment(0),
+                b: other,
+                rule: commitment(3),
+                level: 3,
+                trust_ppm: 900_000,
+            }),
+        ),
+        (
+            "anonymous_revoke",
+            Registry::Anonymous(Anonymous::Revoke {
+                scope: 2,
+                target: commitment(1),
+                urgency: 3,
+                category: 1,
+            }),
+        ),
+        (
+            "anonymous_open",
+            Registry::Anonymous(Anonymous::Open {
+                field: Field::Rule as u8,
+                id: fixed(&v, "registry.anonymous_id"),
+                opening,
+                value: rule,
+            }),
+        ),
+        (
+            "lct_status",
+            Registry::LctStatus { id: fixed(&v, "registry.lct"), status: 4, reason: Reason::Violation },
+        ),
+        (
+            "queue",
+            Registry::Queue {
+                initiator: pack,
+                target: module,
+                wish: 1,
+                priority: 4,
+                proxy: app,
+                context: "energy".into(),
+            },
+        ),
+        ("process", Registry::Process { cid: pack }),
+        (
+            "cancel",
+            Registry::Cancel { id: QueueId(fixed(&v, "registry.queue_id")), reason: Reason::Unspecified },
+        ),
+    ];
+    for (name, body) in bodies {
+        let body = Body::Registry(body);
+        assert_eq!(hex::encode(body.to_bytes()), text(&v, &format!("registry.bodies.{name}")), "{name}");
+    }
+    let all = v["registry"]["bodies"].as_object().unwrap();
+    assert_eq!(all.len(), 14);
+    for (name, hex) in all {
+        let mut bytes = hex::decode(hex.as_str().unwrap()).unwrap();
+        let body = Body::from_bytes(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(body.to_bytes(), bytes, "{name}");
+        bytes.push(0);
+        assert!(Body::from_bytes(&bytes).is_err(), "{name} and a byte");
+    }
+    let Body::Registry(Registry::Version { signature, vouched: None, .. }) =
+        Body::from_bytes(&bytes(&v, "registry.bodies.version")).unwrap()
+    else {
+        panic!("nobody vouches for it")
+    };
+    assert_ne!(signature, Signature([0; 64]));
+}
