@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing, registry, trade
+from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing, registry, trade, trust
 from vectorset.inputs import SPEC, Cast
 
 TARGET = SPEC / "vectors" / "link-more.json"
@@ -27,6 +27,7 @@ def text() -> str:
         **delegation.groups(cast),
         **registry.groups(cast),
         **trade.groups(cast),
+        **trust.groups(cast),
         "negatives": negatives.entries(cast, exchange, code_commit),
     }
     return json.dumps(tree, indent=1) + "\n"

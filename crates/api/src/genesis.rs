@@ -10,6 +10,7 @@ use ledger::{
     genesis::{Genesis, GenesisError, Params, Validator, ValidatorSet},
     receipt::Trust,
     records::AccountRole,
+    trust::Weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,10 +101,55 @@ struct ParamsText {
     pool_tolerance_ppm: u32,
     witness_quorum: u32,
     admission: u32,
+    trust: WeightsText,
     max_transfer_s: u32,
     objection_s: u32,
     price_micro_per_kwh: u64,
     max_offer_s: u32,
+}
+
+/// Declares the JSON form of a struct, member by member. Every one is named, so that none that is added can be forgotten.
+macro_rules! form {
+    ($name:ident of $of:ident { $($member:ident: $t:ty),* $(,)? }) => {
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $name { $($member: $t),* }
+
+        impl From<$of> for $name {
+            fn from($of { $($member),* }: $of) -> Self {
+                $name { $($member),* }
+            }
+        }
+
+        impl From<$name> for $of {
+            fn from($name { $($member),* }: $name) -> Self {
+                $of { $($member),* }
+            }
+        }
+    };
+}
+
+form! {
+    WeightsText of Weights {
+        t3: [u32; 3],
+        v3: [u32; 3],
+        matrix: [[u32; 5]; 3],
+        confidence: [u32; 3],
+        rate: [u32; 4],
+        quality: [u32; 4],
+        outcomes: [[u32; 3]; 5],
+        repeats: [u32; 12],
+        idle: [u32; 3],
+        hops: [u32; 5],
+        health: [u32; 3],
+        levels: [u32; 2],
+        gates: [u32; 4],
+        contexts: [[u32; 2]; 4],
+        limits: [u32; 2],
+        ceilings: [u32; 4],
+        baselines: [u32; 4],
+        updates: [u32; 3],
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,11 +194,12 @@ pub fn to_json(genesis: &Genesis) -> String {
         pool_tolerance_ppm,
         witness_quorum,
         admission,
+        trust,
         max_transfer_s,
         objection_s,
         price_micro_per_kwh,
         max_offer_s,
-    } = genesis.params;
+    } = genesis.params.clone();
     pretty(&GenesisText {
         format: FORMAT,
         chain_id: Hex(genesis.chain_id()),
@@ -173,6 +220,7 @@ pub fn to_json(genesis: &Genesis) -> String {
             pool_tolerance_ppm,
             witness_quorum,
             admission,
+            trust: (*trust).into(),
             max_transfer_s,
             objection_s,
             price_micro_per_kwh,
@@ -214,6 +262,7 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
             pool_tolerance_ppm: p.pool_tolerance_ppm,
             witness_quorum: p.witness_quorum,
             admission: p.admission,
+            trust: Box::new(p.trust.into()),
             max_transfer_s: p.max_transfer_s,
             objection_s: p.objection_s,
             price_micro_per_kwh: p.price_micro_per_kwh,
@@ -339,6 +388,7 @@ mod tests {
             (root.as_str(), "00", "66 hexadecimal digits expected"),
             ("\"power\": 3", "\"power\": 0", "no power"),
             ("\"auditor\"", "\"auditer\"", "accounts[0] has no known role"),
+            ("\"updates\"", "\"update\"", "unknown field `update`"),
         ] {
             assert!(good.contains(from), "{from}");
             let error = from_json(&good.replacen(from, to, 1)).unwrap_err().to_string();

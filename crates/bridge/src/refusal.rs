@@ -234,6 +234,9 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::ObjectionExists | R::ObjectionDecided | R::OfferExists => 409,
         R::OfferClosed | R::OfferExpired | R::TransferExpired => 410,
         R::TransferTime | R::ObjectionLate | R::OfferWindow => 422,
+        R::TrustSubject | R::TrustUnbound | R::TrustPeriod => 400,
+        R::TrustObserver => 403,
+        R::TrustOverlap => 409,
         R::StatementTime | R::BindingTime | R::OwnerTime | R::WitnessTime => 422,
     }
 }

@@ -63,6 +63,7 @@ pub mod spk;
 pub mod storage;
 pub mod succession;
 pub mod trade;
+pub mod trust;
 pub mod validation;
 
 /// A SHA-256 value.

@@ -37,6 +37,7 @@ use lct::{
     spk::{Spk, SpkSecret},
     succession::Succession,
     trade::{self, Acceptance, Give, Order, TRADE_MAX, Terms, TradeId, What},
+    trust::{MetricsReport, REPORT_MAX, TrustContext},
     validation::{Announce, Attestation, EVENT_MAX, Event},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
@@ -516,4 +517,44 @@ fn energy_between_packs() {
     same(&out[..n], &v, "energy_quote.quote");
     signed(quote.digest().unwrap(), a.signing_key(), "energy_quote.signature_owner");
     signed(quote.digest().unwrap(), &other, "energy_quote.signature_other");
+}
+
+#[test]
+fn reports_of_metrics() {
+    let v = vectors();
+    let pack = spk(&v, "B");
+    let pack = pack.signing_key();
+    let raw = bytes(&v, "trust_report.report");
+    let report = MetricsReport::decode(&raw).unwrap();
+    let mut again = [0; REPORT_MAX];
+    let n = report.encode(&mut again).unwrap();
+    same(&again[..n], &v, "trust_report.report");
+    assert_eq!(
+        (report.observer, report.context, report.temperature),
+        (cid(&v, "B"), TrustContext::CriticalSafety, -5_250)
+    );
+    same(&report.digest().unwrap(), &v, "trust_report.digest");
+    same(&pack.sign_rfc6979(&report.digest().unwrap()).0, &v, "trust_report.sigB");
+    report.verify(&pack.public(), &Signature(fixed(&v, "trust_report.sigB"))).unwrap();
+    // Largest of everything: the bound holds.
+    let largest = MetricsReport {
+        start_ms: u64::MAX,
+        end_ms: u64::MAX,
+        metrics: [1_000_000; 5],
+        temperature: i32::MIN,
+        load_ppm: u32::MAX,
+        cycles: u32::MAX,
+        ..report
+    };
+    assert!(largest.encode(&mut again).unwrap() <= REPORT_MAX);
+    let refused = |change: &dyn Fn(&mut MetricsReport)| {
+        let mut r = report;
+        change(&mut r);
+        let mut out = [0; REPORT_MAX];
+        let n = r.encode(&mut out).unwrap();
+        MetricsReport::decode(&out[..n]).is_err()
+    };
+    assert!(refused(&|r| r.metrics[4] = 1_000_001), "a metric above one");
+    assert!(refused(&|r| r.start_ms = r.end_ms + 1), "time that runs back");
+    assert!(!refused(&|r| r.start_ms = r.end_ms));
 }

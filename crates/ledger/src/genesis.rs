@@ -4,7 +4,7 @@
 //! The chain id is `H("modbatt1 genesis" || canonical bytes)`, so a genesis cannot be changed without becoming
 //! another chain, and every signed object that carries the chain id is bound to these roots.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use ed25519_dalek::VerifyingKey;
@@ -13,6 +13,7 @@ use lct::{Digest, hash::sha256, sign::PublicKey};
 use crate::{
     codec::{Canonical, FormatError, Reader, Writer},
     records::AccountRole,
+    trust::{Weights, weights},
 };
 
 /// Most keys a genesis may list per role.
@@ -121,6 +122,8 @@ pub struct Params {
     /// Whether a registered component waits for an authority or its manufacturer to admit it: 0 it does not, 1 it does
     /// (L131).
     pub admission: u32,
+    /// Constants of trust (L196).
+    pub trust: Box<Weights>,
     /// Longest time for which a transfer between packs holds its energy, seconds (L213).
     pub max_transfer_s: u32,
     /// Time to object before something is settled, seconds (L216).
@@ -144,6 +147,7 @@ impl Default for Params {
             pool_tolerance_ppm: 100_000,
             witness_quorum: 1,
             admission: 0,
+            trust: Box::default(),
             max_transfer_s: 86_400,
             objection_s: 86_400,
             price_micro_per_kwh: 0,
@@ -164,12 +168,13 @@ impl Params {
             && self.pool_tolerance_ppm <= 1_000_000
             && (1..=MAX_WITNESSES as u32).contains(&self.witness_quorum)
             && self.admission <= 1
+            && self.trust.check()
     }
 }
 
 impl Canonical for Params {
     fn write(&self, w: &mut Writer) {
-        w.object(15, VERSION);
+        w.object(15 + weights::KEYS, VERSION);
         w.uint(1).uint(self.max_block_txs.into());
         w.uint(2).uint(self.max_block_bytes.into());
         w.uint(3).uint(self.max_tx_bytes.into());
@@ -180,6 +185,7 @@ impl Canonical for Params {
         w.uint(8).uint(self.pool_tolerance_ppm.into());
         w.uint(9).uint(self.witness_quorum.into());
         w.uint(10).uint(self.admission.into());
+        self.trust.write(w);
         w.uint(50).uint(self.max_transfer_s.into());
         w.uint(51).uint(self.objection_s.into());
         w.uint(52).uint(self.price_micro_per_kwh);
@@ -187,24 +193,25 @@ impl Canonical for Params {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        r.object(15, VERSION)?;
-        let mut next = |key| r.key(key).and_then(|()| r.uint());
+        r.object(15 + weights::KEYS as u64, VERSION)?;
+        let next = |r: &mut Reader<'_>, key| r.key(key).and_then(|()| r.uint());
         let narrow = |v: u64| u32::try_from(v).map_err(|_| FormatError::Unexpected);
         Ok(Self {
-            max_block_txs: narrow(next(1)?)?,
-            max_block_bytes: narrow(next(2)?)?,
-            max_tx_bytes: narrow(next(3)?)?,
-            max_batch_records: narrow(next(4)?)?,
-            max_future_ms: next(5)?,
-            max_lease_s: narrow(next(6)?)?,
-            max_lcts: narrow(next(7)?)?,
-            pool_tolerance_ppm: narrow(next(8)?)?,
-            witness_quorum: narrow(next(9)?)?,
-            admission: narrow(next(10)?)?,
-            max_transfer_s: narrow(next(50)?)?,
-            objection_s: narrow(next(51)?)?,
-            price_micro_per_kwh: next(52)?,
-            max_offer_s: narrow(next(53)?)?,
+            max_block_txs: narrow(next(r, 1)?)?,
+            max_block_bytes: narrow(next(r, 2)?)?,
+            max_tx_bytes: narrow(next(r, 3)?)?,
+            max_batch_records: narrow(next(r, 4)?)?,
+            max_future_ms: next(r, 5)?,
+            max_lease_s: narrow(next(r, 6)?)?,
+            max_lcts: narrow(next(r, 7)?)?,
+            pool_tolerance_ppm: narrow(next(r, 8)?)?,
+            witness_quorum: narrow(next(r, 9)?)?,
+            admission: narrow(next(r, 10)?)?,
+            trust: Box::new(Weights::read(r)?),
+            max_transfer_s: narrow(next(r, 50)?)?,
+            objection_s: narrow(next(r, 51)?)?,
+            price_micro_per_kwh: next(r, 52)?,
+            max_offer_s: narrow(next(r, 53)?)?,
         })
     }
 }

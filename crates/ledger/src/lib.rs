@@ -8,7 +8,7 @@
 //! * [`rules`]: what each transaction may do; [`reject`]: why it may not, one code per check.
 //! * [`config`]: the parameters of packs.
 //! * [`energy`]: the arithmetic of energy accounts.
-//! * [`trust`]: the arithmetic of trust, for rules and readers alike.
+//! * [`trust`]: the arithmetic of trust; [`standing`]: what it comes to for a subject, with its evidence.
 //! * [`authorization`], [`anonymous`]: who may be paired with whom; [`mrh`]: who is near whom.
 //! * [`execute`]: a block's execution; [`proof`], [`receipt`], [`anchor`], [`history`] and
 //!   [`checkpoint`]: how an outsider checks what happened.
@@ -36,6 +36,7 @@ pub mod receipt;
 pub mod records;
 pub mod reject;
 pub mod rules;
+pub mod standing;
 pub mod state;
 pub mod trust;
 pub mod tx;

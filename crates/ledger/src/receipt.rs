@@ -38,6 +38,7 @@ use lct::{
     registration::{Registration, digest_of},
     sign::{PublicKey, Signature},
     trade,
+    trust::MetricsReport,
     validation::{Attestation, Event, EventKind},
 };
 
@@ -50,7 +51,7 @@ use crate::{
     proof::{Path, StateProof},
     records::{
         Account, ActRecord, Component, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Revocation,
-        Setting, Settlement, SigningKey, Status, Transfer as EnergyTransfer, key,
+        Setting, Settlement, SigningKey, Status, Tensor, Transfer as EnergyTransfer, TrustSubject, key,
         registry::{ContextRecord, StateChange, VersionRecord},
     },
     reject::Rejection,
@@ -131,6 +132,11 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
         Body::PairModify { keys: sides, .. } => keys.extend(sides.each_ref().map(key::signing_key)),
         Body::Batch(s) | Body::Energy(s) | Body::CycleClose(s) | Body::Checkpoint(s) | Body::PairUse(s) => {
             keys.push(key::signing_key(&s.key));
+        }
+        Body::Metrics(s) => {
+            let report = MetricsReport::decode(&s.statement).ok()?;
+            keys.push(key::signing_key(&s.key));
+            keys.push(key::tensor(&TrustSubject::Component(report.subject), report.context));
         }
         Body::RevokeSigned(s) => {
             keys.push(key::signing_key(&s.key));
@@ -749,6 +755,14 @@ fn prove(tx: &Tx, header: &Header, evidence: &Evidence<'_>) -> Result<Proved, Re
             let statement = BatchStatement::decode(&s.statement).map_err(broken)?;
             signed(statement.cid, s, statement.digest())?;
             Ok(Proved::Batch(statement))
+        }
+        Body::Metrics(s) => {
+            let report = MetricsReport::decode(&s.statement).map_err(broken)?;
+            signed(report.observer, s, report.digest())?;
+            let tensor: Tensor = evidence.object(1)?;
+            // The block that holds the report is the one that changed the tensor last.
+            ensure(tensor.since_ms == header.time_ms, ReceiptError::NoEffect)?;
+            Ok(Proved::Metrics { report, tensor: Box::new(tensor) })
         }
         Body::Energy(s) => {
             let event = EnergyEvent::decode(&s.statement).map_err(broken)?;

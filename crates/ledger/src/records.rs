@@ -28,6 +28,8 @@ const MAX_TEXT: usize = MAX_RULE;
 
 pub mod key;
 
+pub use trust::*;
+
 /// How one field is encoded. Implemented for the field types of state objects only.
 trait Field: Sized {
     fn put(&self, w: &mut Writer);
@@ -187,6 +189,7 @@ pub use governance::{Pending, RulesVersion};
 mod trade;
 
 pub use trade::*;
+mod trust;
 
 codes! {
     /// What an account may send; see `rules::allowed`.

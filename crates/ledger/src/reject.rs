@@ -1,7 +1,7 @@
 //! Why a transaction is refused: one variant per check.
 //!
 //! A transaction that fails several checks reports the first: envelope, then statement, then the rules of the body, each
-//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L115, L212 to L219). Numbers ascend in that order too, except
+//! in the order of its table in `spec/ledger.md` (L24, L26, L33 to L58, L101 to L115, L199, L212 to L219). Numbers ascend in that order too, except
 //! within a registration (L33) and L106, L110 and L112. Numbers and `W4_ERR_*` codes are part of
 //! the public contract and are never reused.
 
@@ -250,6 +250,12 @@ rejections! {
     ConfigCommand = 305, "W4_ERR_CONFIG_COMMAND", "no recorded command of an operator is for this pack, parameter and value";
     ConfigStale = 306, "W4_ERR_CONFIG_STALE", "the parameter changed after this command was recorded";
     ConfigLoosens = 307, "W4_ERR_CONFIG_LOOSENS", "without an operator's command a value can only tighten";
+    // Reports of metrics.
+    TrustSubject = 330, "W4_ERR_TRUST_SUBJECT", "the component that the report is about is not registered, or retired or revoked";
+    TrustUnbound = 331, "W4_ERR_TRUST_UNBOUND", "the component that the report is about was never bound";
+    TrustObserver = 332, "W4_ERR_TRUST_OBSERVER", "the observer is neither the component, nor bound to it, nor known to be another owner's";
+    TrustPeriod = 333, "W4_ERR_TRUST_PERIOD", "the period of the report is shorter than the chain allows";
+    TrustOverlap = 334, "W4_ERR_TRUST_OVERLAP", "the period begins before the last one reported ended, or before the component was bound";
     // Orders of owners, and transfers between packs.
     TradeChain = 360, "W4_ERR_TRADE_CHAIN", "the statement is for another chain";
     TradePack = 361, "W4_ERR_TRADE_PACK", "the pack of the order has no energy pool, or is not active";

@@ -295,6 +295,8 @@ pub enum Body {
         /// `lct::validation::Attestation` bytes, each with the signing key of its witness.
         witnesses: Vec<(Vec<u8>, PublicKey)>,
     },
+    /// Metrics of a period; `lct::trust::MetricsReport` bytes (L199).
+    Metrics(Signed),
     /// Records a delegation (L120).
     Delegate {
         /// `lct::delegation::Delegation` bytes, signed by the authority that also signs the envelope.
@@ -397,6 +399,7 @@ impl Canonical for Body {
             Self::EnergyOrder { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
+            Self::Metrics(_) => 5,
             Self::Transfer { .. } | Self::Settle { .. } | Self::Object { .. } | Self::Resolve { .. } => 5,
             Self::Bind { .. } | Self::Validate { .. } => 6,
             Self::FactoryBind { .. } | Self::EnergyReceipt { .. } => 7,
@@ -494,7 +497,8 @@ impl Canonical for Body {
             | Self::CycleClose(s)
             | Self::Checkpoint(s)
             | Self::RevokeSigned(s)
-            | Self::PairUse(s) => {
+            | Self::PairUse(s)
+            | Self::Metrics(s) => {
                 w.uint(2).bytes(&s.statement).uint(3).bytes(&s.key.0).uint(4).bytes(&s.signature.0);
             }
         }
@@ -587,6 +591,7 @@ impl Canonical for Body {
                 },
             }),
             (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
+            (50, 5) => Ok(Self::Metrics(signed(r)?)),
             (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
             (kind @ 32..=41, pairs) => Ok(Self::Registry(Registry::read(kind, pairs, r)?)),
             (47, 7) => Ok(Self::ConfigSet(Config::read(r)?)),

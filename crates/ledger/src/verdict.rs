@@ -18,11 +18,12 @@ use lct::{
     registration::Registration,
     sign::PublicKey,
     trade::{self, TradeId, What},
+    trust::MetricsReport,
     validation::Event,
 };
 
 use crate::{
-    records::{AccountRole, LctStatus, NOBODY, Setting, Settlement, registry},
+    records::{AccountRole, LctStatus, NOBODY, Setting, Settlement, Tensor, registry},
     reject::Rejection,
     tx::{Change, Config, Governance, Kind, Registry, Subject, Target, registry::Anonymous},
 };
@@ -156,6 +157,13 @@ pub enum Proved {
     },
     /// A telemetry batch was recorded.
     Batch(BatchStatement),
+    /// A component was judged.
+    Metrics {
+        /// As the observer signed it.
+        report: MetricsReport,
+        /// What the ledger held of the subject after the block, with the last changes.
+        tensor: Box<Tensor>,
+    },
     /// An energy event was recorded.
     Energy(EnergyEvent),
     /// An energy cycle was closed.
@@ -254,6 +262,7 @@ impl Verdict {
             Proved::Replacement { record, .. } => Some(record.entities[1].cid),
             Proved::Ownership(t) => Some(t.cid),
             Proved::Batch(s) => Some(s.cid),
+            Proved::Metrics { report, .. } => Some(report.observer),
             Proved::Energy(e) => Some(e.cid),
             Proved::CycleClose(c) => Some(c.cid),
             Proved::Checkpoint(p) => Some(p.cid),
@@ -465,6 +474,17 @@ impl fmt::Display for Proved {
                 Utc(s.first_ms),
                 Utc(s.last_ms)
             ),
+            Self::Metrics { report: r, tensor: t } => {
+                let [efficiency, reliability, accuracy, responsiveness, safety] = r.metrics;
+                write!(f, "component {} judged component {} in {}", r.observer, r.subject, r.context.name())?;
+                write!(f, " from {} to {}: efficiency {efficiency}, ", Utc(r.start_ms), Utc(r.end_ms))?;
+                write!(
+                    f,
+                    "reliability {reliability}, accuracy {accuracy}, responsiveness {responsiveness}, "
+                )?;
+                write!(f, "safety {safety} ppm; talent, training, temperament were then ")?;
+                write!(f, "{}, {}, {} ppm", t.talent.get(), t.training.get(), t.temperament.get())
+            }
             Self::Energy(e) => {
                 let (cid, cycle, seq) = (e.cid, e.cycle, e.seq);
                 match e.kind {

@@ -19,9 +19,13 @@ use ledger::{
     outcome::TxResult,
     proof::StateProof,
     receipt::{Receipt, ReceiptError, RecordPart, evidence_keys, verify},
-    records::{Account, AccountRole, DeviceKey, Hop, Revocation, SigningKey, Status, key as state_key},
+    records::{
+        Account, AccountRole, DeviceKey, Hop, Revocation, SigningKey, Status, Tensor, key as state_key,
+    },
     reject::Rejection,
+    trust::Ppm,
     tx::{Body, Signed, Target, Tx},
+    verdict::Proved,
 };
 use world::*;
 
@@ -37,6 +41,8 @@ struct Claim {
     record: Option<RecordPart>,
     /// The transaction that the state names where it says that something was withdrawn.
     withdrawn_by: Digest,
+    /// Up to when the state says that a tensor is counted.
+    counted_ms: u64,
 }
 
 fn record() -> RecordPart {
@@ -48,6 +54,11 @@ fn record() -> RecordPart {
 
 fn batch() -> Body {
     batch_with(&batch_statement("module-1", 10, 3), &bound_key("module-1", "pack-1"))
+}
+
+/// What module-1 says of itself.
+fn judged() -> Body {
+    metrics_with(&metrics("module-1", "module-1", START_MS, 700_000), &bound_key("module-1", "pack-1"))
 }
 
 fn sent(body: Body) -> Vec<u8> {
@@ -66,6 +77,7 @@ impl Claim {
             chain_id: chain_id(),
             record: Some(record()),
             withdrawn_by: [0; 32],
+            counted_ms: START_MS,
         }
     }
 
@@ -82,6 +94,7 @@ impl Claim {
                 let (from, to) = (world::key("batch").public(), world::key("owner").public());
                 Hop { from, to, statement: [0; 32], time_ms: START_MS, tx: self.withdrawn_by }.to_bytes()
             }
+            b"tns/" => Tensor::new(Ppm::HALF, self.counted_ms).to_bytes(),
             b"rvk/" => {
                 Revocation { reason: 2, height: 7, time_ms: START_MS, tx: self.withdrawn_by }.to_bytes()
             }
@@ -144,6 +157,10 @@ fn certify(header: &Header) -> Certificate {
 fn the_honest_claim_holds() {
     let verdict = verify(&Claim::honest().receipt().to_file(), Some(&genesis().trust())).unwrap();
     assert_eq!(verdict.record.map(|r| r.seq), Some(11));
+    let judged = Claim { tx: sent(judged()), record: None, ..Claim::honest() };
+    let verdict = verify(&judged.receipt().to_file(), Some(&genesis().trust())).unwrap();
+    let Proved::Metrics { report, tensor } = verdict.proved else { panic!("{:?}", verdict.proved) };
+    assert_eq!((report.metrics, tensor.talent), ([700_000; 5], Ppm::HALF));
 }
 
 #[test]
@@ -241,6 +258,25 @@ fn claims_of_a_lying_chain() {
                 let Body::Checkpoint(mut signed) = body else { unreachable!() };
                 signed.statement[24] = 8;
                 Body::Checkpoint(signed)
+            })),
+            ReceiptError::StatementSignature,
+        ),
+        (
+            "a tensor that the block of the report did not move",
+            Claim { counted_ms: START_MS - 1, ..without_record(sent(judged())) },
+            ReceiptError::NoEffect,
+        ),
+        (
+            "a report of another component",
+            Claim { owner: (Cid::of("module-2"), Status::Active), ..without_record(sent(judged())) },
+            ReceiptError::KeyOwner,
+        ),
+        (
+            "a report that the observer never signed",
+            without_record(sent({
+                let Body::Metrics(mut signed) = judged() else { unreachable!() };
+                signed.signature.0[9] ^= 1;
+                Body::Metrics(signed)
             })),
             ReceiptError::StatementSignature,
         ),

@@ -105,7 +105,7 @@ fn observations() {
         let moved = T3::level(ppm(old)).after_observation(&T3::level(ppm(seen)), &evidence, &w);
         assert_eq!(moved, T3::level(ppm(expected)), "{what}");
     }
-    let harsh = Weights { penalty: 7, ..w };
+    let harsh = Weights { rate: [10, 2, 100, 7], ..w };
     let fallen = HALF.after_observation(&t3(400_000, 400_000, 400_000), &FRESH, &harsh);
     assert_eq!(fallen, T3::level(ppm(400_000)), "however much a loss counts, it ends at what was seen");
 }

@@ -5,6 +5,7 @@ use lct::{
     delegation::DelegationId,
     id::{BindingId, Cid, PairingId},
     sign::PublicKey,
+    trust::TrustContext,
 };
 use ledger::{
     anchor::Handover,
@@ -19,6 +20,7 @@ use ledger::{
         Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals,
         Validation, key,
     },
+    standing::{self, Standing},
     state::load,
     tx::{Target, TxId},
 };
@@ -300,6 +302,24 @@ impl<'a> Snapshot<'a> {
         };
         let rows = self.scan_ids(&key::validations_of(cid), position)?;
         Ok(rows.into_iter().map(|((boot, seq), validation)| (boot, seq, validation)).collect())
+    }
+
+    /// What is known of a component in a context at the time of the last block; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn standing(&self, cid: &Cid, context: TrustContext) -> Result<Option<Standing>, Error> {
+        let weights = self.params()?.trust;
+        Ok(standing::component(&self.view(), &weights, cid, context, self.tip().time_ms)?)
+    }
+
+    /// What is known of the relation of the two sides of a binding; `None` before their first pairing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn relation_standing(&self, id: &BindingId) -> Result<Option<Standing>, Error> {
+        let weights = self.params()?.trust;
+        Ok(standing::relation(&self.view(), &weights, id, self.tip().time_ms)?)
     }
 
     /// All components, by cid.

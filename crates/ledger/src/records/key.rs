@@ -1,5 +1,7 @@
 //! Keys of the state, one function per table (`spec/ledger.md`, L60).
 
+use lct::trust::TrustContext;
+
 use super::*;
 use crate::tx::Kind;
 
@@ -400,6 +402,25 @@ pub fn context(lct: &Digest, kind: u8) -> Vec<u8> {
 #[must_use]
 pub fn context_record(lct: &Digest, kind: u8, number: u32) -> Vec<u8> {
     join(b"lch/", &[lct, &[kind], &number.to_be_bytes()])
+}
+
+/// [`Tensor`] of a subject in a context.
+#[must_use]
+pub fn tensor(subject: &TrustSubject, context: TrustContext) -> Vec<u8> {
+    let (code, id) = subject.parts();
+    join(b"tns/", &[&[code], id, &[context as u8]])
+}
+
+/// [`Reported`]: how far the word of `observer` about a component reaches.
+#[must_use]
+pub fn reported(subject: &Cid, context: TrustContext, observer: &Cid) -> Vec<u8> {
+    join(b"rpt/", &[&subject.0, &[context as u8], &observer.0])
+}
+
+/// [`Custody`] of a component.
+#[must_use]
+pub fn custody(cid: &Cid) -> Vec<u8> {
+    join(b"cus/", &[&cid.0])
 }
 
 fn join(table: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use lct::{
     sign::{PublicKey, Signature},
 };
 
-use super::{Context, Stop, count, ensure, not_future, withdraw};
+use super::{Context, Stop, count, ensure, not_future, trust, withdraw};
 use crate::{
     outcome::Event,
     records::{Binding, Bindings, Component, MAX_BINDINGS, Pool, SigningKey, Status, key},
@@ -145,6 +145,7 @@ pub(super) fn record<V: View>(
     };
     state.put(key::binding(&record.binding_id), &binding);
     state.put_raw(key::bound_pair(&a.cid, &b.cid), record.binding_id.0.into());
+    trust::bound(state, context, &binding)?;
     count(state, |t| t.bindings += 1)?;
     Ok(events)
 }

@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::energy::{CycleClose, EnergyEvent, EnergyKind};
 
-use super::{Claim, Context, Stop, check_believed, count, ensure, relation};
+use super::{Claim, Context, Stop, check_believed, count, ensure, relation, trust};
 use crate::{
     energy::share,
     outcome::Event,
@@ -103,6 +103,7 @@ pub(super) fn event<V: View>(
     let follows = pool.events == 0 || (e.cycle, e.seq) > (pool.last_cycle, pool.last_seq);
     ensure(follows, Rejection::EnergySequence)?;
     ensure(known.as_ref().is_none_or(|c| e.start_ms >= c.end_ms), Rejection::EnergyOverlap)?;
+    let begins = known.is_none() && pool.events > 0;
     let mut cycle = known.unwrap_or(Cycle {
         events: 0,
         charged: 0,
@@ -117,6 +118,12 @@ pub(super) fn event<V: View>(
     cycle.excess = cycle.excess.checked_add(m.excess).ok_or(beyond)?;
     ensure(cycle.excess <= share(pool.minted, context.params.pool_tolerance_ppm), beyond)?;
 
+    if begins {
+        let last: Option<Cycle> = load(state, &key::cycle(&e.cid, pool.last_cycle))?;
+        if last.is_some_and(|c| c.closed_ms == 0) {
+            trust::cycle_left(state, context, &e.cid)?;
+        }
+    }
     let atp_before = pool.atp;
     book(&mut pool, &m).ok_or(Halt::Invariant("an energy pool cannot book a planned event"))?;
     pool.last_cycle = e.cycle;
@@ -181,6 +188,9 @@ pub(super) fn close<V: View>(
     cycle.closed_ms = context.header.time_ms;
     state.put(cycle_key, &cycle);
     relation::cycle_closed(state, context, &c.cid, c.cycle, &cycle)?;
+    let pool: Option<Pool> = load(state, &key::pool(&c.cid))?;
+    let pool = pool.ok_or(Halt::Invariant("a cycle without pool"))?;
+    trust::cycle_closed(state, context, &c.cid, &pool, pool.last_cycle == c.cycle)?;
     count(state, |t| t.cycles_closed += 1)?;
     Ok(vec![
         Event::new("EnergyCycleClosed")

@@ -11,7 +11,7 @@ use lct::{
 };
 
 use super::{
-    Context, Stop, advance, check_believed, ensure, event_of, not_future, pairing, subject, validate,
+    Context, Stop, advance, check_believed, ensure, event_of, not_future, pairing, subject, trust, validate,
 };
 use crate::{
     outcome::Event,
@@ -80,6 +80,7 @@ pub(super) fn used<V: View>(
     usage.uses = usage.uses.saturating_add(1);
     usage.last = session;
     state.put(key::usage(&id), &usage);
+    trust::used(state, context, &pairing)?;
     let used = Event::new("PairingUsed").with("pairing_id", id.0.as_slice());
     let used = used.with("uses", usage.uses).with("max_uses", usage.max_uses);
     Ok(vec![used, validate::record(state, context, &event, claim.digest, 0)])

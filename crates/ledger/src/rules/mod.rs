@@ -23,6 +23,7 @@ mod revoke;
 mod settle;
 mod telemetry;
 mod trade;
+mod trust;
 mod validate;
 mod withdraw;
 
@@ -129,6 +130,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | Object
                     | ConfigSet
                     | ConfigReport
+                    | Metrics
             )
         }
         AccountRole::Manufacturer => {
@@ -193,6 +195,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | EnergyReceipt
                     | EnergyRelease
                     | ConfigReport
+                    | Metrics
             )
         }
     }
@@ -296,6 +299,7 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             ownership::transfer(state, context, statement, signatures)
         }
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
+        Body::Metrics(signed) => trust::report(state, context, signed),
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),
         Body::DelegateAct { statement, body } => delegate::act(state, context, statement, body),
         Body::Registry(body) => registry(state, context, &tx.unsigned.signer, body),

@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::{id::PairingId, lifecycle::State, sign::PublicKey};
 
-use super::{Context, Stop, count, ensure, withdraw};
+use super::{Context, Stop, count, ensure, trust, withdraw};
 use crate::{
     outcome::Event,
     records::{Binding, Component, MAX_PAIRINGS, Pairing, Pairings, Status, key},
@@ -68,6 +68,7 @@ pub(super) fn complete<V: View>(
     state.put(key::pairing(pairing_id), &pairing);
     binding.pairings += 1;
     state.put(key::binding(binding_id), &binding);
+    trust::paired(state, context, binding_id, &binding)?;
     count(state, |t| t.pairings += 1)?;
     Ok(vec![
         Event::new("PairingCompleted")

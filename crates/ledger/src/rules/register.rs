@@ -15,7 +15,7 @@ use lct::{
 use super::{Context, Stop, count, ensure};
 use crate::{
     outcome::Event,
-    records::{Component, DeviceKey, Lct, LctStatus, Status, entity_lct_id, key},
+    records::{Component, Custody, DeviceKey, Lct, LctStatus, Status, entity_lct_id, key},
     reject::Rejection,
     state::{Overlay, View},
     tx::Target,
@@ -81,6 +81,7 @@ pub(super) fn apply<V: View>(
     state.put_raw(key::serial(&r.serial), cid.0.into());
     state.put_raw(key::issuer(&cid), batch_id(&batch.key).into());
     state.put(key::device_key(&subject.key), &DeviceKey { cid, status: Status::Active, from_height: height });
+    state.put(key::custody(&cid), &Custody { flags: subject.flags });
     let entity = Lct { a: cid, b: cid, context: Default::default(), status: standing, height, time_ms };
     state.put(key::lct(&lct), &entity);
     count(state, |t| {

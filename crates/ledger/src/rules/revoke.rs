@@ -4,13 +4,13 @@ use alloc::{vec, vec::Vec};
 
 use lct::{
     delegation::DelegationId,
-    id::{BindingId, PairingId},
+    id::{BindingId, Cid, PairingId},
     revocation::Reason,
     sign::PublicKey,
     validation::EventKind,
 };
 
-use super::{Context, Stop, advance, check_signed, ensure, event_of, ownership, subject, withdraw};
+use super::{Context, Stop, advance, check_signed, ensure, event_of, ownership, subject, trust, withdraw};
 use crate::{
     outcome::Event,
     records::{Account, AccountRole, Binding, Component, Pairing, Revocation, SigningKey, Status, key},
@@ -41,7 +41,7 @@ pub(super) fn signed<V: View>(
     };
     // A key speaks for one binding and what rests on it.
     ensure(owner.binding_id == binding, Rejection::RevokeDenied)?;
-    withdraw(state, context, &target, reason)
+    carry_out(state, context, &target, reason, Some(event.cid))
 }
 
 pub(super) fn ordered<V: View>(
@@ -61,7 +61,7 @@ pub(super) fn ordered<V: View>(
         _ => own || ownership::owns(state, sender, target)?,
     };
     ensure(may, Rejection::RevokeDenied)?;
-    withdraw(state, context, target, reason)
+    carry_out(state, context, target, reason, None)
 }
 
 /// What a delegate withdraws; whether it may was judged before.
@@ -72,7 +72,7 @@ pub(super) fn delegated<V: View>(
     reason: u8,
 ) -> Result<Vec<Event>, Stop> {
     known(state, target, reason)?;
-    withdraw(state, context, target, reason)
+    carry_out(state, context, target, reason, None)
 }
 
 /// Refuses an unknown reason, then what is not recorded.
@@ -89,6 +89,19 @@ fn known(state: &impl View, target: &Target, reason: u8) -> Result<(), Stop> {
         Target::Delegation(id) => state.get(&key::delegation(id))?.is_some(),
     };
     Ok(ensure(known, Rejection::RevokeUnknown)?)
+}
+
+/// Withdraws what is recorded, at the word of a side or by order, and lets trust know why.
+fn carry_out<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    target: &Target,
+    reason: u8,
+    by: Option<Cid>,
+) -> Result<Vec<Event>, Stop> {
+    let events = withdraw(state, context, target, reason)?;
+    trust::withdrawn(state, context, target, reason, by)?;
+    Ok(events)
 }
 
 /// Withdraws what is recorded, once.

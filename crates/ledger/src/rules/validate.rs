@@ -10,7 +10,7 @@ use lct::{
     validation::{Attestation, Event as Stated, EventKind, ValidationLevel},
 };
 
-use super::{Context, Stop, advance, check_believed, ensure, event_of, not_future, relation, subject};
+use super::{Context, Stop, advance, check_believed, ensure, event_of, not_future, relation, subject, trust};
 use crate::{
     outcome::Event,
     records::{AccessPoint, Binding, Component, Pairing, SigningKey, Status, Validation, key},
@@ -91,6 +91,7 @@ pub(super) fn event<V: View>(
         };
         state.put(key::access(&event.cid), &point);
     }
+    trust::stated(state, context, &event, &seen[1..])?;
     let mut events = vec![record(state, context, &event, claim.digest, witnesses.len())];
     if let Some(asked) = event.escalation {
         let told = Event::new("EscalationRecorded")

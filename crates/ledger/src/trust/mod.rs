@@ -1,4 +1,4 @@
-//! The arithmetic of trust (`spec/ledger.md`, L190 to L195): how far a component or a relation is to be relied on, in
+//! The arithmetic of trust (`spec/ledger.md`, L190 to L196): how far a component or a relation is to be relied on, in
 //! integers, so that every replica and every reader computes the same.
 //!
 //! * [`ppm`]: shares in parts per million; [`weights`]: every constant, a parameter of the chain.

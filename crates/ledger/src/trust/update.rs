@@ -49,7 +49,7 @@ pub struct Evidence {
 /// `k / (k + count)`, at most `1 / least` and at least `1 / most`.
 #[must_use]
 pub fn rate(count: u64, weights: &Weights) -> (u64, u64) {
-    let [k, least, most] = weights.rate.map(u64::from);
+    let [k, least, most, _] = weights.rate.map(u64::from);
     let whole = k.saturating_add(count);
     if whole <= k.saturating_mul(least) {
         (1, least)
@@ -71,12 +71,13 @@ impl T3 {
         self.moved(factors.map(|f| step * apart * f / (MILLION * 10)))
     }
 
-    /// Moves towards what was observed. A loss counts `penalty` times.
+    /// Moves towards what was observed. A loss counts as often as the chain says.
     ///
     /// `(seen - old) x rate x confidence x weight`, multiplied out before the one division.
     #[must_use]
     pub fn after_observation(&self, seen: &Self, evidence: &Evidence, weights: &Weights) -> Self {
         let (numerator, denominator) = rate(evidence.count, weights);
+        let [.., penalty] = weights.rate;
         let share = evidence.confidence.signed() * evidence.weight.signed() * i128::from(numerator);
         let whole = i128::from(denominator) * MILLION * MILLION;
         let mut deltas = [0; 3];
@@ -84,7 +85,7 @@ impl T3 {
             deltas.iter_mut().zip(self.dimensions().into_iter().zip(seen.dimensions()))
         {
             let apart = seen.signed() - old.signed();
-            let factor = if apart < 0 { i128::from(weights.penalty) } else { 1 };
+            let factor = if apart < 0 { i128::from(penalty) } else { 1 };
             // A loss that counts more than once still ends at what was seen.
             let moved = apart * share * factor / whole;
             *delta = if apart < 0 { moved.max(apart) } else { moved };

@@ -101,6 +101,8 @@ kinds! {
     ConfigSet = 47, "config/set";
     /// [`Body::ConfigReport`].
     ConfigReport = 48, "config/report";
+    /// [`Body::Metrics`].
+    Metrics = 50, "trust/update_metrics";
     /// [`Body::EnergyOrder`].
     EnergyOrder = 56, "energy/order";
     /// [`Body::EnergyReceipt`].
@@ -143,6 +145,7 @@ impl Body {
             Self::Govern(governance) => governance.change.kind(),
             Self::ConfigSet(_) => Kind::ConfigSet,
             Self::ConfigReport(_) => Kind::ConfigReport,
+            Self::Metrics(_) => Kind::Metrics,
             Self::EnergyOrder { .. } => Kind::EnergyOrder,
             Self::EnergyReceipt { .. } => Kind::EnergyReceipt,
             Self::EnergyRelease { .. } => Kind::EnergyRelease,

@@ -23,6 +23,7 @@ use lct::{
     registration::{Registration, digest_of},
     sign::{PublicKey, SigningKey},
     trade::{self, Order, Quote, TRADE_MAX, TradeId, What},
+    trust::{MetricsReport, REPORT_MAX, TrustContext},
     validation::{Attestation, EVENT_MAX, Event, EventKind},
 };
 use ledger::{
@@ -318,6 +319,27 @@ pub fn close_with(c: &CycleClose, signer: &SigningKey) -> Body {
 pub fn checkpoint_with(id: &str, number: u64, hash: Digest, signer: &SigningKey) -> Body {
     let point = Checkpoint { cid: Cid::of(id), number, hash, time: (START_MS / 1000) as u32 };
     Body::Checkpoint(signed(&point.body(), point.digest(), signer))
+}
+
+/// What `observer` says of `subject` over the hour that ends at `end_ms`: all five metrics alike.
+pub fn metrics(observer: &str, subject: &str, end_ms: u64, each: u32) -> MetricsReport {
+    MetricsReport {
+        observer: Cid::of(observer),
+        subject: Cid::of(subject),
+        context: TrustContext::Operation,
+        start_ms: end_ms - 3_600_000,
+        end_ms,
+        metrics: [each; 5],
+        temperature: -5_000,
+        load_ppm: 250_000,
+        cycles: 7,
+    }
+}
+
+pub fn metrics_with(r: &MetricsReport, signer: &SigningKey) -> Body {
+    let mut out = [0; REPORT_MAX];
+    let n = r.encode(&mut out).unwrap();
+    Body::Metrics(signed(&out[..n], r.digest().unwrap(), signer))
 }
 
 /// A minute of `kind` in a pack's cycle: the `seq`-th minute after the start.

@@ -193,6 +193,12 @@ fn statement(proved: &Proved) -> Value {
             "first_seq": s.first_seq, "count": s.count, "first_ms": s.first_ms, "last_ms": s.last_ms,
             "root": hex::encode(s.root),
         }),
+        Proved::Metrics { report: r, tensor: t } => json!({
+            "observer": r.observer.to_string(), "subject": r.subject.to_string(), "context": r.context.name(),
+            "start_ms": r.start_ms, "end_ms": r.end_ms, "metrics": r.metrics, "temperature": r.temperature,
+            "load_ppm": r.load_ppm, "cycles": r.cycles, "talent": t.talent.get(), "training": t.training.get(),
+            "temperament": t.temperament.get(),
+        }),
         Proved::Energy(e) => json!({
             "event": match e.kind {
                 EnergyKind::Opening => "opening",

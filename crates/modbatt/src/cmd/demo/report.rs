@@ -11,6 +11,7 @@ use lct::lifecycle::{Move, Version};
 use lct::ownership::Transfer;
 use lct::registration::Registration;
 use lct::trade;
+use lct::trust::MetricsReport;
 use lct::validation::Event;
 use ledger::codec::Canonical;
 use ledger::tx::{Body, Registry, Signed, Subject, Tx};
@@ -165,6 +166,10 @@ fn name_of(body: &Body) -> Option<String> {
         Body::Settle { subject, .. } => about("settled", subject),
         Body::Object { subject, .. } => about("objection", subject),
         Body::Resolve { subject, .. } => about("resolved", subject),
+        Body::Metrics(signed) => {
+            let report = MetricsReport::decode(&signed.statement).ok()?;
+            format!("metrics-{}-{}-{}", report.subject, report.observer, report.end_ms)
+        }
         Body::Batch(_) => return None,
     })
 }
