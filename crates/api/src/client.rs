@@ -11,6 +11,7 @@ use crate::{
     delegation,
     encoding::{Blob, Hex},
     energy,
+    entity,
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
     problem::Problem,
@@ -274,6 +275,13 @@ impl Client {
     /// `POST /orders/{id}/outcome`.
     pub async fn order_outcome(&self, id: &Hex<16>, request: &order::Outcome) -> Answer<order::Order> {
         self.post(&["orders", &id.to_string(), "outcome"], request).await
+    }
+
+    /// `POST /api/binding/generate-keys`, of an entity (A91).
+    pub async fn generate_keys(&self, request: &entity::GenerateKeys) -> Answer<entity::GeneratedKeys> {
+        let mut url = self.base.clone();
+        url.set_path(entity::GENERATE_KEYS);
+        self.json(self.http.request(Method::POST, url).json(request)).await
     }
 
     /// `POST /revocations`; answers once the list that says so is on disk.

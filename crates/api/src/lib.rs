@@ -17,6 +17,7 @@ pub mod component;
 pub mod delegation;
 pub mod encoding;
 pub mod energy;
+pub mod entity;
 pub mod genesis;
 pub mod health;
 pub mod lct;

@@ -70,6 +70,27 @@ pub struct DeviceKeys {
     pub replaces: Option<([u8; 16], [u8; 16])>,
 }
 
+impl DeviceKeys {
+    /// Reads `binding_id 16 | SPK 68 | attestation 64 [| nonce 16 | binding_id_old 16]`.
+    ///
+    /// # Errors
+    /// [`lct::Error::Malformed`]: the device is to blame.
+    pub fn read(body: &[u8]) -> Result<(BindingId, Self), lct::Error> {
+        let mut f = Fields::new(body);
+        let (id, spk, attestation) = (BindingId(f.array()?), f.array()?, f.array()?);
+        let replaces = match f.rest() {
+            [] => None,
+            question => {
+                let mut f = Fields::new(question);
+                let asked = (f.array()?, f.array()?);
+                f.end()?;
+                Some(asked)
+            }
+        };
+        Ok((id, DeviceKeys { spk, attestation, replaces }))
+    }
+}
+
 /// What an entity answers once it proved that it has its key (`spec/channel.md`, H49 and H180).
 #[derive(Debug, Clone)]
 pub struct Signed {
@@ -542,21 +563,11 @@ impl Commissioner {
         let side = usize::from(from == b);
         match (bytes, &mut self.stage) {
             ([pdu::BINDING, op::KEYS, body @ ..], Stage::AwaitKeys { id, keys }) => {
-                let mut f = Fields::new(body);
-                if BindingId(f.array()?) != *id {
+                let (about, drawn) = DeviceKeys::read(body)?;
+                if about != *id {
                     return Ok(());
                 }
-                let (spk, attestation) = (f.array()?, f.array()?);
-                let replaces = match f.rest() {
-                    [] => None,
-                    question => {
-                        let mut f = Fields::new(question);
-                        let asked = (f.array()?, f.array()?);
-                        f.end()?;
-                        Some(asked)
-                    }
-                };
-                keys[side] = Some(DeviceKeys { spk, attestation, replaces });
+                keys[side] = Some(drawn);
                 let (id, both) = (*id, *keys);
                 self.heard(from);
                 if let [Some(ka), Some(kb)] = both {

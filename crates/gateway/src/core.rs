@@ -1,10 +1,12 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
+mod generate;
 mod renewal;
 mod service;
 mod statements;
 mod validation;
 
+pub use generate::KeysRefused;
 use renewal::Resting;
 use service::Service;
 
@@ -13,7 +15,7 @@ use crate::{
     checkup::{Channel, Checkup, Echo},
     code::Plan,
     collect::{Batch, Collector, Verdict},
-    commission::{Commissioner, Member, Reply, Request, Step},
+    commission::{Commissioner, DeviceKeys, Member, Reply, Request, Step},
     dispatch::Dispatch,
     ending::{Ending, Endings, Signer},
     keys::Keys,
@@ -25,7 +27,7 @@ use lct::{
     binding::Assurance,
     clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
-    id::Role,
+    id::{BindingId, Role},
     journal::CHECKPOINT_LEN,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
@@ -126,6 +128,8 @@ pub enum Output {
     Keep(Job, Option<Kept>),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
+    /// What became of a request for keys ([`Gateway::generate_keys`]) for this binding.
+    Keys(BindingId, Result<DeviceKeys, KeysRefused>),
     /// Tell the owner.
     Event(Event),
 }
@@ -247,6 +251,8 @@ pub struct Gateway {
     endings: Endings,
     /// Everybody is to state its binding, once the root of the ledger's state is known.
     verify_all: bool,
+    /// Requests for keys under way.
+    keys_asked: Vec<generate::Asked>,
 }
 
 impl Gateway {
@@ -289,6 +295,7 @@ impl Gateway {
             stated: BTreeMap::new(),
             endings: Endings::default(),
             verify_all: false,
+            keys_asked: Vec::new(),
         })
     }
 
@@ -377,7 +384,8 @@ impl Gateway {
         let time = self.app.relation().is_up().then_some(self.time_due);
         let checkup = self.checkup.as_ref().and_then(Checkup::due);
         let dispatch = self.dispatch_due();
-        [phase, time, checkup, dispatch, self.service.due(), self.app.due(), self.collector.due()]
+        let keys = self.keys_due();
+        [keys, phase, time, checkup, dispatch, self.service.due(), self.app.due(), self.collector.due()]
             .into_iter()
             .flatten()
             .min()
@@ -402,6 +410,7 @@ impl Gateway {
         self.give_list(now)?;
         self.serve(now, rng);
         self.validate(now, rng);
+        self.ask_keys(now, rng)?;
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;
@@ -686,6 +695,7 @@ impl Gateway {
             }
             app::Event::ModuleUnpaired(node, status) => self.module_unpaired(node, status),
             app::Event::ModuleRotated(node, _) => self.rotated(node),
+            app::Event::Answer(from, bytes) if self.keys_drawn(from, &bytes) => {}
             app::Event::Answer(from, bytes) => {
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);

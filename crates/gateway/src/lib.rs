@@ -5,6 +5,8 @@
 //! * [`Outbox`] keeps what must reach the ledger until it is there.
 //! * [`Uplink`] speaks with the bridge: it executes the core's requests and empties the outbox, with retries.
 //!
+//! * [`entity`] serves what the app's host offers over HTTP: keys for bindings.
+//!
 //! A statement is acknowledged to its device only once the outbox holds it.
 
 mod anchor;
@@ -16,6 +18,7 @@ pub mod commission;
 mod core;
 mod dispatch;
 mod ending;
+pub mod entity;
 mod keys;
 pub mod orders;
 mod outbox;
@@ -25,7 +28,7 @@ pub mod word;
 #[cfg(test)]
 mod world;
 
-pub use crate::core::{Error, Event, Gateway, LogOf, Output};
+pub use crate::core::{Error, Event, Gateway, KeysRefused, LogOf, Output};
 pub use code::{Plan, stretch};
 pub use ending::{Ending, Signer};
 pub use keys::Keys;

@@ -44,6 +44,11 @@ fn introduced(name: &str, role: Role) -> Introduced {
     }
 }
 
+/// The authority that the app pins.
+pub(crate) fn authority() -> SpkSecret {
+    SpkSecret::generate(&mut ChaCha20Rng::seed_from_u64(9)).unwrap()
+}
+
 /// The app's identity.
 pub(crate) fn identity() -> Identity {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -69,7 +74,7 @@ pub(crate) fn identity() -> Identity {
         device: certificate(CertificateType::Device),
         batch: certificate(CertificateType::Batch),
         root: key.public(),
-        authority: SpkSecret::generate(&mut rng).unwrap().public(),
+        authority: authority().public(),
         key,
         hardware: 1,
         firmware: 1,

@@ -7,7 +7,57 @@ mod process;
 
 use std::time::{Duration, Instant};
 
+use api::binding::{Begin, Party};
+use api::entity::GenerateKeys;
+use lct::binding::BindRequest;
 use process::{run, start};
+
+/// The authority's requests, brought over HTTP to the app's host: the app answers itself, the module over the buses, each with a
+/// key that its identity vouches for. Nobody else's request gets one, and no name that is not of this pack.
+fn keys_over_http(bridge: &str, host: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let [bridge, host] = [bridge, host].map(|url| api::Client::new(url).unwrap());
+        let party = |id: &str| Party { component_id: id.into(), access: format!("can:{id}") };
+        let (a, b) = (party("app-0001"), party("module-0001"));
+        let begin = Begin { creator: "test".into(), a, b, assurance: "B1".into() };
+        let begun = bridge.begin_binding(&begin).await.unwrap();
+        let authority =
+            lct::spk::Spk::from_slice(&bridge.authority().await.unwrap().spk.0).unwrap().sign_pub();
+        let asked = [("app-0001", &begun.requests.a), ("module-0001", &begun.requests.b)];
+        for (id, request) in asked {
+            let component_id = id.to_owned();
+            let keys = GenerateKeys { component_id: component_id.clone(), request: request.clone() };
+            let drawn = host.generate_keys(&keys).await.unwrap();
+            assert_eq!(host.generate_keys(&keys).await.unwrap().semi_public_key, drawn.semi_public_key);
+            let wanted = BindRequest::open(&request.0, &authority).unwrap();
+            assert_eq!(drawn.binding_id.0, wanted.binding_id.0, "{id}");
+            let identity = bridge.component(id).await.unwrap().device_key.0;
+            let ((cid, role), partner) = (wanted.own, wanted.partner.0);
+            let vouched = [
+                b"modbatt1 spk-attest".as_slice(),
+                &cid.0,
+                &[role as u8],
+                &drawn.semi_public_key.0,
+                &partner.0,
+                &wanted.nonce,
+            ];
+            let attestation = lct::sign::Signature(drawn.attestation.0);
+            lct::sign::PublicKey(identity).verify(&lct::hash::sha256(&vouched), &attestation).unwrap();
+            assert!(drawn.replaces.is_some(), "{id} is bound already, and asks for leave");
+            let mut forged = keys.clone();
+            forged.request.0[20] ^= 1;
+            let refused = host.generate_keys(&forged).await.unwrap_err();
+            assert_eq!(refused.code(), Some("W4_ERR_BINDING_PROOF_FAIL"), "{id}: {refused}");
+            let elsewhere = GenerateKeys { component_id: "pack-0001".into(), ..keys.clone() };
+            let refused = host.generate_keys(&elsewhere).await.unwrap_err();
+            assert_eq!(refused.code(), Some("W4_ERR_BINDING_INVALID"), "{id}: {refused}");
+            let stranger = GenerateKeys { component_id: "module-0009".into(), ..keys };
+            let refused = host.generate_keys(&stranger).await.unwrap_err();
+            assert_eq!(refused.code(), Some("W4_ERR_COMPONENT_NOT_FOUND"), "{id}: {refused}");
+        }
+    });
+}
 
 #[test]
 fn parts_are_found_where_they_say_and_answer_there() {
@@ -48,6 +98,11 @@ fn parts_are_found_where_they_say_and_answer_there() {
         |event: &str| all.iter().find(|s| s["event"] == event).map(|s| s["witnesses"].as_u64().unwrap());
     assert_eq!((seen("announce"), seen("state_change")), (Some(0), Some(1)), "{stated}");
     assert_eq!((seen("binding_establishment"), seen("pairing_completion")), (Some(0), Some(0)));
+
+    let app = run(&["discover", "app-0001", "--data-dir", data, "--json"]).good().json();
+    let runs: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("run.json")).unwrap()).unwrap();
+    keys_over_http(runs["url"].as_str().unwrap(), app["access"]["endpoint"].as_str().unwrap());
 
     demo.interrupt();
     assert_eq!(demo.wait().code, Some(0));

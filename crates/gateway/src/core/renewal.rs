@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::commission::Task;
-use lct::id::BindingId;
 
 /// First pause before the same two are renewed again; it doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(60);

@@ -43,6 +43,7 @@ use super::super::Failure;
 use super::super::check::{self, Report};
 use super::super::data_dir::DataDir;
 use super::bootstrap;
+use super::entity::Entity;
 use super::faults::Faults;
 use super::key_log::KeyLog;
 use super::members::access;
@@ -135,6 +136,7 @@ struct Live<'a> {
     /// Whose pairing with the one above was ended before this start.
     unpaired: BTreeSet<Cid>,
     faults: Faults,
+    entity: Entity,
 }
 
 impl Bench<'_> {
@@ -192,7 +194,8 @@ impl Bench<'_> {
             world.set_temperature_limit(limit_mc);
         }
         gateway.set_plan(self.plan);
-        gateway.set_access(access(self.url, &self.host)?);
+        let entity = Entity::open().await?;
+        gateway.set_access(access(&entity.url, &self.host)?);
         if self.args.can_fd {
             world.set_format(FrameFormat::Fd);
             gateway.set_format(FrameFormat::Fd);
@@ -243,6 +246,7 @@ impl Bench<'_> {
             names: components.iter().map(|(name, cid)| (*cid, name.clone())).collect(),
             unpaired,
             faults: Faults::default(),
+            entity,
         };
         live.hear(&word);
         if self.args.check_only {
@@ -314,6 +318,7 @@ impl Live<'_> {
     ///
     /// Requests to the authority are answered while virtual time stands still.
     async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
+        self.entity.take(self.world.now(), &mut self.gateway);
         loop {
             let now = self.world.now();
             let output = self.gateway.poll(now, &mut self.rng);
@@ -358,6 +363,7 @@ impl Live<'_> {
                         self.gateway.log_kept(now, of, number).map_err(|e| Failure::Failed(e.to_string()))?;
                     }
                 }
+                Output::Keys(id, keys) => self.entity.answer(id, keys),
                 Output::Event(event) => self.tell(event)?,
             }
         }

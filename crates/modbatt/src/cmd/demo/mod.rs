@@ -4,6 +4,7 @@
 mod app_key;
 mod bench;
 mod bootstrap;
+mod entity;
 mod faults;
 mod key_log;
 mod members;

@@ -1,0 +1,148 @@
+//! What the app's host serves over HTTP (`spec/api.md`, A91): keys for bindings, its own and those of the parts behind it that
+//! speak no HTTP.
+//!
+//! Like the bridge it has no TLS: it listens on this machine only and takes no request that names another host (A7).
+
+use crate::{commission::DeviceKeys, core::KeysRefused};
+use api::{
+    Fixed, Hex, Problem,
+    binding::Replaces,
+    entity::{GENERATE_KEYS, GenerateKeys, GeneratedKeys},
+    health::Health,
+    problem::code,
+};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use lct::id::BindingId;
+use std::{future::Future, io, time::Duration};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+/// Longest body; a request has at most 268 bytes.
+const BODY_MAX: usize = 4_096;
+/// How long a caller waits for a device.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What becomes of a request: the keys for this binding, or why nobody draws any.
+pub type Drawn = Result<(BindingId, DeviceKeys), KeysRefused>;
+
+/// A request for whoever owns the [`crate::Gateway`].
+#[derive(Debug)]
+pub struct Wanted {
+    /// Who is to draw a key.
+    pub component_id: String,
+    /// The bind request, not verified yet.
+    pub request: Vec<u8>,
+    /// Where the outcome goes.
+    pub answer: oneshot::Sender<Drawn>,
+}
+
+/// Serves `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// Of the listener; [`io::ErrorKind::InvalidInput`] when other machines could reach it.
+pub async fn serve(
+    listener: TcpListener,
+    wanted: mpsc::Sender<Wanted>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    if !listener.local_addr()?.ip().is_loopback() {
+        let why = "an entity speaks http in clear and only listens on a loopback address";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let router = Router::new()
+        .route(GENERATE_KEYS, post(generate_keys))
+        .route("/health", get(health))
+        .route(&format!("{}/health", api::PREFIX), get(health))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(of_this_machine))
+        .with_state(wanted);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+/// Against names that were made to resolve to this machine.
+async fn of_this_machine(request: Request, next: Next) -> Response {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let host = match named.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => named,
+    };
+    if api::client::is_loopback(host) {
+        return next.run(request).await;
+    }
+    refusal(Problem::new(421, code::HOST, "the request names another host than this machine"))
+}
+
+async fn health() -> Json<Health> {
+    let timestamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Json(Health {
+        status: "healthy".into(),
+        timestamp: timestamp.map_or(0, |since| since.as_secs()),
+        service: "gateway".into(),
+    })
+}
+
+async fn generate_keys(
+    State(wanted): State<mpsc::Sender<Wanted>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match generated(&wanted, &headers, &body).await {
+        Ok(keys) => ([(header::CACHE_CONTROL, "no-store")], Json(keys)).into_response(),
+        Err(problem) => refusal(problem),
+    }
+}
+
+async fn generated(
+    wanted: &mpsc::Sender<Wanted>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<GeneratedKeys, Problem> {
+    // A page of another origin can send plain text without asking, but not this.
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if !media.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(415, code::MEDIA, "the body must be declared as application/json"));
+    }
+    let GenerateKeys { component_id, request } = serde_json::from_slice(body).map_err(|e| {
+        Problem::new(400, code::FORMAT, "the request does not have the documented form")
+            .with_detail(e.to_string())
+    })?;
+    let (answer, outcome) = oneshot::channel();
+    let late =
+        || Problem::new(504, code::TIMEOUT, "nobody answered in time; ask again with the same request");
+    wanted
+        .try_send(Wanted { component_id, request: request.0, answer })
+        .map_err(|_| Problem::new(503, code::BUSY, "too many requests wait; try again later"))?;
+    let outcome = timeout(PATIENCE, outcome).await.ok().and_then(Result::ok).ok_or_else(late)?;
+    let (id, keys) = outcome.map_err(|why| {
+        let (status, code) = match why {
+            KeysRefused::Unknown => (404, code::COMPONENT_NOT_FOUND),
+            KeysRefused::NotAuthentic => (401, code::BINDING_PROOF),
+            KeysRefused::OtherEntity => (400, code::BINDING_INVALID),
+            KeysRefused::Busy => (503, code::BUSY),
+            KeysRefused::Silent => (504, code::TIMEOUT),
+        };
+        Problem::new(status, code, why.to_string())
+    })?;
+    Ok(GeneratedKeys {
+        binding_id: Hex(id.0),
+        semi_public_key: Fixed(keys.spk),
+        attestation: Fixed(keys.attestation),
+        replaces: keys.replaces.map(|(nonce, old)| Replaces { nonce: Fixed(nonce), binding_id: Fixed(old) }),
+    })
+}
+
+fn refusal(problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(problem)).into_response()
+}
