@@ -26,7 +26,7 @@ const BUILDS: [Build; 2] = [
     Build { name: "native", flags: "-C target-cpu=native" },
 ];
 
-const NAMES: [&str; 3] = ["link", "tiers", "firmware"];
+const NAMES: [&str; 4] = ["link", "tiers", "receipt", "firmware"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
@@ -35,6 +35,7 @@ pub fn run(args: &[String]) -> Result<()> {
         "firmware" => firmware::run()?,
         // Time on the buses is the same in every build.
         "tiers" => host(name, quick, &BUILDS[..1])?,
+        "receipt" => host(name, quick, &BUILDS)?,
         _ => {
             let mut document = host(name, quick, &BUILDS)?;
             if quick {

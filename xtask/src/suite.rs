@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// Every part, quickest verdict first.
-pub const PARTS: [Part; 16] = [
+pub const PARTS: [Part; 17] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
     Part { name: "tidy", about: "the rules of `cargo xtask tidy`", long: false, run: tidy_part },
     Part { name: "clippy", about: "clippy on all targets, warnings are errors", long: false, run: clippy },
@@ -55,6 +55,12 @@ pub const PARTS: [Part; 16] = [
         about: "the same models with more sessions, with --long",
         long: true,
         run: protocol_models::run_long,
+    },
+    Part {
+        name: "release-history",
+        about: "the ledger's frozen history in a release build, with --long",
+        long: true,
+        run: release_history,
     },
     Part {
         name: "long-tests",
@@ -183,6 +189,12 @@ fn long_tests() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// That the same history comes to the same root in both builds; the debug build has it among the usual tests.
+fn release_history() -> Result<Outcome> {
+    shell::run(shell::cargo().args(["test", "--release", "--package", "ledger", "--test", "history"]))?;
+    Ok(Outcome::Passed)
+}
+
 /// That the bench compiles, that its contenders agree on bytes, and that nothing allocates where nothing may; no figures.
 fn bench_smoke() -> Result<Outcome> {
     bench::run(&["link".to_owned(), "--quick".to_owned()])?;
@@ -212,10 +224,11 @@ mod tests {
     fn options_choose_the_parts() {
         let usual = names(&[]).unwrap();
         assert!(!usual.contains(&"long-tests"));
+        assert!(!usual.contains(&"release-history"));
         assert!(!usual.contains(&"protocol-models-long"));
         assert!(!usual.contains(&"bench-smoke"));
         assert!(!usual.contains(&"timing"));
-        assert_eq!(usual.len(), PARTS.len() - 4);
+        assert_eq!(usual.len(), PARTS.len() - 5);
         assert_eq!(names(&["--long"]).unwrap().len(), PARTS.len());
         assert_eq!(names(&["--only", "doc"]).unwrap(), ["doc"]);
         assert_eq!(names(&["--only", "long-tests"]).unwrap(), ["long-tests"]);
