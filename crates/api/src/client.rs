@@ -17,6 +17,7 @@ use crate::{
     receipt, revocation,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
+    trust::Trust,
 };
 use ::lct::sign::PublicKey;
 use reqwest::{Method, RequestBuilder, Url};
@@ -171,6 +172,11 @@ impl Client {
     /// `GET /components/{id}/statements`, by component id or cid.
     pub async fn statements(&self, id: &str) -> Answer<Statements> {
         self.get(&["components", id, "statements"]).await
+    }
+
+    /// `GET /components/{id}/trust`, by component id or cid.
+    pub async fn trust(&self, id: &str) -> Answer<Trust> {
+        self.get(&["components", id, "trust"]).await
     }
 
     /// `GET /components/{id}/relations`, by component id or cid.

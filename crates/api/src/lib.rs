@@ -30,6 +30,7 @@ pub mod revocation;
 pub mod sign;
 pub mod telemetry;
 pub mod transaction;
+pub mod trust;
 
 pub use client::{Client, ClientError};
 pub use encoding::{Blob, Fixed, Hex};

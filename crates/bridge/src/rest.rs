@@ -40,6 +40,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/components/{id}/anchors"), get(component::anchors))
         .route(&at("/components/{id}/relations"), get(component::relations))
         .route(&at("/components/{id}/statements"), get(component::statements))
+        .route(&at("/components/{id}/trust"), get(component::trust))
         .route(&at("/energy/{id}"), get(energy::account))
         .route(&at("/bindings"), post(binding::begin))
         .route(&at("/bindings/{id}/keys"), post(binding::keys))

@@ -39,6 +39,23 @@ async fn links_end_with_what_they_rest_on() {
     assert!(pack_side.links[1].expires_at.is_some_and(|end| end > u64::from(world.now_s())));
     assert_eq!(of("app-0001").await.links[1].peer, Hex(pack.cid.0), "by cid from the other side");
 
+    // Both are worth what their binding is, and the pairing was a first success.
+    let trust = world.client.trust("pack-0001").await.unwrap();
+    let [known] = trust.contexts.as_slice() else { panic!("{trust:?}") };
+    assert_eq!((known.context.as_str(), known.level.as_str(), known.count), ("operation", "standard", 2));
+    assert_eq!([known.talent, known.training, known.temperament], [521_000, 509_000, 506_000]);
+    let said: Vec<_> = known.changes.iter().map(|c| (c.cause.as_str(), c.voucher.as_str(), c.by)).collect();
+    let nobody = Hex([0; 16]);
+    assert_eq!(said, [("baseline", "ledger", nobody), ("novel_success", "counterparty", Hex(app.cid.0))]);
+    let [relation] = trust.relations.as_slice() else { panic!("{trust:?}") };
+    assert_eq!((relation.binding_id, relation.peer), (Hex(bonded.id.0), Hex(app.cid.0)));
+    assert!(relation.trust.score <= known.score);
+    let proof = world.receipt(&format!("/receipts/{}", known.changes[1].txhash)).await;
+    let proved = ledger::receipt::verify(&proof, Some(&world.trust())).unwrap();
+    assert_eq!(proved.kind.name(), "pairing/complete", "what moved it has a receipt");
+    let stranger = world.client.trust("pack-0009").await.unwrap_err().to_string();
+    assert!(stranger.contains("not registered"), "{stranger}");
+
     // The pack says where it is found, and the factory hands it to somebody.
     let announce = Event {
         access: Some(Access {

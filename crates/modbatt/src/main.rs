@@ -61,7 +61,7 @@ enum Command {
     Witness(cmd::witness::Args),
     /// Show the energy account of a pack, or compute what operations on such accounts come to
     Energy(cmd::energy::Args),
-    /// Compute trust as the ledger does
+    /// Compute trust as the ledger does; say how far a component is to be relied on
     Trust(cmd::trust::Args),
     /// Sign, check and compare checkpoints of a chain
     Checkpoint(cmd::checkpoint::Args),

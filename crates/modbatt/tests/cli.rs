@@ -725,3 +725,23 @@ fn trust_is_computed_from_the_digits_in_a_file() {
         eval(&format!(r#"{{"ops":[{{"id":"x",{op}}}]}}"#)).fails(2, &["operation 1", "\"x\"", first, second]);
     }
 }
+
+#[test]
+fn how_far_a_part_is_relied_on_is_shown_with_the_reasons() {
+    let i = installation();
+    let shown = |args: &[&str]| run(&[&["trust", "show"], args, &["--data-dir", text(&i.dir)]].concat());
+    let json = shown(&["pack-1", "--json"]).json();
+    let known = &json["contexts"][0];
+    assert_eq!(known["context"], "operation");
+    assert_eq!((known["score"].as_u64(), known["ceiling"].as_u64()), (Some(500_000), Some(750_000)));
+    assert_eq!(known["changes"][0]["cause"], "baseline");
+    assert_eq!(known["changes"][0]["txhash"], i.txs[2], "the binding");
+    assert_eq!(json["relations"].as_array().map(Vec::len), Some(0), "it was never paired");
+    let words = shown(&["pack-1"]).out;
+    assert!(words.contains("operation: 500000 (standard; talent 500000"), "{words}");
+    assert!(
+        words.contains(&format!("baseline by ledger: [500000, 500000, 500000], transaction {}", i.txs[2])),
+        "{words}"
+    );
+    shown(&["pack-9"]).fails(1, &["pack-9", "not registered"]);
+}

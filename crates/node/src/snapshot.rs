@@ -304,22 +304,33 @@ impl<'a> Snapshot<'a> {
         Ok(rows.into_iter().map(|((boot, seq), validation)| (boot, seq, validation)).collect())
     }
 
-    /// What is known of a component in a context at the time of the last block; `None` if nothing is.
+    /// What is known of a component at the time of the last block, in each context in which it was ever judged.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn standing(&self, cid: &Cid, context: TrustContext) -> Result<Option<Standing>, Error> {
-        let weights = self.params()?.trust;
-        Ok(standing::component(&self.view(), &weights, cid, context, self.tip().time_ms)?)
+    pub fn standings(&self, cid: &Cid) -> Result<Vec<(TrustContext, Standing)>, Error> {
+        let (weights, now_ms) = (self.params()?.trust, self.tip().time_ms);
+        let mut found = Vec::new();
+        for context in TrustContext::ALL {
+            let standing = standing::component(&self.view(), &weights, cid, context, now_ms)?;
+            found.extend(standing.map(|s| (context, s)));
+        }
+        Ok(found)
     }
 
-    /// What is known of the relation of the two sides of a binding; `None` before their first pairing.
+    /// What is known of the relations of a component that were ever paired, with the other side of each.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn relation_standing(&self, id: &BindingId) -> Result<Option<Standing>, Error> {
-        let weights = self.params()?.trust;
-        Ok(standing::relation(&self.view(), &weights, id, self.tip().time_ms)?)
+    pub fn relation_standings(&self, cid: &Cid) -> Result<Vec<(BindingId, Cid, Standing)>, Error> {
+        let (weights, now_ms) = (self.params()?.trust, self.tip().time_ms);
+        let mut found = Vec::new();
+        for (id, binding) in self.bindings_of(cid)? {
+            let peer = if binding.a == *cid { binding.b } else { binding.a };
+            let standing = standing::relation(&self.view(), &weights, &id, now_ms)?;
+            found.extend(standing.map(|s| (id, peer, s)));
+        }
+        Ok(found)
     }
 
     /// All components, by cid.

@@ -1,5 +1,6 @@
 //! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
-//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66).
+//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66),
+//! `GET /components/{id}/trust` (A111).
 
 use api::{
     component::{
@@ -8,6 +9,7 @@ use api::{
     },
     encoding::Hex,
     problem::code,
+    trust::Trust,
 };
 use axum::{Json, extract::State};
 use lct::{id::Cid, registration::Registration, validation::Protocol};
@@ -189,6 +191,22 @@ pub(crate) async fn statements(State(app): App, Segments(id): Segments<String>) 
         let all = snapshot.validations_of(&cid)?;
         let stated = Statements::of(component_id(&snapshot, &cid)?, &cid, &all);
         stated.map(Json).map_err(|e| Refusal::internal(&e))
+    })
+    .await
+}
+
+pub(crate) async fn trust(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Trust>> {
+    app.blocking(move |chain| {
+        let snapshot = chain.read()?;
+        let cid = cid_of(&snapshot, &id)?;
+        let tip = snapshot.tip();
+        Ok(Json(Trust::of(
+            (component_id(&snapshot, &cid)?, &cid),
+            (tip.height, tip.time_ms),
+            &snapshot.params()?.trust,
+            &snapshot.standings(&cid)?,
+            &snapshot.relation_standings(&cid)?,
+        )))
     })
     .await
 }

@@ -1,6 +1,7 @@
-//! `modbatt trust`: the arithmetic of trust for scripts.
+//! `modbatt trust`: the arithmetic of trust for scripts, and what the ledger says of a component.
 
 mod eval;
+mod show;
 
 use super::eval::Args as File;
 use super::{Failure, Outcome};
@@ -17,11 +18,14 @@ enum Command {
     /// Compute operations on tensors that a JSON file names, as the ledger does
     #[command(after_help = eval::OPERATIONS)]
     Eval(File),
+    /// Say how far a component is to be relied on, and what made it so
+    Show(show::Args),
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Eval(args) => eval::run(args),
+        Command::Show(args) => show::run(args),
     }
 }
