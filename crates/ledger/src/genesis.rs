@@ -156,12 +156,15 @@ impl Default for Params {
     }
 }
 
+/// Least `max_tx_bytes`: a change of governance with 128 validators fits, so no parameter can shut out its own repair.
+pub const MIN_TX_BYTES: u32 = 8192;
+
 impl Params {
     /// Whether a chain can run under them (L13).
     #[must_use]
     pub fn usable(&self) -> bool {
         (1..=0xffff).contains(&self.max_block_txs)
-            && self.max_tx_bytes > 0
+            && self.max_tx_bytes >= MIN_TX_BYTES
             && self.max_block_bytes >= self.max_tx_bytes
             && self.max_batch_records > 0
             && ![self.max_lease_s, self.max_transfer_s, self.max_offer_s].contains(&0)

@@ -125,6 +125,13 @@ fn the_ledger_tightens_and_an_operators_command_loosens_once() {
     bench.refuse("the same command again", loosen(4), ConfigStale);
     bench.height += 1;
     bench.refuse("later too", loosen(4), ConfigStale);
+
+    // Who is no longer paired with the pack commands nothing.
+    let (reference, event) = command(2, CHARGE, 55_000);
+    bench.accept(event);
+    bench.accept(Body::Revoke { target: Target::Pairing(PairingId([1; 16])), reason: 1 });
+    let late = Config { command: Some(reference), ..config(CHARGE, 4, 55_000) };
+    bench.refuse("of a pairing that ended", Body::ConfigSet(late), ConfigCommand);
 }
 
 #[test]

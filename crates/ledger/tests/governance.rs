@@ -55,7 +55,7 @@ fn every_rejection_in_its_order() {
     let mut bench = Bench::new();
     let point = PublicKey([0xFF; 33]);
     let no_point = Change::Account { role: AccountRole::Owner, key: point };
-    let lame = Params { max_tx_bytes: 0, ..Params::default() };
+    let lame = Params { max_tx_bytes: ledger::genesis::MIN_TX_BYTES - 1, ..Params::default() };
     let next = bench.height + 1;
     // Each body breaks the rule of its row and every later one that it can.
     let rows = [
@@ -165,8 +165,13 @@ fn a_manufacturer_renews_its_own_root_and_no_other() {
     let foreign = renewal("root 2", "root", height, &key("maker"));
     assert_eq!(send(&mut bench, 3, foreign), Some(GovernDenied), "its account's key is not the root's");
     assert_eq!(send(&mut bench, 4, renewal("root 2", "root", height, &key("root"))), None);
+    // What it signs takes the place of nothing that waits, least of all of what an authority decided.
+    let again = || renewal("root 3", "root", height, &key("root"));
+    assert_eq!(send(&mut bench, 5, again()), Some(GovernPending), "its own waits");
+    bench.accept(govern(roots(Some("root 2"), Some("root"), None), height));
+    assert_eq!(send(&mut bench, 6, again()), Some(GovernPending), "an authority's waits");
     let params = Change::Params(Params::default());
-    assert_eq!(send(&mut bench, 5, params), Some(RoleForbidden), "parameters are not a manufacturer's");
+    assert_eq!(send(&mut bench, 7, params), Some(RoleForbidden), "parameters are not a manufacturer's");
     bench.end_block();
     bench.end_block();
     assert_eq!(bench.roots, [key("root 2").public()]);

@@ -20,7 +20,7 @@ use ledger::{
         registry::{ContextRecord, MAX_SEEN, Performance, Seen, Witnessing},
     },
     reject::Rejection::*,
-    state::load,
+    state::{View, load},
     tx::{Body, Registry, Target},
 };
 use world::{bench::*, *};
@@ -259,6 +259,11 @@ fn a_pack_counter_signs_what_its_modules_say_of_energy() {
     bench.accept(energy_of(4, "app-1", &app));
     bench.accept(stated(&made(entity("pack-1"), 3, witness(&["module-1"])), &pack));
     bench.refuse("again", energy_of(5, "app-1", &app), WitnessQuorum);
+    // Where another pack answers for it meanwhile, the first one's new list leaves that alone.
+    let (answers, other) = (state_key::counter_signer(&Cid::of("module-1")), Cid::of("pack-2"));
+    bench.state.put_raw(answers.clone(), other.0.into());
+    bench.accept(stated(&made(entity("pack-1"), 4, witness(&[])), &pack));
+    assert_eq!(bench.state.get(&answers).unwrap().as_deref(), Some(&other.0[..]));
 }
 
 /// What a pack did in its closed cycles follows from them.

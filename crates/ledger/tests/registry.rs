@@ -7,7 +7,7 @@ use lct::{
     energy::EnergyKind,
     id::{Cid, Role},
     lifecycle::{LIFECYCLE_MAX, Move, State, Version},
-    revocation::Reason,
+    revocation::{Reason, batch_id},
     sign::SigningKey,
     validation::EventKind,
 };
@@ -20,7 +20,7 @@ use ledger::{
     },
     reject::Rejection::{self, *},
     state::{Overlay, load},
-    tx::{Body, Registry},
+    tx::{Body, Registry, Target},
 };
 use world::{bench::*, *};
 
@@ -106,6 +106,13 @@ fn rules_of_moves() {
     }
     // An account that was withdrawn is none, and an operator's has no say.
     bench.refuse("an operator", moved(&maintenance, &key("operator")), LifecycleSigner);
+    // So is a batch authority that was revoked: what it certified stays, its say ends.
+    let batch = key("batch");
+    let suspension = moved(&Move { to: State::Suspended, time_ms: START_MS, ..next }, &batch);
+    bench.accept(Body::Revoke { target: Target::Batch(batch_id(&batch.public())), reason: 1 });
+    bench.refuse("a revoked batch authority", suspension, LifecycleSigner);
+    let hop = transfer_with(&first_hop("module-1", "owner"), [&batch, &key("owner")]);
+    bench.refuse("a first owner by it", hop, OwnerDenied);
 }
 
 /// Who may lead a component from where to where, all of it.

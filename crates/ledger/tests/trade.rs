@@ -258,6 +258,10 @@ fn receipt_rules() {
     bench.change(state_key::signing_key(&taker.public()), |k: &mut KeyRecord| k.status = Status::Revoked);
     bench.refuse("revoked key", receive(&good), TransferKey);
     bench.change(state_key::signing_key(&taker.public()), |k: &mut KeyRecord| k.status = Status::Active);
+    let pack = state_key::component(&Cid::of("pack-2"));
+    bench.change(pack.clone(), |c: &mut Component| c.status = State::Suspended);
+    bench.refuse("a suspended pack", receive(&good), ComponentSuspended);
+    bench.change(pack, |c: &mut Component| c.status = State::Active);
     bench.accept(receive(&good));
     bench.refuse("twice", receive(&good), TransferEnded);
 }
@@ -383,6 +387,10 @@ fn what_is_owed_comes_from_what_was_recorded() {
     bench.accept(settle(cycle(), None));
     let s = settled(&bench, &cycle());
     assert_eq!((s.amount, s.payer, s.payee), (1_200, NOBODY, key("owner-1").public()));
+    // An offer for nothing is an offer.
+    let Subject::Transfer(bought) = BOUGHT else { unreachable!() };
+    bench.change(state_key::energy_transfer(&bought), |t: &mut Transfer| t.price = 0);
+    bench.refuse("given away", settle(BOUGHT, None), SettlePrice);
 }
 
 #[test]

@@ -140,12 +140,12 @@ fn receipts_hold_across_changes_of_validators() {
 fn a_replica_goes_on_under_what_was_decided() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path());
-    let params = Params { max_tx_bytes: 500, ..Params::default() };
+    let params = Params { max_tx_bytes: 8192, ..Params::default() };
     let change = Change::Params(params.clone());
     world.send(Body::Govern(Governance { change, height: 3 }));
     world.validators(&["a", "b", "c", "x"], 4);
     assert_eq!(world.chain.params(), params);
-    let long = world.chain.submit(tx(&key("authority"), 3, registered(1)));
+    let long = world.chain.submit(vec![0; 8193]);
     assert!(matches!(long, Err(SubmitError::Refused(Rejection::TooLarge))));
     // Three of the four new keys are here: enough.
     world.send(Body::Revoke { target: Target::Batch([1; 16]), reason: 2 });

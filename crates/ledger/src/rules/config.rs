@@ -143,6 +143,7 @@ fn command_of(
         && recorded.digest == event_digest
         && event.payload[..] == digest
         && (pairing.a, pairing.b) == (event.cid, config.cid)
+        && pairing.in_force(recorded.time_ms)
         && reference.body.len() == 8
         && reference.body[0] == Parameter::register(config.parameter)
         && reference.body[4..] == value;

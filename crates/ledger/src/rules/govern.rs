@@ -47,8 +47,13 @@ pub(super) fn apply<V: View>(
                 _ => {}
             }
             let waiting: Option<Pending> = load(state, &pending_key)?;
-            let due = waiting.is_some_and(|w| w.0.height.checked_add(1) == Some(soonest));
-            ensure(!due, Rejection::GovernPending)?;
+            // A manufacturer's own change never takes the place of one that waits: it could undo an authority's.
+            let signed = matches!(change, Change::Roots { signature: Some(_), .. });
+            let blocked = waiting.is_some_and(|w| {
+                let next = w.0.height.checked_add(1) == Some(soonest);
+                next || (signed && w.0.height >= soonest)
+            });
+            ensure(!blocked, Rejection::GovernPending)?;
             state.put(pending_key, &Pending(governance.clone()));
         }
     }

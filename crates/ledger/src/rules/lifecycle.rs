@@ -18,6 +18,7 @@ use crate::{
     },
     reject::Rejection,
     state::{Halt, Overlay, View, load},
+    tx::Target,
 };
 
 pub(super) fn moved<V: View>(
@@ -103,6 +104,13 @@ fn recorded(view: &impl View, cid: &Cid) -> Result<(Component, History), Stop> {
     Ok((component, load(view, &key::history(cid))?.unwrap_or_else(History::empty)))
 }
 
+/// Whether `signer` is the batch authority that certified a component, and still one.
+pub(super) fn certified(view: &impl View, cid: &Cid, signer: &PublicKey) -> Result<bool, Halt> {
+    let batch = batch_id(signer);
+    let issued = view.get(&key::issuer(cid))?.is_some_and(|id| id == batch);
+    Ok(issued && view.get(&key::revocation(&Target::Batch(batch)))?.is_none())
+}
+
 /// What the holder of a key is to a component.
 pub(super) fn parties(
     view: &impl View,
@@ -120,7 +128,7 @@ pub(super) fn parties(
     if ownership.is_some_and(|o| o.owner == *signer) {
         found.push(Party::Owner);
     }
-    if view.get(&key::issuer(cid))?.is_some_and(|id| id == batch_id(signer)) {
+    if certified(view, cid, signer)? {
         found.push(Party::Manufacturer);
     }
     Ok(found)

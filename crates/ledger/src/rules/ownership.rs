@@ -5,11 +5,11 @@ use alloc::{vec, vec::Vec};
 use lct::{
     id::Role,
     ownership::{Transfer, hash_of},
-    revocation::{Reason, batch_id},
+    revocation::Reason,
     sign::{PublicKey, Signature},
 };
 
-use super::{Context, Stop, ensure, not_future, withdraw};
+use super::{Context, Stop, ensure, lifecycle::certified, not_future, withdraw};
 use crate::{
     outcome::Event,
     records::{Binding, Component, Hop, Ownership, Pairing, SigningKey, key},
@@ -33,10 +33,7 @@ pub(super) fn transfer<V: View>(
     let before: Option<Ownership> = load(state, &key::ownership(&t.cid))?;
     let (gives, hops, last) = match &before {
         Some(o) => (o.owner == t.from, o.hops, o.last),
-        None => {
-            let issuer = state.get(&key::issuer(&t.cid))?;
-            (issuer.is_some_and(|id| id == batch_id(&t.from)), 0, [0; 32])
-        }
+        None => (certified(state, &t.cid, &t.from)?, 0, [0; 32]),
     };
     ensure(gives, Rejection::OwnerDenied)?;
     ensure((Some(t.hop), t.previous) == (hops.checked_add(1), last), Rejection::OwnerSequence)?;

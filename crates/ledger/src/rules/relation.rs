@@ -125,7 +125,11 @@ pub(super) fn stated<V: View>(
         let before = before.map(|r| Statement::decode(&r.statement));
         if let Some(Ok(Statement { content: Content::Witness { modules: before }, .. })) = before {
             for module in before.iter().filter(|m| !modules.contains(m)) {
-                state.delete(key::counter_signer(module));
+                // Another pack may have named it since.
+                let at = key::counter_signer(module);
+                if state.get(&at)?.is_some_and(|pack| pack == lct.a.0) {
+                    state.delete(at);
+                }
             }
         }
         for module in modules {

@@ -15,8 +15,8 @@ use crate::{
     energy::{efficiency, worth},
     outcome::Event,
     records::{
-        Account, AccountRole, Cycle, NOBODY, Objection, ObjectionState, Settlement, Transfer, TransferState,
-        key,
+        Account, AccountRole, Cycle, NO_OFFER, NOBODY, Objection, ObjectionState, Settlement, Transfer,
+        TransferState, key,
     },
     reject::Rejection,
     state::{Overlay, View, load},
@@ -29,8 +29,8 @@ struct Ended {
     at_ms: u64,
     /// Energy.
     mwh: u64,
-    /// Millionths per kWh; 0 where only the chain or a quote knows one.
-    price: u64,
+    /// Millionths per kWh, of an offer: where there is none only the chain or a quote knows one.
+    price: Option<u64>,
     payer: PublicKey,
     payee: PublicKey,
     /// Of a cycle: discharged per charged energy, ppm.
@@ -49,7 +49,7 @@ fn ended<V: View>(state: &Overlay<V>, subject: &Subject, other: PublicKey) -> Re
             Ok(Ended {
                 at_ms: c.closed_ms,
                 mwh: c.charged.abs_diff(c.discharged),
-                price: 0,
+                price: None,
                 payer,
                 payee,
                 efficiency: Some(efficiency(c.charged, c.discharged)),
@@ -59,7 +59,8 @@ fn ended<V: View>(state: &Overlay<V>, subject: &Subject, other: PublicKey) -> Re
             let recorded: Option<Transfer> = load(state, &key::energy_transfer(id))?;
             let t = recorded.ok_or(Rejection::SettleUnknown)?;
             ensure(t.state == TransferState::Done, Rejection::SettleOpen)?;
-            let (at_ms, mwh, price) = (t.ended_ms, t.received, t.price);
+            let price = (t.offer != NO_OFFER).then_some(t.price);
+            let (at_ms, mwh) = (t.ended_ms, t.received);
             Ok(Ended { at_ms, mwh, price, payer: t.payer, payee: t.payee, efficiency: None })
         }
     }
@@ -108,8 +109,7 @@ pub(super) fn settle<V: View>(
             let quote = agreed(state, context, subject, a)?;
             (quote.price, ended(state, subject, quote.other)?)
         }
-        None if recorded.price == 0 => (context.params.price_micro_per_kwh, recorded),
-        None => (recorded.price, recorded),
+        None => (recorded.price.unwrap_or(context.params.price_micro_per_kwh), recorded),
     };
     let amount = worth(recorded.mwh, price).filter(|_| price > 0).ok_or(Rejection::SettlePrice)?;
 

@@ -217,6 +217,11 @@ pub(super) fn receipt<V: View>(
         };
         ensure(owner.is_some_and(|o| of_this(&o)), Rejection::TransferKey)?;
     }
+    for cid in [transfer.giver, transfer.taker] {
+        let component: Option<Component> = load(state, &key::component(&cid))?;
+        let believed = component.is_some_and(|c| c.status != State::Suspended);
+        ensure(believed, Rejection::ComponentSuspended)?;
+    }
     ensure(not_future(context, r.end_ms), Rejection::StatementTime)?;
     keys[0].verify(&digest, &signatures[0]).map_err(|_| Rejection::TransferProof)?;
     keys[1].verify(&digest, &signatures[1]).map_err(|_| Rejection::TransferProofTaker)?;

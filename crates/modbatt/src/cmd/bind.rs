@@ -105,7 +105,7 @@ fn links(run: &Run, component: &str, relation: &str) -> Result<Vec<Link>, Failur
 /// The role of a component, lower nearer the app.
 fn role(run: &Run, component: &str) -> Result<u8, Failure> {
     let known = ask(async { api::Client::new(&run.url)?.component(component).await })?.role;
-    let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor].into_iter();
+    let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor, Role::Actuator].into_iter();
     let role = roles.map(|role| (role.name(), role as u8)).find(|(name, _)| *name == known);
     role.map(|(_, code)| code)
         .ok_or_else(|| Failure::Failed(format!("{component} is a {known}, which is never bound")))

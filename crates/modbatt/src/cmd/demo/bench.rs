@@ -574,7 +574,21 @@ impl Live<'_> {
         for name in self.components.iter().filter(|(_, cid)| lost.contains(cid)).map(|(name, _)| name) {
             say(&format!("{name} cannot read its keys: `modbatt recover {name}` gives it new ones"));
         }
-        if lost.is_empty() {
+        let mut unfinished = self.unfinished();
+        unfinished.retain(|cid| !lost.contains(cid));
+        let names =
+            |of: &Cid| self.components.iter().find(|(_, cid)| cid == of).map(|(name, _)| name.as_str());
+        for cid in &unfinished {
+            let pack = self.world.pack().identity().cid();
+            let partner = if *cid == pack { self.gateway.app().identity().cid() } else { pack };
+            if let (Some(name), Some(partner)) = (names(cid), names(&partner)) {
+                say(&format!(
+                    "{name} was bound anew and not paired yet: `modbatt bind {partner} {name}` goes on, \
+                     unless an order for it waits"
+                ));
+            }
+        }
+        if lost.is_empty() && unfinished.is_empty() {
             say("every channel is up");
         }
         Ok(())

@@ -71,6 +71,17 @@ impl Live<'_> {
         lost.map(|(identity, _)| identity.cid()).collect()
     }
 
+    /// Who was paired, and is not, where nobody withdrew that: binding anew ended the old pairing, and was cut off before
+    /// the new one (H180).
+    pub(super) fn unfinished(&self) -> BTreeSet<Cid> {
+        let pack = self.world.pack();
+        let relations = [(pack.identity().cid(), self.gateway.app().relation().is_paired())];
+        let modules = self.world.modules().map(|m| (m.identity().cid(), m.relation().is_paired()));
+        let missing = relations.into_iter().chain(modules).filter(|(_, paired)| !paired).map(|(cid, _)| cid);
+        let withdrawn = |cid: &Cid| self.unpaired.contains(cid) || pack.has_revoked(*cid);
+        missing.filter(|cid| self.gateway.is_commissioned() && !withdrawn(cid)).collect()
+    }
+
     /// Whether there is a channel to a pack that has its keys, and a module that it can switch.
     pub(super) fn may_switch_on(&self) -> bool {
         let sound = self.world.pack().condition() == Condition::Sound;
@@ -80,19 +91,20 @@ impl Live<'_> {
     /// Whether everybody is there, and up who is paired.
     pub(super) fn is_up(&self, modules: usize) -> bool {
         let pack = self.world.pack();
-        let lost = self.lost();
-        if self.unpaired.is_empty() && lost.is_empty() {
+        let (lost, unfinished) = (self.lost(), self.unfinished());
+        if [&self.unpaired, &lost, &unfinished].iter().all(|those| those.is_empty()) {
             return self.gateway.is_operating() && pack.modules() == modules && pack.modules_up();
         }
         let (app, own) = (self.gateway.app(), pack.identity().cid());
         let pack_lost = lost.contains(&own);
         let app_is_up = app.relation().is_up()
             || self.unpaired.contains(&own)
+            || unfinished.contains(&own)
             || pack_lost
             || lost.contains(&app.identity().cid());
         let is_up = |m: &Module| {
             let cid = m.identity().cid();
-            let away = [&self.unpaired, &lost].iter().any(|those| those.contains(&cid));
+            let away = [&self.unpaired, &lost, &unfinished].iter().any(|those| those.contains(&cid));
             m.relation().is_up() || away || pack_lost || pack.has_revoked(cid)
         };
         self.gateway.is_commissioned()
