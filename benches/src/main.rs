@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use measure::Effort;
 use serde_json::{Value, json};
 
+mod ledger;
 mod link;
 mod measure;
 mod receipt;
@@ -23,16 +24,26 @@ const LOCK: &str = include_str!("../Cargo.lock");
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, rest @ ..] = args.as_slice()
+        && what == ledger::CHILD
+    {
+        return match ledger::child(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&error),
+        };
+    }
     match bench(&args) {
         Ok(figures) => {
             println!("{figures}");
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("benches: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("benches: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn bench(args: &[String]) -> Result<Value> {
@@ -42,10 +53,11 @@ fn bench(args: &[String]) -> Result<Value> {
         Some(other) => bail!("there is no option `{other}`; there is --quick"),
     };
     let mut figures = match args.first().map(String::as_str) {
+        Some("ledger") => ledger::run(args.len() > 1)?,
         Some("link") => link::run(effort)?,
         Some("tiers") => tiers::run(effort)?,
         Some("receipt") => receipt::run(effort)?,
-        _ => bail!("name a bench: link, receipt, tiers"),
+        _ => bail!("name a bench: ledger, link, receipt, tiers"),
     };
     // A bench of its own effort says so.
     if figures["rounds"].is_null() {
@@ -65,7 +77,18 @@ fn versions() -> Value {
         Some(entry.split("version = \"").nth(1)?.split('"').next()?.to_owned())
     };
     let mut all = json!({ "openssl": openssl::version::version() });
-    for name in ["aes-gcm", "aes", "polyval", "ring", "aws-lc-rs", "graviola"] {
+    for name in [
+        "aes-gcm",
+        "aes",
+        "polyval",
+        "ring",
+        "aws-lc-rs",
+        "graviola",
+        "redb",
+        "jmt",
+        "rusqlite",
+        "libsqlite3-sys",
+    ] {
         all[name] = version(name).into();
     }
     all

@@ -26,7 +26,7 @@ const BUILDS: [Build; 2] = [
     Build { name: "native", flags: "-C target-cpu=native" },
 ];
 
-const NAMES: [&str; 4] = ["link", "tiers", "receipt", "firmware"];
+const NAMES: [&str; 5] = ["link", "tiers", "receipt", "ledger", "firmware"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
@@ -35,6 +35,8 @@ pub fn run(args: &[String]) -> Result<()> {
         "firmware" => firmware::run()?,
         // Time on the buses is the same in every build.
         "tiers" => host(name, quick, &BUILDS[..1])?,
+        // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.
+        "ledger" => host(name, quick, &BUILDS[..1])?,
         "receipt" => host(name, quick, &BUILDS)?,
         _ => {
             let mut document = host(name, quick, &BUILDS)?;
@@ -51,8 +53,45 @@ pub fn run(args: &[String]) -> Result<()> {
     print!("{}", table(&document));
     if json {
         println!("{document}");
+        if name == "ledger" {
+            println!("{}", ledger_figures(&document)?);
+        }
     }
     Ok(())
+}
+
+/// What the last line of `bench ledger --json` holds, and nothing else.
+const LEDGER: [&str; 21] = [
+    "tx_ratio_many",
+    "tx_ratio_few",
+    "log_ratio_100",
+    "log_ratio_1000",
+    "x_sqlite",
+    "x_redb",
+    "x_postgres",
+    "x_sqlite_scattered",
+    "x_redb_scattered",
+    "acks_per_s",
+    "acks_p99_ms",
+    "write_amplification",
+    "bytes_per_component",
+    "lookup_ns",
+    "read_us",
+    "read_proof_us",
+    "cold_empty_ms",
+    "cold_million_ms",
+    "idle_mb",
+    "commit500_p50_ms",
+    "commit500_p99_ms",
+];
+
+/// The figures of the ledger out of all that its bench says. A peer that is not installed leaves null.
+fn ledger_figures(document: &Value) -> Result<Value> {
+    let figure = |name: &&str| {
+        let value = document.get(*name).with_context(|| format!("the bench left out `{name}`"))?;
+        Ok(((*name).to_owned(), value.clone()))
+    };
+    Ok(Value::Object(LEDGER.iter().map(figure).collect::<Result<_>>()?))
 }
 
 /// A bench of this machine, in these builds.
@@ -193,6 +232,18 @@ mod tests {
         for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"], &["--quick", "firmware"]] {
             assert!(options(&words(wrong)).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_ledger_ends_with_its_figures_and_no_others() {
+        let mut document = json!({ "compiler": "rustc 1", "x_postgres": null });
+        assert!(ledger_figures(&document).is_err(), "a figure that is left out is said");
+        for name in LEDGER.iter().filter(|name| **name != "x_postgres") {
+            document[*name] = 1.into();
+        }
+        let figures = ledger_figures(&document).unwrap();
+        assert_eq!(figures.as_object().unwrap().len(), LEDGER.len());
+        assert_eq!((&figures["x_postgres"], &figures["idle_mb"]), (&Value::Null, &json!(1)));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const COMMANDS: [Subcommand; 5] = [
     Subcommand {
         name: "bench",
         usage: "bench NAME [--json] [--quick]",
-        about: "speed beside peers in the same run; benches: link, tiers, receipt, firmware",
+        about: "speed beside peers in the same run; benches: link, tiers, receipt, ledger, firmware",
         run: bench::run,
     },
     Subcommand {

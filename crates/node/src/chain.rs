@@ -424,6 +424,12 @@ impl Chain {
         lock(&self.segments).stored()
     }
 
+    /// Number of the last record of a component that a stored batch covers.
+    #[must_use]
+    pub fn last_stored(&self, cid: &Cid) -> Option<u32> {
+        lock(&self.segments).last(cid)
+    }
+
     /// The stored batch that covers record `seq` of a component; see [`Segments::batch`].
     ///
     /// # Errors

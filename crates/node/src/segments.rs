@@ -287,6 +287,13 @@ impl Segments {
         Ok(answers)
     }
 
+    /// Number of the last record of `cid` that a stored batch covers.
+    #[must_use]
+    pub fn last(&self, cid: &Cid) -> Option<u32> {
+        let ((of, first), place) = self.index.range(..=(*cid, u32::MAX)).next_back()?;
+        (of == cid).then(|| first.saturating_add(u32::from(place.count).saturating_sub(1)))
+    }
+
     /// The batch that covers record `seq` of `cid`, with its statement.
     ///
     /// # Errors

@@ -49,6 +49,8 @@ fn batches_come_back_after_reopening() {
             assert_eq!(found.as_ref().map(|(_, b)| b), expected, "record {seq}");
         }
         assert!(segments.batch(&Cid::of("module-2"), 6).unwrap().is_none());
+        let last = ["module-1", "module-2", "module-3"].map(|id| segments.last(&Cid::of(id)));
+        assert_eq!(last, [Some(104), Some(9), None]);
         assert!(segments.batch(&Cid::of("module-2"), 9).unwrap().is_some());
     }
 }
