@@ -57,6 +57,9 @@ pub struct BindingView {
     pub assurance: String,
     /// `active` or `revoked`.
     pub status: String,
+    /// Why it is revoked; `superseded` where another one took its place or is to take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Unix seconds.
     pub created_at: u64,
 }

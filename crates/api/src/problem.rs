@@ -83,6 +83,8 @@ pub mod code {
     pub const BINDING_EXISTS: &str = "W4_ERR_BINDING_PAIR_EXISTS";
     /// 409: an entity has a binding that this one may not replace.
     pub const BINDING_REPLACE: &str = "W4_ERR_BINDING_REPLACE";
+    /// 409: the entity does not take the bind request, for example because the partner is on its revocation list.
+    pub const BINDING_DECLINED: &str = "W4_ERR_BINDING_DECLINED";
     /// 403: the owner of the entity did not agree that another binding takes the place of the one that it has.
     pub const REBIND_OWNER: &str = "W4_ERR_REBIND_OWNER";
     /// 401: an entity's signature over the binding record does not verify.

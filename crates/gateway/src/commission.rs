@@ -704,7 +704,8 @@ fn prefixed(head: &[u8], body: &[u8]) -> Vec<u8> {
     [head, body].concat()
 }
 
-fn status(body: &[u8]) -> Result<([u8; 16], Status), Error> {
+/// Reads `id 16 | status`.
+pub(crate) fn status(body: &[u8]) -> Result<([u8; 16], Status), lct::Error> {
     let mut f = Fields::new(body);
     let id = f.array()?;
     let status = Status::from_code(f.u8()?);

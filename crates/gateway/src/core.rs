@@ -6,7 +6,7 @@ mod service;
 mod statements;
 mod validation;
 
-pub use generate::KeysRefused;
+pub use generate::{KeysFor, KeysRefused};
 use renewal::Resting;
 use service::Service;
 
@@ -128,8 +128,8 @@ pub enum Output {
     Keep(Job, Option<Kept>),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
-    /// What became of a request for keys ([`Gateway::generate_keys`]) for this binding.
-    Keys(BindingId, Result<DeviceKeys, KeysRefused>),
+    /// What became of a request for keys ([`Gateway::generate_keys`]).
+    Keys(KeysFor, Result<DeviceKeys, KeysRefused>),
     /// Tell the owner.
     Event(Event),
 }
@@ -251,8 +251,9 @@ pub struct Gateway {
     endings: Endings,
     /// Everybody is to state its binding, once the root of the ledger's state is known.
     verify_all: bool,
-    /// Requests for keys under way.
-    keys_asked: Vec<generate::Asked>,
+    key_requests: generate::KeyRequests,
+    /// What the authority is to be asked later.
+    postponed: Option<(Instant, Box<Request>)>,
 }
 
 impl Gateway {
@@ -295,7 +296,8 @@ impl Gateway {
             stated: BTreeMap::new(),
             endings: Endings::default(),
             verify_all: false,
-            keys_asked: Vec::new(),
+            key_requests: generate::KeyRequests::default(),
+            postponed: None,
         })
     }
 
@@ -384,11 +386,21 @@ impl Gateway {
         let time = self.app.relation().is_up().then_some(self.time_due);
         let checkup = self.checkup.as_ref().and_then(Checkup::due);
         let dispatch = self.dispatch_due();
-        let keys = self.keys_due();
-        [keys, phase, time, checkup, dispatch, self.service.due(), self.app.due(), self.collector.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let keys = self.key_requests.due();
+        [
+            keys,
+            self.postponed_due(),
+            phase,
+            time,
+            checkup,
+            dispatch,
+            self.service.due(),
+            self.app.due(),
+            self.collector.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Takes a frame from CAN 1.
@@ -410,7 +422,8 @@ impl Gateway {
         self.give_list(now)?;
         self.serve(now, rng);
         self.validate(now, rng);
-        self.ask_keys(now, rng)?;
+        self.ask_keys(now, rng);
+        self.ask_postponed(now);
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
                 *due = now + SEARCH;
@@ -695,7 +708,7 @@ impl Gateway {
             }
             app::Event::ModuleUnpaired(node, status) => self.module_unpaired(node, status),
             app::Event::ModuleRotated(node, _) => self.rotated(node),
-            app::Event::Answer(from, bytes) if self.keys_drawn(from, &bytes) => {}
+            app::Event::Answer(from, bytes) if self.keys_answered(from, &bytes) => {}
             app::Event::Answer(from, bytes) => {
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);

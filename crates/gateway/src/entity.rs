@@ -130,6 +130,8 @@ async fn generated(
             KeysRefused::NotAuthentic => (401, code::BINDING_PROOF),
             KeysRefused::OtherEntity => (400, code::BINDING_INVALID),
             KeysRefused::Busy => (503, code::BUSY),
+            KeysRefused::Over => (404, code::BINDING_NOT_FOUND),
+            KeysRefused::Declined(_) => (409, code::BINDING_DECLINED),
             KeysRefused::Silent => (504, code::TIMEOUT),
         };
         Problem::new(status, code, why.to_string())

@@ -16,6 +16,7 @@ pub mod order;
 pub mod pair;
 pub mod policy;
 pub mod receipt;
+pub mod recover;
 pub mod redteam;
 pub mod revoke;
 pub mod selftest;

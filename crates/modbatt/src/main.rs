@@ -32,7 +32,7 @@ enum Command {
     /// Bind two components of a running installation, or bind them anew, and pair them
     Bind(cmd::bind::Args),
     /// Give a component that lost its keys new ones: bind and pair it anew with all that it is bound with
-    Recover(cmd::bind::Recover),
+    Recover(cmd::recover::Args),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         Command::Unpair(args) => cmd::pair::unpair(&args),
         Command::Rotate(args) => cmd::pair::rotate(&args),
         Command::Bind(args) => cmd::bind::run(&args),
-        Command::Recover(args) => cmd::bind::recover(&args),
+        Command::Recover(args) => cmd::recover::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Delegate(args) => cmd::delegate::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),

@@ -267,11 +267,12 @@ impl Meter {
     ) -> Result<Option<Pending>, Error> {
         // One at a time, in order: a close that overtook its events would be refused.
         let Some(pending) = self.pending.front_mut().filter(|p| p.due <= now) else { return Ok(None) };
-        if core::mem::take(&mut pending.stale) {
+        if pending.stale {
             pending.signature = match CycleClose::decode(&pending.statement) {
                 Ok(close) => close.sign(key, rng)?,
                 Err(_) => EnergyEvent::decode(&pending.statement)?.sign(key, rng)?,
             };
+            pending.stale = false;
         }
         pending.due = now + RETRY;
         Ok(Some(pending.clone()))

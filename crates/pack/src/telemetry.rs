@@ -211,8 +211,9 @@ impl Batcher {
     ) -> Result<Option<Pending>, Error> {
         // One at a time, in order: a later statement on the ledger would shut out an earlier one.
         let Some(pending) = self.pending.front_mut().filter(|p| p.due <= now) else { return Ok(None) };
-        if core::mem::take(&mut pending.stale) {
+        if pending.stale {
             pending.signature = pending.statement.sign(key, rng)?;
+            pending.stale = false;
         }
         pending.due = now + RETRY;
         Ok(Some(pending.clone()))

@@ -12,11 +12,11 @@ use api::{
     trust::Trust,
 };
 use axum::{Json, extract::State};
-use lct::{id::Cid, registration::Registration, validation::Protocol};
+use lct::{id::Cid, registration::Registration, revocation::Reason, validation::Protocol};
 use ledger::{
     codec::Canonical,
     records::Status,
-    tx::{Body as TxBody, Tx, TxId},
+    tx::{Body as TxBody, Target, Tx, TxId},
 };
 use node::{Chain, Snapshot};
 
@@ -154,6 +154,9 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
     for (binding_id, b) in snapshot.bindings_of(&cid)? {
         let (partner, signing_key) = if b.a == cid { (b.b, b.key_a) } else { (b.a, b.key_b) };
         let assurance = lct::binding::Assurance::from_code(b.assurance).map_err(|e| Refusal::internal(&e))?;
+        let revocation = snapshot.revocation(&Target::Binding(binding_id))?;
+        let reason =
+            revocation.and_then(|r| Reason::from_code(r.reason).ok()).map(api::revocation::reason_name);
         bindings.push(BindingView {
             binding_id: Hex(binding_id.0),
             partner: Hex(partner.0),
@@ -161,6 +164,7 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
             signing_key: Hex(signing_key.0),
             assurance: assurance.name().into(),
             status: b.status.name().into(),
+            reason: reason.map(Into::into),
             created_at: b.time_ms / 1000,
         });
     }

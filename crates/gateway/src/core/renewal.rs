@@ -7,6 +7,8 @@ use crate::commission::Task;
 /// First pause before the same two are renewed again; it doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// Pause before the authority is asked what could not be asked yet.
+const POSTPONED: Duration = Duration::from_secs(1);
 
 /// Pairs whose renewal did not come about: until when they are left alone, and how long that was.
 pub(super) type Resting = BTreeMap<[Member; 2], (Instant, Duration)>;
@@ -20,6 +22,22 @@ impl Gateway {
         match self.phase {
             Phase::Operating(_) => self.renewed_or_not(now, Err(Error::Authority(reason))),
             _ => Err(Error::Authority(reason)),
+        }
+    }
+
+    /// What the last [`Output::Ask`] asks for cannot be asked yet: it is asked again after a pause, and its task, with the
+    /// orders that wait for it, stands as it is.
+    pub fn postpone(&mut self, now: Instant, request: Box<Request>) {
+        self.postponed = Some((now + POSTPONED, request));
+    }
+
+    pub(super) fn postponed_due(&self) -> Option<Instant> {
+        self.postponed.as_ref().map(|(due, _)| *due)
+    }
+
+    pub(super) fn ask_postponed(&mut self, now: Instant) {
+        if let Some((_, request)) = self.postponed.take_if(|(due, _)| *due <= now) {
+            self.outputs.push_back(Output::Ask(request));
         }
     }
 
@@ -48,6 +66,9 @@ impl Gateway {
             }
             let service = &self.service;
             self.orders.given_up(&e.to_string(), |task| c.has(task) || service.has(task));
+            if let Some(pair) = task.pair() {
+                self.not_paired(pair, &e.to_string());
+            }
             self.event(Event::NotRenewed(name, e.to_string()));
         }
         Ok(())

@@ -23,6 +23,8 @@ pub(super) struct Validation {
     stated: Vec<Stated>,
     pub(super) due: Instant,
     tries: u8,
+    /// Why it could not be asked for the last time, where that passes.
+    hindered: Option<lct::Error>,
 }
 
 /// What is stated at a level.
@@ -56,7 +58,7 @@ impl Validation {
             (ValidationLevel::Witness, None) => pair.into_iter().filter(Option::is_some).collect(),
             (_, None) => pair.to_vec(),
         };
-        Validation { name, level, pair, missing, stated: Vec::new(), due: now, tries: 0 }
+        Validation { name, level, pair, missing, stated: Vec::new(), due: now, tries: 0, hindered: None }
     }
 
     /// The relationship of `member` that is meant, as in H170.
@@ -131,13 +133,22 @@ impl Gateway {
             if validation.tries > TRIES {
                 let silent: Vec<Member> = validation.missing.clone();
                 let names: Vec<String> = silent.into_iter().map(|member| self.id_of(member)).collect();
-                self.not_validated(at, &format!("{} does not state it", names.join(" and ")));
+                let hindered = self.service.validations[at].hindered;
+                let why = hindered.map_or_else(String::new, |e| format!(", and could not be asked: {e}"));
+                self.not_validated(at, &format!("{} does not state it{why}", names.join(" and ")));
                 continue;
             }
             if level == ValidationLevel::Binding {
                 self.outputs.push_back(Output::Root);
-            } else if let Err(e) = self.ask_missing(now, at, None, rng) {
-                self.not_validated(at, &e.to_string());
+                continue;
+            }
+            match self.ask_missing(now, at, None, rng) {
+                Ok(()) => self.service.validations[at].hindered = None,
+                // Room and counters come back with what is sent and renewed.
+                Err(e @ (lct::Error::Exhausted | lct::Error::BufferTooSmall)) => {
+                    self.service.validations[at].hindered = Some(e);
+                }
+                Err(e) => self.not_validated(at, &e.to_string()),
             }
         }
     }
@@ -192,6 +203,14 @@ impl Gateway {
             }
             !validation.missing.is_empty()
         });
+    }
+
+    /// The pairing did not come about that these two would have stated.
+    pub(super) fn not_paired(&mut self, pair: [Member; 2], why: &str) {
+        let waits = |v: &Validation| (v.level, v.pair) == (ValidationLevel::Pairing, pair) && v.tries > 0;
+        while let Some(at) = self.service.validations.iter().position(waits) {
+            self.not_validated(at, why);
+        }
     }
 
     fn not_validated(&mut self, at: usize, why: &str) {
@@ -284,6 +303,20 @@ mod tests {
             "{ended:?}"
         );
         assert!(gateway.service.validations.is_empty());
+    }
+
+    /// At level 6 the pairing is what is asked for: why it did not come about is what the order says.
+    #[test]
+    fn a_pairing_that_fails_says_why() {
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let mut gateway = operating();
+        let waiting = [validate(1, 6, ["pack-0001", "module-0001"])];
+        assert_eq!(gateway.orders(at(0), &waiting), []);
+        gateway.validate(at(0), &mut rng);
+        while !matches!(gateway.poll(at(0), &mut rng).unwrap().unwrap(), Output::Ask(_)) {}
+        gateway.unanswered(at(1), "the lease is refused".into()).unwrap();
+        let ended = gateway.orders(at(1), &waiting);
+        assert_eq!(ended, [([1; 16], Err("the lease is refused".to_owned()))]);
     }
 
     /// Without a channel it waits; level 6 begins a pairing at once.

@@ -59,6 +59,9 @@ pub struct Item {
     pub found: String,
 }
 
+/// Area of what is said of a device that is not sound.
+const CONDITION: &str = "device";
+
 /// Everything that was checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Report {
@@ -94,6 +97,12 @@ impl Report {
     pub fn channels_to(&self, id: &str) -> Vec<&Item> {
         let tier = |item: &&Item| item.name.strip_prefix(id).is_some_and(|rest| rest.starts_with(", "));
         self.items.iter().filter(|item| item.area == "channel").filter(tier).collect()
+    }
+
+    /// `key-lost` or `tampered`, of a component that is not sound.
+    pub fn condition_of(&self, id: &str) -> Option<&str> {
+        let item = self.items.iter().find(|item| item.area == CONDITION && item.name == id)?;
+        item.found.split(':').next()
     }
 
     /// The report for scripts and for `check.json`.
@@ -198,6 +207,28 @@ pub fn keys(report: &mut Report, identities: &[&Identity], now_s: u32) {
             }
         };
         report.add("keys", name, holds, found);
+    }
+}
+
+/// Who cannot work with its keys (`spec/channel.md`, H137, H138).
+pub fn conditions<'a>(
+    report: &mut Report,
+    devices: impl IntoIterator<Item = (&'a Identity, pack::lifecycle::Condition)>,
+) {
+    use pack::lifecycle::Condition;
+    for (own, condition) in devices {
+        let name = own.component_id.to_string();
+        match condition {
+            Condition::Sound => {}
+            Condition::KeyLost => {
+                let found =
+                    format!("key-lost: it cannot read its keys; `modbatt recover {name}` gives it new ones");
+                report.add(CONDITION, name, false, found);
+            }
+            Condition::Tampered => {
+                report.add(CONDITION, name, false, "tampered: it needs a factory reset at the device");
+            }
+        }
     }
 }
 

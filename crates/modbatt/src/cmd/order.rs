@@ -63,9 +63,26 @@ impl Options {
         self.json
     }
 
-    /// Places an order and waits for its outcome, as long as is wanted. `command` is the label in the bridge's log; a level
-    /// belongs to an order to validate only.
+    /// Places an order, unless the same waits already, and waits for its outcome, as long as is wanted. `command` is the label
+    /// in the bridge's log; a level belongs to an order to validate only.
     pub fn place(
+        &self,
+        dir: &DataDir,
+        run: &Run,
+        command: &str,
+        (task, level): (Task, Option<u8>),
+        [a, b]: [&str; 2],
+    ) -> Result<Order, Failure> {
+        let waiting = ask(async { api::Client::new(&run.url)?.orders().await })?.orders;
+        let same = |o: &Order| (o.task, o.level, o.a.as_str(), o.b.as_str()) == (task, level, a, b);
+        let order = match waiting.into_iter().find(same) {
+            Some(order) => order,
+            None => self.place_anew(dir, run, command, (task, level), [a, b])?,
+        };
+        self.wait_for(run, order)
+    }
+
+    fn place_anew(
         &self,
         dir: &DataDir,
         run: &Run,
@@ -92,7 +109,10 @@ impl Options {
             key: Hex(operator.public().0),
             signature: Fixed(operator.sign(&digest, &mut rng).0),
         };
-        let mut order = ask(async { api::Client::new(&run.url)?.place_order(&request).await })?;
+        ask(async { api::Client::new(&run.url)?.place_order(&request).await })
+    }
+
+    fn wait_for(&self, run: &Run, mut order: Order) -> Result<Order, Failure> {
         let asked = Instant::now();
         while order.state == State::Waiting && asked.elapsed() < Duration::from_secs(self.wait) {
             std::thread::sleep(LOOK);

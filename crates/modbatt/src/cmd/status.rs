@@ -205,6 +205,9 @@ fn row(known: &Known, relationships: &[Relationship<'_>], checked: &Report, now:
             row["channel"] = if open { "open" } else { "closed" }.into();
         }
     }
+    if let Some(condition) = checked.condition_of(component_id) {
+        row["condition"] = condition.into();
+    }
     if let Some(last) = known.entries.last() {
         row["last_event"] = Code::from_number(last.code).map_or("unknown", Code::text).into();
         if last.time > 0 {
@@ -231,6 +234,9 @@ fn line(row: &Value) -> String {
         if row["channel"].is_string() {
             text += &format!(", channel {}", word("channel"));
         }
+    }
+    if row["condition"].is_string() {
+        text += &format!("; {}", word("condition"));
     }
     if row["last_event"].is_string() {
         text += &format!("; last: {}", word("last_event"));

@@ -330,14 +330,17 @@ impl Live<'_> {
                     self.world.send(frame).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Ask(request) => {
-                    let ends = matches!(*request, Request::CompleteBinding { .. });
-                    let taken = if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
-                        self.gateway.unanswered(now, "what waits for the ledger does not get there".into())
-                    } else {
-                        match uplink.execute(&request).await {
-                            Ok(reply) => self.gateway.reply(now, reply),
-                            Err(e) => self.gateway.unanswered(now, e.to_string()),
-                        }
+                    // From the introduction on the old keys may end at any moment, and with the record they do (H181).
+                    let ends =
+                        matches!(*request, Request::BindingKeys { .. } | Request::CompleteBinding { .. });
+                    if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
+                        say("a new binding waits for what is on its way to the ledger");
+                        self.gateway.postpone(now, request);
+                        continue;
+                    }
+                    let taken = match uplink.execute(&request).await {
+                        Ok(reply) => self.gateway.reply(now, reply),
+                        Err(e) => self.gateway.unanswered(now, e.to_string()),
                     };
                     taken.map_err(|e| Failure::Failed(e.to_string()))?;
                 }
@@ -363,7 +366,7 @@ impl Live<'_> {
                         self.gateway.log_kept(now, of, number).map_err(|e| Failure::Failed(e.to_string()))?;
                     }
                 }
-                Output::Keys(id, keys) => self.entity.answer(id, keys),
+                Output::Keys(of, keys) => self.entity.answer(of, keys),
                 Output::Event(event) => self.tell(event)?,
             }
         }
@@ -531,6 +534,7 @@ impl Live<'_> {
         let modules: Vec<&Identity> = self.world.modules().map(Module::identity).collect();
         let all: Vec<&Identity> = [app, pack].into_iter().chain(modules.iter().copied()).collect();
         check::keys(&mut report, &all, u32::try_from(time_ms / 1_000).unwrap_or(u32::MAX));
+        check::conditions(&mut report, self.conditions());
         let members = self.gateway.members();
         check::channels(&mut report, found, |party| {
             let cid = members.iter().find(|(p, _)| *p == party).map(|(_, cid)| *cid);
@@ -715,21 +719,21 @@ impl Live<'_> {
                 self.hear(&word);
                 self.serve(&word, uplink).await;
             }
+            let now = self.world.now();
+            if (phase == Phase::Measuring && now >= check_due) || check::is_asked(dir.path()) {
+                check_due = now + CHECK_PERIOD;
+                self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
+            }
+            if let Some(found) = self.checked.take() {
+                let report = self.report(&found, url, dir).await?;
+                report.keep(dir.path())?;
+                say(&report.summary());
+            }
             if reached && phase == Phase::Measuring {
                 let connected = self.world.pack().state() == RelayState::On;
                 if source.read(connected, &mut reading) {
                     rows += 1;
                     self.world.measure(&reading).map_err(|e| Failure::Failed(e.to_string()))?;
-                }
-                let now = self.world.now();
-                if now >= check_due || check::is_asked(dir.path()) {
-                    check_due = now + CHECK_PERIOD;
-                    self.gateway.check(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
-                }
-                if let Some(found) = self.checked.take() {
-                    let report = self.report(&found, url, dir).await?;
-                    report.keep(dir.path())?;
-                    say(&report.summary());
                 }
                 if self.world.now().saturating_since(told) >= PROGRESS {
                     told = self.world.now();

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use gateway::commission::DeviceKeys;
 use gateway::entity::{Drawn, Wanted, serve};
-use gateway::{Gateway, KeysRefused};
-use lct::id::BindingId;
+use gateway::{Gateway, KeysFor, KeysRefused};
 use pack::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +20,7 @@ pub struct Entity {
     /// Its address.
     pub url: String,
     wanted: mpsc::Receiver<Wanted>,
-    answers: BTreeMap<BindingId, oneshot::Sender<Drawn>>,
+    answers: BTreeMap<KeysFor, oneshot::Sender<Drawn>>,
     server: JoinHandle<()>,
 }
 
@@ -46,8 +45,8 @@ impl Entity {
     pub fn take(&mut self, now: Instant, gateway: &mut Gateway) {
         while let Ok(Wanted { component_id, request, answer }) = self.wanted.try_recv() {
             match gateway.generate_keys(now, &component_id, &request) {
-                Ok(id) => {
-                    self.answers.insert(id, answer);
+                Ok(of) => {
+                    self.answers.insert(of, answer);
                 }
                 Err(why) => {
                     // Whoever asked may have gone.
@@ -58,10 +57,10 @@ impl Entity {
     }
 
     /// Tells whoever asked what became of it.
-    pub fn answer(&mut self, id: BindingId, keys: Result<DeviceKeys, KeysRefused>) {
-        if let Some(answer) = self.answers.remove(&id) {
+    pub fn answer(&mut self, of: KeysFor, keys: Result<DeviceKeys, KeysRefused>) {
+        if let Some(answer) = self.answers.remove(&of) {
             // Whoever asked may have gone.
-            let _gone = answer.send(keys.map(|keys| (id, keys)));
+            let _gone = answer.send(keys.map(|keys| (of.0, keys)));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration as WallDuration;
 use gateway::Keys;
 use lct::id::Cid;
 use pack::app::Party;
+use pack::identity::Identity;
 use pack::lifecycle::Condition;
 use pack::module::Module;
 
@@ -62,12 +63,16 @@ impl Live<'_> {
             .map_err(|e| Failure::Failed(e.to_string()))
     }
 
-    /// Who cannot read its keys (H137).
-    pub(super) fn lost(&self) -> BTreeSet<Cid> {
+    /// Everybody's condition.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = (&Identity, Condition)> {
         let (app, pack) = (self.gateway.app(), self.world.pack());
         let devices = [(app.identity(), app.condition()), (pack.identity(), pack.condition())];
-        let modules = self.world.modules().map(|m| (m.identity(), m.condition()));
-        let lost = devices.into_iter().chain(modules).filter(|(_, c)| *c == Condition::KeyLost);
+        devices.into_iter().chain(self.world.modules().map(|m| (m.identity(), m.condition())))
+    }
+
+    /// Who cannot read its keys (H137).
+    pub(super) fn lost(&self) -> BTreeSet<Cid> {
+        let lost = self.conditions().filter(|(_, c)| *c == Condition::KeyLost);
         lost.map(|(identity, _)| identity.cid()).collect()
     }
 
