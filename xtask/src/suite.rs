@@ -191,7 +191,15 @@ fn long_tests() -> Result<Outcome> {
 
 /// That the same history comes to the same root in both builds; the debug build has it among the usual tests.
 fn release_history() -> Result<Outcome> {
-    shell::run(shell::cargo().args(["test", "--release", "--package", "ledger", "--test", "history"]))?;
+    shell::run(shell::cargo().args([
+        "test",
+        "--release",
+        "--package",
+        "ledger",
+        "--test",
+        "all",
+        "history::",
+    ]))?;
     Ok(Outcome::Passed)
 }
 

@@ -1,7 +1,6 @@
 //! From factory to a recorded pairing, through the API and with software devices; restarts and repeats.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Blob, Fixed, Hex,

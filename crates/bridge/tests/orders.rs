@@ -1,7 +1,6 @@
 //! Orders of operators: who may place them, what a restart leaves of them, and how they end.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Fixed, Hex,

@@ -1,7 +1,6 @@
 //! Signed changes of the policy: who may order one, what is refused, and what a crash leaves.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Blob, Fixed, Hex,

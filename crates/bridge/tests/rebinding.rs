@@ -1,7 +1,6 @@
 //! Bindings in the place of others: who may have them, and what the ledger is told.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Blob, Fixed, Hex,

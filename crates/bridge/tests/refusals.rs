@@ -1,7 +1,6 @@
 //! What must not work, and how it is said.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Blob, Fixed, Problem,

@@ -1,7 +1,6 @@
 //! What a component is to others: links that come and go, where it is found, whose it is.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{Hex, transaction::INCLUDED};
 use common::{World, rng};

@@ -1,7 +1,6 @@
 //! Time tokens and the revocation list: what is signed, what is refused, and what a crash leaves.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Hex,

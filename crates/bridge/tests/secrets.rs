@@ -2,9 +2,8 @@
 //!
 //! The test opens everything the devices can open and then searches for it. It stands alone in its binary,
 //! because it listens to all logs of the process.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use std::{
     io::Write,

@@ -1,7 +1,6 @@
 //! Batches: records on disk before their root is in the ledger, gaps, repeats, receipts of single records.
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
-mod common;
+use crate::common;
 
 use api::{
     Blob, Client, Fixed, Hex,

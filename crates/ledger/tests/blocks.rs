@@ -1,7 +1,6 @@
 //! Blocks: what may follow a tip, execution that repeats to the byte, conservation of energy, and proofs.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     Digest,

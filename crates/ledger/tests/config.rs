@@ -1,7 +1,6 @@
 //! Configuration: every rejection in its order; who may tighten, who may loosen, and what is at odds stays visible.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     command::SignedCommand,

@@ -1,8 +1,7 @@
 //! Delegations and what their holders did without network, brought later: every rejection in its order, what becomes of
 //! an act, and what stands when two of them want the same (`spec/ledger.md`, L120 to L124).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::BindingRecord,

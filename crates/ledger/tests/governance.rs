@@ -1,7 +1,6 @@
 //! Governance: every rejection in its order, which role may change what, and from when a change holds.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     id::Role,

@@ -1,7 +1,6 @@
 //! A long seeded history: every replica comes to the same root, whatever the build and whatever order its memory is in.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
 //! Contexts of LCTs, their status, and the horizon: every rejection in its order, and what is written by itself.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     Digest,

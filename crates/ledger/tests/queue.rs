@@ -1,7 +1,6 @@
 //! Wishes that wait for a device: every rejection in its order, tries, waits and ends.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     hash::sha256,

@@ -1,8 +1,7 @@
 //! Every way a receipt can lie is named, even when the validators themselves lie: the receipts here are built by
 //! hand on states and results that no honest chain has, and properly certified.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use ed25519_dalek::Signer;
 use lct::{

@@ -1,7 +1,6 @@
 //! What becomes of components, and of what they are to each other: every rejection in its order.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     energy::EnergyKind,

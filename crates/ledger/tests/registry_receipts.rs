@@ -1,7 +1,6 @@
 //! Receipts of states, versions and contexts: each holds, and none says more than the state does.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     context::{CONTEXT_MAX, Content, Statement},

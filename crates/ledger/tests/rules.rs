@@ -1,7 +1,6 @@
 //! Every rejection of the ledger is reached, and in the documented order of precedence: one table per group.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     attest::CertificateType,

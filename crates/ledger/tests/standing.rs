@@ -1,7 +1,6 @@
 //! Trust on the ledger (L197 to L203): every rejection in its order, what moves a tensor, and what is told of it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::Assurance,

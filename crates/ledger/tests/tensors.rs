@@ -1,6 +1,4 @@
 //! The arithmetic of trust (L190 to L195): known answers, and what holds whatever the numbers are.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
-
 use ledger::trust::{
     Outcome::*,
     Ppm, T3, V3, Weights, decay, health, outcome,

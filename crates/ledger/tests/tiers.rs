@@ -1,7 +1,6 @@
 //! Rebinding, bindings of the factory, ownership and witnesses: every rejection in its order, and what holds afterwards.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     attest::CertificateType,

@@ -1,7 +1,6 @@
 //! Energy between packs: transfers, offers, settlement, objections. Every rejection in its order, and conservation.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     energy::EnergyKind,

@@ -1,7 +1,6 @@
 //! Revocation and leases: every rejection in its order, and what is left in force.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::Assurance,

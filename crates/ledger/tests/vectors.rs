@@ -1,7 +1,5 @@
 //! The bytes of statements, ids, commitments and bodies are those that the model in `spec/model` computes from the
 //! specification (`spec/vectors/link-more.json`).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
-
 use lct::{
     commitment::{Field, commit, commitment, opening},
     context::{CONTEXT_MAX, Content, Statement},

@@ -1,8 +1,6 @@
 //! A chain whose validators change: it goes on, and receipts of every time hold for who trusts its genesis.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-#[path = "../../ledger/tests/world/mod.rs"]
-mod world;
+use crate::world;
 
 use std::sync::Arc;
 

@@ -1,8 +1,6 @@
 //! Questions about the past, checkpoints and witnesses: what is answered holds for who trusts nobody here.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-#[path = "../../ledger/tests/world/mod.rs"]
-mod world;
+use crate::world;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

@@ -1,8 +1,6 @@
 //! Receipts hold for what happened, for nothing else, and say so.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-#[path = "../../ledger/tests/world/mod.rs"]
-mod world;
+use crate::world;
 
 use std::{path::Path, sync::Arc};
 

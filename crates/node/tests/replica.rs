@@ -1,8 +1,6 @@
 //! A replica's life: founding, queue, blocks, waiting, reopening, and every way its directory can be wrong.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-#[path = "../../ledger/tests/world/mod.rs"]
-mod world;
+use crate::world;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 

@@ -1,8 +1,6 @@
 //! Record files: what is acknowledged is there after a crash, what is not is cut, and damage is told apart.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
-#[path = "../../ledger/tests/world/mod.rs"]
-mod world;
+use crate::world;
 
 use std::{fs, path::Path};
 

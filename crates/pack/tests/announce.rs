@@ -1,8 +1,7 @@
 //! Announces over whole devices: when they are made, who verifies them, and that they grant nothing
 //! (`spec/channel.md`, H156 and H157).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     schedule::Direction,

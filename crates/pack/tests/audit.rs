@@ -1,7 +1,6 @@
 //! What devices write into their logs, read back by their keeper (`spec/channel.md`, H120 to H127).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     id::Cid,

@@ -1,9 +1,8 @@
 //! Controller-blindness shown (`spec/channel.md`, H23): the authority's own knowledge opens nothing that was
 //! recorded, and the same attack with one ephemeral private key more opens that whole channel.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod eavesdropper;
-mod world;
+use crate::eavesdropper;
+use crate::world;
 
 use eavesdropper::{Link, Message, Recording, Run, attack};
 use lct::{

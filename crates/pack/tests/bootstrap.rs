@@ -1,8 +1,7 @@
 //! Bootstrap before a binding, with the roles on their buses: B0 in a commissioning window, B2 with the printed code,
 //! what each of them allows, and what is refused.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::Assurance,

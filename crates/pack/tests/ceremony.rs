@@ -1,7 +1,6 @@
 //! The three roles together: commissioning, operation, restarts, disturbances.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::energy::{CycleClose, EnergyEvent};
 use pack::{

@@ -1,7 +1,6 @@
 //! Key-Lost, Tampered and factory reset: what a device still does, and the way out (`spec/channel.md`, H136 to H139).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::Assurance,

@@ -1,8 +1,7 @@
 //! Whoever holds a delegation acts in the authority's place: in its window, for its packs, in its operations, and
 //! nothing beyond (`spec/channel.md`, H160 to H164). Nobody here has a network: the authority is far away.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::{Assurance, BindRequest, Introduction},

@@ -1,8 +1,7 @@
 //! Escalation over whole devices: who may ask for more, what it stops and what it never stops, what ends it
 //! (`spec/channel.md`, H150 to H155).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     journal::{Code, Entry},

@@ -1,7 +1,6 @@
 //! The whole life of a pack on two buses with CAN FD (`spec/can.md`, C120 and C121).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use pack::{
     app::{self, Party},

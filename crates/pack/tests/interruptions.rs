@@ -1,9 +1,8 @@
 //! Bindings, what a laptop does in the authority's place, statements with a witness and statements that were asked for,
 //! interrupted wherever they can be: power or cable, at a frame, of any party. Afterwards they are done again, and nothing of
 //! the interrupted one is in the way.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     delegation::Delegation,

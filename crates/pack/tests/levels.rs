@@ -1,8 +1,7 @@
 //! The least validation level of every operation, row by row over whole devices: with less it is not done, with that
 //! much it is (`spec/channel.md`, H150).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     revocation::{Reason, RevocationList, Revoked, Subject},

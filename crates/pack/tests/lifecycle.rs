@@ -1,7 +1,6 @@
 //! Time, leases, revocation and logs over whole devices (`spec/channel.md`, H100 to H126).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     clock::TimeToken,

@@ -2,8 +2,6 @@
 //!
 //! Signatures, handshakes and statements of the same file are in `crates/lct/tests/link_more.rs`.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use lct::{
     handshake::Kind,
     policy::Policy,

@@ -1,6 +1,4 @@
 //! What the roles take of a device's memory; the figures of this host, printed.
-#![allow(clippy::unwrap_used)]
-
 use pack::{
     app::App, controller::Controller, link::Link, module::Module, relation::Relation, session::Session,
 };

@@ -1,8 +1,7 @@
 //! Messages under policy: what goes round a channel, what a member of the group may not do, what is told about
 //! faults, and what a digest proves (`spec/can.md`, C100 to C115).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     id::Cid,

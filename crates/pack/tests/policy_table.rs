@@ -1,7 +1,5 @@
 //! The class table held against the text of the design, case by case: class, state, arrival (`spec/can.md`, C90 to
 //! C104).
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use pack::{
     can::Bus,
     gate::{self, Arrival, Denied, Standing, judge},

@@ -1,7 +1,6 @@
 //! Signed changes of the policy over whole devices (`spec/channel.md`, H110 to H113).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     journal::{Code, Entry},

@@ -1,7 +1,6 @@
 //! A binding that takes the place of another one, interrupted wherever it can be (`spec/channel.md`, H147, H180).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use std::{cell::Cell, rc::Rc};
 

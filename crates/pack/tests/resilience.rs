@@ -1,7 +1,6 @@
 //! What an attacker on a bus, a lost frame or a silent partner must not achieve (`spec/channel.md`, `spec/can.md`).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::schedule::Direction;
 use pack::{

@@ -1,8 +1,7 @@
 //! What a peer may have done, and for how long a command is of use (`spec/channel.md`, H36, H53, H79 and H114): a
 //! sender that keeps to none of it meets a target that does.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     binding::Assurance,

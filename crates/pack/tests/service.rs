@@ -1,8 +1,7 @@
 //! What an app has its pack do with a module: end their pairing, renew their keys (`spec/channel.md`, H159), interrupted
 //! wherever it can be.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{metadata::PairingContext, revocation::Reason, schedule::Direction, validation::EventKind};
 use pack::{

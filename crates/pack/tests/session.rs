@@ -1,8 +1,7 @@
 //! What the roles do with their channels in operation: rotation under load, the binding's channel beside the
 //! pairing's, compact status, CAN FD (`spec/channel.md`, H90 to H99).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::schedule::Direction;
 use pack::{

@@ -1,8 +1,7 @@
 //! Statements over whole devices: who signs what, who is the witness, and that each is told until it is kept
 //! (`spec/channel.md`, H170 to H174).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     id::Cid,

@@ -1,7 +1,6 @@
 //! The end of a pairing at the wish of one of its entities, over whole devices (`spec/channel.md`, H158).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     revocation::Reason,

@@ -37,6 +37,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
         findings.extend(missing_specifications(root, &text));
     }
     findings.extend(no_std(root)?);
+    findings.extend(tests_that_nothing_compiles(root)?);
     Ok(findings)
 }
 
@@ -104,6 +105,32 @@ fn no_std(root: &Path) -> Result<Vec<Finding>> {
             let is_root = text.path == Path::new(&folder).join("lib.rs");
             if is_root && !text.content.lines().any(|line| line == "#![no_std]") {
                 findings.push(text.finding(0, "the crate is for devices, but there is no line `#![no_std]`"));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Where a crate's integration tests are one program, a file that its `all.rs` does not name, and that is no program
+/// of its own, would be passed over in silence.
+fn tests_that_nothing_compiles(root: &Path) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for manifest in files(root, "crates", "toml")? {
+        let Some(folder) = manifest.path.parent().map(|krate| krate.join("tests")) else { continue };
+        if !manifest.content.lines().any(|line| line == "autotests = false") {
+            continue;
+        }
+        let tests = files(root, &folder.to_string_lossy(), "rs")?;
+        let all = tests.iter().find(|text| text.path == folder.join("all.rs"));
+        for text in tests.iter().filter(|text| text.path.parent() == Some(&folder)) {
+            let Some(name) = text.path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let program = format!("name = \"{name}\"");
+            let module = format!("mod {name};");
+            let named = manifest.content.lines().any(|line| line == program)
+                || all.is_some_and(|all| all.content.lines().any(|line| line == module));
+            if !named {
+                findings
+                    .push(text.finding(0, format!("nothing compiles it: `{module}` is missing in all.rs")));
             }
         }
     }
@@ -178,5 +205,23 @@ mod tests {
             assert_eq!(findings("crates/lct/src/lib.rs", content).len(), count, "{content}");
             assert_eq!(findings("crates/node/src/lib.rs", content).len(), 0, "{content}");
         }
+    }
+    #[test]
+    fn a_test_file_that_nothing_compiles_is_found() {
+        let found = |manifest: &str| {
+            let files = [
+                ("crates/api/Cargo.toml", manifest),
+                ("crates/api/tests/all.rs", "//! All.\nmod named;\n"),
+                ("crates/api/tests/named.rs", "//! Named.\n"),
+                ("crates/api/tests/lost.rs", "//! Lost.\n"),
+                ("crates/api/tests/world/part.rs", "//! Part of a module.\n"),
+            ];
+            shown(&tests_that_nothing_compiles(tree(&files).path()).unwrap())
+        };
+        let all = "autotests = false\n[[test]]\nname = \"all\"\n";
+        let lost = "crates/api/tests/lost.rs: nothing compiles it: `mod lost;` is missing in all.rs";
+        assert_eq!(found(all), [lost]);
+        assert_eq!(found(&format!("{all}[[test]]\nname = \"lost\"\n")), [""; 0], "a program of its own");
+        assert_eq!(found(""), [""; 0], "cargo finds every file itself");
     }
 }

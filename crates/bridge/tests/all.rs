@@ -1,0 +1,13 @@
+//! The integration tests of this crate in one program: linked once, and what they share is compiled once.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
+
+mod ceremony;
+mod common;
+mod orders;
+mod policy;
+mod rebinding;
+mod refusals;
+mod relations;
+mod revocation;
+mod secrets;
+mod telemetry;

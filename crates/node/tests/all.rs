@@ -1,0 +1,10 @@
+//! The integration tests of this crate in one program: linked once, and what they share is compiled once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+
+mod governance;
+mod past;
+mod receipts;
+mod replica;
+mod segments;
+#[path = "../../ledger/tests/world/mod.rs"]
+mod world;

@@ -1,0 +1,29 @@
+//! The integration tests of this crate in one program: linked once, and what they share is compiled once.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod announce;
+mod audit;
+mod blindness;
+mod bootstrap;
+mod ceremony;
+mod condition;
+mod delegate;
+mod eavesdropper;
+mod escalation;
+mod fd;
+mod interruptions;
+mod levels;
+mod lifecycle;
+mod link_more;
+mod memory;
+mod messages;
+mod policy_table;
+mod policy_update;
+mod rebind;
+mod resilience;
+mod rights;
+mod service;
+mod session;
+mod testimony;
+mod unpair;
+mod world;
