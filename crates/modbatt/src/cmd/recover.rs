@@ -3,7 +3,7 @@
 //! Which bindings those are is looked up once and kept in `recover-COMPONENT.json` of the data directory until each is done,
 //! `{format: 1, pairs: [{a, b, before?}]}` with the binding that was in force: so the same command again goes on where it stands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use api::component::Component;
 use api::encoding::Hex;
@@ -136,7 +136,7 @@ fn read(path: &Path) -> Result<Option<Vec<Pair>>, Failure> {
 }
 
 /// Looks up what is to be bound anew, and keeps it.
-fn begin(path: &PathBuf, run: &Run, component: &str) -> Result<Vec<Pair>, Failure> {
+fn begin(path: &Path, run: &Run, component: &str) -> Result<Vec<Pair>, Failure> {
     let pairs = pairs(run, component)?;
     if pairs.is_empty() {
         return Err(Failure::Failed(format!(
