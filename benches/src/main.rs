@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use measure::Effort;
 use serde_json::{Value, json};
 
+#[cfg(feature = "host")]
 mod ledger;
 mod link;
 mod measure;
@@ -24,6 +25,7 @@ const LOCK: &str = include_str!("../Cargo.lock");
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    #[cfg(feature = "host")]
     if let [what, rest @ ..] = args.as_slice()
         && what == ledger::CHILD
     {
@@ -53,6 +55,7 @@ fn bench(args: &[String]) -> Result<Value> {
         Some(other) => bail!("there is no option `{other}`; there is --quick"),
     };
     let mut figures = match args.first().map(String::as_str) {
+        #[cfg(feature = "host")]
         Some("ledger") => ledger::run(args.len() > 1)?,
         Some("link") => link::run(effort)?,
         Some("tiers") => tiers::run(effort)?,

@@ -18,7 +18,7 @@ use ledger::{
     codec::Canonical,
     genesis::{Validator, ValidatorSet},
     outcome::{Event, TxResult},
-    proof::StateProof,
+    proof::{Multiproof, StateProof},
     receipt::{Receipt, RecordPart, Trust, evidence_keys, verify},
     records::{Account, AccountRole, SigningKey, Status, key as state_key},
     tx::Tx,
@@ -113,11 +113,11 @@ fn receipt(labels: &[&str]) -> Result<(Vec<u8>, Trust)> {
         .collect();
     leaves.extend(wanted.iter().map(|key| (sha256(&[key]), sha256(&[&value(key)]))));
     let mut state_root = [0; 32];
-    let mut evidence = Vec::new();
+    let mut proofs = Vec::new();
     for key in wanted {
         let (root, siblings) = world::reference(&leaves, 0, Some(&sha256(&[&key])));
         state_root = root;
-        evidence.push(StateProof { value: value(&key), key, siblings });
+        proofs.push(StateProof { value: value(&key), key, siblings });
     }
 
     let record = world::records("module-1", first, BATCH);
@@ -129,7 +129,7 @@ fn receipt(labels: &[&str]) -> Result<(Vec<u8>, Trust)> {
         .with("first_seq", first)
         .with("count", u32::from(BATCH))
         .with("root", statement.root.as_slice());
-    let result = TxResult { rejection: None, events: vec![event] }.to_bytes();
+    let result = TxResult { rejection: None, events: vec![event] };
     let header = Header {
         chain_id: world::chain_id(),
         height: 10_000,
@@ -145,7 +145,7 @@ fn receipt(labels: &[&str]) -> Result<(Vec<u8>, Trust)> {
         height: header.height + 1,
         parent: header.id(),
         state_root,
-        result_root: merkle::root(&result_leaves(std::slice::from_ref(&result))),
+        result_root: merkle::root(&result_leaves(&[result.to_bytes()])),
         ..header.clone()
     };
     let message = Certificate::message(&next.id());
@@ -157,15 +157,16 @@ fn receipt(labels: &[&str]) -> Result<(Vec<u8>, Trust)> {
         })
         .collect();
     let receipt = Receipt {
-        tx,
+        tx: read,
         index: 0,
         tx_path: vec![],
-        header,
+        block: (&header).into(),
         result,
         result_path: vec![],
-        next,
+        next: (&next).into(),
         certificate: Certificate { signatures },
-        evidence,
+        objects: proofs.iter().map(|p| p.value.clone()).collect(),
+        proof: Multiproof::join(&proofs).context("the proofs are of one state")?,
         record: Some(RecordPart { record: record[50].clone(), index: 50, path: path[..n].to_vec() }),
         handovers: vec![],
     };

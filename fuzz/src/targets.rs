@@ -1,6 +1,7 @@
 //! The targets: for each parser what feeds it, which functions it watches, and inputs to begin with.
 
 mod bus;
+mod chain;
 mod clear;
 mod handshakes;
 mod lists;
@@ -38,6 +39,8 @@ targets! {
     bus::isotp watches ["pack::isotp"];
     bus::link watches ["pack::link"];
     bus::messages watches ["pack::message", "pack::aggregate"];
+    chain::receipts watches ["ledger::receipt", "ledger::proof", "ledger::anchor"];
+    chain::checkpoints watches ["ledger::checkpoint", "ledger::history", "ledger::anchor"];
     clear::health watches ["pack::health", "pack::fault"];
     clear::digest watches ["pack::digest"];
     sessions::sealed watches ["pack::session", "lct::seal"];

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from read_telemetry import NANOJOULES_PER_MWH, Reader, Totals, merged
-from securelink import dbc, key_log
+from securelink import dbc, key_log, receipt
+from securelink.primitives import Refused
 
 SPEC = Path(__file__).resolve().parent.parent
 ROWS = 400
@@ -74,6 +75,27 @@ def close(found: int, told: int) -> bool:
     return abs(found - told) * 200 <= told
 
 
+def receipts(data: Path) -> tuple[int, int]:
+    """Verifies the receipts of the demo, as far as this model reads their kinds; how many hold, and how many with one
+    changed byte are refused."""
+    genesis = json.loads((data / "genesis.json").read_text("utf-8"))
+    validators = [(bytes.fromhex(v["key"]), int(v["power"])) for v in genesis["validators"]]
+    trust = receipt.Trust(bytes.fromhex(genesis["chain_id"]), validators)
+    held = refused = 0
+    for path in sorted((data / "receipts").glob("*.receipt")):
+        file = path.read_bytes()
+        try:
+            receipt.check(file, trust)
+        except Refused as error:
+            expect("none of those that this model reads" in str(error), f"{path.name}: {error}")
+            continue
+        held += 1
+        for at in range(held % 7, len(file), 97):
+            expect(receipt.refused(file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :], trust), f"{path.name}, byte {at}")
+            refused += 1
+    return held, refused
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("binary", type=Path, help="modbatt")
@@ -98,6 +120,9 @@ def main() -> int:
         f"{sum(totals.opened.values())} messages opened {dict(sorted(totals.opened.items()))}, "
         f"{len(totals.records)} records, {discharged} of {told[0]} mWh discharged, {charged} of {told[1]} charged"
     )
+    held, refused_receipts = receipts(folder / "data")
+    expect(held >= 10, f"only {held} receipts were read")
+    print(f"{held} receipts verified from the specification, {refused_receipts} with one changed byte refused")
 
     line, totals = demo(args.binary, folder, "second", "--fault", f"flip={FLIPS}"), read(folder, "second")
     expect(line["open_failures"] == FLIPS, f"{line['open_failures']} failures told, {FLIPS} made")

@@ -6,7 +6,19 @@ import argparse
 import json
 import sys
 
-from vectorset import binding, bootstrap, delegation, lifecycle, messages, negatives, pairing, registry, trade, trust
+from vectorset import (
+    binding,
+    bootstrap,
+    delegation,
+    lifecycle,
+    messages,
+    negatives,
+    pairing,
+    receipts,
+    registry,
+    trade,
+    trust,
+)
 from vectorset.inputs import SPEC, Cast
 
 TARGET = SPEC / "vectors" / "link-more.json"
@@ -28,6 +40,7 @@ def text() -> str:
         **registry.groups(cast),
         **trade.groups(cast),
         **trust.groups(cast),
+        **receipts.groups(cast),
         "negatives": negatives.entries(cast, exchange, code_commit),
     }
     return json.dumps(tree, indent=1) + "\n"

@@ -18,13 +18,20 @@ pub mod firmware;
 struct Build {
     name: &'static str,
     flags: &'static str,
+    features: &'static [&'static str],
 }
 
 const BUILDS: [Build; 2] = [
-    Build { name: "portable", flags: "" },
+    Build { name: "portable", flags: "", features: &[] },
     // One CPU only: a program built so may stop on another with an illegal instruction.
-    Build { name: "native", flags: "-C target-cpu=native" },
+    Build { name: "native", flags: "-C target-cpu=native", features: &[] },
 ];
+
+/// What verifies a receipt: a host, with and without what its CPU has, and the portable code that a phone would carry.
+const VERIFIERS: [Build; 3] = {
+    let [portable, native] = BUILDS;
+    [portable, native, Build { name: "no-host-library", flags: "", features: &["--no-default-features"] }]
+};
 
 const NAMES: [&str; 5] = ["link", "tiers", "receipt", "ledger", "firmware"];
 
@@ -37,7 +44,7 @@ pub fn run(args: &[String]) -> Result<()> {
         "tiers" => host(name, quick, &BUILDS[..1])?,
         // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.
         "ledger" => host(name, quick, &BUILDS[..1])?,
-        "receipt" => host(name, quick, &BUILDS)?,
+        "receipt" => host(name, quick, &VERIFIERS)?,
         _ => {
             let mut document = host(name, quick, &BUILDS)?;
             if quick {
@@ -161,6 +168,7 @@ fn compile(build: &Build) -> Result<PathBuf> {
             .current_dir(shell::root().join("benches"))
             .args(["build", "--release", "--target-dir"])
             .arg(&target)
+            .args(build.features)
             .env("RUSTFLAGS", build.flags),
     )
     .context("the benches do not compile: the peers need a C compiler, pkg-config and the headers of OpenSSL (on Debian libssl-dev)")?;

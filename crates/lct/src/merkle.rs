@@ -83,13 +83,19 @@ pub fn path(leaves: &[Digest], index: usize, out: &mut [Digest; PATH_MAX]) -> Op
 
 /// True when `leaf` is leaf `index` of a tree of `count` leaves with root `expected` (RFC 9162, 2.1.3.2).
 pub fn verify_path(leaf: &Digest, index: u32, count: u32, path: &[Digest], expected: &Digest) -> bool {
+    root_of_path(leaf, index, count, path).is_some_and(|root| root == *expected)
+}
+
+/// The root to which `path` leads from `leaf`, leaf `index` of a tree of `count` leaves; `None` when such a tree has no such
+/// leaf or its path another length.
+pub fn root_of_path(leaf: &Digest, index: u32, count: u32, path: &[Digest]) -> Option<Digest> {
     if index >= count {
-        return false;
+        return None;
     }
     let (mut at, mut last, mut node) = (index, count - 1, *leaf);
     for sibling in path {
         if last == 0 {
-            return false;
+            return None;
         }
         if at & 1 == 1 || at == last {
             node = node_hash(sibling, &node);
@@ -103,7 +109,7 @@ pub fn verify_path(leaf: &Digest, index: u32, count: u32, path: &[Digest], expec
         at >>= 1;
         last >>= 1;
     }
-    last == 0 && node == *expected
+    (last == 0).then_some(node)
 }
 
 #[cfg(test)]

@@ -234,16 +234,16 @@ pub struct Verdict {
     pub kind: Kind,
     /// Account that sent it.
     pub sender: PublicKey,
-    /// Role of that account.
-    pub sender_role: AccountRole,
+    /// Role of that account; absent where it only carried what a component signed.
+    pub sender_role: Option<AccountRole>,
     /// What it states.
     pub proved: Proved,
     /// The record, in a receipt for one.
     pub record: Option<RecordFacts>,
     /// Validators that signed the block.
     pub signatures: usize,
-    /// Validators of the chain.
-    pub validators: usize,
+    /// Validators of the chain at that height, as far as they are known.
+    pub validators: Option<usize>,
 }
 
 impl Verdict {
@@ -629,10 +629,16 @@ impl fmt::Display for Verdict {
             writeln!(f, "Proved: {}", self.proved)?;
         }
         writeln!(f, "Transaction: {} {} (index {})", self.kind.name(), Hex(&self.tx_id), self.tx_index)?;
-        writeln!(f, "Sent by: {} account {}", self.sender_role.name(), self.sender)?;
+        match self.sender_role {
+            Some(role) => writeln!(f, "Sent by: {} account {}", role.name(), self.sender)?,
+            None => writeln!(f, "Carried by: account {}", self.sender)?,
+        }
         writeln!(f, "Block: height {}, {}, {}", self.height, Utc(self.time_ms), Hex(&self.block_id))?;
         writeln!(f, "Keys: not revoked at height {}, by proof against the state after it", self.height)?;
-        writeln!(f, "Certified by: {} of {} validator(s)", self.signatures, self.validators)?;
+        match self.validators {
+            Some(all) => writeln!(f, "Certified by: {} of {all} validator(s)", self.signatures)?,
+            None => writeln!(f, "Certified by: {} key(s) that call themselves validators", self.signatures)?,
+        }
         writeln!(f, "Chain: {}", Hex(&self.chain_id))?;
         match self.trusted {
             Trusted::Yes => f.write_str("Signer: trusted"),

@@ -3,6 +3,8 @@
 
 use crate::world;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ed25519_dalek::Signer;
 use lct::{
     Digest,
@@ -15,12 +17,10 @@ use ledger::{
     block::{Certificate, CertificateError, Header, result_leaves, tx_leaves},
     codec::{Canonical, FormatError},
     genesis::{Validator, ValidatorSet},
-    outcome::TxResult,
-    proof::StateProof,
-    receipt::{Receipt, ReceiptError, RecordPart, evidence_keys, verify},
-    records::{
-        Account, AccountRole, DeviceKey, Hop, Revocation, SigningKey, Status, Tensor, key as state_key,
-    },
+    outcome::{Event, TxResult},
+    proof::{Multiproof, StateProof},
+    receipt::{Receipt, ReceiptError, RecordPart, Trust, evidence_keys, verify},
+    records::{Account, AccountRole, DeviceKey, Hop, Revocation, SigningKey, Status, Tensor},
     reject::Rejection,
     trust::Ppm,
     tx::{Body, Signed, Target, Tx},
@@ -36,7 +36,6 @@ struct Claim {
     /// Owner and status of the key that signed the statement.
     owner: (Cid, Status),
     validators: ValidatorSet,
-    chain_id: Digest,
     record: Option<RecordPart>,
     /// The transaction that the state names where it says that something was withdrawn.
     withdrawn_by: Digest,
@@ -73,7 +72,6 @@ impl Claim {
             account: Account { role: AccountRole::Authority, status: Status::Active, from_height: 0 },
             owner: (Cid::of("module-1"), Status::Active),
             validators: ValidatorSet(genesis().validators),
-            chain_id: chain_id(),
             record: Some(record()),
             withdrawn_by: [0; 32],
             counted_ms: START_MS,
@@ -84,9 +82,8 @@ impl Claim {
     fn receipt(&self) -> Receipt {
         let tx = Tx::from_bytes(&self.tx).unwrap();
         let (cid, status) = self.owner;
-        let wanted = evidence_keys(&tx).unwrap_or_else(|| vec![state_key::VALIDATORS.to_vec()]);
+        let wanted = evidence_keys(&tx).unwrap();
         let value = |key: &[u8]| match &key[..4] {
-            b"val/" => self.validators.to_bytes(),
             b"acc/" => self.account.to_bytes(),
             b"dev/" => DeviceKey { cid, status, from_height: 1 }.to_bytes(),
             b"hop/" => {
@@ -100,15 +97,17 @@ impl Claim {
             _ => SigningKey { cid, binding_id: BindingId([0; 16]), from_height: 1, status }.to_bytes(),
         };
         let state: Vec<_> = wanted.iter().map(|key| (key.clone(), value(key))).collect();
-        let leaves = state.iter().map(|(k, v)| (sha256(&[k]), sha256(&[v]))).collect();
+        let mut leaves: BTreeMap<_, _> = (0..40_u8).map(|n| (sha256(&[b"more", &[n]]), [n; 32])).collect();
+        leaves.extend(state.iter().map(|(k, v)| (sha256(&[k]), sha256(&[v]))));
         let (state_root, _) = reference(&leaves, 0, None);
-        let evidence = state.into_iter().map(|(key, value)| {
-            let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[&key])));
-            StateProof { key, value, siblings }
-        });
+        let proof = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[key])));
+            StateProof { key: key.clone(), value: value.clone(), siblings }
+        };
+        let proofs: Vec<_> = state.iter().map(proof).collect();
         let proposer = validator("v").verifying_key().to_bytes();
         let header = Header {
-            chain_id: self.chain_id,
+            chain_id: tx.unsigned.chain_id,
             height: 7,
             time_ms: START_MS,
             proposer,
@@ -118,31 +117,32 @@ impl Claim {
             result_root: [3; 32],
             tx_count: 1,
         };
-        let result = self.result.to_bytes();
         let next = Header {
             height: 8,
             parent: header.id(),
             state_root,
-            result_root: merkle::root(&result_leaves(std::slice::from_ref(&result))),
+            result_root: merkle::root(&result_leaves(&[self.result.to_bytes()])),
             ..header.clone()
         };
         Receipt {
-            tx: self.tx.clone(),
+            tx,
             index: 0,
             tx_path: vec![],
-            header,
-            result,
+            block: (&header).into(),
+            result: self.result.clone(),
             result_path: vec![],
             certificate: certify(&next),
-            next,
-            evidence: evidence.collect(),
+            next: (&next).into(),
+            objects: state.into_iter().map(|(_, value)| value).collect(),
+            proof: Multiproof::join(&proofs).unwrap(),
             record: self.record.clone(),
             handovers: vec![],
         }
     }
 
     fn refused(&self) -> ReceiptError {
-        verify(&self.receipt().to_file(), Some(&genesis().trust())).unwrap_err()
+        let trust = Trust { validators: self.validators.clone(), ..genesis().trust() };
+        verify(&self.receipt().to_file(), Some(&trust)).unwrap_err()
     }
 }
 
@@ -211,7 +211,6 @@ fn claims_of_a_lying_chain() {
     let honest = Claim::honest;
     let rows: Vec<(&str, Claim, ReceiptError)> = vec![
         ("sender never signed", Claim { tx: unsigned(), ..honest() }, ReceiptError::TxSignature),
-        ("another chain's transaction", Claim { chain_id: [9; 32], ..honest() }, ReceiptError::MixedChains),
         (
             "a refusal sold as a receipt",
             Claim {
@@ -222,12 +221,23 @@ fn claims_of_a_lying_chain() {
         ),
         (
             "withdrawn account",
-            Claim { account: Account { status: Status::Revoked, ..honest().account }, ..honest() },
+            Claim {
+                account: Account { status: Status::Revoked, ..honest().account },
+                ..without_record(sent(Body::LctCreate {
+                    a: Cid::of("a-1"),
+                    b: Cid::of("b-1"),
+                    context: "x".into(),
+                }))
+            },
             ReceiptError::AccountRevoked,
         ),
         (
             "account from the next height on",
-            Claim { account: Account { from_height: 8, ..honest().account }, ..honest() },
+            Claim {
+                account: Account { from_height: 8, ..honest().account },
+                owner: (Cid::of("module-1"), Status::Active),
+                ..without_record(sent(register("module-1", Role::Module)))
+            },
             ReceiptError::AccountEarly,
         ),
         (
@@ -407,7 +417,7 @@ fn claims_of_a_lying_chain() {
         (
             "signed by no validator",
             Claim { validators: ValidatorSet(vec![other]), ..honest() },
-            ReceiptError::Certificate(CertificateError::UnknownValidator),
+            ReceiptError::UntrustedValidators,
         ),
     ];
     for (what, claim, expected) in rows {
@@ -415,42 +425,71 @@ fn claims_of_a_lying_chain() {
     }
 }
 
-/// What does not fit together although every part is certified.
+/// Shapes that lead nowhere, and parts that lead to another block than the one that is certified.
 #[test]
 fn receipts_whose_parts_do_not_fit() {
     type Row = (&'static str, fn(&mut Receipt), ReceiptError);
-    let rows: [Row; 12] = [
-        ("other chain in the next header", |r| r.next.chain_id = [0; 32], ReceiptError::MixedChains),
-        ("a height left out", |r| r.next.height = 9, ReceiptError::Height),
-        ("another parent", |r| r.next.parent = [0; 32], ReceiptError::Parent),
+    let signature = ReceiptError::Certificate(CertificateError::Signature);
+    let rows: [Row; 28] = [
         ("another index", |r| r.index = 1, ReceiptError::TxPath),
+        ("an empty block", |r| r.block.tx_count = 0, ReceiptError::TxPath),
         ("a path too long", |r| r.tx_path.push([0; 32]), ReceiptError::TxPath),
-        ("another result", |r| r.result.push(0), ReceiptError::ResultPath),
-        ("a proof left out", |r| drop(r.evidence.pop()), ReceiptError::EvidenceList),
-        ("proofs in another order", |r| r.evidence.swap(0, 1), ReceiptError::EvidenceList),
-        ("one key proven twice", |r| r.evidence[2] = r.evidence[1].clone(), ReceiptError::EvidenceList),
-        ("another value", |r| r.evidence[2].value = vec![0], ReceiptError::EvidencePath),
-        ("another state", |r| r.next.state_root = [0; 32], ReceiptError::EvidencePath),
+        ("a path too short", |r| r.block.tx_count = 2, ReceiptError::TxPath),
+        ("a result elsewhere", |r| r.result_path.push([0; 32]), ReceiptError::ResultPath),
+        ("the last height", |r| r.block.height = u64::MAX, ReceiptError::Height),
+        ("an object left out", |r| drop(r.objects.pop()), ReceiptError::Evidence),
+        ("an object more", |r| r.objects.push(vec![]), ReceiptError::Evidence),
+        ("a depth left out", |r| r.proof.depths.truncate(2), ReceiptError::Evidence),
+        ("a leaf on the way of another", |r| r.proof.depths = vec![0; 3], ReceiptError::Evidence),
+        ("a leaf below every tree", |r| r.proof.depths[0] = 257, ReceiptError::Evidence),
+        ("a sibling more", |r| r.proof.siblings.push([7; 32]), ReceiptError::Evidence),
+        ("a place more", |r| r.proof.given.push(0), ReceiptError::Evidence),
+        ("a bit behind the last place", |r| *r.proof.given.last_mut().unwrap() |= 1, ReceiptError::Evidence),
+        ("no places", |r| r.proof.given.clear(), ReceiptError::Evidence),
+        ("a leaf deeper", |r| r.proof.depths[0] += 1, signature.clone()),
+        ("another value", |r| r.objects[2] = vec![0], signature.clone()),
+        ("values in another order", |r| r.objects.swap(0, 1), signature.clone()),
+        ("another height", |r| r.block.height += 1, signature.clone()),
+        ("another time", |r| r.block.time_ms += 1, signature.clone()),
+        ("another parent", |r| r.block.parent = [9; 32], signature.clone()),
+        ("another state before", |r| r.block.state_root = [9; 32], signature.clone()),
+        ("another proposer", |r| r.block.proposer = [9; 32], signature.clone()),
+        ("another result", |r| r.result.events.clear(), signature.clone()),
+        ("another time after", |r| r.next.time_ms += 1, signature.clone()),
+        ("another block after", |r| r.next.tx_root = [9; 32], signature.clone()),
+        ("another signature of the sender", |r| r.tx.signature.0[5] ^= 1, signature),
         (
-            "a certificate for another header",
-            |r| r.certificate = certify(&r.header),
-            ReceiptError::Certificate(CertificateError::Signature),
+            "nobody's signature",
+            |r| r.certificate.signatures.clear(),
+            ReceiptError::Certificate(CertificateError::Quorum),
         ),
     ];
+    let events = vec![Event::new("PairingCompleted")];
+    let claim = Claim {
+        tx: sent(pair("app-1", "pack-1", 1)),
+        result: TxResult { rejection: None, events },
+        record: None,
+        ..Claim::honest()
+    };
+    let receipt = claim.receipt();
+    assert!(verify(&receipt.to_file(), None).is_ok());
+    assert!(
+        receipt.proof.given.iter().map(|b| b.count_ones()).sum::<u32>() as usize
+            == receipt.proof.siblings.len()
+    );
     for (what, change, expected) in rows {
-        let mut receipt = Claim::honest().receipt();
-        change(&mut receipt);
-        // The liar certifies whatever it shows, except where the row is about the certificate.
-        if !matches!(expected, ReceiptError::Certificate(_)) {
-            receipt.certificate = certify(&receipt.next);
-        }
-        assert_eq!(verify(&receipt.to_file(), None), Err(expected), "{what}");
+        let mut changed = receipt.clone();
+        change(&mut changed);
+        assert_eq!(verify(&changed.to_file(), Some(&genesis().trust())), Err(expected.clone()), "{what}");
+        assert_eq!(verify(&changed.to_file(), None), Err(expected), "{what}, without trust");
     }
 }
 
 #[test]
 fn files_that_are_no_receipts() {
-    let file = Claim::honest().receipt().to_file();
+    let receipt = Claim { result: recorded(), ..Claim::honest() }.receipt();
+    let file = receipt.to_file();
+    assert!(verify(&file, None).is_ok());
     let with = |change: fn(&mut Vec<u8>)| {
         let mut bad = file.clone();
         change(&mut bad);
@@ -459,9 +498,83 @@ fn files_that_are_no_receipts() {
     assert_eq!(with(Vec::clear), ReceiptError::NotAReceipt);
     assert_eq!(with(|f| f.truncate(4)), ReceiptError::NotAReceipt);
     assert_eq!(with(|f| f[0] = b'm'), ReceiptError::NotAReceipt);
-    assert_eq!(with(|f| f[4] = 2), ReceiptError::Version(2));
+    assert_eq!(with(|f| f[4] = 1), ReceiptError::Version(1), "receipts of format 1 are made anew");
+    assert_eq!(with(|f| f[4] = 3), ReceiptError::Version(3));
     assert_eq!(with(|f| f.resize(2 << 20, 0)), ReceiptError::TooLong);
     assert_eq!(with(|f| f.push(0)), ReceiptError::Format(FormatError::Trailing));
     assert_eq!(with(|f| f.truncate(100)), ReceiptError::Format(FormatError::Truncated));
-    assert_eq!(with(|f| f[7] = 9), ReceiptError::Format(FormatError::Version(9)), "a newer map inside");
+    assert_eq!(with(|f| f[5] = 0x8e), ReceiptError::Format(FormatError::TooLong), "an item more");
+    assert_eq!(with(|f| f[5] = 0x8b), ReceiptError::Format(FormatError::Unexpected), "an item less");
+
+    // What follows from the rest is not said, so that a receipt has one encoding.
+    let after = |part: &[u8]| file.windows(part.len()).position(|w| w == part).unwrap() + part.len();
+    let spelled = |at: usize, long: &[u8]| {
+        let bad = [&file[..at], long, &file[at + 1..]].concat();
+        verify(&bad, None)
+    };
+    let key = [&[0x58, 32], &receipt.block.proposer[..]].concat();
+    let twice = Err(ReceiptError::Format(FormatError::NotCanonical));
+    // Behind it: no result, no path, a list, nine bytes of time, one of the count.
+    let next = after(&receipt.block.result_root) + 13;
+    assert_eq!(spelled(next, &key), twice, "the same proposer");
+    assert_eq!(spelled(after(&receipt.next.tx_root) + 2, &key), twice, "the proposer as validator");
+    let result = [&[0x81], &recorded().to_bytes()[..]].concat();
+    assert_eq!(spelled(after(&receipt.block.result_root), &result), twice, "a result that follows");
+    let list = [&file[..5], &[0x8d], &file[6..], &[0x80]].concat();
+    assert_eq!(verify(&list, None), twice, "a list of no handovers");
+}
+
+/// What the chain says of the batch.
+fn recorded() -> TxResult {
+    let batch = batch_statement("module-1", 10, 3);
+    let event = Event::new("TelemetryBatchRecorded")
+        .with("cid", batch.cid.0.as_slice())
+        .with("first_seq", batch.first_seq)
+        .with("count", u32::from(batch.count))
+        .with("root", batch.root.as_slice());
+    TxResult { rejection: None, events: vec![event] }
+}
+
+/// The proofs of a state of many entries, joined: what leads to its root is neither more nor less than each alone.
+#[test]
+fn joined_proofs_say_what_each_says() {
+    let entry = |n: u32| (format!("key {n}").into_bytes(), n.to_be_bytes().to_vec());
+    let leaves = (0..200).map(entry).map(|(k, v)| (sha256(&[&k]), sha256(&[&v]))).collect();
+    let (root, _) = reference(&leaves, 0, None);
+    let proof = |n: u32| {
+        let (key, value) = entry(n);
+        let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[&key])));
+        StateProof { key, value, siblings }
+    };
+    let held = |proofs: &[StateProof]| -> Vec<_> {
+        proofs.iter().map(|p| (sha256(&[&p.key]), sha256(&[&p.value]))).collect()
+    };
+    let mut shared = 0;
+    for first in 0..12 {
+        for size in 1..=8 {
+            let proofs: Vec<_> = (0..size).map(|n| proof((first * 37 + n * n * 53) % 200)).collect();
+            let joined = Multiproof::join(&proofs);
+            let distinct: BTreeSet<_> = proofs.iter().map(|p| &p.key).collect();
+            if distinct.len() < proofs.len() {
+                assert_eq!(joined, None, "one key twice");
+                continue;
+            }
+            let joined = joined.unwrap();
+            assert_eq!(Multiproof::from_bytes(&joined.to_bytes()), Ok(joined.clone()));
+            assert_eq!(joined.root(&held(&proofs)), Some(root));
+            shared += proofs.iter().map(|p| p.siblings.len()).sum::<usize>() - joined.siblings.len();
+            for n in 0..joined.siblings.len() {
+                let mut bad = joined.clone();
+                bad.siblings[n][n % 32] ^= 1;
+                assert!(bad.root(&held(&proofs)).is_some_and(|other| other != root), "sibling {n}");
+                bad.siblings[n] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
+                assert_eq!(bad.root(&held(&proofs)), None, "an empty subtree spelled out");
+            }
+            let mut other = proofs.clone();
+            other[0].value = vec![9];
+            assert!(size == 1 || Multiproof::join(&other).is_none(), "of another state");
+            assert_ne!(joined.root(&held(&other)), Some(root));
+        }
+    }
+    assert!(shared > 300, "siblings were shared: {shared}");
 }

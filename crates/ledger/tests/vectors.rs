@@ -1,6 +1,10 @@
 //! The bytes of statements, ids, commitments and bodies are those that the model in `spec/model` computes from the
 //! specification (`spec/vectors/link-more.json`).
+
+use std::{collections::BTreeMap, convert::Infallible};
+
 use lct::{
+    Digest,
     commitment::{Field, commit, commitment, opening},
     context::{CONTEXT_MAX, Content, Statement},
     hash::sha256,
@@ -13,12 +17,17 @@ use lct::{
 use ledger::{
     anonymous,
     authorization::{self, Rule},
+    checkpoint::{Checkpoint, CheckpointError, Succession},
     codec::Canonical,
+    genesis::{Validator, ValidatorSet},
+    history,
+    receipt::{Receipt, ReceiptError, Trust, verify},
     records::{
         entity_lct_id,
         registry::{AuthorizationId, QueueId},
     },
     tx::{Body, Registry, registry::Anonymous},
+    verdict::Trusted,
 };
 use serde_json::Value;
 
@@ -233,4 +242,63 @@ fn bodies() {
         panic!("nobody vouches for it")
     };
     assert_ne!(signature, Signature([0; 64]));
+}
+
+/// Receipts that the model made are read, judged and written as it does.
+#[test]
+fn receipts() {
+    let v = vectors();
+    let chain_id: Digest = fixed(&v, "receipts.chain");
+    for (name, height) in [("record", 1000), ("binding", 1000), ("change", 1000)] {
+        let path = |what: &str| format!("receipts.{name}.{what}");
+        let keys = at(&v, &path("validators")).as_array().unwrap().len();
+        let validators =
+            (0..keys).map(|n| Validator { key: fixed(&v, &path(&format!("validators.{n}"))), power: 1 });
+        let trust = Trust { chain_id, validators: ValidatorSet(validators.collect()), height: 0 };
+        let file = bytes(&v, &path("file"));
+        assert_eq!(Receipt::from_file(&file).unwrap().to_file(), file, "{name}");
+        let verdict = verify(&file, Some(&trust)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((verdict.trusted, verdict.height), (Trusted::Yes, height), "{name}");
+        assert_eq!(verdict.tx_id, fixed(&v, &path("transaction")), "{name}");
+        let number = verdict.kind as u64;
+        assert_eq!(Some(number), at(&v, &path("facts.kind")).as_u64(), "{name}");
+        let seq = at(&v, &path("facts")).get("seq").and_then(Value::as_u64);
+        assert_eq!(verdict.record.map(|r| u64::from(r.seq)), seq, "{name}");
+        let other = Trust { chain_id: [0; 32], ..trust };
+        assert_eq!(verify(&file, Some(&other)), Err(ReceiptError::OtherChain), "{name}");
+    }
+}
+
+/// The later checkpoint of the model is as this build writes it, follows the earlier one by its file, and by no other.
+#[test]
+fn checkpoints() {
+    let v = vectors();
+    let early = Checkpoint::from_file(&bytes(&v, "checkpoints.earlier.checkpoint_file")).unwrap();
+    let file = bytes(&v, "checkpoints.later.checkpoint_file");
+    let late = Checkpoint::from_file(&file).unwrap();
+    assert_eq!(late.to_file(), file);
+    assert_eq!(hex::encode(late.statement.to_bytes()), text(&v, "checkpoints.statement"));
+    assert_eq!((early.statement.height, late.statement.height, late.witnesses.len()), (5, 11, 2));
+    assert_ne!(early.validators, late.validators);
+
+    let mut stored = BTreeMap::new();
+    for (height, block) in (1..).zip(at(&v, "checkpoints.blocks").as_array().unwrap()) {
+        let id = hex::decode(block.as_str().unwrap()).unwrap().try_into().unwrap();
+        let before = stored.clone();
+        let get = |level, index| Ok::<_, Infallible>(before[&(level, index)]);
+        history::append(height, &id, get, |level, index, node| {
+            stored.insert((level, index), *node);
+            Ok(())
+        })
+        .unwrap();
+    }
+    let get = |level, index| Ok::<_, Infallible>(stored[&(level, index)]);
+    assert_eq!(history::root(11, get), Ok(late.statement.tree_root));
+    let file = bytes(&v, "checkpoints.succession_file");
+    let by = Succession::from_file(&file).unwrap();
+    assert_eq!(by.to_file(), file);
+    assert_eq!(history::consistency(5, 11, get), Ok(by.path.clone()));
+    assert_eq!(late.check_follows(&early, &by), Ok(()));
+    let unsigned = Succession { handovers: vec![], ..by };
+    assert_eq!(late.check_follows(&early, &unsigned), Err(CheckpointError::Validators));
 }

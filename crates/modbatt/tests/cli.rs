@@ -393,6 +393,8 @@ fn a_receipt_changed_anywhere_is_refused() {
     let mut other_version = good.clone();
     other_version[4] = 9;
     verify(&other_version).fails(1, &["version 9", "newer build"]);
+    other_version[4] = 1;
+    verify(&other_version).fails(1, &["version 1", "writes it anew"]);
     let refused = run(&["verify", text(&path), "--json"]);
     assert_eq!((refused.code, &refused.json()["result"]), (1, &Value::from("refused")));
 }

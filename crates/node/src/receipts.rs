@@ -4,6 +4,7 @@ use lct::{Digest, id::Cid, merkle};
 use ledger::{
     block::{result_leaves, tx_leaves},
     codec::Canonical,
+    proof::Multiproof,
     receipt::{Receipt, RecordPart, evidence_keys},
     reject::Rejection,
     tx::{Tx, TxId},
@@ -80,18 +81,20 @@ impl Snapshot<'_> {
         for key in keys {
             evidence.push(self.evidence(height, &key)?.ok_or_else(|| lost("a state proof is missing"))?);
         }
+        let proof = Multiproof::join(&evidence).ok_or_else(|| lost("state proofs do not go together"))?;
         Ok(Receipt {
-            tx: included.bytes,
+            tx,
             index: included.index,
             tx_path,
-            header: block.header,
-            result: included.result.to_bytes(),
+            block: (&block.header).into(),
+            result: included.result,
             result_path,
+            next: (&next.header).into(),
             certificate,
-            evidence,
+            objects: evidence.into_iter().map(|p| p.value).collect(),
+            proof,
             record: None,
             handovers: self.handovers(next.header.height)?,
-            next: next.header,
         })
     }
 

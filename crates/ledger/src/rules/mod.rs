@@ -28,6 +28,7 @@ mod validate;
 mod withdraw;
 
 pub(crate) use govern::take_effect;
+pub(crate) use telemetry::batch_recorded;
 
 use alloc::vec::Vec;
 

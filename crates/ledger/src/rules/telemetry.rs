@@ -48,11 +48,14 @@ pub(super) fn apply<V: View>(
         t.batches += 1;
         t.records += u64::from(s.count);
     })?;
-    Ok(vec![
-        Event::new("TelemetryBatchRecorded")
-            .with("cid", s.cid.0.as_slice())
-            .with("first_seq", s.first_seq)
-            .with("count", u32::from(s.count))
-            .with("root", s.root.as_slice()),
-    ])
+    Ok(vec![batch_recorded(&s)])
+}
+
+/// The one event of a recorded batch: the statement decides all of it, so that a receipt need not carry it (L80).
+pub(crate) fn batch_recorded(s: &BatchStatement) -> Event {
+    Event::new("TelemetryBatchRecorded")
+        .with("cid", s.cid.0.as_slice())
+        .with("first_seq", s.first_seq)
+        .with("count", u32::from(s.count))
+        .with("root", s.root.as_slice())
 }

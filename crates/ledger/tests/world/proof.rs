@@ -8,7 +8,7 @@ use ledger::{
     block::{Certificate, Header, result_leaves, tx_leaves},
     codec::Canonical,
     outcome::TxResult,
-    proof::StateProof,
+    proof::{Multiproof, StateProof},
     receipt::{Receipt, ReceiptError, evidence_keys, verify},
     state::View,
     tx::{Body, Tx},
@@ -24,11 +24,12 @@ pub fn receipt(bench: &Bench, tx: Vec<u8>) -> Receipt {
         wanted.into_iter().map(|k| (bench.state.get(&k).unwrap().unwrap_or_default(), k)).collect();
     let leaves: BTreeMap<Digest, Digest> = state.iter().map(|(v, k)| (sha256(&[k]), sha256(&[v]))).collect();
     let (state_root, _) = reference(&leaves, 0, None);
-    let evidence = state.into_iter().map(|(value, key)| {
-        let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[&key])));
-        StateProof { key, value, siblings }
-    });
-    let result = TxResult { rejection: None, events: vec![] }.to_bytes();
+    let proof = |(value, key): &(Vec<u8>, Vec<u8>)| {
+        let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[key])));
+        StateProof { key: key.clone(), value: value.clone(), siblings }
+    };
+    let proofs: Vec<_> = state.iter().map(proof).collect();
+    let result = TxResult { rejection: None, events: vec![] };
     let header = Header {
         chain_id: chain_id(),
         height: 7,
@@ -40,22 +41,22 @@ pub fn receipt(bench: &Bench, tx: Vec<u8>) -> Receipt {
         result_root: [3; 32],
         tx_count: 1,
     };
-    let result_root = merkle::root(&result_leaves(std::slice::from_ref(&result)));
+    let result_root = merkle::root(&result_leaves(&[result.to_bytes()]));
     let next = Header { height: 8, parent: header.id(), state_root, result_root, ..header.clone() };
     let signature = validator("v").sign(&Certificate::message(&next.id())).to_bytes();
     let certificate =
         Certificate { signatures: vec![(validator("v").verifying_key().to_bytes(), signature)] };
-    let evidence = evidence.collect();
     Receipt {
-        tx,
+        tx: Tx::from_bytes(&tx).unwrap(),
         index: 0,
         tx_path: vec![],
-        header,
+        block: (&header).into(),
         result,
         result_path: vec![],
-        next,
+        next: (&next).into(),
         certificate,
-        evidence,
+        objects: state.into_iter().map(|(value, _)| value).collect(),
+        proof: Multiproof::join(&proofs).unwrap(),
         record: None,
         handovers: vec![],
     }

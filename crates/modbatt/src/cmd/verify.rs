@@ -70,6 +70,9 @@ fn refusal(name: &str, error: &ReceiptError) -> String {
         ReceiptError::OtherChain | ReceiptError::UntrustedValidators => {
             "; check that the trust file is the right one"
         }
+        ReceiptError::Version(v) if *v < receipt::VERSION => {
+            "; `modbatt receipt` writes it anew from the data directory"
+        }
         ReceiptError::Version(_) => "; use a newer build",
         _ => "",
     };
@@ -121,7 +124,7 @@ fn as_json(name: &str, verdict: &Verdict) -> Value {
         "index": verdict.tx_index,
         "kind": verdict.kind.name(),
         "sender": verdict.sender.to_string(),
-        "sender_role": verdict.sender_role.name(),
+        "sender_role": verdict.sender_role.map(|role| role.name()),
         "statement": statement(&verdict.proved),
         "signatures": verdict.signatures,
         "validators": verdict.validators,
