@@ -103,6 +103,18 @@ pub fn expect_map(d: &mut minicbor::Decoder<'_>, n: u64) -> Result<(), Error> {
     if d.map()? == Some(n) { Ok(()) } else { Err(Error::Malformed) }
 }
 
+/// Opens an object of version 1: the head of a map and its key 0. The answer is how many entries it has, that one counted.
+pub fn object(d: &mut minicbor::Decoder<'_>) -> Result<u64, Error> {
+    let pairs = d.map()?.ok_or(Error::Malformed)?;
+    expect_key(d, 0)?;
+    if d.u8()? == 1 { Ok(pairs) } else { Err(Error::Malformed) }
+}
+
+/// Opens an object of version 1 of exactly `n` entries.
+pub fn expect_object(d: &mut minicbor::Decoder<'_>, n: u64) -> Result<(), Error> {
+    if object(d)? == n { Ok(()) } else { Err(Error::Malformed) }
+}
+
 /// Reads the head of an array of exactly `n` items.
 pub fn expect_array(d: &mut minicbor::Decoder<'_>, n: u64) -> Result<(), Error> {
     if d.array()? == Some(n) { Ok(()) } else { Err(Error::Malformed) }

@@ -175,11 +175,7 @@ impl Statement {
             return Err(Error::Malformed);
         }
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 7)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 7)?;
         codec::expect_key(d, 1)?;
         let chain_id = codec::bytes(d)?;
         codec::expect_key(d, 2)?;

@@ -63,11 +63,7 @@ impl EnergyEvent {
     /// Reads the CBOR; refuses time running backwards and a state of charge above one.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 10)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 10)?;
         codec::expect_key(d, 1)?;
         let cid = Cid(codec::bytes(d)?);
         codec::expect_key(d, 2)?;
@@ -148,11 +144,7 @@ impl CycleClose {
     /// Reads the CBOR; refuses time running backwards.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 8)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 8)?;
         codec::expect_key(d, 1)?;
         let cid = Cid(codec::bytes(d)?);
         codec::expect_key(d, 2)?;

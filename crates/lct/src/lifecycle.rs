@@ -166,11 +166,7 @@ impl Version {
 
 /// What both statements begin with.
 fn head(d: &mut minicbor::Decoder<'_>, pairs: u64) -> Result<(Digest, Cid, u32), Error> {
-    codec::expect_map(d, pairs)?;
-    codec::expect_key(d, 0)?;
-    if d.u8()? != 1 {
-        return Err(Error::Malformed);
-    }
+    codec::expect_object(d, pairs)?;
     codec::expect_key(d, 1)?;
     let chain_id = codec::bytes(d)?;
     codec::expect_key(d, 2)?;

@@ -48,11 +48,7 @@ impl Transfer {
     /// Reads the CBOR; refuses hop 0 and keys that are no points.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 9)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 9)?;
         codec::expect_key(d, 1)?;
         let chain_id = codec::bytes(d)?;
         codec::expect_key(d, 2)?;

@@ -61,11 +61,7 @@ impl Terms {
     /// Reads the CBOR; refuses operations of none and of unknown bits.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 4)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 4)?;
         codec::expect_key(d, 1)?;
         let expires = d.u32()?;
         codec::expect_key(d, 2)?;

@@ -65,11 +65,7 @@ impl Record {
     /// Reads the CBOR; anything but the one deterministic form is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 6)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 6)?;
         codec::expect_key(d, 1)?;
         let cid = Cid(codec::bytes(d)?);
         codec::expect_key(d, 2)?;
@@ -138,11 +134,7 @@ impl BatchStatement {
     /// Reads the CBOR; refuses an empty batch, one over 100 records, and time running backwards.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 7)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 7)?;
         codec::expect_key(d, 1)?;
         let cid = Cid(codec::bytes(d)?);
         codec::expect_key(d, 2)?;

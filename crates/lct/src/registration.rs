@@ -58,11 +58,7 @@ impl Registration {
             return Err(Error::Malformed);
         }
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 10)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 10)?;
         codec::expect_key(d, 1)?;
         let chain_id = codec::bytes(d)?;
         codec::expect_key(d, 2)?;

@@ -134,11 +134,7 @@ fn digest(
 
 /// Opens a map of one of `sizes` entries with version 1 and the chain id; the answer is its size.
 fn open(d: &mut minicbor::Decoder<'_>) -> Result<(u64, Digest), Error> {
-    let pairs = d.map()?.ok_or(Error::Malformed)?;
-    codec::expect_key(d, 0)?;
-    if d.u8()? != 1 {
-        return Err(Error::Malformed);
-    }
+    let pairs = codec::object(d)?;
     codec::expect_key(d, 1)?;
     Ok((pairs, codec::bytes(d)?))
 }

@@ -95,11 +95,7 @@ impl MetricsReport {
     /// Reads the CBOR; refuses time running backwards and a metric above one.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_map(d, 10)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        codec::expect_object(d, 10)?;
         codec::expect_key(d, 1)?;
         let observer = Cid(codec::bytes(d)?);
         codec::expect_key(d, 2)?;

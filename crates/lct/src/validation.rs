@@ -386,12 +386,7 @@ impl Event {
             return Err(Error::Malformed);
         }
         let d = &mut codec::decoder(bytes)?;
-        let keys = d.map()?.ok_or(Error::Malformed)?;
-        let mut optional = keys.checked_sub(7).ok_or(Error::Malformed)?;
-        codec::expect_key(d, 0)?;
-        if d.u8()? != 1 {
-            return Err(Error::Malformed);
-        }
+        let mut optional = codec::object(d)?.checked_sub(7).ok_or(Error::Malformed)?;
         codec::expect_key(d, 1)?;
         let level = ValidationLevel::from_code(d.u8()?)?;
         codec::expect_key(d, 2)?;
