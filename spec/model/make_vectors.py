@@ -10,6 +10,7 @@ from vectorset import (
     binding,
     bootstrap,
     delegation,
+    governance,
     lifecycle,
     messages,
     negatives,
@@ -40,6 +41,7 @@ def text() -> str:
         **registry.groups(cast),
         **trade.groups(cast),
         **trust.groups(cast),
+        **governance.groups(cast),
         **receipts.groups(cast),
         "negatives": negatives.entries(cast, exchange, code_commit),
     }
