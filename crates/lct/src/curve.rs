@@ -5,7 +5,7 @@
 //!
 //! * `SigningKey`: `from_bytes`, `to_bytes`, `public`, `sign`;
 //! * `AgreementKey`: `from_bytes`, `public`, `agree`;
-//! * `is_point`, `verify`.
+//! * `VerifyingKey`: `parse`, `verify`; `is_point`.
 //!
 //! Each of them accepts and refuses exactly what the other does: a ledger replica that took a signature which
 //! its neighbour refuses would fork. Everything else of this crate uses [`backend`]; tests name both.

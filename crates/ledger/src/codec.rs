@@ -62,7 +62,7 @@ pub trait Canonical: Sized {
     fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
         self.write(&mut w);
-        w.0
+        w.into_bytes()
     }
 
     /// Reads an object that fills `bytes` completely.
@@ -82,6 +82,24 @@ pub trait Canonical: Sized {
 pub struct Writer(Vec<u8>);
 
 impl Writer {
+    /// An empty buffer that holds `bytes` bytes without growing.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Appends bytes as they are: items that are encoded already, or what goes before an object.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
     fn head(&mut self, major: u8, value: u64) -> &mut Self {
         let m = major << 5;
         let b = value.to_be_bytes();
@@ -185,6 +203,12 @@ impl<'a> Reader<'a> {
         };
         let value = self.take(len)?.iter().fold(0_u64, |v, b| (v << 8) | u64::from(*b));
         if value < least { Err(FormatError::NotCanonical) } else { Ok(value) }
+    }
+
+    /// How many bytes are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// Checks that nothing is left.

@@ -231,6 +231,16 @@ pub fn apply_tx<V: View>(
 /// # Errors
 /// [`Halt`] when the store or an invariant is broken: the replica must stop.
 pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
+    execute_verified(view, block, &[])
+}
+
+/// As [`execute`], for a caller who has verified signatures of envelopes beforehand, say on several cores: where
+/// `verified` is true for a transaction, that of its envelope is taken as good. Where it is false or missing, it is
+/// verified here.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_verified<V: View>(view: V, block: &Block, verified: &[bool]) -> Result<Outcome, Halt> {
     let rules: Option<RulesVersion> = load(&view, key::RULES)?;
     if let Some(rules) = rules.filter(|rules| rules.version > RULES) {
         return Err(Halt::Rules(rules.version));
@@ -240,9 +250,14 @@ pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
     let before: Totals = require(&view, key::TOTALS)?;
     let mut state = Overlay::new(view);
     let mut results = Vec::with_capacity(block.txs.len());
-    for bytes in &block.txs {
-        let context =
-            Context { header: &block.header, params: &params, roots: &roots.0, tx_id: Tx::id_of(bytes) };
+    for (i, bytes) in block.txs.iter().enumerate() {
+        let context = Context {
+            header: &block.header,
+            params: &params,
+            roots: &roots.0,
+            tx_id: Tx::id_of(bytes),
+            verified: verified.get(i).copied().unwrap_or(false),
+        };
         results.push(apply_tx(&mut state, &context, bytes)?);
     }
     take_effect(&mut state, block.header.height.saturating_add(1))?;

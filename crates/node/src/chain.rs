@@ -13,14 +13,14 @@ use lct::{Digest, id::Cid, record::BatchStatement, sign::PublicKey};
 use ledger::{
     anchor::Handover,
     block::{Block, Certificate},
-    codec::{Canonical, FormatError},
-    execute::{Tip, check_block, execute},
+    codec::Canonical,
+    execute::{Tip, check_block, execute_verified},
     genesis::{Genesis, Params, ValidatorSet},
     outcome::TxResult,
     receipt::{Receipt, evidence_keys},
     records::{Pending, key},
     reject::Rejection,
-    rules::{Admission, Stop, admit},
+    rules::{Admission, Stop, admit, parse},
     state::{Overlay, View},
     tx::{Kind, Tx, TxId},
 };
@@ -31,6 +31,7 @@ use crate::{
     mempool::{Mempool, Waiting},
     receipts::ReceiptFailure,
     segments::{Appended, SegmentError, Segments, Stored, StoredBatch},
+    signatures::Verifier,
     snapshot::{Snapshot, Status},
     store::{Head, NewBlock, StateTable, Store},
 };
@@ -99,7 +100,8 @@ pub struct Chain {
     committing: Mutex<()>,
     pool: Mutex<Mempool>,
     waiters: Mutex<BTreeMap<TxId, Vec<oneshot::Sender<Fate>>>>,
-    segments: Mutex<Segments>,
+    verifier: Verifier,
+    segments: Segments,
     work: Notify,
     height: watch::Sender<u64>,
 }
@@ -127,7 +129,8 @@ impl Chain {
             committing: Mutex::new(()),
             pool: Mutex::default(),
             waiters: Mutex::default(),
-            segments: Mutex::new(segments),
+            verifier: Verifier::default(),
+            segments,
             work: Notify::new(),
             height: watch::Sender::new(head.tip.height),
         })
@@ -217,31 +220,39 @@ impl Chain {
         let id = Tx::id_of(&bytes);
         let refuse = SubmitError::Refused;
         let in_force = self.in_force();
-        if bytes.len() > in_force.params.max_tx_bytes as usize {
-            return Err(refuse(Rejection::TooLarge));
-        }
-        let tx = Tx::from_bytes(&bytes).map_err(|e| match e {
-            FormatError::Version(_) => refuse(Rejection::Version),
-            _ => refuse(Rejection::Malformed),
-        })?;
+        let tx = parse(&in_force.params, &bytes).map_err(refuse)?;
         let signer = tx.unsigned.signer;
-        let mut pool = lock(&self.pool);
-        if pool.contains(&id) {
-            return Ok(id);
+        // Whether it need not, or cannot, be taken in.
+        let settled = |pool: &Mempool| {
+            if pool.contains(&id) {
+                return Some(Ok(id));
+            }
+            (!pool.has_room(bytes.len())).then_some(Err(SubmitError::Full))
+        };
+        if let Some(answer) = settled(&lock(&self.pool)) {
+            return answer;
         }
-        if !pool.has_room(bytes.len()) {
-            return Err(SubmitError::Full);
+        // Before the queue is locked, so that callers verify side by side. Whoever has no account is refused below
+        // without this work.
+        let verified = self.read()?.account(&signer)?.is_some() && self.verifier.verify(&tx);
+        let mut pool = lock(&self.pool);
+        if let Some(answer) = settled(&pool) {
+            return answer;
         }
         // Read after the queue is locked: what a commit takes out of the queue is in the state by then.
         let snapshot = self.read()?;
         let committed = snapshot.nonce(&signer)?;
         let pending = pool.last_nonce(&signer).map_or(0, |last| last.saturating_sub(committed));
         let tip = snapshot.tip();
-        let at = Admission { chain_id: tip.chain_id, height: tip.height + 1, pending };
-        let tx = admit(&snapshot.view(), &in_force.params, &at, &bytes).map_err(|stop| match stop {
+        let at = Admission { chain_id: tip.chain_id, height: tip.height + 1, pending, verified: true };
+        admit(&snapshot.view(), &at, &tx).map_err(|stop| match stop {
             Stop::Refused { rejection, .. } => refuse(rejection),
             Stop::Halt(halt) => SubmitError::Store(halt.into()),
         })?;
+        // The last check of an envelope (L24).
+        if !verified {
+            return Err(refuse(Rejection::EnvelopeSignature));
+        }
         pool.push(Waiting {
             id,
             bytes,
@@ -345,7 +356,14 @@ impl Chain {
 
         let snapshot = self.read()?;
         let handover = self.handover(&snapshot, block, certificate)?;
-        let outcome = execute(snapshot.view(), block)?;
+        let ids: Vec<_> = block.txs.iter().map(|tx| Tx::id_of(tx)).collect();
+        // What waits here was verified when it came.
+        let mut verified: Vec<bool> = {
+            let pool = lock(&self.pool);
+            ids.iter().map(|id| pool.contains(id)).collect()
+        };
+        self.verifier.verify_rest(&block.txs, &mut verified);
+        let outcome = execute_verified(snapshot.view(), block, &verified)?;
         let update = self.store.tree_update(snapshot.txn(), &snapshot.head(), &outcome.writes)?;
         let evidence = match &update {
             None => Vec::new(),
@@ -354,7 +372,7 @@ impl Chain {
                 let txs = accepted.filter_map(|(bytes, _)| Tx::from_bytes(bytes).ok());
                 let keys: BTreeSet<_> = txs.filter_map(|tx| evidence_keys(&tx)).flatten().collect();
                 let after = after(&snapshot, &outcome.writes);
-                self.store.prove(snapshot.txn(), update, &after, keys.into_iter())?
+                self.store.prove(snapshot.txn(), update, &after, &keys.into_iter().collect::<Vec<_>>())?
             }
         };
         let (state_root, tree_version) =
@@ -374,7 +392,6 @@ impl Chain {
         let next = InForce::read(&self.read()?)?;
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         *self.head.write().unwrap_or_else(PoisonError::into_inner) = new;
-        let ids: Vec<_> = block.txs.iter().map(|tx| Tx::id_of(tx)).collect();
         lock(&self.pool).settle(&ids.iter().copied().collect());
         drop(guard);
         for (index, (id, result)) in (0..).zip(ids.iter().zip(outcome.results)) {
@@ -415,19 +432,19 @@ impl Chain {
     /// # Errors
     /// [`SegmentError`].
     pub fn append(&self, batches: &[StoredBatch]) -> Result<Vec<Appended>, SegmentError> {
-        lock(&self.segments).append(batches)
+        self.segments.append(batches)
     }
 
     /// Figures of the record files.
     #[must_use]
     pub fn stored(&self) -> Stored {
-        lock(&self.segments).stored()
+        self.segments.stored()
     }
 
     /// Number of the last record of a component that a stored batch covers.
     #[must_use]
     pub fn last_stored(&self, cid: &Cid) -> Option<u32> {
-        lock(&self.segments).last(cid)
+        self.segments.last(cid)
     }
 
     /// The stored batch that covers record `seq` of a component; see [`Segments::batch`].
@@ -435,7 +452,7 @@ impl Chain {
     /// # Errors
     /// [`Error`] when a file cannot be read or is damaged.
     pub fn stored_batch(&self, cid: &Cid, seq: u32) -> Result<Option<(BatchStatement, StoredBatch)>, Error> {
-        lock(&self.segments).batch(cid, seq)
+        self.segments.batch(cid, seq)
     }
 
     /// The receipt of a transaction.
@@ -452,12 +469,12 @@ impl Chain {
     /// [`ReceiptFailure`].
     pub fn receipt_record(&self, cid: &Cid, seq: u32) -> Result<Receipt, ReceiptFailure> {
         let snapshot = self.read()?;
-        snapshot.receipt_record(&lock(&self.segments), cid, seq)
+        snapshot.receipt_record(&self.segments, cid, seq)
     }
 }
 
 /// The state that `writes` make of a snapshot.
-fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl View + use<'a> {
+fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl View + Sync + use<'a> {
     let mut state: Overlay<StateTable<'a>> = Overlay::new(snapshot.view());
     state.absorb(writes.clone());
     state

@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 
 pub mod chain;
+mod cores;
 pub mod engine;
 pub mod error;
 mod mempool;
 pub mod past;
 pub mod receipts;
 pub mod segments;
+mod signatures;
 pub mod snapshot;
 mod store;
 mod tree;

@@ -23,6 +23,7 @@ use redb::{
 };
 
 use crate::{
+    cores,
     error::{Error, hex},
     past::Found,
     tree::{self, Update},
@@ -52,6 +53,8 @@ pub(crate) const HISTORY: TableDefinition<'_, (u8, u64), Bytes> = TableDefinitio
 const FORMAT: u32 = 2;
 /// How many versions of the state tree keep their nodes, and how many heights can be asked about (L167).
 pub(crate) const KEEP_VERSIONS: u64 = 100;
+/// Fewest proofs that are worth a thread.
+const LEAST: usize = 32;
 const CACHE_BYTES: usize = 64 << 20;
 const FILE: &str = "ledger.redb";
 /// Name of a database whose ledger is not founded yet.
@@ -306,18 +309,17 @@ impl Store {
         &self,
         txn: &ReadTransaction,
         update: &Update,
-        state: &impl View,
-        keys: impl Iterator<Item = Vec<u8>>,
+        state: &(impl View + Sync),
+        keys: &[Vec<u8>],
     ) -> Result<Vec<StateProof>, Error> {
         let nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
-        let mut proofs = Vec::new();
-        for key in keys {
+        let prove = |key: &Vec<u8>| {
             let value = state
-                .get(&key)?
+                .get(key)?
                 .ok_or(Halt::Invariant("an accepted transaction's key is not in the state"))?;
-            proofs.push(update.prove(&nodes, &key, value).map_err(|e| self.damaged(e))?);
-        }
-        Ok(proofs)
+            update.prove(&nodes, key, value).map_err(|e| self.damaged(e))
+        };
+        cores::map(keys, LEAST, prove).into_iter().collect()
     }
 
     /// Proves in the state of `head` that it holds `value` under `key`.

@@ -197,6 +197,32 @@ fn a_block_is_committed_once_and_only_by_the_validators() {
     assert!(matches!(Solo::new(Arc::clone(&chain), validator("x")), Err(Error::NotTheValidator)));
 }
 
+/// Enough of them that they are verified on several cores.
+#[test]
+fn signatures_of_a_block_that_nobody_here_took_in_are_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine) = solo(dir.path());
+    let signer = key("authority");
+    let mut txs = Vec::new();
+    for nonce in 1..=40 {
+        let good = tx(&signer, nonce, register(&format!("m-{nonce}"), Role::Module));
+        let mut forged = good.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        txs.extend([forged, good]);
+    }
+    // One of the good ones waits, and was verified when it came.
+    chain.submit(txs[1].clone()).unwrap();
+    let proposer = validator("v").verifying_key().to_bytes();
+    let block = chain.tip().next_block(START_MS, proposer, txs.clone());
+    chain.commit(&block, &engine.certify(&block)).unwrap();
+    let snapshot = chain.read().unwrap();
+    for (i, bytes) in txs.iter().enumerate() {
+        let found = snapshot.tx(&ledger::tx::Tx::id_of(bytes)).unwrap().unwrap();
+        let expected = (i % 2 == 0).then_some(Rejection::EnvelopeSignature);
+        assert_eq!(found.result.rejection, expected, "transaction {i}");
+    }
+}
+
 #[test]
 fn a_transaction_refused_too_early_is_found_where_it_was_accepted() {
     let dir = tempfile::tempdir().unwrap();

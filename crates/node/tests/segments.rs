@@ -29,7 +29,7 @@ fn file(dir: &Path) -> std::path::PathBuf {
 #[test]
 fn batches_come_back_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
-    let mut segments = open(dir.path());
+    let segments = open(dir.path());
     let both = [stored("module-1", 0, 100), stored("module-2", 7, 3)];
     assert_eq!(segments.append(&both).unwrap(), [Appended::Stored; 2]);
     let mut gap = stored("module-1", 100, 5);
@@ -56,26 +56,26 @@ fn batches_come_back_after_reopening() {
 #[test]
 fn what_does_not_match_its_statement_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut segments = open(dir.path());
+    let segments = open(dir.path());
     segments.append(&[stored("module-1", 10, 10)]).unwrap();
-    let refuse = |segments: &mut Segments, b: StoredBatch| segments.append(&[b]).unwrap_err();
+    let refuse = |segments: &Segments, b: StoredBatch| segments.append(&[b]).unwrap_err();
     let mut b = stored("module-1", 20, 3);
     b.statement.push(0);
-    assert!(matches!(refuse(&mut segments, b), SegmentError::Statement));
+    assert!(matches!(refuse(&segments, b), SegmentError::Statement));
     let mut b = stored("module-1", 20, 3);
     b.entries.pop();
-    assert!(matches!(refuse(&mut segments, b), SegmentError::Count { found: 2, stated: 3 }));
+    assert!(matches!(refuse(&segments, b), SegmentError::Count { found: 2, stated: 3 }));
     let mut b = stored("module-1", 20, 3);
     b.entries.swap(0, 1);
-    assert!(matches!(refuse(&mut segments, b), SegmentError::Record(0)));
+    assert!(matches!(refuse(&segments, b), SegmentError::Record(0)));
     let mut b = stored("module-1", 20, 3);
     b.entries[1] = Entry::Record(records("module-2", 21, 1).remove(0));
-    assert!(matches!(refuse(&mut segments, b), SegmentError::Record(1)), "another component's record");
+    assert!(matches!(refuse(&segments, b), SegmentError::Record(1)), "another component's record");
     let mut b = stored("module-1", 20, 3);
     b.entries[1] = Entry::Missing([0; 32]);
-    assert!(matches!(refuse(&mut segments, b), SegmentError::Root));
+    assert!(matches!(refuse(&segments, b), SegmentError::Root));
     for (first, count) in [(5, 6), (19, 2), (10, 5), (0, 100)] {
-        let overlap = refuse(&mut segments, stored("module-1", first, count));
+        let overlap = refuse(&segments, stored("module-1", first, count));
         assert!(matches!(overlap, SegmentError::Overlap { seq: 10, .. }), "{first}+{count}: {overlap}");
     }
     let inside = segments.append(&[stored("module-1", 30, 10), stored("module-1", 35, 10)]);
@@ -86,7 +86,7 @@ fn what_does_not_match_its_statement_is_refused() {
 #[test]
 fn a_torn_tail_is_cut_at_every_length() {
     let dir = tempfile::tempdir().unwrap();
-    let mut segments = open(dir.path());
+    let segments = open(dir.path());
     segments.append(&[stored("module-1", 0, 4)]).unwrap();
     let kept = fs::read(file(dir.path())).unwrap();
     segments.append(&[stored("module-1", 4, 4)]).unwrap();
@@ -104,7 +104,7 @@ fn a_torn_tail_is_cut_at_every_length() {
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
         assert_eq!(reader.stored().batches, 1);
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes, "a reader changes nothing");
-        let mut segments = open(dir.path());
+        let segments = open(dir.path());
         let torn_bytes = (bytes.len() - kept.len()) as u64;
         assert_eq!(segments.stored(), Stored { batches: 1, records: 4, torn_bytes });
         assert_eq!(fs::read(file(dir.path())).unwrap(), kept);
@@ -120,7 +120,7 @@ fn a_torn_tail_is_cut_at_every_length() {
 #[test]
 fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let mut segments = open(dir.path());
+    let segments = open(dir.path());
     segments.append(&[stored("module-1", 0, 4)]).unwrap();
     let first_end = fs::metadata(file(dir.path())).unwrap().len() as usize;
     segments.append(&[stored("module-1", 4, 4)]).unwrap();
@@ -142,4 +142,98 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
     fs::write(file(dir.path()), &bytes).unwrap();
     assert!(matches!(segments.batch(&Cid::of("module-1"), 0), Err(Error::Corrupted { .. })));
     assert!(segments.batch(&Cid::of("module-1"), 4).is_ok());
+}
+
+/// A file as version 1 had it: chain and records are those of a demonstration.
+#[test]
+fn files_of_version_1_are_read_and_followed_by_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = include_bytes!("data/segment-v1");
+    fs::write(file(dir.path()), old).unwrap();
+    let chain_id = old[5..37].try_into().unwrap();
+    let open = || Segments::open(dir.path(), chain_id).unwrap();
+    let segments = open();
+    let found = segments.stored();
+    assert_eq!(found, Stored { batches: 3, records: 91, torn_bytes: 0 });
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    drop(segments);
+    assert_eq!(fs::read(file(dir.path())).unwrap(), old, "it does not change");
+    assert_eq!(fs::read(dir.path().join("segment-00000002")).unwrap()[4], 2);
+    let segments = open();
+    assert_eq!(segments.stored(), Stored { batches: 4, records: 95, torn_bytes: 0 });
+    assert!(segments.batch(&Cid::of("module-1"), 3).unwrap().is_some());
+    let mut damaged = old.to_vec();
+    damaged[500] ^= 1;
+    fs::write(file(dir.path()), damaged).unwrap();
+    assert!(matches!(Segments::open(dir.path(), chain_id), Err(Error::Corrupted { .. })));
+}
+
+#[test]
+fn who_appends_at_the_same_time_shares_a_sync_and_no_answer() {
+    const CALLERS: u32 = 12;
+    const EACH: u32 = 30;
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    let id = |caller: u32| format!("module-{caller}");
+    let news: usize = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let segments = &segments;
+                scope.spawn(move || {
+                    let mut news = 0;
+                    for n in 0..EACH {
+                        let own = stored(&id(caller), n, 1);
+                        assert_eq!(segments.append(std::slice::from_ref(&own)).unwrap(), [Appended::Stored]);
+                        let (_, kept) = segments.batch(&Cid::of(&id(caller)), n).unwrap().unwrap();
+                        assert_eq!(kept, own, "what is acknowledged can be read");
+                        // All of them bring this one, and one that is refused.
+                        let same = segments.append(&[stored("module-x", n, 1)]).unwrap();
+                        news += usize::from(same == [Appended::Stored]);
+                        let both =
+                            segments.append(&[stored(&id(caller), n + EACH, 1), stored(&id(caller), n, 2)]);
+                        assert!(
+                            matches!(both, Err(SegmentError::Overlap { seq, .. }) if seq == n),
+                            "{both:?}"
+                        );
+                    }
+                    news
+                })
+            })
+            .collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    assert_eq!(news, EACH as usize, "one of those who bring the same is the first");
+    let all = Stored {
+        batches: ((CALLERS + 1) * EACH) as usize,
+        records: u64::from((CALLERS + 1) * EACH),
+        torn_bytes: 0,
+    };
+    assert_eq!(segments.stored(), all);
+    drop(segments);
+    assert_eq!(open(dir.path()).stored(), all);
+}
+
+#[test]
+fn batches_are_found_in_whatever_order_they_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    let order = [50, 10, 90, 30, 70, 0];
+    for first in order {
+        assert_eq!(segments.append(&[stored("module-1", first, 5)]).unwrap(), [Appended::Stored]);
+    }
+    drop(segments);
+    for segments in [open(dir.path()), Segments::open_read_only(dir.path(), chain_id()).unwrap()] {
+        let cid = Cid::of("module-1");
+        assert_eq!(segments.last(&cid), Some(94));
+        for seq in 0..100 {
+            let found = segments.batch(&cid, seq).unwrap().map(|(s, _)| s.first_seq);
+            let expected = order.into_iter().find(|first| (*first..first + 5).contains(&seq));
+            assert_eq!(found, expected, "record {seq}");
+        }
+    }
+    let segments = open(dir.path());
+    for first in order {
+        let overlap = segments.append(&[stored("module-1", first + 4, 3)]).err();
+        assert!(matches!(overlap, Some(SegmentError::Overlap { seq, .. }) if seq == first), "{overlap:?}");
+    }
 }

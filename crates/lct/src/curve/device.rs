@@ -96,12 +96,21 @@ pub fn is_point(point: &Point) -> bool {
     parse(point).is_some()
 }
 
-/// Whether `signature` (raw, low s) over `digest` verifies under `point`. High s is refused.
-pub fn verify(point: &Point, digest: &Digest, signature: &[u8; 64]) -> bool {
-    let (Some(key), Ok(parsed)) = (parse(point), ecdsa::Signature::from_slice(signature)) else {
-        return false;
-    };
-    is_low_s(signature) && key.verify_prehash(digest, &parsed).is_ok()
+/// A public key, decompressed.
+pub struct VerifyingKey(ecdsa::VerifyingKey);
+
+impl VerifyingKey {
+    /// The key with this point; `None` unless it is one in compressed form.
+    pub fn parse(point: &Point) -> Option<Self> {
+        parse(point).map(Self)
+    }
+
+    /// Whether `signature` (raw, low s) over `digest` verifies. High s is refused.
+    pub fn verify(&self, digest: &Digest, signature: &[u8; 64]) -> bool {
+        is_low_s(signature)
+            && ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|parsed| self.0.verify_prehash(digest, &parsed).is_ok())
+    }
 }
 
 fn parse(point: &Point) -> Option<ecdsa::VerifyingKey> {

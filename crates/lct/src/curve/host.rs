@@ -9,10 +9,7 @@ use aws_lc_rs::{
     agreement::{ECDH_P256, PrivateKey, UnparsedPublicKey, agree},
     digest,
     encoding::{AsBigEndian, EcPublicKeyCompressedBin},
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, ParsedPublicKey,
-        VerificationAlgorithm,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, ParsedPublicKey},
 };
 use p256::ecdsa;
 use rand_core::CryptoRng;
@@ -109,16 +106,24 @@ impl AgreementKey {
 
 /// Whether these bytes are a point of the curve in compressed form.
 pub fn is_point(point: &Point) -> bool {
-    matches!(point[0], 2 | 3) && ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok()
+    VerifyingKey::parse(point).is_some()
 }
 
-/// Whether `signature` (raw, low s) over `digest` verifies under `point`. High s is refused.
-pub fn verify(point: &Point, digest: &Digest, signature: &[u8; 64]) -> bool {
-    matches!(point[0], 2 | 3)
-        && is_low_s(signature)
-        && imported(digest).is_some_and(|digest| {
-            ECDSA_P256_SHA256_FIXED.verify_digest_sig(point, &digest, signature).is_ok()
-        })
+/// A public key, decompressed.
+pub struct VerifyingKey(ParsedPublicKey);
+
+impl VerifyingKey {
+    /// The key with this point; `None` unless it is one in compressed form.
+    pub fn parse(point: &Point) -> Option<Self> {
+        let compressed = matches!(point[0], 2 | 3);
+        compressed.then(|| ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok().map(Self)).flatten()
+    }
+
+    /// Whether `signature` (raw, low s) over `digest` verifies. High s is refused.
+    pub fn verify(&self, digest: &Digest, signature: &[u8; 64]) -> bool {
+        is_low_s(signature)
+            && imported(digest).is_some_and(|digest| self.0.verify_digest_sig(&digest, signature).is_ok())
+    }
 }
 
 /// The digest as the library's own type; 32 bytes always fit.

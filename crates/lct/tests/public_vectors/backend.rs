@@ -16,7 +16,9 @@ macro_rules! backend {
         Backend {
             name: stringify!($name),
             is_point: curve::$name::is_point,
-            verify: curve::$name::verify,
+            verify: |point, digest, signature| {
+                curve::$name::VerifyingKey::parse(point).is_some_and(|key| key.verify(digest, signature))
+            },
             public: |scalar| curve::$name::SigningKey::from_bytes(scalar).map(|key| key.public()),
             agree: |scalar, point| curve::$name::AgreementKey::from_bytes(scalar)?.agree(point),
             sign_rfc6979: |scalar, digest| {

@@ -62,6 +62,8 @@ pub struct Context<'a> {
     pub roots: &'a [PublicKey],
     /// Identity of the transaction.
     pub tx_id: Digest,
+    /// Whether the caller has verified the signature of the envelope, over these very bytes.
+    pub verified: bool,
 }
 
 /// Why a transaction did not take effect.
@@ -216,19 +218,28 @@ pub struct Admission {
     pub height: u64,
     /// Transactions of the signer that wait before this one and are not in the state yet.
     pub pending: u64,
+    /// Whether the caller has verified the signature of the envelope, over these very bytes.
+    pub verified: bool,
 }
 
-/// Checks everything about a transaction except its body: size, encoding, chain, account, role, expiry,
-/// nonce, signature. A memory pool calls it with the signer's pending count; execution with 0.
+/// The transaction in `bytes`: size and encoding are checked.
+///
+/// # Errors
+/// [`Rejection::TooLarge`], [`Rejection::Version`] or [`Rejection::Malformed`].
+pub fn parse(params: &Params, bytes: &[u8]) -> Result<Tx, Rejection> {
+    ensure(bytes.len() <= params.max_tx_bytes as usize, Rejection::TooLarge)?;
+    Tx::from_bytes(bytes).map_err(|e| match e {
+        FormatError::Version(_) => Rejection::Version,
+        _ => Rejection::Malformed,
+    })
+}
+
+/// Checks everything about a transaction except its body: chain, account, role, expiry, nonce, signature. A memory pool
+/// calls it with the signer's pending count; execution with 0.
 ///
 /// # Errors
 /// [`Stop`].
-pub fn admit(view: &impl View, params: &Params, at: &Admission, bytes: &[u8]) -> Result<Tx, Stop> {
-    ensure(bytes.len() <= params.max_tx_bytes as usize, Rejection::TooLarge)?;
-    let tx = Tx::from_bytes(bytes).map_err(|e| match e {
-        FormatError::Version(_) => Rejection::Version,
-        _ => Rejection::Malformed,
-    })?;
+pub fn admit(view: &impl View, at: &Admission, tx: &Tx) -> Result<(), Stop> {
     let t = &tx.unsigned;
     ensure(t.chain_id == at.chain_id, Rejection::OtherChain)?;
     let account: Option<Account> = load(view, &key::account(&t.signer))?;
@@ -239,8 +250,7 @@ pub fn admit(view: &impl View, params: &Params, at: &Admission, bytes: &[u8]) ->
     let next = last.saturating_add(at.pending).saturating_add(1);
     ensure(t.nonce >= next, Rejection::NonceUsed)?;
     ensure(t.nonce == next, Rejection::NonceGap)?;
-    tx.verify().map_err(|_| Rejection::EnvelopeSignature)?;
-    Ok(tx)
+    Ok(ensure(at.verified || tx.verify().is_ok(), Rejection::EnvelopeSignature)?)
 }
 
 /// Applies one transaction; its writes are meaningless after an error.
@@ -252,8 +262,10 @@ pub fn apply<V: View>(
     context: &Context<'_>,
     bytes: &[u8],
 ) -> Result<Vec<Event>, Stop> {
-    let at = Admission { chain_id: context.header.chain_id, height: context.header.height, pending: 0 };
-    let tx = admit(state, context.params, &at, bytes)?;
+    let Header { chain_id, height, .. } = *context.header;
+    let at = Admission { chain_id, height, pending: 0, verified: context.verified };
+    let tx = parse(context.params, bytes)?;
+    admit(state, &at, &tx)?;
     let signer = tx.unsigned.signer;
     let nonce = Nonce { last: tx.unsigned.nonce };
     state.put(key::nonce(&signer), &nonce);

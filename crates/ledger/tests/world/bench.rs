@@ -75,8 +75,13 @@ impl Bench {
 
     pub fn apply(&mut self, bytes: &[u8]) -> Option<Rejection> {
         let header = self.header();
-        let context =
-            Context { header: &header, params: &self.params, roots: &self.roots, tx_id: Tx::id_of(bytes) };
+        let context = Context {
+            header: &header,
+            params: &self.params,
+            roots: &self.roots,
+            tx_id: Tx::id_of(bytes),
+            verified: false,
+        };
         let result = apply_tx(&mut self.state, &context, bytes).unwrap();
         assert_eq!(result.accepted(), !result.events.is_empty(), "an accepted transaction says what it did");
         result.rejection

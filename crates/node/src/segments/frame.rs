@@ -1,0 +1,190 @@
+//! Frames: what one sync makes durable, told whole from torn and from damaged (`spec/ledger.md`, L90).
+
+use std::io::{self, Read};
+
+use lct::{
+    Digest,
+    hash::{Hasher, sha256},
+    merkle::{Accumulator, leaf_hash},
+    record::{BATCH_MAX, BatchStatement, RECORD_MAX},
+};
+use ledger::{
+    codec::{FormatError, Reader, Writer},
+    tx::MAX_STATEMENT,
+};
+
+use super::{Entry, StoredBatch};
+
+const MAGIC: &[u8; 4] = b"MBSG";
+/// Version of the files that are written.
+pub(super) const VERSION: u8 = 2;
+/// Length of what a file begins with.
+pub(super) const FILE_HEADER: u64 = 37;
+pub(super) const FRAME_HEADER: usize = 16;
+/// Longest payload of a frame; a batch of 100 records of the longest kind has 142 000 bytes.
+pub(super) const MAX_PAYLOAD: usize = 4 << 20;
+
+/// What a file begins with.
+pub(super) fn file_header(version: u8, chain_id: &Digest) -> Vec<u8> {
+    [MAGIC.as_slice(), &[version], chain_id].concat()
+}
+
+/// The version of a file that begins with `header`, or what is wrong with it.
+pub(super) fn file_version(header: &[u8], chain_id: &Digest) -> Result<u8, &'static str> {
+    let Some(rest) = header.strip_prefix(MAGIC) else {
+        return Err("it is not a record file");
+    };
+    match rest.split_first() {
+        Some((version, of)) if (1..=VERSION).contains(version) => {
+            if of == chain_id {
+                Ok(*version)
+            } else {
+                Err("it holds records of another chain")
+            }
+        }
+        _ => Err("its format version is not known to this build"),
+    }
+}
+
+/// The bytes of a batch in a frame.
+pub(super) fn encoded(batch: &StoredBatch) -> Vec<u8> {
+    let size: usize =
+        batch.entries.iter().map(|e| if let Entry::Record(r) = e { r.len() + 5 } else { 36 }).sum();
+    let mut w = Writer::with_capacity(size + batch.statement.len() + 8);
+    w.item(batch);
+    w.into_bytes()
+}
+
+/// A frame of batches: the bytes of each, and its statement.
+pub(super) fn frame<'a>(batches: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
+    let mut w = Writer::with_capacity(batches.clone().map(|(bytes, _)| bytes.len()).sum::<usize>() + 32);
+    w.raw(&[0; FRAME_HEADER]).object(2, 1).uint(1).array(batches.len());
+    for (bytes, _) in batches.clone() {
+        w.raw(bytes);
+    }
+    let mut frame = w.into_bytes();
+    let length = ((frame.len() - FRAME_HEADER) as u32).to_be_bytes();
+    let check = statements_check(batches.map(|(_, statement)| statement));
+    frame[..4].copy_from_slice(&length);
+    frame[4..8].copy_from_slice(&sha256(&[&length])[..4]);
+    frame[8..FRAME_HEADER].copy_from_slice(&check);
+    frame
+}
+
+/// What a frame's header says of its statements; each of them commits to its records.
+fn statements_check<'a>(statements: impl Iterator<Item = &'a [u8]>) -> [u8; 8] {
+    let mut hasher = Hasher::new();
+    statements.for_each(|statement| hasher.update(statement));
+    let mut check = [0; 8];
+    check.copy_from_slice(&hasher.finish()[..8]);
+    check
+}
+
+/// A batch in a frame that was read.
+pub(super) struct Found {
+    pub statement: BatchStatement,
+    /// Records that are there.
+    pub present: u64,
+    /// Where it lies in the payload.
+    pub from: usize,
+    pub to: usize,
+}
+
+/// What stands at a place in a file.
+pub(super) enum Frame {
+    /// A frame's batches; its payload is in the buffer.
+    Whole(Vec<Found>),
+    /// An append that never finished: it ends at the end of the file.
+    Torn,
+    /// Bytes that no interrupted append leaves behind.
+    Damaged,
+}
+
+/// Reads the frame that begins here into `payload`, in a file of `version`.
+pub(super) fn read_frame(file: &mut impl Read, version: u8, payload: &mut Vec<u8>) -> io::Result<Frame> {
+    let mut header = Vec::with_capacity(FRAME_HEADER);
+    payload.clear();
+    file.by_ref().take(FRAME_HEADER as u64).read_to_end(&mut header)?;
+    let Ok(header) = <[u8; FRAME_HEADER]>::try_from(header) else {
+        return Ok(Frame::Torn);
+    };
+    let length = [header[0], header[1], header[2], header[3]];
+    let size = u32::from_be_bytes(length) as usize;
+    if header[4..8] != sha256(&[&length])[..4] || size > MAX_PAYLOAD {
+        // A file system may have grown the file without its data: zeros to the end are a torn frame too.
+        file.by_ref().take((MAX_PAYLOAD + FRAME_HEADER) as u64).read_to_end(payload)?;
+        let zeros = header.iter().chain(payload.iter()).all(|b| *b == 0);
+        return Ok(if zeros { Frame::Torn } else { Frame::Damaged });
+    }
+    file.by_ref().take(size as u64).read_to_end(payload)?;
+    if payload.len() < size {
+        return Ok(Frame::Torn);
+    }
+    match checked(&header, version, payload) {
+        Some(found) => Ok(Frame::Whole(found)),
+        None => Ok(if file.read(&mut [0])? == 0 { Frame::Torn } else { Frame::Damaged }),
+    }
+}
+
+/// The batches of a payload, if it is the one that was written under this header.
+fn checked(header: &[u8; FRAME_HEADER], version: u8, payload: &[u8]) -> Option<Vec<Found>> {
+    // Version 1 hashes the payload; in version 2 the statements commit to the records.
+    let rooted = version > 1;
+    if !rooted && header[8..] != sha256(&[payload])[..8] {
+        return None;
+    }
+    let (found, statements) = batches(payload, rooted).ok()?;
+    (!rooted || header[8..] == statements_check(statements.into_iter())).then_some(found)
+}
+
+/// Walks over a payload: its batches and their statements. With `rooted` the records of a batch must be those of its
+/// statement.
+fn batches(payload: &[u8], rooted: bool) -> Result<(Vec<Found>, Vec<&[u8]>), FormatError> {
+    let r = &mut Reader::new(payload);
+    r.object(2, 1)?;
+    r.key(1)?;
+    let n = r.array(usize::MAX)?;
+    let (mut found, mut statements) = (Vec::new(), Vec::new());
+    for _ in 0..n {
+        let from = payload.len() - r.left();
+        let (bytes, present, root) = walk(r, rooted)?;
+        let statement = BatchStatement::decode(bytes).map_err(|_| FormatError::Unexpected)?;
+        if rooted && root != statement.root {
+            return Err(FormatError::Unexpected);
+        }
+        statements.push(bytes);
+        found.push(Found { statement, present, from, to: payload.len() - r.left() });
+    }
+    r.end()?;
+    Ok((found, statements))
+}
+
+/// Walks over a batch: its statement, how many records are there, and with `rooted` their root.
+fn walk<'a>(r: &mut Reader<'a>, rooted: bool) -> Result<(&'a [u8], u64, Digest), FormatError> {
+    if r.array(2)? != 2 {
+        return Err(FormatError::Unexpected);
+    }
+    let statement = r.bytes(MAX_STATEMENT)?;
+    let n = r.array(BATCH_MAX.into())?;
+    let mut present = 0;
+    let mut leaves = Accumulator::default();
+    for _ in 0..n {
+        if r.array(2)? != 2 {
+            return Err(FormatError::Unexpected);
+        }
+        let leaf = match r.uint()? {
+            0 => {
+                present += 1;
+                let record = r.bytes(RECORD_MAX)?;
+                if rooted { leaf_hash(record) } else { [0; 32] }
+            }
+            1 => r.fixed()?,
+            _ => return Err(FormatError::Unexpected),
+        };
+        if rooted {
+            leaves.push(leaf);
+        }
+    }
+    let root = if rooted { leaves.root() } else { [0; 32] };
+    Ok((statement, present, root))
+}

@@ -1,0 +1,478 @@
+//! Telemetry records in append-only files (`spec/ledger.md`, L90, L91 and L240 to L242).
+//!
+//! ```text
+//! file    = "MBSG" || 02 || chain id 32 || frames
+//! frame   = u32 length || H(length)[0:4] || H(statements of the payload, joined)[0:8] || payload
+//! payload = { 0: 1, 1: [ [ statement, [ [0, record] | [1, leaf hash] ... ] ] ... ] }
+//! ```
+//!
+//! A statement commits to its records by their root, so the frame needs no hash over them. Files of version 1 have the
+//! hash of the payload in that place; they are read, and followed by files of version 2.
+//!
+//! A batch is acknowledged after its frame is synced. What one sync makes durable is one frame, so only the last frame
+//! of the last file can be torn by a crash; it was never acknowledged and is cut off at the next open. Damage
+//! anywhere else is reported, never cut. The index is rebuilt from the files at open.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
+
+use lct::{
+    Digest,
+    id::Cid,
+    merkle::{self, leaf_hash},
+    record::{BATCH_MAX, BatchStatement, RECORD_MAX, Record},
+};
+use ledger::{
+    codec::{Canonical, FormatError, Reader, Writer},
+    tx::MAX_STATEMENT,
+};
+
+use crate::{cores, error::Error};
+use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame};
+use group::{Group, Sealed};
+
+mod frame;
+mod group;
+
+/// A file that has grown beyond this is followed by a new one.
+const FILE_BYTES: u64 = 64 << 20;
+/// Fewest batches whose check is worth a thread.
+const LEAST: usize = 3;
+
+/// One place in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The record's canonical bytes.
+    Record(Vec<u8>),
+    /// The record never arrived; its leaf hash keeps the proofs of the others standing.
+    Missing(Digest),
+}
+
+impl Entry {
+    /// The entry's leaf in the tree of its batch.
+    #[must_use]
+    pub fn leaf(&self) -> Digest {
+        match self {
+            Self::Record(bytes) => leaf_hash(bytes),
+            Self::Missing(leaf) => *leaf,
+        }
+    }
+}
+
+/// A batch as stored: the statement's canonical bytes and one entry per record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// `lct::record::BatchStatement` bytes.
+    pub statement: Vec<u8>,
+    /// Entries in order of sequence numbers.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a batch is not stored, or the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The statement cannot be read.
+    #[error("the batch statement is malformed")]
+    Statement,
+    /// The number of entries is not the statement's count.
+    #[error("the batch has {found} entries, its statement says {stated}")]
+    Count {
+        /// Entries given.
+        found: usize,
+        /// Count stated.
+        stated: u16,
+    },
+    /// An entry is no record, or not the one its place needs.
+    #[error("entry {0} is not the record of its place in the batch")]
+    Record(usize),
+    /// The entries do not hash to the statement's root.
+    #[error("the records are not those the statement commits to")]
+    Root,
+    /// Other records are stored under these sequence numbers.
+    #[error("other records of {cid} are already stored from number {seq}")]
+    Overlap {
+        /// The component.
+        cid: Cid,
+        /// First sequence number of the stored batch.
+        seq: u32,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Canonical for StoredBatch {
+    fn write(&self, w: &mut Writer) {
+        w.array(2).bytes(&self.statement).array(self.entries.len());
+        for entry in &self.entries {
+            match entry {
+                Entry::Record(bytes) => w.array(2).uint(0).bytes(bytes),
+                Entry::Missing(leaf) => w.array(2).uint(1).bytes(leaf),
+            };
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        if r.array(2)? != 2 {
+            return Err(FormatError::Unexpected);
+        }
+        let statement = r.bytes(MAX_STATEMENT)?.to_vec();
+        let n = r.array(BATCH_MAX.into())?;
+        let mut entries = Vec::with_capacity(n);
+        for _ in 0..n {
+            if r.array(2)? != 2 {
+                return Err(FormatError::Unexpected);
+            }
+            entries.push(match r.uint()? {
+                0 => Entry::Record(r.bytes(RECORD_MAX)?.to_vec()),
+                1 => Entry::Missing(r.fixed()?),
+                _ => return Err(FormatError::Unexpected),
+            });
+        }
+        Ok(Self { statement, entries })
+    }
+}
+
+impl StoredBatch {
+    /// Checks the entries against the statement.
+    fn check(&self) -> Result<BatchStatement, SegmentError> {
+        let s = BatchStatement::decode(&self.statement).map_err(|_| SegmentError::Statement)?;
+        if self.entries.len() != usize::from(s.count) {
+            return Err(SegmentError::Count { found: self.entries.len(), stated: s.count });
+        }
+        let mut leaves = merkle::Accumulator::default();
+        for (i, (entry, seq)) in self.entries.iter().zip(s.first_seq..).enumerate() {
+            if let Entry::Record(bytes) = entry {
+                let r = Record::decode(bytes).map_err(|_| SegmentError::Record(i))?;
+                let placed = r.cid == s.cid && r.seq == seq && (s.first_ms..=s.last_ms).contains(&r.time_ms);
+                if !placed {
+                    return Err(SegmentError::Record(i));
+                }
+            }
+            leaves.push(entry.leaf());
+        }
+        if leaves.root() == s.root { Ok(s) } else { Err(SegmentError::Root) }
+    }
+
+    /// Records that are there.
+    fn present(&self) -> u64 {
+        self.entries.iter().filter(|e| matches!(e, Entry::Record(_))).count() as u64
+    }
+}
+
+/// Where a batch is stored.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first_seq: u32,
+    file: u32,
+    /// Of the frame in the file.
+    offset: u32,
+    /// Index in the frame.
+    index: u16,
+    count: u16,
+}
+
+impl Place {
+    /// Number of the last record that it covers.
+    fn last_seq(&self) -> u32 {
+        // A statement covers at least one record and does not overflow.
+        self.first_seq.saturating_add(u32::from(self.count).saturating_sub(1))
+    }
+}
+
+/// The batches of a component, by their first numbers. Most components are asked about their last one.
+#[derive(Debug)]
+struct Batches {
+    last: Place,
+    earlier: Vec<Place>,
+}
+
+impl Batches {
+    /// The last batch that begins at `seq` or before.
+    fn before(&self, seq: u32) -> Option<&Place> {
+        if self.last.first_seq <= seq {
+            return Some(&self.last);
+        }
+        let at = self.earlier.partition_point(|place| place.first_seq <= seq);
+        self.earlier[..at].last()
+    }
+
+    fn insert(&mut self, place: Place) {
+        if place.first_seq >= self.last.first_seq {
+            self.earlier.push(std::mem::replace(&mut self.last, place));
+        } else {
+            let at = self.earlier.partition_point(|other| other.first_seq <= place.first_seq);
+            self.earlier.insert(at, place);
+        }
+    }
+}
+
+/// Where everything is, in memory.
+#[derive(Debug, Default)]
+struct Index {
+    components: HashMap<Cid, Batches>,
+    batches: usize,
+    records: u64,
+}
+
+impl Index {
+    fn note(&mut self, cid: Cid, place: Place, present: u64) {
+        self.batches += 1;
+        self.records += present;
+        match self.components.get_mut(&cid) {
+            Some(batches) => batches.insert(place),
+            None => {
+                self.components.insert(cid, Batches { last: place, earlier: Vec::new() });
+            }
+        }
+    }
+
+    /// The batch that covers one of the numbers of `s`.
+    fn overlapping(&self, s: &BatchStatement) -> Option<&Place> {
+        let last = s.first_seq.saturating_add(u32::from(s.count).saturating_sub(1));
+        self.components.get(&s.cid)?.before(last).filter(|place| place.last_seq() >= s.first_seq)
+    }
+}
+
+/// Whether an appended batch is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It was stored and synced.
+    Stored,
+    /// The same batch was stored before.
+    AlreadyStored,
+}
+
+/// Figures of the record files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Batches.
+    pub batches: usize,
+    /// Records, missing ones not counted.
+    pub records: u64,
+    /// Bytes of a torn frame that the last open found, and cut off if it opened for appending.
+    pub torn_bytes: u64,
+}
+
+/// The record files of a ledger.
+#[derive(Debug)]
+pub struct Segments {
+    dir: PathBuf,
+    chain_id: Digest,
+    index: RwLock<Index>,
+    /// Who appends; `None` when opened for reading.
+    group: Option<Group>,
+    /// Bytes of a torn frame found at open.
+    cut: u64,
+}
+
+/// The file that grows.
+#[derive(Debug)]
+struct Tail {
+    file: File,
+    number: u32,
+    len: u64,
+    /// Its format; one of an earlier version is followed by another file.
+    version: u8,
+}
+
+impl Segments {
+    /// Opens the files in `dir` for appending, creates the directory if needed, and cuts off a torn tail.
+    ///
+    /// # Errors
+    /// [`Error`]; damage before the tail is [`Error::Corrupted`].
+    pub fn open(dir: &Path, chain_id: Digest) -> Result<Self, Error> {
+        fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        let (mut segments, last) = Self::scan(dir, chain_id, true)?;
+        let tail = match last {
+            Some((number, version)) => {
+                let path = segments.path(number);
+                let file = OpenOptions::new().read(true).write(true).open(&path);
+                let file = file.map_err(|e| Error::io(&path, e))?;
+                let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
+                Tail { file, number, len, version }
+            }
+            None => segments.create(1)?,
+        };
+        segments.group = Some(Group::new(tail));
+        Ok(segments)
+    }
+
+    /// Opens the files in `dir` for reading; a torn tail is ignored.
+    ///
+    /// # Errors
+    /// As [`Segments::open`].
+    pub fn open_read_only(dir: &Path, chain_id: Digest) -> Result<Self, Error> {
+        Ok(Self::scan(dir, chain_id, false)?.0)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        let index = self.index();
+        Stored { batches: index.batches, records: index.records, torn_bytes: self.cut }
+    }
+
+    /// Stores batches and returns after they are synced; what was stored before is not stored again. What several
+    /// callers append at the same time is synced together (L241).
+    ///
+    /// # Errors
+    /// [`SegmentError`]; then none of the batches is acknowledged.
+    pub fn append(&self, batches: &[StoredBatch]) -> Result<Vec<Appended>, SegmentError> {
+        let Some(group) = &self.group else {
+            let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+            return Err(Error::io(&self.dir, read_only).into());
+        };
+        let sealed = cores::map(batches, LEAST, Sealed::of).into_iter().collect::<Result<Vec<_>, _>>()?;
+        group.append(self, sealed)
+    }
+
+    /// Number of the last record of `cid` that a stored batch covers.
+    #[must_use]
+    pub fn last(&self, cid: &Cid) -> Option<u32> {
+        self.index().components.get(cid).map(|batches| batches.last.last_seq())
+    }
+
+    /// The batch that covers record `seq` of `cid`, with its statement.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be read or is damaged.
+    pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(BatchStatement, StoredBatch)>, Error> {
+        let place = self.index().components.get(cid).and_then(|batches| batches.before(seq).copied());
+        match place.filter(|place| seq <= place.last_seq()) {
+            Some(place) => self.read(&place).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads and checks a batch.
+    fn read(&self, place: &Place) -> Result<(BatchStatement, StoredBatch), Error> {
+        let path = self.path(place.file);
+        let fail = |e| Error::io(&path, e);
+        let damaged = || Error::corrupted(&path, format!("the frame at byte {}", place.offset));
+        let mut file = File::open(&path).map_err(fail)?;
+        let version = self.version(&mut file, &path)?;
+        file.seek(SeekFrom::Start(place.offset.into())).map_err(fail)?;
+        let mut payload = Vec::new();
+        let Frame::Whole(found) = read_frame(&mut file, version, &mut payload).map_err(fail)? else {
+            return Err(damaged());
+        };
+        let Found { from, to, .. } = found.get(usize::from(place.index)).ok_or_else(damaged)?;
+        let batch = StoredBatch::from_bytes(&payload[*from..*to]).map_err(|_| damaged())?;
+        let statement = batch.check().map_err(|_| damaged())?;
+        Ok((statement, batch))
+    }
+
+    /// The format version of a file.
+    fn version(&self, file: &mut File, path: &Path) -> Result<u8, Error> {
+        let mut header = Vec::new();
+        file.take(FILE_HEADER).read_to_end(&mut header).map_err(|e| Error::io(path, e))?;
+        file_version(&header, &self.chain_id).map_err(|what| Error::corrupted(path, what))
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("segment-{number:08}"))
+    }
+
+    /// Numbers of the files, ascending.
+    fn numbers(&self) -> Result<Vec<u32>, Error> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|e| Error::io(&self.dir, e))?,
+        };
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|e| Error::io(&self.dir, e))?.file_name();
+            let number: Option<u32> =
+                name.to_str().and_then(|n| n.strip_prefix("segment-")).and_then(|n| n.parse().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Creates a file and makes its name durable.
+    fn create(&self, number: u32) -> Result<Tail, Error> {
+        let path = self.path(number);
+        let fail = |e| Error::io(&path, e);
+        let mut file = File::create_new(&path).map_err(fail)?;
+        file.write_all(&file_header(VERSION, &self.chain_id)).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+        File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&self.dir, e))?;
+        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION })
+    }
+
+    /// Reads all files and builds the index; with `repair` a torn tail is cut off. Beside it number and version of the last
+    /// file.
+    fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<(Self, Option<(u32, u8)>), Error> {
+        let index = RwLock::default();
+        let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0 };
+        let numbers = segments.numbers()?;
+        let mut version = VERSION;
+        for number in &numbers {
+            version = segments.scan_file(*number, numbers.last() == Some(number), repair)?;
+        }
+        Ok((segments, numbers.last().map(|last| (*last, version))))
+    }
+
+    /// Reads a file; its version.
+    fn scan_file(&mut self, number: u32, last: bool, repair: bool) -> Result<u8, Error> {
+        let path = self.path(number);
+        let fail = |e| Error::io(&path, e);
+        let mut file = OpenOptions::new().read(true).write(repair).open(&path).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        if last && len < FILE_HEADER {
+            // A crash between creating the last file and its first sync leaves a short or empty header.
+            self.cut += len;
+            if repair {
+                file.set_len(0).map_err(fail)?;
+                file.write_all(&file_header(VERSION, &self.chain_id)).map_err(fail)?;
+                file.sync_all().map_err(fail)?;
+            }
+            return Ok(VERSION);
+        }
+        let version = self.version(&mut file, &path)?;
+        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut file = io::BufReader::new(file);
+        let mut payload = Vec::new();
+        let mut offset = FILE_HEADER;
+        while offset < len {
+            let damaged = || Error::corrupted(&path, format!("the frame at byte {offset}"));
+            match read_frame(&mut file, version, &mut payload).map_err(fail)? {
+                Frame::Whole(found) => {
+                    for (i, batch) in found.iter().enumerate() {
+                        let s = &batch.statement;
+                        index.note(s.cid, place(number, offset, i, s).ok_or_else(damaged)?, batch.present);
+                    }
+                    offset += (frame::FRAME_HEADER + payload.len()) as u64;
+                }
+                Frame::Torn if last => {
+                    self.cut += len - offset;
+                    if repair {
+                        let file = file.into_inner();
+                        file.set_len(offset).map_err(fail)?;
+                        file.sync_all().map_err(fail)?;
+                    }
+                    break;
+                }
+                Frame::Torn | Frame::Damaged => return Err(damaged()),
+            }
+        }
+        Ok(version)
+    }
+}
+
+/// The place of the `index`-th batch of a frame; `None` where no file that was written here could have it.
+fn place(file: u32, offset: u64, index: usize, s: &BatchStatement) -> Option<Place> {
+    let (offset, index) = (u32::try_from(offset).ok()?, u16::try_from(index).ok()?);
+    Some(Place { first_seq: s.first_seq, file, offset, index, count: s.count })
+}
