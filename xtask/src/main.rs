@@ -11,6 +11,8 @@ mod bare_metal;
 mod bench;
 mod demo;
 mod deny;
+#[cfg(test)]
+mod determinism;
 mod fuzz;
 mod model;
 mod protocol_models;

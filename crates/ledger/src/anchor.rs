@@ -20,6 +20,8 @@ use crate::{
 
 /// Most handovers that a verifier follows.
 pub const MAX_HANDOVERS: usize = 256;
+/// Most bytes of handovers in a receipt, so that the rest has room.
+const MAX_HANDED: usize = 1 << 19;
 
 /// What a verifier trusts of a chain: from its genesis or a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +130,22 @@ pub fn follow(
         current = Some(successors);
     }
     Ok(current)
+}
+
+/// The last of `handovers` that fit into a receipt. Who trusts validators from before them needs a checkpoint on the way.
+#[must_use]
+pub fn latest(handovers: Vec<Handover>) -> Vec<Handover> {
+    let mut room = MAX_HANDED;
+    let fits = |handover: &&Handover| match room.checked_sub(handover.to_bytes().len()) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    let kept = handovers.iter().rev().take(MAX_HANDOVERS).take_while(fits).count();
+    let mut handovers = handovers;
+    handovers.split_off(handovers.len() - kept)
 }
 
 /// Appends a list of handovers.

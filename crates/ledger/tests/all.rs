@@ -13,6 +13,7 @@ mod receipts;
 mod registry;
 mod registry_receipts;
 mod rules;
+mod spec;
 mod standing;
 mod tensors;
 mod tiers;

@@ -301,6 +301,16 @@ fn what_holds_under_commitments() {
     bench.accept(withdrawn(1, committed("module-9"), 3, 1));
     bench.accept(withdrawn(1, committed("module-9"), 2, 1));
     bench.refuse("not later", withdrawn(1, committed("module-9"), 3, 1), AnonymousRepeated);
+    // All that was recorded: sooner than what is to come, and anew at once, but never for later.
+    bench.accept(withdrawn(3, EVERYTHING, 3, 1));
+    bench.accept(withdrawn(3, EVERYTHING, 2, 1));
+    bench.refuse("all for later", withdrawn(3, EVERYTHING, 3, 1), AnonymousRepeated);
+    bench.time_ms += 3_600_000;
+    let gone = hidden(&bench, Some(900_000));
+    bench.refuse("all for later, while in effect", withdrawn(3, EVERYTHING, 2, 1), AnonymousRepeated);
+    assert_eq!(hidden(&bench, Some(900_000)), gone, "what is withdrawn stays so");
+    bench.accept(withdrawn(3, EVERYTHING, 1, 1));
+    assert_eq!(hidden(&bench, Some(900_000)), gone);
     bench.time_ms += 8760 * 3_600_000;
     assert_eq!(hidden(&bench, Some(900_000)), Some(Denied::Ended), "a year is over");
 }

@@ -2,7 +2,7 @@
 
 use crate::world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lct::{Digest, energy::EnergyKind, hash::sha256, id::Role, sign::PublicKey};
 use ledger::{
@@ -10,7 +10,8 @@ use ledger::{
     codec::Canonical,
     execute::{Tip, check_block, execute, genesis_writes},
     genesis::{Params, ValidatorSet},
-    records::{Nonce, key as state_key},
+    proof::{Multiproof, StateProof},
+    records::{Nonce, Pool, key as state_key},
     state::{Halt, View, Writes, load},
     tx::{Body, Change, Config, Governance, Target},
 };
@@ -147,12 +148,52 @@ fn last_nonce(state: &Writes, signer: &PublicKey) -> u64 {
     load(state, &state_key::nonce(signer)).unwrap().map_or(0, |n: Nonce| n.last)
 }
 
+/// Proofs of eight entries, alone and joined, and of one that is not there, against `root`.
+fn check_proofs(state: &Writes, root: &Digest, rng: &mut ChaCha20Rng) -> usize {
+    let hash = |(k, v): (&Vec<u8>, &Option<Vec<u8>>)| (sha256(&[k]), sha256(&[v.as_ref().unwrap()]));
+    let leaves: BTreeMap<_, _> = state.iter().map(hash).collect();
+    let chosen: BTreeSet<usize> = (0..8).map(|_| rng.next_u32() as usize % state.len()).collect();
+    let proofs: Vec<StateProof> = chosen
+        .into_iter()
+        .map(|n| {
+            let (key, value) = state.iter().nth(n).map(|(k, v)| (k.clone(), v.clone().unwrap())).unwrap();
+            let (_, siblings) = reference(&leaves, 0, Some(&sha256(&[&key])));
+            StateProof { key, value, siblings }
+        })
+        .collect();
+    assert!(proofs.iter().all(|p| p.leads_to(root)));
+    let held: Vec<_> = proofs.iter().map(|p| (sha256(&[&p.key]), sha256(&[&p.value]))).collect();
+    let joined = Multiproof::join(&proofs).unwrap();
+    assert_eq!(joined.root(&held), Some(*root));
+    // None of them is a proof of another value.
+    let other = |p: &StateProof| StateProof { value: [&p.value[..], &[0]].concat(), ..p.clone() };
+    assert!(!proofs.iter().any(|p| other(p).leads_to(root)));
+    proofs.len()
+}
+
+/// Every pool holds what was minted into it and no more than that, and what flowed says how much of it is charged.
+fn check_pools(state: &Writes) -> usize {
+    let pools = state.iter().filter(|(key, _)| key.starts_with(b"pol/"));
+    let pools: Vec<_> = pools.map(|(_, v)| Pool::from_bytes(v.as_ref().unwrap()).unwrap()).collect();
+    for p in &pools {
+        assert_eq!(u128::from(p.atp) + u128::from(p.adp) + u128::from(p.locked), u128::from(p.minted));
+        let came = p.charged + p.untracked_charged + p.received;
+        let left = p.discharged + p.untracked_discharged + p.sent;
+        assert_eq!(
+            came.checked_sub(left),
+            Some(u128::from(p.atp) + u128::from(p.locked)),
+            "no negative balance"
+        );
+    }
+    pools.len()
+}
+
 #[test]
 fn every_replica_comes_to_the_frozen_root() {
     let (blocks, roots) = history();
     let mut shuffled = Shuffled { entries: Vec::new(), rng: ChaCha20Rng::seed_from_u64(7) };
     shuffled.write(&genesis_writes(&genesis()));
-    let (mut accepted, mut refused) = (0, 0);
+    let (mut accepted, mut refused, mut proofs, mut pools) = (0, 0, 0, 0);
     for (block, root) in blocks.iter().zip(&roots) {
         let stored = Block::from_bytes(&block.to_bytes()).unwrap();
         let outcome = execute(&shuffled, &stored).unwrap();
@@ -160,7 +201,16 @@ fn every_replica_comes_to_the_frozen_root() {
         refused += outcome.results.iter().filter(|r| !r.accepted()).count();
         shuffled.write(&outcome.writes);
         assert_eq!(state_root(&shuffled.state()), *root, "height {}", block.header.height);
+        pools += check_pools(&shuffled.state());
+        if block.header.height.is_multiple_of(10) {
+            proofs += check_proofs(&shuffled.state(), root, &mut shuffled.rng);
+        }
     }
+    println!(
+        "seeds 6 and 7, {BLOCKS} blocks: {accepted} transactions accepted, {refused} refused, {pools} pools in balance, \
+         {proofs} proofs hold"
+    );
+    assert!(proofs > 80 && pools > 100);
     assert!(
         accepted > 40 && refused > 20,
         "{accepted} accepted, {refused} refused: the history is worth nothing"

@@ -108,6 +108,15 @@ fn rules_of_queues() {
     assert_eq!((waiting(&bench, "pack-1"), waiting(&bench, "app-1")), (vec![], vec![]));
     assert_eq!(request(&bench, &first).status, QueueStatus::Cancelled);
 
+    // Without a say over a component nobody fills its queue, and at most once another's as its proxy.
+    for n in 0..20 {
+        assert_eq!(bench.send(1, Body::Registry(wish("app-1", "module-1", 1, 2, NO_PROXY))), None, "{n}");
+    }
+    let more = |initiator, proxy| Body::Registry(wish(initiator, "module-1", 1, 2, proxy));
+    assert_eq!(bench.send(1, more("app-1", NO_PROXY)), Some(QueueLimit), "the operator's share");
+    assert_eq!(bench.send(1, more("pack-1", app)), Some(QueueLimit), "nor as a proxy");
+    bench.accept(more("app-1", NO_PROXY));
+
     for _ in 0..MAX_QUEUED {
         queued(&mut bench, 0, wish("pack-1", "module-1", 1, 2, NO_PROXY));
     }

@@ -134,6 +134,8 @@ fn the_table_of_moves() {
         // Suspended by the owner: whoever suspended it may take it back, and the authority.
         (Suspended, Active, [true, true, false]),
         (Suspended, Maintenance, [true, true, false]),
+        // Whoever has more to say than the owner takes the key from it.
+        (Suspended, Suspended, [true, false, true]),
         (Suspended, Retired, [true, true, false]),
         (Suspended, Revoked, [true, true, true]),
     ];
@@ -169,6 +171,32 @@ fn the_table_of_moves() {
                 }
             }
         }
+    }
+}
+
+/// Of two who doubt, the one with more to say decides when it ends.
+#[test]
+fn a_suspension_is_taken_over_upwards_only() {
+    let mut bench = Bench::running();
+    let owner = owned(&mut bench, "module-1");
+    let (maker, authority) = (key("batch"), key("authority"));
+    let denied = Some(LifecycleDenied);
+    let rows = [
+        (1, State::Suspended, &owner, None),
+        (2, State::Suspended, &owner, denied),
+        (2, State::Suspended, &maker, None),
+        (3, State::Active, &owner, denied),
+        (3, State::Suspended, &owner, denied),
+        (3, State::Suspended, &maker, denied),
+        (3, State::Suspended, &authority, None),
+        (4, State::Active, &maker, denied),
+        (4, State::Suspended, &maker, denied),
+        (4, State::Suspended, &authority, denied),
+        (4, State::Active, &authority, None),
+    ];
+    for (n, (number, to, signer, expected)) in rows.into_iter().enumerate() {
+        let got = bench.send(1, moved(&step("module-1", number, to), signer));
+        assert_eq!(got, expected, "row {n}");
     }
 }
 

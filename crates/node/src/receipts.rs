@@ -2,6 +2,7 @@
 
 use lct::{Digest, id::Cid, merkle};
 use ledger::{
+    anchor::latest,
     block::{result_leaves, tx_leaves},
     codec::Canonical,
     proof::Multiproof,
@@ -94,7 +95,7 @@ impl Snapshot<'_> {
             objects: evidence.into_iter().map(|p| p.value).collect(),
             proof,
             record: None,
-            handovers: self.handovers(next.header.height)?,
+            handovers: latest(self.handovers(next.header.height)?),
         })
     }
 

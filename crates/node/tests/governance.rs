@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use lct::id::Role;
 use ledger::{
-    anchor::HandoverError,
+    anchor::{Handover, HandoverError, latest},
     block::{Certificate, CertificateError},
+    codec::Canonical,
     genesis::{Params, Validator, ValidatorSet},
     receipt::{Receipt, ReceiptError, Trust, verify},
     reject::Rejection,
@@ -119,6 +120,28 @@ fn receipts_hold_across_changes_of_validators() {
         change(&mut receipt);
         assert_eq!(verify(&receipt.to_file(), Some(&trust)), Err(expected), "{what}");
     }
+
+    // A receipt has room for the last 256 changes, and of large sets for fewer.
+    let times = |n: u64| -> Vec<_> {
+        let at = |height| {
+            let mut handover = last.handovers[0].clone();
+            handover.header.height = height;
+            handover
+        };
+        (0..n).map(at).collect()
+    };
+    let heights = |list: Vec<Handover>| list.iter().map(|h| h.header.height).collect::<Vec<_>>();
+    assert_eq!(heights(latest(times(3))), [0, 1, 2]);
+    assert_eq!(heights(latest(times(300))), (44..300).collect::<Vec<_>>());
+    let large = |mut handover: Handover| {
+        handover.certificate.signatures = vec![handover.certificate.signatures[0]; 128];
+        handover
+    };
+    let (all, each) =
+        (times(200).into_iter().map(large).collect(), large(times(1).remove(0)).to_bytes().len());
+    let kept = latest(all);
+    assert!(kept.len() < 200 && kept.last().unwrap().header.height == 199);
+    assert!(((1 << 19) - 2 * each..=1 << 19).contains(&(kept.len() * each)), "{} of {each}", kept.len());
 
     // Validators that were never handed over to, on the true chain: their certificate changes nothing.
     let mut usurped = last.clone();

@@ -149,8 +149,9 @@ fn revoke<V: View>(
     let before: Option<AnonymousRevocation> = load(state, &at)?;
     let now_ms = context.header.time_ms;
     let effective_ms = now_ms.saturating_add(urgency.delay_ms());
-    // What is withdrawn already may only be withdrawn sooner; all that was the holder's, anew.
-    let news = before.is_none_or(|b| blanket || effective_ms < b.effective_ms);
+    // What is withdrawn already may only be withdrawn sooner. All that was the holder's may be anew, but at once: a time to
+    // come would take back what is in effect till then.
+    let news = before.is_none_or(|b| effective_ms < b.effective_ms || (blanket && effective_ms == now_ms));
     ensure(news, Rejection::AnonymousRepeated)?;
 
     let revocation =

@@ -152,6 +152,11 @@ fn may(by: Party, from: State, to: State, suspended_by: u8) -> bool {
         (Pending, Active) => by != Owner,
         (Active, Maintenance) | (Maintenance, Active) => by != Manufacturer,
         (Active | Maintenance, Suspended) => true,
+        // Who doubts too, and has more to say, keeps the key from then on.
+        (Suspended, Suspended) => {
+            let owners = suspended_by == Owner as u8;
+            by != Owner && by as u8 != suspended_by && (by == Authority || owners)
+        }
         // Whoever doubts may believe again; an authority decides for all.
         (Suspended, Active | Maintenance) => by == Authority || by as u8 == suspended_by,
         (_, Retired) => by != Manufacturer,

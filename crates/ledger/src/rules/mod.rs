@@ -324,7 +324,9 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
             trade::receipt(state, context, statement, keys, signatures)
         }
         Body::EnergyRelease { transfer } => trade::release(state, context, transfer),
-        Body::Settle { subject, price } => settle::settle(state, context, subject, price.as_ref()),
+        Body::Settle { subject, price } => {
+            settle::settle(state, context, &tx.unsigned.signer, subject, price.as_ref())
+        }
         Body::Object { subject, reason } => {
             settle::object(state, context, &tx.unsigned.signer, subject, *reason)
         }

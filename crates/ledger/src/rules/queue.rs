@@ -24,6 +24,8 @@ const FIRST_WAIT_MS: u64 = 300_000;
 const LONGEST_WAIT_MS: u64 = 4_800_000;
 /// Most requests that one transaction tries.
 const BATCH: usize = 10;
+/// Most requests that somebody without a say over a component keeps waiting in its queue.
+const SHARE: usize = 20;
 
 /// Wait after the `tries`-th failed try: 300 s, doubled each time, at most 4800 s.
 fn wait_ms(tries: u8) -> u64 {
@@ -66,7 +68,15 @@ pub(super) fn request<V: View>(
                 end(state, &id, late, QueueStatus::Expired, now_ms)?;
             }
         }
-        ensure(queue_of(state, cid)?.len() < MAX_QUEUED, Rejection::QueueLimit)?;
+        let waiting = queue_of(state, cid)?;
+        ensure(waiting.len() < MAX_QUEUED, Rejection::QueueLimit)?;
+        if !lifecycle::governs(state, context, cid, sender)? {
+            let mut theirs = 0;
+            for id in &waiting {
+                theirs += usize::from(queued(state, id)?.sender == *sender);
+            }
+            ensure(theirs < SHARE, Rejection::QueueLimit)?;
+        }
     }
 
     let digest = sha256(&[b"modbatt1 queue", &context.tx_id]);

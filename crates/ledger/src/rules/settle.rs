@@ -10,7 +10,7 @@ use lct::{
     trade::Quote,
 };
 
-use super::{Context, Stop, count, ensure, trade::owner_of};
+use super::{Context, Stop, count, ensure, lifecycle::governs, trade::owner_of};
 use crate::{
     energy::{efficiency, worth},
     outcome::Event,
@@ -94,6 +94,7 @@ fn agreed<V: View>(
 pub(super) fn settle<V: View>(
     state: &mut Overlay<V>,
     context: &Context<'_>,
+    sender: &PublicKey,
     subject: &Subject,
     price: Option<&Agreed>,
 ) -> Result<Vec<Event>, Stop> {
@@ -109,7 +110,13 @@ pub(super) fn settle<V: View>(
             let quote = agreed(state, context, subject, a)?;
             (quote.price, ended(state, subject, quote.other)?)
         }
-        None => (recorded.price.unwrap_or(context.params.price_micro_per_kwh), recorded),
+        None => {
+            // Whose cycle it is may still agree on a price with somebody: a stranger must not be first.
+            if let Subject::Cycle { cid, .. } = subject {
+                ensure(governs(state, context, cid, sender)?, Rejection::SettleOwner)?;
+            }
+            (recorded.price.unwrap_or(context.params.price_micro_per_kwh), recorded)
+        }
     };
     let amount = worth(recorded.mwh, price).filter(|_| price > 0).ok_or(Rejection::SettlePrice)?;
 
@@ -153,7 +160,9 @@ pub(super) fn object<V: View>(
     let judge = account.is_some_and(|a| matches!(a.role, AccountRole::Authority | AccountRole::Auditor));
     let party = [recorded.payer, recorded.payee].contains(sender);
     ensure(judge || party, Rejection::ObjectionDenied)?;
-    ensure(disputable(context, recorded.at_ms), Rejection::ObjectionLate)?;
+    // The window may have been lengthened since: what is settled stays so.
+    let settled = state.get(&key::settlement(subject))?.is_some();
+    ensure(!settled && disputable(context, recorded.at_ms), Rejection::ObjectionLate)?;
     let objection_key = key::objection(subject);
     ensure(state.get(&objection_key)?.is_none(), Rejection::ObjectionExists)?;
 
