@@ -28,6 +28,10 @@ pub enum Task {
     Bind = 4,
     /// Have a component, or both of a pair, state something at a validation level (A90).
     Validate = 11,
+    /// Take a part that joined a commissioned pack into it: register, bind and pair it (A94).
+    Install = 12,
+    /// Bind and pair a pack with a new app whose predecessor's host was lost (A95).
+    TakeOver = 13,
 }
 
 impl Task {
@@ -39,6 +43,8 @@ impl Task {
             Task::Rotate => "rotate",
             Task::Bind => "bind",
             Task::Validate => "validate",
+            Task::Install => "install",
+            Task::TakeOver => "take_over",
         }
     }
 }
@@ -232,7 +238,8 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        for task in [Task::Pair, Task::Unpair, Task::Rotate, Task::Bind, Task::Validate] {
+        use Task::{Bind, Install, Pair, Rotate, TakeOver, Unpair, Validate};
+        for task in [Pair, Unpair, Rotate, Bind, Validate, Install, TakeOver] {
             assert_eq!(serde_json::to_value(task).unwrap(), task.name());
         }
     }

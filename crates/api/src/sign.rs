@@ -7,6 +7,7 @@
 use ::lct::{
     Digest, Error,
     binding::BindingRecord,
+    consent::{CONSENT_MAX, Consent},
     energy::{CycleClose, EnergyEvent},
     id::{BindingId, Cid},
     journal::Checkpoint,
@@ -118,6 +119,16 @@ pub fn rebind(
 /// [`Error`] when it is none, or the device did not sign it.
 pub fn replacement(statement: &[u8], device: &PublicKey, signature: &Signature) -> Result<Signed, Error> {
     event(statement, &[EventKind::BindingReplacement], device, signature)
+}
+
+/// Body by which the owner of a component agrees to another binding of it (L125).
+///
+/// # Errors
+/// Those of `Consent::encode`.
+pub fn consent(consent: &Consent, signature: Signature) -> Result<Body, Error> {
+    let mut out = [0; CONSENT_MAX];
+    let n = consent.encode(&mut out)?;
+    Ok(Body::Consent { statement: out[..n].to_vec(), signature })
 }
 
 /// Body that records the completion of a pairing under `binding` with its keys of A and B.

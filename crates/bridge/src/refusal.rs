@@ -192,6 +192,10 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::ValidationRelation | R::CycleUnknown | R::RevokeUnknown | R::PairingUnknown | R::RebindUnknown => {
             404
         }
+        R::ConsentChain | R::ConsentTime => 400,
+        R::ConsentProof => 401,
+        R::ConsentOwner => 403,
+        R::ConsentBinding | R::ConsentPartner => 404,
         R::DelegationPack | R::ActBody => 400,
         R::DelegationAuthority | R::ActProof => 401,
         R::ActOperation | R::ActScope | R::ActGrant => 403,

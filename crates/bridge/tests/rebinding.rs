@@ -9,8 +9,10 @@ use api::{
 };
 use common::{Bonded, Device, World, rng};
 use lct::{
+    binding::Assurance,
+    consent::Consent,
     hash::sha256,
-    id::{BindingId, Cid},
+    id::{BindingId, Cid, Role},
     ownership::{TRANSFER_MAX, Transfer},
     revocation::Reason,
     sign::SigningKey,
@@ -23,13 +25,17 @@ use ledger::{
 
 /// An operator wants the two bound anew.
 async fn order(world: &World, a: &Device, b: &Device, id: u8) {
+    wanted(world, Task::Bind, a, b, id).await;
+}
+
+async fn wanted(world: &World, task: Task, a: &Device, b: &Device, id: u8) {
     let expires_at = world.client.time_token().await.unwrap().time + 600;
     let (chain, id) = (world.chain.chain_id(), [id; 16]);
-    let digest = order_digest(&chain, &id, expires_at, (Task::Bind, None), &Cid::of(&a.id), &Cid::of(&b.id));
+    let digest = order_digest(&chain, &id, expires_at, (task, None), &Cid::of(&a.id), &Cid::of(&b.id));
     let place = Place {
         creator: "test".into(),
         id: Hex(id),
-        task: Task::Bind,
+        task,
         level: None,
         a: a.id.clone(),
         b: b.id.clone(),
@@ -138,10 +144,57 @@ async fn a_binding_is_replaced_by_order_and_with_the_word_of_a_device_that_knows
     let signatures = [factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng()));
     let tx = world.tx(Body::Transfer { statement: out[..n].to_vec(), signatures }).await;
     assert_eq!(world.client.submit(&tx.bytes, true).await.unwrap().error, None);
+    let refused = world.post("/bindings", &world.begin_request(&app, &pack)).await.problem();
+    assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_REBIND_OWNER"));
+    let agree = async |partner: &Device, signer: &SigningKey| {
+        let consent = Consent {
+            chain_id: world.chain.chain_id(),
+            cid: pack.cid,
+            binding: before.id,
+            partner: partner.cid,
+            until_ms: u64::from(world.now_s() + 600) * 1000,
+        };
+        let signature = signer.sign(&consent.digest().unwrap(), &mut rng());
+        let tx = world.tx(api::sign::consent(&consent, signature).unwrap()).await;
+        world.client.submit(&tx.bytes, true).await.unwrap()
+    };
+    let module = world.factory.device("module-7", Role::Module);
+    world.register(&module).await;
+    assert_eq!(agree(&app, factory).await.code.as_deref(), Some("W4_ERR_CONSENT_PROOF_FAIL"));
+    assert_eq!(agree(&module, owner).await.error, None);
+    let refused = world.post("/bindings", &world.begin_request(&app, &pack)).await.problem();
+    assert_eq!(refused.code, "W4_ERR_REBIND_OWNER", "that is for another partner");
+    assert_eq!(agree(&app, owner).await.error, None);
     let (new, leave) = world.introduce_anew(&app, &pack, Some(before.id)).await;
     let says = word(&pack.key, pack.cid, before.id, &new.record.encode(), 20, &leave);
-    let replacements = Sides { a: None, b: Some(says) };
-    let request = Complete { signatures: world.record_signatures(&new), replacements };
-    let refused = world.post(&format!("/bindings/{}/complete", new.id), &request).await.problem();
-    assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_REBIND_OWNER"));
+    assert_eq!(complete(&world, &new, before.id, Some(says)).await, superseded);
+    let refused = world.post("/bindings", &world.begin_request(&app, &pack)).await.problem();
+    assert_eq!(refused.code, "W4_ERR_REBIND_OWNER", "one consent is for one binding");
+}
+
+/// A pack has one app: another one takes it over by order, with the code, on the word of the pack, and not otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_app_takes_a_pack_over_with_its_code() {
+    let world = World::new().await;
+    let (_, pack, first) = world.commissioned().await;
+    let app = world.factory.device("app-0002", Role::App);
+    let old = Some(first.id);
+    let refused = async |assurance, what: &str| {
+        let (id, requests) = world.begin_as(&app, &pack, assurance).await;
+        let (_, keys) = world.answers([&app, &pack], &requests, old);
+        let problem = world.post(&format!("/bindings/{id}/keys"), &keys).await.problem();
+        assert_eq!((problem.status, problem.code.as_str()), (409, "W4_ERR_BINDING_REPLACE"), "{what}");
+    };
+    // The order may come before the app is registered.
+    wanted(&world, Task::Install, &pack, &world.factory.device("module-9", Role::Module), 1).await;
+    world.register(&app).await;
+    refused(Assurance::AttestedAndCode, "nobody ordered it").await;
+    wanted(&world, Task::TakeOver, &app, &pack, 2).await;
+    refused(Assurance::Attested, "whoever does it may be anywhere").await;
+
+    let (new, leave) = world.introduce_as(&app, &pack, old, Assurance::AttestedAndCode).await;
+    let says = word(&pack.key, pack.cid, first.id, &new.record.encode(), 1, &leave);
+    let superseded = (Kind::Rebind, Status::Revoked, Reason::Superseded as u8);
+    assert_eq!(complete(&world, &new, first.id, Some(says)).await, superseded);
+    world.pair(&app, &pack, &new).await;
 }

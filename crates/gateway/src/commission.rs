@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_millis(4_000);
 /// How often a device is asked.
 const TRIES: u8 = 6;
 
+/// What is noted beside the tasks that are done once all of them are.
+pub const COMMISSIONED: &str = "commissioned";
+
 /// An entity to be commissioned: this app itself (`None`), the pack, or a module.
 pub type Member = Option<Party>;
 
@@ -266,7 +269,8 @@ pub struct Commissioner {
 }
 
 impl Commissioner {
-    /// Commissions `members` (without this app) whose tasks are not in `done`; app and pack are bound with `assurance`.
+    /// Commissions `members` (without this app) whose tasks are not in `done`; app and pack are bound with `assurance`. Who joins
+    /// once everybody was commissioned waits for an operator's order (A94).
     pub fn new(
         identity: Identity,
         chain_id: Digest,
@@ -287,6 +291,16 @@ impl Commissioner {
         tasks.extend(modules.iter().map(|m| Task::Lct(pack, *m)));
         tasks.push(Task::Pair(app, pack));
         tasks.extend(modules.iter().map(|m| Task::Pair(pack, *m)));
+        let name = |m: Member| members.iter().find(|(of, _)| *of == m).map(|(_, who)| &who.component_id);
+        let joined = |m: &Member| {
+            name(*m).is_some_and(|name| !done.iter().any(|task| *task == format!("register {name}")))
+        };
+        if done.iter().any(|task| task == COMMISSIONED) {
+            tasks.retain(|task| match task {
+                Task::Register(m) | Task::Bind(_, m) | Task::Lct(_, m) | Task::Pair(_, m) => !joined(m),
+                Task::Policy(..) => true,
+            });
+        }
         let mut all = vec![(app, own)];
         all.extend(members);
         let mut commissioner = Commissioner {

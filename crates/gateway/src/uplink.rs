@@ -11,7 +11,7 @@ use crate::{
     outbox::Job,
 };
 use api::{
-    Blob, Client, ClientError, Fixed, Hex,
+    Blob, Client, ClientError, Fixed, Hex, Problem,
     order::{Outcome, SAID_MAX, State, outcome_digest},
     sign::Envelope,
 };
@@ -131,7 +131,12 @@ impl<R: CryptoRng> Uplink<R> {
         let mut attempt = 0;
         loop {
             match self.try_execute(request).await {
-                Err(UplinkError::Client(e)) if e.is_transient() && attempt < TRIES => {
+                Err(UplinkError::Client(e))
+                    if attempt < TRIES
+                        && (e.is_transient()
+                            || matches!(request, Request::Register { .. })
+                                && e.code().is_some_and(is_overtaken)) =>
+                {
                     self.forget_nonce();
                     self.pause(attempt).await;
                     attempt += 1;
@@ -256,7 +261,7 @@ impl<R: CryptoRng> Uplink<R> {
         let sent = self.try_upload(job).await;
         match sent {
             Err(UplinkError::Client(ClientError::Refused(problem)))
-                if !matches!(problem.status, 408 | 429 | 503 | 504) =>
+                if !matches!(problem.status, 408 | 429 | 503 | 504) && !is_overtaken(&problem.code) =>
             {
                 self.forget_nonce();
                 self.refused(job, &problem.code, problem.to_string()).await
@@ -318,6 +323,7 @@ impl<R: CryptoRng> Uplink<R> {
             "refused" if self.client.pairing(&pairing).await?.is_revoked() => Ok(Uploaded::AlreadyThere),
             "refused" => {
                 let (code, error) = reasons(sent.code, sent.error)?;
+                self.not_overtaken(&code, &error)?;
                 Ok(Uploaded::Refused(format!("{code}: {error}")))
             }
             _ => Ok(Uploaded::Accepted(sent.txhash.0)),
@@ -338,6 +344,15 @@ impl<R: CryptoRng> Uplink<R> {
         Ok(if there { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) })
     }
 
+    /// Another program used the number of this account: the job is sent again under the next one.
+    fn not_overtaken(&mut self, code: &str, error: &str) -> Result<(), UplinkError> {
+        if !is_overtaken(code) {
+            return Ok(());
+        }
+        self.forget_nonce();
+        Err(ClientError::Refused(Problem::new(409, code, error)).into())
+    }
+
     async fn submit(&mut self, body: Body) -> Result<Uploaded, UplinkError> {
         let tx = self.signed(body).await?;
         let accepted = self.client.submit(&tx.bytes, false).await?;
@@ -350,6 +365,7 @@ impl<R: CryptoRng> Uplink<R> {
             Ok(t) if t.status == "included" => Ok(Some(Uploaded::Accepted(*id))),
             Ok(t) if t.status == "refused" => {
                 let (code, error) = reasons(t.code, t.error)?;
+                self.not_overtaken(&code, &error)?;
                 self.refused(job, &code, format!("{code}: {error}")).await.map(Some)
             }
             Ok(_) => Ok(None),
@@ -385,6 +401,11 @@ fn step(policy: api::policy::Policy) -> Result<PolicyStep, UplinkError> {
 
 /// By this the ledger says that it has an event of the same component with this position or a later one.
 const VALIDATION_REPLAY: &str = "W4_ERR_VALIDATION_REPLAY";
+
+/// Whether the ledger refused only the number of a transaction, which another program with the same account used.
+fn is_overtaken(code: &str) -> bool {
+    matches!(code, "W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE")
+}
 
 /// Codes by which the ledger says that it has a statement already: jobs leave the outbox in order, so what does
 /// not follow the last one recorded was recorded before.
@@ -506,6 +527,27 @@ mod tests {
             let end = Job::Withdrawal { statement, key: uplink.key.public(), signature };
             let told = uplink.refused(&end, VALIDATION_REPLAY, reason.clone()).await.unwrap();
             assert_eq!(told, Uploaded::Refused(reason), "an end that is not recorded is not done");
+        });
+    }
+
+    /// An operator's command sends with the same account: what it overtook is not refused, and nothing is lost.
+    #[test]
+    fn a_job_whose_number_was_used_by_somebody_else_is_sent_again() {
+        runtime().block_on(async {
+            let mut rng = ChaCha20Rng::seed_from_u64(9);
+            let key = SigningKey::generate(&mut rng);
+            let (statement, signature) = event(EventKind::Fault, 1, b"hot", &key, &mut rng);
+            let job = Job::Statement { statement, key: key.public(), signature, witness: None };
+            let mut uplink = Uplink::new(Client::new("http://127.0.0.1:9").unwrap(), key, [0; 32], rng);
+            for code in ["W4_ERR_PROTO_REPLAY", "W4_ERR_PROTO_SEQUENCE"] {
+                uplink.next_nonce = Some((1, 1));
+                let told = uplink.not_overtaken(code, "used");
+                assert!(matches!(told, Err(UplinkError::Client(e)) if !e.is_transient()), "{code}");
+                assert_eq!(uplink.next_nonce, None, "{code}");
+            }
+            uplink.not_overtaken("W4_ERR_VALIDATION_REPLAY", "older").unwrap();
+            let refused = uplink.refused(&job, "W4_ERR_STATEMENT_FORMAT", "bad".into()).await.unwrap();
+            assert_eq!(refused, Uploaded::Refused("bad".into()));
         });
     }
 

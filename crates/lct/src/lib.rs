@@ -30,6 +30,7 @@ pub mod clock;
 pub mod codec;
 pub mod command;
 pub mod commitment;
+pub mod consent;
 pub mod context;
 pub mod counter;
 pub mod curve;

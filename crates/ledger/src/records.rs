@@ -462,6 +462,28 @@ object! {
 }
 
 object! {
+    /// To which other binding the owner of a component agreed.
+    Consent {
+        /// Who owned it then.
+        owner: PublicKey = 1,
+        /// With whom the next binding is.
+        partner: Cid = 2,
+        /// Until when it may be recorded, Unix milliseconds of block time.
+        until_ms: u64 = 3,
+        /// Transaction that recorded it.
+        tx: Digest = 4,
+    }
+}
+
+impl Consent {
+    /// Whether it allows a binding with `partner` at this block time, of a component that `owner` owns.
+    #[must_use]
+    pub fn allows(&self, owner: &PublicKey, partner: &Cid, time_ms: u64) -> bool {
+        (self.owner, self.partner) == (*owner, *partner) && time_ms <= self.until_ms
+    }
+}
+
+object! {
     /// One change of hands.
     Hop {
         /// Who gave.

@@ -180,6 +180,13 @@ rejections! {
     ActOperation = 227, "W4_ERR_ACT_OPERATION", "the delegation does not allow this operation";
     ActScope = 228, "W4_ERR_ACT_SCOPE", "the delegation names neither of the two";
     ActGrant = 229, "W4_ERR_ACT_GRANT", "the delegate granted a longer lease than it may";
+    // Consent of owners.
+    ConsentChain = 232, "W4_ERR_CONSENT_CHAIN", "the consent is for another chain";
+    ConsentBinding = 233, "W4_ERR_CONSENT_BINDING", "the component is no side of such a binding";
+    ConsentPartner = 234, "W4_ERR_CONSENT_PARTNER", "the next partner is not registered, at its end, or the component itself";
+    ConsentOwner = 235, "W4_ERR_CONSENT_OWNER", "the component has no owner, and nobody has to agree";
+    ConsentTime = 236, "W4_ERR_CONSENT_TIME", "the consent ends in the past, or later than the chain allows";
+    ConsentProof = 237, "W4_ERR_CONSENT_PROOF_FAIL", "the owner did not sign the consent";
     // States and versions of components.
     LifecycleChain = 240, "W4_ERR_LIFECYCLE_CHAIN", "the statement is for another chain";
     LifecycleComponent = 241, "W4_ERR_LIFECYCLE_COMPONENT", "the component is not registered";

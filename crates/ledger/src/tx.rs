@@ -288,6 +288,13 @@ pub enum Body {
         /// By who gives, by who takes.
         signatures: [Signature; 2],
     },
+    /// The owner of a component agrees to another binding of it (L125).
+    Consent {
+        /// `lct::consent::Consent` bytes.
+        statement: Vec<u8>,
+        /// By the owner.
+        signature: Signature,
+    },
     /// Records an event of level 1 or 2 (L115).
     Validate {
         /// `lct::validation::Event` bytes.
@@ -396,7 +403,7 @@ impl Canonical for Body {
         let pairs = match self {
             Self::Delegate { .. } | Self::EnergyRelease { .. } => 3,
             Self::Register { .. } | Self::DelegateAct { .. } | Self::Govern(_) => 4,
-            Self::EnergyOrder { .. } => 4,
+            Self::EnergyOrder { .. } | Self::Consent { .. } => 4,
             Self::LctCreate { .. } | Self::Batch(_) | Self::Energy(_) | Self::CycleClose(_) => 5,
             Self::Checkpoint(_) | Self::RevokeSigned(_) | Self::Revoke { .. } | Self::PairUse(_) => 5,
             Self::Metrics(_) => 5,
@@ -413,7 +420,9 @@ impl Canonical for Body {
         w.object(pairs, VERSION).uint(1).uint(self.kind() as u64);
         match self {
             Self::Registry(body) => body.write(w),
-            Self::Register { statement, signature } | Self::EnergyOrder { statement, signature } => {
+            Self::Register { statement, signature }
+            | Self::EnergyOrder { statement, signature }
+            | Self::Consent { statement, signature } => {
                 w.uint(2).bytes(statement).uint(3).bytes(&signature.0);
             }
             Self::LctCreate { a, b, context } => {
@@ -593,6 +602,7 @@ impl Canonical for Body {
             (25, 3) => Ok(Self::Delegate { statement: statement(r, 2)? }),
             (50, 5) => Ok(Self::Metrics(signed(r)?)),
             (26, 4) => Ok(Self::DelegateAct { statement: statement(r, 2)?, body: statement(r, 3)? }),
+            (27, 4) => Ok(Self::Consent { statement: statement(r, 2)?, signature: Signature(fixed(r, 3)?) }),
             (kind @ 32..=41, pairs) => Ok(Self::Registry(Registry::read(kind, pairs, r)?)),
             (47, 7) => Ok(Self::ConfigSet(Config::read(r)?)),
             (48, 7) => Ok(Self::ConfigReport(Config::read(r)?)),

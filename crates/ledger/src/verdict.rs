@@ -6,6 +6,7 @@ use core::fmt;
 use lct::{
     Digest,
     binding::BindingRecord,
+    consent::Consent,
     context::Statement,
     delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent, EnergyKind},
@@ -98,6 +99,13 @@ pub enum Proved {
     },
     /// A component changed hands.
     Ownership(Box<Transfer>),
+    /// The owner of a component agreed to another binding of it.
+    Consent {
+        /// To what.
+        consent: Box<Consent>,
+        /// Who owned it.
+        owner: PublicKey,
+    },
     /// The sender let somebody act in its place.
     Delegation {
         /// Its name.
@@ -261,6 +269,7 @@ impl Verdict {
             Proved::Validation { event, .. } => Some(event.cid),
             Proved::Replacement { record, .. } => Some(record.entities[1].cid),
             Proved::Ownership(t) => Some(t.cid),
+            Proved::Consent { consent, .. } => Some(consent.cid),
             Proved::Batch(s) => Some(s.cid),
             Proved::Metrics { report, .. } => Some(report.observer),
             Proved::Energy(e) => Some(e.cid),
@@ -437,6 +446,14 @@ impl fmt::Display for Proved {
             }
             Self::Ownership(t) => {
                 write!(f, "component {} went from {} to {} (hop {})", t.cid, t.from, t.to, t.hop)
+            }
+            Self::Consent { consent: c, owner } => {
+                write!(
+                    f,
+                    "the owner {owner} of component {} agreed to a binding with {} ",
+                    c.cid, c.partner
+                )?;
+                write!(f, "in the place of {} until {}", c.binding, Utc(c.until_ms))
             }
             Self::Config { config: c, setting: s } => {
                 write!(f, "parameter {} of component {}: the sender said {}", c.parameter, c.cid, c.value)?;

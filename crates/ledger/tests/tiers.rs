@@ -5,6 +5,7 @@ use crate::world;
 use lct::{
     attest::CertificateType,
     binding::BindingRecord,
+    consent::Consent,
     id::{BindingId, Cid, PairingId, Role},
     ownership::{Transfer, hash_of},
     revocation::{Reason, batch_id},
@@ -161,6 +162,33 @@ fn rebinding_rules() {
     bench.refuse("without its owner", with(None), RebindOwner);
     bench.refuse("by a former owner", with(Some(&maker)), RebindOwner);
     bench.accept(with(Some(&owner)));
+    // Agreed ahead, to another binding with this partner, and for a while: of that the owner of that time is asked.
+    let old = other.binding_id;
+    let (third, thirds) = again(9);
+    let with = || rebind_with(&third, each(&thirds), ("module-1", 4, old), None);
+    let agree = |bench: &Bench, partner: &str, ahead_ms| {
+        let until_ms = bench.time_ms + ahead_ms;
+        consent_with(&Consent { until_ms, ..consent_to("module-1", old, partner) }, &owner)
+    };
+    bench.accept(agree(&bench, "module-2", 60_000));
+    bench.refuse("agreed to another partner", with(), RebindOwner);
+    bench.accept(agree(&bench, "pack-1", 1_000));
+    bench.time_ms += 5_000;
+    bench.refuse("agreed for a time that is over", with(), RebindOwner);
+    bench.accept(agree(&bench, "pack-1", 60_000));
+    let sold = |before: &Transfer, from: &SigningKey, to: &SigningKey| Transfer {
+        hop: before.hop + 1,
+        previous: hash_of(&transfer_bytes(before)),
+        from: from.public(),
+        to: to.public(),
+        ..*before
+    };
+    let second = sold(&first_hop("module-1", "owner"), &owner, &maker);
+    bench.accept(transfer_with(&second, [&owner, &maker]));
+    bench.refuse("agreed by a former owner", with(), RebindOwner);
+    bench.accept(transfer_with(&sold(&second, &maker, &owner), [&maker, &owner]));
+    bench.accept(with());
+    let other = third;
 
     // A module is exchanged for another one: the pack asks.
     let swap = binding(PACK, NEW);
@@ -169,6 +197,62 @@ fn rebinding_rules() {
     assert_eq!(status(&bench, &other.binding_id), Status::Revoked);
     assert_eq!(status(&bench, &swap.binding_id), Status::Active);
     assert_eq!(bench.state.get(&state_key::replaced(&other.binding_id)).unwrap().unwrap(), swap.binding_id.0);
+}
+
+/// What an owner agrees to (L125).
+#[test]
+fn consent_rules() {
+    let mut bench = Bench::running();
+    bench.accept(register("module-2", Role::Module));
+    bench.accept(register("module-3", Role::Module));
+    bench.accept(Body::Revoke {
+        target: Target::Component(Cid::of("module-3")),
+        reason: Reason::Retired as u8,
+    });
+    bench.accept(transfer_with(&first_hop("module-1", "owner"), [&key("batch"), &key("owner")]));
+    let (owner, stranger) = (key("owner"), key("stranger"));
+    let now = bench.time_ms;
+    let good = Consent { until_ms: now + 60_000, ..consent_to("module-1", pack_module(), "pack-1") };
+    let elsewhere = binding_id("app-1", "pack-1");
+    let row = |change: &dyn Fn(&mut Consent)| {
+        let mut consent = good;
+        change(&mut consent);
+        consent_with(&consent, &stranger)
+    };
+    let garbage = Body::Consent { statement: vec![0xa0], signature: Signature([0; 64]) };
+    let days = 90 * 86_400_000;
+    let rows = [
+        ("damaged", garbage, StatementFormat),
+        (
+            "other chain, unknown",
+            row(&|c| (c.chain_id, c.binding) = ([1; 32], BindingId([9; 16]))),
+            ConsentChain,
+        ),
+        (
+            "unknown, with itself",
+            row(&|c| (c.binding, c.partner) = (BindingId([9; 16]), c.cid)),
+            ConsentBinding,
+        ),
+        ("of others", row(&|c| c.binding = elsewhere), ConsentBinding),
+        ("with itself", row(&|c| c.partner = c.cid), ConsentPartner),
+        ("with nobody", row(&|c| c.partner = Cid([9; 16])), ConsentPartner),
+        ("with what is retired", row(&|c| c.partner = Cid::of("module-3")), ConsentPartner),
+        (
+            "without owner, over",
+            row(&|c| (c.cid, c.partner, c.until_ms) = (c.partner, c.cid, now)),
+            ConsentOwner,
+        ),
+        ("over", row(&|c| c.until_ms = now), ConsentTime),
+        ("for long", row(&|c| c.until_ms = now + days + 60_000), ConsentTime),
+        ("by somebody else", row(&|_| ()), ConsentProof),
+    ];
+    for (what, body, expected) in rows {
+        bench.refuse(what, body, expected);
+    }
+    assert_eq!(bench.send(1, consent_with(&good, &owner)), None, "anybody brings it");
+    let agreed: ledger::records::Consent =
+        get(&bench, &state_key::consent(&Cid::of("module-1"), &pack_module()));
+    assert_eq!((agreed.owner, agreed.until_ms), (owner.public(), good.until_ms));
 }
 
 #[test]

@@ -33,6 +33,10 @@ enum Command {
     Bind(cmd::bind::Args),
     /// Give a component that lost its keys new ones: bind and pair it anew with all that it is bound with
     Recover(cmd::recover::Args),
+    /// Take a module into a running pack in the place of one that was taken out, which is revoked
+    Replace(cmd::replace::Args),
+    /// As the owner of a component, agree that another binding takes the place of one that it has
+    Consent(cmd::consent::Args),
     /// Revoke a component or a binding of a running installation; this cannot be undone
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
@@ -79,6 +83,8 @@ fn main() -> ExitCode {
         Command::Rotate(args) => cmd::pair::rotate(&args),
         Command::Bind(args) => cmd::bind::run(&args),
         Command::Recover(args) => cmd::recover::run(&args),
+        Command::Replace(args) => cmd::replace::run(&args),
+        Command::Consent(args) => cmd::consent::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Delegate(args) => cmd::delegate::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),

@@ -16,9 +16,9 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Cycle, Delegated, EnergyRecord,
-        Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals,
-        Validation, key,
+        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Consent, Cycle, Delegated,
+        EnergyRecord, Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey,
+        TelemetryHead, Totals, Validation, key,
     },
     standing::{self, Standing},
     state::load,
@@ -273,6 +273,14 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn ownership(&self, cid: &Cid) -> Result<Option<Ownership>, Error> {
         self.get(&key::ownership(cid))
+    }
+
+    /// To which other binding in the place of `binding` the owner of a component agreed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn consent(&self, cid: &Cid, binding: &BindingId) -> Result<Option<Consent>, Error> {
+        self.get(&key::consent(cid, binding))
     }
 
     /// How a component came to its owner, first hop first.

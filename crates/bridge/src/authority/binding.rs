@@ -10,7 +10,7 @@ use lct::{
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
     handshake::Kind,
     hash::sha256,
-    id::{BindingId, Cid},
+    id::{BindingId, Cid, Role},
     key_package::{KeyPackage, Parties},
     metadata::{ACCESS_MAX, LinkParameters},
     rebind::{Rebind, TOKEN_LEN},
@@ -22,7 +22,7 @@ use lct::{
     validation::Event,
 };
 use ledger::{
-    records::Status,
+    records::{Binding, Status},
     tx::{Body, Target, TxId},
 };
 use node::Snapshot;
@@ -31,7 +31,7 @@ use rand_core::Rng;
 use super::{
     Core, active_binding,
     ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
-    find_tx, ordered,
+    component_id, find_tx, ordered,
     policy::Agreement,
 };
 use crate::{
@@ -99,6 +99,7 @@ impl Core {
         if known.is_some() && !(gives_way && assurance != Assurance::Plain) {
             return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
         }
+        self.owners_agree(&snapshot, [&cid_a, &cid_b])?;
         if !self.ceremonies.rows().has_room() {
             return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
         }
@@ -262,10 +263,17 @@ impl Core {
         let old = BindingId(question.binding_id.0);
         let pair = bond.sides.each_ref().map(|s| s.cid);
         let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
-        if known.is_some_and(|b| [b.a, b.b] != pair) {
-            return Err(refused(
-                "binding_id: it is in force with another partner, and has to be revoked first",
-            ));
+        if let Some(known) = known.filter(|b| [b.a, b.b] != pair) {
+            if !self.is_taken_over(snapshot, bond, &known)? {
+                return Err(refused(
+                    "binding_id: it is in force with another partner, and has to be revoked first",
+                ));
+            }
+            if !bond.assurance.has_code() {
+                return Err(refused(
+                    "a pack is taken over by whoever stands before it: with its code (B2, B1+B2)",
+                ));
+            }
         }
         let asked = Rebind { device: own, nonce: question.nonce.0, old };
         tracing::info!(device = %own, %old, "leave to replace a binding");
@@ -377,7 +385,7 @@ impl Core {
         let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
         let signed = [sig_a, sig_b, own];
         let cids = record.entities.each_ref().map(|entity| entity.cid);
-        let body = match self.before(&snapshot, &cids, &bytes, replacements)? {
+        let body = match self.before(&snapshot, bond, &cids, &bytes, replacements)? {
             Before::Nothing => api::sign::bind(&record, signed),
             Before::Replaced { word, device } => {
                 let statement = (&*word.statement.0, &device, &Signature(word.signature.0));
@@ -402,24 +410,23 @@ impl Core {
     fn before(
         &self,
         snapshot: &Snapshot<'_>,
+        bond: &Bond,
         cids: &[Cid; 2],
         record: &[u8],
         replacements: &[Option<Replacement>; 2],
     ) -> Reply<Before> {
-        let Some((old, known)) = active_binding(snapshot, &cids[0], &cids[1])? else {
+        let between = active_binding(snapshot, &cids[0], &cids[1])?;
+        let taken = || self.taken_over(snapshot, bond, replacements);
+        let Some((old, known)) = between.map_or_else(taken, |found| Ok(Some(found)))? else {
             return Ok(Before::Nothing);
         };
         if known.assurance == Assurance::Plain as u8 {
             // It gives way by itself (L36).
             return Ok(Before::Nothing);
         }
+        self.owners_agree_to(snapshot, cids.each_ref(), old)?;
         let about = [&old.0[..], &sha256(&[record])].concat();
-        let mut owned = false;
         for (cid, word) in cids.iter().zip(replacements) {
-            if snapshot.ownership(cid)?.is_some() {
-                owned = true;
-                continue;
-            }
             let Some(word) = word else { continue };
             let leave = Rebind::open(&word.leave.0, &self.spk.sign_pub());
             let granted = leave.is_ok_and(|leave| (leave.device, leave.old) == (*cid, old));
@@ -432,11 +439,60 @@ impl Core {
                 return Ok(Before::Replaced { word: word.clone(), device });
             }
         }
-        if owned {
-            let refusal = Refusal::new(403, code::REBIND_OWNER, "the owner has to agree to another binding");
-            return Err(refusal.detail("the component has an owner on the ledger (L110, 185)"));
-        }
         Ok(Before::Cleared(old))
+    }
+
+    /// Whether `old`, which is in force, is one of the pack of this ceremony that an operator wants its app to take over.
+    fn is_taken_over(&self, snapshot: &Snapshot<'_>, bond: &Bond, old: &Binding) -> Reply<bool> {
+        let [app, pack] = &bond.sides;
+        if old.b != pack.cid || [app.role, pack.role] != [Role::App, Role::Pack] {
+            return Ok(false);
+        }
+        let ids = [component_id(snapshot, &app.cid)?, component_id(snapshot, &pack.cid)?];
+        Ok(self.orders.takes_over(ids.each_ref().map(String::as_str), self.now().into()))
+    }
+
+    /// The binding in force with another app that the pack says gives way.
+    fn taken_over(
+        &self,
+        snapshot: &Snapshot<'_>,
+        bond: &Bond,
+        [_, of_pack]: &[Option<Replacement>; 2],
+    ) -> Reply<Option<(BindingId, Binding)>> {
+        let event = of_pack.as_ref().and_then(|word| Event::decode(&word.statement.0).ok());
+        let Some(old) = event.and_then(|event| event.payload.first_chunk().copied()).map(BindingId) else {
+            return Ok(None);
+        };
+        let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
+        match known {
+            Some(known) if self.is_taken_over(snapshot, bond, &known)? => Ok(Some((old, known))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Refuses where two are bound, more than in clear, and one of them has an owner who did not agree to another binding of
+    /// the two (A93).
+    pub(super) fn owners_agree(&self, snapshot: &Snapshot<'_>, [a, b]: [&Cid; 2]) -> Reply<()> {
+        let Some((old, known)) = active_binding(snapshot, a, b)? else { return Ok(()) };
+        match known.assurance == Assurance::Plain as u8 {
+            true => Ok(()),
+            false => self.owners_agree_to(snapshot, [a, b], old),
+        }
+    }
+
+    /// Refuses where an owner of one of the two did not agree that a binding of theirs takes the place of `old` (A93).
+    fn owners_agree_to(&self, snapshot: &Snapshot<'_>, [a, b]: [&Cid; 2], old: BindingId) -> Reply<()> {
+        for (own, partner) in [(a, b), (b, a)] {
+            let Some(ownership) = snapshot.ownership(own)? else { continue };
+            let consent = snapshot.consent(own, &old)?;
+            if !consent.is_some_and(|c| c.allows(&ownership.owner, partner, (self.clock)())) {
+                let id = component_id(snapshot, own)?;
+                let refusal =
+                    Refusal::new(403, code::REBIND_OWNER, "the owner has to agree to another binding");
+                return Err(refusal.detail(format!("{id} has an owner, who agrees with `modbatt consent`")));
+            }
+        }
+        Ok(())
     }
 
     fn running_bond(&self, id: BindingId, now: u32) -> Reply<&Bond> {

@@ -99,8 +99,17 @@ impl Book {
     }
 
     /// Whether an operator wants A and B bound, though they may be bound already, and nobody did it yet.
-    pub fn binds(&self, [a, b]: [&str; 2], now: u64) -> bool {
-        let wanted = |o: &Order| o.task == Task::Bind && (o.a.as_str(), o.b.as_str()) == (a, b);
+    pub fn binds(&self, pair: [&str; 2], now: u64) -> bool {
+        self.wants(Task::Bind, pair, now)
+    }
+
+    /// Whether an operator wants the app A to take the pack B over from another one, and nobody did it yet.
+    pub fn takes_over(&self, pair: [&str; 2], now: u64) -> bool {
+        self.wants(Task::TakeOver, pair, now)
+    }
+
+    fn wants(&self, task: Task, [a, b]: [&str; 2], now: u64) -> bool {
+        let wanted = |o: &Order| (o.task, o.a.as_str(), o.b.as_str()) == (task, a, b);
         self.waiting().any(|o| o.expires_at > now && wanted(o))
     }
 
@@ -170,8 +179,8 @@ impl Core {
             )));
         }
         match (request.task, request.level) {
-            (Task::Validate, Some(1..=7)) | (Task::Pair | Task::Unpair | Task::Rotate | Task::Bind, None) => {
-            }
+            (Task::Validate, Some(1..=7)) => {}
+            (task, None) if task != Task::Validate => {}
             (Task::Validate, _) => return Err(Refusal::format("level: 1 to 7 of `validate`")),
             _ => return Err(Refusal::format("level: of `validate` only")),
         }
@@ -208,10 +217,31 @@ impl Core {
             component(&snapshot, "a", &request.a)?;
             return self.not_revoked(&[*a, *b]);
         }
-        ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
         self.not_revoked(&[*a, *b])?;
-        if request.task == Task::Bind {
+        // Who joins is registered by the gateway that does it.
+        let joins = match request.task {
+            Task::Install => Some(("a", &request.a, ("b", &request.b, b))),
+            Task::TakeOver => Some(("b", &request.b, ("a", &request.a, a))),
+            _ => None,
+        };
+        if let Some((field, known, (joining_field, joining, cid))) = joins
+            && snapshot.component(cid)?.is_none()
+        {
+            component(&snapshot, field, known)?;
+            let valid = lct::id::valid_component_id(joining);
+            return match valid {
+                true => Ok(()),
+                false => Err(Refusal::format(format!(
+                    "{joining_field}: 3 to 64 characters of A-Z, a-z, 0-9, _ and -"
+                ))),
+            };
+        }
+        ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
+        if matches!(request.task, Task::Install | Task::TakeOver) {
             return Ok(());
+        }
+        if request.task == Task::Bind {
+            return self.owners_agree(&snapshot, [a, b]);
         }
         let (binding, _) = active_binding(&snapshot, a, b)?.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")

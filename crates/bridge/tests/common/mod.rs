@@ -415,7 +415,17 @@ impl World {
 
     /// Begins a binding and opens both requests as the devices do.
     pub async fn begin(&self, a: &Device, b: &Device) -> (BindingId, [BindRequest; 2]) {
-        let begun: binding::Begun = self.post("/bindings", &self.begin_request(a, b)).await.json();
+        self.begin_as(a, b, Assurance::Attested).await
+    }
+
+    pub async fn begin_as(
+        &self,
+        a: &Device,
+        b: &Device,
+        assurance: Assurance,
+    ) -> (BindingId, [BindRequest; 2]) {
+        let request = binding::Begin { assurance: assurance.name().into(), ..self.begin_request(a, b) };
+        let begun: binding::Begun = self.post("/bindings", &request).await.json();
         let open = |blob: &Blob| BindRequest::open(&blob.0, &self.authority.sign_pub()).unwrap();
         let requests = [open(&begun.requests.a), open(&begun.requests.b)];
         for (request, own, partner) in [(&requests[0], a, b), (&requests[1], b, a)] {
@@ -432,13 +442,33 @@ impl World {
         self.introduce_anew(a, b, None).await.0
     }
 
-    /// The same; B asks whether it may have another binding than `replaces`, and gets leave.
-    pub async fn introduce_anew(&self, a: &Device, b: &Device, old: Option<BindingId>) -> (Bonded, Vec<u8>) {
-        let (id, requests) = self.begin(a, b).await;
+    /// What both answer to the requests of a ceremony, B with its question about `old`.
+    pub fn answers(
+        &self,
+        [a, b]: [&Device; 2],
+        requests: &[BindRequest; 2],
+        old: Option<BindingId>,
+    ) -> ([SpkSecret; 2], binding::Keys) {
         let (key_a, attested_a) = a.answer(&requests[0]);
         let (key_b, attested_b) = b.answer(&requests[1]);
         let replaces = old.map(|old| binding::Replaces { nonce: Fixed([6; 16]), binding_id: Fixed(old.0) });
-        let keys = Sides { a: attested_a, b: binding::AttestedKey { replaces, ..attested_b } };
+        ([key_a, key_b], Sides { a: attested_a, b: binding::AttestedKey { replaces, ..attested_b } })
+    }
+
+    /// The same; B asks whether it may have another binding than `replaces`, and gets leave.
+    pub async fn introduce_anew(&self, a: &Device, b: &Device, old: Option<BindingId>) -> (Bonded, Vec<u8>) {
+        self.introduce_as(a, b, old, Assurance::Attested).await
+    }
+
+    pub async fn introduce_as(
+        &self,
+        a: &Device,
+        b: &Device,
+        old: Option<BindingId>,
+        assurance: Assurance,
+    ) -> (Bonded, Vec<u8>) {
+        let (id, requests) = self.begin_as(a, b, assurance).await;
+        let ([key_a, key_b], keys) = self.answers([a, b], &requests, old);
         let introduced: binding::Introduced = self.post(&format!("/bindings/{id}/keys"), &keys).await.json();
         let open = |blob: &Blob| {
             let (introduction, _) = Introduction::split(&blob.0).unwrap();
@@ -463,7 +493,7 @@ impl World {
             binding_id: id,
             entities: [entity(a, &key_a, commit_a), entity(b, &key_b, commit_b)],
             time: to_a.time,
-            assurance: Assurance::Attested,
+            assurance,
         };
         let leave = Introduction::split(&introduced.introductions.b.0).unwrap().1.map(<[u8]>::to_vec);
         (Bonded { id, keys: [key_a, key_b], record }, leave.unwrap_or_default())

@@ -57,6 +57,14 @@ impl Commissioner {
         Some(self.task_name(Task::Pair(a, b)))
     }
 
+    /// An operator ordered that B, which joined this pack since it was commissioned, is registered, bound and paired with A. The
+    /// name of the task that ends it; nothing as in [`Commissioner::bind_by_order`].
+    pub fn install_by_order(&mut self, ids: [&str; 2]) -> Option<String> {
+        let [a, b] = self.pair_of(ids).filter(|pair| !self.waits(*pair))?;
+        self.tasks.extend([Task::Register(b), Task::Bind(a, b), Task::Lct(a, b), Task::Pair(a, b)]);
+        Some(self.task_name(Task::Pair(a, b)))
+    }
+
     /// Whether a task of this name waits or is under way.
     pub fn has(&self, name: &str) -> bool {
         self.tasks.iter().any(|task| self.task_name(*task) == name)
@@ -70,7 +78,11 @@ impl Commissioner {
     /// Leaves the task under way undone, and what else waits for the same two.
     pub fn give_up(&mut self) -> Option<Task> {
         let task = self.tasks.front().copied()?;
-        self.tasks.retain(|other| *other != task && (task.pair().is_none() || other.pair() != task.pair()));
+        let same = |other: &Task| match task {
+            Task::Register(member) => other.pair().is_some_and(|pair| pair.contains(&member)),
+            _ => other.pair() == task.pair(),
+        };
+        self.tasks.retain(|other| *other != task && !same(other));
         self.begin_anew();
         Some(task)
     }
@@ -171,7 +183,7 @@ fn version_of(bytes: &[u8]) -> Result<u32, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::{APP, MODULE, PACK, commissioner};
+    use crate::world::{APP, DONE, MODULE, PACK, commissioner};
 
     const BINDING: BindingId = BindingId([5; 16]);
 
@@ -218,6 +230,24 @@ mod tests {
 
     fn list(number: u8, status: u8) -> [u8; 7] {
         [pdu::REVOCATION, pdu::REVOCATION_STATUS, 0, 0, 0, number, status]
+    }
+
+    /// Who joins a pack that was commissioned is left alone, until somebody orders that it is taken in; where that fails
+    /// nothing else of it is tried.
+    #[test]
+    fn who_joins_later_waits_for_an_order() {
+        let mut done: Vec<String> =
+            DONE.iter().filter(|t| !t.contains("module")).map(|t| (*t).into()).collect();
+        assert_eq!(commissioner(&done).tasks.len(), 4, "before the end everybody is commissioned");
+        done.push(crate::commission::COMMISSIONED.into());
+        let mut c = commissioner(&done);
+        assert!(c.is_finished());
+        let ids = ["pack-0001", "module-0001"];
+        assert_eq!(c.install_by_order(ids).as_deref(), Some("pair pack-0001 module-0001"));
+        assert_eq!(c.tasks.front(), Some(&Task::Register(MODULE)));
+        assert_eq!((c.install_by_order(ids), c.tasks.len()), (None, 4), "once");
+        assert_eq!(c.give_up(), Some(Task::Register(MODULE)));
+        assert!(c.is_finished() && !c.has("pair pack-0001 module-0001"));
     }
 
     /// Both sign, both take, both hold the list, and only then the certificate is carried, to B first.

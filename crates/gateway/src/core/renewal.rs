@@ -2,7 +2,7 @@
 //! nothing; what was agreed before stands, and it is tried again as long as somebody says that it is due.
 
 use super::*;
-use crate::commission::Task;
+use crate::commission::{COMMISSIONED, Task};
 
 /// First pause before the same two are renewed again; it doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(60);
@@ -113,5 +113,9 @@ impl Gateway {
             Phase::Commissioning(c) => Phase::Operating(c),
             other => other,
         };
+        if !self.done.iter().any(|task| task == COMMISSIONED) {
+            self.done.push(COMMISSIONED.into());
+            self.event(Event::TaskDone(COMMISSIONED.into()));
+        }
     }
 }

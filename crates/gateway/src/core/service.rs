@@ -129,6 +129,22 @@ impl Gateway {
                         }
                         continue;
                     }
+                    Task::Install => {
+                        if let Some(task) = c.install_by_order(components) {
+                            self.orders.begin(order.id.0, task);
+                        }
+                        continue;
+                    }
+                    Task::TakeOver => {
+                        // The app is bound with its pack in commissioning, or it is not here.
+                        let here = c.pair_of(components) == Some([None, Some(Party::Pack)]);
+                        if here && self.app.relation().is_paired() {
+                            let name = format!("{} {} {}", order.task.name(), order.a, order.b);
+                            self.orders.begin(order.id.0, name.clone());
+                            self.orders.done(&name, "");
+                        }
+                        continue;
+                    }
                     Task::Unpair => Kind::Unpair,
                     Task::Rotate => Kind::Rotate,
                     Task::Validate => {

@@ -5,6 +5,7 @@ use alloc::{vec, vec::Vec};
 use lct::{
     Digest,
     binding::BindingRecord,
+    consent::Consent,
     context::Statement,
     delegation::{Act, DelegationId},
     id::{BindingId, Cid, PairingId},
@@ -75,6 +76,10 @@ pub fn evidence_keys(tx: &Tx) -> Option<Vec<Vec<u8>>> {
         Body::Transfer { statement, .. } => {
             let transfer = Transfer::decode(statement).ok()?;
             keys.push(key::hop(&transfer.cid, transfer.hop));
+        }
+        Body::Consent { statement, .. } => {
+            let consent = Consent::decode(statement).ok()?;
+            keys.push(key::consent(&consent.cid, &consent.binding));
         }
         Body::Validate { signed, witnesses } => {
             keys.push(key::signing_key(&signed.key));

@@ -6,6 +6,7 @@ use lct::{
     Digest,
     attest::DeviceCertificate,
     binding::BindingRecord,
+    consent::Consent,
     context::Statement,
     delegation::{Act, Delegation, DelegationId},
     energy::{CycleClose, EnergyEvent},
@@ -31,8 +32,8 @@ use super::{
 use crate::{
     codec::Canonical,
     records::{
-        ActRecord, Component, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Setting, Settlement,
-        SigningKey, Status, Tensor, Transfer as EnergyTransfer,
+        self, ActRecord, Component, Delegated, DeviceKey, Hop, Objection, Offer, Ownership, Setting,
+        Settlement, SigningKey, Status, Tensor, Transfer as EnergyTransfer,
         registry::{ContextRecord, StateChange, VersionRecord},
     },
     reject::Rejection,
@@ -120,6 +121,13 @@ pub(super) fn prove(tx: &Tx, time_ms: u64, evidence: &Evidence<'_>) -> Result<Pr
                 check(key, &digest, signature)?;
             }
             Ok(Proved::Ownership(Box::new(transfer)))
+        }
+        Body::Consent { statement, signature } => {
+            let consent = Consent::decode(statement).map_err(broken)?;
+            let recorded: records::Consent = evidence.object(0)?;
+            ensure(recorded.tx == tx.id(), ReceiptError::NoEffect)?;
+            check(&recorded.owner, &consent.digest().map_err(broken)?, signature)?;
+            Ok(Proved::Consent { consent: Box::new(consent), owner: recorded.owner })
         }
         Body::Validate { signed: s, witnesses } => {
             let event = Event::decode(&s.statement).map_err(broken)?;

@@ -150,6 +150,12 @@ pub fn ownership(cid: &Cid) -> Vec<u8> {
     join(b"own/", &[&cid.0])
 }
 
+/// [`Consent`] of the owner of a component that another binding takes the place of this one.
+#[must_use]
+pub fn consent(cid: &Cid, binding: &BindingId) -> Vec<u8> {
+    join(b"cns/", &[&cid.0, &binding.0])
+}
+
 /// Prefix of the [`Hop`]s of a component; u32 number follows.
 #[must_use]
 pub fn hops_of(cid: &Cid) -> Vec<u8> {

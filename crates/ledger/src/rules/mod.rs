@@ -114,6 +114,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                     | PairUse
                     | FactoryBind
                     | Transfer
+                    | Consent
                     | Validate
                     | DelegateAct
                     | ComponentMove
@@ -156,6 +157,7 @@ pub fn allowed(role: AccountRole, kind: Kind) -> bool {
                 RevokeSigned
                     | Revoke
                     | Transfer
+                    | Consent
                     | Validate
                     | ConfigSet
                     | EnergyOrder
@@ -311,6 +313,7 @@ fn body<V: View>(state: &mut Overlay<V>, context: &Context<'_>, tx: &Tx) -> Resu
         Body::Transfer { statement, signatures } => {
             ownership::transfer(state, context, statement, signatures)
         }
+        Body::Consent { statement, signature } => ownership::consent(state, context, statement, signature),
         Body::Validate { signed, witnesses } => validate::event(state, context, signed, witnesses),
         Body::Metrics(signed) => trust::report(state, context, signed),
         Body::Delegate { statement } => delegate::delegate(state, context, &tx.unsigned.signer, statement),

@@ -1,9 +1,11 @@
-//! Whose a component is (L113, L114): a chain of hops from the manufacturer on, each signed by both hands.
+//! Whose a component is (L113, L114): a chain of hops from the manufacturer on, each signed by both hands. And to what other
+//! binding of it its owner agreed (L125).
 
 use alloc::{vec, vec::Vec};
 
 use lct::{
-    id::Role,
+    consent::Consent,
+    id::{BindingId, Cid, Role},
     ownership::{Transfer, hash_of},
     revocation::Reason,
     sign::{PublicKey, Signature},
@@ -12,7 +14,7 @@ use lct::{
 use super::{Context, Stop, ensure, lifecycle::certified, not_future, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, Component, Hop, Ownership, Pairing, SigningKey, key},
+    records::{Binding, Component, Consent as Agreed, Hop, Ownership, Pairing, SigningKey, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::Target,
@@ -56,6 +58,54 @@ pub(super) fn transfer<V: View>(
             .with("owner", t.to.0.as_slice())
             .with("pairings", ended),
     ])
+}
+
+/// Longest time for which an owner agrees ahead: 90 days.
+const AHEAD_MS: u64 = 90 * 86_400_000;
+
+pub(super) fn consent<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    statement: &[u8],
+    signature: &Signature,
+) -> Result<Vec<Event>, Stop> {
+    let c = Consent::decode(statement).map_err(|_| Rejection::StatementFormat)?;
+    let digest = c.digest().map_err(|_| Rejection::StatementFormat)?;
+    ensure(c.chain_id == context.header.chain_id, Rejection::ConsentChain)?;
+    let binding: Option<Binding> = load(state, &key::binding(&c.binding))?;
+    ensure(binding.is_some_and(|b| [b.a, b.b].contains(&c.cid)), Rejection::ConsentBinding)?;
+    let partner: Option<Component> = load(state, &key::component(&c.partner))?;
+    let stands = partner.is_some_and(|p| !p.status.is_final()) && c.partner != c.cid;
+    ensure(stands, Rejection::ConsentPartner)?;
+    let ownership: Option<Ownership> = load(state, &key::ownership(&c.cid))?;
+    let owner = ownership.ok_or(Rejection::ConsentOwner)?.owner;
+    let now = context.header.time_ms;
+    let in_time = c.until_ms > now && c.until_ms - now <= AHEAD_MS;
+    ensure(in_time, Rejection::ConsentTime)?;
+    owner.verify(&digest, signature).map_err(|_| Rejection::ConsentProof)?;
+
+    let agreed = Agreed { owner, partner: c.partner, until_ms: c.until_ms, tx: context.tx_id };
+    state.put(key::consent(&c.cid, &c.binding), &agreed);
+    Ok(vec![
+        Event::new("RebindingAgreed")
+            .with("cid", c.cid.0.as_slice())
+            .with("binding", c.binding.0.as_slice())
+            .with("partner", c.partner.0.as_slice())
+            .with("until_ms", c.until_ms),
+    ])
+}
+
+/// Whether the owner of `cid` agreed that a binding with `partner` takes the place of `old`, and still does.
+pub(super) fn agreed(
+    view: &impl View,
+    context: &Context<'_>,
+    ownership: &Ownership,
+    cid: &Cid,
+    old: &BindingId,
+    partner: &Cid,
+) -> Result<bool, Halt> {
+    let agreed: Option<Agreed> = load(view, &key::consent(cid, old))?;
+    Ok(agreed.is_some_and(|a| a.allows(&ownership.owner, partner, context.header.time_ms)))
 }
 
 /// What the former owner's apps may do with the component ends; its bindings stay. The answer is how many pairings ended.

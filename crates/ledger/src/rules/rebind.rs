@@ -14,7 +14,7 @@ use lct::{
     validation::EventKind,
 };
 
-use super::{Context, Stop, advance, binding, ensure, event_of, not_future, subject};
+use super::{Context, Stop, advance, binding, ensure, event_of, not_future, ownership, subject};
 use crate::{
     outcome::Event,
     records::{Binding, DeviceKey, Ownership, Status, key},
@@ -49,11 +49,13 @@ pub(super) fn replace<V: View>(
     let speaks = device.is_some_and(|d| d.cid == event.cid && d.status == Status::Active);
     let signed = replacement.key.verify(&claim.digest, &replacement.signature).is_ok();
     ensure(speaks && signed, Rejection::RebindProof)?;
-    let ownership: Option<Ownership> = load(state, &key::ownership(&event.cid))?;
-    let approved = match (&ownership, owner) {
+    let owned: Option<Ownership> = load(state, &key::ownership(&event.cid))?;
+    let partner = if sides[0] == event.cid { sides[1] } else { sides[0] };
+    let approved = match (&owned, owner) {
         (None, None) => true,
         (Some(o), Some(signature)) => o.owner.verify(&claim.digest, signature).is_ok(),
-        _ => false,
+        (Some(o), None) => ownership::agreed(state, context, o, &event.cid, &old_id, &partner)?,
+        (None, Some(_)) => false,
     };
     ensure(approved, Rejection::RebindOwner)?;
     ensure(not_future(context, claim.end_ms), Rejection::StatementTime)?;

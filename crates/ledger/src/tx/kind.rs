@@ -67,6 +67,8 @@ kinds! {
     Delegate = 25, "delegation/record";
     /// [`Body::DelegateAct`].
     DelegateAct = 26, "delegation/act";
+    /// [`Body::Consent`].
+    Consent = 27, "owner/consent";
     /// [`super::Registry::Move`].
     ComponentMove = 32, "component/state";
     /// [`super::Registry::Version`].
@@ -141,6 +143,7 @@ impl Body {
             Self::Validate { .. } => Kind::Validate,
             Self::Delegate { .. } => Kind::Delegate,
             Self::DelegateAct { .. } => Kind::DelegateAct,
+            Self::Consent { .. } => Kind::Consent,
             Self::Registry(body) => body.kind(),
             Self::Govern(governance) => governance.change.kind(),
             Self::ConfigSet(_) => Kind::ConfigSet,

@@ -12,6 +12,7 @@ use lct::{
     Digest,
     attest::{CertificateType, DeviceCertificate, Subject},
     binding::{Assurance, BindingRecord, BoundEntity},
+    consent::{CONSENT_MAX, Consent},
     energy::{CycleClose, EnergyEvent, EnergyKind},
     hash::sha256,
     id::{BindingId, Cid, PairingId, Role, SpkId},
@@ -246,6 +247,18 @@ pub fn transfer_bytes(t: &Transfer) -> Vec<u8> {
 pub fn transfer_with(t: &Transfer, signers: [&SigningKey; 2]) -> Body {
     let digest = t.digest().unwrap();
     Body::Transfer { statement: transfer_bytes(t), signatures: signers.map(|k| k.sign_rfc6979(&digest)) }
+}
+
+/// The owner of `id` agrees to a binding with `partner` in the place of `binding`; the time is still to be named.
+pub fn consent_to(id: &str, binding: BindingId, partner: &str) -> Consent {
+    Consent { chain_id: chain_id(), cid: Cid::of(id), binding, partner: Cid::of(partner), until_ms: 0 }
+}
+
+pub fn consent_with(consent: &Consent, signer: &SigningKey) -> Body {
+    let mut out = [0; CONSENT_MAX];
+    let n = consent.encode(&mut out).unwrap();
+    let signature = signer.sign_rfc6979(&consent.digest().unwrap());
+    Body::Consent { statement: out[..n].to_vec(), signature }
 }
 
 /// What `device` says and the authority allows when `record` takes the place of `old`.

@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use lct::sign::SigningKey;
 use ledger::checkpoint::{Checkpoint, CheckpointError, MAX_LEN, Succession};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, replace_file};
+use super::factory::files::p256_key;
 use super::verify::read_bounded;
 use super::{Failure, Outcome, ledger as replica, os_rng, print};
 
@@ -186,11 +185,7 @@ fn show(args: &Show) -> Result<Outcome, Failure> {
 fn cosign(args: &Cosign) -> Result<Outcome, Failure> {
     let mut checkpoint = read(&args.file)?;
     follow(&args.file, &checkpoint, &args.earlier)?;
-    let bytes = Zeroizing::new(read_bounded(&args.key, "key", 33)?);
-    let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).ok();
-    let key = key.and_then(|key| SigningKey::from_bytes(&key).ok());
-    let name = args.key.display();
-    let key = key.ok_or_else(|| Failure::Input(format!("{name} is not a P-256 key of 32 bytes")))?;
+    let key = p256_key(&args.key)?;
     let signature = key.sign(&checkpoint.statement.witness_digest(), &mut os_rng()?);
     checkpoint.add_witness(key.public(), signature);
     replace_file(&args.file, &checkpoint.to_file())?;

@@ -7,8 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use api::delegation::{Acted, DONE, Delegate, Delegated, SUPERSEDED, operations, order_digest};
 use api::encoding::{Fixed, Hex};
 use api::revocation;
-use api::sign::{Envelope, sign};
-use api::transaction::INCLUDED;
 use bridge::AuthorityKey;
 use bridge::field::{Entry, Field, FieldError, Journal};
 use lct::delegation::{Act, Delegation, DelegationId};
@@ -22,14 +20,11 @@ use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, Run, replace_file};
 use super::factory::files::read_bounded;
+use super::ledger::submit;
 use super::revoke;
 use super::{Failure, Outcome, ask, os_rng, print};
 
 const DAY_S: u32 = 86_400;
-/// Blocks for which a transaction stays valid.
-const EXPIRY_BLOCKS: u64 = 1_000;
-/// How often an act is sent when the account's number was used by somebody else meanwhile.
-const TRIES: usize = 5;
 
 /// Arguments of `modbatt delegate`.
 #[derive(clap::Args)]
@@ -350,9 +345,9 @@ fn bring(args: &Bring) -> Result<Outcome, Failure> {
             args.journal.display()
         )));
     }
-    let operator = super::demo::operator(&dir)?;
-    for entry in journal.entries.iter().skip(known) {
-        send(&dir, &run, &operator, entry)?;
+    for Entry { act, statement, body } in journal.entries.iter().skip(known) {
+        let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
+        submit(&dir, &run, &format!("act {}", act.number), body)?;
     }
     let told = ask(async { client()?.delegation(&id).await })?;
     let brought = told.acts.len().saturating_sub(known);
@@ -362,37 +357,6 @@ fn bring(args: &Bring) -> Result<Outcome, Failure> {
         format!("{brought} act(s) brought, {known} were there\n{}", words(&told))
     })?;
     Ok(verdict(&[told]))
-}
-
-/// Sends one act and waits for its block.
-fn send(dir: &DataDir, run: &Run, operator: &lct::sign::SigningKey, entry: &Entry) -> Result<(), Failure> {
-    let number = entry.act.number;
-    for _ in 0..TRIES {
-        let body = Body::DelegateAct { statement: entry.statement.clone(), body: entry.body.clone() };
-        let mut rng = os_rng()?;
-        let sent = ask(async {
-            let client = api::Client::new(&run.url)?;
-            let account = client.account(&operator.public()).await?;
-            let envelope = Envelope {
-                chain_id: *dir.chain_id(),
-                nonce: account.next_nonce,
-                expiry_height: account.height + EXPIRY_BLOCKS,
-            };
-            client.submit(&sign(body, &envelope, operator, &mut rng).bytes, true).await
-        });
-        match sent {
-            Ok(tx) if tx.status == INCLUDED => return Ok(()),
-            // Another program sends with the same account.
-            Err(Failure::Failed(why))
-                if why.contains("W4_ERR_PROTO_REPLAY") || why.contains("PROTO_SEQUENCE") => {}
-            Ok(tx) => {
-                let why = [tx.error, tx.code].into_iter().flatten().collect::<Vec<_>>().join(" ");
-                return Err(Failure::Failed(format!("act {number} is not recorded: {why}")));
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
-    Err(Failure::Failed(format!("act {number} is not recorded: the operator's account is busy; try again")))
 }
 
 fn report(args: &Report) -> Result<Outcome, Failure> {

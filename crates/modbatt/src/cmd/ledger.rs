@@ -4,10 +4,18 @@ use std::path::PathBuf;
 
 use api::encoding::Hex;
 use api::health::LedgerStatus;
+use api::sign::{Envelope, sign};
+use api::transaction::INCLUDED;
+use ledger::tx::Body;
 use serde_json::json;
 
-use super::data_dir::DataDir;
-use super::{Failure, Outcome, ask, print};
+use super::data_dir::{DataDir, Run};
+use super::{Failure, Outcome, ask, os_rng, print};
+
+/// Blocks for which a transaction stays valid.
+const EXPIRY_BLOCKS: u64 = 1_000;
+/// How often one is sent when the account's number was used by somebody else meanwhile.
+const TRIES: usize = 5;
 
 /// Arguments of `modbatt ledger`.
 #[derive(clap::Args)]
@@ -54,6 +62,37 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     print(&if args.json { as_json(&dir, &status) } else { as_table(&dir, &status) })?;
     Ok(Outcome::Good)
+}
+
+/// Sends a transaction of the operator and waits for its block; `what` is the subject of a sentence about its failure.
+pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Failure> {
+    let operator = super::demo::operator(dir)?;
+    for _ in 0..TRIES {
+        let mut rng = os_rng()?;
+        let body = body.clone();
+        let sent = ask(async {
+            let client = api::Client::new(&run.url)?;
+            let account = client.account(&operator.public()).await?;
+            let envelope = Envelope {
+                chain_id: *dir.chain_id(),
+                nonce: account.next_nonce,
+                expiry_height: account.height + EXPIRY_BLOCKS,
+            };
+            client.submit(&sign(body, &envelope, &operator, &mut rng).bytes, true).await
+        });
+        match sent {
+            Ok(tx) if tx.status == INCLUDED => return Ok(()),
+            // Another program sends with the same account.
+            Err(Failure::Failed(why))
+                if why.contains("W4_ERR_PROTO_REPLAY") || why.contains("PROTO_SEQUENCE") => {}
+            Ok(tx) => {
+                let why = [tx.error, tx.code].into_iter().flatten().collect::<Vec<_>>().join(" ");
+                return Err(Failure::Failed(format!("{what} is not recorded: {why}")));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::Failed(format!("{what} is not recorded: the operator's account is busy; try again")))
 }
 
 /// Where the content of a ledger can be had.

@@ -77,39 +77,13 @@ impl Options {
         let same = |o: &Order| (o.task, o.level, o.a.as_str(), o.b.as_str()) == (task, level, a, b);
         let order = match waiting.into_iter().find(same) {
             Some(order) => order,
-            None => self.place_anew(dir, run, command, (task, level), [a, b])?,
+            None => {
+                let now = ask(async { api::Client::new(&run.url)?.time_token().await })?.time;
+                let place = signed(dir, command, (task, level), [a, b], now + self.expires)?;
+                ask(async { api::Client::new(&run.url)?.place_order(&place).await })?
+            }
         };
         self.wait_for(run, order)
-    }
-
-    fn place_anew(
-        &self,
-        dir: &DataDir,
-        run: &Run,
-        command: &str,
-        (task, level): (Task, Option<u8>),
-        [a, b]: [&str; 2],
-    ) -> Result<Order, Failure> {
-        let operator = super::demo::operator(dir)?;
-        let mut rng = os_rng()?;
-        let mut id = [0; 16];
-        rng.fill_bytes(&mut id);
-        let now = ask(async { api::Client::new(&run.url)?.time_token().await })?.time;
-        let expires_at = now + self.expires;
-        let what = (task, level);
-        let digest = order_digest(dir.chain_id(), &id, expires_at, what, &Cid::of(a), &Cid::of(b));
-        let request = Place {
-            creator: format!("modbatt {command}"),
-            id: Hex(id),
-            task,
-            level,
-            a: a.into(),
-            b: b.into(),
-            expires_at,
-            key: Hex(operator.public().0),
-            signature: Fixed(operator.sign(&digest, &mut rng).0),
-        };
-        ask(async { api::Client::new(&run.url)?.place_order(&request).await })
     }
 
     fn wait_for(&self, run: &Run, mut order: Order) -> Result<Order, Failure> {
@@ -150,4 +124,31 @@ impl Options {
             State::Failed | State::Expired => Outcome::Bad,
         })
     }
+}
+
+/// An order of the operator; `command` is the label in the bridge's log.
+pub fn signed(
+    dir: &DataDir,
+    command: &str,
+    (task, level): (Task, Option<u8>),
+    [a, b]: [&str; 2],
+    expires_at: u64,
+) -> Result<Place, Failure> {
+    let operator = super::demo::operator(dir)?;
+    let mut rng = os_rng()?;
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let what = (task, level);
+    let digest = order_digest(dir.chain_id(), &id, expires_at, what, &Cid::of(a), &Cid::of(b));
+    Ok(Place {
+        creator: format!("modbatt {command}"),
+        id: Hex(id),
+        task,
+        level,
+        a: a.into(),
+        b: b.into(),
+        expires_at,
+        key: Hex(operator.public().0),
+        signature: Fixed(operator.sign(&digest, &mut rng).0),
+    })
 }

@@ -51,7 +51,8 @@ fn parse_binding(text: &str) -> Result<Subject, String> {
     Ok(Subject::Binding(BindingId(id.0)))
 }
 
-fn parse_reason(text: &str) -> Result<Reason, String> {
+/// Reads a reason.
+pub fn parse_reason(text: &str) -> Result<Reason, String> {
     revocation::reason(text).ok_or_else(|| {
         "it is `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`".into()
     })
@@ -65,19 +66,24 @@ pub fn order(
     subject: Subject,
     reason: Reason,
 ) -> Result<revocation::Revocations, Failure> {
+    let request = signed(dir, creator, subject, reason)?;
+    ask(async { api::Client::new(&run.url)?.revoke(&request).await })
+}
+
+/// The operator's order to list `subject`.
+pub fn signed(dir: &DataDir, creator: &str, subject: Subject, reason: Reason) -> Result<Revoke, Failure> {
     let operator = super::demo::operator(dir)?;
     let order = order_digest(dir.chain_id(), subject, reason);
     let signature = operator.sign(&order, &mut os_rng()?);
     let (kind, id) = revocation::kind_and_id(subject);
-    let request = Revoke {
+    Ok(Revoke {
         creator: creator.into(),
         kind: kind.into(),
         id: Hex(id),
         reason: revocation::reason_name(reason).into(),
         key: Hex(operator.public().0),
         signature: Fixed(signature.0),
-    };
-    ask(async { api::Client::new(&run.url)?.revoke(&request).await })
+    })
 }
 
 /// Runs the command.

@@ -78,7 +78,14 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         let rows: Vec<Value> = known.values().map(|k| row(k, &relationships, &checked, now)).collect();
         let mut report = Report::new(now * 1_000);
         if args.verify {
-            let held = Held { client: &client, chain_id: dir.chain_id(), list: &list, logs: &logs, now };
+            let held = Held {
+                client: &client,
+                known: &known,
+                chain_id: dir.chain_id(),
+                list: &list,
+                logs: &logs,
+                now,
+            };
             for relationship in &relationships {
                 held.verify(&mut report, relationship).await?;
             }
@@ -137,6 +144,19 @@ fn relationships(known: &BTreeMap<String, Known>) -> Vec<Relationship<'_>> {
         }
         for (partner, binding) in last {
             let Some(above) = known.get(partner) else { continue };
+            // What came to its end in good order, or to whose place another one came, is no relationship any more.
+            let role = |id: &str| known.get(id).map(|k| k.component.role.as_str());
+            let succeeded = below.component.bindings.iter().any(|b| {
+                b.status == "active" && b.partner_id != partner && role(&b.partner_id) == role(partner)
+            });
+            let over = |k: &Known| k.component.status == "retired";
+            if binding.status != "active"
+                && (succeeded && rank(&above.component.role) < rank(&below.component.role)
+                    || over(above)
+                    || over(below))
+            {
+                continue;
+            }
             if rank(&above.component.role) < rank(&below.component.role) {
                 found.push(Relationship { below, above, binding });
             }
@@ -247,6 +267,7 @@ fn line(row: &Value) -> String {
 /// What relationships are held against.
 struct Held<'a> {
     client: &'a Client,
+    known: &'a BTreeMap<String, Known>,
     chain_id: &'a Digest,
     list: &'a Revocations,
     logs: &'a BTreeMap<Cid, Vec<Log>>,
@@ -256,7 +277,7 @@ struct Held<'a> {
 impl Held<'_> {
     /// Whether a relationship is what the ledger has, in every respect.
     async fn verify(&self, report: &mut Report, relationship: &Relationship<'_>) -> Result<(), ClientError> {
-        let Held { client, list, logs, now, .. } = self;
+        let Held { client, known, list, logs, now, .. } = self;
         let Relationship { below, above, binding } = relationship;
         let name = format!("{} and {}", above.id(), below.id());
         let mut wrong = Vec::new();
@@ -319,8 +340,11 @@ impl Held<'_> {
         let bound =
             below.last(&[Code::Bound]).is_some_and(|entry| entry.detail.starts_with(&binding.binding_id.0));
         hold(bound, format!("{} is in another binding than the ledger has, as its log says", below.id()));
-        // Whoever signed it holds the key that the ledger has, or had before their binding was replaced: the log goes on.
-        let bindings = below.component.bindings.iter().filter(|b| b.partner == binding.partner);
+        // Whoever signed it holds the key that the ledger has, or had before their binding was replaced, also by one with
+        // another partner in the same place: the log goes on.
+        let role = |id: &str| known.get(id).map(|k| k.component.role.as_str());
+        let place = Some(above.component.role.as_str());
+        let bindings = below.component.bindings.iter().filter(|b| role(&b.partner_id) == place);
         let signers: Vec<PublicKey> = bindings.map(|b| PublicKey(b.signing_key.0)).collect();
         let held = proof::Known { signers: &signers, authority: None, anchors: None };
         let proved = logs.get(&b).and_then(|logs| logs.last()).map(|log| proof::check(log, &held));

@@ -172,6 +172,10 @@ fn statement(proved: &Proved) -> Value {
         Proved::Ownership(t) => json!({
             "hop": t.hop, "from": t.from.to_string(), "to": t.to.to_string(), "time_ms": t.time_ms,
         }),
+        Proved::Consent { consent: c, owner } => json!({
+            "owner": owner.to_string(), "binding": c.binding.to_string(), "partner": c.partner.to_string(),
+            "until_ms": c.until_ms,
+        }),
         Proved::Validation { event: e, witnesses } => json!({
             "witnesses": witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,

@@ -6,12 +6,11 @@ use zeroize::Zeroizing;
 
 use super::super::Failure;
 use super::super::data_dir::DataDir;
-use super::provision::APP;
 use crate::custody::{Custody, EncryptedFiles, OsStore, PassphraseArgs, PrivateFiles};
 
-/// Name of the app's secret.
-fn name() -> String {
-    format!("device-{APP}")
+/// Name of the secret of an app.
+fn name(app: &str) -> String {
+    format!("device-{app}")
 }
 
 /// A place for the app's key.
@@ -52,15 +51,15 @@ pub struct AppKey {
 }
 
 impl AppKey {
-    /// Keeps the key of a new installation.
-    pub fn store(&self, dir: &DataDir, secret: &[u8]) -> Result<(), Failure> {
+    /// Keeps the key of a new app.
+    pub fn store(&self, dir: &DataDir, app: &str, secret: &[u8]) -> Result<(), Failure> {
         let place = self.wanted.unwrap_or(Place::PrivateFile);
-        Ok(self.custody(dir, place, true)?.store(&name(), secret)?)
+        Ok(self.custody(dir, place, true)?.store(&name(app), secret)?)
     }
 
-    /// Reads the key of an installation.
-    pub fn load(&self, dir: &DataDir) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let place = found(dir);
+    /// Reads the key of the app of an installation.
+    pub fn load(&self, dir: &DataDir, app: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let place = found(dir, app);
         if let Some(wanted) = self.wanted.filter(|wanted| *wanted != place) {
             return Err(Failure::Input(format!(
                 "the app's key of {} is kept in the place `{place}`, not `{wanted}`; leave --app-key out",
@@ -68,10 +67,10 @@ impl AppKey {
             )));
         }
         let custody = self.custody(dir, place, false)?;
-        custody.load(&name())?.ok_or_else(|| {
+        custody.load(&name(app))?.ok_or_else(|| {
             Failure::Input(format!(
                 "the app's key is missing: {}; restore it from a copy",
-                custody.place(&name())
+                custody.place(&name(app))
             ))
         })
     }
@@ -92,10 +91,10 @@ impl AppKey {
 }
 
 /// Where the key of an existing directory is.
-fn found(dir: &DataDir) -> Place {
-    if EncryptedFiles::has(&dir.keys(), &name()) {
+fn found(dir: &DataDir, app: &str) -> Place {
+    if EncryptedFiles::has(&dir.keys(), &name(app)) {
         Place::EncryptedFile
-    } else if dir.keys().join(name()).exists() {
+    } else if dir.keys().join(name(app)).exists() {
         Place::PrivateFile
     } else {
         Place::OsStore

@@ -47,10 +47,12 @@ use super::entity::Entity;
 use super::faults::Faults;
 use super::key_log::KeyLog;
 use super::members::access;
+use super::parts::{app_flash, host_folder};
 use super::report::Run;
 use super::revoked::{Revoked, unpaired};
 use super::source::Source;
 use super::spoil;
+use super::takeover;
 use super::tasks::TaskLog;
 use super::{Args, Fault, Speed, say};
 
@@ -85,6 +87,8 @@ pub struct Bench<'a> {
     pub account: SigningKey,
     pub plan: gateway::Plan,
     pub host: Uuid,
+    /// The app from which this one takes the pack over, as long as it did not.
+    pub lost: Option<String>,
 }
 
 /// Where the run stands.
@@ -146,7 +150,7 @@ impl Bench<'_> {
         for identity in [&self.app, &self.pack].into_iter().chain(&self.modules) {
             components.push((identity.component_id.to_string(), identity.cid()));
         }
-        let folder = self.dir.path().join("gateway");
+        let folder = self.dir.path().join(host_folder(&self.app.component_id));
         std::fs::create_dir_all(&folder)
             .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::reason(&e))))?;
         let outbox = Outbox::open(&folder.join("outbox.redb")).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -157,13 +161,18 @@ impl Bench<'_> {
             let all = [&self.app, &self.pack].into_iter().chain(&self.modules);
             spoil::keys(all, name, &self.dir.flash(), rng)?;
         }
-        let app_flash = Nor::open(&self.dir.flash().join("app.flash"), MODULE_PAGES)
+        let app_flash = Nor::open(&self.dir.flash().join(app_flash(&self.app.component_id)), MODULE_PAGES)
             .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let count = self.modules.len();
         let ids = self.ids();
         let pack = self.pack.component_id.to_string();
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
+        if let Some(lost) = &self.lost {
+            let app = self.app.component_id.as_str();
+            say(&format!("{app} takes {pack} over from {lost}, whose computer is lost"));
+            takeover::order(&client, self.dir, [app, &pack]).await?;
+        }
         let word = Word::fetch(&client, &pack).await.map_err(|e| Failure::Failed(e.to_string()))?;
         let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
         let present = count - revoked.modules(self.chain, &ids)?;
@@ -265,6 +274,9 @@ impl Bench<'_> {
         if stopped {
             say("stopped before the pack was operational; the next start goes on from here");
             return Ok(Ended::Ran(Run { modules: count as u64, ..live.finish(0)? }, components));
+        }
+        if let Some(lost) = &self.lost {
+            takeover::end(&client, self.dir, lost).await?;
         }
         live.learn_keys()?;
         let (progress, waiting) = watch::channel(Progress::default());
@@ -586,6 +598,12 @@ impl Live<'_> {
             let pack = self.world.pack().identity().cid();
             let partner = if *cid == pack { self.gateway.app().identity().cid() } else { pack };
             if let (Some(name), Some(partner)) = (names(cid), names(&partner)) {
+                if !self.tasks.done.contains(&format!("register {name}")) {
+                    say(&format!(
+                        "{name} is no part of this pack yet: `modbatt replace OLD {name}` takes it in"
+                    ));
+                    continue;
+                }
                 say(&format!(
                     "{name} was bound anew and not paired yet: `modbatt bind {partner} {name}` goes on, \
                      unless an order for it waits"

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::super::data_dir::DataDir;
 use super::super::factory::code_in;
 use super::super::{Failure, reason};
-use super::provision::{APP, PACK};
+use super::provision::PACK;
 
 /// Reads `--bootstrap`.
 pub fn parse_bootstrap(text: &str) -> Result<Assurance, String> {
@@ -132,9 +132,10 @@ pub fn sentence(failure: NoChannel) -> String {
 
 /// Assurance of the binding of app and pack that is in force, as the ledger has it.
 pub fn recorded(chain: &Chain) -> Result<Option<Assurance>, node::Error> {
-    let (app, pack) = (Cid::of(APP), Cid::of(PACK));
+    let pack = Cid::of(PACK);
     let bindings = chain.read()?.bindings_of(&pack)?;
-    let between = bindings.iter().map(|(_, b)| b).filter(|b| b.a == app || b.b == app);
+    // Of the pack and what is below it the pack is A.
+    let between = bindings.iter().map(|(_, b)| b).filter(|b| b.b == pack);
     let last = between.max_by_key(|b| b.height);
     Ok(last.and_then(|b| Assurance::from_code(b.assurance).ok()))
 }

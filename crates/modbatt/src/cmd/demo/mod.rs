@@ -8,12 +8,14 @@ mod entity;
 mod faults;
 mod key_log;
 mod members;
+mod parts;
 mod provision;
 mod report;
 mod revoked;
 mod signers;
 mod source;
 mod spoil;
+mod takeover;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bridge::{Bridge, Config};
 use bus::udp::UdpConfig;
+use lct::binding::Assurance;
 use node::Chain;
 use node::engine::solo::{self, Solo};
 use rand_chacha::ChaCha20Rng;
@@ -35,6 +38,7 @@ use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, print, reason};
 use crate::custody::PassphraseArgs;
 use app_key::AppKey;
+use parts::Parts;
 use source::Source;
 
 /// Arguments of `modbatt demo`.
@@ -97,6 +101,14 @@ pub struct Args {
     /// recover` gives it new ones
     #[arg(long, value_name = "COMPONENT", value_parser = super::order::component)]
     lose_keys: Option<String>,
+    /// Before the start somebody takes the module OLD out of the pack and puts NEW in its place, which is made new; `modbatt
+    /// replace OLD NEW` then takes it into the pack
+    #[arg(long, value_name = "OLD=NEW", value_parser = parts::parse_exchange)]
+    exchange: Option<(String, String)>,
+    /// The computer of the app is lost: another one takes its place, with an app of its own. It takes the pack over with the
+    /// code that is printed on it (`--code`), and the lost app is revoked
+    #[arg(long)]
+    new_host: bool,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -170,7 +182,14 @@ const MODULES: usize = 3;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    bootstrap::check(args.bootstrap, args.code.as_ref())?;
+    let assurance = if args.new_host { with_code(args.bootstrap) } else { args.bootstrap };
+    bootstrap::check(assurance, args.code.as_ref())?;
+    if (args.new_host || args.exchange.is_some()) && !args.data_dir.exists() {
+        let dir = args.data_dir.display();
+        return Err(Failure::Input(format!(
+            "there is no data directory {dir}, and nothing to exchange in it"
+        )));
+    }
     // Read first: a damaged file must not leave a data directory behind.
     let replay = args.replay.as_deref().map(Source::replay).transpose()?;
     let asked = args.modules.map(usize::from);
@@ -195,8 +214,16 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             Chain::open(&dir.ledger(), dir.genesis()).map(drop).map_err(|e| super::ledger::failure(&e))
         },
     )?;
+    if let Some((old, new)) = &args.exchange {
+        Parts::exchange(&dir, old, new, &mut rng)?;
+    }
+    if args.new_host {
+        Parts::new_host(&dir, &app_key, &mut rng)?;
+    }
     let installation = provision::load(&dir, &app_key)?;
-    let plan = bootstrap::plan(&dir, args.bootstrap, args.code.as_ref())?;
+    // Whoever takes a pack over proves that it stands before it.
+    let assurance = if installation.lost.is_some() { with_code(assurance) } else { assurance };
+    let plan = bootstrap::plan(&dir, assurance, args.code.as_ref())?;
     if args.bootstrap == lct::binding::Assurance::Plain {
         say(
             "WARNING: B0 sends keys in clear and proves nobody's identity; only the comparison of digits does",
@@ -254,6 +281,8 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         app_key: None,
         lose_keys: None,
+        exchange: None,
+        new_host: false,
         passphrase: passphrase.clone(),
         check_only: true,
         seed: 1,
@@ -261,6 +290,12 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
     let missing = || Failure::Input(format!("there is no data directory {}", path.display()));
     let dir = DataDir::open_or_create(path, || Err(missing()), |_| Err(missing()))?;
     let installation = provision::load(&dir, &AppKey { wanted: None, passphrase: passphrase.clone() })?;
+    if let Some(lost) = &installation.lost {
+        return Err(Failure::Failed(format!(
+            "{} has not taken the pack over from {lost} yet; `modbatt demo` goes on with that",
+            installation.app.component_id
+        )));
+    }
     let source = Source::model(installation.modules.len(), args.seed)?;
     let outcome = runtime()?.block_on(operate(
         &args,
@@ -274,6 +309,14 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
     match outcome? {
         Ended::Checked(report) => retired.map(|()| report).map_err(Failure::from),
         Ended::Ran(_) => Err(Failure::Failed("the pack ran instead of being checked".into())),
+    }
+}
+
+/// The same assurance, proved by the printed code besides.
+fn with_code(assurance: Assurance) -> Assurance {
+    match assurance {
+        Assurance::Code => Assurance::Code,
+        _ => Assurance::AttestedAndCode,
     }
 }
 
@@ -370,6 +413,7 @@ async fn operate(
         account: installation.account,
         plan,
         host: installation.host,
+        lost: installation.lost,
     };
     let ran = tokio::select! {
         ran = bench.run(source, &mut rng) => ran,

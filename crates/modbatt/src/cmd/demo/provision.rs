@@ -33,6 +33,7 @@ use super::super::data_dir::DataDir;
 use super::super::factory::line::{Issuer, Validity};
 use super::super::{Failure, reason};
 use super::app_key::AppKey;
+use super::parts::Parts;
 
 /// Name of the pack, of the app, and of module `n` from 1.
 pub const PACK: &str = "pack-0001";
@@ -55,6 +56,8 @@ const FIRMWARE: u32 = 1;
 pub struct Installation {
     /// The app's identity.
     pub app: Identity,
+    /// The app whose host was lost, where this one has not taken the pack over yet.
+    pub lost: Option<String>,
     /// Names the computer that the app's key was made on.
     pub host: Uuid,
     /// The pack controller's identity.
@@ -128,32 +131,72 @@ impl Founders {
         let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
         for (name, role) in devices {
-            let key = SigningKey::generate(rng);
-            let request = CertificateRequest {
-                role,
-                flags: 0,
-                cid: Cid::of(&name),
-                hw: *b"MB-2S2P\0",
-                key: key.public(),
-            };
-            let commitment = match role {
-                Role::Pack => super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?,
-                _ => [0; 32],
-            };
-            let cert = self.batch.certify(&request, self.validity, commitment, rng);
-            let mut unique_id = [0; 4];
-            rng.fill_bytes(&mut unique_id);
-            let mut bytes =
-                Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
-            if role == Role::App {
-                bytes.extend_from_slice(Uuid::new_v4().as_bytes());
-                app_key.store(dir, &bytes)?;
-            } else {
-                dir.write_key(&device_file(&name), &bytes)?;
+            let bytes = make(dir, &self.batch, self.validity, (&name, role), rng)?;
+            match role {
+                Role::App => app_key.store(dir, &name, &bytes)?,
+                _ => dir.write_key(&device_file(&name), &bytes)?,
             }
         }
         Ok(())
     }
+}
+
+/// Makes a device: what is kept of it.
+fn make(
+    dir: &DataDir,
+    batch: &Issuer,
+    validity: Validity,
+    (name, role): (&str, Role),
+    rng: &mut impl CryptoRng,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let key = SigningKey::generate(rng);
+    let request =
+        CertificateRequest { role, flags: 0, cid: Cid::of(name), hw: *b"MB-2S2P\0", key: key.public() };
+    let commitment = match role {
+        Role::Pack => super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?,
+        _ => [0; 32],
+    };
+    let cert = batch.certify(&request, validity, commitment, rng);
+    let mut unique_id = [0; 4];
+    rng.fill_bytes(&mut unique_id);
+    let mut bytes = Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
+    if role == Role::App {
+        bytes.extend_from_slice(Uuid::new_v4().as_bytes());
+    }
+    Ok(bytes)
+}
+
+/// Whether the keys of a pack or module of this name were made.
+pub fn is_made(dir: &DataDir, name: &str) -> bool {
+    dir.keys().join(device_file(name)).exists()
+}
+
+/// Makes another module.
+pub fn manufacture_module(dir: &DataDir, name: &str, rng: &mut impl CryptoRng) -> Result<(), Failure> {
+    let (batch, validity) = batch(dir)?;
+    let bytes = make(dir, &batch, validity, (name, Role::Module), rng)?;
+    Ok(dir.write_key(&device_file(name), &bytes)?)
+}
+
+/// Makes what another app is.
+pub fn manufacture_app(
+    dir: &DataDir,
+    name: &str,
+    rng: &mut impl CryptoRng,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let (batch, validity) = batch(dir)?;
+    make(dir, &batch, validity, (name, Role::App), rng)
+}
+
+/// The batch authority of the installation, and from when until when it certifies.
+fn batch(dir: &DataDir) -> Result<(Issuer, Validity), Failure> {
+    let fail = |_| damaged(&dir.keys().join("batch"), "it does not hold a key and a certificate");
+    let bytes = read(dir, "batch")?;
+    let mut f = Fields::new(&bytes);
+    let key = SigningKey::from_bytes(&f.array().map_err(fail)?).map_err(fail)?;
+    let certificate = DeviceCertificate::from_slice(f.rest()).map_err(fail)?;
+    let validity = Validity::of(&certificate.subject().map_err(fail)?);
+    Ok((Issuer { key, certificate }, validity))
 }
 
 fn device_file(name: &str) -> String {
@@ -164,15 +207,8 @@ fn device_file(name: &str) -> String {
 pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
     let root = scalar(dir, "root")?.public();
     let authority = authority(dir)?;
-    let batch = read(dir, "batch")?;
-    let batch = batch
-        .get(32..)
-        .and_then(|cert| DeviceCertificate::from_slice(cert).ok())
-        .ok_or_else(|| damaged(&dir.keys().join("batch"), "its certificate is not readable"))?;
-    let mut modules = Vec::new();
-    while dir.keys().join(format!("device-{}", module_name(modules.len() + 1))).exists() {
-        modules.push(module_name(modules.len() + 1));
-    }
+    let batch = batch(dir)?.0.certificate;
+    let Parts { app, modules, lost, .. } = Parts::read(dir)?;
     let rated = sim::battery::rated_mwh(u32::from(GROUPS));
     let identity = |name: &str, role, capacity_mwh, bytes: &[u8]| -> Result<(Identity, Uuid), Failure> {
         let file = device_file(name);
@@ -205,12 +241,13 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
         let bytes = read(dir, &device_file(name))?;
         identity(name, role, capacity_mwh, &bytes).map(|(identity, _)| identity)
     };
-    let (app, host) = identity(APP, Role::App, 0, &app_key.load(dir)?)?;
+    let (app, host) = identity(&app, Role::App, 0, &app_key.load(dir, &app)?)?;
     let count = modules.len() as u64;
     Ok(Installation {
         app,
         host,
         pack: device(PACK, Role::Pack, rated * count)?,
+        lost,
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: account(dir)?,
         validator: validator(dir)?,

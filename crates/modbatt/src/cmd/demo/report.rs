@@ -2,6 +2,7 @@
 
 use lct::Digest;
 use lct::binding::BindingRecord;
+use lct::consent::Consent;
 use lct::context::Statement;
 use lct::delegation::{Act, DelegationId};
 use lct::energy::{CycleClose, EnergyEvent};
@@ -126,6 +127,10 @@ fn name_of(body: &Body) -> Option<String> {
         }
         Body::CycleClose(signed) => {
             format!("cycle-{:05}", CycleClose::decode(&signed.statement).ok()?.cycle)
+        }
+        Body::Consent { statement, .. } => {
+            let consent = Consent::decode(statement).ok()?;
+            format!("consent-{}-{}", consent.cid, consent.binding)
         }
         Body::Transfer { statement, .. } => {
             let transfer = Transfer::decode(statement).ok()?;

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use sim::flash::{self, CONTROLLER_PAGES, MODULE_PAGES, Nor};
 
 use super::super::Failure;
+use super::parts::app_flash;
 
 /// Spoils what the one of `all` with the id `name` stores about its bindings, in its flash in `folder`.
 pub fn keys<'a>(
@@ -19,7 +20,7 @@ pub fn keys<'a>(
     let own = all.into_iter().find(|own| own.component_id == name);
     let own = own.ok_or_else(|| Failure::Input(format!("{name} is no component of this installation")))?;
     let (file, pages, slots) = match own.role {
-        Role::App => ("app.flash".to_owned(), MODULE_PAGES, 0),
+        Role::App => (app_flash(name), MODULE_PAGES, 0),
         Role::Pack => (format!("{name}.flash"), CONTROLLER_PAGES, 31),
         _ => (format!("{name}.flash"), MODULE_PAGES, 0),
     };

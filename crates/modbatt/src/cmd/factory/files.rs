@@ -222,6 +222,14 @@ pub fn read_bounded(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Reads a P-256 key, a file of 32 bytes.
+pub fn p256_key(path: &Path) -> Result<SigningKey, Failure> {
+    let bytes = Zeroizing::new(read_bounded(path, "key")?);
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new).ok();
+    key.and_then(|key| SigningKey::from_bytes(&key).ok())
+        .ok_or_else(|| Failure::Input(format!("{} is not a P-256 key of 32 bytes", path.display())))
+}
+
 fn read_json(path: &Path) -> Result<Value, Failure> {
     let bytes = read_bounded(path, "description")?;
     serde_json::from_slice(&bytes)

@@ -113,7 +113,8 @@ impl Live<'_> {
             m.relation().is_up() || away || pack_lost || pack.has_revoked(cid)
         };
         self.gateway.is_commissioned()
-            && (pack_lost || pack.modules() == modules)
+            // The place of a module that was taken out is kept until it is revoked.
+            && (pack_lost || pack.modules() >= modules)
             && app_is_up
             && self.world.modules().all(is_up)
     }

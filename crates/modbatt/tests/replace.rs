@@ -1,0 +1,156 @@
+//! Parts that are exchanged: a module by another one, whose owner has a say, and the computer of the app by a new one.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[allow(dead_code)]
+mod process;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use api::sign::{Envelope, sign};
+use lct::ownership::{TRANSFER_MAX, Transfer};
+use lct::sign::SigningKey;
+use ledger::tx::Body;
+use process::{Running, run, start};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// A key of the installation, or one that is kept like it.
+fn key(path: &Path) -> SigningKey {
+    SigningKey::from_bytes(fs::read(path).unwrap().first_chunk().unwrap()).unwrap()
+}
+
+/// The manufacturer hands a component over to `owner`.
+fn hand_over(dir: &Path, id: &str, owner: &SigningKey) {
+    let url: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("run.json")).unwrap()).unwrap();
+    let client = api::Client::new(url["url"].as_str().unwrap()).unwrap();
+    let (factory, account) = (key(&dir.join("keys/batch")), key(&dir.join("keys/account")));
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (component, authority) =
+            (client.component(id).await.unwrap(), client.ledger_status().await.unwrap());
+        let hop = Transfer {
+            chain_id: authority.chain_id.0,
+            cid: lct::id::Cid(component.cid.0),
+            lct: component.lct_id.0,
+            hop: 1,
+            previous: [0; 32],
+            from: factory.public(),
+            to: owner.public(),
+            time_ms: client.time_token().await.unwrap().time * 1_000,
+        };
+        let mut out = [0; TRANSFER_MAX];
+        let n = hop.encode(&mut out).unwrap();
+        let signatures = [&factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng));
+        let body = Body::Transfer { statement: out[..n].to_vec(), signatures };
+        // The gateway sends with the same account.
+        for _ in 0..20 {
+            let known = client.account(&account.public()).await.unwrap();
+            let envelope = Envelope {
+                chain_id: hop.chain_id,
+                nonce: known.next_nonce,
+                expiry_height: known.height + 100,
+            };
+            let tx = sign(body.clone(), &envelope, &account, &mut rng);
+            if client.submit(&tx.bytes, true).await.is_ok_and(|sent| sent.status == "included") {
+                return;
+            }
+        }
+        panic!("the transfer of {id} is not recorded");
+    });
+}
+
+/// Stops it; nothing that was signed was refused.
+fn stop(running: Running) {
+    running.interrupt();
+    let ended = running.wait();
+    let figures = ended.good().json();
+    assert_eq!((&figures["refused_jobs"], &figures["record_gaps"]), (&0.into(), &0.into()), "{}", ended.err);
+}
+
+#[test]
+fn parts_that_were_exchanged_take_the_places_of_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let modbatt = |command: &str, args: &[&str]| run(&[&[command, "--data-dir", data], args].concat());
+    let demo =
+        |more: &[&str]| start(&[&["demo", "--data-dir", data, "--speed", "10", "--json"], more].concat());
+    // What devices wrote last is on its way for a moment.
+    let holds = || {
+        let patience = Instant::now() + Duration::from_secs(40);
+        loop {
+            let status = modbatt("status", &["--verify"]);
+            if status.code == Some(0) || Instant::now() > patience {
+                return status.good().out.clone();
+            }
+        }
+    };
+    let mut running = demo(&["--modules", "2"]);
+    running.wait_ready();
+
+    // Whoever owns a module has a say in its bindings.
+    let owner = SigningKey::generate(&mut ChaCha20Rng::seed_from_u64(2));
+    let file = temp.path().join("owner.key");
+    fs::write(&file, owner.to_bytes().expose()).unwrap();
+    let file = file.to_str().unwrap();
+    hand_over(&dir, "module-0001", &owner);
+    let pair = ["pack-0001", "module-0001"];
+    modbatt("bind", &pair).fails_at_once("not agreed", &["W4_ERR_REBIND_OWNER", "`modbatt consent`"]);
+    let other = ["pack-0001", "module-0002", "--owner-key", file];
+    modbatt("consent", &other).fails_at_once("not its owner", &["owns neither"]);
+    let agreed = modbatt("consent", &[&pair[..], &["--owner-key", file, "--json"]].concat()).good().json();
+    assert_eq!(agreed["agreed_for"][0], "module-0001", "{agreed}");
+    modbatt("bind", &pair).good();
+    modbatt("bind", &pair).fails_at_once("agreed once", &["W4_ERR_REBIND_OWNER"]);
+    stop(running);
+
+    // A module is taken out, and another one is in its place.
+    let mut running = demo(&["--exchange", "module-0002=module-0003"]);
+    running.wait_ready();
+    assert!(running.said().contains("module-0003 is no part of this pack yet"), "{}", running.said());
+    modbatt("replace", &["module-0009", "module-0003"])
+        .fails_at_once("unknown", &["W4_ERR_COMPONENT_NOT_FOUND"]);
+    modbatt("replace", &["pack-0001", "module-0003"]).fails_at_once("no module", &["is no module"]);
+    let replaced = modbatt("replace", &["module-0002", "module-0003", "--json"]).good().json();
+    assert_eq!(
+        (&replaced["replaced"], &replaced["order"]["state"]),
+        (&true.into(), &"done".into()),
+        "{replaced}"
+    );
+    let words = "module-0003 is bound to pack-0001 and paired with it in the place of module-0002, which is revoked\n";
+    assert_eq!(
+        modbatt("replace", &["module-0002", "module-0003"]).good().out,
+        words,
+        "nothing is done twice"
+    );
+    let status = holds();
+    let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(line("module-0002").contains("retired"), "{status}");
+    assert!(line("module-0003").contains("bound to pack-0001 (B1), paired"), "{status}");
+    stop(running);
+
+    // The computer of the app is lost: whoever stands before the pack takes it over with its code.
+    let wrong = demo(&["--new-host", "--code", "7Z3K-9QXM-20AB-R"]).wait();
+    wrong.fails("another code", &["the code"]);
+    let mut running = demo(&[]);
+    running.wait_ready();
+    assert!(running.said().contains("app-0002 takes pack-0001 over from app-0001"), "{}", running.said());
+    assert!(running.said().contains("app-0001 is revoked"), "{}", running.said());
+    let status = holds();
+    let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(line("pack-0001").contains("bound to app-0002 (B1+B2), paired"), "{status}");
+    assert!(line("app-0001").contains("revoked"), "{status}");
+    modbatt("check", &[]).good();
+    stop(running);
+
+    // A start finds everything as it was left.
+    let mut running = demo(&[]);
+    running.wait_ready();
+    assert!(!running.said().contains("takes pack-0001 over"), "{}", running.said());
+    holds();
+    stop(running);
+    run(&["audit", "verify", data]).good();
+}
