@@ -23,6 +23,7 @@ pub mod replace;
 pub mod revoke;
 pub mod selftest;
 pub mod status;
+pub mod succession;
 pub mod trust;
 pub mod validate;
 pub mod verify;

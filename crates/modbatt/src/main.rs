@@ -41,6 +41,8 @@ enum Command {
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
     Delegate(cmd::delegate::Args),
+    /// Sign that another key follows that of the authority, and say what devices are to be told
+    Succession(cmd::succession::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
     Policy(cmd::policy::Args),
     /// Check and read the logs of devices
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Consent(args) => cmd::consent::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Delegate(args) => cmd::delegate::run(&args),
+        Command::Succession(args) => cmd::succession::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),

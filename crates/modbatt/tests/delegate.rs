@@ -18,6 +18,35 @@ fn pairing(dir: &std::path::Path) -> String {
     relations.links.iter().find(|link| link.relation == "paired").unwrap().id.to_string()
 }
 
+/// Whoever may lose the authority's key signs early who follows; only the two keys together make a succession.
+#[test]
+fn another_key_follows_that_of_the_authority() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let key = |name: &str| run(&["delegate", "key", &file(name)]).good().out.trim().to_owned();
+    let (old, new) = (key("old"), key("new"));
+    let sign = |from: &str, to: &str, out: &str| {
+        let files = ["succession", "sign", "--from", &file(from), "--to", &file(to), "--out", &file(out)];
+        run(&[&files[..], &["--time", "1700000000", "--json"]].concat())
+    };
+    let signed = sign("old", "new", "next").good().json();
+    assert_eq!(signed["time"], 1_700_000_000, "{signed}");
+    let message = signed["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("1c0301") && message[22..].starts_with(&new) && message.len() == 2 * 211,
+        "{message}"
+    );
+    let show = |from: &str, name: &str| run(&["succession", "show", "--from", from, &file(name), "--json"]);
+    assert_eq!(show(&old, "next").good().json(), signed);
+    show(&new, "next").fails_at_once("of another key", &["not a succession of that key"]);
+    let mut bad = fs::read(file("next")).unwrap();
+    bad[80] ^= 1;
+    fs::write(file("bad"), bad).unwrap();
+    show(&old, "bad").fails_at_once("another time", &["not a succession of that key"]);
+    sign("old", "old", "x").fails_at_once("itself", &["nobody follows itself"]);
+    sign("old", "none", "x").fails_at_once("no key", &["there is no key file"]);
+}
+
 #[test]
 fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
     let temp = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ use lct::{
     journal::KeyStatement,
     secret::Secret,
     spk::{Spk, SpkSecret},
+    succession::{SUCCESSION_LEN, Succession},
 };
 use std::{
     fs,
@@ -119,6 +120,15 @@ impl AuthorityKey {
     /// Not sealed to this authority, or for another device.
     pub fn open_log_key(&self, statement: &KeyStatement) -> Result<Secret<32>, lct::Error> {
         statement.first_key(&self.0)
+    }
+
+    /// Signs, with this key and the one of the authority that comes, that the latter follows (channel.md, H166); `time` in Unix
+    /// seconds.
+    ///
+    /// # Errors
+    /// [`KeyError::Entropy`].
+    pub fn succession(&self, new: &Self, time: u32) -> Result<[u8; SUCCESSION_LEN], KeyError> {
+        Ok(entropy::with(|rng| Succession::issue(time, &self.0, &new.0, rng))?)
     }
 
     /// The public keys.

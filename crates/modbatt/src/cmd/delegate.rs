@@ -166,7 +166,8 @@ struct TakeBack {
     reason: Reason,
 }
 
-fn spk(text: &str) -> Result<Spk, String> {
+/// Reads a semi-public key.
+pub fn spk(text: &str) -> Result<Spk, String> {
     let bytes = text.parse::<Hex<68>>().map_err(|e| e.to_string())?;
     Spk::from_slice(&bytes.0).map_err(|e| e.to_string())
 }

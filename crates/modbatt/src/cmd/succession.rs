@@ -1,0 +1,113 @@
+//! `modbatt succession`: another key follows that of the authority (`spec/channel.md`, H166). Guide: `docs/offline-service.md`.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bridge::AuthorityKey;
+use lct::spk::Spk;
+use lct::succession::Succession;
+use ledger::verdict::Utc;
+use pack::pdu::{self, delegation as op};
+use serde_json::json;
+
+use super::data_dir::replace_private;
+use super::factory::files::read_bounded;
+use super::{Failure, Outcome, print};
+
+/// Arguments of `modbatt succession`.
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Sign, with the old key and the new one, that the new one follows; needs no network
+    Sign(Sign),
+    /// Check a succession of the old key, and say what devices are to be told
+    Show(Show),
+}
+
+#[derive(clap::Args)]
+struct Sign {
+    /// Key file of the authority that goes
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Key file of the authority that comes, as `modbatt delegate key` makes one
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Where to write the succession: whoever has it can take the authority away from the old key
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// When, in Unix seconds, where this computer's clock is wrong
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Show {
+    /// The succession
+    file: PathBuf,
+    /// Public key of the authority that goes, 136 hexadecimal digits
+    #[arg(long, value_name = "KEY", value_parser = super::delegate::spk)]
+    from: Spk,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    match &args.command {
+        Command::Sign(sign) => self::sign(sign),
+        Command::Show(show) => {
+            let bytes = read_bounded(&show.file, "succession")?;
+            tell(&bytes, &show.from, &show.file, show.json)
+        }
+    }
+}
+
+fn sign(args: &Sign) -> Result<Outcome, Failure> {
+    let [old, new] = [&args.from, &args.to].map(|file| key(file));
+    let (old, new) = (old?, new?);
+    if old.public() == new.public() {
+        return Err(Failure::Input("both files hold the same key; nobody follows itself".into()));
+    }
+    let time = match args.time {
+        Some(time) => time,
+        None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32),
+    };
+    let bytes = old.succession(&new, time).map_err(|e| Failure::Failed(e.to_string()))?;
+    replace_private(&args.out, &bytes)?;
+    tell(&bytes, &old.public(), &args.out, args.json)
+}
+
+fn key(file: &Path) -> Result<AuthorityKey, Failure> {
+    if !file.exists() {
+        return Err(Failure::Input(format!("there is no key file {}", file.display())));
+    }
+    AuthorityKey::load_or_create(file).map_err(|e| Failure::Input(e.to_string()))
+}
+
+fn tell(bytes: &[u8], old: &Spk, file: &Path, json: bool) -> Result<Outcome, Failure> {
+    let succession = Succession::open(bytes, old)
+        .map_err(|e| Failure::Failed(format!("{} is not a succession of that key: {e}", file.display())))?;
+    let message = hex::encode([&[pdu::DELEGATION, op::SUCCEED], bytes].concat());
+    let (from, to) = (old.id(), succession.new.id());
+    print(&match json {
+        true => format!(
+            "{}\n",
+            json!({ "from": from.to_string(), "to": to.to_string(), "time": succession.time, "message": message })
+        ),
+        false => format!(
+            "{to} follows {from}, signed {}. Give every device this message (1C of the security PDUs):\n{message}\n",
+            Utc(u64::from(succession.time) * 1_000)
+        ),
+    })?;
+    Ok(Outcome::Good)
+}
