@@ -56,11 +56,10 @@ pub fn send(
             if let Some(due) = session.due(tier, 0) {
                 session.reserved(&due);
             }
-            let mut out = [0; 512];
-            let Ok(len) = session.seal(id, message.base, 0, &[black_box(message.body)], &mut out) else {
+            let body = black_box(message.body);
+            if link.seal(now, id, body.len(), |out| session.seal(id, message.base, 0, &[body], out)).is_err() {
                 return 0;
-            };
-            link.send_sealed(now, id, &out[..len]);
+            }
             answer = id.reversed().encode(Transport::IsoTp);
         }
     }

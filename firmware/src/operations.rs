@@ -71,11 +71,9 @@ pub fn send(
         session.reserved(&due);
     }
     let text = black_box([0xA5; 64]);
-    let mut out = [0; 128];
-    let Ok(len) = session.seal(id, BASE, 0, &[&text[..n]], &mut out) else {
+    if link.seal(Instant::START, id, n, |out| session.seal(id, BASE, 0, &[&text[..n]], out)).is_err() {
         return 0;
-    };
-    link.send_sealed(Instant::START, id, &out[..len]);
+    }
     let mut count = 0;
     while let (Some(frame), Some(place)) = (link.poll(Instant::START), frames.get_mut(count)) {
         *place = Some(frame);

@@ -62,7 +62,9 @@ pub struct Sending {
     now: Instant,
     /// Frames that left.
     pub frames: u64,
+    /// Messages that had to be sealed, and those that were.
     sent: u64,
+    sealed: u64,
 }
 
 impl Sending {
@@ -80,20 +82,20 @@ impl Sending {
             now: Instant::START,
             frames: 0,
             sent: 0,
+            sealed: 0,
         })
     }
 }
 
 impl Sending {
     fn send(&mut self, now: Instant, index: usize, body: &[u8]) {
-        let mut out = [0; 128];
         let (session, id) = (&mut self.sessions[index], self.ids[index]);
         reserve(session);
-        if let Ok(len) = session.seal(id, DOWN, 0, &[body], &mut out) {
-            self.link.send_sealed(now, id, &out[..len]);
-        }
-        while let Some(frame) = self.link.poll(now) {
-            black_box(&frame);
+        self.sent += 1;
+        let sealed = self.link.seal(now, id, body.len(), |out| session.seal(id, DOWN, 0, &[body], out));
+        self.sealed += u64::from(sealed.is_ok());
+        while let Some(frame) = &self.link.poll(now) {
+            black_box(frame);
             self.frames += 1;
         }
     }
@@ -101,6 +103,7 @@ impl Sending {
 
 impl Contender for Sending {
     fn prepare(&mut self, _: usize) -> Result<()> {
+        ensure!(self.sealed == self.sent, "{} of {} messages were sealed", self.sealed, self.sent);
         ensure!(self.frames >= self.sent, "{} messages left in {} frames", self.sent, self.frames);
         ensure!(self.link.counters().unsent == 0, "messages found no room");
         Ok(())
@@ -112,7 +115,6 @@ impl Contender for Sending {
             self.next = (self.next + 1) % MODULES;
             self.now = self.now + Duration::from_micros(1);
             self.send(self.now, self.next, black_box(&body));
-            self.sent += 1;
         }
         self.body = body;
     }

@@ -29,11 +29,18 @@ impl Aead {
         Aead(backend::Cipher::new(key))
     }
 
-    /// Encrypts `text` in place and returns its tag. A nonce must never be used twice with one key.
+    /// Encrypts `text` in place and writes its tag to where it is sent from. A nonce must never be used twice with one
+    /// key.
     ///
     /// [`Error::BufferTooSmall`] only beyond the cipher's limit of 64 GiB.
-    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Result<[u8; 16], Error> {
-        self.0.seal(nonce, aad, text).ok_or(Error::BufferTooSmall)
+    pub fn seal(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> Result<(), Error> {
+        self.0.seal(nonce, aad, text, tag).then_some(()).ok_or(Error::BufferTooSmall)
     }
 
     /// Decrypts `text` in place. On [`Error::NotAuthentic`] it is erased: no part of it may be looked at.
@@ -51,7 +58,7 @@ impl Aead {
     ) -> Result<(), Error> {
         if !kept(Defence::Tag) {
             // Encrypting again is decrypting, and checks nothing.
-            return self.seal(nonce, aad, text).map(drop);
+            return self.seal(nonce, aad, text, &mut [0; 16]);
         }
         self.0.attempt(nonce, aad, text, tag).then_some(()).ok_or(Error::NotAuthentic)
     }

@@ -103,11 +103,8 @@ pub fn issue(what: &Issue<'_>, rng: &mut impl CryptoRng) -> Result<CertificateBy
     let n = plain.len() as u16;
     let mut iv = [0; 12];
     rng.fill_bytes(&mut iv);
-    let tag = Aead::new(&secrets.key).seal(
-        &iv,
-        &validation_aad(&what.pairing_id, &cm_hash),
-        plain.as_mut_slice(),
-    )?;
+    let (aad, mut tag) = (validation_aad(&what.pairing_id, &cm_hash), [0; 16]);
+    Aead::new(&secrets.key).seal(&iv, &aad, plain.as_mut_slice(), &mut tag)?;
     cert = cert.put(&[&[0x0C], secrets.commit.expose(), &iv, &n.to_be_bytes(), &plain, &tag])?;
     let cert = cert.done();
     let sig = what.key.sign(&sha256(&[b"modbatt1 paircert", &cert]), rng);

@@ -69,8 +69,8 @@ pub fn seal_half(
     let mut out = [0; EXCHANGE_LEN];
     out[..12].copy_from_slice(&k.nonce);
     out[12..44].copy_from_slice(half.expose());
-    let tag = k.cipher.seal(&k.nonce, &k.aad, &mut out[12..44])?;
-    out[44..].copy_from_slice(&tag);
+    let (text, tag) = out[12..].split_last_chunk_mut().ok_or(Error::BufferTooSmall)?;
+    k.cipher.seal(&k.nonce, &k.aad, text, tag)?;
     Ok(out)
 }
 

@@ -144,7 +144,25 @@ impl Sealer {
     ///
     /// [`Error::Exhausted`] when the reservation or a limit of the key is used up: nothing was sealed.
     pub fn seal(&mut self, binding: &Binding, parts: &[&[u8]], out: &mut [u8]) -> Result<usize, Error> {
-        let n: usize = parts.iter().map(|p| p.len()).sum();
+        self.seal_with(binding, parts.iter().map(|p| p.len()).sum(), out, |text| {
+            let mut at = 0;
+            for part in parts {
+                text[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+        })
+    }
+
+    /// Seals the `n` bytes that `write` puts where they are encrypted; the rest as [`Sealer::seal`]. On an error `write`
+    /// was not called.
+    #[inline]
+    pub fn seal_with(
+        &mut self,
+        binding: &Binding,
+        n: usize,
+        out: &mut [u8],
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<usize, Error> {
         let len = n + OVERHEAD;
         let n16 = u16::try_from(n).map_err(|_| Error::BufferTooSmall)?;
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
@@ -155,13 +173,9 @@ impl Sealer {
         let (head, body) = out.split_at_mut(12);
         head.copy_from_slice(&nonce);
         let (text, tag) = body.split_at_mut(n);
-        let mut at = 0;
-        for part in parts {
-            text[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        let sealed = self.key.aead().seal(&nonce, &binding.aad(n16), text)?;
-        tag.copy_from_slice(&sealed);
+        let tag = tag.first_chunk_mut().ok_or(Error::BufferTooSmall)?;
+        write(text);
+        self.key.aead().seal(&nonce, &binding.aad(n16), text, tag)?;
         Ok(len)
     }
 }

@@ -158,6 +158,7 @@ impl Frame {
     ///
     /// # Errors
     /// [`FrameError::IdTooWide`], [`FrameError::TooLong`].
+    #[inline]
     pub fn new_classic(id: Id, data: &[u8]) -> Result<Self, FrameError> {
         if data.len() > 8 {
             return Err(FrameError::TooLong);
@@ -169,6 +170,7 @@ impl Frame {
     ///
     /// # Errors
     /// [`FrameError::IdTooWide`], [`FrameError::NotAnFdLength`].
+    #[inline]
     pub fn new_fd(id: Id, data: &[u8]) -> Result<Self, FrameError> {
         if fd_length_for(data.len()) != Some(data.len()) {
             return Err(FrameError::NotAnFdLength);
@@ -176,15 +178,30 @@ impl Frame {
         Self::build(id, true, data)
     }
 
+    #[inline]
     fn build(id: Id, fd: bool, bytes: &[u8]) -> Result<Self, FrameError> {
         if !id.is_valid() {
             return Err(FrameError::IdTooWide);
         }
-        let mut data = [0; 64];
-        for (slot, byte) in data.iter_mut().zip(bytes) {
-            *slot = *byte;
+        Ok(Self::assembled(id, fd, bytes))
+    }
+
+    /// A frame of which is known that it exists.
+    #[inline]
+    pub(crate) fn assembled(id: Id, fd: bool, bytes: &[u8]) -> Self {
+        let of = |data| Self { id, fd, len: bytes.len() as u8, data };
+        // The lengths that sealed messages have are moved in place; a length that is not known is copied by a call.
+        match bytes.len() {
+            8 => of(padded::<8>(bytes)),
+            32 => of(padded::<32>(bytes)),
+            48 => of(padded::<48>(bytes)),
+            64 => of(padded::<64>(bytes)),
+            _ => {
+                let mut data = [0; 64];
+                data[..bytes.len()].copy_from_slice(bytes);
+                of(data)
+            }
         }
-        Ok(Self { id, fd, len: bytes.len() as u8, data })
     }
 
     /// The identifier.
@@ -208,6 +225,7 @@ impl Frame {
     }
 
     /// The data bytes.
+    #[inline]
     pub fn data(&self) -> &[u8] {
         self.data.get(..self.len()).unwrap_or(&[])
     }
@@ -303,6 +321,15 @@ impl fmt::Debug for Frame {
         write!(f, "{}{}", self.id, if self.fd { "##" } else { "#" })?;
         self.data().iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
+}
+
+#[inline(always)]
+fn padded<const N: usize>(bytes: &[u8]) -> [u8; 64] {
+    let mut data = [0; 64];
+    if let Some(bytes) = bytes.first_chunk::<N>() {
+        data[..N].copy_from_slice(bytes);
+    }
+    data
 }
 
 /// The bus line as a transmitter drives it: counts bits including stuff bits and runs the CRC over the others.

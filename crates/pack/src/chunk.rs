@@ -17,7 +17,7 @@
 use core::fmt;
 use kept::{Defence, kept};
 
-use crate::can::Frame;
+use crate::can::{Frame, Id};
 use crate::sealed_id::{CanonicalId, Transport};
 use crate::time::{Duration, Instant};
 
@@ -51,39 +51,44 @@ pub fn split(id: CanonicalId, message: &[u8]) -> Result<Split<'_>, BadLength> {
     if message.is_empty() || message.len() > MAX_LEN {
         return Err(BadLength(message.len()));
     }
-    let total = message.len().div_ceil(CHUNK_LEN) as u8;
-    Ok(Split { id, rest: message, cur: 0, total })
+    Ok(Split { id, message, cut: 0 })
+}
+
+/// Identifier and data of frame `number`, from 1, of a message that has so many, and whether it is the last one.
+#[inline]
+pub(crate) fn cut(id: CanonicalId, message: &[u8], number: u8) -> (Id, &[u8], bool) {
+    let begin = usize::from(number.saturating_sub(1)) * CHUNK_LEN;
+    let end = message.len().min(begin + CHUNK_LEN);
+    let transport = match message.len() {
+        0..=CHUNK_LEN => Transport::Single,
+        len => Transport::Chunk { cur: number, total: len.div_ceil(CHUNK_LEN) as u8 },
+    };
+    (id.frame_id(transport), message.get(begin..end).unwrap_or(&[]), end == message.len())
 }
 
 /// Iterator over the frames of a message, see [`split`].
 #[derive(Clone, Debug)]
 pub struct Split<'a> {
     id: CanonicalId,
-    rest: &'a [u8],
-    cur: u8,
-    total: u8,
+    message: &'a [u8],
+    /// Frames that were cut.
+    cut: u8,
 }
 
 impl Iterator for Split<'_> {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        if self.rest.is_empty() {
+        if self.len() == 0 {
             return None;
         }
-        let (chunk, rest) = self.rest.split_at(self.rest.len().min(CHUNK_LEN));
-        self.rest = rest;
-        self.cur += 1;
-        let transport = if self.total == 1 {
-            Transport::Single
-        } else {
-            Transport::Chunk { cur: self.cur, total: self.total }
-        };
-        Frame::new_classic(self.id.frame_id(transport), chunk).ok()
+        self.cut += 1;
+        let (id, data, _) = cut(self.id, self.message, self.cut);
+        Some(Frame::assembled(id, false, data))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.rest.len().div_ceil(CHUNK_LEN);
+        let left = self.message.len().div_ceil(CHUNK_LEN) - usize::from(self.cut);
         (left, Some(left))
     }
 }
@@ -172,27 +177,39 @@ struct Slot {
 }
 
 impl Slot {
+    const FREE: Self = Slot {
+        key: CanonicalId::from_u32(0),
+        total: 0,
+        received: 0,
+        started: Instant::START,
+        touched: Instant::START,
+        data: [0; MAX_LEN],
+    };
+
     fn chunk(&self, number: u8) -> &[u8] {
         let start = usize::from(number.saturating_sub(1)) * CHUNK_LEN;
         self.data.get(start..start + CHUNK_LEN).unwrap_or(&[])
     }
 
+    #[inline]
     fn store(&mut self, number: u8, chunk: &[u8]) {
         let start = usize::from(number.saturating_sub(1)) * CHUNK_LEN;
-        if let Some(place) = self.data.get_mut(start..start + chunk.len()) {
-            place.copy_from_slice(chunk);
+        let Some(place) = self.data.get_mut(start..start + CHUNK_LEN) else { return };
+        match chunk.first_chunk::<CHUNK_LEN>() {
+            Some(whole) => place.copy_from_slice(whole),
+            None => place[..chunk.len()].copy_from_slice(chunk),
         }
     }
 }
 
 /// Collects the chunks of up to `SLOTS` messages at a time. One per bus: the canonical identifier does not name it.
 pub struct Reassembler<const SLOTS: usize> {
-    /// Messages begun; a buffer that is free costs no search.
-    slots: heapless::Vec<Slot, SLOTS>,
+    slots: [Slot; SLOTS],
+    /// The slots by number, those of messages begun first; a buffer that is free costs no search.
+    order: [u8; SLOTS],
+    begun: usize,
     /// No message begun runs out of time before.
     quiet_until: Instant,
-    /// The message handed out last, kept because [`Push::Complete`] borrows it.
-    done: [u8; MAX_LEN],
     counters: Counters,
 }
 
@@ -205,11 +222,18 @@ impl<const SLOTS: usize> Default for Reassembler<SLOTS> {
 impl<const SLOTS: usize> Reassembler<SLOTS> {
     /// Nothing collected.
     pub const fn new() -> Self {
-        const { assert!(SLOTS > 0, "a reassembler needs a buffer") };
+        const { assert!(SLOTS > 0 && SLOTS <= 255, "a reassembler needs a buffer, and numbers them") };
+        let mut order = [0; SLOTS];
+        let mut at = 0;
+        while at < SLOTS {
+            order[at] = at as u8;
+            at += 1;
+        }
         Self {
-            slots: heapless::Vec::new(),
+            slots: [Slot::FREE; SLOTS],
+            order,
+            begun: 0,
             quiet_until: Instant::START,
-            done: [0; MAX_LEN],
             counters: Counters {
                 completed: 0,
                 restarts: 0,
@@ -262,9 +286,11 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
             self.open(now, key, total, data);
             return Push::Pending;
         }
-        let Some((at, slot)) = self.slots.iter_mut().enumerate().find(|(_, slot)| slot.key == key) else {
+        let Some(at) = self.position(key) else {
             return self.drop_message(key, DropReason::Orphan);
         };
+        let number = usize::from(self.order[at]);
+        let slot = &mut self.slots[number];
         if slot.total != total {
             return self.drop_message(key, DropReason::TotalChanged);
         }
@@ -284,11 +310,11 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
         if cur < total {
             return Push::Pending;
         }
-        self.done = slot.data;
-        self.slots.swap_remove(at);
+        self.release(at);
         bump(&mut self.counters.completed);
         let len = usize::from(total - 1) * CHUNK_LEN + data.len();
-        Push::Complete(self.done.get(..len).unwrap_or(&[]))
+        // Its bytes stay until the slot is taken again, which needs another frame.
+        Push::Complete(self.slots[number].data.get(..len).unwrap_or(&[]))
     }
 
     /// Gives up messages whose time has run out. [`Reassembler::push`] does so by itself; a caller needs this only
@@ -297,27 +323,42 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
         if now < self.quiet_until {
             return;
         }
-        let timeouts = &mut self.counters.timeouts;
-        self.slots.retain(|slot| {
-            let in_time = now.saturating_since(slot.started) < TIMEOUT;
-            if !in_time {
-                bump(timeouts);
+        let mut first = now;
+        // From the last to the first: a slot that is released takes the last one to its place.
+        for at in (0..self.begun).rev() {
+            let started = self.slots[usize::from(self.order[at])].started;
+            if now.saturating_since(started) >= TIMEOUT {
+                self.release(at);
+                bump(&mut self.counters.timeouts);
+            } else {
+                first = first.min(started);
             }
-            in_time
-        });
-        let begun = self.slots.iter().map(|slot| slot.started).min().unwrap_or(now);
+        }
         // What begins later runs out later.
-        self.quiet_until = begun + TIMEOUT;
+        self.quiet_until = first + TIMEOUT;
     }
 
     /// Messages begun and not complete, at most `SLOTS`.
     pub fn pending(&self) -> usize {
-        self.slots.len()
+        self.begun
+    }
+
+    /// Where in the order the slot of `key` stands.
+    #[inline]
+    fn position(&self, key: CanonicalId) -> Option<usize> {
+        self.order[..self.begun].iter().position(|number| self.slots[usize::from(*number)].key == key)
+    }
+
+    /// Frees the slot at this position of the order.
+    #[inline]
+    fn release(&mut self, at: usize) {
+        self.begun -= 1;
+        self.order.swap(at, self.begun);
     }
 
     fn free(&mut self, key: CanonicalId) -> bool {
-        let at = self.slots.iter().position(|slot| slot.key == key);
-        at.map(|at| self.slots.swap_remove(at)).is_some()
+        let at = self.position(key);
+        at.map(|at| self.release(at)).is_some()
     }
 
     fn restart(&mut self, key: CanonicalId) {
@@ -327,14 +368,20 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
     }
 
     fn open(&mut self, now: Instant, key: CanonicalId, total: u8, chunk: &[u8]) {
-        let mut slot = Slot { key, total, received: 1, started: now, touched: now, data: [0; MAX_LEN] };
-        slot.store(1, chunk);
-        let Err(slot) = self.slots.push(slot) else { return };
-        let silent_longest = self.slots.iter_mut().min_by_key(|slot| slot.touched);
-        if let Some(place) = silent_longest.filter(|_| kept(Defence::BufferEviction)) {
-            *place = slot;
+        let number = if self.begun < SLOTS {
+            self.begun += 1;
+            self.order[self.begun - 1]
+        } else {
+            let touched = |number: &u8| self.slots[usize::from(*number)].touched;
+            let silent_longest = self.order.iter().copied().min_by_key(touched);
+            let Some(number) = silent_longest.filter(|_| kept(Defence::BufferEviction)) else { return };
             bump(&mut self.counters.evictions);
-        }
+            number
+        };
+        let slot = &mut self.slots[usize::from(number)];
+        (slot.key, slot.total, slot.received) = (key, total, 1);
+        (slot.started, slot.touched) = (now, now);
+        slot.store(1, chunk);
     }
 
     fn drop_message(&mut self, key: CanonicalId, reason: DropReason) -> Push<'static> {
@@ -353,7 +400,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::can::{Bus, Id};
+    use crate::can::Bus;
     use crate::sealed_id::{Class, Direction, Level, SealedId, classify};
     use proptest::prelude::*;
     use std::format;

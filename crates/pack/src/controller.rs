@@ -634,11 +634,10 @@ impl Controller {
             let id = SealedId::new(ModuleMaxState::BASE, Level::Pair, Direction::Ab, 0)
                 .map_err(|_| Error::Malformed)?;
             let (body, len) = message.encode();
-            let mut sealed = [0; 64];
-            let format = self.can2.format();
-            let n = self.group.sender().seal(format, id, ModuleMaxState::BASE, &body[..len], &mut sealed)?;
-            self.can2.send_sealed(now, id, &sealed[..n]);
-            return Ok(());
+            let (format, sender) = (self.can2.format(), self.group.sender());
+            return self
+                .can2
+                .seal(now, id, len, |out| sender.seal(format, id, ModuleMaxState::BASE, &body[..len], out));
         }
         let bound = self.slots.iter().any(|s| s.relation.peer().is_some());
         if !bound && self.modules() > 0 { self.send_module_clear(&message, 0) } else { Ok(()) }

@@ -2,7 +2,8 @@
 //!
 //! Messages of up to 128 bytes travel as chunks, longer ones by ISO-TP, one at a time per end. On a bus with FD a
 //! sealed message of 32, 48 or 64 bytes is one frame; [`FrameFormat::sealed_length`] tells the sealer how far to pad.
-//! All buffers are bounded; what does not fit is refused to the caller or dropped and counted, never queued without
+//! What waits is whole messages, sealed where they wait and cut into frames when they leave ([`Link::seal`]). All
+//! buffers are bounded; what does not fit is refused to the caller or dropped and counted, never queued without
 //! end.
 
 use crate::{
@@ -12,12 +13,12 @@ use crate::{
     sealed_id::{CanonicalId, Class, ClearId, SealedId, SecurityId, Transport, classify},
     time::Instant,
 };
-use lct::schedule::Direction;
+use lct::{schedule::Direction, seal::OVERHEAD};
+pub use queue::QUEUE;
+use queue::Queue;
 
 /// Longest message that is carried: a pairing certificate inside a relay PDU.
 pub const MESSAGE_MAX: usize = 1_536;
-/// Frames that may wait to be handed to the bus.
-pub const QUEUE: usize = 320;
 /// Long messages that may wait for the one under way.
 const WAITING: usize = 3;
 /// The flow control that refuses a message for which there is no room.
@@ -95,7 +96,7 @@ struct Transfer<const RECEIVE: usize> {
 ///
 /// It collects `SLOTS` chunked messages and `TRANSFERS` long ones of up to `RECEIVE` bytes at the same time, each
 /// from another identifier. A slot takes about 160 bytes of memory, a transfer `RECEIVE` + 72, the queue of frames
-/// 24 KiB, the long messages to be sent 6 KiB.
+/// 23 KiB, the long messages to be sent 6 KiB.
 pub struct Link<const SLOTS: usize, const TRANSFERS: usize = 4, const RECEIVE: usize = MESSAGE_MAX> {
     bus: Bus,
     hears: Direction,
@@ -107,7 +108,7 @@ pub struct Link<const SLOTS: usize, const TRANSFERS: usize = 4, const RECEIVE: u
     sender: Sender<MESSAGE_MAX>,
     sending: Option<(CanonicalId, CanonicalId)>,
     waiting: heapless::Deque<Long, WAITING>,
-    queue: heapless::Deque<Frame, QUEUE>,
+    queue: Queue,
     counters: LinkCounters,
 }
 
@@ -129,7 +130,7 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
             sender: Sender::new(SenderConfig::default()),
             sending: None,
             waiting: heapless::Deque::new(),
-            queue: heapless::Deque::new(),
+            queue: Queue::new(),
             counters: LinkCounters::default(),
         }
     }
@@ -299,9 +300,8 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
     /// otherwise meet a later message.
     fn send_flow_control(&mut self, id: CanonicalId, fd: bool, data: &[u8]) {
         let Ok(frame) = frame(id.frame_id(Transport::IsoTp), fd, data) else { return };
-        match self.queue.iter_mut().find(|waiting| waiting.id() == frame.id()) {
-            Some(waiting) => *waiting = frame,
-            None => self.send_frame(frame),
+        if !self.queue.replace(&frame) {
+            self.send_frame(frame);
         }
     }
 
@@ -329,7 +329,7 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
     /// Queues a clear frame. Like every `send`: what finds no room is dropped and counted as `unsent`, because
     /// the protocol repeats what matters and must never wait for a bus.
     pub fn send_frame(&mut self, frame: Frame) {
-        if self.queue.push_back(frame).is_err() {
+        if !self.queue.push_frame(&frame) {
             self.unsent();
         }
     }
@@ -341,18 +341,68 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
 
     /// Queues a sealed message. On a bus with FD one of 32, 48 or 64 bytes is one frame.
     pub fn send_sealed(&mut self, now: Instant, id: SealedId, message: &[u8]) {
-        if self.format == FrameFormat::Fd
-            && message.len() > chunk::CHUNK_LEN
-            && let Ok(frame) = Frame::new_fd(id.encode(Transport::Single), message)
-        {
-            return self.send_frame(frame);
+        if message.len() > chunk::MAX_LEN {
+            return self.send_long(now, id.canonical(), id.reversed().canonical(), message);
         }
-        self.send(now, id.canonical(), id.reversed().canonical(), message);
+        self.queue.place()[..message.len()].copy_from_slice(message);
+        self.queue_sealed(id, message.len());
+    }
+
+    /// Queues the sealed message of a body of `n` bytes that `seal` makes, in the place where it waits for the bus.
+    ///
+    /// `seal` gets room for the message and says how long it is. What it fails with is returned, and nothing is queued.
+    /// Without room for a frame it is not called: no counter is spent on a message that cannot leave.
+    #[inline]
+    pub fn seal<E>(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        n: usize,
+        seal: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        // The header byte is sealed with the body.
+        if n + 1 + OVERHEAD > chunk::MAX_LEN {
+            return self.seal_long(now, id, seal);
+        }
+        if self.has_room(1) {
+            let len = seal(self.queue.place())?;
+            self.queue_sealed(id, len);
+        } else {
+            self.unsent();
+        }
+        Ok(())
+    }
+
+    /// The same for a message that goes by ISO-TP.
+    fn seal_long<E>(
+        &mut self,
+        now: Instant,
+        id: SealedId,
+        seal: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let mut message = [0; MESSAGE_MAX];
+        let len = seal(&mut message)?;
+        self.send_long(now, id.canonical(), id.reversed().canonical(), message.get(..len).unwrap_or(&[]));
+        Ok(())
+    }
+
+    /// The first `len` bytes of the queue's place become a message.
+    #[inline]
+    fn queue_sealed(&mut self, id: SealedId, len: usize) {
+        let one = self.format == FrameFormat::Fd && len > chunk::CHUNK_LEN && fd_length_for(len) == Some(len);
+        let queued = match one {
+            true => self.queue.push_fd(id.encode(Transport::Single), len),
+            false => self.queue.push_chunks(id.canonical(), len),
+        };
+        if !queued {
+            self.unsent();
+        }
     }
 
     /// True when `n` more frames fit.
+    #[inline]
     pub fn has_room(&self, n: usize) -> bool {
-        QUEUE - self.queue.len() >= n
+        self.queue.room() >= n
     }
 
     /// True when a long message would leave at once.
@@ -365,12 +415,16 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
     }
 
     fn send(&mut self, now: Instant, id: CanonicalId, answers: CanonicalId, message: &[u8]) {
-        if let Ok(frames) = chunk::split(id, message) {
-            if !self.has_room(frames.len()) {
-                return self.unsent();
-            }
-            return frames.for_each(|frame| self.send_frame(frame));
+        if message.len() > chunk::MAX_LEN {
+            return self.send_long(now, id, answers, message);
         }
+        self.queue.place()[..message.len()].copy_from_slice(message);
+        if !self.queue.push_chunks(id, message.len()) {
+            self.unsent();
+        }
+    }
+
+    fn send_long(&mut self, now: Instant, id: CanonicalId, answers: CanonicalId, message: &[u8]) {
         if self.sending.is_none() {
             match self.sender.start(now, message) {
                 Ok(()) => self.sending = Some((id, answers)),
@@ -387,10 +441,12 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
     }
 
     /// The next frame for the bus, if one is due.
+    #[inline]
     pub fn poll(&mut self, now: Instant) -> Option<Frame> {
-        if let Some(frame) = self.queue.pop_front() {
-            return Some(frame);
-        }
+        if self.queue.is_empty() { self.poll_long(now) } else { self.queue.pop() }
+    }
+
+    fn poll_long(&mut self, now: Instant) -> Option<Frame> {
         self.expire(now);
         loop {
             let (id, _) = self.sending?;
@@ -426,5 +482,6 @@ fn frame(id: Id, fd: bool, data: &[u8]) -> Result<Frame, FrameError> {
     if fd { Frame::new_fd(id, data) } else { Frame::new_classic(id, data) }
 }
 
+mod queue;
 #[cfg(test)]
 mod tests;

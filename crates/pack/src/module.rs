@@ -666,10 +666,8 @@ impl Module {
     }
 
     fn seal(&mut self, now: Instant, id: SealedId, base: u16, h0: u8, body: &[u8]) -> Result<(), Error> {
-        let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let n = self.device.seal(&mut self.relation, id, base, h0, &[body], &mut sealed)?;
-        self.link.send_sealed(now, id, &sealed[..n]);
-        Ok(())
+        let (device, relation) = (&mut self.device, &mut self.relation);
+        self.link.seal(now, id, body.len(), |out| device.seal(relation, id, base, h0, &[body], out))
     }
 
     fn sealed(

@@ -112,6 +112,11 @@ impl CanonicalId {
         Self(Self::IDE | raw & Self::KEPT)
     }
 
+    /// The identifier of which [`CanonicalId::to_u32`] told the number.
+    pub(crate) const fn from_u32(number: u32) -> Self {
+        Self::of(number)
+    }
+
     /// The number that goes into the AAD (big-endian there).
     pub const fn to_u32(self) -> u32 {
         self.0
@@ -139,13 +144,10 @@ impl fmt::Display for NotSealable {
 impl core::error::Error for NotSealable {}
 
 /// A sealed message on the bus, without its transport byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SealedId {
-    family: u16,
-    level: Level,
-    direction: Direction,
-    device: u8,
-}
+///
+/// Held as it is on the wire, so that reading one costs a mask and naming its key a shift.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SealedId(CanonicalId);
 
 impl SealedId {
     /// The identifier for a message of 11-bit base `base`, whose two low bits travel inside the encryption.
@@ -158,49 +160,49 @@ impl SealedId {
         if base < 0x400 || base > 0x5FF {
             return Err(NotSealable(base));
         }
-        Ok(Self { family: base & 0x7FC, level, direction, device })
+        Ok(Self::of(base, level, direction, device))
+    }
+
+    const fn of(base: u16, level: Level, direction: Direction, device: u8) -> Self {
+        let sealed = (base & 0x3FC) as u32; // bit 10 cleared: an old node never matches it
+        Self(CanonicalId::of(
+            sealed << 18 | (level as u32) << 18 | ENCRYPTED | direction_bit(direction) | device as u32,
+        ))
     }
 
     /// The first of the four bases this message can have; [`SealedId::base`] completes it after opening.
     pub const fn family(self) -> u16 {
-        self.family
+        0x400 | ((self.0.0 >> 18) as u16 & 0x1FC)
     }
 
     /// The exact base, from the two low bits found inside (`spec/channel.md`, H32).
     pub const fn base(self, low_bits: u8) -> u16 {
-        self.family | (low_bits & 3) as u16
+        self.family() | (low_bits & 3) as u16
     }
 
     /// The level claimed by the identifier. Only a successful opening under that tier's key proves it.
     pub const fn level(self) -> Level {
-        self.level
+        Level::from_bits(self.0.0 >> 18)
     }
 
     /// The sender's side.
     pub const fn direction(self) -> Direction {
-        self.direction
+        direction_of(self.0.0)
     }
 
     /// Node (CAN 2) or pack (CAN 1).
     pub const fn device(self) -> u8 {
-        self.device
+        self.0.0 as u8
     }
 
     /// The identifier of the flow-control frames that answer this message: D inverted (C24).
     pub const fn reversed(self) -> Self {
-        Self { direction: self.direction.reversed(), ..self }
+        Self(CanonicalId(self.0.0 ^ DIRECTION))
     }
 
     /// T zeroed, IDE set: AAD and reassembly key.
     pub const fn canonical(self) -> CanonicalId {
-        let sealed = (self.family & 0x3FF) as u32; // bit 10 cleared: an old node never matches it
-        CanonicalId::of(
-            sealed << 18
-                | (self.level as u32) << 18
-                | ENCRYPTED
-                | direction_bit(self.direction)
-                | self.device as u32,
-        )
+        self.0
     }
 
     /// The identifier of one frame.
@@ -226,9 +228,18 @@ impl SealedId {
         let Some(transport) = Transport::decode((raw >> 8) as u8) else {
             return Err(Reject::BadTransport);
         };
-        let family = 0x400 | ((raw >> 18) as u16 & 0x1FC);
-        let level = Level::from_bits(raw >> 18);
-        Ok((Self { family, level, direction: direction_of(raw), device: raw as u8 }, transport))
+        Ok((Self(CanonicalId::of(raw)), transport))
+    }
+}
+
+impl fmt::Debug for SealedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedId")
+            .field("family", &format_args!("{:#05x}", self.family()))
+            .field("level", &self.level())
+            .field("direction", &self.direction())
+            .field("device", &self.device())
+            .finish()
     }
 }
 
@@ -280,12 +291,7 @@ impl SecurityId {
 
     /// The sealed twin of this identifier: control messages on the security bases with E = 1.
     pub const fn sealed(self, level: Level) -> SealedId {
-        SealedId {
-            family: self.base(), // all four are the first of their family
-            level,
-            direction: self.direction,
-            device: self.device,
-        }
+        SealedId::of(self.base(), level, self.direction, self.device)
     }
 
     /// T zeroed, IDE set: reassembly key.

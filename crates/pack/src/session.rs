@@ -522,18 +522,21 @@ fn seal_with(
     out: &mut [u8],
 ) -> Result<usize, Error> {
     let padded = if pad > 0 { H0_PADDED } else { 0 };
-    let head = [(base as u8 & H0_LOW) | h0 | padded];
-    // Up to 15 bytes fill a frame; the last one tells how many.
-    let mut tail = [0; 16];
-    let tail = tail.get_mut(..pad).ok_or(Error::BufferTooSmall)?;
-    if let Some(last) = tail.last_mut() {
-        *last = pad as u8;
-    }
-    let mut parts = heapless::Vec::<&[u8], 8>::new();
-    parts.push(&head).map_err(|_| Error::BufferTooSmall)?;
-    parts.extend_from_slice(body).map_err(|_| Error::BufferTooSmall)?;
-    parts.push(tail).map_err(|_| Error::BufferTooSmall)?;
-    sealer.seal(binding, &parts, out)
+    let n: usize = body.iter().map(|part| part.len()).sum();
+    sealer.seal_with(binding, 1 + n + pad, out, |text| {
+        let (head, mut rest) = text.split_at_mut(1);
+        head[0] = (base as u8 & H0_LOW) | h0 | padded;
+        for part in body {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        // Up to 15 bytes fill a frame; the last one tells how many.
+        if let Some((last, zeros)) = rest.split_last_mut() {
+            zeros.fill(0);
+            *last = pad as u8;
+        }
+    })
 }
 
 fn open_with<'a>(

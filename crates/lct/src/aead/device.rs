@@ -22,9 +22,13 @@ impl Cipher {
         Cipher(Aes(Aes256Enc::new(key.expose().into())).into())
     }
 
-    /// Encrypts `text` in place and returns its tag; `None` beyond the cipher's limit.
-    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
-        self.0.encrypt_inout_detached(nonce.into(), aad, text.into()).ok().map(Into::into)
+    /// Encrypts `text` in place and writes its tag; false beyond the cipher's limit.
+    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &mut [u8; 16]) -> bool {
+        let sealed = self.0.encrypt_inout_detached(nonce.into(), aad, text.into());
+        sealed.is_ok_and(|own| {
+            tag.copy_from_slice(&own);
+            true
+        })
     }
 
     /// Decrypts `text` in place; false, and `text` as it was, when the tag does not verify.

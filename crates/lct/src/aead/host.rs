@@ -19,11 +19,10 @@ impl Cipher {
         Cipher(LessSafeKey::new(key))
     }
 
-    /// Encrypts `text` in place and returns its tag; `None` beyond the cipher's limit.
-    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
+    /// Encrypts `text` in place and writes its tag; false beyond the cipher's limit.
+    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &mut [u8; 16]) -> bool {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), text).ok()?;
-        tag.as_ref().try_into().ok()
+        self.0.seal_in_place_scatter(nonce, Aad::from(aad), text, &[], tag).is_ok()
     }
 
     /// Decrypts `text` in place; false, and `text` as it was, when the tag does not verify.

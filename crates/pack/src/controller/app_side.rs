@@ -253,10 +253,9 @@ impl Controller {
         base: u16,
         parts: &[&[u8]],
     ) -> Result<(), Error> {
-        let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let n = self.device.seal(&mut self.app, id, base, 0, parts, &mut sealed)?;
-        self.can1.send_sealed(now, id, &sealed[..n]);
-        Ok(())
+        let n = parts.iter().map(|part| part.len()).sum();
+        let (device, app) = (&mut self.device, &mut self.app);
+        self.can1.seal(now, id, n, |out| device.seal(app, id, base, 0, parts, out))
     }
 
     pub(super) fn app_sealed(

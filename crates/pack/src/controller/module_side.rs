@@ -331,10 +331,8 @@ impl Controller {
         h0: u8,
         body: &[u8],
     ) -> Result<(), Error> {
-        let mut sealed = [0; crate::link::MESSAGE_MAX];
-        let n = self.device.seal(&mut self.slots[index].relation, id, base, h0, &[body], &mut sealed)?;
-        self.can2.send_sealed(now, id, &sealed[..n]);
-        Ok(())
+        let (device, relation) = (&mut self.device, &mut self.slots[index].relation);
+        self.can2.seal(now, id, body.len(), |out| device.seal(relation, id, base, h0, &[body], out))
     }
 
     pub(super) fn module_sealed(

@@ -126,7 +126,8 @@ fn forge(f: &mut Field) -> Vec<u8> {
     let (aead, aad) = keys(&sha256(&[&clear[..n]]));
     assert_eq!(plain.len(), end - 16 - v - 47, "the same section with the authority's own token");
     let iv = bytes[v + 33..v + 45].try_into().unwrap();
-    let tag = aead.seal(&iv, &aad, &mut plain).unwrap();
+    let mut tag = [0; 16];
+    aead.seal(&iv, &aad, &mut plain, &mut tag).unwrap();
     bytes[v + 47..end - 16].copy_from_slice(&plain);
     bytes[end - 16..end].copy_from_slice(&tag);
     let signature = forger.sign(&sha256(&[b"modbatt1 paircert", &bytes[..end]]), &mut f.w.rng);
