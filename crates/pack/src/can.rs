@@ -187,7 +187,7 @@ impl Frame {
     }
 
     /// A frame of which is known that it exists.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn assembled(id: Id, fd: bool, bytes: &[u8]) -> Self {
         let of = |data| Self { id, fd, len: bytes.len() as u8, data };
         // The lengths that sealed messages have are moved in place; a length that is not known is copied by a call.

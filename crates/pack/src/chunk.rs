@@ -17,7 +17,7 @@
 use core::fmt;
 use kept::{Defence, kept};
 
-use crate::can::{Frame, Id};
+use crate::can::Frame;
 use crate::sealed_id::{CanonicalId, Transport};
 use crate::time::{Duration, Instant};
 
@@ -54,16 +54,32 @@ pub fn split(id: CanonicalId, message: &[u8]) -> Result<Split<'_>, BadLength> {
     Ok(Split { id, message, cut: 0 })
 }
 
-/// Identifier and data of frame `number`, from 1, of a message that has so many, and whether it is the last one.
-#[inline]
-pub(crate) fn cut(id: CanonicalId, message: &[u8], number: u8) -> (Id, &[u8], bool) {
-    let begin = usize::from(number.saturating_sub(1)) * CHUNK_LEN;
-    let end = message.len().min(begin + CHUNK_LEN);
-    let transport = match message.len() {
-        0..=CHUNK_LEN => Transport::Single,
-        len => Transport::Chunk { cur: number, total: len.div_ceil(CHUNK_LEN) as u8 },
-    };
-    (id.frame_id(transport), message.get(begin..end).unwrap_or(&[]), end == message.len())
+/// Which bytes of a message are one of its frames, and how that frame is named.
+pub(crate) struct Cut {
+    pub(crate) transport: Transport,
+    pub(crate) begin: usize,
+    pub(crate) len: usize,
+    /// Bytes behind it.
+    left: usize,
+}
+
+impl Cut {
+    /// Frame `number`, from 1, of a message of `message` bytes that has so many frames.
+    #[inline]
+    pub(crate) fn of(message: usize, number: u8) -> Self {
+        let begin = usize::from(number.saturating_sub(1)) * CHUNK_LEN;
+        let rest = message.saturating_sub(begin);
+        let len = rest.min(CHUNK_LEN);
+        let transport = match message {
+            0..=CHUNK_LEN => Transport::Single,
+            _ => Transport::Chunk { cur: number, total: message.div_ceil(CHUNK_LEN) as u8 },
+        };
+        Cut { transport, begin, len, left: rest - len }
+    }
+
+    pub(crate) const fn is_last(&self) -> bool {
+        self.left == 0
+    }
 }
 
 /// Iterator over the frames of a message, see [`split`].
@@ -83,8 +99,9 @@ impl Iterator for Split<'_> {
             return None;
         }
         self.cut += 1;
-        let (id, data, _) = cut(self.id, self.message, self.cut);
-        Some(Frame::assembled(id, false, data))
+        let cut = Cut::of(self.message.len(), self.cut);
+        let data = self.message.get(cut.begin..cut.begin + cut.len)?;
+        Frame::new_classic(self.id.frame_id(cut.transport), data).ok()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -400,7 +417,7 @@ impl<const SLOTS: usize> Reassembler<SLOTS> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::can::Bus;
+    use crate::can::{Bus, Id};
     use crate::sealed_id::{Class, Direction, Level, SealedId, classify};
     use proptest::prelude::*;
     use std::format;

@@ -236,6 +236,41 @@ mod tests {
         }
     }
 
+    /// H102: a record is due when what it holds is outrun by [`AHEAD_S`], or at once when somebody relied on the time.
+    #[test]
+    fn records_are_written_when_they_are_outrun_and_not_before() {
+        let mut clock = Clock::start(None, at(0)).unwrap();
+        let written = |clock: &mut Clock| {
+            clock.record().map(|record| {
+                let mut f = Fields::new(&record.value[1..]);
+                (f.u32().unwrap(), f.u32().unwrap())
+            })
+        };
+        assert_eq!(written(&mut clock), Some((0, 600)));
+        assert_eq!(clock.due(), at(600));
+        assert!(clock.authority(at(10), 10_000));
+        assert_eq!(written(&mut clock), Some((10_000, 600)));
+        let steps = [
+            (100, false, None),
+            (599, false, None),
+            (600, false, Some((10_000, 1_200))), // powered for as long as was counted ahead
+            (609, false, None),
+            (610, false, Some((10_600, 1_200))),
+            (700, false, None),
+            (700, true, Some((10_690, 1_200))),
+            (700, true, None), // nothing passed since
+        ];
+        for (now, settle, expected) in steps {
+            if settle {
+                clock.settle(at(now))
+            } else {
+                clock.tick(at(now))
+            }
+            assert_eq!(written(&mut clock), expected, "at {now} s");
+        }
+        assert_eq!(clock.due(), at(1_200));
+    }
+
     proptest! {
         /// Whatever is told in whatever order, with power cuts anywhere: judged time never goes back by more than
         /// what ran unwritten, a settled judgement never, and the stored floor never at all.

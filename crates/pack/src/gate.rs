@@ -244,3 +244,94 @@ pub const fn level_of(tier: Tier) -> Level {
         Tier::Bind => Level::Bind,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::can::Id;
+    use crate::sealed_id::{ClearId, SecurityId, Transport};
+
+    fn standing(state: DeviceState, in_envelope: bool) -> Standing<'static> {
+        Standing { window_open: true, in_envelope, ..Standing::of(state) }
+    }
+
+    /// C101: values beyond the envelope are refused where the class asks for it, and only there.
+    #[test]
+    fn the_envelope_binds_the_classes_that_name_it() {
+        for (base, in_envelope, outcome) in [
+            (0x403, true, Ok(())),
+            (0x403, false, Err(Denied::OutsideEnvelope)),
+            (0x402, true, Ok(())),
+            (0x402, false, Ok(())),
+        ] {
+            let arrival = Arrival {
+                bus: Bus::Can1,
+                base,
+                direction: Direction::Ab,
+                protection: Protection::Dev,
+                effect: Effect::Hold,
+            };
+            assert_eq!(judge(&arrival, &standing(DeviceState::Bootstrap, in_envelope)), outcome, "{base:#x}");
+        }
+    }
+
+    /// C102, C103: what an end hears before it collects anything; 7 is a device id of its own, 9 is not.
+    #[test]
+    fn a_frame_is_screened_by_who_could_have_sent_it() {
+        use Direction::{Ab, Ba};
+        use Screened::{Hopeless, Own, Pass};
+        let sealed = |base, level, direction, device| {
+            let id = SealedId::new(base, level, direction, device).unwrap();
+            Frame::new_classic(id.encode(Transport::Chunk { cur: 1, total: 5 }), &[0; 8]).unwrap()
+        };
+        let security = |bus, direction, device| {
+            let id = SecurityId::new(bus, direction, device).encode(Transport::Single);
+            Frame::new_classic(id, &[0; 8]).unwrap()
+        };
+        let clear = |bus, base, node| {
+            Frame::new_classic(ClearId::new(base, node).encode(bus).unwrap(), &[0; 8]).unwrap()
+        };
+        let (one, two) = (Bus::Can1, Bus::Can2);
+        let table = [
+            (two, Ab, sealed(0x508, Level::Exch, Ba, 7), Pass),
+            (two, Ab, sealed(0x508, Level::Dev, Ba, 7), Hopeless),
+            // Nobody here stands in a relation to that device: receiving it is for the link to decline.
+            (two, Ab, sealed(0x508, Level::Dev, Ba, 9), Pass),
+            (two, Ab, sealed(0x511, Level::Exch, Ab, 7), Own),
+            (two, Ab, sealed(0x511, Level::Exch, Ab, 9), Pass),
+            (two, Ab, security(two, Ab, 7), Own),
+            (two, Ab, security(two, Ab, 9), Pass),
+            (two, Ab, security(two, Ba, 7), Pass),
+            (two, Ab, clear(two, 0x514, 7), Own),
+            (two, Ab, clear(two, 0x514, 9), Pass),
+            (two, Ab, clear(two, 0x502, 7), Pass),
+            (two, Ba, clear(two, 0x502, 7), Own),
+            (two, Ba, clear(two, 0x514, 7), Pass),
+            // Of 0x52C to 0x5FF no row says who sends it.
+            (two, Ab, clear(two, 0x5FF, 7), Pass),
+            (one, Ba, clear(one, 0x410, 1), Own),
+            (one, Ba, clear(one, 0x400, 1), Pass),
+            (one, Ab, clear(one, 0x400, 1), Pass),
+            (two, Ab, Frame::new_classic(Id::Standard(0x514), &[]).unwrap(), Pass),
+        ];
+        for (bus, own, frame, expected) in table {
+            let mine = |device| device == 7 || device == 1;
+            let towards = |device| (device == 7).then(|| Standing::of(DeviceState::Paired));
+            assert_eq!(screen(bus, own, &frame, mine, towards), expected, "{bus} {own:?} {frame:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_sent_by_the_side_of_its_range_and_by_no_other() {
+        use Direction::{Ab, Ba};
+        for (bus, base, sides) in [
+            (Bus::Can2, 0x514, [true, false]),
+            (Bus::Can2, 0x502, [false, true]),
+            (Bus::Can1, 0x410, [false, true]),
+            (Bus::Can1, 0x407, [false, false]), // either side
+            (Bus::Can2, 0x5FF, [false, false]), // no row
+        ] {
+            assert_eq!([Ab, Ba].map(|own| is_sent_by(bus, base, own)), sides, "{base:#x}");
+        }
+    }
+}

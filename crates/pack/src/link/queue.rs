@@ -126,28 +126,32 @@ impl Queue {
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let message = self.messages.front_mut()?;
-        let len = usize::from(message.len);
-        let bytes = &self.ring[self.first..self.first + len];
-        let (id, fd, bytes, last) = match &mut message.cut {
-            Cut::Classic => (unpacked(message.id), false, bytes, true),
-            Cut::Fd => (unpacked(message.id), true, bytes, true),
-            Cut::Chunks(left) => {
-                *left += 1;
-                let (id, bytes, last) = chunk::cut(CanonicalId::from_u32(message.id), bytes, *left);
-                (id, false, bytes, last)
-            }
-        };
-        let frame = Frame::assembled(id, fd, bytes);
+        let (Waiting { id, len, cut }, at) = (*message, self.first);
+        let len = usize::from(len);
         self.frames -= 1;
-        if last {
-            self.messages.pop_front();
-            self.first = begin(self.first + len);
-            if self.messages.is_empty() {
-                // The same few bytes serve an end that sends as fast as it seals.
-                (self.first, self.end) = (0, 0);
+        if let Cut::Chunks(left) = cut {
+            message.cut = Cut::Chunks(left + 1);
+            let chunk = chunk::Cut::of(len, left + 1);
+            if chunk.is_last() {
+                self.drop_first(len);
             }
+            let id = CanonicalId::from_u32(id).frame_id(chunk.transport);
+            let at = at + chunk.begin;
+            return Some(Frame::assembled(id, false, &self.ring[at..at + chunk.len]));
         }
-        Some(frame)
+        self.drop_first(len);
+        Some(Frame::assembled(unpacked(id), cut == Cut::Fd, &self.ring[at..at + len]))
+    }
+
+    /// The first message, of `len` bytes, has left.
+    #[inline]
+    fn drop_first(&mut self, len: usize) {
+        self.messages.pop_front();
+        self.first = begin(self.first + len);
+        if self.messages.is_empty() {
+            // The same few bytes serve an end that sends as fast as it seals.
+            (self.first, self.end) = (0, 0);
+        }
     }
 }
 

@@ -426,6 +426,47 @@ fn chunks_put_together_wrongly_never_come_out() {
     }
 }
 
+/// C26: what is sealed in its place leaves like what was sealed before; what fails or finds no room is not there.
+#[test]
+fn a_message_is_sealed_where_it_waits() {
+    let (now, id) = (Instant::START, sealed(0x509, Direction::Ba, 1));
+    let frames = |link: &mut Link<2, 2>| std::iter::from_fn(|| link.poll(now)).collect::<Vec<Frame>>();
+    for format in [FrameFormat::Classical, FrameFormat::Fd] {
+        for len in [29, 32, 64, 69, 128, 129, 400] {
+            let mut ends = [0; 2].map(|_| Link::<2, 2>::new(Bus::Can2, Direction::Ab));
+            ends.iter_mut().for_each(|end| end.set_format(format));
+            ends[0].send_sealed(now, id, &message(len, 5));
+            let done = ends[1].seal(now, id, len - 29, |place| {
+                place[..len].copy_from_slice(&message(len, 5));
+                Ok::<_, ()>(len)
+            });
+            assert_eq!(done, Ok(()));
+            let sent = ends.each_mut().map(frames);
+            assert!(sent[0] == sent[1] && !sent[0].is_empty(), "{format:?} {len}");
+        }
+    }
+    let mut link = Link::<2, 2>::new(Bus::Can2, Direction::Ab);
+    for n in [8, 300] {
+        assert_eq!(link.seal(now, id, n, |_| Err("no key")), Err("no key"));
+    }
+    assert_eq!((link.poll(now), link.counters()), (None, LinkCounters::default()));
+    while link.has_room(1) {
+        link.send_sealed(now, id, &[1; 8]);
+    }
+    let mut called = 0;
+    let mut seal = |link: &mut Link<2, 2>| {
+        link.seal(now, id, 8, |_| {
+            called += 1;
+            Ok::<_, ()>(37)
+        })
+    };
+    assert_eq!(seal(&mut link), Ok(()));
+    link.poll(now);
+    assert_eq!(seal(&mut link), Ok(()), "five frames find room for one");
+    assert_eq!((called, link.counters().unsent), (1, 2));
+    assert_eq!(frames(&mut link).len(), QUEUE - 1);
+}
+
 /// The cost that the documentation names; a controller has 256 KiB of memory.
 #[test]
 fn an_end_takes_the_memory_that_is_stated() {

@@ -232,6 +232,42 @@ mod tests {
         assert_eq!(a.open(now, &Limits::DEFAULT, pair, &mut [0; 16]), Err(Refusal::Malformed));
     }
 
+    /// A message is opened by the side that it is for, not by the one that sealed it.
+    #[test]
+    fn an_own_message_that_comes_back_is_not_opened() {
+        let [_, mut b] = ends();
+        let message = sealed(&mut b, 0x502, &[1; 4]);
+        assert_eq!(open(&mut b, Instant::START, 0x502, &message), Err(Refusal::Policy));
+    }
+
+    /// Keys of the profile exist where it may be used.
+    #[test]
+    fn only_a_pairing_that_lists_bases_has_compact_keys() {
+        for (kind, bases, keys) in
+            [(Kind::Pair, &BASES[..], true), (Kind::Pair, &[], false), (Kind::Dev, &BASES, false)]
+        {
+            let done =
+                Established { master: MasterSecret(Secret::new([5; 32])), th4: [6; 32], comparison: 0 };
+            let mut s =
+                Session::established(kind, &done, Some(&Secret::new([7; 32])), Direction::Ba).unwrap();
+            s.allow_compact(bases).unwrap();
+            assert_eq!(s.current.compact.is_some(), keys, "{kind:?} {bases:?}");
+        }
+    }
+
+    /// The last counter of all is refused like a replay: no window could remember it.
+    #[test]
+    fn the_end_of_counting_is_refused() {
+        let [mut a, b] = ends();
+        let last = u64::MAX;
+        let way = &mut a.current.ways[0];
+        assert_eq!(way.tier, Tier::Exch);
+        way.window.accept(last - 1);
+        let keys = b.current.compact.as_ref().unwrap();
+        let message = keys.seal1(&binding(id(0x502), 0), last, [1; 4]);
+        assert_eq!(open(&mut a, Instant::START, 0x502, &message), Err(Refusal::NotAuthentic));
+    }
+
     /// The low bits name the smallest counter above the last one: a gap of 255 is bridged, one of 256 is not, and a
     /// message with a whole counter mends it.
     #[test]

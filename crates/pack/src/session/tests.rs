@@ -299,3 +299,38 @@ fn commands_are_taken_in_order_and_an_agreement_is_not_yet_an_epoch() {
     let n = a.seal(ab, 0x400, 0, &[&[7]], &mut out).unwrap();
     assert!(open(&mut b, ab, &mut out[..n]).is_ok());
 }
+
+/// H42: telemetry may arrive late, a command may not.
+#[test]
+fn only_the_exchange_tier_takes_what_was_overtaken() {
+    let (mut a, mut b) = pair();
+    for (level, late) in [(Level::Exch, Ok(())), (Level::Pair, Err(Refusal::Replayed))] {
+        let ab = id(level, Direction::Ab, 0x514);
+        let [mut first, mut second] = [[0; 64]; 2];
+        let n = a.seal(ab, 0x514, 0, &[&[1]], &mut first).unwrap();
+        a.seal(ab, 0x514, 0, &[&[2]], &mut second).unwrap();
+        assert!(open(&mut b, ab, &mut second[..n]).is_ok());
+        assert_eq!(open(&mut b, ab, &mut first[..n]).map(drop), late);
+    }
+}
+
+/// H90: who does not send ahead reserves and seals in the current epoch, whatever was agreed.
+#[test]
+fn an_agreed_epoch_is_sent_in_by_the_side_that_is_ahead() {
+    let next = || MasterSecret(Secret::new([9; 32]));
+    let (mut a, mut b) = pair();
+    a.agree(next(), false).unwrap();
+    let ab = id(Level::Exch, Direction::Ab, 0x514);
+    let mut out = [0; 64];
+    assert_eq!((a.epoch(), a.due(Tier::Exch, 0).is_none()), (0, true));
+    let n = a.seal(ab, 0x514, 0, &[&[1]], &mut out).unwrap();
+    assert!(open(&mut b, ab, &mut out[..n]).is_ok(), "the peer agreed on nothing");
+    b.agree(next(), true).unwrap();
+    assert_eq!(b.epoch(), 1);
+    let ba = id(Level::Exch, Direction::Ba, 0x508);
+    assert_eq!(b.seal(ba, 0x508, 0, &[&[1]], &mut out), Err(Error::Exhausted), "nothing reserved in it");
+    let due = b.due(Tier::Exch, 0).unwrap();
+    b.reserved(&due);
+    let n = b.seal(ba, 0x508, 0, &[&[1]], &mut out).unwrap();
+    assert!(open(&mut a, ba, &mut out[..n]).is_ok() && a.take_moved());
+}
