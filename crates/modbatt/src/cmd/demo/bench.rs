@@ -1,6 +1,7 @@
 //! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
 //! an orderly end.
 
+mod pace;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,8 @@ use super::source::Source;
 use super::spoil;
 use super::takeover;
 use super::tasks::TaskLog;
-use super::{Args, Fault, Speed, say};
+use super::{Args, Fault, say};
+use pace::Pace;
 
 /// Virtual time for commissioning before the run is given up.
 const COMMISSION_LIMIT: Duration = Duration::from_secs(900);
@@ -840,40 +842,6 @@ impl Live<'_> {
             virtual_ms: self.world.now().as_millis(),
             ..Run::default()
         })
-    }
-}
-
-/// Keeps virtual time from running ahead of the clock on the wall.
-struct Pace {
-    speed: Speed,
-    began: std::time::Instant,
-}
-
-impl Pace {
-    fn new(speed: Speed) -> Self {
-        Pace { speed, began: std::time::Instant::now() }
-    }
-
-    /// How far towards `until` the run may go now: at most a tenth of a second of real time at once.
-    fn limit(&self, origin: Instant, until: Instant) -> Instant {
-        match self.speed {
-            Speed::Max => until,
-            Speed::Times(times) => {
-                let ahead = (self.began.elapsed().as_secs_f64() + 0.1) * times;
-                until.min(origin + Duration::from_micros((ahead * 1e6) as u64))
-            }
-        }
-    }
-
-    /// Sleeps until the wall clock has reached virtual time `at`.
-    async fn wait(&self, origin: Instant, at: Instant) {
-        if let Speed::Times(times) = self.speed {
-            let due = at.saturating_since(origin).as_micros() as f64 / 1e6 / times;
-            let ahead = due - self.began.elapsed().as_secs_f64();
-            if ahead > 0.0 {
-                tokio::time::sleep(WallDuration::from_secs_f64(ahead)).await;
-            }
-        }
     }
 }
 
