@@ -1,6 +1,6 @@
 //! Bench `ledger`: a replica through its own API, beside a bare log and three databases, in one run on one disk.
 //!
-//! Disk figures are times of the clock, contenders taking turns, medians of the turns: read the ratios. Figures of the CPU
+//! Disk figures are times of the clock, contenders taking turns, medians: read the ratios. Figures of the CPU
 //! alone are times of the thread.
 
 use std::{
@@ -65,7 +65,7 @@ const FULL: Size = Size {
 const QUICK: Size = Size {
     accounts: 20_000,
     few: 1_000,
-    turns: 2,
+    turns: 3,
     blocks: 2,
     commits500: 40,
     commits: 128,

@@ -32,8 +32,6 @@ use crate::{measure::median, world};
 
 /// Cell voltages in a record: it then has about 200 bytes.
 const VALUES: i32 = 50;
-/// Turns into which the commits of a contender fall.
-const TURNS: usize = 16;
 /// Records of a batch.
 pub const BATCH: u16 = 100;
 
@@ -183,20 +181,18 @@ impl Keeper for Product {
     }
 }
 
-/// Records a second of each keeper: the median of its turns.
+/// Records a second of each keeper: records of a commit over the median of the times of its commits. The keepers take turns
+/// commit by commit, so that somebody else's use of the disk or of the CPU meets all of them, and few commits of each.
 fn rates(keepers: &mut [(&str, Box<dyn Keeper>)], commits: &[Commit]) -> Result<Vec<f64>> {
-    let mut turns = vec![Vec::new(); keepers.len()];
-    for turn in commits.chunks(commits.len().div_ceil(TURNS)) {
-        let records: usize = turn.iter().map(|commit| commit.rows.len()).sum();
-        for ((_, keeper), turns) in keepers.iter_mut().zip(&mut turns) {
+    let mut times = vec![Vec::with_capacity(commits.len()); keepers.len()];
+    for commit in commits {
+        for ((_, keeper), times) in keepers.iter_mut().zip(&mut times) {
             let start = Instant::now();
-            for commit in turn {
-                keeper.commit(commit)?;
-            }
-            turns.push(records as f64 / start.elapsed().as_secs_f64());
+            keeper.commit(commit)?;
+            times.push(start.elapsed().as_secs_f64() / commit.rows.len() as f64);
         }
     }
-    Ok(turns.into_iter().map(|turns| median(turns.into_iter())).collect())
+    Ok(times.into_iter().map(|times| 1.0 / median(times.into_iter())).collect())
 }
 
 pub fn run(disk: &Disk, size: &Size) -> Result<Value> {

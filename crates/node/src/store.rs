@@ -488,6 +488,9 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
 }
 
 #[cfg(test)]
+mod power;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use ledger::{
@@ -495,26 +498,58 @@ mod tests {
         genesis::{Params, Validator},
     };
 
-    /// Stores blocks whose only effect is one write each, without the rules of crate `ledger`.
-    #[test]
-    fn stale_tree_nodes_are_deleted_and_the_tree_still_grows() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = |label: &[u8]| {
-            let seed = lct::hash::sha256(&[label]);
-            lct::sign::SigningKey::from_bytes(&seed).unwrap().public()
-        };
-        let validator = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes();
-        let genesis = Genesis {
+    pub(super) fn genesis() -> Genesis {
+        let seed = lct::hash::sha256(&[b"a"]);
+        let authority = lct::sign::SigningKey::from_bytes(&seed).unwrap().public();
+        Genesis {
             name: "prune".into(),
             time_ms: 1,
-            validators: vec![Validator { key: validator, power: 1 }],
+            validators: vec![Validator { key: validator(), power: 1 }],
             roots: vec![],
-            authorities: vec![key(b"a")],
+            authorities: vec![authority],
             operators: vec![],
             params: Params::default(),
             accounts: vec![],
+        }
+    }
+
+    fn validator() -> [u8; 32] {
+        ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes()
+    }
+
+    /// One of sixteen keys, and what block `height` writes under it.
+    pub(super) fn written(height: u64) -> (Vec<u8>, Vec<u8>) {
+        (vec![(height % 16) as u8], height.to_be_bytes().to_vec())
+    }
+
+    /// Stores a block whose only effect is one write, without the rules of crate `ledger`.
+    pub(super) fn store_next(store: &Store, head: &Head) -> Result<Head, Error> {
+        let height = head.tip.height + 1;
+        let (key, value) = written(height);
+        let writes = Writes::from([(key, Some(value))]);
+        let header = Header { height, ..head.tip.next_block(height, validator(), vec![]).header };
+        let block = Block { header, txs: vec![] };
+        let txn = store.begin_read()?;
+        let update = store.tree_update(&txn, head, &writes)?.unwrap();
+        drop(txn);
+        let outcome = Outcome { writes, results: vec![], result_root: [0; 32] };
+        let head = Head { tip: Tip::after(&block, &outcome, update.root), tree_version: update.version };
+        let new = NewBlock {
+            block: &block,
+            certificate: &Certificate { signatures: vec![] },
+            outcome: &outcome,
+            update: Some(&update),
+            evidence: &[],
+            handover: None,
+            head,
         };
-        let (store, mut head) = Store::open(dir.path(), &genesis).unwrap();
+        store.store_block(&new).map(|()| head)
+    }
+
+    #[test]
+    fn stale_tree_nodes_are_deleted_and_the_tree_still_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut head) = Store::open(dir.path(), &genesis()).unwrap();
         let count = |store: &Store| {
             let txn = store.begin_read().unwrap();
             let nodes = txn.open_table(NODES).unwrap();
@@ -523,27 +558,9 @@ mod tests {
             (redb::ReadableTableMetadata::len(&nodes).unwrap(), oldest)
         };
         let mut sizes = Vec::new();
-        for height in 1..=400_u64 {
-            // Sixteen keys are rewritten again and again; a tree that keeps everything grows by several nodes a block.
-            let writes = Writes::from([(vec![(height % 16) as u8], Some(height.to_be_bytes().to_vec()))]);
-            let header = Header { height, ..head.tip.next_block(height, validator, vec![]).header };
-            let block = Block { header, txs: vec![] };
-            let txn = store.begin_read().unwrap();
-            let update = store.tree_update(&txn, &head, &writes).unwrap().unwrap();
-            drop(txn);
-            let outcome = Outcome { writes, results: vec![], result_root: [0; 32] };
-            head = Head { tip: Tip::after(&block, &outcome, update.root), tree_version: update.version };
-            let certificate = Certificate { signatures: vec![] };
-            let new = NewBlock {
-                block: &block,
-                certificate: &certificate,
-                outcome: &outcome,
-                update: Some(&update),
-                evidence: &[],
-                handover: None,
-                head,
-            };
-            store.store_block(&new).unwrap();
+        for _ in 0..400 {
+            // A tree that keeps everything grows by several nodes a block.
+            head = store_next(&store, &head).unwrap();
             sizes.push(count(&store));
         }
         let (nodes, oldest) = sizes[399];
@@ -551,6 +568,6 @@ mod tests {
         let later = sizes[250..].iter().map(|s| s.0);
         assert!(later.clone().max() <= later.min().map(|n| n + 16), "it no longer grows: {nodes}");
         drop(store);
-        assert_eq!(Store::open(dir.path(), &genesis).unwrap().1, head);
+        assert_eq!(Store::open(dir.path(), &genesis()).unwrap().1, head);
     }
 }

@@ -100,8 +100,15 @@ pub(super) enum Frame {
     Damaged,
 }
 
-/// Reads the frame that begins here into `payload`, in a file of `version`.
-pub(super) fn read_frame(file: &mut impl Read, version: u8, payload: &mut Vec<u8>) -> io::Result<Frame> {
+/// What a disk writes at once or not at all.
+const SECTOR: u64 = 512;
+
+/// Reads the frame that begins here, at `offset` of a file of `version`, into `payload`.
+pub(super) fn read_frame(
+    file: &mut impl Read,
+    (version, offset): (u8, u64),
+    payload: &mut Vec<u8>,
+) -> io::Result<Frame> {
     let mut header = Vec::with_capacity(FRAME_HEADER);
     payload.clear();
     file.by_ref().take(FRAME_HEADER as u64).read_to_end(&mut header)?;
@@ -111,10 +118,11 @@ pub(super) fn read_frame(file: &mut impl Read, version: u8, payload: &mut Vec<u8
     let length = [header[0], header[1], header[2], header[3]];
     let size = u32::from_be_bytes(length) as usize;
     if header[4..8] != sha256(&[&length])[..4] || size > MAX_PAYLOAD {
-        // A file system may have grown the file without its data: zeros to the end are a torn frame too.
-        file.by_ref().take((MAX_PAYLOAD + FRAME_HEADER) as u64).read_to_end(payload)?;
-        let zeros = header.iter().chain(payload.iter()).all(|b| *b == 0);
-        return Ok(if zeros { Frame::Torn } else { Frame::Damaged });
+        // The file grew, but not every sector arrived: where that of the header is missing there are zeros, and no more
+        // follows than one frame.
+        let rest = file.by_ref().take(MAX_PAYLOAD as u64 + 1).read_to_end(payload)?;
+        let torn = rest <= MAX_PAYLOAD && missing(&header, offset);
+        return Ok(if torn { Frame::Torn } else { Frame::Damaged });
     }
     file.by_ref().take(size as u64).read_to_end(payload)?;
     if payload.len() < size {
@@ -124,6 +132,14 @@ pub(super) fn read_frame(file: &mut impl Read, version: u8, payload: &mut Vec<u8
         Some(found) => Ok(Frame::Whole(found)),
         None => Ok(if file.read(&mut [0])? == 0 { Frame::Torn } else { Frame::Damaged }),
     }
+}
+
+/// Whether the header of a frame at `offset` lacks a sector that it lies in.
+fn missing(header: &[u8; FRAME_HEADER], offset: u64) -> bool {
+    let first = usize::try_from(SECTOR - offset % SECTOR).map_or(FRAME_HEADER, |n| n.min(FRAME_HEADER));
+    let (before, after) = header.split_at(first);
+    let zeros = |part: &[u8]| !part.is_empty() && part.iter().all(|b| *b == 0);
+    zeros(before) || zeros(after)
 }
 
 /// The batches of a payload, if it is the one that was written under this header.

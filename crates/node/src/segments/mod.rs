@@ -363,7 +363,8 @@ impl Segments {
         let version = self.version(&mut file, &path)?;
         file.seek(SeekFrom::Start(place.offset.into())).map_err(fail)?;
         let mut payload = Vec::new();
-        let Frame::Whole(found) = read_frame(&mut file, version, &mut payload).map_err(fail)? else {
+        let at = (version, place.offset.into());
+        let Frame::Whole(found) = read_frame(&mut file, at, &mut payload).map_err(fail)? else {
             return Err(damaged());
         };
         let Found { from, to, .. } = found.get(usize::from(place.index)).ok_or_else(damaged)?;
@@ -447,7 +448,7 @@ impl Segments {
         let mut offset = FILE_HEADER;
         while offset < len {
             let damaged = || Error::corrupted(&path, format!("the frame at byte {offset}"));
-            match read_frame(&mut file, version, &mut payload).map_err(fail)? {
+            match read_frame(&mut file, (version, offset), &mut payload).map_err(fail)? {
                 Frame::Whole(found) => {
                     for (i, batch) in found.iter().enumerate() {
                         let s = &batch.statement;
