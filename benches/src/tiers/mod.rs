@@ -7,13 +7,18 @@
 
 use anyhow::{Result, anyhow, ensure};
 use buses::Timed;
-use lct::schedule::Direction;
+use lct::{
+    energy::{CycleClose, EnergyEvent},
+    schedule::Direction,
+};
 use pack::{
-    app,
+    app::{self, Party},
     can::Bus,
     chunk::{Push, Reassembler},
     command::CommandResult,
+    journal::LogPart,
     message::RelayState,
+    pdu,
     sealed_id::{Class, Level, classify},
     time::{Duration, Instant},
 };
@@ -32,6 +37,12 @@ const LOAD: f64 = 0.6;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How fine times are told.
 const GRAIN: Duration = Duration::from_micros(100);
+/// Unix time of the pack's first measurement: after the ceremonies of the world.
+const UNIX_MS: u64 = world::BOUND as u64 * 1_000 + 600_000;
+/// Everything is measured so often.
+const MEASURE: Duration = Duration::from_secs(1);
+/// How long a gateway takes to have something on disk.
+const KEEP: Duration = Duration::from_millis(10);
 
 /// A world of 31 modules is larger than the usual stack.
 const STACK: usize = 64 << 20;
@@ -65,6 +76,8 @@ struct Bench {
     w: World,
     buses: Timed,
     modules: usize,
+    /// When everything is measured next, in a pack in service.
+    measure: Option<Instant>,
 }
 
 /// What passed on the buses and in the parties since a moment.
@@ -81,7 +94,7 @@ impl Bench {
         w.buses = Some(Box::new(buses.clone()));
         // As the authority does it.
         w.packages = [true; 2];
-        Bench { w, buses, modules }
+        Bench { w, buses, modules, measure: None }
     }
 
     fn now(&self) -> Since {
@@ -107,9 +120,50 @@ impl Bench {
                 "{what} takes longer than {} s",
                 PATIENCE.as_millis() / 1_000
             );
-            self.w.run_until(self.w.now + GRAIN);
+            self.pass(GRAIN)?;
         }
         Ok(self.w.now.saturating_since(start))
+    }
+
+    /// Lets time pass in a pack in service: what is measured is told, kept and acknowledged.
+    fn live(&mut self, span: Duration) -> Result<()> {
+        let end = self.w.now + span;
+        while self.w.now < end {
+            self.pass(KEEP.min(end.saturating_since(self.w.now)))?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, span: Duration) -> Result<()> {
+        if let Some(due) = self.measure.filter(|due| *due <= self.w.now) {
+            self.w.measure(0);
+            self.measure = Some(due + MEASURE);
+        }
+        self.w.run_until(self.w.now + span);
+        if self.measure.is_some() { self.keep() } else { Ok(()) }
+    }
+
+    /// What a gateway does: it keeps what was signed and says so. Answers to commands stay in the list.
+    fn keep(&mut self) -> Result<()> {
+        let now = self.w.now;
+        for event in std::mem::take(&mut self.w.events) {
+            let (from, kind, number) = match &event {
+                app::Event::Commanded(..) => {
+                    self.w.events.push(event);
+                    continue;
+                }
+                app::Event::Batch(party, batch, _) => (*party, pdu::BATCH, u64::from(batch.first_seq)),
+                app::Event::Energy(statement, _) => (Party::Pack, pdu::ENERGY, energy_number(statement)?),
+                app::Event::Log(Some(party), LogPart::Entry { number, .. }) => (*party, pdu::AUDIT, *number),
+                app::Event::Log(None, LogPart::Entry { number, .. }) => {
+                    self.w.app.log_kept(*number);
+                    continue;
+                }
+                _ => continue,
+            };
+            self.w.app.received(now, from, kind, number).map_err(|e| anyhow!("{e}"))?;
+        }
+        Ok(())
     }
 
     /// From power on at the factory to every channel up.
@@ -128,13 +182,17 @@ impl Bench {
         self.buses.power_cut();
         let since = self.now();
         let took = self.until("the start", is_up)?;
-        Ok(self.row("resume", "idle", &since, took))
+        let row = self.row("resume", "idle", &since, took);
+        // From here on it is a pack in service.
+        let now = self.w.now;
+        self.w.app.set_time(now, UNIX_MS).map_err(|e| anyhow!("{e}"))?;
+        self.measure = Some(now);
+        Ok(row)
     }
 
     /// From the owner's command to the last relay.
     fn raise(&mut self) -> Result<Value> {
-        self.w.run_for(10_000);
-        self.w.measure(0);
+        self.live(Duration::from_secs(10))?;
         let since = self.now();
         self.order(RelayState::On)?;
         let took = self.until("raising", |w| stands(w, RelayState::On))?;
@@ -153,8 +211,7 @@ impl Bench {
         let since = self.now();
         for n in 0..repeats {
             // At another moment of the periods of everything else each time.
-            self.w.run_for(3_000 + 37 * n as u64 % 500);
-            self.w.measure(0);
+            self.live(Duration::from_millis(3_000 + 37 * n as u64 % 500))?;
             self.order(RelayState::Off)?;
             let off = |m: &pack::module::Module| m.relay() == RelayState::Off;
             let ordered = self.w.now;
@@ -162,7 +219,7 @@ impl Bench {
             self.until("lowering", |w| w.modules.iter().all(off))?;
             last.push(self.w.now.saturating_since(ordered));
             self.until("lowering", |w| w.pack.state() == RelayState::Off)?;
-            self.w.run_for(1_000);
+            self.live(Duration::from_secs(1))?;
             self.order(RelayState::On)?;
             let done = |e: &app::Event| matches!(e, app::Event::Commanded(_, CommandResult::Done));
             answers.push(self.until("a signed command", |w| w.events.iter().any(done))?);
@@ -178,10 +235,7 @@ impl Bench {
     fn heartbeats(&mut self, load: &str, span_s: u64) -> Result<Value> {
         self.w.log.clear();
         let since = self.now();
-        for _ in 0..span_s {
-            self.w.measure(0);
-            self.w.run_for(1_000);
-        }
+        self.live(Duration::from_secs(span_s))?;
         let took = self.w.now.saturating_since(since.at);
         let beats = lateness(&self.w.log, Bus::Can2, Level::Pair, Duration::from_millis(200));
         let alive = lateness(&self.w.log, Bus::Can1, Level::Exch, app::KEEP_ALIVE);
@@ -194,7 +248,7 @@ impl Bench {
     /// From now on others take what the pack leaves of [`LOAD`].
     fn load(&mut self) -> Result<()> {
         let since = self.now();
-        self.w.run_for(10_000);
+        self.live(Duration::from_secs(10))?;
         let bits = self.buses.bits();
         for bus in [Bus::Can1, Bus::Can2] {
             let busy_us = (bits[bus as usize] - since.bits[bus as usize]) as f64 * buses::BIT_US;
@@ -202,8 +256,7 @@ impl Bench {
             ensure!(own < LOAD, "the pack alone takes {own:.2} of bus {bus:?}");
             self.buses.others(bus, self.w.now, LOAD - own);
         }
-        self.w.run_for(1_000);
-        Ok(())
+        self.live(Duration::from_secs(1))
     }
 }
 
@@ -215,6 +268,16 @@ fn is_up(w: &World) -> bool {
 
 fn stands(w: &World, state: RelayState) -> bool {
     w.pack.state() == state && w.modules.iter().all(|m| m.relay() == state)
+}
+
+/// The number by which an energy statement is acknowledged (C47).
+fn energy_number(statement: &[u8]) -> Result<u64> {
+    let close = |_| CycleClose::decode(statement).map(|close| (close.cycle, u32::MAX));
+    let (cycle, number) = EnergyEvent::decode(statement)
+        .map(|e| (e.cycle, e.seq))
+        .or_else(close)
+        .map_err(|e| anyhow!("{e}"))?;
+    Ok(u64::from(cycle) << 32 | u64::from(number))
 }
 
 /// Median, 99th percentile and maximum of the times, in milliseconds, into a row.

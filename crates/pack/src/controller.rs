@@ -55,7 +55,7 @@ use lct::{
     validation::{Announce, EscalationReason, EventKind, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
-use watch::{ModuleWatch, Watch};
+use watch::{Gifts, ModuleWatch, Watch};
 
 /// Most modules of a pack.
 pub const MODULES_MAX: usize = 31;
@@ -73,6 +73,9 @@ pub const MODULE_SILENCE: Duration = Duration::from_millis(4_000);
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often the state in force is repeated to each module, and a silent one is asked for its status.
 const REPEAT: Duration = Duration::from_millis(1_000);
+/// Time between two modules that are told what is told to each again and again: a command that comes in between finds
+/// the bus free. All of them have had their turn within [`REPEAT`].
+const TURN: Duration = Duration::from_millis(REPEAT.as_millis() / (MODULES_MAX as u64 + 1));
 /// Shortest time between two RESUMEs that announcements of one module begin.
 const GREET_PERIOD: Duration = Duration::from_millis(2_000);
 /// How often the app is asked for a fresh epoch while there is none.
@@ -184,7 +187,7 @@ struct Slot {
     rating: Option<Rating>,
     status: Option<ModuleStatusAll>,
     heard: Instant,
-    asked: Instant,
+    /// When it is its turn again to hear the state in force.
     repeat: Instant,
     /// Last RESUME that an announcement began.
     greeted: Option<Instant>,
@@ -211,7 +214,6 @@ impl Slot {
             rating: None,
             status: None,
             heard: now,
-            asked: now,
             repeat: now,
             greeted: None,
             relay: RelayState::Off,
@@ -243,11 +245,15 @@ pub struct Controller {
     group: Group,
     watch: Watch,
     requested: RelayState,
+    /// The requested state that the modules' ceilings follow.
+    capped: RelayState,
     state: RelayState,
     lead: Option<usize>,
     last_app: Instant,
     heartbeat: Instant,
     discovery: Instant,
+    /// When the next module has its turn.
+    turn: Instant,
     /// When the app is asked again for a fresh epoch.
     ask_app: Instant,
     pack_mv: u32,
@@ -306,11 +312,13 @@ impl Controller {
             group,
             watch: Watch::new(now),
             requested: RelayState::Off,
+            capped: RelayState::Off,
             state: RelayState::Off,
             lead: None,
             last_app: now,
             heartbeat: now,
             discovery: now,
+            turn: now,
             ask_app: now + ASK_APP,
             pack_mv: 0,
             pack_ma: 0,
@@ -473,10 +481,10 @@ impl Controller {
             .into_iter()
             .filter(|_| self.app.is_up() && self.can1.is_idle());
         let modules = self.slots.iter().flat_map(|s| {
-            let command = s.run.as_ref().map(|r| r.due).filter(|_| s.healthy());
-            let ask = (s.registered && s.relation.is_up()).then(|| (s.heard + REPEAT).max(s.asked + REPEAT));
-            let repeat = s.run.as_ref().map_or(s.repeat, |r| r.due.max(s.repeat));
-            [s.relation.due(), command, s.healthy().then_some(repeat), ask]
+            let run = s.run.as_ref().map(|r| r.due);
+            let turn = (s.registered && s.relation.is_up())
+                .then(|| s.repeat.max(self.turn).max(run.unwrap_or(s.repeat)));
+            [s.relation.due(), run.filter(|_| s.healthy()), turn]
         });
         app.into_iter()
             .chain([ask, batch])
@@ -593,7 +601,7 @@ impl Controller {
         }
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
-            self.beat(now)?;
+            self.beat(now, self.requested.max(self.state))?;
         }
         self.watch(now);
         self.tend_group(now, rng)?;
@@ -626,9 +634,8 @@ impl Controller {
         self.watch_conditions(now);
     }
 
-    /// The ceiling, sealed for the group once one module is paired, in clear for a pack without pairings.
-    fn beat(&mut self, now: Instant) -> Result<(), Error> {
-        let max = self.requested.max(self.state);
+    /// A ceiling for all, sealed for the group once one module is paired, in clear for a pack without pairings.
+    fn beat(&mut self, now: Instant, max: RelayState) -> Result<(), Error> {
         let message = ModuleMaxState { max };
         if self.slots.iter().any(|s| s.relation.is_paired()) {
             let id = SealedId::new(ModuleMaxState::BASE, Level::Pair, Direction::Ab, 0)
@@ -650,6 +657,10 @@ impl Controller {
         let before = self.state;
         if self.device.condition() != Condition::Sound {
             self.requested = RelayState::Off;
+        }
+        if self.requested < core::mem::replace(&mut self.capped, self.requested) {
+            // One frame for all reaches the last module as soon as the first; each is told by itself behind it.
+            self.beat(now, self.requested)?;
         }
         if self.requested <= RelayState::Standby {
             self.lead = None;
@@ -699,26 +710,28 @@ impl Controller {
             if !slot.registered || !slot.relation.is_up() || !self.can2.has_room(48) {
                 continue;
             }
-            let quiet =
-                now.saturating_since(slot.heard) >= REPEAT && now.saturating_since(slot.asked) >= REPEAT;
-            if quiet {
-                // A silent module is asked too: its answer makes it healthy again.
-                self.ask_status(index, now)?;
+            let waiting = slot.run.as_ref().is_some_and(|r| r.due > now);
+            let turn = slot.repeat <= now && self.turn <= now && !waiting;
+            if turn {
+                self.turn = now + TURN;
+                let quiet = now.saturating_since(slot.heard) >= REPEAT;
+                self.slots[index].repeat = now + REPEAT;
+                if quiet {
+                    // A silent module is asked too: its answer makes it healthy again.
+                    self.ask_status(index, now)?;
+                }
             }
-            let slot = &self.slots[index];
+            let slot = &mut self.slots[index];
             if slot.silent {
                 continue;
             }
-            let waiting = slot.run.as_ref().is_some_and(|r| r.due > now);
             if !waiting {
-                self.slots[index].run = None;
+                slot.run = None;
             }
-            let slot = &self.slots[index];
             let (lower, raise) = (slot.wanted < slot.relay, slot.wanted > slot.relay);
-            let repeat = slot.repeat <= now;
             if raise && !waiting {
                 self.raise(index, now, rng)?;
-            } else if lower || (repeat && !waiting) {
+            } else if lower || turn {
                 self.hold(index, now)?;
             }
         }

@@ -310,10 +310,11 @@ impl Module {
         self.settle(now, rng)
     }
 
-    /// When the relay opened, what is unsigned gets signed.
+    /// When the relay opened, what is unsigned gets signed. A measurement that waits for its turn on the bus keeps it: all
+    /// modules may have opened at the same instant.
     fn settle(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        if core::mem::take(&mut self.stopped) {
-            self.report(now, rng)?;
+        if self.stopped && self.report_due.is_none() {
+            self.stopped = false;
             self.close_batch(now, rng)?;
             self.send_statements(now, rng)?;
             self.device.journal.stopped();
@@ -384,7 +385,7 @@ impl Module {
             self.send_pack(now, &announce)?;
         }
         self.watch(now)?;
-        self.device.state_changes(now, self.relay, self.relation.is_paired());
+        self.settle(now, rng)?;
         self.send_statement(now, rng)
     }
 

@@ -25,5 +25,6 @@ mod rights;
 mod service;
 mod session;
 mod testimony;
+mod turns;
 mod unpair;
 mod world;

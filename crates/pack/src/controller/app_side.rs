@@ -394,11 +394,7 @@ impl Controller {
             }
             [pdu::TIME, ref time @ ..] => {
                 self.device.take_time(now, time)?;
-                for index in 0..self.slots.len() {
-                    if self.slots[index].relation.is_up() {
-                        self.send_time(index, now)?;
-                    }
-                }
+                self.give(now, Gifts { key: false, time: true });
                 Ok(())
             }
             [pdu::RECEIVED, node, kind, ref n @ ..] if n.len() == 8 => {

@@ -260,20 +260,17 @@ impl Controller {
         slot.challenge = challenge;
         slot.relay = RelayState::Off;
         (slot.next_seq, slot.run, slot.confirming) = (0, None, false);
-        (slot.heard, slot.repeat, slot.asked) = (now, now, now);
+        (slot.heard, slot.repeat) = (now, now);
         self.watch_module_up(index, now);
-        self.send_time(index, now)
+        Ok(())
     }
 
     /// Repeats what a module must have and may have missed.
     pub(super) fn refresh_modules(&mut self, now: Instant) -> Result<(), Error> {
-        self.give_keys(now);
+        self.give(now, Gifts { key: true, time: true });
         for index in 0..self.slots.len() {
-            if self.slots[index].healthy() {
-                self.send_time(index, now)?;
-                if self.slots[index].rating.is_none() {
-                    self.ask_hardware(index, now)?;
-                }
+            if self.slots[index].healthy() && self.slots[index].rating.is_none() {
+                self.ask_hardware(index, now)?;
             }
         }
         Ok(())
@@ -549,7 +546,6 @@ impl Controller {
     }
 
     pub(super) fn ask_status(&mut self, index: usize, now: Instant) -> Result<(), Error> {
-        self.slots[index].asked = now;
         let id = SealedId::new(ModuleStatusRequest::BASE, Level::Exch, Direction::Ab, index as u8 + 1)
             .map_err(|_| Error::Malformed)?;
         self.seal_module(index, now, id, ModuleStatusRequest::BASE, 0, &[0])

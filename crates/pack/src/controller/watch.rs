@@ -19,10 +19,9 @@ use crate::{
 
 /// How long a stored pairing may be without a fresh epoch before that is a fault.
 const CHANNEL_LOST: Duration = Duration::from_secs(10);
-/// Pause between two portions of group keys.
-const KEY_PAUSE: Duration = Duration::from_millis(5);
-/// Frames that must fit before a group key is queued, so that commands find room behind it.
-const KEY_ROOM: usize = 96;
+/// Pause between two modules that are given something, so that a command that comes in between finds the bus free: key
+/// and time take 4 ms of it.
+const GIFT_PAUSE: Duration = Duration::from_millis(8);
 
 /// What a pack keeps for its watch.
 pub(super) struct Watch {
@@ -33,14 +32,23 @@ pub(super) struct Watch {
     app_up: Instant,
     /// Tells what the pack leaves clear on CAN 1.
     digest: Option<DigestSender>,
-    /// When the next portion of group keys leaves.
-    keys: Option<Instant>,
+    /// When the next module is given what it waits for.
+    gifts: Option<Instant>,
 }
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Watch { limits: TripLimits::default(), latched: false, app_up: now, digest: None, keys: None }
+        Watch { limits: TripLimits::default(), latched: false, app_up: now, digest: None, gifts: None }
     }
+}
+
+/// What a module is given under its channel.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Gifts {
+    /// The group key.
+    pub(super) key: bool,
+    /// The time, if there is one.
+    pub(super) time: bool,
 }
 
 /// What a pack keeps for its watch over one module.
@@ -51,8 +59,8 @@ pub(super) struct ModuleWatch {
     digest: Option<DigestReceiver>,
     /// Generation of the group key that it was given in this epoch or an earlier one.
     generation: Option<u32>,
-    /// It waits for the group key.
-    key_due: bool,
+    /// What it waits for.
+    due: Gifts,
     /// Code of the trip that it told about.
     trip: Option<u16>,
     /// Told a capability with wrong signs.
@@ -65,7 +73,7 @@ impl ModuleWatch {
             up: now,
             digest: None,
             generation: None,
-            key_due: false,
+            due: Gifts::default(),
             trip: None,
             incompatible: false,
         }
@@ -368,7 +376,7 @@ impl Controller {
             health.alert_due().filter(|_| up),
             self.watch.digest.as_ref().filter(|_| up).map(DigestSender::due),
             Some(self.group.due()),
-            self.watch.keys,
+            self.watch.gifts,
         ]
     }
 
@@ -399,11 +407,11 @@ impl Controller {
     pub(super) fn watch_module_up(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
         slot.watch.digest = (!slot.relation.stay_clear().is_empty()).then(|| DigestReceiver::new(now));
-        slot.watch.key_due = true;
+        slot.watch.due = Gifts { key: true, time: true };
         if slot.watch.generation == Some(self.group.generation()) {
             self.group.membership_changed(now);
         }
-        self.watch.keys.get_or_insert(now);
+        self.watch.gifts.get_or_insert(now);
     }
 
     /// Somebody left the group: the rest gets another key within a second.
@@ -412,10 +420,12 @@ impl Controller {
         self.group.membership_changed(now);
     }
 
-    /// Every module with a channel gets the group key (again).
-    pub(super) fn give_keys(&mut self, now: Instant) {
-        self.slots.iter_mut().for_each(|s| s.watch.key_due = true);
-        self.watch.keys.get_or_insert(now);
+    /// Every module with a channel gets this (again).
+    pub(super) fn give(&mut self, now: Instant, gifts: Gifts) {
+        for due in self.slots.iter_mut().map(|s| &mut s.watch.due) {
+            (due.key, due.time) = (due.key | gifts.key, due.time | gifts.time);
+        }
+        self.watch.gifts.get_or_insert(now);
     }
 
     /// Period of the group key: the shortest under the policies in force with modules (H111, C109).
@@ -426,7 +436,7 @@ impl Controller {
         shortest.unwrap_or(LIFETIME)
     }
 
-    /// Replaces a group key that is due and gives keys out in portions.
+    /// Replaces a group key that is due and gives the next module what it waits for.
     pub(super) fn tend_group(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         self.group.set_lifetime(self.group_period());
         if self.group.is_due(now) {
@@ -434,36 +444,29 @@ impl Controller {
             if let Ok(record) = self.group.rotate(now, rng) {
                 record.map_or(Ok(()), |record| self.device.store(record))?;
                 self.device.log_group(now, self.group.generation());
-                self.give_keys(now);
+                self.give(now, Gifts { key: true, time: false });
             }
         }
         if self.group.take_repeat(now) {
-            self.give_keys(now);
+            self.give(now, Gifts { key: true, time: false });
         }
-        if self.watch.keys.is_none_or(|due| due > now) {
+        if self.watch.gifts.is_none_or(|due| due > now) {
             return Ok(());
         }
-        self.watch.keys = None;
-        for index in 0..self.slots.len() {
-            if !self.slots[index].watch.key_due {
-                continue;
-            }
-            if !self.slots[index].relation.is_up() {
-                self.slots[index].watch.key_due = false;
-                continue;
-            }
-            if !self.can2.has_room(KEY_ROOM) {
-                self.watch.keys = Some(now + KEY_PAUSE);
-                return Ok(());
-            }
+        // Who has no channel gets both when it comes up.
+        let waits = |slot: &Slot| slot.relation.is_up() && (slot.watch.due.key || slot.watch.due.time);
+        let next = self.slots.iter().position(waits);
+        self.watch.gifts = next.map(|_| now + GIFT_PAUSE);
+        let Some(index) = next else { return Ok(()) };
+        let due = core::mem::take(&mut self.slots[index].watch.due);
+        if due.key {
             let generation = self.group.generation();
             let body =
                 pdu::build(&[&[pdu::GROUP_KEY], &generation.to_be_bytes(), self.group.key().0.expose()])?;
             self.seal_to_module(index, now, Tier::Pair, &body)?;
-            let watch = &mut self.slots[index].watch;
-            (watch.generation, watch.key_due) = (Some(generation), false);
+            self.slots[index].watch.generation = Some(generation);
         }
-        Ok(())
+        if due.time { self.send_time(index, now) } else { Ok(()) }
     }
 }
 
