@@ -28,6 +28,7 @@ use lct::{
     pake::{Code, Prover, ProverSecret, Verifier as PakeVerifier},
     policy::Policy,
     rebind::Rebind,
+    request::CertificateRequest,
     resume,
     revocation::{RevocationList, Subject, batch_id, hash_of},
     schedule::{GroupKey, MasterSecret, TrafficSecret, derive},
@@ -38,9 +39,10 @@ use lct::{
     succession::Succession,
     trade::{self, Acceptance, Give, Order, TRADE_MAX, Terms, TradeId, What},
     trust::{MetricsReport, REPORT_MAX, TrustContext},
-    validation::{Announce, Attestation, EVENT_MAX, Event},
+    validation::{Announce, Attestation, EVENT_MAX, Event, EventKind},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use std::collections::BTreeSet;
 
 #[test]
 fn identities() {
@@ -397,16 +399,18 @@ fn lifecycle_statements() {
     assert_eq!(told, ["boot", "seq", "flags"].map(|n| number(&v, &format!("announce.{n}")) as u32));
 }
 
-/// Events of every level under B's key, and the app's word about one of them (V1, V7).
+/// Events of every type under B's key, and the app's word about one of them (V1, V3, V7).
 #[test]
 fn events_and_witnesses() {
     let v = vectors();
     let (device, app) = (spk(&v, "B").signing_key().public(), spk(&v, "A").signing_key().public());
-    for name in ["announce", "fault", "revocation"] {
+    let mut kinds = BTreeSet::from([EventKind::BindingReplacement as u8]);
+    for name in v.as_object().unwrap().keys().filter_map(|group| group.strip_prefix("event_")) {
         let (raw, sig) =
             (bytes(&v, &format!("event_{name}.event")), fixed(&v, &format!("event_{name}.sigB")));
         let (event, sig) = (Event::decode(&raw).unwrap(), Signature(sig));
         event.verify(&device, &sig).unwrap();
+        kinds.insert(event.kind as u8);
         let mut again = [0; EVENT_MAX];
         let n = event.encode(&mut again).unwrap();
         same(&again[..n], &v, &format!("event_{name}.event"));
@@ -426,6 +430,48 @@ fn events_and_witnesses() {
             );
         }
     }
+    let all: Vec<u8> = (0..=u8::MAX).filter(|code| EventKind::from_code(*code).is_ok()).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all, "a type without a vector");
+}
+
+/// SIGNED of a device that replaces its binding: the record under the new key, its word under the identity key (H49, H180).
+#[test]
+fn the_word_of_who_replaces() {
+    let v = vectors();
+    let answer = bytes(&v, "signed_replacing.answer");
+    let (head, word) = answer.split_at(1 + 16 + 64);
+    let record = bytes(&v, "binding_record.record");
+    same(&head[1..17], &v, "inputs.binding_id");
+    same(&head[17..], &v, "binding_record.sigB");
+    let (length, rest) = word.split_first().unwrap();
+    let (said, signature) = rest.split_at(usize::from(*length));
+    same(said, &v, "signed_replacing.event");
+    let key = SigningKey::from_bytes(&fixed(&v, "inputs.identity_scalar_b")).unwrap();
+    let payload = [&bytes(&v, "signed_replacing.binding_id_old")[..], &sha256(&[&record])].concat();
+    let boot = number(&v, "inputs.boot_b") as u32;
+    let event = Event::new(EventKind::BindingReplacement, cid(&v, "B"), boot, 400, &payload).unwrap();
+    let mut again = [0; EVENT_MAX];
+    let n = event.encode(&mut again).unwrap();
+    assert_eq!(again[..n], *said);
+    same(&event.digest().unwrap(), &v, "signed_replacing.digest");
+    assert_eq!(key.sign_rfc6979(&event.digest().unwrap()).0, *signature);
+}
+
+/// What a device asks its factory for (H145).
+#[test]
+fn a_request_for_a_certificate() {
+    let v = vectors();
+    let request = bytes(&v, "certificate_request.request");
+    let key = SigningKey::from_bytes(&fixed(&v, "inputs.identity_scalar_b")).unwrap();
+    let asked = CertificateRequest {
+        role: Role::Pack,
+        flags: 3,
+        cid: cid(&v, "B"),
+        hw: fixed(&v, "inputs.hardware"),
+        key: key.public(),
+    };
+    assert_eq!(CertificateRequest::open(&request), Ok(asked));
+    assert_eq!(asked.sign(&key, &mut ChaCha20Rng::seed_from_u64(1))[..60], request[..60]);
 }
 
 #[test]

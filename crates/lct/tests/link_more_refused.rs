@@ -28,6 +28,7 @@ use lct::{
     pake::{ANSWER_LEN, Code, Prover, ProverSecret, Verifier as PakeVerifier},
     policy::Policy,
     rebind::Rebind,
+    request::CertificateRequest,
     revocation::{RevocationList, hash_of},
     secret::Secret,
     sign::{PublicKey, Signature},
@@ -91,7 +92,7 @@ fn every_negative_is_refused_for_its_reason() {
     }
     assert_eq!(wrong, [""; 0]);
     let total: usize = judged.values().sum();
-    assert!(judged.len() >= 22 && total >= 200, "{judged:?}");
+    assert!(judged.len() >= 23 && total >= 280, "{judged:?}");
 }
 
 fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
@@ -102,6 +103,9 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
             let device = DeviceCertificate::from_slice(&bytes(n, "device"))?;
             let batch = DeviceCertificate::from_slice(&bytes(n, "batch"))?;
             verify_chain(&device, &batch, &[key(n, "root_key")], Some(number(n, "time") as u32))?;
+        }
+        "certificate_request" => {
+            CertificateRequest::open(&bytes(n, "request"))?;
         }
         "spk_attestation" => {
             let spk = Spk::from_slice(&bytes(n, "spk"))?;

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .identity import parse_spk
-from .primitives import public_key, require, sha256, sign, u8, u32, verify
+from .primitives import public_key, public_of, require, sha256, sign, u8, u32, verify
 
 DEVICE, BATCH, ROOT = 10, 11, 12
 LENGTH = 167
+REQUEST_LENGTH = 124
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,18 @@ class DeviceCertificate:
 
     def signed(self, issuer_scalar: bytes) -> bytes:
         return self.unsigned + sign(issuer_scalar, b"modbatt1 devcert" + self.unsigned)
+
+
+def certificate_request(role: int, flags: int, cid: bytes, hardware: bytes, scalar: bytes) -> bytes:
+    """What a device asks its factory for, signed by the key that it has (H145)."""
+    unsigned = u8(1) + u8(role) + u8(flags) + cid + hardware + public_of(scalar)
+    return unsigned + sign(scalar, b"modbatt1 certreq" + unsigned)
+
+
+def check_certificate_request(data: bytes) -> None:
+    require(len(data) == REQUEST_LENGTH and data[0] == 1, "Malformed", "length or version of a request")
+    require(1 <= data[1] <= 5 and data[2] & ~3 == 0, "Malformed", "role or flags")
+    verify(data[27:60], b"modbatt1 certreq" + data[:60], data[60:])
 
 
 def hint(issuer_key: bytes) -> bytes:

@@ -136,7 +136,14 @@ def groups(cast: Cast, code_commit: bytes) -> dict[str, Tree]:
     keys = tier_keys(bind.master, "bind", "ba", 0, bind.channel_id)
     out["seal_bind_confirm"] = sealed_tree("handshake_bind", keys, 0x4AC, "bind", "ba", 0, 0, 0, body)
     out["binding_record"] = record_tree(cast)
+    out["certificate_request"] = {"request": certificate_request(cast)}
     return shown(out)  # type: ignore[no-any-return]
+
+
+def certificate_request(cast: Cast) -> bytes:
+    """What B asked its factory for (H145)."""
+    i = cast.i
+    return attestation.certificate_request(ROLES["b"], 3, cast.cid_b, i.hardware, i.identity_scalar_b)
 
 
 def record_tree(cast: Cast) -> Tree:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from securelink import announce, audit, escalation, event, lifecycle, revocation
-from securelink.primitives import sha256
+from securelink.primitives import sha256, u8
 from securelink.revocation import Entry, RevocationList
 
-from .binding import batch_certificate
+from .binding import batch_certificate, record_tree
 from .inputs import Cast, Tree, scalar, shown
 
 # Code, least level, and the highest that an escalation asks for, of each operation (H150).
@@ -27,6 +27,7 @@ LEVELS = (
 FIRST_KEY = b"\x4d" * 32
 LOG_EPHEMERAL = scalar(0x3334)
 REBIND_NONCE = b"\xdc" * 16
+OLD_BINDING = b"\xbd" * 16
 
 
 def lists(cast: Cast) -> tuple[bytes, bytes]:
@@ -94,7 +95,43 @@ def events(cast: Cast) -> dict[str, event.Event]:
         "revocation": event.Event(
             event.PAIRING_REVOCATION, b, i.boot_b, 300, i.pairing_id + b"\x02", time=i.time * 1000
         ),
+        **{name: event.Event(kind, b, i.boot_b, 301 + n, said) for n, (name, kind, said) in enumerate(payloads(cast))},
     }
+
+
+def payloads(cast: Cast) -> list[tuple[str, int, bytes]]:
+    """What each of the other types says (V3)."""
+    i = cast.i
+    pairing, binding = i.pairing_id, i.binding_id
+    return [
+        ("state_change", event.STATE_CHANGE, b"\x00\x03"),
+        ("energy", event.ENERGY, sha256(b"an energy statement")),
+        ("telemetry", event.TELEMETRY, sha256(b"the root of a batch")),
+        ("signed_handshake", event.SIGNED_HANDSHAKE, sha256(b"TH4")),
+        ("paired_handshake", event.PAIRED_HANDSHAKE, pairing + sha256(b"T3")),
+        ("command", event.COMMAND, sha256(b"the digest of a command")),
+        ("pairing_completion", event.PAIRING_COMPLETION, pairing + sha256(b"a completion")),
+        ("pairing_modification", event.PAIRING_MODIFICATION, pairing + sha256(b"terms")),
+        ("binding", event.BINDING, binding + sha256(b"a record")),
+        ("binding_verification", event.BINDING_VERIFICATION, binding + sha256(b"a state of the ledger")),
+        ("binding_revocation", event.BINDING_REVOCATION, binding + b"\x02"),
+        ("ownership", event.OWNERSHIP, cast.cid_m + sha256(b"a transfer")),
+    ]
+
+
+def replacement(cast: Cast) -> event.Event:
+    """The new binding of B takes the place of an older one (H180)."""
+    record = sha256(record_tree(cast)["record"])
+    kind, said = event.BINDING_REPLACEMENT, OLD_BINDING + record
+    return event.Event(kind, cast.cid_b, cast.i.boot_b, 400, said)
+
+
+def signed_answer(cast: Cast) -> bytes:
+    """SIGNED of B (C31) with its word, under its identity key, about what it replaces."""
+    said = replacement(cast)
+    word = u8(len(said.bytes)) + said.bytes + said.signature(cast.i.identity_scalar_b)
+    over_record: bytes = record_tree(cast)["sigB"]
+    return u8(7) + cast.i.binding_id + over_record + word
 
 
 def attested(cast: Cast) -> bytes:
@@ -144,6 +181,12 @@ def groups(cast: Cast) -> dict[str, Tree]:
                 "sigB": e.signature(cast.b.sign_scalar),
             }
             for name, e in events(cast).items()
+        },
+        "signed_replacing": {
+            "binding_id_old": OLD_BINDING,
+            "event": replacement(cast).bytes,
+            "digest": sha256(replacement(cast).message),
+            "answer": signed_answer(cast),
         },
         "witness": {"time_ms": i.time * 1000 + 900, "attestation": attested(cast)},
         "escalation": {

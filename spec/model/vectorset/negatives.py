@@ -29,7 +29,7 @@ from securelink import (
 )
 from securelink.cbor import encode
 from securelink.identity import APP, MODULE, PACK
-from securelink.primitives import ORDER, Refused, high_s, sha256, sign, u16, u32
+from securelink.primitives import ORDER, Refused, high_s, public_of, sha256, sign, u16, u32
 
 from . import binding as bind_set
 from . import bootstrap, inputs, messages
@@ -70,6 +70,7 @@ class Collector:
 def entries(cast: Cast, exchange: pake.Exchange, code_commit: bytes) -> list[Tree]:
     out = Collector()
     device_certificates(out, cast, code_commit)
+    certificate_requests(out, cast)
     spk_attestations(out, cast)
     introductions(out, cast, code_commit)
     runs(out, cast)
@@ -140,6 +141,23 @@ def device_certificates(out: Collector, cast: Cast, code_commit: bytes) -> None:
     off_curve = put(good[:103], 38, b"\x02" + b"\xff" * 32)
     off_curve += sign(i.batch_scalar, b"modbatt1 devcert" + off_curve)
     add("identity key not on the curve", "InvalidKey", off_curve)
+
+
+def certificate_requests(out: Collector, cast: Cast) -> None:
+    good = bind_set.certificate_request(cast)
+
+    def add(change: str, reason: str, request: bytes) -> None:
+        check = attestation.check_certificate_request
+        out.add("certificate_request", change, reason, lambda: check(request), request=request)
+
+    add("one byte short", "Malformed", good[:-1])
+    add("version 2", "Malformed", put(good, 0, b"\x02"))
+    add("role 6", "Malformed", put(good, 1, b"\x06"))
+    flags = put(good[:60], 2, b"\x04")
+    add("reserved flag", "Malformed", flags + sign(cast.i.identity_scalar_b, b"modbatt1 certreq" + flags))
+    add("another cid", "NotAuthentic", flip(good, 3))
+    add("a key of another device", "NotAuthentic", put(good, 27, public_of(cast.i.identity_scalar_a)))
+    add("high s", "NotAuthentic", put(good, 60, high_s(good[60:])))
 
 
 def spk_attestations(out: Collector, cast: Cast) -> None:
@@ -738,6 +756,14 @@ def validation(out: Collector, cast: Cast) -> None:
     signed("unknown type", "Malformed", type=0x25)
     signed("no payload", "Malformed", payload=b"")
     signed("announce with the payload of a fault", "Malformed", type=0x11)
+    for kind, length in event.FIXED_LENGTHS.items():
+        signed(
+            f"payload of type {kind:x} a byte short", "Malformed", type=kind, payload=bytes(length - 1), escalation=None
+        )
+    said = life_set.replacement(cast)
+    own = said.signature(cast.i.identity_scalar_b)
+    told("under the identity key, judged by the binding's", "NotAuthentic", said.bytes, own)
+    told("level 7 signed as level 6", "NotAuthentic", said.bytes, sign(secret, event.signed_message(said.bytes, 6)))
     signed("unknown protocol", "Malformed", access=(4, "can1", ""))
     signed("no endpoint", "Malformed", access=(1, "", "0x100"))
     signed("escalation to its own level", "Malformed", escalation=(2, 1, 1))
