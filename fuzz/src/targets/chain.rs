@@ -35,7 +35,8 @@ fn files(name: &str) -> Vec<Vec<u8>> {
         let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
         (0..text.len()).step_by(2).map(byte).collect()
     };
-    let values = vectors.split(&format!("\"{name}\": \"")).skip(1);
+    let before = format!("\"{name}\": \"");
+    let values = vectors.split(&before).skip(1);
     values.map(|rest| digits(rest.split('"').next().expect("a value ends"))).collect()
 }
 
