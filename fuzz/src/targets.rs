@@ -54,7 +54,7 @@ targets! {
     statements::binding watches ["lct::binding", "lct::attest", "pack::introduction::Introduced"];
     statements::key_package watches ["lct::key_package"];
     statements::command watches ["lct::command", "pack::command"];
-    statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::lifecycle", "lct::context", "lct::trade", "lct::pairing::Terms", "lct::merkle::verify_path"];
+    statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::lifecycle", "lct::context", "lct::trust", "lct::trade", "lct::pairing::Terms", "lct::merkle::verify_path"];
     statements::validation watches ["lct::validation", "pack::testimony::Told", "pack::testimony::Signed"];
     lists::lifecycle watches ["lct::clock", "lct::rebind", "lct::revocation", "lct::policy", "pack::revocations"];
     lists::delegation watches ["lct::delegation", "lct::succession"];

@@ -8,7 +8,7 @@ use crate::{
     authority::Authority,
     binding,
     component::{Anchors, Component, Register, Registered, Relations, Statements},
-    delegation,
+    context, delegation,
     encoding::{Blob, Hex},
     energy, entity,
     health::{BlockchainStatus, Health, LedgerStatus},
@@ -216,6 +216,16 @@ impl Client {
     /// `GET /lct/{id}`.
     pub async fn lct(&self, id: &Hex<32>) -> Answer<lct::Lct> {
         self.get(&["lct", &id.to_string()]).await
+    }
+
+    /// `GET /lct/{id}/contexts`.
+    pub async fn contexts(&self, lct: &Hex<32>) -> Answer<context::Contexts> {
+        self.get(&["lct", &lct.to_string(), "contexts"]).await
+    }
+
+    /// `POST /lct/scopes`.
+    pub async fn give_scope(&self, request: &context::GiveScope) -> Answer<context::Scoped> {
+        self.post(&["lct", "scopes"], request).await
     }
 
     /// `POST /pairings`.

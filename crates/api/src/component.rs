@@ -51,6 +51,8 @@ pub struct BindingView {
     pub partner: Hex<16>,
     /// Component id of the partner.
     pub partner_id: String,
+    /// Role of the partner, for example `module`.
+    pub partner_role: String,
     /// This component's signing key in the binding.
     pub signing_key: Hex<33>,
     /// `B0`, `B1`, `B2` or `B1+B2`.
@@ -266,4 +268,23 @@ pub struct Relations {
     pub access: Option<AccessPoint>,
     /// What it is bound to and paired with at the time of the last block.
     pub links: Vec<Link>,
+    /// Whom it sees, nearest first, without itself, three hops deep (ledger.md, L149).
+    pub horizon: Vec<Seen>,
+}
+
+/// A component in the horizon of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Hops to it.
+    pub hops: u8,
+    /// What it counts for, ppm.
+    pub weight_ppm: u32,
+    /// Id of the component one hop nearer.
+    pub via: String,
+    /// The link from there: `bound`, `paired` or `witnessing`.
+    pub link: String,
 }

@@ -14,6 +14,7 @@ pub mod authority;
 pub mod binding;
 pub mod client;
 pub mod component;
+pub mod context;
 pub mod delegation;
 pub mod encoding;
 pub mod energy;

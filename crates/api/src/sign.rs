@@ -16,11 +16,12 @@ use ::lct::{
     registration::Registration,
     revocation::Reason,
     sign::{PublicKey, Signature, SigningKey},
+    trust::MetricsReport,
     validation::{Attestation, Event, EventKind},
 };
 use ledger::{
     codec::Canonical,
-    tx::{Body, Paired, Signed, Target, Tx, TxId, Unsigned},
+    tx::{Body, Paired, Registry, Signed, Target, Tx, TxId, Unsigned},
 };
 use rand_core::CryptoRng;
 
@@ -287,6 +288,25 @@ pub fn cycle_close(statement: &[u8], key: &PublicKey, signature: &Signature) -> 
 pub fn checkpoint(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
     key.verify(&Checkpoint::read_body(statement)?.digest(), signature)?;
     Ok(Body::Checkpoint(signed(statement, key, signature)))
+}
+
+/// Body that reports metrics; `statement` is [`MetricsReport`] bytes signed by `key`.
+///
+/// # Errors
+/// As [`batch`].
+pub fn metrics(statement: &[u8], key: &PublicKey, signature: &Signature) -> Result<Body, Error> {
+    MetricsReport::decode(statement)?.verify(key, signature)?;
+    Ok(Body::Metrics(signed(statement, key, signature)))
+}
+
+/// Body that records a statement in the context of an LCT.
+///
+/// # Errors
+/// As [`batch`].
+pub fn context(signed: &::lct::context::Signed) -> Result<Body, Error> {
+    signed.open()?;
+    let (statement, key, signature) = (signed.statement.to_vec(), signed.key, signed.signature);
+    Ok(Body::Registry(Registry::Context { statement, key, signature }))
 }
 
 fn signed(statement: &[u8], key: &PublicKey, signature: &Signature) -> Signed {

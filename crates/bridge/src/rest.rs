@@ -16,7 +16,7 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, delegation, energy, health, lct, order, pairing, policy, receipt,
+        account, binding, component, context, delegation, energy, health, lct, order, pairing, policy, receipt,
         revocation, telemetry, transaction,
     },
 };
@@ -46,7 +46,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/bindings/{id}/keys"), post(binding::keys))
         .route(&at("/bindings/{id}/complete"), post(binding::complete))
         .route(&at("/lct/create"), post(lct::create))
+        .route(&at("/lct/scopes"), post(context::scope))
         .route(&at("/lct/{id}"), get(lct::lct))
+        .route(&at("/lct/{id}/contexts"), get(context::contexts))
         .route(&at("/pairings"), post(pairing::issue))
         .route(&at("/pairings/{id}"), get(pairing::pairing))
         .route(&at("/pairings/{id}/complete"), post(pairing::complete))

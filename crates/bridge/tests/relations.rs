@@ -2,7 +2,11 @@
 
 use crate::common;
 
-use api::{Hex, transaction::INCLUDED};
+use api::{
+    Hex,
+    context::{GiveScope, Said},
+    transaction::INCLUDED,
+};
 use common::{World, rng};
 use lct::{
     ownership::{TRANSFER_MAX, Transfer},
@@ -54,6 +58,27 @@ async fn links_end_with_what_they_rest_on() {
     assert_eq!(proved.kind.name(), "pairing/complete", "what moved it has a receipt");
     let stranger = world.client.trust("pack-0009").await.unwrap_err().to_string();
     assert!(stranger.contains("not registered"), "{stranger}");
+
+    // Each sees the other, and the authority states what the app may do, once.
+    let seen = &of("app-0001").await.horizon;
+    let [seen] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!(
+        (seen.component_id.as_str(), seen.hops, seen.weight_ppm, seen.via.as_str(), seen.link.as_str()),
+        ("pack-0001", 1, 700_000, "app-0001", "bound")
+    );
+    let account = Hex(world.operator.public().0);
+    let scope = |id: &str| GiveScope { creator: "fitter".into(), component_id: id.into(), account };
+    let scoped = world.client.give_scope(&scope("app-0001")).await.unwrap();
+    assert_eq!(world.client.give_scope(&scope("app-0001")).await.unwrap(), scoped, "nothing changed");
+    let stated = world.client.contexts(&scoped.lct_id).await.unwrap();
+    let [stated] = stated.contexts.as_slice() else { panic!("{stated:?}") };
+    let packs = vec![Hex(pack.cid.0)];
+    assert_eq!((&stated.said, stated.number), (&Said::Scope { operations: 7, packs, account }, 1));
+    assert_eq!((stated.key.0, stated.txhash), (world.authority.sign_pub().0, scoped.txhash));
+    for (id, words) in [("pack-0001", "bound to a pack"), ("app-0009", "not registered")] {
+        let refused = world.client.give_scope(&scope(id)).await.unwrap_err().to_string();
+        assert!(refused.contains(words), "{id}: {refused}");
+    }
 
     // The pack says where it is found, and the factory hands it to somebody.
     let announce = Event {

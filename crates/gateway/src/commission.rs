@@ -4,8 +4,10 @@
 //! Tasks are repeatable: a device and the authority give the same answer again, so an interrupted commissioning
 //! goes on with the task that was under way.
 
+mod context;
 mod policy;
 
+pub use context::Answerable;
 pub use policy::PolicyStep;
 
 use crate::core::Error;
@@ -13,9 +15,12 @@ use lct::{
     Digest,
     binding::{Assurance, Introduction},
     codec::Fields,
+    context::Signed as SignedContext,
+    hash::sha256,
     id::{BindingId, PairingId},
     registration::{REGISTRATION_MAX, Registration},
     revocation::RevocationList,
+    sign::{PublicKey, Signature},
 };
 use pack::{
     app::Party,
@@ -50,13 +55,17 @@ pub enum Task {
     Pair(Member, Member),
     /// Have A and B sign and take the policy that was ordered for their binding (H112).
     Policy(BindingId, Member, Member),
+    /// Have the authority state what this app may do.
+    Scope,
+    /// Have a pack state for which modules it answers.
+    Answer(Member),
 }
 
 impl Task {
     /// The two whom a task of a relationship is about.
     pub fn pair(self) -> Option<[Member; 2]> {
         match self {
-            Task::Register(_) => None,
+            Task::Register(_) | Task::Scope | Task::Answer(_) => None,
             Task::Bind(a, b) | Task::Lct(a, b) | Task::Pair(a, b) | Task::Policy(_, a, b) => Some([a, b]),
         }
     }
@@ -172,6 +181,18 @@ pub enum Request {
         /// Of A and B.
         signatures: [[u8; 64]; 2],
     },
+    /// State what this app may do.
+    Scope {
+        /// The app.
+        component_id: String,
+    },
+    /// For which modules a pack has to answer.
+    Answerable {
+        /// The pack.
+        component_id: String,
+    },
+    /// Record a statement in the context of an LCT.
+    State(Box<SignedContext>),
     /// Where the policy of a binding stands.
     Policy {
         /// Which binding.
@@ -218,6 +239,8 @@ pub enum Reply {
     },
     /// What A and B are to sign, else what they are to take.
     Policy(PolicyStep),
+    /// What a pack is to sign, unless the ledger has it.
+    Answerable(Option<Answerable>),
 }
 
 /// What a task wants done next.
@@ -245,6 +268,7 @@ enum Stage {
     AwaitAccepted { certificate: Vec<u8> },
     AwaitCompleted { done: [Option<(Vec<u8>, [u8; 64])>; 2] },
     AwaitPolicySigned { version: u32, signatures: [Option<[u8; 64]>; 2] },
+    AwaitAnswer { wanted: Answerable },
     AwaitPolicyTaken { version: u32, taken: [bool; 2] },
 }
 
@@ -291,6 +315,7 @@ impl Commissioner {
         tasks.extend(modules.iter().map(|m| Task::Lct(pack, *m)));
         tasks.push(Task::Pair(app, pack));
         tasks.extend(modules.iter().map(|m| Task::Pair(pack, *m)));
+        tasks.extend([Task::Scope, Task::Answer(pack)]);
         let name = |m: Member| members.iter().find(|(of, _)| *of == m).map(|(_, who)| &who.component_id);
         let joined = |m: &Member| {
             name(*m).is_some_and(|name| !done.iter().any(|task| *task == format!("register {name}")))
@@ -298,6 +323,8 @@ impl Commissioner {
         if done.iter().any(|task| task == COMMISSIONED) {
             tasks.retain(|task| match task {
                 Task::Register(m) | Task::Bind(_, m) | Task::Lct(_, m) | Task::Pair(_, m) => !joined(m),
+                Task::Scope => !joined(&app),
+                Task::Answer(pack) => !joined(pack),
                 Task::Policy(..) => true,
             });
         }
@@ -333,6 +360,8 @@ impl Commissioner {
             Task::Lct(a, b) => format!("lct {} {}", name(a), name(b)),
             Task::Pair(a, b) => format!("pair {} {}", name(a), name(b)),
             Task::Policy(_, a, b) => format!("policy {} {}", name(a), name(b)),
+            Task::Scope => format!("scope {}", name(None)),
+            Task::Answer(pack) => format!("answer {}", name(pack)),
         }
     }
 
@@ -406,6 +435,14 @@ impl Commissioner {
                 self.ask(Request::IssuePairing { ids, salt, iv_seed });
             }
             Task::Policy(id, ..) => self.ask(Request::Policy { id }),
+            Task::Scope => {
+                let component_id = self.id(None)?;
+                self.ask(Request::Scope { component_id });
+            }
+            Task::Answer(pack) => {
+                let component_id = self.id(pack)?;
+                self.ask(Request::Answerable { component_id });
+            }
         }
         Ok(())
     }
@@ -436,6 +473,7 @@ impl Commissioner {
     fn finish(&mut self) {
         if let Some(task) = self.tasks.pop_front() {
             self.steps.push_back(Step::Finished(task));
+            self.answer_anew(task);
         }
         self.begin_anew();
     }
@@ -496,6 +534,7 @@ impl Commissioner {
                 self.stage = Stage::AwaitList { certificate, number, taken: [false; 2] };
                 self.send(now, vec![(a, list.clone()), (b, list)]);
             }
+            (Reply::Answerable(wanted), Task::Answer(pack)) => self.on_answerable(now, pack, wanted)?,
             (Reply::Policy(step), Task::Policy(_, a, b)) => self.policy_step(now, a, b, step)?,
             _ => return Err(Error::UnexpectedReply),
         }
@@ -520,6 +559,7 @@ impl Commissioner {
             Task::Bind(a, b) if from == a || from == b => self.on_binding(now, a, b, from, bytes),
             Task::Pair(a, b) if from == a || from == b => self.on_pairing(now, a, b, from, bytes),
             Task::Policy(id, a, b) if from == a || from == b => self.on_policy(id, a, b, from, bytes),
+            Task::Answer(pack) if from == pack => self.on_answers_for(bytes),
             _ => Ok(()),
         }
     }

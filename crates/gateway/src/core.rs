@@ -1,6 +1,7 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
 mod generate;
+mod metrics;
 mod renewal;
 mod service;
 mod statements;
@@ -768,6 +769,7 @@ impl Gateway {
             }
             app::Event::Batch(party, statement, signature) => self.batch(now, party, statement, signature)?,
             app::Event::Energy(statement, signature) => self.energy(&statement, signature),
+            app::Event::Metrics(node, statement, signature) => self.metrics(node, &statement, signature),
             app::Event::Leaf(party, seq, leaf) => {
                 if let Some(verdict) = self.collector.leaf(party, seq, leaf) {
                     self.judge(now, party, verdict)?;

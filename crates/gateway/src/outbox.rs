@@ -5,6 +5,7 @@
 
 use crate::collect::Entry;
 use lct::{
+    context::Signed as SignedContext,
     sign::{PublicKey, Signature},
     validation::Attestation,
 };
@@ -73,6 +74,17 @@ pub enum Job {
         /// Its signature.
         signature: Signature,
     },
+    /// A report of metrics.
+    Metrics {
+        /// Canonical statement.
+        statement: Vec<u8>,
+        /// The pack's signing key in its binding.
+        key: PublicKey,
+        /// The pack's signature.
+        signature: Signature,
+    },
+    /// A statement in the context of an LCT, as its signer made it.
+    Context(SignedContext),
 }
 
 impl Job {
@@ -82,7 +94,7 @@ impl Job {
         match self {
             Job::Energy { .. } => 1,
             Job::Checkpoint { .. } | Job::Statement { .. } | Job::Withdrawal { .. } => 2,
-            Job::Batch { .. } => 3,
+            Job::Batch { .. } | Job::Context(_) | Job::Metrics { .. } => 3,
         }
     }
 
@@ -108,6 +120,12 @@ impl Job {
                 }
                 Job::Withdrawal { statement, key, signature } => {
                     e.array(5)?.u8(1)?.u8(4)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+                Job::Metrics { statement, key, signature } => {
+                    e.array(5)?.u8(1)?.u8(7)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
+                }
+                Job::Context(SignedContext { statement, key, signature }) => {
+                    e.array(5)?.u8(1)?.u8(6)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
                 }
                 Job::Statement { statement, key, signature, witness } => {
                     let fields = if witness.is_some() { 7 } else { 5 };
@@ -151,6 +169,10 @@ impl Job {
             (2, 5) => Some(Job::Energy { statement, key, signature }),
             (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
             (4, 5) => Some(Job::Withdrawal { statement, key, signature }),
+            (6, 5) => {
+                Some(Job::Context(SignedContext::new(&statement, key, signature).ok()?))
+            }
+            (7, 5) => Some(Job::Metrics { statement, key, signature }),
             (5, 5) => Some(Job::Statement { statement, key, signature, witness: None }),
             (5, 7) => {
                 let attestation = Attestation::decode(d.bytes().ok()?).ok()?;
@@ -347,7 +369,11 @@ fn store_error(path: &Path, e: redb::Error) -> OutboxError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lct::sign::SigningKey;
+    use lct::{
+        context::{Content, Statement},
+        sign::SigningKey,
+    };
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn statements() -> [Job; 2] {
         let key = SigningKey::from_bytes(&[5; 32]).unwrap().public();
@@ -359,6 +385,15 @@ mod tests {
             signature,
             witness,
         })
+    }
+
+    fn later() -> [Job; 2] {
+        let key = SigningKey::from_bytes(&[5; 32]).unwrap();
+        let content = Content::Witness { modules: Default::default() };
+        let stated = Statement { chain_id: [1; 32], lct: [2; 32], number: 1, content, time_ms: 3 };
+        let context = SignedContext::by(&stated, &key, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let metrics = Job::Metrics { statement: vec![5], key: key.public(), signature: Signature([7; 64]) };
+        [Job::Context(context), metrics]
     }
 
     fn jobs() -> (Job, Job, Job, Job) {
@@ -422,7 +457,7 @@ mod tests {
     fn damaged_jobs_are_named() {
         let (batch, ..) = jobs();
         let bytes = batch.encode();
-        for job in [batch].into_iter().chain(statements()) {
+        for job in [batch].into_iter().chain(statements()).chain(later()) {
             let bytes = job.encode();
             assert_eq!(Job::decode(&bytes), Some(job));
             for n in 0..bytes.len() {

@@ -4,6 +4,8 @@
 //! transient failure is tried again three times (1 s, 2 s, 4 s, with jitter), then the caller is told and the job
 //! stays in the outbox.
 
+mod context;
+
 use crate::{
     collect::Entry,
     commission::{DeviceKeys, PolicyStep, Reply, Request, Signed},
@@ -42,6 +44,9 @@ pub enum UplinkError {
     /// A statement that no transaction can carry.
     #[error("a statement cannot be sent: {0}")]
     Statement(#[from] lct::Error),
+    /// The ledger.
+    #[error("the ledger refuses it: {0}")]
+    Refused(String),
     /// An answer that does not fit.
     #[error("the bridge's answer does not fit the question: {0}")]
     Answer(&'static str),
@@ -247,6 +252,17 @@ impl<R: CryptoRng> Uplink<R> {
                 self.client.complete_pairing(&Hex(id.0), &complete).await?;
                 Reply::Done
             }
+            Request::Scope { component_id } => {
+                let account = Hex(self.key.public().0);
+                let scope = api::context::GiveScope { creator, component_id: component_id.clone(), account };
+                self.client.give_scope(&scope).await?;
+                Reply::Done
+            }
+            Request::Answerable { component_id } => Reply::Answerable(self.answerable(component_id).await?),
+            Request::State(signed) => match self.state(signed).await? {
+                Uploaded::Refused(why) => return Err(UplinkError::Refused(why)),
+                Uploaded::Accepted(_) | Uploaded::AlreadyThere => Reply::Done,
+            },
             Request::Policy { id } => Reply::Policy(step(self.client.policy(&Hex(id.0)).await?)?),
             Request::SignPolicy { id, version, signatures: [a, b] } => {
                 let signatures = api::binding::Sides { a: Fixed(*a), b: Fixed(*b) };
@@ -300,9 +316,13 @@ impl<R: CryptoRng> Uplink<R> {
             Job::Statement { statement, key, signature, witness } => {
                 self.submit(api::sign::stated(statement, key, signature, witness.as_slice())?).await
             }
+            Job::Metrics { statement, key, signature } => {
+                self.submit(api::sign::metrics(statement, key, signature)?).await
+            }
             Job::Checkpoint { statement, key, signature } => {
                 self.submit(api::sign::checkpoint(statement, key, signature)?).await
             }
+            Job::Context(signed) => self.state(signed).await,
             Job::Withdrawal { statement, key, signature } => {
                 let body = api::sign::revoke_signed(statement, key, signature)?;
                 let id = Event::decode(statement)?.payload.first_chunk().map(|id| Hex(*id));
@@ -417,6 +437,7 @@ fn is_duplicate(code: &str) -> bool {
             | "W4_ERR_ENERGY_CYCLE_CLOSED"
             | "W4_ERR_CYCLE_CLOSED"
             | "W4_ERR_AUDIT_EXISTS"
+            | "W4_ERR_TRUST_OVERLAP"
     )
 }
 

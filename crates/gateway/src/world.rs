@@ -19,7 +19,7 @@ pub(crate) const PACK: Member = Some(Party::Pack);
 pub(crate) const MODULE: Member = Some(Party::Module(1));
 
 /// Everything that is to be commissioned.
-pub(crate) const DONE: [&str; 9] = [
+pub(crate) const DONE: [&str; 11] = [
     "register app-0001",
     "register pack-0001",
     "register module-0001",
@@ -29,6 +29,8 @@ pub(crate) const DONE: [&str; 9] = [
     "lct pack-0001 module-0001",
     "pair app-0001 pack-0001",
     "pair pack-0001 module-0001",
+    "scope app-0001",
+    "answer pack-0001",
 ];
 
 fn introduced(name: &str, role: Role) -> Introduced {

@@ -5,7 +5,14 @@
 //! `H("modbatt1 context" || bytes)`. Statements of one kind about one LCT are numbered from 1; a later one takes the place
 //! of the one before.
 
-use crate::{Digest, Error, codec, hash::sha256, id::Cid, sign::PublicKey};
+use crate::{
+    Digest, Error, codec,
+    codec::Fields,
+    hash::sha256,
+    id::Cid,
+    sign::{PublicKey, Signature, SigningKey},
+};
+use rand_core::CryptoRng;
 
 /// Length bound of an encoded statement.
 pub const CONTEXT_MAX: usize = 1024;
@@ -239,6 +246,76 @@ impl Statement {
     }
 }
 
+/// Identity of the entity LCT of the component `cid` whose device key is `key` (L33).
+#[must_use]
+pub fn entity_lct(chain_id: &Digest, cid: &Cid, key: &PublicKey) -> Digest {
+    sha256(&[b"modbatt1 lct-entity", chain_id, &cid.0, &key.0])
+}
+
+/// A statement with who signed it: what the ledger is brought, and what a factory keeps until there is a network (L220).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// Canonical bytes.
+    pub statement: heapless::Vec<u8, CONTEXT_MAX>,
+    /// Whose word it is.
+    pub key: PublicKey,
+    /// Its signature.
+    pub signature: Signature,
+}
+
+/// How a file with a signed statement begins; its last byte is the version.
+pub const FILE_MAGIC: [u8; 5] = *b"MBCX\x01";
+/// Length bound of such a file: magic, `u16` length, statement, key 33, signature 64.
+pub const FILE_MAX: usize = 5 + 2 + CONTEXT_MAX + 33 + 64;
+
+impl Signed {
+    /// Signs a statement. [`Error::Malformed`] when a part is out of its range.
+    pub fn by(statement: &Statement, key: &SigningKey, rng: &mut impl CryptoRng) -> Result<Self, Error> {
+        let mut out = [0; CONTEXT_MAX];
+        let n = statement.encode(&mut out)?;
+        let bytes = heapless::Vec::from_slice(&out[..n]).map_err(|_| Error::BufferTooSmall)?;
+        let signature = key.sign(&statement.digest()?, rng);
+        Ok(Signed { statement: bytes, key: key.public(), signature })
+    }
+
+    /// A statement with a signature that was made elsewhere. [`Error::Malformed`] when it does not read,
+    /// [`Error::NotAuthentic`] when the key did not sign it.
+    pub fn new(statement: &[u8], key: PublicKey, signature: Signature) -> Result<Self, Error> {
+        let statement = heapless::Vec::from_slice(statement).map_err(|_| Error::Malformed)?;
+        let signed = Signed { statement, key, signature };
+        signed.open().map(|_| signed)
+    }
+
+    /// The statement, if it reads and the key signed it.
+    pub fn open(&self) -> Result<Statement, Error> {
+        let statement = Statement::decode(&self.statement)?;
+        self.key.verify(&statement.digest()?, &self.signature)?;
+        Ok(statement)
+    }
+
+    /// `"MBCX" | 01 | n u16 | statement n | key 33 | signature 64`.
+    pub fn to_file(&self) -> heapless::Vec<u8, FILE_MAX> {
+        let n = (self.statement.len() as u16).to_be_bytes();
+        let parts: [&[u8]; 5] = [&FILE_MAGIC, &n, &self.statement, &self.key.0, &self.signature.0];
+        parts.into_iter().flatten().copied().collect()
+    }
+
+    /// Reads a file and checks the signature. [`Error::Malformed`] for anything else than one signed statement,
+    /// [`Error::NotAuthentic`] when the key did not sign it.
+    pub fn from_file(bytes: &[u8]) -> Result<Self, Error> {
+        let mut f = Fields::new(bytes);
+        if f.array()? != FILE_MAGIC {
+            return Err(Error::Malformed);
+        }
+        let n = usize::from(u16::from_be_bytes(f.array()?));
+        let statement = f.slice(n)?;
+        let key = PublicKey::from_slice(f.slice(33)?)?;
+        let signature = Signature(f.array()?);
+        f.end()?;
+        Signed::new(statement, key, signature)
+    }
+}
+
 fn cids<const N: usize>(d: &mut minicbor::Decoder<'_>) -> Result<Cids<N>, Error> {
     let mut list = heapless::Vec::new();
     for _ in 0..d.array()?.ok_or(Error::Malformed)? {
@@ -250,7 +327,7 @@ fn cids<const N: usize>(d: &mut minicbor::Decoder<'_>) -> Result<Cids<N>, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sign::SigningKey;
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn statement(content: Content) -> Statement {
         Statement { chain_id: [1; 32], lct: [2; 32], number: 1, content, time_ms: u64::MAX }
@@ -337,5 +414,30 @@ mod tests {
         assert_eq!(out[at], 1);
         out[at] = 8;
         assert_eq!(Statement::decode(&out[..n]), Err(Error::Malformed), "operations");
+    }
+
+    /// Whoever brings a statement to the ledger can rely on the file: nothing in it can be changed, added or cut.
+    #[test]
+    fn a_file_holds_one_statement_as_it_was_signed() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+        for content in longest() {
+            let signed = Signed::by(&statement(content), &key, &mut rng).unwrap();
+            let file = signed.to_file();
+            assert_eq!(Signed::from_file(&file), Ok(signed));
+            for end in 0..file.len() {
+                assert!(Signed::from_file(&file[..end]).is_err(), "cut at {end}");
+            }
+            let mut longer = file.to_vec();
+            longer.push(0);
+            assert!(Signed::from_file(&longer).is_err());
+        }
+        let [.., profile] = longest();
+        let file = Signed::by(&statement(profile), &key, &mut rng).unwrap().to_file();
+        for at in 0..file.len() {
+            let mut bad = file.clone();
+            bad[at] ^= 1;
+            assert!(Signed::from_file(&bad).is_err(), "byte {at}");
+        }
     }
 }

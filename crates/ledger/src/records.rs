@@ -879,7 +879,7 @@ pub mod registry;
 /// Identity of a component's entity LCT: `H("modbatt1 lct-entity" || chain id || cid || device key)`.
 #[must_use]
 pub fn entity_lct_id(chain_id: &Digest, cid: &Cid, device_key: &PublicKey) -> Digest {
-    sha256(&[b"modbatt1 lct-entity", chain_id, &cid.0, &device_key.0])
+    lct::context::entity_lct(chain_id, cid, device_key)
 }
 
 /// Identity of a relationship LCT: `H("modbatt1 lct-pair" || chain id || smaller cid || larger cid || context)`.

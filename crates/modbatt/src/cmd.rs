@@ -22,6 +22,7 @@ pub mod redteam;
 pub mod replace;
 pub mod revoke;
 pub mod selftest;
+pub mod send;
 pub mod status;
 pub mod succession;
 pub mod trust;

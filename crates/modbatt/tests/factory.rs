@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lct::attest::{DeviceCertificate, verify_chain};
+use lct::context::{Content, Signed, entity_lct};
 use lct::pake::Code;
+use ledger::genesis::{Genesis, Params, Validator};
 use process::{Ended, run};
 
 struct Line {
@@ -202,4 +204,66 @@ fn a_certificate_of_another_maker_does_not_hold() {
     {
         verify(device, batch, root).fails_at_once("foreign", &["does not hold"]);
     }
+}
+
+/// What the factory states without network is what a ledger can hold against the device's key and batch.
+#[test]
+fn a_statement_is_about_the_device_and_signed_by_its_batch() {
+    let line = Line::new(&["--unencrypted"]);
+    for batch in ["batch-1", "batch-2"] {
+        line.run("batch", &["--name", batch]).good();
+    }
+    for (id, role) in [("module-0001", "module"), ("pack-0001", "pack")] {
+        line.device(id, &["--draw-key", "--role", role]).good();
+    }
+    let genesis = Genesis {
+        name: "one".into(),
+        time_ms: 1_700_000_000_000,
+        validators: vec![Validator {
+            key: ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes(),
+            power: 1,
+        }],
+        roots: vec![],
+        authorities: vec![lct::sign::SigningKey::from_bytes(&[2; 32]).unwrap().public()],
+        operators: vec![],
+        params: Params::default(),
+        accounts: vec![],
+    };
+    let (chain, output) = (line.file("genesis.json"), line.file("out.mbcontext"));
+    fs::write(&chain, api::genesis::to_json(&genesis)).unwrap();
+    let about = |id| ["--id", id, "--genesis", chain.as_str(), "-o", output.as_str()];
+    let rated = [
+        "--nominal-mv=7300",
+        "--charge-ma=65000",
+        "--discharge-ma=200000",
+        "--resistance-uohm=8000",
+        "--lowest-mc=-20000",
+        "--highest-mc=60000",
+    ];
+    let figures = ["--figure", "capacity_mah=2912", "--figure", "offset_mv=-3", "--number", "2"];
+    for (task, more) in [("manufacturing", &figures[..]), ("profile", &rated)] {
+        line.run(task, &[&about("module-0001"), more].concat()).good();
+        let signed = Signed::from_file(&fs::read(&output).unwrap()).unwrap();
+        let stated = signed.open().unwrap();
+        let device = certificate(&line.file("line/devices/module-0001.mbcert")).subject().unwrap();
+        let batch = certificate(&line.file("line/batches/batch-1.mbcert")).subject().unwrap();
+        assert_eq!(signed.key, batch.key, "{task}");
+        assert_eq!(stated.lct, entity_lct(&genesis.chain_id(), &device.cid, &device.key), "{task}");
+        assert_eq!((stated.content.name(), stated.chain_id), (task, genesis.chain_id()));
+        if let Content::Manufacturing { batch, quality, .. } = &stated.content {
+            let quality: Vec<(&str, i32)> = quality.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+            assert_eq!((batch.as_str(), stated.number), ("batch-1", 2));
+            assert_eq!(quality, [("capacity_mah", 2912), ("offset_mv", -3)]);
+        }
+    }
+    let cold = [&rated[..5], &["--highest-mc=-30000"]].concat();
+    line.run("profile", &[&about("module-0001")[..], &cold].concat())
+        .fails_at_once("upside down", &["out of its range"]);
+    line.run("profile", &[&about("pack-0001")[..], &rated].concat())
+        .fails_at_once("a pack has none", &["is no module"]);
+    line.run("manufacturing", &about("module-0002")).fails_at_once("nobody", &["no `module-0002`"]);
+    fs::write(&chain, "{}").unwrap();
+    line.run("manufacturing", &about("module-0001")).fails_at_once("no genesis", &["no usable genesis"]);
+    let record = ["factory", "record", &chain, "--data-dir", &line.file("none")];
+    run(&record).fails_at_once("no statement", &["holds no signed statement"]);
 }

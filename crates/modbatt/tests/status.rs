@@ -56,6 +56,13 @@ fn every_relationship_is_held_against_the_ledger() {
         assert!(row["last_event"].is_string(), "{row}");
     }
 
+    // Everybody's word was brought, by itself: the authority's, the pack's, the manufacturer's.
+    let stated = status["verify"]["items"].as_array().unwrap().iter().filter(|item| item["area"] == "context");
+    assert_eq!(stated.count(), 4, "{status}");
+    let file = dir.join("contexts/module-0001-profile.mbcontext");
+    let again = ["factory", "record", file.to_str().unwrap(), "--data-dir", data];
+    run(&again).fails_at_once("recorded before", &["W4_ERR_LCT_SEQUENCE"]);
+
     modbatt("unpair", &["pack-0001", "module-0002"]).good();
     let status = until("unpaired", &[("pack-0001 and module-0002", "they are not paired")]);
     assert_eq!(status["components"][2]["channel"], "closed", "{status}");
@@ -70,7 +77,9 @@ fn every_relationship_is_held_against_the_ledger() {
 
     modbatt("revoke", &["--component", "module-0001", "--reason", "lost"]).good();
     let part = "the ledger withdrew module-0001; the LCT of module-0001 is terminated; the ledger withdrew their binding";
-    until("revoked", &[("pack-0001 and module-0001", part)]);
+    let status = until("revoked", &[("pack-0001 and module-0001", part)]);
+    let unseen = "module-0001 is not in the horizon of pack-0001; pack-0001 is not in the horizon of module-0001";
+    assert!(wrong(&status)[0].1.contains(unseen), "{status}");
     demo.interrupt();
     demo.wait().good();
     modbatt("status", &[]).fails_at_once("at rest", &["nothing runs"]);

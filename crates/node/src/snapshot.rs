@@ -35,6 +35,7 @@ use crate::{
     },
 };
 
+mod context;
 mod energy;
 
 /// Figures of a ledger.

@@ -45,6 +45,7 @@ use lct::{
     revocation::Reason,
     schedule::{Direction, Tier},
     sign::Signature,
+    trust::REPORT_MAX,
     validation::{ANNOUNCE_LEN, Access, EscalationReason, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
@@ -98,6 +99,8 @@ pub enum Event {
     Batch(Party, BatchStatement, Signature),
     /// A signed energy statement arrived; acknowledge it once it is kept.
     Energy(heapless::Vec<u8, STATEMENT_MAX>, Signature),
+    /// A report of metrics by the pack about the module at this node, not verified.
+    Metrics(u8, heapless::Vec<u8, REPORT_MAX>, Signature),
     /// The leaf of a record that did not arrive.
     Leaf(Party, u32, Digest),
     /// A party answered an echo at this tier: nonce, and generation of the group key that it holds (0 for none).
@@ -764,6 +767,10 @@ impl App {
             [pdu::ENERGY, ref m @ ..] => {
                 let (statement, signature) = signed_statement::<STATEMENT_MAX>(m)?;
                 self.device.offer(Event::Energy(statement, signature))
+            }
+            [pdu::METRICS, node, ref m @ ..] => {
+                let (statement, signature) = signed_statement::<REPORT_MAX>(m)?;
+                self.device.offer(Event::Metrics(node, statement, signature))
             }
             [pdu::LEAF, node, ref m @ ..] if m.len() == 36 => {
                 let mut f = Fields::new(m);

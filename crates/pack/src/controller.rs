@@ -6,7 +6,9 @@
 
 mod app_side;
 mod before_binding;
+mod context;
 mod module_side;
+mod observation;
 mod reports;
 mod statements;
 mod watch;
@@ -55,6 +57,7 @@ use lct::{
     validation::{Announce, EscalationReason, EventKind, Urgency, ValidationLevel},
 };
 use rand_core::CryptoRng;
+use observation::{Merit, Watching};
 use watch::{Gifts, ModuleWatch, Watch};
 
 /// Most modules of a pack.
@@ -200,6 +203,7 @@ struct Slot {
     confirming: bool,
     silent: bool,
     watch: ModuleWatch,
+    merit: Merit,
     /// What this module had the app asked for.
     passed_on: Rate<PER_MODULE>,
 }
@@ -224,6 +228,7 @@ impl Slot {
             confirming: false,
             silent: false,
             watch: ModuleWatch::new(now),
+            merit: Merit::default(),
             passed_on: Rate::default(),
         }
     }
@@ -244,6 +249,7 @@ pub struct Controller {
     can2: Link<34, MODULES_MAX, MODULE_MESSAGE_MAX>,
     group: Group,
     watch: Watch,
+    watching: Watching,
     requested: RelayState,
     /// The requested state that the modules' ceilings follow.
     capped: RelayState,
@@ -311,6 +317,7 @@ impl Controller {
             can2: Link::new(Bus::Can2, Direction::Ba),
             group,
             watch: Watch::new(now),
+            watching: Watching::new(now),
             requested: RelayState::Off,
             capped: RelayState::Off,
             state: RelayState::Off,

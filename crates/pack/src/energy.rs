@@ -80,6 +80,11 @@ impl Meter {
         Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, pending: heapless::Deque::new() })
     }
 
+    /// Energy cycles opened so far.
+    pub fn cycles(&self) -> u32 {
+        self.last_cycle
+    }
+
     /// True while a cycle is open.
     pub fn is_open(&self) -> bool {
         self.cycle.is_some()

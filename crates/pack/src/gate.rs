@@ -184,7 +184,7 @@ pub fn is_sent_by(bus: Bus, base: u16, own: Direction) -> bool {
 }
 
 /// The least protection of a security PDU by its type (C104), and the side that sends it, `None` for both.
-const PDUS: [(u8, MinLevel, Option<Direction>); 27] = {
+const PDUS: [(u8, MinLevel, Option<Direction>); 28] = {
     use MinLevel::{Clear, Dev, Exch, Pair};
     const DOWN: Option<Direction> = Some(Direction::Ab);
     const UP: Option<Direction> = Some(Direction::Ba);
@@ -216,6 +216,7 @@ const PDUS: [(u8, MinLevel, Option<Direction>); 27] = {
         (kinds::HEALTH, Exch, UP),
         (0x1B, Exch, None),  // echo
         (0x1C, Clear, None), // delegation and what its holder revokes, signed
+        (kinds::METRICS, Exch, UP),
     ]
 };
 

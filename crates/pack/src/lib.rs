@@ -43,6 +43,7 @@ pub mod lifecycle;
 pub mod link;
 pub mod message;
 pub mod module;
+pub mod observation;
 pub mod pdu;
 pub mod policies;
 pub mod policy;

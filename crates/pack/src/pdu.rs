@@ -130,6 +130,10 @@ pub mod delegation {
     pub const SUCCEEDED: u8 = 0x83;
 }
 
+/// Signed report of metrics about the module at `node`: `1D | node | n u8 | statement n | signature 64`, see
+/// [`crate::observation`].
+pub const METRICS: u8 = 0x1D;
+
 /// Second byte of a [`CERTIFICATE`] PDU that answers: `pairing_id 16 | status u8`.
 pub const CERTIFICATE_STATUS: u8 = 0x81;
 /// Second byte of a [`CERTIFICATE`] PDU: `pairing_id 16 | validation nonce 32 | TH4 32 | signature 64`.
@@ -156,6 +160,11 @@ pub mod binding {
     /// `device certificate 167 | batch certificate 167 | hardware u32 | firmware u32 | capacity mWh u64 |
     /// state of charge ppm u32 | n | serial n`.
     pub const IDENTITY: u8 = 0x09;
+    /// `statement` (`lct::context::Statement`): asks a pack for the signature of its identity key, by which it answers
+    /// for its modules.
+    pub const ANSWER_FOR: u8 = 0x0A;
+    /// `H(statement) 32 | signature 64`.
+    pub const ANSWERS_FOR: u8 = 0x0B;
 }
 
 /// Second byte of a [`KEY_PACKAGE`] PDU.

@@ -223,7 +223,7 @@ fn security_pdus_need_the_tier_of_their_type() {
     let clear: &[Protection] = admitted("clear");
     let (exch, pair, dev) = (admitted("exch"), admitted("pair"), admitted("dev"));
     let both = &[Ab, Ba][..];
-    let table: [(u8, &[Protection], &[Direction]); 17] = [
+    let table: [(u8, &[Protection], &[Direction]); 18] = [
         (pdu::HANDSHAKE, clear, both),
         (pdu::CERTIFICATE, clear, both),
         (pdu::BINDING, clear, both),
@@ -241,6 +241,7 @@ fn security_pdus_need_the_tier_of_their_type() {
         (pdu::FORWARD, exch, &[Ba]),
         (pdu::HEALTH, exch, &[Ba]),
         (pdu::DELEGATION, clear, both),
+        (pdu::METRICS, exch, &[Ba]),
     ];
     for (kind, protections, sides) in table {
         for arrived in ARRIVALS {
@@ -254,7 +255,7 @@ fn security_pdus_need_the_tier_of_their_type() {
             }
         }
     }
-    for kind in [0x00, 0x17, 0x1D, 0x7F, 0xFF] {
+    for kind in [0x00, 0x17, 0x1E, 0x7F, 0xFF] {
         assert_eq!(gate::pdu(kind, Ab, PairSigned), Err(Denied::Unlisted));
     }
 }

@@ -280,12 +280,13 @@ pub mod command {
 
 pub mod records {
     use super::*;
-    use lct::context::{CONTEXT_MAX, Content, Statement};
+    use lct::context::{CONTEXT_MAX, Content, Signed, Statement};
     use lct::energy::{CycleClose, EnergyEvent};
     use lct::lifecycle::{LIFECYCLE_MAX, Move, State, Version};
     use lct::merkle::verify_path;
     use lct::record::{BATCH_STATEMENT_MAX, BatchStatement, RECORD_MAX, Record};
     use lct::registration::{REGISTRATION_MAX, Registration};
+    use lct::trust::{MetricsReport, REPORT_MAX, TrustContext};
 
     pub fn seeds() -> Vec<Vec<u8>> {
         let statement =
@@ -362,6 +363,20 @@ pub mod records {
             let n = stated.encode(&mut out).expect("fits");
             seeds.push(out[..n].to_vec());
         }
+        let report = MetricsReport {
+            observer: cid_a(),
+            subject: cid_b(),
+            context: TrustContext::Energy,
+            start_ms: 1,
+            end_ms: 2,
+            metrics: [1, 2, 3, 4, 5],
+            temperature: -1,
+            load_ppm: 6,
+            cycles: 7,
+        };
+        let mut reported = [0; REPORT_MAX];
+        let k_report = report.encode(&mut reported).expect("fits");
+        seeds.push(reported[..k_report].to_vec());
         let cid = [&[0x50][..], &cid_a().0].concat();
         let record = [&[0xa6, 0, 1, 1][..], &cid, &[2, 5, 3, 0x18, 99, 4, 1, 5, 0x82, 1, 0x20]].concat();
         let event = [&[0xaa, 0, 1, 1][..], &cid, &[2, 1, 3, 0, 4, 1, 5, 1, 6, 2, 7, 3, 8, 4, 9, 5]].concat();
@@ -388,6 +403,7 @@ pub mod records {
             Move::decode(data).and_then(|moved| moved.digest()),
             Version::decode(data).and_then(|version| version.digest()),
             Statement::decode(data).and_then(|stated| stated.digest()),
+            MetricsReport::decode(data).and_then(|report| report.digest()),
         );
         one_encoding!(Record, RECORD_MAX);
         one_encoding!(BatchStatement, BATCH_STATEMENT_MAX);
@@ -398,6 +414,8 @@ pub mod records {
         one_encoding!(Move, LIFECYCLE_MAX);
         one_encoding!(Version, LIFECYCLE_MAX);
         one_encoding!(Statement, CONTEXT_MAX);
+        one_encoding!(MetricsReport, REPORT_MAX);
+        let _file = Signed::from_file(data).map(|signed| signed.to_file());
         one_encoding!(lct::trade::Order, lct::trade::TRADE_MAX);
         one_encoding!(lct::trade::Receipt, lct::trade::TRADE_MAX);
         one_encoding!(lct::trade::Quote, lct::trade::TRADE_MAX);

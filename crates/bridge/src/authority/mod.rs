@@ -13,6 +13,7 @@ mod pairing;
 mod policy;
 mod relation;
 pub mod revocation;
+mod scope;
 mod withdrawal;
 
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};

@@ -5,7 +5,7 @@
 use api::{
     component::{
         AccessPoint, AnchorView, Anchors, BindingView, Component, Hop, Link, Owner, Register, Registered,
-        Relations, Statements,
+        Relations, Seen, Statements,
     },
     encoding::Hex,
     problem::code,
@@ -15,6 +15,7 @@ use axum::{Json, extract::State};
 use lct::{id::Cid, registration::Registration, revocation::Reason, validation::Protocol};
 use ledger::{
     codec::Canonical,
+    mrh::DEFAULT_DEPTH,
     records::Status,
     tx::{Body as TxBody, Target, Tx, TxId},
 };
@@ -157,7 +158,9 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         let revocation = snapshot.revocation(&Target::Binding(binding_id))?;
         let reason =
             revocation.and_then(|r| Reason::from_code(r.reason).ok()).map(api::revocation::reason_name);
+        let role = snapshot.component(&partner)?.map(|c| c.role.name()).unwrap_or_default();
         bindings.push(BindingView {
+            partner_role: role.into(),
             binding_id: Hex(binding_id.0),
             partner: Hex(partner.0),
             partner_id: component_id(&snapshot, &partner)?,
@@ -242,6 +245,18 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
             link("paired", id.0, if p.a == cid { p.b } else { p.a }, Some(p.expires_ms / 1000))?;
         }
     }
+    let mut horizon = Vec::new();
+    for reached in snapshot.horizon(&cid, DEFAULT_DEPTH)?.reached {
+        let Some((via, link)) = reached.via else { continue };
+        horizon.push(Seen {
+            component_id: component_id(&snapshot, &reached.cid)?,
+            cid: Hex(reached.cid.0),
+            hops: reached.hops,
+            weight_ppm: reached.weight_ppm,
+            via: component_id(&snapshot, &via)?,
+            link: link.name().into(),
+        });
+    }
     let hops = snapshot.hops_of(&cid)?;
     let hops = hops.into_iter().map(|h| Hop {
         from: Hex(h.from.0),
@@ -262,5 +277,6 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
         owner: snapshot.ownership(&cid)?.map(|o| Owner { key: Hex(o.owner.0), hops: hops.collect() }),
         access: access.transpose()?,
         links,
+        horizon,
     })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod binding;
 pub(crate) mod component;
+pub(crate) mod context;
 pub(crate) mod delegation;
 pub(crate) mod energy;
 pub(crate) mod health;

@@ -6,6 +6,7 @@
 //! ledger/        the replica's database and record files
 //! keys/          private keys, readable by their owner only
 //! flash/         flash memory of simulated devices
+//! contexts/      what the manufacturer stated about the devices, signed, one file each
 //! audit/         logs of the devices, one file each
 //! receipts/      receipts written by this program
 //! run.json       address and process of the program that runs on it, while it does
@@ -280,6 +281,11 @@ impl DataDir {
     /// Flash memory of simulated devices.
     pub fn flash(&self) -> PathBuf {
         self.path.join("flash")
+    }
+
+    /// What the manufacturer stated about the devices.
+    pub fn contexts(&self) -> PathBuf {
+        self.path.join("contexts")
     }
 
     /// Logs of devices.

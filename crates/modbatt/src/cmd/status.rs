@@ -1,6 +1,8 @@
 //! `modbatt status`: every component of a running installation, with whom it is bound and paired, and how its channel is;
 //! with `--verify` every relationship is held against the ledger.
 
+mod around;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +80,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         let rows: Vec<Value> = known.values().map(|k| row(k, &relationships, &checked, now)).collect();
         let mut report = Report::new(now * 1_000);
         if args.verify {
+            let around = around::ask(&client, &known).await?;
             let held = Held {
+                around: &around,
                 client: &client,
                 known: &known,
                 chain_id: dir.chain_id(),
@@ -90,6 +94,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
                 held.verify(&mut report, relationship).await?;
             }
             held.listed(&mut report);
+            around::stated(&mut report, &known, &around);
         }
         Ok((rows, args.verify.then_some(report), now))
     })?;
@@ -266,6 +271,7 @@ fn line(row: &Value) -> String {
 
 /// What relationships are held against.
 struct Held<'a> {
+    around: &'a BTreeMap<String, around::Surroundings>,
     client: &'a Client,
     known: &'a BTreeMap<String, Known>,
     chain_id: &'a Digest,
@@ -353,8 +359,9 @@ impl Held<'_> {
             Some(Err(finding)) => hold(false, format!("the log of {}: {finding}", below.id())),
             None => hold(false, format!("no log of {} is here", below.id())),
         }
+        wrong.extend(around::missing(relationship, self.around));
         let found = if wrong.is_empty() {
-            "binding, pairing, LCTs and keys are those of the ledger".into()
+            "binding, pairing, LCTs, keys, horizon and trust are those of the ledger".into()
         } else {
             wrong.join("; ")
         };

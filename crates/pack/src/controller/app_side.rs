@@ -95,6 +95,9 @@ impl Controller {
                 _ => Err(Error::WrongParty),
             },
             [pdu::IDENTIFY, 0] => self.introduce().and_then(|pdu| self.send_app(now, &pdu)),
+            [pdu::BINDING, op::ANSWER_FOR, ref statement @ ..] => {
+                self.answer_for(statement, rng).and_then(|pdu| self.send_app(now, &pdu))
+            }
             [pdu::BINDING, op::CERTIFICATES | op::REGISTER, ..] => {
                 let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
                 crate::introduction::answer_identity(&self.device.own, &message[1..], soc, rng)
@@ -401,6 +404,7 @@ impl Controller {
                 let number = n.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
                 match (node, kind) {
                     (0, pdu::ENERGY) => self.energy_kept(now, number),
+                    (0, pdu::METRICS) => self.report_kept(now, number),
                     (0, pdu::VALIDATION) => self.device.testimony.acknowledge(now, number),
                     (0, pdu::AUDIT) => self.device.journal.acknowledge(number),
                     (0, pdu::BATCH) => {

@@ -16,6 +16,7 @@ impl Controller {
         if self.state == RelayState::On {
             self.meter_energy(now, time_ms, &key, rng)?;
         }
+        self.observe(now, time_ms);
         let (seq, reservation) = self.batcher.reserve()?;
         if let Some(record) = reservation {
             self.device.store(record)?;
@@ -95,6 +96,6 @@ impl Controller {
             let head = [pdu::ENERGY, p.statement.len() as u8];
             self.seal_to_app_parts(now, Tier::Exch, &[&head, &p.statement, &p.signature.0])?;
         }
-        Ok(())
+        self.send_report(now, &key, rng)
     }
 }

@@ -80,6 +80,13 @@ impl ModuleWatch {
     }
 }
 
+impl ModuleWatch {
+    /// The module told about a trip that holds on.
+    pub(super) fn is_tripped(&self) -> bool {
+        self.trip.is_some()
+    }
+}
+
 impl Controller {
     /// Active faults and counters of this pack controller.
     pub fn health(&self) -> &Health {

@@ -281,6 +281,7 @@ impl Bench<'_> {
             takeover::end(&client, self.dir, lost).await?;
         }
         live.learn_keys()?;
+        live.bring_contexts(self.dir)?;
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (heard, words) = watch::channel(None);

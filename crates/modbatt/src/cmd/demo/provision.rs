@@ -19,6 +19,7 @@ use std::path::Path;
 use bridge::AuthorityKey;
 use lct::attest::{CERTIFICATE_LEN, DeviceCertificate};
 use lct::codec::Fields;
+use lct::context::Content;
 use lct::id::{Cid, Role};
 use lct::pake::Code;
 use lct::request::CertificateRequest;
@@ -26,10 +27,12 @@ use lct::sign::SigningKey;
 use ledger::genesis::{Genesis, Params, Validator};
 use pack::identity::Identity;
 use rand_core::CryptoRng;
+use sim::world::RATING;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::super::data_dir::DataDir;
+use super::super::factory::context;
 use super::super::factory::line::{Issuer, Validity};
 use super::super::{Failure, reason};
 use super::app_key::AppKey;
@@ -47,6 +50,12 @@ pub fn module_name(n: usize) -> String {
 
 /// Groups of cells in each module.
 pub const GROUPS: u8 = 2;
+/// Name of the batch.
+const BATCH: &str = "batch-0001";
+/// Of a group of cells: nominal voltage and resistance; and within which temperatures a module serves, 0.001 degC.
+const NOMINAL_MV: u32 = 3_650;
+const RESISTANCE_UOHM: u32 = 4_000;
+const TEMPERATURE_MC: [i32; 2] = [-20_000, 60_000];
 /// Years for which everything here is certified.
 const YEARS: u32 = 10;
 const HARDWARE: u32 = 1;
@@ -90,7 +99,7 @@ impl Founders {
         let validity = Validity::years(now_s, YEARS);
         let root = Issuer::root("manufacturer", validity, rng);
         Ok(Founders {
-            batch: root.batch("batch-0001", validity, rng),
+            batch: root.batch(BATCH, validity, rng),
             root,
             validity,
             account: SigningKey::generate(rng),
@@ -157,6 +166,9 @@ fn make(
         _ => [0; 32],
     };
     let cert = batch.certify(&request, validity, commitment, rng);
+    let made = validity.not_before;
+    let stated = contents(role, made)?;
+    context::make(&dir.contexts(), dir.chain_id(), (name, &key), stated, (&batch.key, made), rng)?;
     let mut unique_id = [0; 4];
     rng.fill_bytes(&mut unique_id);
     let mut bytes = Zeroizing::new([key.to_bytes().expose().as_slice(), &cert.0, &unique_id].concat());
@@ -197,6 +209,23 @@ fn batch(dir: &DataDir) -> Result<(Issuer, Validity), Failure> {
     let certificate = DeviceCertificate::from_slice(f.rest()).map_err(fail)?;
     let validity = Validity::of(&certificate.subject().map_err(fail)?);
     Ok((Issuer { key, certificate }, validity))
+}
+
+/// What the manufacturer states about a device: how it was made, and what a module is rated for.
+fn contents(role: Role, made: u32) -> Result<Vec<Content>, Failure> {
+    let too_long = |_| Failure::Failed("the name of the batch is too long".into());
+    let batch = BATCH.try_into().map_err(too_long)?;
+    let mut stated = vec![Content::Manufacturing { made, batch, quality: Default::default() }];
+    if role == Role::Module {
+        stated.push(Content::Profile {
+            nominal_mv: NOMINAL_MV * u32::from(GROUPS),
+            charge_ma: RATING.charge_ma.unsigned_abs(),
+            discharge_ma: RATING.discharge_ma.unsigned_abs(),
+            resistance_uohm: RESISTANCE_UOHM * u32::from(GROUPS),
+            temperature_mc: TEMPERATURE_MC,
+        });
+    }
+    Ok(stated)
 }
 
 fn device_file(name: &str) -> String {

@@ -1,6 +1,7 @@
 //! `modbatt factory`: the tool of a manufacturer. It makes the root, batch authorities, device certificates and the
 //! printed codes, without which nothing can be attested.
 
+pub mod context;
 pub(super) mod files;
 mod label;
 pub mod line;
@@ -48,6 +49,12 @@ enum Task {
     List(List),
     /// Check a device's certificate against a root, and say what it states
     Verify(Verify),
+    /// Sign how a device was made, for a ledger that takes it later
+    Manufacturing(context::Manufacturing),
+    /// Sign what a module is rated for, for a ledger that takes it later
+    Profile(context::Profile),
+    /// Bring signed statements to the ledger of a running installation
+    Record(context::Record),
 }
 
 /// Runs the command.
@@ -59,6 +66,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Task::Device(args) => device(args),
         Task::List(args) => list(args),
         Task::Verify(args) => verify(args),
+        Task::Manufacturing(args) => context::manufacturing(args),
+        Task::Profile(args) => context::profile(args),
+        Task::Record(args) => context::record(args),
     }
 }
 

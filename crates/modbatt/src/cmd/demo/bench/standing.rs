@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration as WallDuration;
 
-use gateway::Keys;
+use gateway::{Job, Keys};
 use lct::id::Cid;
 use pack::app::Party;
 use pack::identity::Identity;
@@ -12,7 +12,8 @@ use pack::module::Module;
 
 use super::super::super::Failure;
 use super::super::super::audit::SIGNERS;
-use super::super::super::data_dir::replace_file;
+use super::super::super::data_dir::{DataDir, replace_file};
+use super::super::super::factory::context::in_folder;
 use super::super::members::binding_keys;
 use super::super::signers::signers;
 use super::{Live, WAITING};
@@ -42,6 +43,18 @@ impl Live<'_> {
         self.write_signers(&members, &keys)?;
         self.gateway.set_keys(keys);
         self.gateway.set_signers(signers(&self.chain, &self.components)?);
+        Ok(())
+    }
+
+    /// What the manufacturer stated about the devices goes to the ledger, once.
+    pub(super) fn bring_contexts(&mut self, dir: &DataDir) -> Result<(), Failure> {
+        for (name, signed) in in_folder(&dir.contexts())? {
+            let task = format!("context {name}");
+            if !self.tasks.done.contains(&task) {
+                self.outbox.keep(&[Job::Context(signed)]).map_err(|e| Failure::Failed(e.to_string()))?;
+                self.tasks.add(&task)?;
+            }
+        }
         Ok(())
     }
 

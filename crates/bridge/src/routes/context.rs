@@ -1,0 +1,48 @@
+//! `GET /lct/{id}/contexts`, `POST /lct/scopes` (A112, A113).
+
+use api::{
+    context::{Context, Contexts, GiveScope, Scoped, Worked},
+    encoding::Hex,
+    problem::code,
+};
+use axum::{Json, extract::State};
+use node::Chain;
+
+use super::{App, id};
+use crate::{
+    extract::{self, Body, Segments},
+    refusal::{Refusal, Reply},
+};
+
+pub(crate) async fn contexts(State(app): App, Segments(lct): Segments<String>) -> Reply<Json<Contexts>> {
+    let lct_id: Hex<32> = id("lct id", &lct)?;
+    app.blocking(move |chain| of(chain, lct_id).map(Json)).await
+}
+
+fn of(chain: &Chain, lct_id: Hex<32>) -> Reply<Contexts> {
+    let snapshot = chain.read()?;
+    let lct = snapshot.lct(&lct_id.0)?;
+    let lct = lct.ok_or_else(|| Refusal::new(404, code::LCT_NOT_FOUND, "there is no such LCT"))?;
+    let contexts = snapshot.contexts_of(&lct_id.0)?;
+    let contexts = contexts.iter().map(Context::of).collect::<Result<_, _>>();
+    let performance = if lct.a == lct.b { snapshot.performance(&lct.a)? } else { None };
+    let tip = snapshot.tip();
+    Ok(Contexts {
+        lct_id,
+        height: tip.height,
+        time: tip.time_ms / 1000,
+        contexts: contexts.map_err(|e| Refusal::internal(&e))?,
+        performance: performance.as_ref().map(Worked::of),
+    })
+}
+
+pub(crate) async fn scope(State(app): App, Body(request): Body<GiveScope>) -> Reply<Json<Scoped>> {
+    extract::label("creator", &request.creator)?;
+    let creator = request.creator.clone();
+    let scope = app.authority.call(move |core| core.scope(&request)).await?;
+    if scope.waits {
+        app.included(&scope.tx).await?;
+        tracing::info!(creator, lct_id = %scope.lct_id, number = scope.number, "scope of an app stated");
+    }
+    Ok(Json(Scoped { lct_id: scope.lct_id, number: scope.number, txhash: Hex(scope.tx) }))
+}

@@ -1,0 +1,44 @@
+//! What is stated in the context of LCTs, and what a component sees around itself.
+
+use ledger::{
+    mrh::{self, Horizon},
+    records::registry::{ContextHead, ContextRecord, Performance},
+};
+
+use super::*;
+
+/// The kinds that somebody states (L144).
+const KINDS: [u8; 5] = [1, 2, 4, 5, 6];
+
+impl Snapshot<'_> {
+    /// The last statement of each kind about an LCT, by kind.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn contexts_of(&self, lct: &Digest) -> Result<Vec<ContextRecord>, Error> {
+        let mut found = Vec::new();
+        for kind in KINDS {
+            let head: Option<ContextHead> = self.get(&key::context(lct, kind))?;
+            if let Some(ContextHead { number }) = head {
+                found.extend(self.get(&key::context_record(lct, kind, number))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the closed cycles of a pack come to.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn performance(&self, cid: &Cid) -> Result<Option<Performance>, Error> {
+        self.get(&key::performance(cid))
+    }
+
+    /// The horizon of a component at the time of the last block (L149).
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn horizon(&self, cid: &Cid, depth: u8) -> Result<Horizon, Error> {
+        Ok(mrh::horizon(&self.view(), cid, depth, self.tip().time_ms)?)
+    }
+}
