@@ -16,8 +16,8 @@ use crate::{
     Shared,
     refusal::{Refusal, Reply},
     routes::{
-        account, binding, component, context, delegation, energy, health, lct, order, pairing, policy, receipt,
-        revocation, telemetry, transaction,
+        account, binding, component, context, delegation, energy, health, lct, order, pairing, policy,
+        receipt, revocation, telemetry, transaction,
     },
 };
 

@@ -169,9 +169,7 @@ impl Job {
             (2, 5) => Some(Job::Energy { statement, key, signature }),
             (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
             (4, 5) => Some(Job::Withdrawal { statement, key, signature }),
-            (6, 5) => {
-                Some(Job::Context(SignedContext::new(&statement, key, signature).ok()?))
-            }
+            (6, 5) => Some(Job::Context(SignedContext::new(&statement, key, signature).ok()?)),
             (7, 5) => Some(Job::Metrics { statement, key, signature }),
             (5, 5) => Some(Job::Statement { statement, key, signature, witness: None }),
             (5, 7) => {

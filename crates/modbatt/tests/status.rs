@@ -57,7 +57,8 @@ fn every_relationship_is_held_against_the_ledger() {
     }
 
     // Everybody's word was brought, by itself: the authority's, the pack's, the manufacturer's.
-    let stated = status["verify"]["items"].as_array().unwrap().iter().filter(|item| item["area"] == "context");
+    let stated =
+        status["verify"]["items"].as_array().unwrap().iter().filter(|item| item["area"] == "context");
     assert_eq!(stated.count(), 4, "{status}");
     let file = dir.join("contexts/module-0001-profile.mbcontext");
     let again = ["factory", "record", file.to_str().unwrap(), "--data-dir", data];

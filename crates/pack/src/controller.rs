@@ -56,8 +56,8 @@ use lct::{
     sign::SigningKey,
     validation::{Announce, EscalationReason, EventKind, Urgency, ValidationLevel},
 };
-use rand_core::CryptoRng;
 use observation::{Merit, Watching};
+use rand_core::CryptoRng;
 use watch::{Gifts, ModuleWatch, Watch};
 
 /// Most modules of a pack.

@@ -1,7 +1,6 @@
 //! For whom a pack answers on the ledger (`spec/channel.md`, H210).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::{
     context::{CONTEXT_MAX, Content, Signed, Statement, entity_lct},

@@ -1,7 +1,6 @@
 //! What a pack reports of its modules by itself (`spec/channel.md`, H212, H213).
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod world;
+use crate::world;
 
 use lct::trust::{MetricsReport, TrustContext};
 use pack::{

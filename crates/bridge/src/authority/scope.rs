@@ -51,7 +51,8 @@ impl Core {
             return Err(Refusal::new(403, code::PAIRING_DENIED, why).detail(request.component_id.clone()));
         }
         packs.sort_unstable();
-        let too_many = || Refusal::format("component_id: the app is bound to more packs than a scope can name");
+        let too_many =
+            || Refusal::format("component_id: the app is bound to more packs than a scope can name");
         let packs = Cids::from_slice(&packs).map_err(|_| too_many())?;
         let content = Content::Scope { operations: ALL, packs, account };
         let before = snapshot.contexts_of(&app.lct)?.into_iter().find_map(|kept: ContextRecord| {

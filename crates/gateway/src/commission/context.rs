@@ -46,7 +46,8 @@ impl Commissioner {
 
     /// The pack's signature. One that does not verify may be anybody's: the pack is asked again.
     pub(super) fn on_answers_for(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let ([pdu::BINDING, op::ANSWERS_FOR, body @ ..], Stage::AwaitAnswer { wanted }) = (bytes, &self.stage)
+        let ([pdu::BINDING, op::ANSWERS_FOR, body @ ..], Stage::AwaitAnswer { wanted }) =
+            (bytes, &self.stage)
         else {
             return Ok(());
         };

@@ -17,7 +17,8 @@ impl Controller {
         let Content::Witness { modules } = &stated.content else { return Err(Error::Malformed) };
         let own = &self.device.own;
         let bound = |cid: &Cid| {
-            let peer = |s: &Slot| s.relation.revoked().is_none() && s.relation.peer().is_some_and(|p| p.0 == *cid);
+            let peer =
+                |s: &Slot| s.relation.revoked().is_none() && s.relation.peer().is_some_and(|p| p.0 == *cid);
             self.slots.iter().any(peer)
         };
         let mine = stated.lct == entity_lct(&stated.chain_id, &own.cid(), &own.key.public());

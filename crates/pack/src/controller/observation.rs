@@ -42,7 +42,11 @@ impl Controller {
             return;
         }
         self.watching.period = Some((since, start, time_ms));
-        let told = self.slots.iter().filter(|s| s.healthy()).filter_map(|s| s.status.map(|st| st.status1.voltage_mv));
+        let told = self
+            .slots
+            .iter()
+            .filter(|s| s.healthy())
+            .filter_map(|s| s.status.map(|st| st.status1.voltage_mv));
         let (sum, n) = told.fold((0u32, 0u32), |(sum, n), mv| (sum.saturating_add(mv), n + 1));
         let mean_mv = sum.checked_div(n).unwrap_or(0);
         let pack_ma = self.pack_ma;

@@ -109,9 +109,10 @@ pub fn manufacturing(args: &Manufacturing) -> Result<Outcome, Failure> {
         return Err(Failure::Input(format!("there are at most {FIGURES_MAX} figures")));
     }
     let too_long = |_| Failure::Input("a name of a figure has at most 24 characters".into());
-    let figures = args.figure.iter().map(|(name, value)| {
-        Ok::<_, Failure>((name.as_str().try_into().map_err(too_long)?, *value))
-    });
+    let figures = args
+        .figure
+        .iter()
+        .map(|(name, value)| Ok::<_, Failure>((name.as_str().try_into().map_err(too_long)?, *value)));
     let quality = figures.collect::<Result<_, _>>()?;
     let batch = device.batch.as_str().try_into();
     let batch = batch.map_err(|_| Failure::Input("a batch named here has at most 32 characters".into()))?;
@@ -143,9 +144,11 @@ struct Device {
 impl Device {
     fn of(factory: &Factory, id: &str) -> Result<Self, Failure> {
         let about = factory.devices()?.into_iter().find(|d| d["component_id"] == id);
-        let about = about.ok_or_else(|| Failure::Input(format!("no `{id}` was certified here; check --id")))?;
+        let about =
+            about.ok_or_else(|| Failure::Input(format!("no `{id}` was certified here; check --id")))?;
         let made = about["issued_s"].as_u64().and_then(|s| u32::try_from(s).ok());
-        let damaged = || Failure::Input(format!("what is known of `{id}` is damaged; restore it from a copy"));
+        let damaged =
+            || Failure::Input(format!("what is known of `{id}` is damaged; restore it from a copy"));
         Ok(Device {
             certificate: super::files::read_certificate(&factory.device_path(id))?,
             batch: about["batch"].as_str().ok_or_else(damaged)?.to_owned(),

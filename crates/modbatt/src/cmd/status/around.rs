@@ -67,11 +67,7 @@ fn unseen(id: &str, relations: &Relations, other: &str) -> Option<String> {
 }
 
 /// Why the side nearer the app does not say on the ledger what it has to do with the other.
-fn unanswered(
-    id: &str,
-    contexts: &[Context],
-    (other, cid, role): (&str, Hex<16>, &str),
-) -> Option<String> {
+fn unanswered(id: &str, contexts: &[Context], (other, cid, role): (&str, Hex<16>, &str)) -> Option<String> {
     let names = |context: &Context| match (&context.said, role) {
         (Said::Scope { packs: named, .. }, "pack") | (Said::Witness { modules: named }, "module") => {
             named.contains(&cid)
@@ -89,11 +85,7 @@ fn unanswered(
 }
 
 /// What the manufacturer has to state about each component.
-pub fn stated(
-    report: &mut Report,
-    known: &BTreeMap<String, Known>,
-    around: &BTreeMap<String, Surroundings>,
-) {
+pub fn stated(report: &mut Report, known: &BTreeMap<String, Known>, around: &BTreeMap<String, Surroundings>) {
     for (id, Surroundings { contexts, .. }) in around {
         let kinds = match known.get(id).map(|known| known.component.role.as_str()) {
             Some("module") => &["manufacturing", "profile"][..],
