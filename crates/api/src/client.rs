@@ -14,7 +14,7 @@ use crate::{
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
     problem::Problem,
-    receipt, revocation,
+    receipt, registry, revocation,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::Trust,
@@ -172,6 +172,16 @@ impl Client {
     /// `GET /components/{id}/statements`, by component id or cid.
     pub async fn statements(&self, id: &str) -> Answer<Statements> {
         self.get(&["components", id, "statements"]).await
+    }
+
+    /// `GET /components/{id}/history`.
+    pub async fn history(&self, id: &str) -> Answer<registry::History> {
+        self.get(&["components", id, "history"]).await
+    }
+
+    /// `GET /components/{id}/config`.
+    pub async fn config(&self, id: &str) -> Answer<registry::Settings> {
+        self.get(&["components", id, "config"]).await
     }
 
     /// `GET /components/{id}/trust`, by component id or cid.

@@ -134,6 +134,8 @@ pub struct Anchors {
 pub struct Owner {
     /// Key of the owner.
     pub key: Hex<33>,
+    /// `H(transfer)` of the last hop, which the next one names.
+    pub last_transfer: Hex<32>,
     /// How it came there, from the manufacturer on.
     pub hops: Vec<Hop>,
 }

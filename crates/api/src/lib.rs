@@ -27,6 +27,7 @@ pub mod pairing;
 pub mod policy;
 pub mod problem;
 pub mod receipt;
+pub mod registry;
 pub mod revocation;
 pub mod sign;
 pub mod telemetry;

@@ -12,13 +12,19 @@ pub const BATTERY_MANAGEMENT: &str = "battery_management";
 
 /// The context with this name: `battery_management`, `diagnostics`, `firmware_update` or `emergency`.
 pub fn context(name: &str) -> Option<PairingContext> {
-    Some(match name {
-        BATTERY_MANAGEMENT => PairingContext::BatteryManagement,
-        "diagnostics" => PairingContext::Diagnostics,
-        "firmware_update" => PairingContext::FirmwareUpdate,
-        "emergency" => PairingContext::Emergency,
-        _ => return None,
-    })
+    use PairingContext::{BatteryManagement, Diagnostics, Emergency, FirmwareUpdate};
+    let all = [BatteryManagement, Diagnostics, FirmwareUpdate, Emergency];
+    all.into_iter().find(|context| context_name(*context) == name)
+}
+
+/// The name of a context.
+pub fn context_name(context: PairingContext) -> &'static str {
+    match context {
+        PairingContext::BatteryManagement => BATTERY_MANAGEMENT,
+        PairingContext::Diagnostics => "diagnostics",
+        PairingContext::FirmwareUpdate => "firmware_update",
+        PairingContext::Emergency => "emergency",
+    }
 }
 
 /// Days of a lease when the request names none.

@@ -230,7 +230,7 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::SettleQuote | R::SettlePrice | R::ObjectionReason | R::OfferTerms => 400,
         R::TradeProof | R::TransferProof | R::TransferProofTaker => 401,
         R::TransferKey | R::SettleProof | R::SettleProofOther => 401,
-        R::ObjectionDenied | R::OfferDenied => 403,
+        R::ObjectionDenied | R::OfferDenied | R::TransferTrust | R::PairingTrust => 403,
         R::TradePack | R::TradeOwner | R::TransferPack | R::TransferPairing | R::TransferUnknown => 404,
         R::SettleUnknown | R::SettleOwner | R::ObjectionUnknown | R::OfferUnknown => 404,
         R::TransferExists | R::TransferAtp | R::TransferEnded | R::TransferRoom | R::TransferRunning => 409,

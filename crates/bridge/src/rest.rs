@@ -17,7 +17,7 @@ use crate::{
     refusal::{Refusal, Reply},
     routes::{
         account, binding, component, context, delegation, energy, health, lct, order, pairing, policy,
-        receipt, revocation, telemetry, transaction,
+        receipt, registry, revocation, telemetry, transaction,
     },
 };
 
@@ -41,6 +41,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/components/{id}/relations"), get(component::relations))
         .route(&at("/components/{id}/statements"), get(component::statements))
         .route(&at("/components/{id}/trust"), get(component::trust))
+        .route(&at("/components/{id}/history"), get(registry::history))
+        .route(&at("/components/{id}/config"), get(registry::config))
         .route(&at("/energy/{id}"), get(energy::account))
         .route(&at("/bindings"), post(binding::begin))
         .route(&at("/bindings/{id}/keys"), post(binding::keys))

@@ -14,7 +14,7 @@ use lct::{
     trade::{Order, TRADE_MAX, Terms, TradeId, What},
     validation::{Access, EVENT_MAX, Event, EventKind, Protocol},
 };
-use ledger::tx::{Body, Signed, Target};
+use ledger::tx::{Body, Registry, Signed, Target};
 
 async fn record(world: &World, body: Body) {
     let tx = world.tx(body).await;
@@ -124,6 +124,16 @@ async fn links_end_with_what_they_rest_on() {
     assert_eq!(whose.hops[0].from, Hex(factory.public().0));
     let relations: Vec<_> = handed.links.iter().map(|l| l.relation.as_str()).collect();
     assert_eq!(relations, ["bound"], "the pairing ended with the rights of who had it");
+
+    // Its owner lets it be paired with an app that is trusted more than this one: the authority issues nothing.
+    let lets = |rule: &str| {
+        let context = "battery_management".to_owned();
+        Body::Registry(Registry::Grant { a: pack.cid, b: app.cid, context, level: 1, rule: rule.into() })
+    };
+    record(&world, lets("trust_score > 0.9")).await;
+    let refused = world.post("/pairings", &world.issue_request(&app, &pack)).await.problem();
+    assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_PAIRING_DENIED"));
+    assert!(refused.detail.unwrap().contains("does not meet the authorization"));
 
     // Its owner offers energy, for a minute.
     let now = u64::from(world.now_s()) * 1000;

@@ -139,7 +139,7 @@ impl<R: CryptoRng> Uplink<R> {
                 Err(UplinkError::Client(e))
                     if attempt < TRIES
                         && (e.is_transient()
-                            || matches!(request, Request::Register { .. })
+                            || matches!(request, Request::Register { .. } | Request::State(_))
                                 && e.code().is_some_and(is_overtaken)) =>
                 {
                     self.forget_nonce();

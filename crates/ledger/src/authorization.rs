@@ -8,6 +8,7 @@ use lct::{
     hash::sha256,
     id::{Cid, Role},
     lifecycle::State,
+    trust::TrustContext,
 };
 
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
         Component, Status, key,
         registry::{Authorization, AuthorizationId, Level},
     },
+    standing,
     state::{Halt, View, load},
+    trust::Weights,
 };
 
 /// How long an authorisation holds: 24 hours, in milliseconds.
@@ -203,8 +206,10 @@ pub struct Question<'a> {
     pub context: &'a str,
     /// Block time, Unix milliseconds.
     pub now_ms: u64,
-    /// How far `b` is trusted in this context, ppm; `None` when nothing is known, which is enough for nobody.
+    /// How far `b` is trusted, ppm; `None` when nothing is known, which is enough for nobody.
     pub trust_ppm: Option<u32>,
+    /// What the levels basic, enhanced and critical ask for, ppm (L196, `gates`).
+    pub least_ppm: [u32; 3],
 }
 
 /// Answers a question from the state: the authorisation that holds, or the first reason why none does.
@@ -215,7 +220,7 @@ pub fn check(
     view: &(impl View + ?Sized),
     question: &Question<'_>,
 ) -> Result<Result<Authorization, Denied>, Halt> {
-    let Question { chain_id, a, b, context, now_ms, trust_ppm } = *question;
+    let Question { chain_id, a, b, context, now_ms, trust_ppm, .. } = *question;
     let found: Option<Authorization> = load(view, &key::authorization(&id_of(chain_id, a, b, context)))?;
     let Some(found) = found else { return Ok(Err(Denied::Unknown)) };
     if !found.in_force(now_ms) {
@@ -227,12 +232,58 @@ pub fn check(
             return Ok(Err(Denied::Component));
         }
     }
-    let Some(trust_ppm) = trust_ppm else { return Ok(Err(Denied::TrustUnknown)) };
-    let enough = trust_ppm >= found.level.least_trust_ppm() && found.rule.holds(trust_ppm);
-    Ok(if enough { Ok(found) } else { Err(Denied::Trust) })
+    Ok(found.is_met(trust_ppm, question.least_ppm[found.level as usize - 1]).map(|()| found))
+}
+
+/// Answers whether `a` lets itself be paired with `b` in a context, with the score of `b` for operation at `now_ms` of block
+/// time.
+///
+/// # Errors
+/// [`Halt`] when the store fails.
+pub fn ask(
+    view: &impl View,
+    weights: &Weights,
+    chain_id: &Digest,
+    [a, b]: [&Cid; 2],
+    context: &str,
+    now_ms: u64,
+) -> Result<Result<Authorization, Denied>, Halt> {
+    let (trust_ppm, least_ppm) = (score(view, weights, b, now_ms)?, bars(weights));
+    check(view, &Question { chain_id, a, b, context, now_ms, trust_ppm, least_ppm })
+}
+
+/// Whether the partner of an authorisation is trusted as far as that asks for, at `now_ms` of block time.
+///
+/// # Errors
+/// [`Halt`] when the store fails.
+pub fn judge(
+    view: &impl View,
+    weights: &Weights,
+    found: &Authorization,
+    now_ms: u64,
+) -> Result<Result<(), Denied>, Halt> {
+    let trust_ppm = score(view, weights, &found.b, now_ms)?;
+    Ok(found.is_met(trust_ppm, bars(weights)[found.level as usize - 1]))
+}
+
+fn score(view: &impl View, weights: &Weights, cid: &Cid, now_ms: u64) -> Result<Option<u32>, Halt> {
+    let known = standing::component(view, weights, cid, TrustContext::Operation, now_ms)?;
+    Ok(known.map(|s| s.score.get()))
+}
+
+/// What basic, enhanced and critical ask for, ppm.
+fn bars(weights: &Weights) -> [u32; 3] {
+    let [basic, enhanced, critical, _] = weights.gates;
+    [basic, enhanced, critical]
 }
 
 impl Authorization {
+    /// Whether a partner whose trust is `trust_ppm` meets level and rule, where the level asks for `least_ppm`.
+    fn is_met(&self, trust_ppm: Option<u32>, least_ppm: u32) -> Result<(), Denied> {
+        let trust_ppm = trust_ppm.ok_or(Denied::TrustUnknown)?;
+        if trust_ppm >= least_ppm && self.rule.holds(trust_ppm) { Ok(()) } else { Err(Denied::Trust) }
+    }
+
     /// Whether it holds at `now_ms` of block time.
     #[must_use]
     pub fn in_force(&self, now_ms: u64) -> bool {

@@ -275,6 +275,8 @@ rejections! {
     TransferTime = 368, "W4_ERR_TRANSFER_TIME", "the transfer ends in the past, or lasts longer than the chain allows";
     TransferAmount = 369, "W4_ERR_TRANSFER_AMOUNT", "there is nothing to transfer, or less than was asked for at least";
     TransferAtp = 370, "W4_ERR_TRANSFER_ATP", "the giver holds less free charge than the transfer locks";
+    TransferTrust = 371, "W4_ERR_TRANSFER_TRUST", "giver or taker is not trusted enough for a transfer of energy";
+    PairingTrust = 372, "W4_ERR_PAIRING_TRUST", "a side is not trusted as far as an authorization of the other asks for";
     TransferUnknown = 380, "W4_ERR_TRANSFER_UNKNOWN", "the transfer is not recorded";
     TransferEnded = 381, "W4_ERR_TRANSFER_ENDED", "the transfer has ended";
     TransferExpired = 382, "W4_ERR_TRANSFER_EXPIRED", "the time of the transfer is over";

@@ -47,7 +47,9 @@ fn id(a: &str, b: &str, context: &str) -> AuthorizationId {
 fn asked(bench: &Bench, a: &str, b: &str, trust_ppm: Option<u32>) -> Result<u32, Denied> {
     let (a, b) = (Cid::of(a), Cid::of(b));
     let chain_id = &chain_id();
-    let question = Question { chain_id, a: &a, b: &b, context: "energy", now_ms: bench.time_ms, trust_ppm };
+    let least_ppm = [500_000, 700_000, 850_000];
+    let question =
+        Question { chain_id, a: &a, b: &b, context: "energy", now_ms: bench.time_ms, trust_ppm, least_ppm };
     authorization::check(&bench.state, &question).unwrap().map(|found| found.version)
 }
 

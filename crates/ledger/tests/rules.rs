@@ -595,7 +595,8 @@ fn the_tables_name_every_rejection() {
         include_str!("governance.rs"),
         include_str!("trade.rs"),
         include_str!("config.rs"),
-        include_str!("standing.rs")
+        include_str!("standing.rs"),
+        include_str!("gates.rs")
     );
     for rejection in Rejection::ALL {
         let name = format!("{rejection:?}");

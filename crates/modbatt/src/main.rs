@@ -65,7 +65,13 @@ enum Command {
     Discover(cmd::discover::Args),
     /// List what a part stated on the ledger, and how many others saw it
     Witness(cmd::witness::Args),
-    /// Show the energy account of a pack, or compute what operations on such accounts come to
+    /// Show what became of a component, put it into another state, say with whom it may be paired
+    Component(cmd::component::Args),
+    /// Show or set the parameters of a pack on the ledger
+    Config(cmd::config::Args),
+    /// Hand a component from its manufacturer or its owner to somebody
+    Owner(cmd::owner::Args),
+    /// Show the energy account of a pack, offer, transfer and settle its energy, or compute what that comes to
     Energy(cmd::energy::Args),
     /// Compute trust as the ledger does; say how far a component is to be relied on
     Trust(cmd::trust::Args),
@@ -101,6 +107,9 @@ fn main() -> ExitCode {
         Command::Validate(args) => cmd::validate::run(&args),
         Command::Discover(args) => cmd::discover::run(&args),
         Command::Witness(args) => cmd::witness::run(&args),
+        Command::Component(args) => cmd::component::run(&args),
+        Command::Config(args) => cmd::config::run(&args),
+        Command::Owner(args) => cmd::owner::run(&args),
         Command::Energy(args) => cmd::energy::run(&args),
         Command::Trust(args) => cmd::trust::run(&args),
         Command::Checkpoint(args) => cmd::checkpoint::run(&args),

@@ -37,6 +37,7 @@ use crate::{
 
 mod context;
 mod energy;
+mod registry;
 
 /// Figures of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,7 +44,9 @@ pub struct Sight {
     pub prompt: bool,
     /// It did not trip.
     pub safe: bool,
-    /// What it measured; `None` while it is not healthy.
+    /// It is registered, its channel is up, and it is heard (C65).
+    pub healthy: bool,
+    /// What it measured; `None` while it is not healthy, or has not told its cells.
     pub measured: Option<Measured>,
 }
 
@@ -55,6 +57,7 @@ pub struct Observed {
     prompt: u64,
     safe: u64,
     healthy: u64,
+    measured: u64,
     efficiency: u64,
     accuracy: u64,
     load: u64,
@@ -67,10 +70,11 @@ impl Observed {
         self.sights += 1;
         self.prompt += u64::from(sight.prompt);
         self.safe += u64::from(sight.safe);
+        self.healthy += u64::from(sight.healthy);
         let Some(Measured { mv: [mv, mean_mv], ma: [ma, pack_ma], allowed_ma, mc }) = sight.measured else {
             return;
         };
-        self.healthy += 1;
+        self.measured += 1;
         self.efficiency += u64::from(share(mv.into(), mean_mv.into()));
         let pack_ma_size = pack_ma.unsigned_abs().max(LEAST_MA);
         self.accuracy += u64::from(ONE - share(ma.abs_diff(pack_ma).into(), pack_ma_size.into()));
@@ -86,7 +90,7 @@ impl Observed {
         (start_ms, end_ms): (u64, u64),
         cycles: u32,
     ) -> Option<MetricsReport> {
-        let mean = |sum: u64| sum.checked_div(self.healthy).unwrap_or(0) as u32;
+        let mean = |sum: u64| sum.checked_div(self.measured).unwrap_or(0) as u32;
         (self.sights > 0).then(|| MetricsReport {
             observer,
             subject,
@@ -100,7 +104,7 @@ impl Observed {
                 share(self.prompt, self.sights),
                 share(self.safe, self.sights),
             ],
-            temperature: self.mc.checked_div(self.healthy as i64).unwrap_or(0) as i32,
+            temperature: self.mc.checked_div(self.measured as i64).unwrap_or(0) as i32,
             load_ppm: mean(self.load),
             cycles,
         })
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn each_metric_follows_what_it_is_about() {
-        let good = Sight { prompt: true, safe: true, measured: Some(GOOD) };
+        let good = Sight { prompt: true, safe: true, healthy: true, measured: Some(GOOD) };
         let with = |change: fn(&mut Measured)| {
             let mut measured = GOOD;
             change(&mut measured);
@@ -138,7 +142,8 @@ mod tests {
             ("noise at rest", with(|m| m.ma = [-10, 0]), [all, all, 995_000, all, all]),
             ("late", [good, Sight { prompt: false, ..good }], [all, all, all, 500_000, all]),
             ("tripped", [good, Sight { safe: false, ..good }], [all, all, all, all, 500_000]),
-            ("gone", [good, Sight { measured: None, ..good }], [all, 500_000, all, all, all]),
+            ("gone", [good, Sight { healthy: false, measured: None, ..good }], [all, 500_000, all, all, all]),
+            ("silent about its cells", [good, Sight { measured: None, ..good }], [all; 5]),
         ] {
             assert_eq!(of(&sights).metrics, metrics, "{what}");
         }
@@ -151,9 +156,9 @@ mod tests {
     #[test]
     fn nothing_is_divided_by_nothing() {
         let unable = Measured { mv: [0, 0], ma: [i32::MIN, i32::MAX], allowed_ma: 0, mc: i32::MIN };
-        let r = of(&[Sight { prompt: true, safe: true, measured: Some(unable) }]);
+        let r = of(&[Sight { prompt: true, safe: true, healthy: true, measured: Some(unable) }]);
         assert_eq!((r.metrics, r.load_ppm), ([0, ONE, 0, ONE, ONE], 0));
-        let dead = Sight { prompt: false, safe: true, measured: None };
+        let dead = Sight { prompt: false, safe: true, healthy: false, measured: None };
         assert_eq!(of(&[dead]).metrics, [0, 0, 0, 0, ONE]);
         assert_eq!(Observed::default().report(Cid([1; 16]), Cid([2; 16]), (0, 1), 0), None);
     }

@@ -19,6 +19,7 @@ use lct::{
     spk::Spk,
 };
 use ledger::{
+    authorization::Denied,
     records::Status,
     tx::{Body, TxId},
 };
@@ -106,6 +107,15 @@ impl Core {
         let (binding_id, _, bond) = self.relation(&snapshot, &a, &b)?;
         if self.revocations.lists(Subject::Binding(binding_id)) {
             return Err(Refusal::new(403, code::PAIRING_DENIED, "the binding of the two was revoked"));
+        }
+        for (own, partner) in [(&a, &b), (&b, &a)] {
+            match snapshot.authorized([own, partner], api::pairing::context_name(request.context))? {
+                Ok(_) | Err(Denied::Unknown) => {}
+                Err(why) => {
+                    let error = "an authorization of one of the two does not hold for the other";
+                    return Err(Refusal::new(403, code::PAIRING_DENIED, error).detail(why.text()));
+                }
+            }
         }
         if !self.ceremonies.rows().has_room() {
             return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));

@@ -274,7 +274,11 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
         cid: Hex(cid.0),
         lct_id: Hex(c.lct),
         status: c.status.name().into(),
-        owner: snapshot.ownership(&cid)?.map(|o| Owner { key: Hex(o.owner.0), hops: hops.collect() }),
+        owner: snapshot.ownership(&cid)?.map(|o| Owner {
+            key: Hex(o.owner.0),
+            last_transfer: Hex(o.last),
+            hops: hops.collect(),
+        }),
         access: access.transpose()?,
         links,
         horizon,

@@ -12,6 +12,7 @@ pub(crate) mod order;
 pub(crate) mod pairing;
 pub(crate) mod policy;
 pub(crate) mod receipt;
+pub(crate) mod registry;
 pub(crate) mod revocation;
 pub(crate) mod telemetry;
 pub(crate) mod transaction;

@@ -104,7 +104,7 @@ pub(super) fn revoke<V: View>(
 }
 
 /// The authorisations of a component that hold.
-fn live(view: &impl View, a: &Cid, now_ms: u64) -> Result<Vec<AuthorizationId>, Halt> {
+pub(super) fn live(view: &impl View, a: &Cid, now_ms: u64) -> Result<Vec<AuthorizationId>, Halt> {
     let list: Option<Authorizations> = load(view, &key::authorizations_of(a))?;
     let mut live = Vec::new();
     for id in list.map_or_else(Vec::new, |l| l.0) {

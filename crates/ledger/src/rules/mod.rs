@@ -8,6 +8,7 @@ mod binding;
 mod config;
 mod delegate;
 mod energy;
+mod gate;
 mod govern;
 mod lct_create;
 mod lease;

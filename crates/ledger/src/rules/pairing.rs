@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::{id::PairingId, lifecycle::State, sign::PublicKey};
 
-use super::{Context, Stop, count, ensure, trust, withdraw};
+use super::{Context, Stop, count, ensure, gate, trust, withdraw};
 use crate::{
     outcome::Event,
     records::{Binding, Component, MAX_PAIRINGS, Pairing, Pairings, Status, key},
@@ -31,6 +31,7 @@ pub(super) fn complete<V: View>(
         let component: Option<Component> = load(state, &key::component(cid))?;
         ensure(component.is_some_and(|c| c.status == State::Active), Rejection::ComponentState)?;
     }
+    gate::pairing(state, context, &binding.a, &binding.b)?;
     ensure((1..=context.params.max_lease_s).contains(lease_s), Rejection::PairingLease)?;
     let digest = paired.digest();
     let signers = [

@@ -12,7 +12,7 @@ use lct::{
     trade::{Give, Order, Receipt, TradeId, What},
 };
 
-use super::{Context, Stop, count, ensure, not_future, offer};
+use super::{Context, Stop, count, ensure, gate, not_future, offer};
 use crate::{
     energy::{Account, leveling},
     outcome::Event,
@@ -112,6 +112,7 @@ pub(super) fn begin<V: View>(
     let pairing: Option<Pairing> = load(state, &key::pairing(&o.pairing))?;
     let both = |p: &Pairing| (p.a, p.b) == (o.giver, o.taker) || (p.a, p.b) == (o.taker, o.giver);
     let pairing = pairing.filter(|p| p.in_force(now) && both(p)).ok_or(Rejection::TransferPairing)?;
+    gate::transfer(state, context, [&o.giver, &o.taker])?;
     let last = now.saturating_add(u64::from(context.params.max_transfer_s) * 1000);
     ensure(o.until_ms > now && o.until_ms <= last, Rejection::TransferTime)?;
     let mwh = amount(&giver, &taker)?;

@@ -21,9 +21,10 @@ pub fn sides() -> [(&'static str, Role); 2] {
     if Cid::of("pack-1") < Cid::of("pack-2") { [PACK, PACK_2] } else { [PACK_2, PACK] }
 }
 
-/// Two packs of two owners, paired with each other; the first is half full, the second empty.
+/// Two packs of two owners, paired with each other; the first is half full, the second empty. Transfers ask for no trust.
 pub fn market() -> Bench {
     let mut bench = Bench::running();
+    bench.params.trust.gates[3] = 0;
     bench.accept(register("pack-2", Role::Pack));
     let [a, b] = sides();
     bench.accept(bind(a, b));

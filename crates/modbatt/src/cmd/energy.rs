@@ -1,5 +1,7 @@
 //! `modbatt energy`: the energy accounts of packs, and the arithmetic of such accounts.
 
+mod trade;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -25,6 +27,18 @@ pub struct Args {
 enum Command {
     /// Show what the ledger holds of a pack's energy: balances, the last transfers, offers that stand
     Show(ShowArgs),
+    /// Offer energy of a pack, or room in it, at a price
+    Offer(trade::Offer),
+    /// Accept an offer, or a part of it: the energy is locked until both packs sign what flowed
+    Accept(trade::Accept),
+    /// Withdraw an offer; transfers that were begun go on
+    Withdraw(trade::Withdraw),
+    /// Give energy of a pack to another one of which it is a partner
+    Transfer(trade::Transfer),
+    /// Have the ledger say what is owed for a closed cycle or an ended transfer
+    Settle(trade::Settle),
+    /// Free the energy of a transfer whose time is over
+    Release(trade::Release),
     /// Compute operations on energy accounts that a JSON file names
     #[command(after_help = EVAL_HELP)]
     Eval(eval::Args),
@@ -71,6 +85,12 @@ An operation that is refused has `error` (insufficient_balance, too_large) and `
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Show(args) => show(args),
+        Command::Offer(args) => trade::offer(args),
+        Command::Accept(args) => trade::accept(args),
+        Command::Withdraw(args) => trade::withdraw(args),
+        Command::Transfer(args) => trade::transfer(args),
+        Command::Settle(args) => trade::settle(args),
+        Command::Release(args) => trade::release(args),
         Command::Eval(args) => eval::run(args, evaluate),
     }
 }

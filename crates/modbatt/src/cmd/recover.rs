@@ -216,6 +216,7 @@ mod tests {
 
     fn binding(id: u8, partner: &str, reason: Option<&str>, created_at: u64) -> BindingView {
         BindingView {
+            partner_role: "module".into(),
             binding_id: Hex([id; 16]),
             partner: Hex([0; 16]),
             partner_id: partner.into(),

@@ -1,8 +1,9 @@
 //! What is stated in the context of LCTs, and what a component sees around itself.
 
 use ledger::{
+    authorization::{self, Denied},
     mrh::{self, Horizon},
-    records::registry::{ContextHead, ContextRecord, Performance},
+    records::registry::{Authorization, ContextHead, ContextRecord, Performance},
 };
 
 use super::*;
@@ -32,6 +33,16 @@ impl Snapshot<'_> {
     /// [`Error`].
     pub fn performance(&self, cid: &Cid) -> Result<Option<Performance>, Error> {
         self.get(&key::performance(cid))
+    }
+
+    /// Whether the first component lets itself be paired with the second one in a context, at the time of the last block (L137).
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn authorized(&self, pair: [&Cid; 2], context: &str) -> Result<Result<Authorization, Denied>, Error> {
+        let (weights, tip) = (self.params()?.trust, self.tip());
+        let chain_id = self.status()?.chain_id;
+        Ok(authorization::ask(&self.view(), &weights, &chain_id, pair, context, tip.time_ms)?)
     }
 
     /// The horizon of a component at the time of the last block (L149).

@@ -42,17 +42,15 @@ impl Controller {
             return;
         }
         self.watching.period = Some((since, start, time_ms));
-        let told = self
-            .slots
-            .iter()
-            .filter(|s| s.healthy())
-            .filter_map(|s| s.status.map(|st| st.status1.voltage_mv));
+        let told = |s: &Slot| s.status.filter(|status| s.healthy() && status.status2.cell_avg_mv > 0);
+        let told = self.slots.iter().filter_map(|s| told(s).map(|status| status.status1.voltage_mv));
         let (sum, n) = told.fold((0u32, 0u32), |(sum, n), mv| (sum.saturating_add(mv), n + 1));
         let mean_mv = sum.checked_div(n).unwrap_or(0);
         let pack_ma = self.pack_ma;
         for slot in self.slots.iter_mut().filter(|s| s.relation.is_paired()) {
             let healthy = slot.healthy();
-            let measured = slot.status.filter(|_| healthy).map(|status| {
+            let told = slot.status.filter(|status| healthy && status.status2.cell_avg_mv > 0);
+            let measured = told.map(|status| {
                 let ma = status.status1.current_ma;
                 let allowed = slot.rating.map_or(0, |r| if ma < 0 { r.discharge_ma } else { r.charge_ma });
                 Measured {
@@ -64,7 +62,7 @@ impl Controller {
             });
             let prompt = healthy && now.saturating_since(slot.heard) <= PROMPT;
             let safe = !slot.watch.is_tripped();
-            slot.merit.observed.add(&Sight { prompt, safe, measured });
+            slot.merit.observed.add(&Sight { prompt, safe, healthy, measured });
         }
         // A clock that was set forward makes no hour.
         if time_ms - start >= PERIOD_MS && now.saturating_since(since).as_millis() >= PERIOD_MS {

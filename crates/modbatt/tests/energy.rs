@@ -1,0 +1,153 @@
+//! An owner trades the energy of a pack with commands.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[allow(dead_code)]
+mod process;
+
+use std::fs;
+
+use process::{run, start};
+
+#[test]
+fn an_owner_offers_energy_and_takes_it_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let mut demo = start(&["demo", "--modules", "1", "--data-dir", data, "--speed", "10", "--json"]);
+    demo.wait_ready();
+    // The simulated manufacturer's batch authority: its scalar, then its certificate.
+    let batch = fs::read(dir.join("keys/batch")).unwrap();
+    let (factory, owner, short) = (file("factory.key"), file("owner.key"), file("short.key"));
+    fs::write(&factory, &batch[..32]).unwrap();
+    fs::write(&owner, [0x51; 32]).unwrap();
+    fs::write(&short, [0x51; 31]).unwrap();
+    let modbatt = |args: &[&str]| run(&[args, &["--data-dir", data]].concat());
+    let energy = |args: &[&str]| modbatt(&[&["energy"], args].concat());
+    let offer = |key: &str| {
+        energy(&[
+            "offer",
+            "pack-0001",
+            "--mwh",
+            "5000",
+            "--least",
+            "1000",
+            "--price",
+            "300000",
+            "--owner-key",
+            key,
+        ])
+    };
+    let none = "00".repeat(16);
+    for (what, args, words) in [
+        (
+            "no key",
+            &["offer", "pack-0001", "--mwh", "1", "--price", "1", "--owner-key", &short][..],
+            "32 bytes",
+        ),
+        (
+            "not paired",
+            &["transfer", "pack-0001", "pack-0002", "--mwh", "1", "--owner-key", &owner],
+            "are not paired",
+        ),
+        ("no offer", &["withdraw", "pack-0001", &none, "--owner-key", &owner], "W4_ERR_TRADE_OWNER"),
+        ("no transfer", &["settle", "--transfer", &none], "W4_ERR_SETTLE_UNKNOWN"),
+        ("no cycle", &["settle", "--pack", "pack-0001", "--cycle", "99"], "W4_ERR_SETTLE_UNKNOWN"),
+        ("nothing locked", &["release", &none], "W4_ERR_TRANSFER_UNKNOWN"),
+    ] {
+        energy(args).fails_at_once(what, &[words]);
+    }
+    offer(&owner).fails_at_once("nobody owns it", &["W4_ERR_TRADE_OWNER"]);
+    let hand = |from: &str, to: &str| modbatt(&["owner", "pack-0001", "--from", from, "--to", to]);
+    hand(&owner, &factory).fails_at_once("not its to give", &["W4_ERR_OWNER_DENIED"]);
+    let other = file("other.key");
+    fs::write(&other, [0x52; 32]).unwrap();
+    hand(&factory, &other).good();
+    hand(&other, &owner).good();
+
+    // Whoever owns a component says what becomes of it, and with whom it may be paired.
+    let account = dir.join("keys/account");
+    let account = account.to_str().unwrap();
+    hand(&owner, account).good();
+    for (what, args, words) in [
+        (
+            "nobody's",
+            &["component", "move", "pack-0001", "maintenance", "--key", &other][..],
+            "W4_ERR_LIFECYCLE_SIGNER",
+        ),
+        (
+            "no rule",
+            &["component", "authorize", "pack-0001", "app-0001", "--rule", "trust"],
+            "W4_ERR_AUTHORIZATION_RULE",
+        ),
+        ("none", &["component", "forbid", &none], "W4_ERR_AUTHORIZATION_UNKNOWN"),
+        (
+            "too much",
+            &["config", "set", "pack-0001", "max_charge_current_ma", "200001"],
+            "W4_ERR_CONFIG_RANGE",
+        ),
+        (
+            "nothing to tighten",
+            &["config", "set", "pack-0001", "max_charge_current_ma", "1"],
+            "W4_ERR_CONFIG_LOOSENS",
+        ),
+    ] {
+        modbatt(args).fails_at_once(what, &[words]);
+    }
+    modbatt(&["component", "move", "pack-0001", "maintenance", "--key", account]).good();
+    modbatt(&["component", "move", "pack-0001", "active", "--key", account]).good();
+    let given = modbatt(&[
+        "component",
+        "authorize",
+        "pack-0001",
+        "app-0001",
+        "--rule",
+        "trust_score > 0.9",
+        "--json",
+    ]);
+    let given = given.json()["id"].as_str().unwrap().to_owned();
+    let shown = modbatt(&["component", "show", "pack-0001", "--json"]).json();
+    let states: Vec<&str> =
+        shown["states"].as_array().unwrap().iter().map(|m| m["to"].as_str().unwrap()).collect();
+    assert_eq!((states, &shown["status"]), (vec!["maintenance", "active"], &"active".into()), "{shown}");
+    assert_eq!(shown["authorizations"][0]["authorization_id"], given.as_str(), "{shown}");
+    modbatt(&["component", "forbid", &given]).good();
+    let shown = modbatt(&["component", "show", "pack-0001"]);
+    assert!(shown.good().out.contains("pack-0001 is active") && !shown.out.contains("lets"), "{}", shown.out);
+    assert!(modbatt(&["config", "show", "pack-0001"]).good().out.contains("nothing is set of pack-0001"));
+    hand(account, &owner).good();
+
+    offer(&other).fails_at_once("not the owner any more", &["W4_ERR_TRADE_PROOF_FAIL"]);
+    let offered = energy(&[
+        "offer",
+        "pack-0001",
+        "--mwh",
+        "5000",
+        "--least",
+        "1000",
+        "--price",
+        "300000",
+        "--owner-key",
+        &owner,
+        "--json",
+    ]);
+    let id = offered.json()["id"].as_str().unwrap().to_owned();
+    let shown = energy(&["show", "pack-0001", "--json"]).json();
+    assert_eq!(shown["offers"][0]["offer"], id.as_str(), "{shown}");
+    assert_eq!(
+        (&shown["offers"][0]["left_mwh"], &shown["offers"][0]["least_mwh"]),
+        (&5000.into(), &1000.into())
+    );
+    let accepted = ["accept", "pack-0001", "pack-0001", &id, "--most", "1", "--owner-key", &owner];
+    energy(&accepted).fails_at_once("by itself", &["are not paired"]);
+    energy(&["withdraw", "pack-0001", &id, "--owner-key", &owner]).good();
+    let shown = energy(&["show", "pack-0001", "--json"]).json();
+    assert_eq!(shown["offers"].as_array().map(Vec::len), Some(0), "{shown}");
+    energy(&["withdraw", "pack-0001", &id, "--owner-key", &owner])
+        .fails_at_once("twice", &["W4_ERR_OFFER_CLOSED"]);
+    // Gateway and commands send with one account: nothing that devices stated was lost for that.
+    demo.interrupt();
+    let ended = demo.wait();
+    assert_eq!(ended.good().json()["refused_jobs"], 0, "{}", ended.err);
+}
