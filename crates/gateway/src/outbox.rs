@@ -84,7 +84,7 @@ pub enum Job {
         signature: Signature,
     },
     /// A statement in the context of an LCT, as its signer made it.
-    Context(SignedContext),
+    Context(Box<SignedContext>),
 }
 
 impl Job {
@@ -124,7 +124,8 @@ impl Job {
                 Job::Metrics { statement, key, signature } => {
                     e.array(5)?.u8(1)?.u8(7)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
                 }
-                Job::Context(SignedContext { statement, key, signature }) => {
+                Job::Context(signed) => {
+                    let SignedContext { statement, key, signature } = signed.as_ref();
                     e.array(5)?.u8(1)?.u8(6)?.bytes(statement)?.bytes(&key.0)?.bytes(&signature.0)?;
                 }
                 Job::Statement { statement, key, signature, witness } => {
@@ -169,7 +170,7 @@ impl Job {
             (2, 5) => Some(Job::Energy { statement, key, signature }),
             (3, 5) => Some(Job::Checkpoint { statement, key, signature }),
             (4, 5) => Some(Job::Withdrawal { statement, key, signature }),
-            (6, 5) => Some(Job::Context(SignedContext::new(&statement, key, signature).ok()?)),
+            (6, 5) => Some(Job::Context(Box::new(SignedContext::new(&statement, key, signature).ok()?))),
             (7, 5) => Some(Job::Metrics { statement, key, signature }),
             (5, 5) => Some(Job::Statement { statement, key, signature, witness: None }),
             (5, 7) => {
@@ -391,7 +392,7 @@ mod tests {
         let stated = Statement { chain_id: [1; 32], lct: [2; 32], number: 1, content, time_ms: 3 };
         let context = SignedContext::by(&stated, &key, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         let metrics = Job::Metrics { statement: vec![5], key: key.public(), signature: Signature([7; 64]) };
-        [Job::Context(context), metrics]
+        [Job::Context(Box::new(context)), metrics]
     }
 
     fn jobs() -> (Job, Job, Job, Job) {

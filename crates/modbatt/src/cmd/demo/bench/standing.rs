@@ -51,7 +51,9 @@ impl Live<'_> {
         for (name, signed) in in_folder(&dir.contexts())? {
             let task = format!("context {name}");
             if !self.tasks.done.contains(&task) {
-                self.outbox.keep(&[Job::Context(signed)]).map_err(|e| Failure::Failed(e.to_string()))?;
+                self.outbox
+                    .keep(&[Job::Context(Box::new(signed))])
+                    .map_err(|e| Failure::Failed(e.to_string()))?;
                 self.tasks.add(&task)?;
             }
         }
