@@ -53,6 +53,7 @@ impl<R: CryptoRng> Uplink<R> {
             return Ok(Uploaded::Accepted(sent.txhash.0));
         }
         let (code, error) = reasons(sent.code, sent.error)?;
+        self.not_overtaken(&code, &error)?;
         // Another way may have been faster.
         match code == LCT_SEQUENCE && self.is_stated(&stated, signed).await? {
             true => Ok(Uploaded::AlreadyThere),

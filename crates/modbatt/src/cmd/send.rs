@@ -53,16 +53,17 @@ impl Sender {
                 let expiry_height = account.height + EXPIRY_BLOCKS;
                 let envelope = Envelope { chain_id: self.chain_id, nonce: account.next_nonce, expiry_height };
                 let tx = api::sign::sign(body.clone(), &envelope, &self.key, &mut rng);
-                match self.client.submit(&tx.bytes, true).await {
-                    // Somebody else sends with this account too.
-                    Err(e)
-                        if matches!(e.code(), Some("W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE"))
-                            && tries < TRIES =>
-                    {
-                        tries += 1;
-                    }
-                    sent => return sent,
+                let sent = self.client.submit(&tx.bytes, true).await;
+                let code = match &sent {
+                    Ok(sent) => sent.code.as_deref(),
+                    Err(e) => e.code(),
+                };
+                // Somebody else sends with this account too.
+                let overtaken = matches!(code, Some("W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE"));
+                if !overtaken || tries == TRIES {
+                    return sent;
                 }
+                tries += 1;
             }
         })?;
         if sent.status == REFUSED {
