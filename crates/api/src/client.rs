@@ -309,6 +309,13 @@ impl Client {
         self.json(self.http.request(Method::POST, url).json(request)).await
     }
 
+    /// `POST /api/delegation/carry`, of an entity (A96).
+    pub async fn carry(&self, request: &entity::Carry) -> Answer<entity::Carried> {
+        let mut url = self.base.clone();
+        url.set_path(entity::CARRY);
+        self.json(self.http.request(Method::POST, url).json(request)).await
+    }
+
     /// `POST /revocations`; answers once the list that says so is on disk.
     pub async fn revoke(&self, request: &revocation::Revoke) -> Answer<revocation::Revocations> {
         self.post(&["revocations"], request).await

@@ -20,7 +20,30 @@ pub struct GenerateKeys {
     pub request: Blob,
 }
 
+/// Path of the route by which a message of type 1C reaches a device (A96).
+pub const CARRY: &str = "/api/delegation/carry";
+
+/// Its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carry {
+    /// Who is to be given it: the entity itself, or a device that it reaches over CAN.
+    pub component_id: String,
+    /// The message with its type: a delegation, what a delegate ends, a succession (`spec/channel.md`, H161, H164, H166).
+    pub message: Blob,
+}
+
 /// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// What the device answered, with its type.
+    pub answer: Blob,
+    /// The device's status in that (`spec/can.md`, C34): `accepted`, `not_authentic`, `wrong_party`, `wrong_state` or `malformed`.
+    pub status: String,
+}
+
+/// Answer of [`GENERATE_KEYS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratedKeys {

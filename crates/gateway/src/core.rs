@@ -1,5 +1,6 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
+mod carry;
 mod generate;
 mod metrics;
 mod renewal;
@@ -7,6 +8,7 @@ mod service;
 mod statements;
 mod validation;
 
+pub use carry::{CarriedTo, CarryRefused};
 pub use generate::{KeysFor, KeysRefused};
 use renewal::Resting;
 use service::Service;
@@ -131,6 +133,8 @@ pub enum Output {
     Log(LogOf, LogPart),
     /// What became of a request for keys ([`Gateway::generate_keys`]).
     Keys(KeysFor, Result<DeviceKeys, KeysRefused>),
+    /// What became of a message that was to be carried ([`Gateway::carry`]): the answer of the device.
+    Carried(CarriedTo, Result<Vec<u8>, CarryRefused>),
     /// Tell the owner.
     Event(Event),
 }
@@ -253,6 +257,7 @@ pub struct Gateway {
     /// Everybody is to state its binding, once the root of the ledger's state is known.
     verify_all: bool,
     key_requests: generate::KeyRequests,
+    carried: Vec<carry::Carried>,
     /// What the authority is to be asked later.
     postponed: Option<(Instant, Box<Request>)>,
 }
@@ -298,6 +303,7 @@ impl Gateway {
             endings: Endings::default(),
             verify_all: false,
             key_requests: generate::KeyRequests::default(),
+            carried: Vec::new(),
             postponed: None,
         })
     }
@@ -390,6 +396,7 @@ impl Gateway {
         let keys = self.key_requests.due();
         [
             keys,
+            self.carry_due(),
             self.postponed_due(),
             phase,
             time,
@@ -424,6 +431,7 @@ impl Gateway {
         self.serve(now, rng);
         self.validate(now, rng);
         self.ask_keys(now, rng);
+        self.give_carried(now, rng);
         self.ask_postponed(now);
         match &mut self.phase {
             Phase::Searching { due, seen, .. } if *due <= now => {
@@ -710,6 +718,7 @@ impl Gateway {
             app::Event::ModuleUnpaired(node, status) => self.module_unpaired(node, status),
             app::Event::ModuleRotated(node, _) => self.rotated(node),
             app::Event::Answer(from, bytes) if self.keys_answered(from, &bytes) => {}
+            app::Event::Answer(from, bytes) if self.carried_answered(from, &bytes) => {}
             app::Event::Answer(from, bytes) => {
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);

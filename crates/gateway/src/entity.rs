@@ -1,13 +1,16 @@
-//! What the app's host serves over HTTP (`spec/api.md`, A91): keys for bindings, its own and those of the parts behind it that
+//! What the app's host serves over HTTP (`spec/api.md`, A91, A96): keys for bindings, its own and those of the parts behind it that
 //! speak no HTTP.
 //!
 //! Like the bridge it has no TLS: it listens on this machine only and takes no request that names another host (A7).
 
-use crate::{commission::DeviceKeys, core::KeysRefused};
+use crate::{
+    commission::DeviceKeys,
+    core::{CarryRefused, KeysRefused},
+};
 use api::{
-    Fixed, Hex, Problem,
+    Blob, Fixed, Hex, Problem,
     binding::Replaces,
-    entity::{GENERATE_KEYS, GenerateKeys, GeneratedKeys},
+    entity::{CARRY, Carried, Carry, GENERATE_KEYS, GenerateKeys, GeneratedKeys},
     health::Health,
     problem::code,
 };
@@ -21,6 +24,7 @@ use axum::{
     routing::{get, post},
 };
 use lct::id::BindingId;
+use pack::pdu::Status;
 use std::{future::Future, io, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -38,13 +42,25 @@ pub type Drawn = Result<(BindingId, DeviceKeys), KeysRefused>;
 
 /// A request for whoever owns the [`crate::Gateway`].
 #[derive(Debug)]
-pub struct Wanted {
-    /// Who is to draw a key.
-    pub component_id: String,
-    /// The bind request, not verified yet.
-    pub request: Vec<u8>,
-    /// Where the outcome goes.
-    pub answer: oneshot::Sender<Drawn>,
+pub enum Wanted {
+    /// Somebody is to draw a key.
+    Keys {
+        /// Who.
+        component_id: String,
+        /// The bind request, not verified yet.
+        request: Vec<u8>,
+        /// Where the outcome goes.
+        answer: oneshot::Sender<Drawn>,
+    },
+    /// Somebody is to be given a message of type 1C.
+    Carry {
+        /// Who.
+        component_id: String,
+        /// With its type.
+        message: Vec<u8>,
+        /// Where the device's answer goes.
+        answer: oneshot::Sender<Result<Vec<u8>, CarryRefused>>,
+    },
 }
 
 /// Serves `listener` until `shutdown` resolves.
@@ -62,6 +78,7 @@ pub async fn serve(
     }
     let router = Router::new()
         .route(GENERATE_KEYS, post(generate_keys))
+        .route(CARRY, post(carry))
         .route("/health", get(health))
         .route(&format!("{}/health", api::PREFIX), get(health))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -103,28 +120,85 @@ async fn generate_keys(
     }
 }
 
-async fn generated(
-    wanted: &mpsc::Sender<Wanted>,
+async fn carry(State(wanted): State<mpsc::Sender<Wanted>>, headers: HeaderMap, body: Bytes) -> Response {
+    match carried(&wanted, &headers, &body).await {
+        Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
+        Err(problem) => refusal(problem),
+    }
+}
+
+/// The body of a request, in JSON.
+fn read<T>(
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<GeneratedKeys, Problem> {
+    parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+) -> Result<T, Problem> {
     // A page of another origin can send plain text without asking, but not this.
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     if !media.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(415, code::MEDIA, "the body must be declared as application/json"));
     }
-    let GenerateKeys { component_id, request } = serde_json::from_slice(body).map_err(|e| {
+    parse(body).map_err(|e| {
         Problem::new(400, code::FORMAT, "the request does not have the documented form")
             .with_detail(e.to_string())
-    })?;
+    })
+}
+
+/// The word for the status of an answer.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Accepted => "accepted",
+        Status::NotAuthentic => "not_authentic",
+        Status::WrongParty => "wrong_party",
+        Status::WrongState => "wrong_state",
+        Status::Malformed => "malformed",
+    }
+}
+
+/// Has the owner of the gateway do what is wanted, and waits for the outcome.
+async fn outcome_of<T>(
+    wanted: &mpsc::Sender<Wanted>,
+    what: impl FnOnce(oneshot::Sender<T>) -> Wanted,
+) -> Result<T, Problem> {
     let (answer, outcome) = oneshot::channel();
-    let late =
-        || Problem::new(504, code::TIMEOUT, "nobody answered in time; ask again with the same request");
     wanted
-        .try_send(Wanted { component_id, request: request.0, answer })
+        .try_send(what(answer))
         .map_err(|_| Problem::new(503, code::BUSY, "too many requests wait; try again later"))?;
-    let outcome = timeout(PATIENCE, outcome).await.ok().and_then(Result::ok).ok_or_else(late)?;
-    let (id, keys) = outcome.map_err(|why| {
+    timeout(PATIENCE, outcome).await.ok().and_then(Result::ok).ok_or_else(|| {
+        Problem::new(504, code::TIMEOUT, "nobody answered in time; ask again with the same request")
+    })
+}
+
+async fn carried(
+    wanted: &mpsc::Sender<Wanted>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Carried, Problem> {
+    let Carry { component_id, message } = read(headers, body, |b| serde_json::from_slice(b))?;
+    let told =
+        outcome_of(wanted, |answer| Wanted::Carry { component_id, message: message.0, answer }).await?;
+    let answer = told.map_err(|why| {
+        let (status, code) = match why {
+            CarryRefused::Unknown => (404, code::COMPONENT_NOT_FOUND),
+            CarryRefused::Kind => (400, code::KIND),
+            CarryRefused::Busy => (503, code::BUSY),
+            CarryRefused::Silent => (504, code::TIMEOUT),
+        };
+        Problem::new(status, code, why.to_string())
+    })?;
+    let status = Status::from_code(answer.last().copied().unwrap_or(u8::MAX));
+    Ok(Carried { answer: Blob(answer), status: word(status).into() })
+}
+
+async fn generated(
+    wanted: &mpsc::Sender<Wanted>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<GeneratedKeys, Problem> {
+    let GenerateKeys { component_id, request } = read(headers, body, |b| serde_json::from_slice(b))?;
+    let drawn =
+        outcome_of(wanted, |answer| Wanted::Keys { component_id, request: request.0, answer }).await?;
+    let (id, keys) = drawn.map_err(|why| {
         let (status, code) = match why {
             KeysRefused::Unknown => (404, code::COMPONENT_NOT_FOUND),
             KeysRefused::NotAuthentic => (401, code::BINDING_PROOF),

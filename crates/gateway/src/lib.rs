@@ -28,7 +28,7 @@ pub mod word;
 #[cfg(test)]
 mod world;
 
-pub use crate::core::{Error, Event, Gateway, KeysFor, KeysRefused, LogOf, Output};
+pub use crate::core::{CarriedTo, CarryRefused, Error, Event, Gateway, KeysFor, KeysRefused, LogOf, Output};
 pub use code::{Plan, stretch};
 pub use ending::{Ending, Signer};
 pub use keys::Keys;

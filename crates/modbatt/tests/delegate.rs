@@ -8,6 +8,7 @@ mod process;
 use process::{run, start};
 use serde_json::Value;
 use std::fs;
+use std::time::{Duration, Instant};
 
 /// The pairing of app and pack, as the ledger has it.
 fn pairing(dir: &std::path::Path) -> String {
@@ -45,6 +46,19 @@ fn another_key_follows_that_of_the_authority() {
     show(&old, "bad").fails_at_once("another time", &["not a succession of that key"]);
     sign("old", "old", "x").fails_at_once("itself", &["nobody follows itself"]);
     sign("old", "none", "x").fails_at_once("no key", &["there is no key file"]);
+}
+
+/// Where the app's host listens, as the app's announce says.
+fn host(dir: &std::path::Path) -> String {
+    let data = dir.to_str().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < patience {
+        let found = run(&["discover", "app-0001", "--data-dir", data, "--json"]);
+        if let Some(endpoint) = found.json()["access"]["endpoint"].as_str() {
+            return endpoint.to_owned();
+        }
+    }
+    panic!("the app announced no host");
 }
 
 #[test]
@@ -98,6 +112,20 @@ fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
     let files = ["end", "--key", &one, "--delegation", &two, "--journal", &swapped];
     delegate(&[&files[..], &ends].concat()).fails("another key", &["for another key"]);
 
+    // What the first laptop did reaches both sides over the app's host, each of which judges it; then it is done there.
+    let give = |name: &str| {
+        let host = host(&dir);
+        let to = ["--host", host.as_str(), "--to", "pack-0001", "--to", "app-0001"];
+        end(name, at, &[&ends[..], &to].concat())
+    };
+    let given = give("one").good().json();
+    for (given, id) in given["given"].as_array().unwrap().iter().zip(["pack-0001", "app-0001"]) {
+        assert_eq!((&given["id"], &given["status"]), (&id.into(), &"accepted".into()));
+    }
+    let again = give("one");
+    assert_eq!(again.code, Some(1), "nothing is left to end");
+    assert_eq!(again.json()["given"][0]["status"], "wrong_party");
+
     // The network is back: the first to bring is the first to count.
     let bring = |name: &str| {
         let journal = file(&format!("{name}.journal"));
@@ -106,7 +134,7 @@ fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
     let told = bring("one");
     assert_eq!(told.code, Some(1), "one of its acts took no effect: {}{}", told.out, told.err);
     let told = told.json();
-    assert_eq!(told["brought"], 2);
+    assert_eq!(told["brought"], 4);
     let acts = &told["delegation"]["acts"];
     assert_eq!((&acts[0]["outcome"], &acts[1]["outcome"]), (&"done".into(), &"refused".into()));
     assert_eq!(acts[1]["code"], "W4_ERR_REVOKE_UNKNOWN");

@@ -106,6 +106,13 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     modbatt("bind", &pair).good();
     modbatt("bind", &pair).fails_at_once("agreed once", &["W4_ERR_REBIND_OWNER"]);
     stop(running);
+    let names = fs::read_dir(dir.join("receipts")).unwrap().map(|entry| entry.unwrap().path());
+    let consents: Vec<_> = names.filter(|path| path.to_str().unwrap().contains("/consent-")).collect();
+    assert_eq!(consents.len(), 1);
+    let trust = dir.join("genesis.json");
+    let receipt = [consents[0].to_str().unwrap(), "--trust", trust.to_str().unwrap()];
+    let verdict = run(&[&["verify"], &receipt[..]].concat());
+    assert!(verdict.good().out.contains("agreed to a binding with"), "{}", verdict.out);
 
     // A module is taken out, and another one is in its place.
     let mut running = demo(&["--exchange", "module-0002=module-0003"]);

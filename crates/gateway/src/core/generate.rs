@@ -6,8 +6,8 @@ use lct::{binding::BindRequest, id::Cid};
 use pack::pdu::binding as op;
 
 /// How long a device may take, and how often it is asked.
-const PATIENCE: Duration = Duration::from_millis(1_500);
-const TRIES: u8 = 4;
+pub(super) const PATIENCE: Duration = Duration::from_millis(1_500);
+pub(super) const TRIES: u8 = 4;
 /// Most requests under way.
 const ASKED_MAX: usize = 4;
 /// How long a request serves: as long as a ceremony runs at the authority (A20). It carries no time of its own.
@@ -105,11 +105,7 @@ impl Gateway {
         request: &[u8],
     ) -> Result<KeysFor, KeysRefused> {
         let cid = Cid::of(component_id);
-        let member = match self.cids.iter().find(|(_, known)| **known == cid) {
-            Some((party, _)) => Some(*party),
-            None if cid == self.app.identity().cid() => None,
-            None => return Err(KeysRefused::Unknown),
-        };
+        let member = self.member_of(component_id).ok_or(KeysRefused::Unknown)?;
         let authority = self.app.identity().authority.sign_pub();
         let wanted = BindRequest::open(request, &authority).map_err(|_| KeysRefused::NotAuthentic)?;
         if wanted.own.0 != cid {
@@ -125,6 +121,15 @@ impl Gateway {
         self.key_requests.admit(now, of)?;
         self.key_requests.under_way.push(Asked { of, request: request.to_vec(), due: now, tries: 0 });
         Ok(of)
+    }
+
+    /// Who has this name: this app, or who was found on a bus.
+    pub(super) fn member_of(&self, component_id: &str) -> Option<Member> {
+        let cid = Cid::of(component_id);
+        match self.cids.iter().find(|(_, known)| **known == cid) {
+            Some((party, _)) => Some(Some(*party)),
+            None => (cid == self.app.identity().cid()).then_some(None),
+        }
     }
 
     /// Asks for what is due.

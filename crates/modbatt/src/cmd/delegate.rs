@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::delegation::{Acted, DONE, Delegate, Delegated, SUPERSEDED, operations, order_digest};
-use api::encoding::{Fixed, Hex};
+use api::encoding::{Blob, Fixed, Hex};
+use api::entity::Carry;
 use api::revocation;
 use bridge::AuthorityKey;
 use bridge::field::{Entry, Field, FieldError, Journal};
@@ -120,10 +121,64 @@ struct End {
     /// When, in Unix seconds, where this computer's clock is wrong
     #[arg(long, value_name = "SECONDS")]
     time: Option<u32>,
+    #[command(flatten)]
+    give: Give,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
+
+/// Whom messages are given, and over which host.
+#[derive(clap::Args)]
+pub struct Give {
+    /// Address of the app's host on this machine, as `modbatt discover` tells it; it carries the messages to the buses
+    #[arg(long, value_name = "URL", requires = "to")]
+    host: Option<String>,
+    /// Component id of whom to give them; may be repeated
+    #[arg(long, value_name = "ID", requires = "host", num_args = 1, value_parser = component)]
+    to: Vec<String>,
+}
+
+impl Give {
+    /// Gives `messages` in order to each, and tells what each said of the last one; nothing without a host.
+    pub fn give(&self, messages: &[&[u8]]) -> Result<Vec<(String, String)>, Failure> {
+        let mut told = Vec::new();
+        for id in self.to.iter().filter(|_| self.host.is_some()) {
+            let host = self.host.as_deref().unwrap_or_default();
+            let mut status = String::new();
+            for message in messages {
+                let carry = Carry { component_id: id.clone(), message: Blob(message.to_vec()) };
+                status = ask(async { api::Client::new(host)?.carry(&carry).await })?.status;
+                if status != ACCEPTED {
+                    break;
+                }
+            }
+            told.push((id.clone(), status));
+        }
+        Ok(told)
+    }
+
+    /// Whether everybody took them.
+    pub fn verdict(told: &[(String, String)]) -> Outcome {
+        match told.iter().all(|(_, status)| status == ACCEPTED) {
+            true => Outcome::Good,
+            false => Outcome::Bad,
+        }
+    }
+
+    /// A line for each.
+    pub fn words(told: &[(String, String)]) -> String {
+        told.iter().map(|(id, status)| format!("{id}: {status}\n")).collect()
+    }
+
+    /// For scripts.
+    pub fn object(told: &[(String, String)]) -> Value {
+        told.iter().map(|(id, status)| json!({ "id": id, "status": status })).collect()
+    }
+}
+
+/// Status of what a device took.
+const ACCEPTED: &str = "accepted";
 
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
@@ -312,22 +367,24 @@ fn end(args: &End) -> Result<Outcome, Failure> {
     let revoke = [&[pdu::DELEGATION, op::REVOKE], statement.as_slice()].concat();
     let (kind, id) = revocation::kind_and_id(subject);
     let number = field.acts();
+    let given = args.give.give(&[show.as_slice(), revoke.as_slice()])?;
     print(&if args.json {
         let value = json!({
             "act": number, "type": kind, "id": Hex(id).to_string(), "time": now,
-            "show": hex::encode(show), "revoke": hex::encode(revoke),
+            "show": hex::encode(show), "revoke": hex::encode(revoke), "given": Give::object(&given),
         });
         format!("{value}\n")
     } else {
         format!(
             "{kind} {} ends: act {number} of the journal. Give both sides these messages (1C of the security PDUs):\n\
-             {}\n{}\n",
+             {}\n{}\n{}",
             Hex(id),
             hex::encode(show),
-            hex::encode(revoke)
+            hex::encode(revoke),
+            Give::words(&given)
         )
     })?;
-    Ok(Outcome::Good)
+    Ok(Give::verdict(&given))
 }
 
 fn bring(args: &Bring) -> Result<Outcome, Failure> {

@@ -11,6 +11,7 @@ use pack::pdu::{self, delegation as op};
 use serde_json::json;
 
 use super::data_dir::replace_private;
+use super::delegate::Give;
 use super::factory::files::read_bounded;
 use super::{Failure, Outcome, print};
 
@@ -56,6 +57,8 @@ struct Show {
     /// Public key of the authority that goes, 136 hexadecimal digits
     #[arg(long, value_name = "KEY", value_parser = super::delegate::spk)]
     from: Spk,
+    #[command(flatten)]
+    give: Give,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -67,7 +70,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Sign(sign) => self::sign(sign),
         Command::Show(show) => {
             let bytes = read_bounded(&show.file, "succession")?;
-            tell(&bytes, &show.from, &show.file, show.json)
+            tell(&bytes, &show.from, &show.file, Some(&show.give), show.json)
         }
     }
 }
@@ -84,7 +87,7 @@ fn sign(args: &Sign) -> Result<Outcome, Failure> {
     };
     let bytes = old.succession(&new, time).map_err(|e| Failure::Failed(e.to_string()))?;
     replace_private(&args.out, &bytes)?;
-    tell(&bytes, &old.public(), &args.out, args.json)
+    tell(&bytes, &old.public(), &args.out, None, args.json)
 }
 
 fn key(file: &Path) -> Result<AuthorityKey, Failure> {
@@ -94,20 +97,24 @@ fn key(file: &Path) -> Result<AuthorityKey, Failure> {
     AuthorityKey::load_or_create(file).map_err(|e| Failure::Input(e.to_string()))
 }
 
-fn tell(bytes: &[u8], old: &Spk, file: &Path, json: bool) -> Result<Outcome, Failure> {
+fn tell(bytes: &[u8], old: &Spk, file: &Path, give: Option<&Give>, json: bool) -> Result<Outcome, Failure> {
     let succession = Succession::open(bytes, old)
         .map_err(|e| Failure::Failed(format!("{} is not a succession of that key: {e}", file.display())))?;
-    let message = hex::encode([&[pdu::DELEGATION, op::SUCCEED], bytes].concat());
+    let message = [&[pdu::DELEGATION, op::SUCCEED], bytes].concat();
+    let given = give.map_or(Ok(Vec::new()), |give| give.give(&[message.as_slice()]))?;
+    let message = hex::encode(message);
     let (from, to) = (old.id(), succession.new.id());
     print(&match json {
         true => format!(
             "{}\n",
-            json!({ "from": from.to_string(), "to": to.to_string(), "time": succession.time, "message": message })
+            json!({ "from": from.to_string(), "to": to.to_string(), "time": succession.time, "message": message,
+                "given": Give::object(&given) })
         ),
         false => format!(
-            "{to} follows {from}, signed {}. Give every device this message (1C of the security PDUs):\n{message}\n",
-            Utc(u64::from(succession.time) * 1_000)
+            "{to} follows {from}, signed {}. Give every device this message (1C of the security PDUs):\n{message}\n{}",
+            Utc(u64::from(succession.time) * 1_000),
+            Give::words(&given)
         ),
     })?;
-    Ok(Outcome::Good)
+    Ok(Give::verdict(&given))
 }

@@ -382,6 +382,7 @@ impl Live<'_> {
                     }
                 }
                 Output::Keys(of, keys) => self.entity.answer(of, keys),
+                Output::Carried(to, told) => self.entity.carried(to, told),
                 Output::Event(event) => self.tell(event)?,
             }
         }

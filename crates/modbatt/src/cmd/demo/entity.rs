@@ -1,10 +1,11 @@
-//! What the app's host serves over HTTP while a run lasts: keys for bindings (`spec/api.md`, A91).
+//! What the app's host serves over HTTP while a run lasts: keys for bindings, and the carrying of messages that authenticate
+//! themselves (`spec/api.md`, A91, A96).
 
 use std::collections::BTreeMap;
 
 use gateway::commission::DeviceKeys;
 use gateway::entity::{Drawn, Wanted, serve};
-use gateway::{Gateway, KeysFor, KeysRefused};
+use gateway::{CarriedTo, CarryRefused, Gateway, KeysFor, KeysRefused};
 use pack::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,7 @@ pub struct Entity {
     pub url: String,
     wanted: mpsc::Receiver<Wanted>,
     answers: BTreeMap<KeysFor, oneshot::Sender<Drawn>>,
+    carried: BTreeMap<CarriedTo, oneshot::Sender<Result<Vec<u8>, CarryRefused>>>,
     server: JoinHandle<()>,
 }
 
@@ -38,21 +40,35 @@ impl Entity {
                 say(&format!("the app's host serves no more keys: {}", reason(&e)));
             }
         });
-        Ok(Entity { url, wanted, answers: BTreeMap::new(), server })
+        Ok(Entity { url, wanted, answers: BTreeMap::new(), carried: BTreeMap::new(), server })
     }
 
     /// Gives what was asked for meanwhile to the gateway.
     pub fn take(&mut self, now: Instant, gateway: &mut Gateway) {
-        while let Ok(Wanted { component_id, request, answer }) = self.wanted.try_recv() {
-            match gateway.generate_keys(now, &component_id, &request) {
-                Ok(of) => {
-                    self.answers.insert(of, answer);
+        while let Ok(wanted) = self.wanted.try_recv() {
+            // Whoever asked may have gone.
+            match wanted {
+                Wanted::Keys { component_id, request, answer } => {
+                    match gateway.generate_keys(now, &component_id, &request) {
+                        Ok(of) => drop(self.answers.insert(of, answer)),
+                        Err(why) => drop(answer.send(Err(why))),
+                    }
                 }
-                Err(why) => {
-                    // Whoever asked may have gone.
-                    let _gone = answer.send(Err(why));
+                Wanted::Carry { component_id, message, answer } => {
+                    match gateway.carry(now, &component_id, &message) {
+                        Ok(to) => drop(self.carried.insert(to, answer)),
+                        Err(why) => drop(answer.send(Err(why))),
+                    }
                 }
             }
+        }
+    }
+
+    /// Tells whoever had it carried what the device answered.
+    pub fn carried(&mut self, to: CarriedTo, told: Result<Vec<u8>, CarryRefused>) {
+        if let Some(answer) = self.carried.remove(&to) {
+            // Whoever asked may have gone.
+            let _gone = answer.send(told);
         }
     }
 
