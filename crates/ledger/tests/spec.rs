@@ -108,3 +108,35 @@ fn tables_of_the_state_and_events() {
     assert!(never.is_empty(), "events that no rule makes: {never:?}");
     println!("{} tables and {} events are those of the specification", built.len(), said.len());
 }
+
+/// Each code has a sentence and is expected by a test: a check that nobody tried to fail is not there.
+#[test]
+fn every_rejection_has_a_sentence_and_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut tests) = (vec![root.join("tests"), root.join("src")], String::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = fs::read_to_string(&entry).unwrap();
+            let from = match entry.starts_with(root.join("tests")) {
+                true => Some(0),
+                false => text.find("#[cfg(test)]"),
+            };
+            tests.push_str(from.map_or("", |from| &text[from..]));
+        }
+    }
+    let words: BTreeSet<&str> = tests.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut missing = Vec::new();
+    for rejection in Rejection::ALL {
+        let name = format!("{rejection:?}");
+        println!("{:3}  {:36} {}", *rejection as u16, rejection.code(), rejection.text());
+        assert!(rejection.text().contains(' '), "{name} has no sentence");
+        if !words.contains(name.as_str()) {
+            missing.push(name);
+        }
+    }
+    assert_eq!(missing, [""; 0], "rejections that no test expects");
+}
