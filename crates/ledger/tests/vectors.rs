@@ -10,7 +10,7 @@ use lct::{
     Digest,
     command::SignedCommand,
     commitment::{Field, commit, commitment, opening},
-    context::{CONTEXT_MAX, Content, Statement},
+    context::{CONTEXT_MAX, Content, Signed, Statement},
     hash::sha256,
     id::{Cid, PairingId},
     lifecycle::{LIFECYCLE_MAX, Move, State, Version},
@@ -109,6 +109,12 @@ fn statements() {
         assert_eq!(hex::encode(&out[..n]), text(&v, &path), "{path}");
         assert_eq!(Statement::decode(&bytes(&v, &path)), Ok(statement), "{path}");
     }
+
+    let (file, signed) = (bytes(&v, "registry.context_file"), bytes(&v, "registry.contexts.3"));
+    let kept = Signed::from_file(&file).unwrap();
+    assert_eq!((kept.statement.as_slice(), kept.to_file().as_slice()), (signed.as_slice(), file.as_slice()));
+    let answer = [&[0x04, 0x0B][..], &lct::hash::sha256(&[&signed]), &kept.signature.0].concat();
+    assert_eq!(answer, bytes(&v, "registry.answers_for"));
 
     // The signatures are the model's, over its own digests.
     let body = |name: &str| Body::from_bytes(&bytes(&v, &format!("registry.bodies.{name}"))).unwrap();

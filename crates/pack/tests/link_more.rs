@@ -298,3 +298,15 @@ fn escalation() {
         assert_eq!(refused, Err(text(n, "reason").to_string()), "{}", text(n, "change"));
     }
 }
+
+/// A report of metrics on the bus, and the number by which it is acknowledged (H213).
+#[test]
+fn reports_of_metrics() {
+    let v = vectors();
+    let (pdu, statement) = (bytes(&v, "trust_report.pdu"), bytes(&v, "trust_report.report"));
+    let head = [pack::pdu::METRICS, 1, statement.len() as u8];
+    assert_eq!(pdu, [&head[..], &statement, &bytes(&v, "trust_report.sigB")].concat());
+    let report = lct::trust::MetricsReport::decode(&statement).unwrap();
+    let number = u64::from_be_bytes(fixed(&v, "trust_report.number"));
+    assert_eq!(pack::observation::number(1, report.end_ms), number);
+}

@@ -27,6 +27,11 @@ def context(chain: bytes, lct: bytes, kind: int, number: int, content: list[Valu
     return encode({0: 1, 1: chain, 2: lct, 3: kind, 4: number, 5: content, 6: time_ms})
 
 
+def context_file(statement: bytes, key: bytes, signature: bytes) -> bytes:
+    """L220."""
+    return b"MBCX\x01" + len(statement).to_bytes(2, "big") + statement + key + signature
+
+
 def entity_lct(chain: bytes, cid: bytes, key: bytes) -> bytes:
     """L33."""
     return sha256(b"modbatt1 lct-entity" + chain + cid + key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securelink import registry
 from securelink.cbor import Value
-from securelink.primitives import public_of, sign
+from securelink.primitives import public_of, sha256, sign
 
 from .inputs import Cast, Tree, shown
 
@@ -75,6 +75,8 @@ def groups(cast: Cast) -> dict[str, Tree]:
             "move": moved,
             "version": told,
             "contexts": [stated[kind] for kind in sorted(stated)],
+            "context_file": registry.context_file(stated[5], public_of(device), signed["context"]),
+            "answers_for": b"\x04\x0b" + sha256(stated[5]) + signed["context"],
             "authorization_id": grant_id,
             "anonymous_id": pair_id,
             "other_commitment": other,

@@ -85,6 +85,8 @@ def groups(cast: Cast) -> dict[str, Tree]:
             "report": said.bytes,
             "digest": sha256(said.message),
             "sigB": said.signature(cast.b.sign_scalar),
+            "pdu": b"\x1d\x01" + bytes([len(said.bytes)]) + said.bytes + said.signature(cast.b.sign_scalar),
+            "number": b"\x01" + said.end_ms.to_bytes(7, "big"),
         },
         "trust_tensor": {
             "seen": said.bytes,
