@@ -302,11 +302,11 @@ fn escalation() {
 /// A report of metrics on the bus, and the number by which it is acknowledged (H213).
 #[test]
 fn reports_of_metrics() {
-    let v = vectors();
-    let (pdu, statement) = (bytes(&v, "trust_report.pdu"), bytes(&v, "trust_report.report"));
+    let v = &vectors()["trust_report"];
+    let (pdu, statement) = (bytes(v, "pdu"), bytes(v, "report"));
     let head = [pack::pdu::METRICS, 1, statement.len() as u8];
-    assert_eq!(pdu, [&head[..], &statement, &bytes(&v, "trust_report.sigB")].concat());
+    assert_eq!(pdu, [&head[..], &statement, &bytes(v, "sigB")].concat());
     let report = lct::trust::MetricsReport::decode(&statement).unwrap();
-    let number = u64::from_be_bytes(fixed(&v, "trust_report.number"));
+    let number = u64::from_be_bytes(fixed(v, "number"));
     assert_eq!(pack::observation::number(1, report.end_ms), number);
 }
