@@ -433,7 +433,7 @@ impl Bootstrap {
     // --- sealed at dev tier ---------------------------------------------------------------------------
 
     /// Seals `parts` under `keys` as message `base` of `id` for a bus of `format`; first leaves a due reservation in
-    /// `fx`.
+    /// `fx`, which must be stored also when sealing fails.
     pub fn seal(
         &mut self,
         own: &Identity,

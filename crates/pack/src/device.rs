@@ -8,7 +8,7 @@ mod statements;
 
 use crate::{
     announce::{Announcer, flag},
-    bootstrap::Bootstrap,
+    bootstrap::{self, Bootstrap, Keys},
     can::{Frame, Id},
     clock::Clock,
     fault::FaultCode,
@@ -17,6 +17,7 @@ use crate::{
     identity::{Identity, Loaded, Record, key, next_boot},
     journal::Journal,
     lifecycle::{Condition, verify_identity},
+    link::FrameFormat,
     policies::{Policies, Terms},
     relation::{Effect, Effects, Relation},
     revocations::Revocations,
@@ -49,6 +50,8 @@ pub struct Refused {
 
 /// A counter was not readable.
 const LOST_COUNTER: u64 = 1 << 62;
+/// Records that sealing a message may leave: the epoch in use and a reservation of counters.
+const SEALING_RECORDS: usize = 2;
 /// Records that the end of a relationship stores.
 const ENDING_RECORDS: usize = 5;
 /// The own certificate chain does not verify.
@@ -317,12 +320,11 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         parts: &[&[u8]],
         out: &mut [u8],
     ) -> Result<usize, Error> {
+        self.expect_records()?;
         let mut fx = Effects::new();
-        let n = relation.seal(&self.own, id, base, h0, parts, out, &mut fx)?;
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
-        Ok(n)
+        let sealed = relation.seal(&self.own, id, base, h0, parts, out, &mut fx);
+        self.store_all(fx)?;
+        sealed
     }
 
     /// As [`Device::seal`] for a compact message; `None` when the pairing does not allow that.
@@ -334,12 +336,44 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         body: &[u8],
         out: &mut [u8],
     ) -> Result<Option<usize>, Error> {
+        self.expect_records()?;
         let mut fx = Effects::new();
-        let n = relation.seal_compact(&self.own, id, base, body, out, &mut fx)?;
+        let sealed = relation.seal_compact(&self.own, id, base, body, out, &mut fx);
+        self.store_all(fx)?;
+        sealed
+    }
+
+    /// As [`Device::seal`] at dev tier, under `keys` of `bootstrap` for a bus of `format`.
+    pub(crate) fn seal_device(
+        &mut self,
+        bootstrap: &mut Bootstrap,
+        keys: Keys,
+        format: FrameFormat,
+        id: SealedId,
+        base: u16,
+        parts: &[&[u8]],
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        self.expect_records()?;
+        let mut fx = bootstrap::Effects::new();
+        let sealed = bootstrap.seal(&self.own, keys, format, id, base, parts, out, &mut fx);
+        while let Some(bootstrap::Effect::Store(record)) = fx.pop_front() {
+            self.store(record)?;
+        }
+        sealed
+    }
+
+    /// Whether what sealing may leave to be stored finds a place; asked before anything counts as reserved.
+    fn expect_records(&self) -> Result<(), Error> {
+        if STORES - self.stores.len() < SEALING_RECORDS { Err(Error::BufferTooSmall) } else { Ok(()) }
+    }
+
+    /// Queues the records in `fx`, also those of an operation that failed: whoever left them there counts on them.
+    pub(crate) fn store_all(&mut self, mut fx: Effects) -> Result<(), Error> {
         while let Some(Effect::Store(record)) = fx.pop_front() {
             self.store(record)?;
         }
-        Ok(n)
+        Ok(())
     }
 
     // --- what was refused -----------------------------------------------------------------------------

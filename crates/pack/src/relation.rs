@@ -761,6 +761,8 @@ impl Relation {
     // --- sealed traffic -------------------------------------------------------------------------------
 
     /// Seals `body` as message `base` of `id`; first leaves a due reservation in `fx`.
+    ///
+    /// What it leaves there counts as durable from then on: it must be stored also when sealing fails.
     pub fn seal(
         &mut self,
         own: &Identity,
@@ -782,7 +784,8 @@ impl Relation {
         Ok(n)
     }
 
-    /// Seals `body` of 4 or 8 bytes as compact message `base`; `None` when the pairing does not allow that.
+    /// Seals `body` of 4 or 8 bytes as compact message `base`; `None` when the pairing does not allow that. For `fx` holds
+    /// what [`Relation::seal`] says.
     pub fn seal_compact(
         &mut self,
         own: &Identity,

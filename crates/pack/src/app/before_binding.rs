@@ -113,19 +113,8 @@ impl App {
         let security = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
         let id = security.sealed(Level::Dev);
         let mut sealed = [0; 640];
-        let mut fx = bootstrap::Effects::new();
-        let own = &self.device.own;
-        let n = self.bootstrap.seal(
-            own,
-            keys,
-            self.link.format(),
-            id,
-            security.base(),
-            &[pdu],
-            &mut sealed,
-            &mut fx,
-        )?;
-        self.apply_bootstrap(now, fx)?;
+        let (format, base) = (self.link.format(), security.base());
+        let n = self.device.seal_device(&mut self.bootstrap, keys, format, id, base, &[pdu], &mut sealed)?;
         self.link.send_sealed(now, id, &sealed[..n]);
         Ok(())
     }

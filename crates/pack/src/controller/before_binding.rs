@@ -102,10 +102,8 @@ impl Controller {
         let id = self.app_id().sealed(Level::Dev);
         let base = self.app_id().base();
         let mut sealed = [0; 640];
-        let mut fx = bootstrap::Effects::new();
-        let own = &self.device.own;
-        let n = self.bootstrap.seal(own, keys, self.can1.format(), id, base, &[pdu], &mut sealed, &mut fx)?;
-        self.apply_bootstrap(now, fx)?;
+        let format = self.can1.format();
+        let n = self.device.seal_device(&mut self.bootstrap, keys, format, id, base, &[pdu], &mut sealed)?;
         self.can1.send_sealed(now, id, &sealed[..n]);
         Ok(())
     }

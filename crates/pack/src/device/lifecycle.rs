@@ -492,9 +492,6 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
                 self.log(now, Code::PeerRevoked, node, &[]);
             }
         }
-        while let Some(Effect::Store(record)) = fx.pop_front() {
-            self.store(record)?;
-        }
-        Ok(())
+        self.store_all(fx)
     }
 }

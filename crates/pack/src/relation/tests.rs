@@ -1,6 +1,7 @@
 //! Two ends of one relationship on a line that loses, repeats and reorders, with power cuts, under virtual time.
 //! Decisions are enumerated, so a failure names the ones that led to it.
 
+mod sealing;
 mod upkeep;
 
 use super::*;
