@@ -249,8 +249,8 @@ impl Chain {
             Stop::Refused { rejection, .. } => refuse(rejection),
             Stop::Halt(halt) => SubmitError::Store(halt.into()),
         })?;
-        // The last check of an envelope (L24).
-        if !verified {
+        // The last check of an envelope (L24). An account that was made since it was looked for was not verified above.
+        if !(verified || self.verifier.verify(&tx)) {
             return Err(refuse(Rejection::EnvelopeSignature));
         }
         pool.push(Waiting {

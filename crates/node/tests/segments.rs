@@ -112,6 +112,8 @@ fn a_torn_tail_is_cut_at_every_length() {
         let torn_bytes = (bytes.len() - kept.len()) as u64;
         assert_eq!(segments.stored(), Stored { batches: 1, records: 4, torn_bytes });
         assert_eq!(fs::read(file(dir.path())).unwrap(), kept);
+        let beside = fs::read(file(dir.path()).with_extension(format!("cut-{}", kept.len())));
+        assert_eq!(beside.unwrap_or_default(), bytes[kept.len()..], "what was cut is kept beside");
         segments.append(&[stored("module-1", 4, 4)]).unwrap();
         assert_eq!(fs::read(file(dir.path())).unwrap(), whole, "and it continues as if nothing had been");
     }
@@ -189,6 +191,13 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
         assert!(matches!(opened, Err(Error::Corrupted { .. })), "byte {at}: {opened:?}");
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes);
     }
+    // Nor is what follows a header that reads as zeros.
+    let mut bytes = whole.clone();
+    bytes[37..53].fill(0);
+    fs::write(file(dir.path()), &bytes).unwrap();
+    let opened = Segments::open(dir.path(), chain_id());
+    assert!(matches!(opened, Err(Error::Corrupted { .. })), "{opened:?}");
+    assert_eq!(fs::read(file(dir.path())).unwrap(), bytes);
     // Damage after opening is found when the batch is read.
     fs::write(file(dir.path()), &whole).unwrap();
     let segments = open(dir.path());
@@ -223,8 +232,43 @@ fn files_of_version_1_are_read_and_followed_by_others() {
     assert!(matches!(Segments::open(dir.path(), chain_id), Err(Error::Corrupted { .. })));
 }
 
+/// In a process of its own, because a limit on the length of files holds for all of one.
+#[cfg(target_os = "linux")]
 #[test]
-fn who_appends_at_the_same_time_shares_a_sync_and_no_answer() {
+fn a_file_that_could_not_be_begun_is_not_in_the_way() {
+    use std::{env, process};
+
+    const LIMITED: &str = "MODBATT_TEST_LIMITED";
+    if env::var_os(LIMITED).is_none() {
+        // A write beyond the limit is to fail instead of ending the process.
+        let script =
+            "trap '' XFSZ; exec \"$0\" --exact segments::a_file_that_could_not_be_begun_is_not_in_the_way";
+        let mut shell = process::Command::new("sh");
+        let run =
+            shell.args(["-c", script]).arg(env::current_exe().unwrap()).env(LIMITED, "1").output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+        assert!(String::from_utf8_lossy(&run.stdout).contains("1 passed"));
+        return;
+    }
+    let limit = |bytes: &str| {
+        let own = process::id().to_string();
+        let limited = process::Command::new("prlimit").args(["--pid", &own, bytes]).status().unwrap();
+        assert!(limited.success());
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let old = include_bytes!("data/segment-v1");
+    fs::write(file(dir.path()), old).unwrap();
+    // The next batch founds a file.
+    let segments = Segments::open(dir.path(), old[5..37].try_into().unwrap()).unwrap();
+    limit("--fsize=0:unlimited");
+    let refused = segments.append(&[stored("module-1", 0, 4)]).unwrap_err();
+    limit("--fsize=unlimited:unlimited");
+    assert!(matches!(refused, SegmentError::Store(Error::Io { .. })), "{refused:?}");
+    assert_eq!(segments.append(&[stored("module-1", 0, 4)]).unwrap(), [Appended::Stored]);
+}
+
+#[test]
+fn who_appends_at_the_same_time_shares_no_answer() {
     const CALLERS: u32 = 12;
     const EACH: u32 = 10;
     let dir = tempfile::tempdir().unwrap();

@@ -24,6 +24,9 @@ pub(super) const FRAME_HEADER: usize = 16;
 /// Longest payload of a frame; a batch of 100 records of the longest kind has 142 000 bytes.
 pub(super) const MAX_PAYLOAD: usize = 4 << 20;
 
+/// What every payload begins with: format version, then the batches.
+const PAYLOAD_BEGIN: [u8; 4] = [0xA2, 0, 1, 1];
+
 /// What a file begins with.
 pub(super) fn file_header(version: u8, chain_id: &Digest) -> Vec<u8> {
     [MAGIC.as_slice(), &[version], chain_id].concat()
@@ -58,7 +61,7 @@ pub(super) fn encoded(batch: &StoredBatch) -> Vec<u8> {
 /// A frame of batches: the bytes of each, and its statement.
 pub(super) fn frame<'a>(batches: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
     let mut w = Writer::with_capacity(batches.clone().map(|(bytes, _)| bytes.len()).sum::<usize>() + 32);
-    w.raw(&[0; FRAME_HEADER]).object(2, 1).uint(1).array(batches.len());
+    w.raw(&[0; FRAME_HEADER]).raw(&PAYLOAD_BEGIN).array(batches.len());
     for (bytes, _) in batches.clone() {
         w.raw(bytes);
     }
@@ -115,15 +118,13 @@ pub(super) fn read_frame(
     let Ok(header) = <[u8; FRAME_HEADER]>::try_from(header) else {
         return Ok(Frame::Torn);
     };
-    let length = [header[0], header[1], header[2], header[3]];
-    let size = u32::from_be_bytes(length) as usize;
-    if header[4..8] != sha256(&[&length])[..4] || size > MAX_PAYLOAD {
-        // The file grew, but not every sector arrived: where that of the header is missing there are zeros, and no more
-        // follows than one frame.
+    let Some(size) = length(&header) else {
+        // The file grew, but not every sector arrived: where that of the header is missing there are zeros. No more follows
+        // than the rest of this frame, and so no other one.
         let rest = file.by_ref().take(MAX_PAYLOAD as u64 + 1).read_to_end(payload)?;
-        let torn = rest <= MAX_PAYLOAD && missing(&header, offset);
+        let torn = rest <= MAX_PAYLOAD && missing(&header, offset) && !holds_another(payload);
         return Ok(if torn { Frame::Torn } else { Frame::Damaged });
-    }
+    };
     file.by_ref().take(size as u64).read_to_end(payload)?;
     if payload.len() < size {
         return Ok(Frame::Torn);
@@ -134,12 +135,41 @@ pub(super) fn read_frame(
     }
 }
 
-/// Whether the header of a frame at `offset` lacks a sector that it lies in.
+/// The length of the payload that a header states, if it is one.
+fn length(header: &[u8]) -> Option<usize> {
+    let (length, rest) = header.split_first_chunk::<4>()?;
+    let size = u32::from_be_bytes(*length) as usize;
+    (size <= MAX_PAYLOAD && rest.starts_with(&sha256(&[length])[..4])).then_some(size)
+}
+
+/// Whether the length in the header of a frame at `offset` is not readable because a sector is missing in which a part of
+/// it, or of the hash over it, lies.
 fn missing(header: &[u8; FRAME_HEADER], offset: u64) -> bool {
     let first = usize::try_from(SECTOR - offset % SECTOR).map_or(FRAME_HEADER, |n| n.min(FRAME_HEADER));
     let (before, after) = header.split_at(first);
-    let zeros = |part: &[u8]| !part.is_empty() && part.iter().all(|b| *b == 0);
-    zeros(before) || zeros(after)
+    let zeros = |part: &[u8]| part.iter().all(|b| *b == 0);
+    // A hash that lies in the first sector cannot be wrong for what the second one lacks.
+    let second = first < 8 && zeros(after);
+    second || zeros(before) && (first >= 4 || restorable(header, first))
+}
+
+/// Whether another beginning of the length, of `first` bytes that are zeros here, would fit the hash over it. A short length
+/// has zeros there itself.
+fn restorable(header: &[u8; FRAME_HEADER], first: usize) -> bool {
+    let shift = 8 * (4 - first);
+    (1..=(MAX_PAYLOAD as u32) >> shift).any(|begin| {
+        let mut restored = *header;
+        restored[..first].copy_from_slice(&(begin << shift).to_be_bytes()[..first]);
+        length(&restored).is_some()
+    })
+}
+
+/// Whether a frame begins within `bytes`.
+fn holds_another(bytes: &[u8]) -> bool {
+    bytes.windows(FRAME_HEADER + PAYLOAD_BEGIN.len()).any(|place| {
+        let (header, payload) = place.split_at(FRAME_HEADER);
+        payload == PAYLOAD_BEGIN && length(header).is_some()
+    })
 }
 
 /// The batches of a payload, if it is the one that was written under this header.
@@ -203,4 +233,51 @@ fn walk<'a>(r: &mut Reader<'a>, rooted: bool) -> Result<(&'a [u8], u64, Digest),
     }
     let root = if rooted { leaves.root() } else { [0; 32] };
     Ok((statement, present, root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame whose payload has about `n` bytes.
+    fn frame_of(n: usize) -> Vec<u8> {
+        let bytes = vec![0x40; n];
+        frame([(bytes.as_slice(), b"statement".as_slice())].into_iter())
+    }
+
+    fn read(bytes: &[u8], offset: u64) -> Frame {
+        read_frame(&mut &bytes[..], (VERSION, offset), &mut Vec::new()).unwrap()
+    }
+
+    /// At every place of a header in its sectors, with lengths that begin with one, two and three zeros.
+    #[test]
+    fn a_header_is_torn_only_if_it_lacks_a_sector() {
+        for size in [80, 800, 200_000] {
+            let whole = frame_of(size);
+            for offset in 512 - FRAME_HEADER as u64..=512 {
+                // A wrong bit is no missing sector.
+                for bit in 0..64 {
+                    let mut bytes = whole.clone();
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    assert!(
+                        matches!(read(&bytes, offset), Frame::Damaged),
+                        "bit {bit} of {size} at {offset}"
+                    );
+                }
+                let border = (512 - offset) as usize;
+                let parts = [0..border, border..FRAME_HEADER];
+                for part in parts.into_iter().filter(|part| !part.is_empty()) {
+                    let mut bytes = whole.clone();
+                    bytes[part.clone()].fill(0);
+                    if length(&bytes).is_some() {
+                        continue;
+                    }
+                    assert!(matches!(read(&bytes, offset), Frame::Torn), "{part:?} of {size} at {offset}");
+                    // Another frame behind it: this one was acknowledged before that was written.
+                    bytes.extend_from_slice(&frame_of(100));
+                    assert!(matches!(read(&bytes, offset), Frame::Damaged), "{part:?} of {size} at {offset}");
+                }
+            }
+        }
+    }
 }

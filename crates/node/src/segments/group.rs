@@ -30,12 +30,17 @@ pub(super) struct Sealed {
     statement: Vec<u8>,
     bytes: Vec<u8>,
     present: u64,
+    /// Stored before it came.
+    stored: bool,
 }
 
 impl Sealed {
-    pub fn of(batch: &StoredBatch) -> Result<Self, SegmentError> {
+    pub fn of(segments: &Segments, batch: &StoredBatch) -> Result<Self, SegmentError> {
         let s = batch.check()?;
-        Ok(Self { s, statement: batch.statement.clone(), bytes: encoded(batch), present: batch.present() })
+        // Looked up here, where nobody waits for what is read.
+        let stored = segments.holds(&s)?;
+        let (statement, bytes) = (batch.statement.clone(), encoded(batch));
+        Ok(Self { s, statement, bytes, present: batch.present(), stored })
     }
 }
 
@@ -87,6 +92,9 @@ impl Group {
 
     /// Returns when the batches are on disk.
     pub fn append(&self, segments: &Segments, batches: Vec<Sealed>) -> Answer {
+        if batches.iter().all(|batch| batch.stored) {
+            return Ok(vec![Appended::AlreadyStored; batches.len()]);
+        }
         let (caller, words) = channel();
         let first = {
             let mut queue = lock(&self.queue);
@@ -101,7 +109,7 @@ impl Group {
             match words.recv() {
                 Ok(Word::Lead) => lead = true,
                 Ok(Word::Done(answer)) => return answer,
-                // Not reached: who leads answers every job it took, and each waiting job is led by somebody.
+                // Who led ended in a panic.
                 Err(_) => return Err(Error::Interrupted.into()),
             }
         }
@@ -109,17 +117,11 @@ impl Group {
 
     /// Writes what waits, hands the lead on, then tells the callers.
     fn lead(&self, segments: &Segments) {
+        let lead = Lead(self);
         let jobs = mem::take(&mut lock(&self.queue).jobs);
         let answers = self.write(segments, &jobs);
-        {
-            // Before the answers, so that the disk does not wait for those who are told.
-            let mut queue = lock(&self.queue);
-            match queue.jobs.first() {
-                // Gone if its caller is: then it waits for nobody.
-                Some(next) => queue.led = next.caller.send(Word::Lead).is_ok(),
-                None => queue.led = false,
-            }
-        }
+        // Before the answers, so that the disk does not wait for those who are told.
+        drop(lead);
         for (job, answer) in jobs.into_iter().zip(answers) {
             // A caller that is gone wants no answer.
             let _gone = job.caller.send(Word::Done(answer));
@@ -142,6 +144,17 @@ impl Group {
             }
         }
         answers
+    }
+}
+
+/// Who leads; it hands on when it is done, also by a panic, which must not stop the others.
+struct Lead<'a>(&'a Group);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let queue = &mut *lock(&self.0.queue);
+        // The job of a caller that is gone waits for nobody.
+        queue.led = queue.jobs.iter().any(|next| next.caller.send(Word::Lead).is_ok());
     }
 }
 
@@ -184,11 +197,8 @@ impl<'a> Fresh<'a> {
                 return if other.s == *s { Ok(Appended::AlreadyStored) } else { overlap(*first) };
             }
         }
-        let Some(place) = segments.index().overlapping(s).copied() else {
-            return Ok(Appended::Stored);
-        };
-        let same = place.first_seq == s.first_seq && segments.read(&place)?.0 == *s;
-        if same { Ok(Appended::AlreadyStored) } else { overlap(place.first_seq) }
+        let stored = batch.stored || segments.holds(s)?;
+        Ok(if stored { Appended::AlreadyStored } else { Appended::Stored })
     }
 
     /// The batches by frames.
@@ -241,17 +251,18 @@ impl Tail {
             })?;
         }
         let bytes = frame(batches.iter().map(|batch| (batch.bytes.as_slice(), batch.statement.as_slice())));
-        let written = self
-            .file
-            .seek(SeekFrom::Start(self.len))
+        // What a longer frame left behind the end would stand behind this one.
+        let cleared =
+            if mem::replace(&mut self.unclean, true) { self.file.set_len(self.len) } else { Ok(()) };
+        let written = cleared
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.len)))
             .and_then(|_| self.file.write_all(&bytes))
             .and_then(|()| self.file.sync_data());
         if let Err(e) = written {
-            // Best effort: what stays behind is an unacknowledged torn frame, which the next open cuts off and
-            // the next append overwrites.
-            let _truncated = self.file.set_len(self.len);
+            self.unclean = self.file.set_len(self.len).is_err();
             return Err(Failure { path: segments.path(self.number), kind: e.kind(), code: e.raw_os_error() });
         }
+        self.unclean = false;
         let index: &mut Index = &mut segments.index.write().unwrap_or_else(PoisonError::into_inner);
         for (i, batch) in batches.iter().enumerate() {
             // A file that is followed by another beyond 64 MiB and frames of at most 65 535 batches have every place.
@@ -261,5 +272,140 @@ impl Tail {
         }
         self.len += bytes.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        fs::{File, OpenOptions},
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+        sync::mpsc,
+        thread,
+        time::Duration,
+    };
+
+    use lct::{
+        merkle,
+        record::{BATCH_STATEMENT_MAX, BatchStatement},
+    };
+
+    use super::*;
+    use crate::segments::Entry;
+
+    /// A batch of `n` records of component `cid`, none of which arrived.
+    fn batch(cid: u8, n: u16) -> StoredBatch {
+        let leaves: Vec<_> = (0..n).map(|i| [i as u8; 32]).collect();
+        let root = merkle::root(&leaves);
+        let s = BatchStatement { cid: Cid([cid; 16]), first_seq: 0, count: n, root, first_ms: 1, last_ms: 2 };
+        let mut statement = [0; BATCH_STATEMENT_MAX];
+        let len = s.encode(&mut statement).unwrap();
+        let entries = leaves.into_iter().map(Entry::Missing).collect();
+        StoredBatch { statement: statement[..len].to_vec(), entries }
+    }
+
+    fn open(dir: &Path) -> Segments {
+        Segments::open(dir, [7; 32]).unwrap()
+    }
+
+    fn group(segments: &Segments) -> &Group {
+        segments.group.as_ref().unwrap()
+    }
+
+    /// Appends a batch each of `n` components while the disk belongs to somebody else: one caller leads, the others wait.
+    /// Then `prepare` has the disk.
+    fn append_together(segments: &Segments, n: u8, prepare: impl FnOnce(&mut Tail)) -> Vec<Answer> {
+        let mut tail = lock(&group(segments).tail);
+        thread::scope(|scope| {
+            let callers: Vec<_> =
+                (0..n).map(|cid| scope.spawn(move || segments.append(&[batch(cid, 1)]))).collect();
+            let waiting = || {
+                let queue = lock(&group(segments).queue);
+                queue.led && queue.jobs.len() == usize::from(n) - 1
+            };
+            while !waiting() {
+                thread::yield_now();
+            }
+            prepare(&mut tail);
+            drop(tail);
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn those_who_wait_share_a_frame() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        for answer in append_together(&segments, 20, |_| ()) {
+            assert_eq!(answer.unwrap(), [Appended::Stored]);
+        }
+        let frames: BTreeSet<_> = segments.index().components.values().map(|b| b.last.offset).collect();
+        assert!(frames.len() <= 2, "that of who led, and one of all who came meanwhile: {frames:?}");
+    }
+
+    #[test]
+    fn all_who_shared_a_write_that_failed_learn_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        let answers = append_together(&segments, 20, |tail| {
+            // A file that is open for reading takes nothing.
+            tail.file = File::open(segments.path(1)).unwrap();
+        });
+        for answer in answers {
+            assert!(matches!(answer, Err(SegmentError::Store(Error::Io { .. }))), "{answer:?}");
+        }
+        assert_eq!(segments.stored().batches, 0);
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cleared_before_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        let path = segments.path(1);
+        lock(&group(&segments).tail).file = File::open(&path).unwrap();
+        segments.append(&[batch(1, 90)]).unwrap_err();
+        // It could not be cut off either. A part of it is in the file.
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&[0xEE; 2_000])).unwrap();
+        lock(&group(&segments).tail).file = file;
+        segments.append(&[batch(2, 1)]).unwrap();
+        drop(segments);
+        let found = open(dir.path()).stored();
+        assert_eq!((found.batches, found.torn_bytes), (1, 0));
+    }
+
+    #[test]
+    fn a_panic_of_who_leads_hands_the_lead_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        let group = group(&segments);
+        let (gone, _) = channel();
+        let (caller, words) = channel();
+        let jobs = [gone, caller].map(|caller| Job { batches: Vec::new(), caller });
+        *lock(&group.queue) = Queue { jobs: jobs.into(), led: true };
+        catch_unwind(AssertUnwindSafe(|| {
+            let _lead = Lead(group);
+            panic!("while it writes");
+        }))
+        .unwrap_err();
+        assert!(matches!(words.try_recv(), Ok(Word::Lead)));
+    }
+
+    #[test]
+    fn a_repetition_does_not_wait_for_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        segments.append(&[batch(1, 3)]).unwrap();
+        let tail = lock(&group(&segments).tail);
+        thread::scope(|scope| {
+            let (sender, answers) = mpsc::channel();
+            let segments = &segments;
+            scope.spawn(move || sender.send(segments.append(&[batch(1, 3)])));
+            let answer = answers.recv_timeout(Duration::from_secs(60));
+            drop(tail);
+            assert!(matches!(answer, Ok(Ok(stored)) if stored == [Appended::AlreadyStored]));
+        });
     }
 }

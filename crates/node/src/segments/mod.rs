@@ -10,8 +10,8 @@
 //! hash of the payload in that place; they are read, and followed by files of version 2.
 //!
 //! A batch is acknowledged after its frame is synced. What one sync makes durable is one frame, so only the last frame
-//! of the last file can be torn by a crash; it was never acknowledged and is cut off at the next open. Damage
-//! anywhere else is reported, never cut. The index is rebuilt from the files at open.
+//! of the last file can be torn by a crash; it was never acknowledged and is moved to a file beside it at the next open.
+//! Damage anywhere else is reported, never cut. The index is rebuilt from the files at open.
 
 use std::{
     collections::HashMap,
@@ -255,7 +255,7 @@ pub struct Stored {
     pub batches: usize,
     /// Records, missing ones not counted.
     pub records: u64,
-    /// Bytes of a torn frame that the last open found, and cut off if it opened for appending.
+    /// Bytes of a torn frame that the last open found, and moved to a file beside it if it opened for appending.
     pub torn_bytes: u64,
 }
 
@@ -279,6 +279,8 @@ struct Tail {
     len: u64,
     /// Its format; one of an earlier version is followed by another file.
     version: u8,
+    /// Behind `len` there may be bytes of a frame that was not written.
+    unclean: bool,
 }
 
 impl Segments {
@@ -295,7 +297,7 @@ impl Segments {
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 let file = file.map_err(|e| Error::io(&path, e))?;
                 let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-                Tail { file, number, len, version }
+                Tail { file, number, len, version, unclean: false }
             }
             None => segments.create(1)?,
         };
@@ -332,7 +334,9 @@ impl Segments {
             let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
             return Err(Error::io(&self.dir, read_only).into());
         };
-        let sealed = cores::map(batches, LEAST, Sealed::of).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let sealed = cores::map(batches, LEAST, |batch| Sealed::of(self, batch))
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
         group.append(self, sealed)
     }
 
@@ -351,6 +355,21 @@ impl Segments {
         match place.filter(|place| seq <= place.last_seq()) {
             Some(place) => self.read(&place).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Whether this very batch is stored.
+    ///
+    /// # Errors
+    /// [`SegmentError::Overlap`] when others are stored under one of its numbers; [`Error`] when they cannot be read.
+    fn holds(&self, s: &BatchStatement) -> Result<bool, SegmentError> {
+        let Some(place) = self.index().overlapping(s).copied() else {
+            return Ok(false);
+        };
+        if place.first_seq == s.first_seq && self.read(&place)?.0 == *s {
+            Ok(true)
+        } else {
+            Err(SegmentError::Overlap { cid: s.cid, seq: place.first_seq })
         }
     }
 
@@ -406,10 +425,32 @@ impl Segments {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
         let mut file = File::create_new(&path).map_err(fail)?;
-        file.write_all(&file_header(VERSION, &self.chain_id)).map_err(fail)?;
-        file.sync_all().map_err(fail)?;
-        File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&self.dir, e))?;
-        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION })
+        let header = file_header(VERSION, &self.chain_id);
+        let made = file.write_all(&header).and_then(|()| file.sync_all()).map_err(fail);
+        if let Err(e) = made.and_then(|()| self.sync_dir()) {
+            // It would be in the way of the next attempt.
+            let _removed = fs::remove_file(&path);
+            return Err(e);
+        }
+        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION, unclean: false })
+    }
+
+    /// Makes the names of the files durable.
+    fn sync_dir(&self) -> Result<(), Error> {
+        File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&self.dir, e))
+    }
+
+    /// Cuts off what file `number` has behind `offset`. It was not acknowledged; it is kept all the same beside the file,
+    /// for it may be damage after all.
+    fn cut_off(&self, mut file: File, number: u32, offset: u64) -> Result<(), Error> {
+        let (path, beside) = (self.path(number), self.path(number).with_extension(format!("cut-{offset}")));
+        let fail = |e| Error::io(&path, e);
+        let mut left = Vec::new();
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_to_end(&mut left)).map_err(fail)?;
+        let kept = File::create(&beside).and_then(|mut f| f.write_all(&left).and_then(|()| f.sync_all()));
+        kept.map_err(|e| Error::io(&beside, e))?;
+        self.sync_dir()?;
+        file.set_len(offset).and_then(|()| file.sync_all()).map_err(fail)
     }
 
     /// Reads all files and builds the index; with `repair` a torn tail is cut off. Beside it number and version of the last
@@ -459,9 +500,7 @@ impl Segments {
                 Frame::Torn if last => {
                     self.cut += len - offset;
                     if repair {
-                        let file = file.into_inner();
-                        file.set_len(offset).map_err(fail)?;
-                        file.sync_all().map_err(fail)?;
+                        self.cut_off(file.into_inner(), number, offset)?;
                     }
                     break;
                 }
