@@ -4,8 +4,9 @@ use crate::common;
 
 use api::{
     Blob, Fixed, Hex,
-    binding::{Bound, Complete, Replacement, Sides},
-    order::{Place, Task, order_digest},
+    binding::{Bound, Complete, Replacement, Replaces, Sides},
+    order::{Outcome, Place, State, Task, order_digest, outcome_digest},
+    transaction::Transaction,
 };
 use common::{Bonded, Device, World, rng};
 use lct::{
@@ -46,6 +47,14 @@ async fn wanted(world: &World, task: Task, a: &Device, b: &Device, id: u8) {
     assert_eq!(world.post("/orders", &place).await.status, 200);
 }
 
+async fn outcome(world: &World, id: u8, state: State) {
+    let digest = outcome_digest(&world.chain.chain_id(), &[id; 16], state, "");
+    let signature = Fixed(world.operator.sign(&digest, &mut rng()).0);
+    let outcome = Outcome { state, said: String::new(), key: Hex(world.operator.public().0), signature };
+    let path = format!("/orders/{}/outcome", Hex([id; 16]));
+    assert_eq!(world.post(&path, &outcome).await.status, 200);
+}
+
 /// What `cid` says under `key` about the binding in whose place `record` comes.
 fn word(key: &SigningKey, cid: Cid, old: BindingId, record: &[u8], seq: u32, leave: &[u8]) -> Replacement {
     let payload = [&old.0[..], &sha256(&[record])].concat();
@@ -80,6 +89,46 @@ async fn complete(
     let read = <ledger::tx::Tx as ledger::codec::Canonical>::from_bytes(bytes).unwrap();
     let reason = snapshot.revocation(&ledger::tx::Target::Binding(old)).unwrap().unwrap().reason;
     (read.unsigned.body.kind(), snapshot.binding(&old).unwrap().unwrap().status, reason)
+}
+
+/// The operator owns `device` from now on.
+async fn hand_over(world: &World, device: &Device) {
+    let (owner, factory) = (&world.operator, &world.factory.batch);
+    let hop = Transfer {
+        chain_id: world.chain.chain_id(),
+        cid: device.cid,
+        lct: world.client.component(&device.id).await.unwrap().lct_id.0,
+        hop: 1,
+        previous: [0; 32],
+        from: factory.public(),
+        to: owner.public(),
+        time_ms: u64::from(world.now_s()) * 1000,
+    };
+    let mut out = [0; TRANSFER_MAX];
+    let n = hop.encode(&mut out).unwrap();
+    let signatures = [factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng()));
+    let tx = world.tx(Body::Transfer { statement: out[..n].to_vec(), signatures }).await;
+    assert_eq!(world.client.submit(&tx.bytes, true).await.unwrap().error, None);
+}
+
+/// `signer` agrees that a binding of the first with the second takes the place of `old`.
+async fn agree(
+    world: &World,
+    [own, partner]: [&Device; 2],
+    old: BindingId,
+    signer: &SigningKey,
+    for_s: u32,
+) -> Transaction {
+    let consent = Consent {
+        chain_id: world.chain.chain_id(),
+        cid: own.cid,
+        binding: old,
+        partner: partner.cid,
+        until_ms: u64::from(world.now_s() + for_s) * 1000,
+    };
+    let signature = signer.sign(&consent.digest().unwrap(), &mut rng());
+    let tx = world.tx(api::sign::consent(&consent, signature).unwrap()).await;
+    world.client.submit(&tx.bytes, true).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,36 +176,12 @@ async fn a_binding_is_replaced_by_order_and_with_the_word_of_a_device_that_knows
     world.pair(&app, &pack, &before).await;
 
     // Whoever owns the pack has a say in it.
-    let lct = world.client.component(&pack.id).await.unwrap().lct_id;
     let (owner, factory) = (&world.operator, &world.factory.batch);
-    let hop = Transfer {
-        chain_id: world.chain.chain_id(),
-        cid: pack.cid,
-        lct: lct.0,
-        hop: 1,
-        previous: [0; 32],
-        from: factory.public(),
-        to: owner.public(),
-        time_ms: u64::from(world.now_s()) * 1000,
-    };
-    let mut out = [0; TRANSFER_MAX];
-    let n = hop.encode(&mut out).unwrap();
-    let signatures = [factory, owner].map(|k| k.sign(&hop.digest().unwrap(), &mut rng()));
-    let tx = world.tx(Body::Transfer { statement: out[..n].to_vec(), signatures }).await;
-    assert_eq!(world.client.submit(&tx.bytes, true).await.unwrap().error, None);
+    hand_over(&world, &pack).await;
     let refused = world.post("/bindings", &world.begin_request(&app, &pack)).await.problem();
     assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_REBIND_OWNER"));
     let agree = async |partner: &Device, signer: &SigningKey| {
-        let consent = Consent {
-            chain_id: world.chain.chain_id(),
-            cid: pack.cid,
-            binding: before.id,
-            partner: partner.cid,
-            until_ms: u64::from(world.now_s() + 600) * 1000,
-        };
-        let signature = signer.sign(&consent.digest().unwrap(), &mut rng());
-        let tx = world.tx(api::sign::consent(&consent, signature).unwrap()).await;
-        world.client.submit(&tx.bytes, true).await.unwrap()
+        agree(&world, [&pack, partner], before.id, signer, 7_200).await
     };
     let module = world.factory.device("module-7", Role::Module);
     world.register(&module).await;
@@ -172,29 +197,115 @@ async fn a_binding_is_replaced_by_order_and_with_the_word_of_a_device_that_knows
     assert_eq!(refused.code, "W4_ERR_REBIND_OWNER", "one consent is for one binding");
 }
 
+/// What a pack that another app has answers for a ceremony with `app`.
+async fn keys_refused(
+    world: &World,
+    pair: [&Device; 2],
+    old: Option<BindingId>,
+    assurance: Assurance,
+) -> (u16, String) {
+    let (id, requests) = world.begin_as(pair[0], pair[1], assurance).await;
+    let (_, keys) = world.answers(pair, &requests, old);
+    let problem = world.post(&format!("/bindings/{id}/keys"), &keys).await.problem();
+    (problem.status, problem.code)
+}
+
+async fn completion_refused(world: &World, bonded: &Bonded, words: [Option<Replacement>; 2]) -> (u16, String) {
+    let [a, b] = words;
+    let request =
+        Complete { signatures: world.record_signatures(bonded), replacements: Sides { a, b } };
+    let problem = world.post(&format!("/bindings/{}/complete", bonded.id), &request).await.problem();
+    (problem.status, problem.code)
+}
+
+const CODE: Assurance = Assurance::AttestedAndCode;
+
 /// A pack has one app: another one takes it over by order, with the code, on the word of the pack, and not otherwise.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_app_takes_a_pack_over_with_its_code() {
     let world = World::new().await;
-    let (_, pack, first) = world.commissioned().await;
+    let (lost, pack, first) = world.commissioned().await;
     let app = world.factory.device("app-0002", Role::App);
     let old = Some(first.id);
-    let refused = async |assurance, what: &str| {
-        let (id, requests) = world.begin_as(&app, &pack, assurance).await;
-        let (_, keys) = world.answers([&app, &pack], &requests, old);
-        let problem = world.post(&format!("/bindings/{id}/keys"), &keys).await.problem();
-        assert_eq!((problem.status, problem.code.as_str()), (409, "W4_ERR_BINDING_REPLACE"), "{what}");
+    let active = async |id: BindingId| {
+        world.chain.read().unwrap().binding(&id).unwrap().is_some_and(|b| b.status == Status::Active)
     };
+    let refused = (409, "W4_ERR_BINDING_REPLACE".to_owned());
+    // Whatever the pack names: the binding in force, none that it can read, one that was never recorded, or none at all.
+    let named = [old, Some(BindingId([0; 16])), Some(BindingId([9; 16])), None];
     // The order may come before the app is registered.
-    wanted(&world, Task::Install, &pack, &world.factory.device("module-9", Role::Module), 1).await;
+    wanted(&world, Task::TakeOver, &app, &pack, 1).await;
     world.register(&app).await;
-    refused(Assurance::AttestedAndCode, "nobody ordered it").await;
-    wanted(&world, Task::TakeOver, &app, &pack, 2).await;
-    refused(Assurance::Attested, "whoever does it may be anywhere").await;
+    let other = world.factory.device("app-0003", Role::App);
+    world.register(&other).await;
+    for old in named {
+        assert_eq!(keys_refused(&world, [&other, &pack], old, CODE).await, refused, "nobody ordered it");
+        let attested = Assurance::Attested;
+        assert_eq!(keys_refused(&world, [&app, &pack], old, attested).await, refused, "from anywhere");
+    }
 
-    let (new, leave) = world.introduce_as(&app, &pack, old, Assurance::AttestedAndCode).await;
+    // The app speaks for itself only, and what the pack says has to hold. Either way nothing gave way.
+    let (new, leave) = world.introduce_as(&app, &pack, old, CODE).await;
+    let record = new.record.encode();
+    let stranger = SigningKey::generate(&mut rng());
+    let spoilt = word(&stranger, pack.cid, first.id, &record, 1, &leave);
+    assert_eq!(completion_refused(&world, &new, [None, Some(spoilt)]).await, refused, "not the pack's key");
+    let of_app = word(&app.key, app.cid, first.id, &record, 1, &leave);
+    assert_eq!(completion_refused(&world, &new, [Some(of_app), None]).await, refused, "the app's word");
+    let (id, requests) = world.begin_as(&app, &pack, CODE).await;
+    let (_, mut keys) = world.answers([&app, &pack], &requests, None);
+    keys.a.replaces = Some(Replaces { nonce: Fixed([6; 16]), binding_id: Fixed(first.id.0) });
+    let problem = world.post(&format!("/bindings/{id}/keys"), &keys).await.problem();
+    assert_eq!((problem.status, problem.code), refused, "leave for the app");
+    assert!(active(first.id).await);
+
+    // An order that ended after the pack had its leave stops nothing: the pack gave its old binding up.
+    let (new, leave) = world.introduce_as(&app, &pack, old, CODE).await;
+    world.advance(700_000);
+    assert_eq!(world.client.orders().await.unwrap().orders, [], "it expired");
     let says = word(&pack.key, pack.cid, first.id, &new.record.encode(), 1, &leave);
     let superseded = (Kind::Rebind, Status::Revoked, Reason::Superseded as u8);
     assert_eq!(complete(&world, &new, first.id, Some(says)).await, superseded);
     world.pair(&app, &pack, &new).await;
+    assert_eq!(keys_refused(&world, [&lost, &pack], Some(new.id), CODE).await, refused, "not without another");
+}
+
+/// After a cut a pack has a new binding that the ledger does not have, or none; the next try finds its way, by order, with
+/// the code and the owner's consent, and the ledger never has two apps of the pack in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_that_was_cut_is_made_by_another_try() {
+    let world = World::new().await;
+    let (_, pack, first) = world.commissioned().await;
+    let app = world.factory.device("app-0002", Role::App);
+    world.register(&app).await;
+    wanted(&world, Task::TakeOver, &app, &pack, 1).await;
+    let owner_asked = (403, "W4_ERR_REBIND_OWNER".to_owned());
+    // Both have an owner; only the pack's has something to lose.
+    hand_over(&world, &pack).await;
+    hand_over(&world, &app).await;
+    let old = Some(first.id);
+    assert_eq!(keys_refused(&world, [&app, &pack], old, CODE).await, owner_asked, "before anything changes");
+    let owner = &world.operator;
+    assert_eq!(agree(&world, [&pack, &app], first.id, owner, 600).await.error, None);
+    assert_eq!(keys_refused(&world, [&app, &pack], old, CODE).await, owner_asked, "it may end meanwhile");
+    assert_eq!(agree(&world, [&pack, &app], first.id, owner, 4_000).await.error, None);
+    let (cut, _) = world.introduce_as(&app, &pack, old, CODE).await;
+
+    let (new, leave) = world.introduce_as(&app, &pack, Some(cut.id), CODE).await;
+    let says = word(&pack.key, pack.cid, cut.id, &new.record.encode(), 2, &leave);
+    let cleared = (Kind::Bind, Status::Revoked, Reason::Superseded as u8);
+    assert_eq!(complete(&world, &new, first.id, Some(says)).await, cleared);
+    world.pair(&app, &pack, &new).await;
+
+    // A host that leaves the word out: the binding before is withdrawn all the same, and only by an order that stands.
+    let third = world.factory.device("app-0003", Role::App);
+    world.register(&third).await;
+    assert_eq!(agree(&world, [&pack, &third], new.id, owner, 4_000).await.error, None);
+    wanted(&world, Task::TakeOver, &third, &pack, 2).await;
+    let (next, _) = world.introduce_as(&third, &pack, Some(new.id), CODE).await;
+    outcome(&world, 2, State::Failed).await;
+    let refused = (409, "W4_ERR_BINDING_REPLACE".to_owned());
+    assert_eq!(completion_refused(&world, &next, [None, None]).await, refused, "it was given up");
+    wanted(&world, Task::TakeOver, &third, &pack, 3).await;
+    assert_eq!(complete(&world, &next, new.id, None).await, cleared);
 }

@@ -259,7 +259,7 @@ pub struct Gateway {
     key_requests: generate::KeyRequests,
     carried: Vec<carry::Carried>,
     /// What the authority is to be asked later.
-    postponed: Option<(Instant, Box<Request>)>,
+    postponed: Option<renewal::Postponed>,
 }
 
 impl Gateway {
@@ -457,6 +457,7 @@ impl Gateway {
 
     /// The authority's answer to the last [`Output::Ask`].
     pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), Error> {
+        self.postponed = None;
         match &mut self.phase {
             Phase::Commissioning(c) => c.reply(now, reply),
             Phase::Operating(c) => {

@@ -52,6 +52,13 @@ pub enum UplinkError {
     Answer(&'static str),
 }
 
+impl UplinkError {
+    /// Whether an owner has to agree first, which may still happen (`spec/api.md`, A93).
+    pub fn is_owner_asked(&self) -> bool {
+        matches!(self, Self::Client(e) if e.code() == Some(api::problem::code::REBIND_OWNER))
+    }
+}
+
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Uploaded {

@@ -1,7 +1,7 @@
 //! Binding: requests, introductions, record (A20 to A23).
 
 use api::{
-    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Replacement, Replaces, Sides},
+    binding::{AttestedKey, Begun, Introduced as IntroducedOut, Keys, Replacement, Sides},
     encoding::{Blob, Hex},
     problem::code,
 };
@@ -10,19 +10,16 @@ use lct::{
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
     handshake::Kind,
     hash::sha256,
-    id::{BindingId, Cid, Role},
+    id::{BindingId, Cid},
     key_package::{KeyPackage, Parties},
     metadata::{ACCESS_MAX, LinkParameters},
-    rebind::{Rebind, TOKEN_LEN},
     registration::Registration,
     revocation::Reason,
     secret::Secret,
-    sign::{PublicKey, Signature},
+    sign::Signature,
     spk::Spk,
-    validation::Event,
 };
 use ledger::{
-    records::{Binding, Status},
     tx::{Body, Target, TxId},
 };
 use node::Snapshot;
@@ -31,7 +28,7 @@ use rand_core::Rng;
 use super::{
     Core, active_binding,
     ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
-    component_id, find_tx, ordered,
+    displaced::Before, find_tx, ordered,
     policy::Agreement,
 };
 use crate::{
@@ -55,18 +52,13 @@ pub(crate) enum BindingProgress {
     Clears { tx: TxId },
 }
 
-/// What has to happen to the binding that two have when they take another one.
-enum Before {
-    /// There is none, or none that stands in the way.
-    Nothing,
-    /// The device with this key says that the new one takes its place.
-    Replaced { word: Replacement, device: PublicKey },
-    /// It is withdrawn first.
-    Cleared(BindingId),
+pub(super) fn not_found() -> Refusal {
+    Refusal::new(404, code::BINDING_NOT_FOUND, "there is no such binding ceremony, or it ran out")
 }
 
-fn not_found() -> Refusal {
-    Refusal::new(404, code::BINDING_NOT_FOUND, "there is no such binding ceremony, or it ran out")
+/// When a ceremony begun at `created` is void, Unix ms.
+fn ends_ms(created: u32) -> u64 {
+    u64::from(created.saturating_add(CEREMONY_S)) * 1000
 }
 
 fn replay() -> Refusal {
@@ -99,7 +91,9 @@ impl Core {
         if known.is_some() && !(gives_way && assurance != Assurance::Plain) {
             return Err(Refusal::new(409, code::BINDING_EXISTS, "the two components are bound already"));
         }
-        self.owners_agree(&snapshot, [&cid_a, &cid_b])?;
+        // As long as the ceremony may last: what the devices did with it nobody could undo.
+        let ends = ends_ms(now);
+        self.owners_agree(&snapshot, [&cid_a, &cid_b], ends)?;
         if !self.ceremonies.rows().has_room() {
             return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
         }
@@ -177,6 +171,8 @@ impl Core {
             Some(_) => return Err(replay()),
             None => Introduced { time: now, keys: given },
         };
+        let displaced = self.displaced(&snapshot, &bond.sides)?;
+        self.may_displace(&snapshot, &bond, &displaced, introduced.time, ends_ms(bond.created))?;
         let mut certificates = Vec::with_capacity(2);
         for (i, (own, partner)) in [(0, 1), (1, 0)].into_iter().enumerate() {
             let side = ["a", "b"][i];
@@ -222,7 +218,7 @@ impl Core {
             let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
             let mut bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
             if let Some(question) = &questions[own] {
-                bytes.extend(self.leave(&snapshot, &bond, own, question)?);
+                bytes.extend(self.leave(&snapshot, &bond, &displaced, own, question)?);
             }
             introductions.push(Blob(bytes));
         }
@@ -242,42 +238,6 @@ impl Core {
             introductions: Sides { a, b },
             packages,
         })
-    }
-
-    /// Leave for the entity of `side` to replace the binding that it names (channel.md, H147).
-    fn leave(
-        &self,
-        snapshot: &Snapshot<'_>,
-        bond: &Bond,
-        side: usize,
-        question: &Replaces,
-    ) -> Reply<[u8; TOKEN_LEN]> {
-        let (name, own) = (["a", "b"][side], bond.sides[side].cid);
-        let refused = |why: &str| {
-            Refusal::new(409, code::BINDING_REPLACE, "the entity has a binding that this one may not replace")
-                .detail(format!("{name}.replaces: {why}"))
-        };
-        if bond.assurance == Assurance::Plain {
-            return Err(refused("a binding in clear (B0) takes no other's place"));
-        }
-        let old = BindingId(question.binding_id.0);
-        let pair = bond.sides.each_ref().map(|s| s.cid);
-        let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
-        if let Some(known) = known.filter(|b| [b.a, b.b] != pair) {
-            if !self.is_taken_over(snapshot, bond, &known)? {
-                return Err(refused(
-                    "binding_id: it is in force with another partner, and has to be revoked first",
-                ));
-            }
-            if !bond.assurance.has_code() {
-                return Err(refused(
-                    "a pack is taken over by whoever stands before it: with its code (B2, B1+B2)",
-                ));
-            }
-        }
-        let asked = Rebind { device: own, nonce: question.nonce.0, old };
-        tracing::info!(device = %own, %old, "leave to replace a binding");
-        entropy::with(|rng| asked.issue(self.secret.signing_key(), rng)).map_err(Into::into)
     }
 
     /// Fresh device key halves, sealed to each side. They are not kept: asked again, both sides get others.
@@ -384,115 +344,24 @@ impl Core {
         }
         let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
         let signed = [sig_a, sig_b, own];
-        let cids = record.entities.each_ref().map(|entity| entity.cid);
-        let body = match self.before(&snapshot, bond, &cids, &bytes, replacements)? {
+        let body = match self.before(&snapshot, bond, &record, replacements)? {
             Before::Nothing => api::sign::bind(&record, signed),
             Before::Replaced { word, device } => {
                 let statement = (&*word.statement.0, &device, &Signature(word.signature.0));
                 api::sign::rebind(&record, signed, &word.leave.0, statement, None)
             }
             Before::Cleared(old) => {
-                let tx = match bond.cleared.filter(|tx| lost != Some(*tx)) {
-                    Some(tx) => tx,
+                let tx = match bond.cleared.filter(|(id, tx)| *id == old && lost != Some(*tx)) {
+                    Some((_, tx)) => tx,
                     None => self.submit(api::sign::revoke(Target::Binding(old), Reason::Superseded))?,
                 };
-                self.ceremonies.cleared_bond(&id, tx);
+                self.ceremonies.cleared_bond(&id, (old, tx));
                 return Ok(BindingProgress::Clears { tx });
             }
         };
         let tx = self.submit(body.map_err(|e| Refusal::internal(&e))?)?;
         self.ceremonies.submitted_bond(&id, answer, tx);
         Ok(BindingProgress::Waits { tx, record: bytes })
-    }
-
-    /// In whose place a binding of `cids` comes, whose record these are: of what the two say that counts which names the
-    /// binding in force, with the authority's own leave. Where neither can say it, the authority withdraws that binding.
-    fn before(
-        &self,
-        snapshot: &Snapshot<'_>,
-        bond: &Bond,
-        cids: &[Cid; 2],
-        record: &[u8],
-        replacements: &[Option<Replacement>; 2],
-    ) -> Reply<Before> {
-        let between = active_binding(snapshot, &cids[0], &cids[1])?;
-        let taken = || self.taken_over(snapshot, bond, replacements);
-        let Some((old, known)) = between.map_or_else(taken, |found| Ok(Some(found)))? else {
-            return Ok(Before::Nothing);
-        };
-        if known.assurance == Assurance::Plain as u8 {
-            // It gives way by itself (L36).
-            return Ok(Before::Nothing);
-        }
-        self.owners_agree_to(snapshot, cids.each_ref(), old)?;
-        let about = [&old.0[..], &sha256(&[record])].concat();
-        for (cid, word) in cids.iter().zip(replacements) {
-            let Some(word) = word else { continue };
-            let leave = Rebind::open(&word.leave.0, &self.spk.sign_pub());
-            let granted = leave.is_ok_and(|leave| (leave.device, leave.old) == (*cid, old));
-            let event = Event::decode(&word.statement.0);
-            let says = event.is_ok_and(|event| event.cid == *cid && *event.payload == *about);
-            let device = snapshot.component(cid)?.ok_or_else(not_found)?.device_key;
-            let fits =
-                api::sign::replacement(&word.statement.0, &device, &Signature(word.signature.0)).is_ok();
-            if granted && says && fits {
-                return Ok(Before::Replaced { word: word.clone(), device });
-            }
-        }
-        Ok(Before::Cleared(old))
-    }
-
-    /// Whether `old`, which is in force, is one of the pack of this ceremony that an operator wants its app to take over.
-    fn is_taken_over(&self, snapshot: &Snapshot<'_>, bond: &Bond, old: &Binding) -> Reply<bool> {
-        let [app, pack] = &bond.sides;
-        if old.b != pack.cid || [app.role, pack.role] != [Role::App, Role::Pack] {
-            return Ok(false);
-        }
-        let ids = [component_id(snapshot, &app.cid)?, component_id(snapshot, &pack.cid)?];
-        Ok(self.orders.takes_over(ids.each_ref().map(String::as_str), self.now().into()))
-    }
-
-    /// The binding in force with another app that the pack says gives way.
-    fn taken_over(
-        &self,
-        snapshot: &Snapshot<'_>,
-        bond: &Bond,
-        [_, of_pack]: &[Option<Replacement>; 2],
-    ) -> Reply<Option<(BindingId, Binding)>> {
-        let event = of_pack.as_ref().and_then(|word| Event::decode(&word.statement.0).ok());
-        let Some(old) = event.and_then(|event| event.payload.first_chunk().copied()).map(BindingId) else {
-            return Ok(None);
-        };
-        let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
-        match known {
-            Some(known) if self.is_taken_over(snapshot, bond, &known)? => Ok(Some((old, known))),
-            _ => Ok(None),
-        }
-    }
-
-    /// Refuses where two are bound, more than in clear, and one of them has an owner who did not agree to another binding of
-    /// the two (A93).
-    pub(super) fn owners_agree(&self, snapshot: &Snapshot<'_>, [a, b]: [&Cid; 2]) -> Reply<()> {
-        let Some((old, known)) = active_binding(snapshot, a, b)? else { return Ok(()) };
-        match known.assurance == Assurance::Plain as u8 {
-            true => Ok(()),
-            false => self.owners_agree_to(snapshot, [a, b], old),
-        }
-    }
-
-    /// Refuses where an owner of one of the two did not agree that a binding of theirs takes the place of `old` (A93).
-    fn owners_agree_to(&self, snapshot: &Snapshot<'_>, [a, b]: [&Cid; 2], old: BindingId) -> Reply<()> {
-        for (own, partner) in [(a, b), (b, a)] {
-            let Some(ownership) = snapshot.ownership(own)? else { continue };
-            let consent = snapshot.consent(own, &old)?;
-            if !consent.is_some_and(|c| c.allows(&ownership.owner, partner, (self.clock)())) {
-                let id = component_id(snapshot, own)?;
-                let refusal =
-                    Refusal::new(403, code::REBIND_OWNER, "the owner has to agree to another binding");
-                return Err(refusal.detail(format!("{id} has an owner, who agrees with `modbatt consent`")));
-            }
-        }
-        Ok(())
     }
 
     fn running_bond(&self, id: BindingId, now: u32) -> Reply<&Bond> {

@@ -83,8 +83,8 @@ pub(crate) struct Bond {
     pub policy: Agreement,
     /// The answer that waits for a block and its transaction. Not stored: a restart forgets what waited.
     pub submitted: Option<(Digest, TxId)>,
-    /// What withdraws the binding in whose place this one comes. Not stored either.
-    pub cleared: Option<TxId>,
+    /// A binding in whose place this one comes and what withdraws it. Not stored either.
+    pub cleared: Option<(BindingId, TxId)>,
 }
 
 /// A pairing whose completion is outstanding.
@@ -204,8 +204,8 @@ impl Ceremonies {
         }
     }
 
-    /// Remembers which transaction withdraws the binding before this one, until the next start.
-    pub fn cleared_bond(&mut self, id: &BindingId, tx: TxId) {
+    /// Remembers which transaction withdraws a binding before this one, until the next start.
+    pub fn cleared_bond(&mut self, id: &BindingId, tx: (BindingId, TxId)) {
         if let Some(bond) = self.rows.bonds.get_mut(id) {
             bond.cleared = Some(tx);
         }

@@ -7,6 +7,7 @@
 mod binding;
 pub(crate) mod ceremonies;
 pub(crate) mod delegation;
+mod displaced;
 pub mod key;
 pub mod orders;
 mod pairing;

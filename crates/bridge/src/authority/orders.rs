@@ -100,17 +100,14 @@ impl Book {
 
     /// Whether an operator wants A and B bound, though they may be bound already, and nobody did it yet.
     pub fn binds(&self, pair: [&str; 2], now: u64) -> bool {
-        self.wants(Task::Bind, pair, now)
+        self.waiting().any(|o| wants(o, Task::Bind, pair, now))
     }
 
-    /// Whether an operator wants the app A to take the pack B over from another one, and nobody did it yet.
-    pub fn takes_over(&self, pair: [&str; 2], now: u64) -> bool {
-        self.wants(Task::TakeOver, pair, now)
-    }
-
-    fn wants(&self, task: Task, [a, b]: [&str; 2], now: u64) -> bool {
-        let wanted = |o: &Order| (o.task, o.a.as_str(), o.b.as_str()) == (task, a, b);
-        self.waiting().any(|o| o.expires_at > now && wanted(o))
+    /// Whether an operator wanted the app A at `at` to take the pack B over from another one, and no gateway said since what
+    /// became of it. What began in time is not stopped halfway by the order's end.
+    pub fn takes_over(&self, pair: [&str; 2], at: u64) -> bool {
+        let stands = |o: &&Order| matches!(o.state, State::Waiting | State::Expired);
+        self.orders.iter().filter(stands).any(|o| wants(o, Task::TakeOver, pair, at))
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Order> {
@@ -146,6 +143,11 @@ impl Book {
             }
         })
     }
+}
+
+/// Whether an order is about this task of the two, and did not end before `at`.
+fn wants(order: &Order, task: Task, [a, b]: [&str; 2], at: u64) -> bool {
+    order.expires_at > at && (order.task, order.a.as_str(), order.b.as_str()) == (task, a, b)
 }
 
 impl From<OrdersError> for Refusal {
@@ -241,7 +243,7 @@ impl Core {
             return Ok(());
         }
         if request.task == Task::Bind {
-            return self.owners_agree(&snapshot, [a, b]);
+            return self.owners_agree(&snapshot, [a, b], (self.clock)());
         }
         let (binding, _) = active_binding(&snapshot, a, b)?.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")

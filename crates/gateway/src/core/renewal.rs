@@ -9,6 +9,16 @@ const PAUSE: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// Pause before the authority is asked what could not be asked yet.
 const POSTPONED: Duration = Duration::from_secs(1);
+/// How long it may be put off: what waits behind it waits too.
+const POSTPONED_MAX: Duration = Duration::from_secs(600);
+
+/// What the authority is to be asked later.
+pub(super) struct Postponed {
+    due: Instant,
+    since: Instant,
+    /// Nothing while it is being asked.
+    request: Option<Box<Request>>,
+}
 
 /// Pairs whose renewal did not come about: until when they are left alone, and how long that was.
 pub(super) type Resting = BTreeMap<[Member; 2], (Instant, Duration)>;
@@ -19,24 +29,36 @@ impl Gateway {
     /// # Errors
     /// [`Error::Authority`] before: without it commissioning cannot go on.
     pub fn unanswered(&mut self, now: Instant, reason: String) -> Result<(), Error> {
+        self.postponed = None;
         match self.phase {
             Phase::Operating(_) => self.renewed_or_not(now, Err(Error::Authority(reason))),
             _ => Err(Error::Authority(reason)),
         }
     }
 
-    /// What the last [`Output::Ask`] asks for cannot be asked yet: it is asked again after a pause, and its task, with the
-    /// orders that wait for it, stands as it is.
-    pub fn postpone(&mut self, now: Instant, request: Box<Request>) {
-        self.postponed = Some((now + POSTPONED, request));
+    /// What the last [`Output::Ask`] asks for cannot be asked yet, for this reason: it is asked again after a pause, and its
+    /// task, with the orders that wait for it, stands as it is. After ten minutes that is as [`Gateway::unanswered`]. True
+    /// for the first time.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::unanswered`].
+    pub fn postpone(&mut self, now: Instant, request: Box<Request>, reason: &str) -> Result<bool, Error> {
+        let since = self.postponed.as_ref().map(|p| p.since);
+        if since.is_some_and(|since| now.saturating_since(since) >= POSTPONED_MAX) {
+            return self.unanswered(now, format!("given up after ten minutes: {reason}")).map(|()| false);
+        }
+        let (due, request) = (now + POSTPONED, Some(request));
+        self.postponed = Some(Postponed { due, since: since.unwrap_or(now), request });
+        Ok(since.is_none())
     }
 
     pub(super) fn postponed_due(&self) -> Option<Instant> {
-        self.postponed.as_ref().map(|(due, _)| *due)
+        self.postponed.as_ref().filter(|p| p.request.is_some()).map(|p| p.due)
     }
 
     pub(super) fn ask_postponed(&mut self, now: Instant) {
-        if let Some((_, request)) = self.postponed.take_if(|(due, _)| *due <= now) {
+        let due = self.postponed.as_mut().filter(|p| p.due <= now);
+        if let Some(request) = due.and_then(|p| p.request.take()) {
             self.outputs.push_back(Output::Ask(request));
         }
     }

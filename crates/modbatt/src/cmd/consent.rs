@@ -1,9 +1,10 @@
-//! `modbatt consent`: the owner of a component agrees that another binding takes the place of one that it has
+//! `modbatt consent`: the owner of a component agrees that another binding takes the place of one that it has, with the same
+//! partner or, of a pack that is taken over, with another app
 //! (`spec/ledger.md`, L125; `spec/api.md`, A93).
 
 use std::path::PathBuf;
 
-use api::component::Component;
+use api::component::{BindingView, Component};
 use api::encoding::Hex;
 use lct::consent::Consent;
 use lct::id::{BindingId, Cid};
@@ -43,14 +44,14 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let client = || api::Client::new(&run.url);
     let [of_a, of_b] = [a, b].map(|id| ask(async { client()?.component(id).await }));
     let sides = [of_a?, of_b?];
-    let binding = between(&sides)?;
+    let (binding, of) = giving_way(&sides, |id| ask(async { client()?.component(id).await }))?;
     let now = ask(async { client()?.time_token().await })?.time;
     let until_ms = (now + args.days * 86_400) * 1_000;
     let mut agreed = Vec::new();
     for (own, partner) in [(0, 1), (1, 0)] {
         let id = &sides[own].component_id;
         let whose = ask(async { client()?.relations(id).await })?.owner;
-        if whose.is_none_or(|whose| whose.key != Hex(owner.public().0)) {
+        if !of.contains(id) || whose.is_none_or(|whose| whose.key != Hex(owner.public().0)) {
             continue;
         }
         let [cid, partner] = [own, partner].map(|side| Cid(sides[side].cid.0));
@@ -63,7 +64,12 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     if agreed.is_empty() {
         let file = args.owner_key.display();
-        return Err(Failure::Failed(format!("the key in {file} owns neither {a} nor {b} on the ledger")));
+        let known: Vec<_> = [a, b].into_iter().filter(|id| of.contains(id)).map(String::as_str).collect();
+        let owns = match known[..] {
+            [one] => format!("does not own {one}"),
+            _ => format!("owns neither {a} nor {b}"),
+        };
+        return Err(Failure::Failed(format!("the key in {file} {owns} on the ledger")));
     }
     print(&match args.json {
         true => {
@@ -71,20 +77,41 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             let binding = binding.to_string();
             format!("{}\n", json!({ "agreed_for": agreed, "binding_id": binding, "until": until }))
         }
-        false => format!(
-            "the owner of {} agrees, for {} days, that another binding of {a} and {b} takes the place of theirs; `modbatt bind {a} {b}` makes it\n",
-            agreed.join(" and "),
-            args.days
-        ),
+        false => {
+            let (days, who, [old, _]) = (args.days, agreed.join(" and "), &of);
+            let (theirs, by) = match of.contains(a) {
+                true => ("theirs".to_owned(), format!("`modbatt bind {a} {b}`")),
+                false => (format!("that with {old}"), format!("an order to take {b} over, `modbatt demo --new-host`,")),
+            };
+            format!(
+                "the owner of {who} agrees, for {days} days, that another binding of {a} and {b} takes the place of {theirs}; {by} makes it\n"
+            )
+        }
     })?;
     Ok(Outcome::Good)
 }
 
-/// The binding of the two that is in force.
-fn between([a, b]: &[Component; 2]) -> Result<BindingId, Failure> {
-    let known = a.bindings.iter().find(|x| x.partner_id == b.component_id && x.status == "active");
-    known.map(|x| BindingId(x.binding_id.0)).ok_or_else(|| {
-        let (a, b) = (&a.component_id, &b.component_id);
-        Failure::Failed(format!("{a} and {b} are not bound to each other; nobody has to agree"))
-    })
+/// What gives way when the two are bound: the binding that they have, or that of a pack with the app which it has instead
+/// (`spec/api.md`, A95); with the ids of its sides.
+fn giving_way(
+    [a, b]: &[Component; 2],
+    read: impl Fn(&str) -> Result<Component, Failure>,
+) -> Result<(BindingId, [String; 2]), Failure> {
+    let sides = |of: &Component, x: &BindingView| {
+        let ids = [x.partner_id.clone(), of.component_id.clone()];
+        (BindingId(x.binding_id.0), ids)
+    };
+    let active = |x: &&BindingView| x.status == "active";
+    if let Some(known) = b.bindings.iter().filter(active).find(|x| x.partner_id == a.component_id) {
+        return Ok(sides(b, known));
+    }
+    if (a.role.as_str(), b.role.as_str()) == ("app", "pack") {
+        for known in b.bindings.iter().filter(active) {
+            if read(&known.partner_id)?.role == "app" {
+                return Ok(sides(b, known));
+            }
+        }
+    }
+    let (a, b) = (&a.component_id, &b.component_id);
+    Err(Failure::Failed(format!("{a} and {b} are not bound to each other, and nothing gives way; nobody has to agree")))
 }

@@ -348,16 +348,31 @@ impl Live<'_> {
                     // From the introduction on the old keys may end at any moment, and with the record they do (H181).
                     let ends =
                         matches!(*request, Request::BindingKeys { .. } | Request::CompleteBinding { .. });
-                    if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
-                        say("a new binding waits for what is on its way to the ledger");
-                        self.gateway.postpone(now, request);
-                        continue;
-                    }
-                    let taken = match uplink.execute(&request).await {
-                        Ok(reply) => self.gateway.reply(now, reply),
-                        Err(e) => self.gateway.unanswered(now, e.to_string()),
+                    let waits = if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
+                        Some("what is on its way to the ledger".to_owned())
+                    } else {
+                        match uplink.execute(&request).await {
+                            Ok(reply) => {
+                                self.gateway.reply(now, reply).map_err(|e| Failure::Failed(e.to_string()))?;
+                                None
+                            }
+                            // Who takes a pack over is bound in commissioning, and its owner can agree only now.
+                            Err(e) if e.is_owner_asked() && !self.gateway.is_commissioned() => {
+                                Some(e.to_string())
+                            }
+                            Err(e) => {
+                                let taken = self.gateway.unanswered(now, e.to_string());
+                                taken.map_err(|e| Failure::Failed(e.to_string()))?;
+                                None
+                            }
+                        }
                     };
-                    taken.map_err(|e| Failure::Failed(e.to_string()))?;
+                    if let Some(why) = waits {
+                        let first = self.gateway.postpone(now, request, &why);
+                        if first.map_err(|e| Failure::Failed(e.to_string()))? {
+                            say(&format!("a new binding waits: {why}"));
+                        }
+                    }
                 }
                 Output::Root => match uplink.root().await {
                     Ok(root) => {
