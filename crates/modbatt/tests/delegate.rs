@@ -32,13 +32,23 @@ fn another_key_follows_that_of_the_authority() {
     };
     let signed = sign("old", "new", "next").good().json();
     assert_eq!(signed["time"], 1_700_000_000, "{signed}");
-    let message = signed["message"].as_str().unwrap();
+    assert_eq!(signed.get("message"), None, "it is told where it is asked for only");
+    let kept = fs::read(file("new")).unwrap();
+    for out in ["old", "new", "next"] {
+        sign("old", "new", out).fails_at_once("over a file", &["is there already"]);
+    }
+    assert_eq!(fs::read(file("new")).unwrap(), kept);
+    let show = |from: &str, name: &str| run(&["succession", "show", "--from", from, &file(name), "--json"]);
+    let shown = show(&old, "next").good().json();
+    let message = shown["message"].as_str().unwrap();
     assert!(
         message.starts_with("1c0301") && message[22..].starts_with(&new) && message.len() == 2 * 211,
         "{message}"
     );
-    let show = |from: &str, name: &str| run(&["succession", "show", "--from", from, &file(name), "--json"]);
-    assert_eq!(show(&old, "next").good().json(), signed);
+    assert_eq!(
+        [&shown["from"], &shown["to"], &shown["time"]],
+        [&signed["from"], &signed["to"], &signed["time"]]
+    );
     show(&new, "next").fails_at_once("of another key", &["not a succession of that key"]);
     let mut bad = fs::read(file("next")).unwrap();
     bad[80] ^= 1;

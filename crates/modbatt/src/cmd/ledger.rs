@@ -82,9 +82,9 @@ pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Fa
         });
         match sent {
             Ok(tx) if tx.status == INCLUDED => return Ok(()),
-            // Another program sends with the same account.
-            Err(Failure::Failed(why))
-                if why.contains("W4_ERR_PROTO_REPLAY") || why.contains("PROTO_SEQUENCE") => {}
+            // Another program sends with the same account: the bridge says so, or the block.
+            Ok(tx) if tx.code.as_deref().is_some_and(is_overtaken) => {}
+            Err(Failure::Failed(why)) if is_overtaken(&why) => {}
             Ok(tx) => {
                 let why = [tx.error, tx.code].into_iter().flatten().collect::<Vec<_>>().join(" ");
                 return Err(Failure::Failed(format!("{what} is not recorded: {why}")));
@@ -93,6 +93,11 @@ pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Fa
         }
     }
     Err(Failure::Failed(format!("{what} is not recorded: the operator's account is busy; try again")))
+}
+
+/// Whether only the number of a transaction was refused, which another program with the same account used.
+fn is_overtaken(why: &str) -> bool {
+    why.contains("W4_ERR_PROTO_REPLAY") || why.contains("W4_ERR_PROTO_SEQUENCE")
 }
 
 /// Where the content of a ledger can be had.

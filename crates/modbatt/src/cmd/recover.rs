@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let (dir, run) = args.options.open()?;
     let component = &args.component;
     let path = dir.path().join(format!("recover-{component}.json"));
-    let kept = read(&path)?.unwrap_or_default();
+    let kept = without_ended(component, read(&path)?.unwrap_or_default(), |id| known(&run, id))?;
     let mut open = still_open(&run, &kept)?;
     let pairs = match open.is_empty() {
         false => kept,
@@ -149,9 +149,34 @@ fn begin(path: &Path, run: &Run, component: &str) -> Result<Vec<Pair>, Failure> 
     Ok(file.pairs)
 }
 
+fn known(run: &Run, id: &str) -> Result<Component, Failure> {
+    ask(async { api::Client::new(&run.url)?.component(id).await })
+}
+
+/// Whether nobody binds it any more.
+fn has_ended(component: &Component) -> bool {
+    matches!(component.status.as_str(), "revoked" | "retired")
+}
+
+/// Of the pairs that were kept those whose partner is still there to be bound.
+fn without_ended(
+    own: &str,
+    kept: Vec<Pair>,
+    read: impl Fn(&str) -> Result<Component, Failure>,
+) -> Result<Vec<Pair>, Failure> {
+    let mut left = Vec::new();
+    for pair in kept {
+        let partner = if pair.a == own { &pair.b } else { &pair.a };
+        if !has_ended(&read(partner)?) {
+            left.push(pair);
+        }
+    }
+    Ok(left)
+}
+
 /// Looks up with whom a component is bound, or was.
 fn pairs(run: &Run, component: &str) -> Result<Vec<Pair>, Failure> {
-    let known = |id: &str| ask(async { api::Client::new(&run.url)?.component(id).await });
+    let known = |id: &str| known(run, id);
     let own = known(component)?;
     let mut partners: Vec<&str> = own.bindings.iter().map(|b| b.partner_id.as_str()).collect();
     partners.sort_unstable();
@@ -163,7 +188,7 @@ fn pairs(run: &Run, component: &str) -> Result<Vec<Pair>, Failure> {
 /// Of the bindings of a component with `partners` those in force, and those that gave way to one that was never made.
 fn chosen(own: &Component, partners: &[Component]) -> Result<Vec<Pair>, Failure> {
     let mut pairs = Vec::new();
-    for partner in partners.iter().filter(|p| !matches!(p.status.as_str(), "revoked" | "retired")) {
+    for partner in partners.iter().filter(|p| !has_ended(p)) {
         let with = own.bindings.iter().filter(|b| b.partner_id == partner.component_id);
         let last = with.max_by_key(|b| (b.status == "active", b.created_at));
         let Some(last) = last.filter(|b| b.status == "active" || b.reason.as_deref() == Some("superseded"))
@@ -256,6 +281,24 @@ mod tests {
             pair("pack-0001", "module-0002", Some(3)),
         ];
         assert_eq!(chosen(&own, &partners).unwrap(), expected);
+    }
+
+    /// A plan goes on without whom came to its end since, for with that one it would stop at every run.
+    #[test]
+    fn who_ended_since_is_left_out_of_a_kept_plan() {
+        let pair = |a: &str, b: &str| Pair { a: a.into(), b: b.into(), before: None };
+        let kept = ["module-0001", "module-0002", "module-0003"].map(|m| pair("pack-0001", m));
+        let kept = [vec![pair("app-0001", "pack-0001")], kept.to_vec()].concat();
+        let read = |id: &str| {
+            let status = match id {
+                "app-0001" => "revoked",
+                "module-0002" => "retired",
+                _ => "active",
+            };
+            Ok(component(id, "module", status, Vec::new()))
+        };
+        let left = without_ended("pack-0001", kept, read).unwrap();
+        assert_eq!(left, ["module-0001", "module-0003"].map(|m| pair("pack-0001", m)));
     }
 
     #[test]

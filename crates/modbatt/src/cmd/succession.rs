@@ -1,7 +1,6 @@
 //! `modbatt succession`: another key follows that of the authority (`spec/channel.md`, H166). Guide: `docs/offline-service.md`.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bridge::AuthorityKey;
 use lct::spk::Spk;
@@ -39,7 +38,7 @@ struct Sign {
     /// Key file of the authority that comes, as `modbatt delegate key` makes one
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// Where to write the succession: whoever has it can take the authority away from the old key
+    /// Where to write the succession, a file that is not there yet: whoever has it can take the authority away from the old key
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// When, in Unix seconds, where this computer's clock is wrong
@@ -78,16 +77,35 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 fn sign(args: &Sign) -> Result<Outcome, Failure> {
     let [old, new] = [&args.from, &args.to].map(|file| key(file));
     let (old, new) = (old?, new?);
+    // It may be a key, and then nobody has it any more.
+    if args.out.symlink_metadata().is_ok() {
+        let out = args.out.display();
+        return Err(Failure::Input(format!("--out {out} is there already; name a file that is not")));
+    }
     if old.public() == new.public() {
         return Err(Failure::Input("both files hold the same key; nobody follows itself".into()));
     }
     let time = match args.time {
         Some(time) => time,
-        None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32),
+        None => u32::try_from(super::demo::unix_ms()? / 1_000).map_err(|_| {
+            Failure::Failed("the system clock stands after 2105; set it, or give --time".into())
+        })?,
     };
     let bytes = old.succession(&new, time).map_err(|e| Failure::Failed(e.to_string()))?;
     replace_private(&args.out, &bytes)?;
-    tell(&bytes, &old.public(), &args.out, None, args.json)
+    let (from, to) = (old.public().id(), new.public().id());
+    // What it says to devices is told by `show` only: whoever reads it on a screen has it.
+    print(&match args.json {
+        true => format!("{}\n", json!({ "from": from.to_string(), "to": to.to_string(), "time": time })),
+        false => {
+            format!(
+                "{to} follows {from}, signed {}, in {}\n",
+                Utc(u64::from(time) * 1_000),
+                args.out.display()
+            )
+        }
+    })?;
+    Ok(Outcome::Good)
 }
 
 fn key(file: &Path) -> Result<AuthorityKey, Failure> {

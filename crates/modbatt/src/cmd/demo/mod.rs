@@ -352,7 +352,7 @@ fn say(line: &str) {
     let _closed = writeln!(std::io::stderr(), "{line}");
 }
 
-fn unix_ms() -> Result<u64, Failure> {
+pub(super) fn unix_ms() -> Result<u64, Failure> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| Failure::Failed("the system clock stands before 1970; set it".into()))?;
