@@ -105,6 +105,8 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     assert_eq!(agreed["agreed_for"][0], "module-0001", "{agreed}");
     modbatt("bind", &pair).good();
     modbatt("bind", &pair).fails_at_once("agreed once", &["W4_ERR_REBIND_OWNER"]);
+    modbatt("replace", &["module-0002", "module-0001"])
+        .fails_at_once("it is there", &["module-0002 answers", "modbatt revoke"]);
     stop(running);
     let names = fs::read_dir(dir.join("receipts")).unwrap().map(|entry| entry.unwrap().path());
     let consents: Vec<_> = names.filter(|path| path.to_str().unwrap().contains("/consent-")).collect();
@@ -121,6 +123,7 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     modbatt("replace", &["module-0009", "module-0003"])
         .fails_at_once("unknown", &["W4_ERR_COMPONENT_NOT_FOUND"]);
     modbatt("replace", &["pack-0001", "module-0003"]).fails_at_once("no module", &["is no module"]);
+    modbatt("replace", &["module-0002", "module-0001"]).fails_at_once("not the new one", &["--yes"]);
     let replaced = modbatt("replace", &["module-0002", "module-0003", "--json"]).good().json();
     assert_eq!(
         (&replaced["replaced"], &replaced["order"]["state"]),

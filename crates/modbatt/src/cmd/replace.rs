@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::data_dir::Run;
 use super::order::{self, Options};
-use super::{Failure, Outcome, ask, print, revoke};
+use super::{Failure, Outcome, ask, check, print, revoke};
 
 /// Arguments of `modbatt replace`.
 #[derive(clap::Args)]
@@ -23,6 +23,9 @@ pub struct Args {
     /// Why the old one is revoked: `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`
     #[arg(long, value_name = "REASON", default_value = "retired", value_parser = revoke::parse_reason)]
     reason: Reason,
+    /// Revoke OLD although NEW was in the pack before: it is in its place all the same
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -45,8 +48,21 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         )));
     }
     let pack = pack_of(&run, &before)?;
+    let ended = matches!(before.status.as_str(), "revoked" | "retired");
+    // What follows cannot be undone: a wrong name must not cost a module that works.
+    if !ended && check::ask_the_program(dir.path())?.channels_to(old).iter().any(|tier| tier.holds) {
+        return Err(Failure::Failed(format!(
+            "{old} answers, so it is still in the pack; take it out first, or end it with `modbatt revoke --component {old}`"
+        )));
+    }
+    let was_in = is_in(&run, &pack, new)?;
+    if was_in && !ended && !args.yes {
+        return Err(Failure::Failed(format!(
+            "{new} was in {pack} before this command; if it is in the place of {old}, which is then revoked for good, say --yes"
+        )));
+    }
     let mut order = None;
-    if !is_in(&run, &pack, new)? {
+    if !was_in {
         let placed = args.options.place(&dir, &run, "replace", (Task::Install, None), [&pack, new])?;
         if placed.state != State::Done {
             return match args.options.is_json() {
@@ -62,9 +78,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         order = Some(placed);
     }
     let subject = Subject::Component(Cid::of(old));
-    let list = match before.status.as_str() {
-        "revoked" | "retired" => None,
-        _ => Some(revoke::order(&dir, &run, "modbatt replace", subject, args.reason)?.number),
+    let list = match ended {
+        true => None,
+        false => Some(revoke::order(&dir, &run, "modbatt replace", subject, args.reason)?.number),
     };
     tell(args, &pack, true, order, list)?;
     Ok(Outcome::Good)
