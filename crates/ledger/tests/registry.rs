@@ -134,7 +134,7 @@ fn the_table_of_moves() {
         // Suspended by the owner: whoever suspended it may take it back, and the authority.
         (Suspended, Active, [true, true, false]),
         (Suspended, Maintenance, [true, true, false]),
-        // Whoever has more to say than the owner takes the key from it.
+        // Others doubt with it.
         (Suspended, Suspended, [true, false, true]),
         (Suspended, Retired, [true, true, false]),
         (Suspended, Revoked, [true, true, true]),
@@ -153,7 +153,7 @@ fn the_table_of_moves() {
                 let mut bench = Bench::new();
                 (bench.state, bench.nonces) = (Overlay::new(written.clone()), nonces);
                 bench.change(state_key::component(&cid), |c: &mut Component| c.status = from);
-                let before = History { suspended_by: Party::Owner as u8, ..History::empty() };
+                let before = History { suspended_by: Party::Owner.bit(), ..History::empty() };
                 bench.state.put(state_key::history(&cid), &before);
                 let may = allowed.iter().any(|(f, t, by)| (*f, *t) == (from, to) && by[who]);
                 let body = moved(&step("module-1", 1, to), signer);
@@ -174,9 +174,9 @@ fn the_table_of_moves() {
     }
 }
 
-/// Of two who doubt, the one with more to say decides when it ends.
+/// A suspension ends when nobody doubts any more: each takes back its own, and only an authority decides for all.
 #[test]
-fn a_suspension_is_taken_over_upwards_only() {
+fn nobody_lifts_the_suspension_of_another() {
     let mut bench = Bench::running();
     let owner = owned(&mut bench, "module-1");
     let (maker, authority) = (key("batch"), key("authority"));
@@ -185,14 +185,22 @@ fn a_suspension_is_taken_over_upwards_only() {
         (1, State::Suspended, &owner, None),
         (2, State::Suspended, &owner, denied),
         (2, State::Suspended, &maker, None),
+        // Both doubt: neither ends it for the other.
+        (3, State::Active, &maker, denied),
         (3, State::Active, &owner, denied),
-        (3, State::Suspended, &owner, denied),
-        (3, State::Suspended, &maker, denied),
         (3, State::Suspended, &authority, None),
         (4, State::Active, &maker, denied),
-        (4, State::Suspended, &maker, denied),
-        (4, State::Suspended, &authority, denied),
-        (4, State::Active, &authority, None),
+        // Two step back; the owner's doubt is left.
+        (4, State::Suspended, &maker, None),
+        (5, State::Suspended, &authority, None),
+        (6, State::Active, &maker, denied),
+        (6, State::Suspended, &owner, denied),
+        (6, State::Active, &owner, None),
+        // A new suspension begins with one.
+        (7, State::Suspended, &maker, None),
+        (8, State::Active, &owner, denied),
+        (8, State::Suspended, &owner, None),
+        (9, State::Active, &authority, None),
     ];
     for (n, (number, to, signer, expected)) in rows.into_iter().enumerate() {
         let got = bench.send(1, moved(&step("module-1", number, to), signer));

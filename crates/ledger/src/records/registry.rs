@@ -11,7 +11,7 @@ object! {
         moves: u32 = 1,
         /// Versions recorded.
         versions: u32 = 2,
-        /// [`Party`] code of who suspended it last; 0 for nobody.
+        /// [`Party::bit`] of all who have it suspended; while it is not, of those who last had.
         suspended_by: u8 = 3,
     }
 }
@@ -33,6 +33,14 @@ codes! {
         Owner = 2 "owner",
         /// The batch authority that certified it.
         Manufacturer = 3 "manufacturer",
+    }
+}
+
+impl Party {
+    /// Its place in a set of parties: 1 authority, 2 owner, 4 manufacturer.
+    #[must_use]
+    pub const fn bit(self) -> u8 {
+        1 << (self as u8 - 1)
     }
 }
 

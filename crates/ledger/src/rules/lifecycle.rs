@@ -43,7 +43,11 @@ pub(super) fn moved<V: View>(
     signer.verify(&digest, signature).map_err(|_| Rejection::LifecycleProof)?;
 
     if m.to == State::Suspended {
-        history.suspended_by = by as u8;
+        history.suspended_by = match from {
+            // Who did not doubt joins those who do, who did steps back.
+            State::Suspended => history.suspended_by ^ by.bit(),
+            _ => by.bit(),
+        };
     }
     history.moves = m.number;
     state.put(key::history(&m.cid), &history);
@@ -152,13 +156,10 @@ fn may(by: Party, from: State, to: State, suspended_by: u8) -> bool {
         (Pending, Active) => by != Owner,
         (Active, Maintenance) | (Maintenance, Active) => by != Manufacturer,
         (Active | Maintenance, Suspended) => true,
-        // Who doubts too, and has more to say, keeps the key from then on.
-        (Suspended, Suspended) => {
-            let owners = suspended_by == Owner as u8;
-            by != Owner && by as u8 != suspended_by && (by == Authority || owners)
-        }
-        // Whoever doubts may believe again; an authority decides for all.
-        (Suspended, Active | Maintenance) => by == Authority || by as u8 == suspended_by,
+        // Who is the only one to doubt goes on to another state.
+        (Suspended, Suspended) => suspended_by != by.bit(),
+        // Nobody believes again for another; an authority decides for all.
+        (Suspended, Active | Maintenance) => by == Authority || suspended_by == by.bit(),
         (_, Retired) => by != Manufacturer,
         (_, Revoked) => true,
         _ => false,
