@@ -194,6 +194,7 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         }
         R::ConsentChain | R::ConsentTime => 400,
         R::ConsentProof => 401,
+        R::ConsentNumber => 409,
         R::ConsentOwner => 403,
         R::ConsentBinding | R::ConsentPartner => 404,
         R::DelegationPack | R::ActBody => 400,

@@ -125,6 +125,9 @@ async fn agree(
         binding: old,
         partner: partner.cid,
         until_ms: u64::from(world.now_s() + for_s) * 1000,
+        hop: 1,
+        // As it goes up with every block, so does it from one to the next.
+        number: world.chain.tip().height,
     };
     let signature = signer.sign(&consent.digest().unwrap(), &mut rng());
     let tx = world.tx(api::sign::consent(&consent, signature).unwrap()).await;
@@ -210,10 +213,13 @@ async fn keys_refused(
     (problem.status, problem.code)
 }
 
-async fn completion_refused(world: &World, bonded: &Bonded, words: [Option<Replacement>; 2]) -> (u16, String) {
+async fn completion_refused(
+    world: &World,
+    bonded: &Bonded,
+    words: [Option<Replacement>; 2],
+) -> (u16, String) {
     let [a, b] = words;
-    let request =
-        Complete { signatures: world.record_signatures(bonded), replacements: Sides { a, b } };
+    let request = Complete { signatures: world.record_signatures(bonded), replacements: Sides { a, b } };
     let problem = world.post(&format!("/bindings/{}/complete", bonded.id), &request).await.problem();
     (problem.status, problem.code)
 }
@@ -267,7 +273,11 @@ async fn a_new_app_takes_a_pack_over_with_its_code() {
     let superseded = (Kind::Rebind, Status::Revoked, Reason::Superseded as u8);
     assert_eq!(complete(&world, &new, first.id, Some(says)).await, superseded);
     world.pair(&app, &pack, &new).await;
-    assert_eq!(keys_refused(&world, [&lost, &pack], Some(new.id), CODE).await, refused, "not without another");
+    assert_eq!(
+        keys_refused(&world, [&lost, &pack], Some(new.id), CODE).await,
+        refused,
+        "not without another"
+    );
 }
 
 /// After a cut a pack has a new binding that the ledger does not have, or none; the next try finds its way, by order, with

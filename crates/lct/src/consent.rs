@@ -1,6 +1,6 @@
 //! The owner of a component agrees that another binding takes the place of one that it has (`spec/ledger.md`, L125).
 //!
-//! Deterministic CBOR `{0: 1, 1: chain_id 32, 2: cid, 3: binding 16, 4: cid of the partner 16, 5: until ms}`; digest
+//! Deterministic CBOR `{0: 1, 1: chain_id 32, 2: cid, 3: binding 16, 4: cid of the partner 16, 5: until ms, 6: hop, 7: number}`; digest
 //! `H("modbatt1 consent" || bytes)`, signed by the owner.
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Length bound of an encoded consent.
-pub const CONSENT_MAX: usize = 128;
+pub const CONSENT_MAX: usize = 144;
 
 /// To what an owner agrees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct Consent {
     pub partner: Cid,
     /// Until when that may be done, Unix ms.
     pub until_ms: u64,
+    /// The hop with which the owner came by the component (L113): a consent ends with the ownership, for good.
+    pub hop: u32,
+    /// Above that of the owner's last one for this binding, so that nobody brings an earlier one again.
+    pub number: u64,
 }
 
 impl Consent {
@@ -34,9 +38,9 @@ impl Consent {
     /// Never for a buffer of this length.
     pub fn encode(&self, out: &mut [u8; CONSENT_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
-            e.map(6)?.u8(0)?.u8(1)?.u8(1)?.bytes(&self.chain_id)?.u8(2)?.bytes(&self.cid.0)?;
+            e.map(8)?.u8(0)?.u8(1)?.u8(1)?.bytes(&self.chain_id)?.u8(2)?.bytes(&self.cid.0)?;
             e.u8(3)?.bytes(&self.binding.0)?.u8(4)?.bytes(&self.partner.0)?;
-            e.u8(5)?.u64(self.until_ms)?.ok()
+            e.u8(5)?.u64(self.until_ms)?.u8(6)?.u32(self.hop)?.u8(7)?.u64(self.number)?.ok()
         })
     }
 
@@ -46,7 +50,7 @@ impl Consent {
     /// [`Error::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let d = &mut codec::decoder(bytes)?;
-        codec::expect_object(d, 6)?;
+        codec::expect_object(d, 8)?;
         codec::expect_key(d, 1)?;
         let chain_id = codec::bytes(d)?;
         codec::expect_key(d, 2)?;
@@ -57,7 +61,11 @@ impl Consent {
         let partner = Cid(codec::bytes(d)?);
         codec::expect_key(d, 5)?;
         let until_ms = d.u64()?;
-        Ok(Consent { chain_id, cid, binding, partner, until_ms })
+        codec::expect_key(d, 6)?;
+        let hop = d.u32()?;
+        codec::expect_key(d, 7)?;
+        let number = d.u64()?;
+        Ok(Consent { chain_id, cid, binding, partner, until_ms, hop, number })
     }
 
     /// What the owner signs.
@@ -83,6 +91,8 @@ mod tests {
             binding: BindingId([3; 16]),
             partner: Cid([4; 16]),
             until_ms: u64::MAX,
+            hop: u32::MAX,
+            number: u64::MAX,
         };
         let mut out = [0; CONSENT_MAX];
         let n = consent.encode(&mut out).unwrap();

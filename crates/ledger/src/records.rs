@@ -472,14 +472,18 @@ object! {
         until_ms: u64 = 3,
         /// Transaction that recorded it.
         tx: Digest = 4,
+        /// Hop with which that owner came by the component.
+        hop: u32 = 5,
+        /// The owner's number of it.
+        number: u64 = 6,
     }
 }
 
 impl Consent {
-    /// Whether it allows a binding with `partner` at this block time, of a component that `owner` owns.
+    /// Whether it allows a binding with `partner` at this block time, of a component of which this is the ownership.
     #[must_use]
-    pub fn allows(&self, owner: &PublicKey, partner: &Cid, time_ms: u64) -> bool {
-        (self.owner, self.partner) == (*owner, *partner) && time_ms <= self.until_ms
+    pub fn allows(&self, ownership: &Ownership, partner: &Cid, time_ms: u64) -> bool {
+        (self.hop, self.partner) == (ownership.hops, *partner) && time_ms <= self.until_ms
     }
 }
 

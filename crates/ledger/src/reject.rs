@@ -184,9 +184,10 @@ rejections! {
     ConsentChain = 232, "W4_ERR_CONSENT_CHAIN", "the consent is for another chain";
     ConsentBinding = 233, "W4_ERR_CONSENT_BINDING", "the component is no side of such a binding";
     ConsentPartner = 234, "W4_ERR_CONSENT_PARTNER", "the next partner is not registered, at its end, or the component itself";
-    ConsentOwner = 235, "W4_ERR_CONSENT_OWNER", "the component has no owner, and nobody has to agree";
+    ConsentOwner = 235, "W4_ERR_CONSENT_OWNER", "the component has no owner, and nobody has to agree, or came by another hop to the one it has";
     ConsentTime = 236, "W4_ERR_CONSENT_TIME", "the consent ends in the past, or later than the chain allows";
     ConsentProof = 237, "W4_ERR_CONSENT_PROOF_FAIL", "the owner did not sign the consent";
+    ConsentNumber = 238, "W4_ERR_CONSENT_NUMBER", "the owner gave this consent, or a later one, before";
     // States and versions of components.
     LifecycleChain = 240, "W4_ERR_LIFECYCLE_CHAIN", "the statement is for another chain";
     LifecycleComponent = 241, "W4_ERR_LIFECYCLE_COMPONENT", "the component is not registered";

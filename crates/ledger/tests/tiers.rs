@@ -166,16 +166,20 @@ fn rebinding_rules() {
     let old = other.binding_id;
     let (third, thirds) = again(9);
     let with = || rebind_with(&third, each(&thirds), ("module-1", 4, old), None);
-    let agree = |bench: &Bench, partner: &str, ahead_ms| {
+    let agree = |bench: &Bench, (hop, number), partner: &str, ahead_ms| {
         let until_ms = bench.time_ms + ahead_ms;
-        consent_with(&Consent { until_ms, ..consent_to("module-1", old, partner) }, &owner)
+        consent_with(&Consent { until_ms, hop, number, ..consent_to("module-1", old, partner) }, &owner)
     };
-    bench.accept(agree(&bench, "module-2", 60_000));
+    bench.accept(agree(&bench, (1, 1), "module-2", 60_000));
     bench.refuse("agreed to another partner", with(), RebindOwner);
-    bench.accept(agree(&bench, "pack-1", 1_000));
+    let long = agree(&bench, (1, 2), "pack-1", 60_000);
+    bench.accept(long.clone());
+    bench.refuse("the same again", long.clone(), ConsentNumber);
+    bench.accept(agree(&bench, (1, 7), "pack-1", 1_000));
     bench.time_ms += 5_000;
     bench.refuse("agreed for a time that is over", with(), RebindOwner);
-    bench.accept(agree(&bench, "pack-1", 60_000));
+    bench.refuse("what was shortened, brought again", long, ConsentNumber);
+    bench.accept(agree(&bench, (1, 8), "pack-1", 60_000));
     let sold = |before: &Transfer, from: &SigningKey, to: &SigningKey| Transfer {
         hop: before.hop + 1,
         previous: hash_of(&transfer_bytes(before)),
@@ -187,6 +191,9 @@ fn rebinding_rules() {
     bench.accept(transfer_with(&second, [&owner, &maker]));
     bench.refuse("agreed by a former owner", with(), RebindOwner);
     bench.accept(transfer_with(&sold(&second, &maker, &owner), [&maker, &owner]));
+    bench.refuse("agreed before it was sold and came back", with(), RebindOwner);
+    bench.refuse("for the time before", agree(&bench, (1, 9), "pack-1", 60_000), ConsentOwner);
+    bench.accept(agree(&bench, (3, 1), "pack-1", 60_000));
     bench.accept(with());
     let other = third;
 
@@ -242,6 +249,7 @@ fn consent_rules() {
             row(&|c| (c.cid, c.partner, c.until_ms) = (c.partner, c.cid, now)),
             ConsentOwner,
         ),
+        ("for another hop, over", row(&|c| (c.hop, c.until_ms) = (2, now)), ConsentOwner),
         ("over", row(&|c| c.until_ms = now), ConsentTime),
         ("for long", row(&|c| c.until_ms = now + days + 60_000), ConsentTime),
         ("by somebody else", row(&|_| ()), ConsentProof),
@@ -253,6 +261,7 @@ fn consent_rules() {
     let agreed: ledger::records::Consent =
         get(&bench, &state_key::consent(&Cid::of("module-1"), &pack_module()));
     assert_eq!((agreed.owner, agreed.until_ms), (owner.public(), good.until_ms));
+    bench.refuse("as before, over", row(&|c| c.until_ms = now), ConsentNumber);
 }
 
 #[test]

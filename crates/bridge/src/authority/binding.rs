@@ -19,16 +19,15 @@ use lct::{
     sign::Signature,
     spk::Spk,
 };
-use ledger::{
-    tx::{Body, Target, TxId},
-};
+use ledger::tx::{Body, Target, TxId};
 use node::Snapshot;
 use rand_core::Rng;
 
 use super::{
     Core, active_binding,
     ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
-    displaced::Before, find_tx, ordered,
+    displaced::Before,
+    find_tx, ordered,
     policy::Agreement,
 };
 use crate::{

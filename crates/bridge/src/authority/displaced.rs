@@ -48,7 +48,8 @@ fn with_another([a, b]: &[Side; 2], old: &Binding) -> bool {
 }
 
 fn may_not(why: String) -> Refusal {
-    Refusal::new(409, code::BINDING_REPLACE, "the entity has a binding that this one may not replace").detail(why)
+    Refusal::new(409, code::BINDING_REPLACE, "the entity has a binding that this one may not replace")
+        .detail(why)
 }
 
 impl Core {
@@ -172,7 +173,8 @@ impl Core {
         if let Some((old, _)) = displaced.iter().find(|(id, _)| Some(*id) != named) {
             return Ok(Before::Cleared(*old));
         }
-        Ok(spoken.map_or(Before::Nothing, |(_, word, device)| Before::Replaced { word: word.clone(), device }))
+        Ok(spoken
+            .map_or(Before::Nothing, |(_, word, device)| Before::Replaced { word: word.clone(), device }))
     }
 
     /// Refuses where two are bound, more than in clear, and one of them has an owner who did not agree until `until_ms` to
@@ -205,7 +207,7 @@ impl Core {
                 continue;
             }
             let consent = snapshot.consent(own, old)?;
-            if !consent.is_some_and(|c| c.allows(&ownership.owner, partner, until_ms)) {
+            if !consent.is_some_and(|c| c.allows(&ownership, partner, until_ms)) {
                 let id = component_id(snapshot, own)?;
                 let refusal =
                     Refusal::new(403, code::REBIND_OWNER, "the owner has to agree to another binding");

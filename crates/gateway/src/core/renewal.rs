@@ -141,3 +141,32 @@ impl Gateway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::gateway;
+
+    #[test]
+    fn what_is_put_off_is_asked_again_and_not_for_ever() {
+        let mut gateway = gateway();
+        let request = || Box::new(Request::Policy { id: BindingId([1; 16]) });
+        let mut now = Instant::START;
+        assert!(gateway.postpone(now, request(), "the owner").unwrap());
+        let mut asked = 0;
+        let ended = loop {
+            now = gateway.postponed_due().unwrap();
+            gateway.ask_postponed(now);
+            assert_eq!(gateway.postponed_due(), None, "asked once");
+            asked += 1;
+            match gateway.postpone(now, request(), "the owner") {
+                Ok(first) => assert!(!first),
+                Err(e) => break e,
+            }
+        };
+        let why = "given up after ten minutes: the owner";
+        assert!(matches!(&ended, Error::Authority(e) if e == why), "{ended}");
+        assert_eq!(asked, 600);
+        assert!(gateway.postpone(now, request(), "another").unwrap(), "that was of the other one");
+    }
+}

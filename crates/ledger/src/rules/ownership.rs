@@ -78,13 +78,18 @@ pub(super) fn consent<V: View>(
     let stands = partner.is_some_and(|p| !p.status.is_final()) && c.partner != c.cid;
     ensure(stands, Rejection::ConsentPartner)?;
     let ownership: Option<Ownership> = load(state, &key::ownership(&c.cid))?;
-    let owner = ownership.ok_or(Rejection::ConsentOwner)?.owner;
+    let ownership = ownership.filter(|o| o.hops == c.hop).ok_or(Rejection::ConsentOwner)?;
+    let owner = ownership.owner;
+    let before: Option<Agreed> = load(state, &key::consent(&c.cid, &c.binding))?;
+    let follows = before.is_none_or(|b| (c.hop, c.number) > (b.hop, b.number));
+    ensure(follows, Rejection::ConsentNumber)?;
     let now = context.header.time_ms;
     let in_time = c.until_ms > now && c.until_ms - now <= AHEAD_MS;
     ensure(in_time, Rejection::ConsentTime)?;
     owner.verify(&digest, signature).map_err(|_| Rejection::ConsentProof)?;
 
-    let agreed = Agreed { owner, partner: c.partner, until_ms: c.until_ms, tx: context.tx_id };
+    let Consent { partner, until_ms, hop, number, .. } = c;
+    let agreed = Agreed { owner, partner, until_ms, tx: context.tx_id, hop, number };
     state.put(key::consent(&c.cid, &c.binding), &agreed);
     Ok(vec![
         Event::new("RebindingAgreed")
@@ -105,7 +110,7 @@ pub(super) fn agreed(
     partner: &Cid,
 ) -> Result<bool, Halt> {
     let agreed: Option<Agreed> = load(view, &key::consent(cid, old))?;
-    Ok(agreed.is_some_and(|a| a.allows(&ownership.owner, partner, context.header.time_ms)))
+    Ok(agreed.is_some_and(|a| a.allows(ownership, partner, context.header.time_ms)))
 }
 
 /// What the former owner's apps may do with the component ends; its bindings stay. The answer is how many pairings ended.

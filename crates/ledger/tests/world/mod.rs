@@ -251,7 +251,8 @@ pub fn transfer_with(t: &Transfer, signers: [&SigningKey; 2]) -> Body {
 
 /// The owner of `id` agrees to a binding with `partner` in the place of `binding`; the time is still to be named.
 pub fn consent_to(id: &str, binding: BindingId, partner: &str) -> Consent {
-    Consent { chain_id: chain_id(), cid: Cid::of(id), binding, partner: Cid::of(partner), until_ms: 0 }
+    let (cid, partner) = (Cid::of(id), Cid::of(partner));
+    Consent { chain_id: chain_id(), cid, binding, partner, until_ms: 0, hop: 1, number: 1 }
 }
 
 pub fn consent_with(consent: &Consent, signer: &SigningKey) -> Body {

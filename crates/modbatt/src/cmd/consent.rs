@@ -47,15 +47,17 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let (binding, of) = giving_way(&sides, |id| ask(async { client()?.component(id).await }))?;
     let now = ask(async { client()?.time_token().await })?.time;
     let until_ms = (now + args.days * 86_400) * 1_000;
+    // A later one has a higher number.
+    let number = now;
     let mut agreed = Vec::new();
     for (own, partner) in [(0, 1), (1, 0)] {
         let id = &sides[own].component_id;
         let whose = ask(async { client()?.relations(id).await })?.owner;
-        if !of.contains(id) || whose.is_none_or(|whose| whose.key != Hex(owner.public().0)) {
-            continue;
-        }
+        let whose = whose.filter(|whose| of.contains(id) && whose.key == Hex(owner.public().0));
+        let Some(whose) = whose else { continue };
+        let hop = u32::try_from(whose.hops.len()).map_err(|e| Failure::Failed(e.to_string()))?;
         let [cid, partner] = [own, partner].map(|side| Cid(sides[side].cid.0));
-        let consent = Consent { chain_id: *dir.chain_id(), cid, binding, partner, until_ms };
+        let consent = Consent { chain_id: *dir.chain_id(), cid, binding, partner, until_ms, hop, number };
         let digest = consent.digest().map_err(|e| Failure::Failed(e.to_string()))?;
         let signature = owner.sign(&digest, &mut os_rng()?);
         let body = api::sign::consent(&consent, signature).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -81,7 +83,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             let (days, who, [old, _]) = (args.days, agreed.join(" and "), &of);
             let (theirs, by) = match of.contains(a) {
                 true => ("theirs".to_owned(), format!("`modbatt bind {a} {b}`")),
-                false => (format!("that with {old}"), format!("an order to take {b} over, `modbatt demo --new-host`,")),
+                false => (
+                    format!("that with {old}"),
+                    format!("an order to take {b} over, `modbatt demo --new-host`,"),
+                ),
             };
             format!(
                 "the owner of {who} agrees, for {days} days, that another binding of {a} and {b} takes the place of {theirs}; {by} makes it\n"
@@ -113,5 +118,7 @@ fn giving_way(
         }
     }
     let (a, b) = (&a.component_id, &b.component_id);
-    Err(Failure::Failed(format!("{a} and {b} are not bound to each other, and nothing gives way; nobody has to agree")))
+    Err(Failure::Failed(format!(
+        "{a} and {b} are not bound to each other, and nothing gives way; nobody has to agree"
+    )))
 }

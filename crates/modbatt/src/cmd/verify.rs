@@ -174,7 +174,7 @@ fn statement(proved: &Proved) -> Value {
         }),
         Proved::Consent { consent: c, owner } => json!({
             "owner": owner.to_string(), "binding": c.binding.to_string(), "partner": c.partner.to_string(),
-            "until_ms": c.until_ms,
+            "until_ms": c.until_ms, "hop": c.hop, "number": c.number,
         }),
         Proved::Validation { event: e, witnesses } => json!({
             "witnesses": witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
