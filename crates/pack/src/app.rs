@@ -27,7 +27,7 @@ use crate::{
     lifecycle::Condition,
     link::{FrameFormat, Inbound, Link, LinkCounters},
     message::{Message, ModuleScan, PackStatusAll, RelayState, VcuCommand, VcuKeepAlive},
-    pdu::{self, Pdu, Status, echo, validation as events},
+    pdu::{self, Pdu, Status, binding as op, echo, validation as events},
     policy::Protection,
     relation::{Effect, Effects, Relation, RelationEvent},
     sealed_id::{Level, SealedId, SecurityId},
@@ -335,10 +335,14 @@ impl App {
 
     // --- what the owner asks --------------------------------------------------------------------------
 
-    /// Sends a PDU to the pack or, through it, to a module.
+    /// Sends a PDU to the pack or, through it, to a module: in clear, but sealed what a pack takes from its app only
+    /// (H210), for which nothing leaves while no channel is up.
     pub fn send(&mut self, now: Instant, to: Party, pdu: &[u8]) -> Result<(), Error> {
         let id = SecurityId::new(Bus::Can1, Direction::Ab, self.pack);
         match to {
+            Party::Pack if pdu.starts_with(&[pdu::BINDING, op::ANSWER_FOR]) => {
+                return if self.relation.is_up() { self.seal_pdu(now, Tier::Exch, pdu) } else { Ok(()) };
+            }
             Party::Pack => {
                 self.link.send_security(now, id, pdu);
             }
@@ -789,6 +793,10 @@ impl App {
             [pdu::ALERT, ref m @ ..] => {
                 let (node, alert) = Alert::parse(m)?;
                 self.device.offer(Event::Alert(Party::from_node(node), alert))
+            }
+            [pdu::BINDING, op::ANSWERS_FOR, ..] => {
+                let answer = Pdu::from_slice(body).map_err(|_| Error::Malformed)?;
+                self.device.offer(Event::Answer(Some(Party::Pack), answer))
             }
             [pdu::DIGEST, ref m @ ..] => self.check_digest(now, m),
             [pdu::COMMAND_ACK, ref m @ ..] => {

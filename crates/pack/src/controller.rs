@@ -270,6 +270,8 @@ pub struct Controller {
     first: Option<(u64, u32, i32)>,
     /// The module that was asked last to be a witness.
     witness: usize,
+    /// Number of the last statement about its modules that it signed, and what it said.
+    answered: Option<(u32, Digest)>,
 }
 
 impl Controller {
@@ -333,6 +335,7 @@ impl Controller {
             meter,
             first: None,
             witness: 0,
+            answered: None,
         };
         controller.device.store(generations)?;
         controller.device.roll_challenge(now, &mut controller.app, rng);

@@ -95,9 +95,6 @@ impl Controller {
                 _ => Err(Error::WrongParty),
             },
             [pdu::IDENTIFY, 0] => self.introduce().and_then(|pdu| self.send_app(now, &pdu)),
-            [pdu::BINDING, op::ANSWER_FOR, ref statement @ ..] => {
-                self.answer_for(statement, rng).and_then(|pdu| self.send_app(now, &pdu))
-            }
             [pdu::BINDING, op::CERTIFICATES | op::REGISTER, ..] => {
                 let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
                 crate::introduction::answer_identity(&self.device.own, &message[1..], soc, rng)
@@ -424,6 +421,10 @@ impl Controller {
                 }
             }
             [pdu::LEAF, node, ..] => self.pass_down(now, node, Tier::Exch, body),
+            [pdu::BINDING, op::ANSWER_FOR, ref statement @ ..] => {
+                let answer = self.answer_for(statement, rng)?;
+                self.seal_to_app(now, Tier::Exch, &answer)
+            }
             // C130: asked on at the tier at which it was asked, so that the answer proves that tier on both buses.
             [pdu::ECHO, echo::ASK, node, ref nonce @ ..] if nonce.len() == 4 => match node {
                 0 => {
