@@ -96,8 +96,7 @@ pub struct Bench<'a> {
 /// Where the run stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Somebody ended a pairing without which the pack cannot switch on, or keys are lost: it waits for the order that
-    /// helps.
+    /// Keys are lost, or a pairing without which the pack cannot switch on was ended: it waits for the order that helps.
     Waiting,
     Commissioning,
     SwitchingOn,
