@@ -9,12 +9,16 @@ use api::{
 };
 use common::{World, rng};
 use lct::{
+    id::Role,
     ownership::{TRANSFER_MAX, Transfer},
     revocation::Reason,
     trade::{Order, TRADE_MAX, Terms, TradeId, What},
     validation::{Access, EVENT_MAX, Event, EventKind, Protocol},
 };
-use ledger::tx::{Body, Registry, Signed, Target};
+use ledger::{
+    authorization::LIFETIME_MS,
+    tx::{Body, Registry, Signed, Target},
+};
 
 async fn record(world: &World, body: Body) {
     let tx = world.tx(body).await;
@@ -126,14 +130,19 @@ async fn links_end_with_what_they_rest_on() {
     assert_eq!(relations, ["bound"], "the pairing ended with the rights of who had it");
 
     // Its owner lets it be paired with an app that is trusted more than this one: the authority issues nothing.
+    let opened = world.pair(&app, &pack, &bonded).await;
     let lets = |rule: &str| {
-        let context = "battery_management".to_owned();
+        let context = "energy".to_owned();
         Body::Registry(Registry::Grant { a: pack.cid, b: app.cid, context, level: 1, rule: rule.into() })
     };
     record(&world, lets("trust_score > 0.9")).await;
     let refused = world.post("/pairings", &world.issue_request(&app, &pack)).await.problem();
     assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_PAIRING_DENIED"));
     assert!(refused.detail.unwrap().contains("does not meet the authorization"));
+    // Nor does it complete what it issued before, which the ledger would refuse.
+    let path = format!("/pairings/{}/complete", Hex(opened.pairing_id.0));
+    let refused = world.post(&path, &world.completion(&opened, &bonded)).await.problem();
+    assert_eq!((refused.status, refused.code.as_str()), (403, "W4_ERR_PAIRING_DENIED"));
 
     // Its owner offers energy, for a minute.
     let now = u64::from(world.now_s()) * 1000;
@@ -156,6 +165,12 @@ async fn links_end_with_what_they_rest_on() {
     assert_eq!(account.transfers, []);
     let none = world.get("/energy/app-0001").await.problem();
     assert_eq!((none.status, none.code.as_str()), (404, "W4_ERR_COMPONENT_NOT_FOUND"));
+
+    // What it let ended a day after it did: a pairing is renewed as if there had been nothing. The time of the last block counts.
+    world.advance(LIFETIME_MS);
+    world.register(&world.factory.device("module-0001", Role::Module)).await;
+    let renewed = world.post("/pairings", &world.issue_request(&app, &pack)).await;
+    assert_eq!(renewed.status, 200, "{}", String::from_utf8_lossy(&renewed.body));
 
     // Its owner may end what it is a side of.
     let order = api::sign::revoke(Target::Binding(bonded.id), Reason::Lost);

@@ -14,7 +14,7 @@ use lct::{
 use crate::{
     records::{
         Component, Status, key,
-        registry::{Authorization, AuthorizationId, Level},
+        registry::{Authorization, AuthorizationId, Authorizations, Level},
     },
     standing,
     state::{Halt, View, load},
@@ -235,46 +235,45 @@ pub fn check(
     Ok(found.is_met(trust_ppm, question.least_ppm[found.level as usize - 1]).map(|()| found))
 }
 
-/// Answers whether `a` lets itself be paired with `b` in a context, with the score of `b` for operation at `now_ms` of block
-/// time.
+/// Whether `a` admits `b` to a pairing at `now_ms` of block time (L222): of its authorisations in force for `b`, whatever their
+/// context, one is met by the score of `b` for operation, or there is none. Else why the first of them is not met.
 ///
 /// # Errors
 /// [`Halt`] when the store fails.
-pub fn ask(
+pub fn admits(
     view: &impl View,
     weights: &Weights,
-    chain_id: &Digest,
     [a, b]: [&Cid; 2],
-    context: &str,
-    now_ms: u64,
-) -> Result<Result<Authorization, Denied>, Halt> {
-    let (trust_ppm, least_ppm) = (score(view, weights, b, now_ms)?, bars(weights));
-    check(view, &Question { chain_id, a, b, context, now_ms, trust_ppm, least_ppm })
-}
-
-/// Whether the partner of an authorisation is trusted as far as that asks for, at `now_ms` of block time.
-///
-/// # Errors
-/// [`Halt`] when the store fails.
-pub fn judge(
-    view: &impl View,
-    weights: &Weights,
-    found: &Authorization,
     now_ms: u64,
 ) -> Result<Result<(), Denied>, Halt> {
-    let trust_ppm = score(view, weights, &found.b, now_ms)?;
-    Ok(found.is_met(trust_ppm, bars(weights)[found.level as usize - 1]))
+    let known = standing::component(view, weights, b, TrustContext::Operation, now_ms)?;
+    let trust_ppm = known.map(|s| s.score.get());
+    let mut answer = Ok(());
+    for (_, found) in live(view, a, now_ms)?.iter().filter(|(_, found)| found.b == *b) {
+        match found.is_met(trust_ppm, weights.gates[found.level as usize - 1]) {
+            Ok(()) => return Ok(Ok(())),
+            Err(why) => answer = answer.and(Err(why)),
+        }
+    }
+    Ok(answer)
 }
 
-fn score(view: &impl View, weights: &Weights, cid: &Cid, now_ms: u64) -> Result<Option<u32>, Halt> {
-    let known = standing::component(view, weights, cid, TrustContext::Operation, now_ms)?;
-    Ok(known.map(|s| s.score.get()))
-}
-
-/// What basic, enhanced and critical ask for, ppm.
-fn bars(weights: &Weights) -> [u32; 3] {
-    let [basic, enhanced, critical, _] = weights.gates;
-    [basic, enhanced, critical]
+/// The authorisations of a component that hold.
+pub(crate) fn live(
+    view: &impl View,
+    a: &Cid,
+    now_ms: u64,
+) -> Result<Vec<(AuthorizationId, Authorization)>, Halt> {
+    let list: Option<Authorizations> = load(view, &key::authorizations_of(a))?;
+    let mut live = Vec::new();
+    for id in list.map_or_else(Vec::new, |l| l.0) {
+        let found: Option<Authorization> = load(view, &key::authorization(&id))?;
+        let found = found.ok_or(Halt::Invariant("a listed authorization is missing"))?;
+        if found.in_force(now_ms) {
+            live.push((id, found));
+        }
+    }
+    Ok(live)
 }
 
 impl Authorization {

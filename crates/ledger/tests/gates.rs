@@ -4,7 +4,7 @@ use crate::world;
 
 use lct::{
     id::{Cid, Role},
-    trust::TrustContext,
+    trust::{MetricsReport, TrustContext},
 };
 use ledger::{
     authorization::{self, Denied, LIFETIME_MS},
@@ -49,11 +49,13 @@ fn a_transfer_needs_the_trust_of_both_packs() {
         bench.refuse(what, send(&bench, 1, 10), TransferTrust);
     }
     score(&mut bench, [600_000, 600_000]);
-    // Whoever was judged in energy is asked for that, and for nothing else.
+    // Whoever was judged in energy is asked for that too, and for operation as before.
     judged(&mut bench, "pack-1", TrustContext::Energy, 599_999);
     bench.refuse("worse with energy", send(&bench, 1, 10), TransferTrust);
     judged(&mut bench, "pack-1", TrustContext::Energy, 600_000);
-    judged(&mut bench, "pack-1", TrustContext::Operation, 0);
+    judged(&mut bench, "pack-1", TrustContext::Operation, 599_999);
+    bench.refuse("good with energy, bad elsewhere", send(&bench, 1, 10), TransferTrust);
+    judged(&mut bench, "pack-1", TrustContext::Operation, 600_000);
     bench.params.trust.contexts[1][0] = 1;
     bench.refuse("the context asks for more", send(&bench, 1, 10), TransferTrust);
     bench.params.trust.contexts[1][0] = 0;
@@ -70,6 +72,42 @@ fn a_transfer_needs_the_trust_of_both_packs() {
     let order_late =
         order(1, "pack-1", lct::trade::What::Transfer(lct::trade::Give { until_ms: 0, ..give(&late, 10) }));
     late.refuse("too late too", order_with(&order_late, &key("owner-1")), TransferTrust);
+}
+
+/// A part that is bound to nothing that the pack is bound to has no say about it, whoever owns it; and the first word of who has
+/// one moves what is known from operation instead of putting a beginning in its place.
+#[test]
+fn nobody_is_shut_out_of_trade_by_a_first_word() {
+    let mut bench = market();
+    bench.params.trust.gates[3] = 600_000;
+    for pack in ["pack-1", "pack-2"] {
+        judged(&mut bench, pack, TrustContext::Operation, 700_000);
+    }
+    bench.time_ms += HOUR_MS;
+    let (pack_9, module_9) = (("pack-9", Role::Pack), ("module-9", Role::Module));
+    for (id, role) in [pack_9, module_9] {
+        bench.accept(register(id, role));
+        bench.accept(transfer_with(&first_hop(id, "owner-9"), [&key("batch"), &key("owner-9")]));
+    }
+    bench.accept(bind(pack_9, module_9));
+    let end_ms = bench.time_ms;
+    let says = |observer: &str, partner: &str, each: u32| {
+        let report =
+            MetricsReport { context: TrustContext::Energy, ..metrics(observer, "pack-1", end_ms, each) };
+        metrics_with(&report, &bound_key(observer, partner))
+    };
+    bench.refuse("a competitor's", says("module-9", "pack-9", 0), TrustObserver);
+    bench.accept(send(&bench, 1, 10));
+    bench.accept(says("module-1", "pack-1", 650_000));
+    let energy: Tensor = ledger::state::load(
+        &bench.state,
+        &state_key::tensor(&TrustSubject::Component(Cid::of("pack-1")), TrustContext::Energy),
+    )
+    .unwrap()
+    .unwrap();
+    // L192: half the weight at first, six tenths confidence, twice for a loss: 700 000 - 50 000 x 0.6.
+    assert_eq!([energy.talent, energy.training, energy.temperament].map(|d| d.get()), [670_000; 3]);
+    bench.accept(send(&bench, 2, 10));
 }
 
 /// Nobody authorised anybody: everybody may. Who did is asked whether the other is trusted as far.
@@ -113,23 +151,15 @@ fn a_pairing_needs_the_trust_that_its_sides_ask_for() {
     bench.accept(again(7, 60));
 }
 
-/// The question of who issues certificates, with the score of the ledger.
+/// The question of who issues certificates is that of the ledger, and says why.
 #[test]
 fn the_ledger_knows_the_score() {
     let mut bench = Bench::running();
     let ask = |bench: &Bench, a: &str, b: &str| {
-        let (cids, weights) = ([Cid::of(a), Cid::of(b)], &bench.params.trust);
-        let asked = authorization::ask(
-            &bench.state,
-            weights,
-            &chain_id(),
-            [&cids[0], &cids[1]],
-            "energy",
-            bench.time_ms,
-        );
-        asked.unwrap().map(|_| ())
+        let cids = [Cid::of(a), Cid::of(b)];
+        authorization::admits(&bench.state, &bench.params.trust, [&cids[0], &cids[1]], bench.time_ms).unwrap()
     };
-    assert_eq!(ask(&bench, "pack-1", "module-1"), Err(Denied::Unknown));
+    assert_eq!(ask(&bench, "pack-1", "module-1"), Ok(()), "nobody is asked for anything");
     bench.accept(grant("pack-1", "module-1", 1, ""));
     judged(&mut bench, "module-1", TrustContext::Operation, 499_999);
     assert_eq!(ask(&bench, "pack-1", "module-1"), Err(Denied::Trust));
@@ -138,4 +168,6 @@ fn the_ledger_knows_the_score() {
     bench.accept(register("module-2", Role::Module));
     bench.accept(grant("pack-1", "module-2", 1, ""));
     assert_eq!(ask(&bench, "pack-1", "module-2"), Err(Denied::TrustUnknown), "it was never bound");
+    bench.time_ms += LIFETIME_MS;
+    assert_eq!(ask(&bench, "pack-1", "module-2"), Ok(()), "what expired asks for nothing");
 }

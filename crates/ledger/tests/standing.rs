@@ -428,7 +428,12 @@ fn events_and_their_witnesses() {
     let t = found(&bench, &of("module-1"), TrustContext::Energy).unwrap();
     assert_eq!(
         (t3(&t), v3(&t), last(&t)),
-        ([500_000; 3], (500_000, 600_000, 500_000), (Cause::Claim, Voucher::Counterparty, pack))
+        // Where it is in operation, after the fault.
+        (
+            [490_000, 500_000, 500_000],
+            (500_000, 600_000, 500_000),
+            (Cause::Claim, Voucher::Counterparty, pack)
+        )
     );
     say(&mut bench, 3, EventKind::Telemetry, &[1; 32], &|_| ());
     assert_eq!(found(&bench, &of("module-1"), TrustContext::Diagnostic).unwrap().claims, 1);
@@ -463,6 +468,10 @@ fn cycles_are_deliveries() {
     let energy_of = |bench: &Bench| found(bench, &of("pack-1"), TrustContext::Energy).unwrap();
     let opened = |cycle| energy_with(&energy(EnergyKind::Opening, cycle, 0, 0), &pack_key());
     assert_eq!(found(&bench, &of("pack-1"), TrustContext::Energy), None, "an opening delivers nothing");
+    // Energy begins where operation is.
+    bench.change(state_key::tensor(&of("pack-1"), TrustContext::Operation), |t: &mut Tensor| {
+        (t.talent, t.training, t.temperament) = (Ppm::HALF, Ppm::HALF, Ppm::HALF);
+    });
     bench.accept(opened(2));
     let t = energy_of(&bench);
     assert_eq!((t.deliveries, t.delivered, t3(&t)), (1, 0, [490_000, 500_000, 500_000]), "cycle 1 was left");

@@ -19,7 +19,6 @@ use lct::{
     spk::Spk,
 };
 use ledger::{
-    authorization::Denied,
     records::Status,
     tx::{Body, TxId},
 };
@@ -40,6 +39,17 @@ use crate::{
 const ENDPOINT: &str = "/api/v1/pairings";
 /// First and last base that a class table can name.
 const BASES: std::ops::RangeInclusive<u16> = 0x400..=0x5FF;
+
+/// Both sides admit each other, as the ledger will ask when the pairing is completed (L222).
+fn admitted(snapshot: &Snapshot<'_>, [a, b]: [&Cid; 2]) -> Reply<()> {
+    for sides in [[a, b], [b, a]] {
+        if let Err(why) = snapshot.admits(sides)? {
+            let error = "an authorization of one of the two does not hold for the other";
+            return Err(Refusal::new(403, code::PAIRING_DENIED, error).detail(why.text()));
+        }
+    }
+    Ok(())
+}
 
 /// A pairing as the request asks for it.
 pub(crate) struct PairingIn {
@@ -108,15 +118,7 @@ impl Core {
         if self.revocations.lists(Subject::Binding(binding_id)) {
             return Err(Refusal::new(403, code::PAIRING_DENIED, "the binding of the two was revoked"));
         }
-        for (own, partner) in [(&a, &b), (&b, &a)] {
-            match snapshot.authorized([own, partner], api::pairing::context_name(request.context))? {
-                Ok(_) | Err(Denied::Unknown) => {}
-                Err(why) => {
-                    let error = "an authorization of one of the two does not hold for the other";
-                    return Err(Refusal::new(403, code::PAIRING_DENIED, error).detail(why.text()));
-                }
-            }
-        }
+        admitted(&snapshot, [&a, &b])?;
         if !self.ceremonies.rows().has_room() {
             return Err(Refusal::new(503, code::BUSY, "too many ceremonies are under way"));
         }
@@ -248,6 +250,7 @@ impl Core {
         let binding = binding.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the binding of the pairing is not in force")
         })?;
+        admitted(&snapshot, [&binding.a, &binding.b])?;
         if !equal(&nonce_commitment(&nonce, &id), &pairing.commitment) {
             return Err(no_proof("validation_nonce: not the one of this certificate"));
         }

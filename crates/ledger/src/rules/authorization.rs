@@ -6,7 +6,7 @@ use lct::{id::Cid, lifecycle::State, revocation::Reason, sign::PublicKey};
 
 use super::{Context, Stop, ensure, lct_create::valid_context, lifecycle};
 use crate::{
-    authorization::{LIFETIME_MS, Rule, id_of},
+    authorization::{LIFETIME_MS, Rule, id_of, live},
     outcome::Event,
     records::{
         Component, Status, key,
@@ -47,7 +47,7 @@ pub(super) fn grant<V: View>(
     let (height, now_ms) = (context.header.height, context.header.time_ms);
     let id = id_of(&context.header.chain_id, a, b, purpose);
     let before: Option<Authorization> = load(state, &key::authorization(&id))?;
-    let mut live = live(state, a, now_ms)?;
+    let mut live = ids(state, a, now_ms)?;
     live.retain(|other| *other != id);
     ensure(live.len() < MAX_AUTHORIZATIONS, Rejection::AuthorizationLimit)?;
 
@@ -94,7 +94,7 @@ pub(super) fn revoke<V: View>(
     ensure(lifecycle::governs(state, context, &found.a, sender)?, Rejection::AuthorizationDenied)?;
     ensure(found.in_force(context.header.time_ms), Rejection::AuthorizationEnded)?;
 
-    let mut live = live(state, &found.a, context.header.time_ms)?;
+    let mut live = ids(state, &found.a, context.header.time_ms)?;
     live.retain(|other| other != id);
     state.put(key::authorizations_of(&found.a), &Authorizations(live));
     found.status = Status::Revoked;
@@ -103,15 +103,7 @@ pub(super) fn revoke<V: View>(
     Ok(vec![event.with("reason", reason as u32)])
 }
 
-/// The authorisations of a component that hold.
-pub(super) fn live(view: &impl View, a: &Cid, now_ms: u64) -> Result<Vec<AuthorizationId>, Halt> {
-    let list: Option<Authorizations> = load(view, &key::authorizations_of(a))?;
-    let mut live = Vec::new();
-    for id in list.map_or_else(Vec::new, |l| l.0) {
-        let found: Option<Authorization> = load(view, &key::authorization(&id))?;
-        if found.ok_or(Halt::Invariant("a listed authorization is missing"))?.in_force(now_ms) {
-            live.push(id);
-        }
-    }
-    Ok(live)
+/// The authorisations of a component that hold, by their ids.
+fn ids(view: &impl View, a: &Cid, now_ms: u64) -> Result<Vec<AuthorizationId>, Halt> {
+    Ok(live(view, a, now_ms)?.into_iter().map(|(id, _)| id).collect())
 }

@@ -2,19 +2,19 @@
 
 use lct::{id::Cid, trust::TrustContext};
 
-use super::{Context, Stop, authorization::live, ensure};
+use super::{Context, Stop, ensure};
 use crate::{
     authorization,
-    records::{key, registry::Authorization},
     reject::Rejection,
-    standing,
-    state::{Halt, Overlay, View, load},
+    standing::{self, Standing},
+    state::{Overlay, View},
 };
 
 /// Place of the transfer of energy among the gates (L196).
 const TRANSFER: usize = 3;
 
-/// A transfer needs the trust of both packs in the context of energy, in that of operation while nobody judged them there.
+/// A transfer needs the trust of both packs in operation, and in energy where they were judged there: neither makes up for the
+/// other.
 pub(super) fn transfer<V: View>(
     state: &Overlay<V>,
     context: &Context<'_>,
@@ -22,47 +22,25 @@ pub(super) fn transfer<V: View>(
 ) -> Result<(), Stop> {
     let (weights, now_ms) = (&context.params.trust, context.header.time_ms);
     for pack in packs {
-        let mut known = standing::component(state, weights, pack, TrustContext::Energy, now_ms)?;
-        if known.is_none() {
-            known = standing::component(state, weights, pack, TrustContext::Operation, now_ms)?;
-        }
-        let enough = known.is_some_and(|s| s.gates(TrustContext::Energy, weights)[TRANSFER]);
-        ensure(enough, Rejection::TransferTrust)?;
+        let within = |context| standing::component(state, weights, pack, context, now_ms);
+        let enough = |known: Standing| known.gates(TrustContext::Energy, weights)[TRANSFER];
+        ensure(within(TrustContext::Operation)?.is_some_and(enough), Rejection::TransferTrust)?;
+        ensure(within(TrustContext::Energy)?.is_none_or(enough), Rejection::TransferTrust)?;
     }
     Ok(())
 }
 
-/// A side that lets itself be paired with the other under authorisations in force is asked whether one of them is met.
+/// Each side admits the other.
 pub(super) fn pairing<V: View>(
     state: &Overlay<V>,
     context: &Context<'_>,
     a: &Cid,
     b: &Cid,
 ) -> Result<(), Stop> {
-    for (own, partner) in [(a, b), (b, a)] {
-        ensure(admits(state, context, own, partner)?, Rejection::PairingTrust)?;
+    let (weights, now_ms) = (&context.params.trust, context.header.time_ms);
+    for sides in [[a, b], [b, a]] {
+        let admitted = authorization::admits(state, weights, sides, now_ms)?;
+        ensure(admitted.is_ok(), Rejection::PairingTrust)?;
     }
     Ok(())
-}
-
-fn admits<V: View>(
-    state: &Overlay<V>,
-    context: &Context<'_>,
-    own: &Cid,
-    partner: &Cid,
-) -> Result<bool, Halt> {
-    let (weights, now_ms) = (&context.params.trust, context.header.time_ms);
-    let mut asks = false;
-    for id in live(state, own, now_ms)? {
-        let found: Option<Authorization> = load(state, &key::authorization(&id))?;
-        let found = found.ok_or(Halt::Invariant("a listed authorization is missing"))?;
-        if found.b != *partner {
-            continue;
-        }
-        asks = true;
-        if authorization::judge(state, weights, &found, now_ms)?.is_ok() {
-            return Ok(true);
-        }
-    }
-    Ok(!asks)
 }

@@ -13,6 +13,7 @@ use lct::{
 
 use super::{Claim, Context, Stop, check_believed, ensure};
 use crate::{
+    mrh::{self, Link, LinkKind},
     outcome::Event,
     records::{
         Binding, Cause, Change, Component, NO_COMPONENT, Ownership, Pairing, Pool, Reported, SigningKey,
@@ -44,7 +45,7 @@ pub(super) fn report<V: View>(
     let subject = TrustSubject::Component(r.subject);
     let first: Option<Tensor> = load(state, &key::tensor(&subject, TrustContext::Operation))?;
     let first = first.ok_or(Rejection::TrustUnbound)?;
-    let voucher = voucher(state, &r.observer, &r.subject)?.ok_or(Rejection::TrustObserver)?;
+    let voucher = voucher(state, context, &r.observer, &r.subject)?.ok_or(Rejection::TrustObserver)?;
     let weights = &context.params.trust;
     let [shortest_ms, ..] = weights.updates;
     ensure(r.end_ms - r.start_ms >= u64::from(shortest_ms), Rejection::TrustPeriod)?;
@@ -88,7 +89,12 @@ pub(super) fn report<V: View>(
 }
 
 /// As whom `observer` speaks about `subject`. `None` for a stranger, and for an owner's other parts.
-fn voucher(view: &impl View, observer: &Cid, subject: &Cid) -> Result<Option<Voucher>, Halt> {
+fn voucher<V: View>(
+    view: &Overlay<V>,
+    context: &Context<'_>,
+    observer: &Cid,
+    subject: &Cid,
+) -> Result<Option<Voucher>, Halt> {
     if observer == subject {
         return Ok(Some(Voucher::Subject));
     }
@@ -102,7 +108,19 @@ fn voucher(view: &impl View, observer: &Cid, subject: &Cid) -> Result<Option<Vou
     }
     let owner_of = |cid: &Cid| load::<Ownership>(view, &key::ownership(cid));
     let owners = owner_of(observer)?.zip(owner_of(subject)?);
-    Ok(owners.filter(|(one, other)| one.owner != other.owner).map(|_| Voucher::Witness))
+    if owners.is_none_or(|(one, other)| one.owner == other.owner) {
+        return Ok(None);
+    }
+    // Anybody can own a part, and a report can take away what trust is asked for: who is bound to nothing that the subject is
+    // bound to can have seen nothing of it.
+    let bound = |cid| -> Result<Vec<Link>, Halt> {
+        let mut links = mrh::links(view, cid, context.header.time_ms)?;
+        links.retain(|link| link.kind == LinkKind::Bound);
+        Ok(links)
+    };
+    let of_subject = bound(subject)?;
+    let meets = bound(observer)?.iter().any(|link| of_subject.contains(link));
+    Ok(meets.then_some(Voucher::Witness))
 }
 
 /// Confidence in who vouches.
@@ -125,8 +143,8 @@ struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// The tensor of a subject. For a component that is known but was never judged in `within` a fresh one; `None` for an
-    /// unknown subject.
+    /// The tensor of a subject. For a component that is known but was never judged in `within` a fresh one that begins where it
+    /// is in operation, so that the first word there weighs what any other does; `None` for an unknown subject.
     fn open<V: View>(
         state: &Overlay<V>,
         context: &'a Context<'a>,
@@ -140,7 +158,11 @@ impl<'a> Edit<'a> {
             None => {
                 let first: Option<Tensor> = load(state, &key::tensor(subject, TrustContext::Operation))?;
                 let Some(first) = first else { return Ok(None) };
-                Tensor::new(first.baseline, now_ms)
+                let (t3, _) = first.at(now_ms, &context.params.trust);
+                let [talent, training, temperament] = t3.dimensions();
+                let recovers_to = first.recovers_to;
+                let fresh = Tensor::new(first.baseline, now_ms);
+                Tensor { talent, training, temperament, recovers_to, ..fresh }
             }
         };
         let (t3, _) = tensor.at(now_ms, &context.params.trust);
@@ -328,7 +350,7 @@ pub(super) fn stated<V: View>(
     let subject = TrustSubject::Component(event.cid);
     let mut best: Option<(Voucher, Cid)> = None;
     for witness in witnesses {
-        match voucher(state, witness, &event.cid)? {
+        match voucher(state, context, witness, &event.cid)? {
             Some(Voucher::Witness) => best = Some((Voucher::Witness, *witness)),
             Some(Voucher::Counterparty) if best.is_none() => best = Some((Voucher::Counterparty, *witness)),
             _ => {}

@@ -3,7 +3,7 @@
 use ledger::{
     authorization::{self, Denied},
     mrh::{self, Horizon},
-    records::registry::{Authorization, ContextHead, ContextRecord, Performance},
+    records::registry::{ContextHead, ContextRecord, Performance},
 };
 
 use super::*;
@@ -35,14 +35,13 @@ impl Snapshot<'_> {
         self.get(&key::performance(cid))
     }
 
-    /// Whether the first component lets itself be paired with the second one in a context, at the time of the last block (L137).
+    /// Whether the first component admits the second one to a pairing at the time of the last block (L222).
     ///
     /// # Errors
     /// [`Error`].
-    pub fn authorized(&self, pair: [&Cid; 2], context: &str) -> Result<Result<Authorization, Denied>, Error> {
-        let (weights, tip) = (self.params()?.trust, self.tip());
-        let chain_id = self.status()?.chain_id;
-        Ok(authorization::ask(&self.view(), &weights, &chain_id, pair, context, tip.time_ms)?)
+    pub fn admits(&self, pair: [&Cid; 2]) -> Result<Result<(), Denied>, Error> {
+        let weights = self.params()?.trust;
+        Ok(authorization::admits(&self.view(), &weights, pair, self.tip().time_ms)?)
     }
 
     /// The horizon of a component at the time of the last block (L149).
