@@ -79,6 +79,8 @@ const REPEAT: Duration = Duration::from_millis(1_000);
 /// Time between two modules that are told what is told to each again and again: a command that comes in between finds
 /// the bus free. All of them have had their turn within [`REPEAT`].
 const TURN: Duration = Duration::from_millis(REPEAT.as_millis() / (MODULES_MAX as u64 + 1));
+/// Frames of the group frame that lowers all modules, at most.
+const CAP_ROOM: usize = 8;
 /// Shortest time between two RESUMEs that announcements of one module begin.
 const GREET_PERIOD: Duration = Duration::from_millis(2_000);
 /// How often the app is asked for a fresh epoch while there is none.
@@ -235,6 +237,11 @@ impl Slot {
 
     fn healthy(&self) -> bool {
         self.registered && self.relation.is_up() && !self.silent
+    }
+
+    /// Whether the answer to a command may still come.
+    fn waits(&self, now: Instant) -> bool {
+        self.run.as_ref().is_some_and(|r| r.due > now)
     }
 }
 
@@ -611,7 +618,9 @@ impl Controller {
         }
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
-            self.beat(now, self.requested.max(self.state))?;
+            // A pack that cannot seal for the group still watches and lowers.
+            let told = self.beat(now, self.requested.max(self.state));
+            self.device.tolerate(told);
         }
         self.watch(now);
         self.tend_group(now, rng)?;
@@ -668,9 +677,15 @@ impl Controller {
         if self.device.condition() != Condition::Sound {
             self.requested = RelayState::Off;
         }
-        if self.requested < core::mem::replace(&mut self.capped, self.requested) {
-            // One frame for all reaches the last module as soon as the first; each is told by itself behind it.
-            self.beat(now, self.requested)?;
+        // One frame for all reaches the last module as soon as the first; each is told by itself behind it. Where there is
+        // no room for it, it follows when there is.
+        let lowered = self.requested < self.capped;
+        if !lowered || self.can2.has_room(CAP_ROOM) {
+            self.capped = self.requested;
+            if lowered {
+                let told = self.beat(now, self.requested);
+                self.device.tolerate(told);
+            }
         }
         if self.requested <= RelayState::Standby {
             self.lead = None;
@@ -715,15 +730,19 @@ impl Controller {
     }
 
     fn command_modules(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        // Who waits longest, so that a device that looks late leaves nobody out.
+        let due = |s: &Slot| s.registered && s.relation.is_up() && s.repeat <= now && !s.waits(now);
+        let waiting = self.slots.iter().enumerate().filter(|(_, s)| self.turn <= now && due(s));
+        let next = waiting.min_by_key(|(_, s)| s.repeat).map(|(index, _)| index);
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if !slot.registered || !slot.relation.is_up() || !self.can2.has_room(48) {
                 continue;
             }
-            let waiting = slot.run.as_ref().is_some_and(|r| r.due > now);
-            let turn = slot.repeat <= now && self.turn <= now && !waiting;
+            let waiting = slot.waits(now);
+            let turn = next == Some(index);
             if turn {
-                self.turn = now + TURN;
+                self.turn = (self.turn + TURN).max(now);
                 let quiet = now.saturating_since(slot.heard) >= REPEAT;
                 self.slots[index].repeat = now + REPEAT;
                 if quiet {

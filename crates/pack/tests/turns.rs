@@ -6,6 +6,7 @@ use pack::{
     can::{Bus, Frame},
     message::RelayState,
     sealed_id::{Class, Level, classify},
+    time::Duration,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -86,4 +87,24 @@ fn repetitions_and_keys_take_turns() {
     assert!(told.len() > 4 * 20, "each module was told its state each second");
     let bursts = told.windows(3).filter(|w| w[2].0 - w[0].0 < 8_000).count();
     assert_eq!(bursts, 0, "messages to three modules follow each other");
+}
+
+/// C67: where turns come later than they are due and no round is done within a second, who waits longest is next.
+#[test]
+fn a_pack_that_ticks_late_leaves_nobody_out() {
+    const MODULES: usize = 12;
+    let mut w = raised(World::new(MODULES, 62));
+    w.log.clear();
+    w.late = Duration::from_millis(100);
+    w.run_for(8_000);
+    let mut told = [0; MODULES];
+    for (_, bus, frame) in &w.log {
+        if let Ok(Class::Sealed(id, _)) = classify(*bus, frame)
+            && (*bus, id.direction(), id.family()) == (Bus::Can2, Direction::Ab, 0x514)
+            && id.device() != 0
+        {
+            told[usize::from(id.device()) - 1] += 1;
+        }
+    }
+    assert!(told.iter().all(|n| *n > 0 && *n >= told[0] - 1), "frames of commands by node: {told:?}");
 }

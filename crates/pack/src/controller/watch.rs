@@ -22,6 +22,8 @@ const CHANNEL_LOST: Duration = Duration::from_secs(10);
 /// Pause between two modules that are given something, so that a command that comes in between finds the bus free: key
 /// and time take 4 ms of it.
 const GIFT_PAUSE: Duration = Duration::from_millis(8);
+/// Frames that must fit before a module is given something, so that commands find room behind it.
+const GIFT_ROOM: usize = 96;
 
 /// What a pack keeps for its watch.
 pub(super) struct Watch {
@@ -465,6 +467,12 @@ impl Controller {
         let next = self.slots.iter().position(waits);
         self.watch.gifts = next.map(|_| now + GIFT_PAUSE);
         let Some(index) = next else { return Ok(()) };
+        if !self.can2.has_room(GIFT_ROOM) {
+            return Ok(());
+        }
+        if self.slots[index].watch.due.time && self.device.token().is_some() {
+            self.watch.gifts = Some(now + GIFT_PAUSE + GIFT_PAUSE);
+        }
         let due = core::mem::take(&mut self.slots[index].watch.due);
         if due.key {
             let generation = self.group.generation();

@@ -145,6 +145,8 @@ pub struct World {
     pub ear: Option<Box<Ear>>,
     /// Hears what each party tells its owner.
     pub owner: Option<Box<Owner>>,
+    /// How long after it was due everybody ticks.
+    pub late: Duration,
 }
 
 /// So often in a row somebody may want to tick at once before that is a fault of its: a second of it.
@@ -276,6 +278,7 @@ impl World {
             buses: None,
             ear: None,
             owner: None,
+            late: Duration::ZERO,
         }
     }
 
@@ -442,7 +445,7 @@ impl World {
             }
             let Some(next) = due.filter(|t| *t <= end) else { break };
             let stuck = next <= self.now;
-            self.now = self.now.max(next);
+            self.now = self.now.max(next + self.late);
             spins = if stuck { spins + 1 } else { 0 };
             if stuck {
                 self.now = self.now + Duration::from_micros(100);
