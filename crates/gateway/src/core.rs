@@ -258,6 +258,8 @@ pub struct Gateway {
     verify_all: bool,
     key_requests: generate::KeyRequests,
     carried: Vec<carry::Carried>,
+    /// When those of the last minute began.
+    carried_at: Vec<Instant>,
     /// What the authority is to be asked later.
     postponed: Option<renewal::Postponed>,
 }
@@ -304,6 +306,7 @@ impl Gateway {
             verify_all: false,
             key_requests: generate::KeyRequests::default(),
             carried: Vec::new(),
+            carried_at: Vec::new(),
             postponed: None,
         })
     }

@@ -396,7 +396,7 @@ fn model(modules: u64) {
     assert_eq!(n(&alive, "components"), modules + 2, "asked of the program that runs");
     let taken = run(&["demo", "--data-dir", text(&dir)]);
     taken.fails_at_once("two programs on one directory", &["in use", "process", "http://127.0.0.1:"]);
-    std::thread::sleep(Duration::from_secs(4));
+    running.wait_for("a minute of the model", |_, err| err.contains("row 61"));
     running.interrupt();
     let ended = running.wait();
     let line = ended.good().json();

@@ -5,10 +5,17 @@ use super::{
     generate::{PATIENCE, TRIES},
     *,
 };
+use lct::{
+    delegation::{DELEGATION_MAX, DelegationId, REVOCATION_LEN},
+    succession::SUCCESSION_LEN,
+};
 use pack::pdu::delegation as op;
 
 /// Longest message: a delegation of eight packs.
-const MESSAGE_MAX: usize = 2 + lct::delegation::DELEGATION_MAX;
+const MESSAGE_MAX: usize = 2 + DELEGATION_MAX;
+/// Messages that begin within [`RATE`], at most: each of them takes the bus and a device's time to verify.
+const RATE_MAX: usize = 16;
+const RATE: Duration = Duration::from_secs(60);
 
 /// Names a message under way: to whom, and which operation of the PDU.
 pub type CarriedTo = (Member, u8);
@@ -23,7 +30,7 @@ pub enum CarryRefused {
     #[error("only delegations, what a delegate ends and successions are carried")]
     Kind,
     /// The same part is being given one, or not everybody was found yet.
-    #[error("the part is being given a message; try again later")]
+    #[error("the part is being given a message, or too many were carried within a minute; try again later")]
     Busy,
     /// The device did not answer.
     #[error("the device does not answer; check its power and the bus, and the message")]
@@ -37,6 +44,20 @@ pub(super) struct Carried {
     message: Vec<u8>,
     due: Instant,
     tries: u8,
+}
+
+impl Carried {
+    /// Whether `bytes` answer this message: an answer names what was shown or ended (H161, H164). That to a succession names
+    /// who is obeyed from then on, whether or not it was taken (H166).
+    fn is_answered_by(&self, bytes: &[u8]) -> bool {
+        let [pdu::DELEGATION, operation, named @ .., _status] = bytes else { return false };
+        let about = match self.message.as_slice() {
+            [_, op::SHOW, delegation @ ..] => &DelegationId::of(delegation).0[..],
+            [_, op::REVOKE, end @ ..] => &end[ENDED],
+            _ => named,
+        };
+        *operation == self.to.1 | ANSWER && named == about
+    }
 }
 
 impl Gateway {
@@ -55,12 +76,19 @@ impl Gateway {
             [pdu::DELEGATION, operation @ (op::SHOW | op::REVOKE | op::SUCCEED), ..] => operation,
             _ => return Err(CarryRefused::Kind),
         };
-        if message.len() > MESSAGE_MAX {
+        let fits = match operation {
+            op::REVOKE => message.len() == 2 + REVOCATION_LEN,
+            op::SUCCEED => message.len() == 2 + SUCCESSION_LEN,
+            _ => message.len() <= MESSAGE_MAX,
+        };
+        if !fits {
             return Err(CarryRefused::Kind);
         }
-        if self.carried.iter().any(|carried| carried.to.0 == member) {
+        self.carried_at.retain(|at| now < *at + RATE);
+        if self.carried.iter().any(|carried| carried.to.0 == member) || self.carried_at.len() >= RATE_MAX {
             return Err(CarryRefused::Busy);
         }
+        self.carried_at.push(now);
         let to = (member, operation);
         self.carried.push(Carried { to, message: message.to_vec(), due: now, tries: 0 });
         Ok(to)
@@ -89,13 +117,8 @@ impl Gateway {
 
     /// Takes the answer of a device to such a message; false for anything else.
     pub(super) fn carried_answered(&mut self, from: Member, bytes: &[u8]) -> bool {
-        match *bytes {
-            [pdu::DELEGATION, operation @ (op::TAKEN | op::REVOKED | op::SUCCEEDED), ..] => {
-                let request = operation & !ANSWER;
-                self.carried_answer((from, request), Ok(bytes.to_vec()))
-            }
-            _ => false,
-        }
+        let answered = self.carried.iter().find(|c| c.to.0 == from && c.is_answered_by(bytes));
+        answered.map(|c| c.to).is_some_and(|to| self.carried_answer(to, Ok(bytes.to_vec())))
     }
 
     fn carried_answer(&mut self, to: CarriedTo, outcome: Result<Vec<u8>, CarryRefused>) -> bool {
@@ -110,6 +133,8 @@ impl Gateway {
 
 /// What an answer's operation has besides that of its question.
 const ANSWER: u8 = 0x80;
+/// Where the end of a pairing or binding has the name of what it ends.
+const ENDED: core::ops::Range<usize> = 18..34;
 
 #[cfg(test)]
 mod tests {
@@ -138,9 +163,12 @@ mod tests {
         assert_eq!(carry(&mut gateway, "pack-0001", &revoke), Err(CarryRefused::Busy));
         assert_eq!(carry(&mut gateway, "module-0001", &revoke), Ok((MODULE, op::REVOKE)));
         gateway.give_carried(at(0), &mut rng);
-        let answer = |operation| [&[pdu::DELEGATION, operation][..], &[9; 16], &[0]].concat();
+        let shown = DelegationId::of(&show[2..]).0;
+        let answer = |operation| [&[pdu::DELEGATION, operation][..], &shown, &[0]].concat();
         assert!(!gateway.carried_answered(APP, &answer(op::TAKEN)), "of somebody else");
         assert!(!gateway.carried_answered(PACK, &answer(op::REVOKED)), "to something else");
+        let other = [&[pdu::DELEGATION, op::TAKEN][..], &[9; 16], &[0]].concat();
+        assert!(!gateway.carried_answered(PACK, &other), "to an earlier one");
         assert!(gateway.carried_answered(PACK, &answer(op::TAKEN)));
         assert!(!gateway.carried_answered(PACK, &answer(op::TAKEN)), "once");
         for s in 1..20 {
@@ -155,5 +183,25 @@ mod tests {
         let expected = [((PACK, op::SHOW), Ok(answer(op::TAKEN))), ((MODULE, op::REVOKE), silent)];
         assert_eq!(told, expected);
         assert_eq!(gateway.carry_due(), None);
+    }
+
+    /// The end of a pairing names it; messages of another length, and more than so many within a minute, are not carried.
+    #[test]
+    fn an_end_is_told_by_its_name_and_no_flood_is_carried() {
+        let mut rng = ChaCha20Rng::seed_from_u64(22);
+        let mut gateway = operating();
+        let mut end = [&[pdu::DELEGATION, op::REVOKE][..], &[7; REVOCATION_LEN]].concat();
+        end[20..36].copy_from_slice(&[3; 16]);
+        let short = &end[..end.len() - 1];
+        assert_eq!(gateway.carry(at(0), "pack-0001", short), Err(CarryRefused::Kind));
+        let told = |id: u8, status: u8| [&[pdu::DELEGATION, op::REVOKED][..], &[id; 16], &[status]].concat();
+        for n in 0..RATE_MAX as u64 {
+            assert_eq!(gateway.carry(at(n), "pack-0001", &end), Ok((PACK, op::REVOKE)), "{n}");
+            gateway.give_carried(at(n), &mut rng);
+            assert!(!gateway.carried_answered(PACK, &told(7, 0)), "of another pairing");
+            assert!(gateway.carried_answered(PACK, &told(3, 2)));
+        }
+        assert_eq!(gateway.carry(at(59), "pack-0001", &end), Err(CarryRefused::Busy));
+        assert_eq!(gateway.carry(at(60), "pack-0001", &end), Ok((PACK, op::REVOKE)));
     }
 }

@@ -45,7 +45,7 @@ fn guess(tally: &mut Tally, seed: u64, guesses: u32) {
     // Whole answers are held back too: they would move the counter on.
     let values =
         |id: SealedId| id.family() >= 0x500 && id.level() == Level::Exch && id.direction() == Direction::Ba;
-    let held = f.withhold(values, |_| {}, 1_500);
+    let held = f.withhold(values, |_| {}, 6_000);
     let mut genuine = held.iter().filter(|m| m.bytes.len() == 16);
     let (first, last) = (genuine.next().unwrap().clone(), genuine.next().unwrap().clone());
     let refused = f.refused();

@@ -5,7 +5,6 @@ mod pace;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration as WallDuration;
@@ -135,8 +134,7 @@ struct Live<'a> {
     checked: Option<Vec<Channel>>,
     chain: Arc<Chain>,
     components: Vec<(String, Cid)>,
-    /// Where the logs are kept.
-    audit: PathBuf,
+    dir: &'a DataDir,
     names: BTreeMap<Cid, String>,
     /// Whose pairing with the one above was ended before this start.
     unpaired: BTreeSet<Cid>,
@@ -252,7 +250,7 @@ impl Bench<'_> {
             checked: None,
             chain: self.chain.clone(),
             components: components.clone(),
-            audit: self.dir.audit(),
+            dir: self.dir,
             names: components.iter().map(|(name, cid)| (*cid, name.clone())).collect(),
             unpaired,
             faults: Faults::default(),
@@ -280,7 +278,6 @@ impl Bench<'_> {
             takeover::end(&client, self.dir, lost).await?;
         }
         live.learn_keys()?;
-        live.bring_contexts(self.dir)?;
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (heard, words) = watch::channel(None);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration as WallDuration;
 
 use gateway::{Job, Keys};
+use lct::context::Statement;
 use lct::id::Cid;
 use pack::app::Party;
 use pack::identity::Identity;
@@ -12,7 +13,7 @@ use pack::module::Module;
 
 use super::super::super::Failure;
 use super::super::super::audit::SIGNERS;
-use super::super::super::data_dir::{DataDir, replace_file};
+use super::super::super::data_dir::replace_file;
 use super::super::super::factory::context::in_folder;
 use super::super::members::binding_keys;
 use super::super::signers::signers;
@@ -36,21 +37,25 @@ impl Live<'_> {
         Ok(true)
     }
 
-    /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings.
+    /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings. Whom it has registered since,
+    /// its manufacturer's word follows.
     pub(super) fn learn_keys(&mut self) -> Result<(), Failure> {
         let members = self.gateway.members();
         let keys = binding_keys(&self.chain, &members, self.gateway.app().identity().cid())?;
         self.write_signers(&members, &keys)?;
         self.gateway.set_keys(keys);
         self.gateway.set_signers(signers(&self.chain, &self.components)?);
-        Ok(())
+        self.bring_contexts()
     }
 
-    /// What the manufacturer stated about the devices goes to the ledger, once.
-    pub(super) fn bring_contexts(&mut self, dir: &DataDir) -> Result<(), Failure> {
-        for (name, signed) in in_folder(&dir.contexts())? {
+    /// What the manufacturer stated about devices that the ledger has goes there too, once.
+    fn bring_contexts(&mut self) -> Result<(), Failure> {
+        let ledger = self.chain.read().map_err(|e| Failure::Failed(e.to_string()))?;
+        for (name, signed) in in_folder(&self.dir.contexts())? {
             let task = format!("context {name}");
-            if !self.tasks.done.contains(&task) {
+            let stated = Statement::decode(&signed.statement).map_err(|e| Failure::Failed(e.to_string()))?;
+            let known = ledger.lct(&stated.lct).map_err(|e| Failure::Failed(e.to_string()))?.is_some();
+            if known && !self.tasks.done.contains(&task) {
                 self.outbox
                     .keep(&[Job::Context(Box::new(signed))])
                     .map_err(|e| Failure::Failed(e.to_string()))?;
@@ -73,7 +78,7 @@ impl Live<'_> {
             let key = own.signing_key().public().to_string();
             signers.insert(app.identity().cid().to_string(), key.into());
         }
-        let path = self.audit.join(SIGNERS);
+        let path = self.dir.audit().join(SIGNERS);
         replace_file(&path, serde_json::Value::from(signers).to_string().as_bytes())
             .map_err(|e| Failure::Failed(e.to_string()))
     }
