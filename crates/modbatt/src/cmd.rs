@@ -103,6 +103,21 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints what the bridge answered: as one JSON object, or in words.
+pub fn print_answer<T: serde::Serialize>(
+    answer: &T,
+    json: bool,
+    in_words: impl FnOnce(&T) -> String,
+) -> Result<Outcome, Failure> {
+    print(&if json {
+        let text = serde_json::to_string(answer).map_err(|e| Failure::Failed(e.to_string()))?;
+        format!("{text}\n")
+    } else {
+        in_words(answer)
+    })?;
+    Ok(Outcome::Good)
+}
+
 /// The system's words for an error.
 pub fn reason(error: &io::Error) -> String {
     without_numbers(&error.to_string()).to_lowercase()

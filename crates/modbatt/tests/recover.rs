@@ -8,20 +8,12 @@ mod process;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use process::{Ended, Running, run, start};
+use process::{Ended, run, start, stop};
 
 /// How many receipts are of this kind.
 fn receipts(dir: &Path, kind: &str) -> usize {
     let names = std::fs::read_dir(dir.join("receipts")).unwrap();
     names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(kind)).count()
-}
-
-/// Stops it; nothing that was signed was refused.
-fn stop(running: Running) {
-    running.interrupt();
-    let ended = running.wait();
-    let figures = ended.good().json();
-    assert_eq!((&figures["refused_jobs"], &figures["record_gaps"]), (&0.into(), &0.into()), "{}", ended.err);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use api::sign::{Envelope, sign};
 use lct::ownership::{TRANSFER_MAX, Transfer};
 use lct::sign::SigningKey;
 use ledger::tx::Body;
-use process::{Running, run, start};
+use process::{run, start, stop};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -60,14 +60,6 @@ fn hand_over(dir: &Path, id: &str, owner: &SigningKey) {
         }
         panic!("the transfer of {id} is not recorded");
     });
-}
-
-/// Stops it; nothing that was signed was refused.
-fn stop(running: Running) {
-    running.interrupt();
-    let ended = running.wait();
-    let figures = ended.good().json();
-    assert_eq!((&figures["refused_jobs"], &figures["record_gaps"]), (&0.into(), &0.into()), "{}", ended.err);
 }
 
 #[test]

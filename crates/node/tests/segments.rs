@@ -169,7 +169,7 @@ fn any_sectors_of_the_last_frame_may_be_missing() {
 }
 
 #[test]
-#[ignore = "five thousand cuts: some minutes"]
+#[ignore = "five thousand cuts; a smaller share is among the usual tests"]
 fn any_sectors_of_the_last_frame_may_be_missing_many_times() {
     sectors_of_the_last_frame(250);
 }

@@ -158,9 +158,11 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         let revocation = snapshot.revocation(&Target::Binding(binding_id))?;
         let reason =
             revocation.and_then(|r| Reason::from_code(r.reason).ok()).map(api::revocation::reason_name);
-        let role = snapshot.component(&partner)?.map(|c| c.role.name()).unwrap_or_default();
+        let Some(other) = snapshot.component(&partner)? else {
+            return Err(Refusal::internal(&"a bound component vanished from a snapshot"));
+        };
         bindings.push(BindingView {
-            partner_role: role.into(),
+            partner_role: other.role.name().into(),
             binding_id: Hex(binding_id.0),
             partner: Hex(partner.0),
             partner_id: component_id(&snapshot, &partner)?,

@@ -14,7 +14,7 @@ use ledger::tx::{Body, Registry};
 
 use super::order::component;
 use super::send::{At, There, key_file};
-use super::{Failure, Outcome, ask, os_rng, print};
+use super::{Failure, Outcome, ask, os_rng, print_answer};
 
 /// Arguments of `modbatt component`.
 #[derive(clap::Args)]
@@ -136,13 +136,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 fn show(args: &Show) -> Result<Outcome, Failure> {
     let (_, run) = super::data_dir::DataDir::open_running(&args.data_dir, "its ledger can be asked")?;
     let history = ask(async { api::Client::new(&run.url)?.history(&args.id).await })?;
-    print(&if args.json {
-        let text = serde_json::to_string(&history).map_err(|e| Failure::Failed(e.to_string()))?;
-        format!("{text}\n")
-    } else {
-        in_words(&history)
-    })?;
-    Ok(Outcome::Good)
+    print_answer(&history, args.json, in_words)
 }
 
 fn in_words(h: &History) -> String {

@@ -11,7 +11,7 @@ use ledger::tx::{Body, Config};
 use super::data_dir::DataDir;
 use super::order::component;
 use super::send::{At, There};
-use super::{Failure, Outcome, ask, print};
+use super::{Failure, Outcome, ask, print_answer};
 
 /// Arguments of `modbatt config`.
 #[derive(clap::Args)]
@@ -79,13 +79,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 fn show(args: &Show) -> Result<Outcome, Failure> {
     let (_, run) = DataDir::open_running(&args.data_dir, "its ledger can be asked")?;
     let settings = ask(async { api::Client::new(&run.url)?.config(&args.pack).await })?;
-    print(&if args.json {
-        let text = serde_json::to_string(&settings).map_err(|e| Failure::Failed(e.to_string()))?;
-        format!("{text}\n")
-    } else {
-        in_words(&settings)
-    })?;
-    Ok(Outcome::Good)
+    print_answer(&settings, args.json, in_words)
 }
 
 fn in_words(settings: &Settings) -> String {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::data_dir::DataDir;
 use super::eval::{self, Op, Problem};
 use super::ledger::{Ledger, failure, open};
-use super::{Failure, Outcome, ask, print};
+use super::{Failure, Outcome, ask, print_answer};
 
 /// Arguments of `modbatt energy`.
 #[derive(clap::Args)]
@@ -110,13 +110,7 @@ fn show(args: &ShowArgs) -> Result<Outcome, Failure> {
         }
         Ledger::At(client) => ask(client.energy(&args.id))?,
     };
-    print(&if args.json {
-        let text = serde_json::to_string(&account).map_err(|e| Failure::Failed(e.to_string()))?;
-        format!("{text}\n")
-    } else {
-        in_words(&account)
-    })?;
-    Ok(Outcome::Good)
+    print_answer(&account, args.json, in_words)
 }
 
 fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<api::energy::Account>, node::Error> {

@@ -9,7 +9,7 @@ use node::Snapshot;
 
 use super::data_dir::DataDir;
 use super::ledger::{Ledger, failure, open};
-use super::{Failure, Outcome, ask, print};
+use super::{Failure, Outcome, ask, print_answer};
 
 /// Arguments of `modbatt witness`.
 #[derive(clap::Args)]
@@ -37,13 +37,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Ledger::At(client) => Some(ask(client.statements(&args.id))?),
     };
     let stated = stated.ok_or_else(|| unknown(&args.id))?;
-    print(&if args.json {
-        let text = serde_json::to_string(&stated).map_err(|e| Failure::Failed(e.to_string()))?;
-        format!("{text}\n")
-    } else {
-        in_words(&stated)
-    })?;
-    Ok(Outcome::Good)
+    print_answer(&stated, args.json, in_words)
 }
 
 /// What is said of a component that the ledger does not know.

@@ -195,3 +195,11 @@ impl Drop for Running {
         let _ended = self.child.kill().and_then(|()| self.child.wait());
     }
 }
+
+/// Stops it; nothing that was signed was refused.
+pub fn stop(running: Running) {
+    running.interrupt();
+    let ended = running.wait();
+    let figures = ended.good().json();
+    assert_eq!((&figures["refused_jobs"], &figures["record_gaps"]), (&0.into(), &0.into()), "{}", ended.err);
+}

@@ -225,7 +225,7 @@ fn power_may_go_at_every_operation() {
 }
 
 #[test]
-#[ignore = "eleven thousand cuts: half a minute"]
+#[ignore = "eleven thousand cuts; a smaller share is among the usual tests"]
 fn power_may_go_at_every_operation_of_many_blocks() {
     assert!(cuts(40, 16) > 10_000);
 }
