@@ -7,6 +7,7 @@
 //! checkpoint = "MBCP" || 01 || { 0: 1, 1: statement as a byte string, 2: validator set, 3: certificate over the
 //!                statement, 4: [[key of a witness, its signature] ..] }
 //! succession = "MBCS" || 01 || { 0: 1, 1: path, 2: [handover ..] }
+//! inclusion  = "MBCI" || 01 || { 0: 1, 1: height of the checkpoint, 2: path }
 //! ```
 //!
 //! A witness signs a checkpoint only after one that it signed before, and only if the one follows from the other. So
@@ -35,7 +36,9 @@ use crate::{
 pub const MAGIC: &[u8; 4] = b"MBCP";
 /// First bytes of the file that leads from one checkpoint to another.
 pub const SUCCESSION_MAGIC: &[u8; 4] = b"MBCS";
-/// Format version, the byte after either.
+/// First bytes of the file that leads from a block to a checkpoint after it.
+pub const INCLUSION_MAGIC: &[u8; 4] = b"MBCI";
+/// Format version, the byte after any of these.
 pub const VERSION: u8 = 1;
 /// Longest file that a verifier reads, in bytes.
 pub const MAX_LEN: usize = 1 << 20;
@@ -130,6 +133,15 @@ pub struct Succession {
     pub path: Vec<Digest>,
     /// The changes of validators between them.
     pub handovers: Vec<Handover>,
+}
+
+/// What leads from a block to a checkpoint of its height or a later one: that the tree of blocks holds it (L223).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// Height of the checkpoint.
+    pub height: u64,
+    /// From the leaf of the block to the root of the tree of blocks.
+    pub path: Vec<Digest>,
 }
 
 /// Why a file is no checkpoint that holds, or does not follow another one.
@@ -318,6 +330,49 @@ impl Succession {
     /// [`CheckpointError::NotACheckpoint`], `Version`, `TooLong` or `Format`.
     pub fn from_file(file: &[u8]) -> Result<Self, CheckpointError> {
         read_file(SUCCESSION_MAGIC, file)
+    }
+}
+
+impl Statement {
+    /// Whether the history that this checkpoint certifies holds the block `id` of `height`.
+    #[must_use]
+    pub fn holds(&self, height: u64, id: &Digest, by: &Inclusion) -> bool {
+        by.height == self.height
+            && history::is_included((height, id), (self.height, &self.tree_root), &by.path)
+    }
+}
+
+impl Inclusion {
+    /// The file.
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        to_file(INCLUSION_MAGIC, self)
+    }
+
+    /// Reads the file without judging it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotACheckpoint`], `Version`, `TooLong` or `Format`.
+    pub fn from_file(file: &[u8]) -> Result<Self, CheckpointError> {
+        read_file(INCLUSION_MAGIC, file)
+    }
+}
+
+impl Canonical for Inclusion {
+    fn write(&self, w: &mut Writer) {
+        w.object(3, 1).uint(1).uint(self.height).uint(2).item(&Path(self.path.clone()));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        r.object(3, 1)?;
+        r.key(1)?;
+        let height = r.uint()?;
+        r.key(2)?;
+        let Path(path) = r.item()?;
+        if path.len() > PATH_MAX {
+            return Err(FormatError::TooLong);
+        }
+        Ok(Self { height, path })
     }
 }
 

@@ -94,6 +94,59 @@ pub fn consistency<E>(
     Ok(path)
 }
 
+/// The path that proves that the block of `height` is in the tree of `size` blocks, neither 0 nor above (RFC 9162, 2.1.3.1).
+///
+/// # Errors
+/// Those of the store.
+pub fn inclusion<E>(
+    height: u64,
+    size: u64,
+    get: impl Fn(u8, u64) -> Result<Digest, E>,
+) -> Result<Vec<Digest>, E> {
+    let mut path = Vec::new();
+    let (mut start, mut at, mut n) = (0, height.saturating_sub(1), size);
+    while n > 1 {
+        let left = split(n);
+        if at < left {
+            path.push(subtree(start + left, n - left, &get)?);
+            n = left;
+        } else {
+            path.push(subtree(start, left, &get)?);
+            (start, at, n) = (start + left, at - left, n - left);
+        }
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// Whether the tree of `size` blocks with this root holds the block of `height` (RFC 9162, 2.1.3.2).
+#[must_use]
+pub fn is_included(
+    (height, block_id): (u64, &Digest),
+    (size, root): (u64, &Digest),
+    path: &[Digest],
+) -> bool {
+    if height == 0 || height > size || path.len() > PATH_MAX {
+        return false;
+    }
+    let (mut at, mut last, mut node) = (height - 1, size - 1, leaf(block_id));
+    for sibling in path {
+        if last == 0 {
+            return false;
+        }
+        if at & 1 == 1 || at == last {
+            node = node_hash(sibling, &node);
+            while at & 1 == 0 && at != 0 {
+                (at, last) = (at >> 1, last >> 1);
+            }
+        } else {
+            node = node_hash(&node, sibling);
+        }
+        (at, last) = (at >> 1, last >> 1);
+    }
+    last == 0 && node == *root
+}
+
 /// Whether the tree of `old` blocks with `old_root` is the beginning of that of `new` blocks with `new_root` (RFC 9162,
 /// 2.1.4.2). Of an empty tree nothing can be proved.
 #[must_use]
@@ -173,6 +226,21 @@ mod tests {
         }
         for new in 1..=ids.len() as u64 {
             let new_root = root(new, get).unwrap();
+            for height in 1..=new {
+                let id = &ids[height as usize - 1];
+                let path = inclusion(height, new, get).unwrap();
+                let holds = |height, id, path: &[Digest]| is_included((height, id), (new, &new_root), path);
+                assert!(holds(height, id, &path), "{height} of {new}");
+                assert!(!holds(height, &[200; 32], &path), "{height} of {new}: another block");
+                let elsewhere = (0..=new + 1).filter(|h| *h != height).any(|h| holds(h, id, &path));
+                assert!(!elsewhere, "{height} of {new}: at another height");
+                assert!(!is_included((height, id), (new, &[9; 32]), &path), "{height} of {new}: another tree");
+                let longer = [&path[..], &[[0; 32]]].concat();
+                assert!(!holds(height, id, &longer), "{height} of {new}: too long");
+                for n in 0..path.len() {
+                    assert!(!holds(height, id, &path[..n]), "{height} of {new}: {n} of the path");
+                }
+            }
             for old in 1..=new {
                 let old_root = root(old, get).unwrap();
                 let path = consistency(old, new, get).unwrap();

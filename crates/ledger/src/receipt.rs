@@ -29,6 +29,7 @@ use lct::{
 use crate::{
     anchor::{self, Handover},
     block::{Certificate, CertificateError, Header},
+    checkpoint::{Inclusion, Statement},
     codec::Canonical,
     genesis::{Validator, ValidatorSet},
     outcome::TxResult,
@@ -222,7 +223,24 @@ fn ensure(holds: bool, error: ReceiptError) -> Result<(), ReceiptError> {
 /// # Errors
 /// The first [`ReceiptError`] found.
 pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptError> {
+    judge(&Receipt::from_file(file)?, trust)
+}
+
+/// Verifies a receipt file for who trusts a checkpoint after it, whoever the validators of its block were: `by` shows that the
+/// history which the checkpoint certifies holds the block (L223).
+///
+/// # Errors
+/// The first [`ReceiptError`] found; [`ReceiptError::NotInHistory`] is the last.
+pub fn verify_within(file: &[u8], checkpoint: &Statement, by: &Inclusion) -> Result<Verdict, ReceiptError> {
     let receipt = Receipt::from_file(file)?;
+    ensure(receipt.tx.unsigned.chain_id == checkpoint.chain_id, ReceiptError::OtherChain)?;
+    let verdict = judge(&receipt, None)?;
+    let (_, next) = receipt.headers()?;
+    ensure(checkpoint.holds(next.height, &next.id(), by), ReceiptError::NotInHistory)?;
+    Ok(Verdict { trusted: Trusted::Yes, ..verdict })
+}
+
+fn judge(receipt: &Receipt, trust: Option<&Trust>) -> Result<Verdict, ReceiptError> {
     let tx = &receipt.tx;
     let chain_id = tx.unsigned.chain_id;
     ensure(trust.is_none_or(|t| t.chain_id == chain_id), ReceiptError::OtherChain)?;
@@ -233,7 +251,7 @@ pub fn verify(file: &[u8], trust: Option<&Trust>) -> Result<Verdict, ReceiptErro
     if let Some(rejection) = receipt.result.rejection {
         return Err(ReceiptError::Refused(rejection));
     }
-    let evidence = Evidence::read(&receipt)?;
+    let evidence = Evidence::read(receipt)?;
     let proved = facts::prove(tx, header.time_ms, &evidence)?;
     let record = receipt.record.as_ref().map(|part| facts::prove_record(part, &proved)).transpose()?;
     Ok(Verdict {

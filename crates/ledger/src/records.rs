@@ -671,6 +671,9 @@ object! {
         excess: u64 = 6,
         /// Block time of its close, Unix milliseconds; 0 while it is open.
         closed_ms: u64 = 7,
+        /// Who owned the pack when the last event ended, as it was known at the close (L224); [`NOBODY`] before that and where
+        /// nobody did.
+        owner: PublicKey = 8,
     }
 }
 

@@ -207,7 +207,15 @@ fn a_counterparty_moves_all_of_it_and_leaves_evidence() {
     }
     let t = tensor(&bench, &of("module-1"));
     assert_eq!((t.observations, t.count, t.changes.0.len()), (13, 14, 8), "the last ones are kept");
-    assert!(t.talent < Ppm::new(1_000).unwrap(), "a loss counts twice");
+    // Six tenths of confidence take six tenths of the baseline of 500 000, and no more.
+    assert_eq!(t3(&t), [200_000; 3]);
+    // Where others brought it lower it stays: the counterparty lifts nothing by saying the worst.
+    bench.change(state_key::tensor(&of("module-1"), TrustContext::Operation), |t: &mut Tensor| {
+        t.talent = Ppm::new(150_000).unwrap();
+    });
+    bench.time_ms += HOUR;
+    bench.accept(metrics_with(&metrics("pack-1", "module-1", bench.time_ms, 0), &pack_says()));
+    assert_eq!(t3(&tensor(&bench, &of("module-1"))), [150_000, 200_000, 200_000]);
 }
 
 #[test]

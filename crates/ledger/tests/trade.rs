@@ -344,14 +344,7 @@ fn offer_rules() {
     bench.refuse("withdraw twice", withdraw(1, "pack-1", "owner-1"), OfferClosed);
     // With the pack its offers go: the new owner did not make them.
     bench.accept(offer(&bench, 3));
-    let sold = lct::ownership::Transfer {
-        hop: 2,
-        previous: lct::ownership::hash_of(&transfer_bytes(&first_hop("pack-1", "owner-1"))),
-        from: key("owner-1").public(),
-        to: key("owner-3").public(),
-        ..first_hop("pack-1", "owner-1")
-    };
-    bench.accept(transfer_with(&sold, [&key("owner-1"), &key("owner-3")]));
+    bench.accept(sold(START_MS));
     bench.refuse("sold", accept(&bench, 9, 3, 1_000), OfferClosed);
     let mut late = market();
     late.accept(offer(&late, 1));
@@ -390,6 +383,57 @@ fn what_is_owed_comes_from_what_was_recorded() {
     let Subject::Transfer(bought) = BOUGHT else { unreachable!() };
     bench.change(state_key::energy_transfer(&bought), |t: &mut Transfer| t.price = 0);
     bench.refuse("given away", settle(BOUGHT, None), SettlePrice);
+}
+
+/// Pack 1 goes from its first owner to a third one, as both signed at `time_ms`.
+fn sold(time_ms: u64) -> Body {
+    let first = first_hop("pack-1", "owner-1");
+    let hop = lct::ownership::Transfer {
+        hop: 2,
+        previous: lct::ownership::hash_of(&transfer_bytes(&first)),
+        from: key("owner-1").public(),
+        to: key("owner-3").public(),
+        time_ms,
+        ..first
+    };
+    transfer_with(&hop, [&key("owner-1"), &key("owner-3")])
+}
+
+/// A cycle is that of who had the pack when its last event ended, by the times that were signed, as known at its close.
+#[test]
+fn a_cycle_is_settled_with_whose_it_was() {
+    let end = |bench: &Bench| {
+        load::<Cycle>(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1)).unwrap().unwrap().end_ms
+    };
+    let payee = |bench: &mut Bench, quoted: [&str; 2]| {
+        bench.time_ms += DAY_MS;
+        bench.accept(settle(cycle(), Some((&quote(), quoted))));
+        settled(bench, &cycle()).payee
+    };
+    // Sold after the close, whenever they say that they did it: the bill stays.
+    for back in [0, 1_000_000] {
+        let mut bench = ended();
+        let time_ms = bench.time_ms - back;
+        bench.accept(sold(time_ms));
+        bench.time_ms += DAY_MS;
+        let new = settle(cycle(), Some((&quote(), ["owner-3", "grid"])));
+        bench.refuse("the new owner's word", new, SettleProof);
+        bench.time_ms -= DAY_MS;
+        assert_eq!(payee(&mut bench, BOTH), key("owner-1").public());
+    }
+    // Sold before the close, and before or after the last event.
+    let last_ms = end(&ended());
+    for (time_ms, whose) in [(last_ms, "owner-3"), (last_ms + 1, "owner-1")] {
+        let mut bench = market();
+        run_cycle(&mut bench, &sold(time_ms));
+        assert_eq!(end(&bench), last_ms);
+        assert_eq!(payee(&mut bench, [whose, "grid"]), key(whose).public());
+    }
+    // A pack that nobody owned then has a cycle that nobody owns: only an authority settles it, and nobody quotes.
+    let mut bench = ended();
+    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = NOBODY);
+    bench.time_ms += DAY_MS;
+    bench.refuse("nobody's", settle(cycle(), Some((&quote(), BOTH))), SettleOwner);
 }
 
 #[test]

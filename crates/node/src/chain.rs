@@ -29,11 +29,12 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     error::Error,
     mempool::{Mempool, Waiting},
+    past::StateView,
     receipts::ReceiptFailure,
     segments::{Appended, SegmentError, Segments, Stored, StoredBatch},
     signatures::Verifier,
     snapshot::{Snapshot, Status},
-    store::{Head, NewBlock, StateTable, Store},
+    store::{Head, NewBlock, Store},
 };
 
 const SEGMENTS: &str = "segments";
@@ -475,7 +476,7 @@ impl Chain {
 
 /// The state that `writes` make of a snapshot.
 fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl View + Sync + use<'a> {
-    let mut state: Overlay<StateTable<'a>> = Overlay::new(snapshot.view());
+    let mut state: Overlay<StateView<'a>> = Overlay::new(snapshot.view());
     state.absorb(writes.clone());
     state
 }

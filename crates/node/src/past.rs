@@ -1,19 +1,23 @@
 //! Questions about the past: the state as it was after a block, and what proves it; events with a cursor; checkpoints and
 //! what leads from one to another.
 
-use lct::{Digest, hash::sha256};
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use lct::hash::sha256;
 use ledger::{
-    checkpoint::{Statement, Succession},
+    checkpoint::{Inclusion, Statement, Succession},
     codec::Canonical,
+    execute::Tip,
     history,
     proof::{Absence, StateProof},
-    state::{Halt, View, load},
+    state::{Halt, View},
 };
+use redb::ReadOnlyTable;
 
 use crate::{
     error::Error,
     snapshot::{LoggedEvent, Snapshot},
-    store::{BEFORE, HISTORY, KEEP_VERSIONS, VERSIONS, subtree},
+    store::{BEFORE, HISTORY, Head, KEEP_VERSIONS, StateTable, VERSIONS, subtree},
 };
 
 /// Why there is no answer about a height.
@@ -49,12 +53,63 @@ pub enum Found {
     Absent(Absence),
 }
 
-/// The state as it was after one block.
-pub struct Past<'a> {
-    snapshot: &'a Snapshot<'a>,
-    height: u64,
-    tree_version: u64,
-    root: Digest,
+/// What later blocks wrote over: with it the state of now is read as that of before.
+pub(crate) struct Undo {
+    before: ReadOnlyTable<(u64, &'static [u8]), &'static [u8]>,
+    later: RangeInclusive<u64>,
+}
+
+impl Undo {
+    /// What was under `key` before the first of the later blocks that wrote it; `None` if none of them did.
+    fn get(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>, redb::Error> {
+        for later in self.later.clone() {
+            if let Some(old) = self.before.get((later, key))? {
+                return Ok(Some(before(old.value())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was under each key that begins with `prefix` and that a later block wrote, by the rest of the key.
+    pub(crate) fn under(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>, redb::Error> {
+        let mut found = BTreeMap::new();
+        for later in self.later.clone() {
+            for entry in self.before.range((later, prefix)..(later + 1, &[][..]))? {
+                let (at, old) = entry?;
+                let Some(rest) = at.value().1.strip_prefix(prefix) else { break };
+                found.entry(rest.to_vec()).or_insert_with(|| before(old.value()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A value as [`BEFORE`] keeps it: 1 and what there was, or nothing.
+fn before(kept: &[u8]) -> Option<Vec<u8>> {
+    kept.split_first().map(|(_, value)| value.to_vec())
+}
+
+/// The state of a snapshot, for the functions of crate `ledger`.
+pub(crate) struct StateView<'a> {
+    now: StateTable<'a>,
+    undo: Option<&'a Undo>,
+}
+
+impl<'a> StateView<'a> {
+    pub(crate) fn new(now: StateTable<'a>, undo: Option<&'a Undo>) -> Self {
+        Self { now, undo }
+    }
+}
+
+impl View for StateView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Halt> {
+        if let Some(undo) = self.undo
+            && let Some(old) = undo.get(key).map_err(|e| Halt::Store(e.to_string()))?
+        {
+            return Ok(old);
+        }
+        self.now.get(key)
+    }
 }
 
 /// Some events, and whether others are missing before them.
@@ -68,29 +123,54 @@ pub struct Page {
     pub next: Option<(u64, u32, u32)>,
 }
 
-impl<'a> Snapshot<'a> {
-    /// The state after block `height`; 0 is that of the genesis. A replica keeps those of the last 100 heights.
+impl Snapshot<'_> {
+    /// The same ledger with the state as it was after block `height`; 0 is that of the genesis. Everything that is asked about
+    /// the state answers for then, [`Snapshot::tip`] too; blocks, transactions and events are all there. A replica keeps the
+    /// states of the last 100 heights.
     ///
     /// # Errors
     /// [`PastError`].
-    pub fn at(&'a self, height: u64) -> Result<Past<'a>, PastError> {
+    pub fn at(self, height: u64) -> Result<Self, PastError> {
         let tip = self.tip();
         if height > tip.height {
             return Err(PastError::Future { height, tip: tip.height });
         }
-        let oldest = tip.height.saturating_sub(KEEP_VERSIONS);
+        let last = self.last();
+        let oldest = last.saturating_sub(KEEP_VERSIONS);
         if height < oldest {
             return Err(PastError::Forgotten { height, oldest });
         }
         let versions = self.txn().open_table(VERSIONS).map_err(|e| self.fail(e))?;
         let version = versions.get(height).map_err(|e| self.fail(e))?;
         let tree_version = version.ok_or_else(|| self.damaged("a version of the tree is missing"))?.value();
-        // The root after a block stands in the header that follows it.
-        let root = match self.block(height + 1)? {
-            Some(next) => next.header.state_root,
-            None => tip.state_root,
+        // What block `height` did stands in the header that follows it.
+        let Some(next) = self.block(height + 1)? else { return Ok(self) };
+        let (time_ms, tx_count) = match self.block(height)? {
+            Some(block) => (block.header.time_ms, block.header.tx_count),
+            None => (self.founded_ms()?, 0),
         };
-        Ok(Past { snapshot: self, height, tree_version, root })
+        let tip = Tip {
+            chain_id: tip.chain_id,
+            height,
+            block_id: next.header.parent,
+            time_ms,
+            state_root: next.header.state_root,
+            result_root: next.header.result_root,
+            tx_count,
+        };
+        let before = self.txn().open_table(BEFORE).map_err(|e| self.fail(e))?;
+        let undo = Undo { before, later: height + 1..=last };
+        drop(versions);
+        Ok(self.rewound(Head { tip, tree_version }, undo))
+    }
+
+    /// What is under a state key, or that nothing is, as an outsider can check it against [`Tip::state_root`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn prove(&self, key: &[u8]) -> Result<Found, Error> {
+        let value = self.view().get(key)?;
+        self.prove_value(key, value)
     }
 
     /// Up to `limit` events after the event `after`, in order; `None` starts at the beginning. A cursor that names no
@@ -109,7 +189,7 @@ impl<'a> Snapshot<'a> {
         Ok(Page { gap, events, next })
     }
 
-    /// What a checkpoint of the last block says.
+    /// What a checkpoint says of the block at which this snapshot stands.
     ///
     /// # Errors
     /// [`PastError::Future`] before the first block.
@@ -130,12 +210,29 @@ impl<'a> Snapshot<'a> {
         })
     }
 
+    /// What leads from the block of `height` to the checkpoint of height `checkpoint`.
+    ///
+    /// # Errors
+    /// [`PastError::Future`] if `checkpoint` is not reached, or `height` is 0 or above it.
+    pub fn inclusion(&self, height: u64, checkpoint: u64) -> Result<Inclusion, PastError> {
+        let tip = self.last();
+        if checkpoint > tip {
+            return Err(PastError::Future { height: checkpoint, tip });
+        }
+        if height == 0 || height > checkpoint {
+            return Err(PastError::Future { height: height.max(1), tip: checkpoint });
+        }
+        let table = self.txn().open_table(HISTORY).map_err(|e| self.fail(e))?;
+        let path = history::inclusion(height, checkpoint, |level, index| subtree(&table, level, index));
+        Ok(Inclusion { height: checkpoint, path: path.map_err(|e| self.fail(e))? })
+    }
+
     /// What leads from the checkpoint of height `old` to that of `new`.
     ///
     /// # Errors
     /// [`PastError::Future`] if `new` is not reached, or `old` is 0 or above it.
     pub fn succession(&self, old: u64, new: u64) -> Result<Succession, PastError> {
-        let tip = self.tip().height;
+        let tip = self.last();
         if new > tip {
             return Err(PastError::Future { height: new, tip });
         }
@@ -147,44 +244,5 @@ impl<'a> Snapshot<'a> {
         let mut handovers = self.handovers(new + 1)?;
         handovers.retain(|handover| handover.header.height > old);
         Ok(Succession { path: path.map_err(|e| self.fail(e))?, handovers })
-    }
-}
-
-impl Past<'_> {
-    /// Root of this state. The header of the next height states it.
-    #[must_use]
-    pub fn root(&self) -> Digest {
-        self.root
-    }
-
-    /// The object under `key`.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn get<T: Canonical>(&self, key: &[u8]) -> Result<Option<T>, Error> {
-        Ok(load(self, key)?)
-    }
-
-    /// What is under `key`, or that nothing is, as an outsider can check it against [`Past::root`].
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn prove(&self, key: &[u8]) -> Result<Found, Error> {
-        let value = View::get(self, key)?;
-        self.snapshot.prove(self.tree_version, &self.root, key, value)
-    }
-}
-
-impl View for Past<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Halt> {
-        let store = |e: redb::Error| Halt::Store(e.to_string());
-        let before = self.snapshot.txn().open_table(BEFORE).map_err(|e| store(e.into()))?;
-        // The first block after this one that wrote the key found there what was under it then.
-        for later in self.height + 1..=self.snapshot.tip().height {
-            if let Some(old) = before.get((later, key)).map_err(|e| store(e.into()))? {
-                return Ok(old.value().split_first().map(|(_, value)| value.to_vec()));
-            }
-        }
-        self.snapshot.view().get(key)
     }
 }

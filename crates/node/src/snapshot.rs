@@ -26,9 +26,11 @@ use ledger::{
 };
 use redb::{ReadOnlyTable, ReadTransaction};
 
+use std::collections::BTreeMap;
+
 use crate::{
     error::Error,
-    past::Found,
+    past::{Found, StateView, Undo},
     store::{
         BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, Head, RESULTS, STATE, StateTable, Store,
         TXS,
@@ -106,6 +108,8 @@ pub struct Snapshot<'a> {
     txn: ReadTransaction,
     state: ReadOnlyTable<&'static [u8], &'static [u8]>,
     head: Head,
+    /// Leads from the state of the last block to that of `head`.
+    undo: Option<(u64, Undo)>,
 }
 
 impl<'a> Snapshot<'a> {
@@ -113,7 +117,23 @@ impl<'a> Snapshot<'a> {
         let txn = store.begin_read()?;
         let state = txn.open_table(STATE).map_err(|e| store.fail(e))?;
         let head = store.head(&txn)?;
-        Ok(Self { store, txn, state, head })
+        Ok(Self { store, txn, state, head, undo: None })
+    }
+
+    /// The same ledger, with the state as it was at `head`.
+    pub(crate) fn rewound(self, head: Head, undo: Undo) -> Self {
+        let last = self.last();
+        Self { head, undo: Some((last, undo)), ..self }
+    }
+
+    /// Height of the last block, wherever this snapshot stands.
+    pub(crate) fn last(&self) -> u64 {
+        self.undo.as_ref().map_or(self.head.tip.height, |(last, _)| *last)
+    }
+
+    /// Time of the genesis, Unix milliseconds.
+    pub(crate) fn founded_ms(&self) -> Result<u64, Error> {
+        Ok(self.store.genesis()?.time_ms)
     }
 
     /// Where the chain stood.
@@ -127,15 +147,10 @@ impl<'a> Snapshot<'a> {
         self.store.fail(error)
     }
 
-    /// Proves what the state of a version of the tree holds under `key`.
-    pub(crate) fn prove(
-        &self,
-        version: u64,
-        root: &Digest,
-        key: &[u8],
-        value: Option<Vec<u8>>,
-    ) -> Result<Found, Error> {
-        self.store.prove_found(&self.txn, version, root, key, value)
+    /// Proves that the state holds `value` under `key`, or nothing.
+    pub(crate) fn prove_value(&self, key: &[u8], value: Option<Vec<u8>>) -> Result<Found, Error> {
+        let Head { tip, tree_version } = self.head;
+        self.store.prove_found(&self.txn, tree_version, &tip.state_root, key, value)
     }
 
     /// Whether there is an event with this identity.
@@ -158,11 +173,15 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The state, for the functions of crate `ledger`.
-    pub(crate) fn view(&self) -> StateTable<'_> {
-        StateTable(&self.state)
+    pub(crate) fn view(&self) -> StateView<'_> {
+        StateView::new(StateTable(&self.state), self.undo.as_ref().map(|(_, undo)| undo))
     }
 
-    fn get<T: Canonical>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+    /// The object under a state key (`spec/ledger.md`, L60).
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn get<T: Canonical>(&self, key: &[u8]) -> Result<Option<T>, Error> {
         Ok(load(&self.view(), key)?)
     }
 
@@ -181,7 +200,20 @@ impl<'a> Snapshot<'a> {
             let object = T::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
             found.push((rest.to_vec(), object));
         }
-        Ok(found)
+        let Some((_, undo)) = &self.undo else { return Ok(found) };
+        let mut rows: BTreeMap<Vec<u8>, T> = found.into_iter().collect();
+        for (rest, old) in undo.under(prefix).map_err(|e| self.store.fail(e))? {
+            match old {
+                Some(value) => {
+                    let object = T::from_bytes(&value).map_err(|e| self.store.damaged(e))?;
+                    rows.insert(rest, object);
+                }
+                None => {
+                    rows.remove(&rest);
+                }
+            }
+        }
+        Ok(rows.into_iter().collect())
     }
 
     fn scan_ids<T: Canonical, const N: usize, I>(
@@ -456,16 +488,16 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(u32, Batch)>, Error> {
         let (first, last) = (key::batch(cid, 0), key::batch(cid, seq));
-        let mut range =
-            self.state.range(first.as_slice()..=last.as_slice()).map_err(|e| self.store.fail(e))?;
-        let Some(entry) = range.next_back() else {
-            return Ok(None);
-        };
-        let (key, value) = entry.map_err(|e| self.store.fail(e))?;
-        let first = key.value().last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        let batch = Batch::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
-        let covers = seq - first < u32::from(batch.count);
-        Ok(covers.then_some((first, batch)))
+        let range = self.state.range(first.as_slice()..=last.as_slice()).map_err(|e| self.store.fail(e))?;
+        for entry in range.rev() {
+            let (key, _) = entry.map_err(|e| self.store.fail(e))?;
+            // A batch never leaves the state, so only one that came after this snapshot is not there.
+            let Some(batch) = self.get::<Batch>(key.value())? else { continue };
+            let first = key.value().last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+            let covers = seq - first < u32::from(batch.count);
+            return Ok(covers.then_some((first, batch)));
+        }
+        Ok(None)
     }
 
     /// The sums of an energy cycle.

@@ -8,11 +8,11 @@ use lct::id::{Cid, Role};
 use ledger::{
     anchor::HandoverError,
     block::CertificateError,
-    checkpoint::{Checkpoint, CheckpointError, Succession},
+    checkpoint::{Checkpoint, CheckpointError, Inclusion, Statement, Succession},
     codec::{Canonical, FormatError},
     genesis::{Validator, ValidatorSet},
     proof::{Absence, StateProof},
-    receipt::verify,
+    receipt::{ReceiptError, verify, verify_within},
     records::{Totals, key as state_key},
     tx::{Body, Change, Governance},
     verdict::Trusted,
@@ -72,17 +72,26 @@ fn the_state_of_each_kept_height_with_proofs_of_what_is_there_and_what_is_not() 
         }
         world.register(n);
         let snapshot = world.chain.read().unwrap();
-        totals.insert(snapshot.tip().height, (n, snapshot.totals().unwrap()));
+        totals.insert(snapshot.tip().height, (n, (snapshot.tip(), snapshot.totals().unwrap())));
     }
     let snapshot = world.chain.read().unwrap();
     let tip = snapshot.tip().height;
     assert!(tip > 120);
-    for (height, (n, expected)) in totals.range(tip - 100..) {
-        let past = snapshot.at(*height).unwrap();
+    for (height, (n, (tip_then, expected))) in totals.range(tip - 100..) {
+        let past = world.chain.read().unwrap().at(*height).unwrap();
         assert_eq!(past.get::<Totals>(state_key::TOTALS).unwrap().as_ref(), Some(expected));
-        let next = snapshot.block(height + 1).unwrap();
-        let root = next.map_or(snapshot.tip().state_root, |b| b.header.state_root);
-        assert_eq!(past.root(), root);
+        assert_eq!(past.tip(), *tip_then);
+        let root = past.tip().state_root;
+        // What is found by the beginning of its key is what was there then, in the order of now.
+        let then: Vec<Cid> = past.components().unwrap().into_iter().map(|(cid, _)| cid).collect();
+        assert_eq!(then.len() as u64, *n);
+        let now = snapshot.components().unwrap().into_iter().map(|(cid, _)| cid);
+        assert!(now.filter(|cid| then.contains(cid)).eq(then.iter().copied()));
+        let older = height - 1;
+        if older >= tip - 100 {
+            assert_eq!(past.at(older).unwrap().tip().height, older, "from one height to an older one");
+        }
+        let past = world.chain.read().unwrap().at(*height).unwrap();
         // What came later is not there yet, and that is provable; what came before stays provable.
         let Found::Present(proof) = past.prove(&component(*n)).unwrap() else { panic!("{n} is there") };
         assert!(proof.leads_to(&root));
@@ -91,7 +100,7 @@ fn the_state_of_each_kept_height_with_proofs_of_what_is_there_and_what_is_not() 
         assert!(proof.leads_to(&root));
         assert_eq!(Absence::from_bytes(&proof.to_bytes()), Ok(proof));
     }
-    assert!(matches!(snapshot.at(tip + 1), Err(PastError::Future { .. })));
+    assert!(matches!(world.chain.read().unwrap().at(tip + 1), Err(PastError::Future { .. })));
     let old = snapshot.at(tip - 101).err();
     assert!(matches!(old, Some(PastError::Forgotten { oldest, .. }) if oldest == tip - 100));
 }
@@ -145,8 +154,9 @@ fn checkpoints_follow_each_other_or_show_that_they_do_not() {
 
     // The state of a checkpoint proves what is in it and what is not.
     let last = made.last().unwrap();
-    let past = snapshot.at(last.statement.height).unwrap();
-    assert_eq!(past.root(), last.statement.state_root);
+    let past = world.chain.read().unwrap().at(last.statement.height).unwrap();
+    assert_eq!(past.tip().state_root, last.statement.state_root);
+    assert_eq!(past.checkpoint().unwrap(), last.statement, "also later");
     let Found::Absent(proof) = past.prove(&state_key::component(&Cid::of("module-99"))).unwrap() else {
         panic!("it was never registered");
     };
@@ -158,6 +168,32 @@ fn checkpoints_follow_each_other_or_show_that_they_do_not() {
     for checkpoint in [&made[0], last] {
         assert_eq!(verify(&receipt, Some(&checkpoint.trust())).unwrap().trusted, Trusted::Yes);
     }
+
+    // And what validators of before certified, if it is shown to lie in the checkpoint's history.
+    let id = snapshot.block(1).unwrap().unwrap().txs[0].clone();
+    let receipt = snapshot.receipt_tx(&ledger::tx::Tx::id_of(&id)).unwrap().to_file();
+    let alone = verify(&receipt, Some(&last.trust()));
+    assert_eq!(alone.err(), Some(ReceiptError::UntrustedValidators));
+    for checkpoint in &made[1..] {
+        let statement = &checkpoint.statement;
+        let by = snapshot.inclusion(2, statement.height).unwrap();
+        assert_eq!(Inclusion::from_file(&by.to_file()).as_ref(), Ok(&by));
+        let verdict = verify_within(&receipt, statement, &by).unwrap();
+        assert_eq!((verdict.trusted, verdict.height), (Trusted::Yes, 1));
+        let refused = |statement: &Statement, by: &Inclusion| verify_within(&receipt, statement, by).err();
+        let longer = Inclusion { path: [&by.path[..], &[[0; 32]]].concat(), ..by.clone() };
+        let elsewhere = Inclusion { height: by.height + 1, ..by.clone() };
+        let of_another = snapshot.inclusion(1, statement.height).unwrap();
+        for (what, by) in [("longer", &longer), ("elsewhere", &elsewhere), ("another block", &of_another)] {
+            assert_eq!(refused(statement, by), Some(ReceiptError::NotInHistory), "{what}");
+        }
+        let forged = Statement { tree_root: [1; 32], ..statement.clone() };
+        assert_eq!(refused(&forged, &by), Some(ReceiptError::NotInHistory));
+        let foreign = Statement { chain_id: [1; 32], ..statement.clone() };
+        assert_eq!(refused(&foreign, &by), Some(ReceiptError::OtherChain));
+    }
+    assert!(matches!(snapshot.inclusion(3, 2), Err(PastError::Future { .. })));
+    assert!(matches!(snapshot.inclusion(0, 2), Err(PastError::Future { .. })));
 
     let first = &made[0];
     let by = snapshot.succession(first.statement.height, last.statement.height).unwrap();

@@ -60,6 +60,8 @@ pub enum ReceiptError {
     OtherChain,
     /// The receipt's validators are not the trusted ones.
     UntrustedValidators,
+    /// The history that the trusted checkpoint certifies is not shown to hold the block.
+    NotInHistory,
 }
 
 impl fmt::Display for ReceiptError {
@@ -96,6 +98,7 @@ impl fmt::Display for ReceiptError {
             Self::Handover(e) => return write!(f, "{e}"),
             Self::OtherChain => "the receipt is for another chain than the trusted one",
             Self::UntrustedValidators => "the receipt's validators are not the trusted ones",
+            Self::NotInHistory => "the history of the checkpoint is not shown to hold the receipt's block",
         };
         f.write_str(text)
     }

@@ -10,11 +10,11 @@ use alloc::{vec, vec::Vec};
 
 use lct::energy::{CycleClose, EnergyEvent, EnergyKind};
 
-use super::{Claim, Context, Stop, check_believed, count, ensure, relation, trust};
+use super::{Claim, Context, Stop, check_believed, count, ensure, ownership::owner_when, relation, trust};
 use crate::{
     energy::share,
     outcome::Event,
-    records::{Cycle, EnergyRecord, Pool, key},
+    records::{Cycle, EnergyRecord, NOBODY, Pool, key},
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::Signed,
@@ -112,6 +112,7 @@ pub(super) fn event<V: View>(
         end_ms: e.start_ms,
         excess: 0,
         closed_ms: 0,
+        owner: NOBODY,
     });
     let beyond = if e.kind == EnergyKind::Charge { Rejection::EnergyAdp } else { Rejection::EnergyAtp };
     let m = plan(&pool, &e)?;
@@ -186,6 +187,7 @@ pub(super) fn close<V: View>(
     ensure(recorded == stated, Rejection::CycleMismatch)?;
 
     cycle.closed_ms = context.header.time_ms;
+    cycle.owner = owner_when(state, &c.cid, c.end_ms)?.unwrap_or(NOBODY);
     state.put(cycle_key, &cycle);
     relation::cycle_closed(state, context, &c.cid, c.cycle, &cycle)?;
     let pool: Option<Pool> = load(state, &key::pool(&c.cid))?;

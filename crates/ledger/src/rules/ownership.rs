@@ -134,6 +134,20 @@ fn end_rights<V: View>(state: &mut Overlay<V>, context: &Context<'_>, t: &Transf
     Ok(ended)
 }
 
+/// Who owned a component at `time_ms` by the times that both hands signed (L216); `None` before the first hop. The hops are
+/// looked at from the last one back: of two that lie before, the later one counts.
+pub(super) fn owner_when(view: &impl View, cid: &Cid, time_ms: u64) -> Result<Option<PublicKey>, Halt> {
+    let ownership: Option<Ownership> = load(view, &key::ownership(cid))?;
+    for number in (1..=ownership.map_or(0, |o| o.hops)).rev() {
+        let hop: Option<Hop> = load(view, &key::hop(cid, number))?;
+        let hop = hop.ok_or(Halt::Invariant("a counted hop is missing"))?;
+        if hop.time_ms <= time_ms {
+            return Ok(Some(hop.to));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether `key` owns what `target` is about: a component, or a side of a relation.
 pub(super) fn owns(view: &impl View, owner: &PublicKey, target: &Target) -> Result<bool, Halt> {
     let bound = |id| -> Result<Vec<_>, Halt> {

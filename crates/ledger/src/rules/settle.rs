@@ -10,7 +10,7 @@ use lct::{
     trade::Quote,
 };
 
-use super::{Context, Stop, count, ensure, lifecycle::governs, trade::owner_of};
+use super::{Context, Stop, count, ensure};
 use crate::{
     energy::{efficiency, worth},
     outcome::Event,
@@ -33,8 +33,8 @@ struct Ended {
     price: Option<u64>,
     payer: PublicKey,
     payee: PublicKey,
-    /// Of a cycle: discharged per charged energy, ppm.
-    efficiency: Option<u64>,
+    /// Of a cycle: whose it is, and discharged per charged energy, ppm.
+    cycle: Option<(PublicKey, u64)>,
 }
 
 /// Reads what is to be settled. `other` is who a quote names beside the pack's owner.
@@ -44,15 +44,14 @@ fn ended<V: View>(state: &Overlay<V>, subject: &Subject, other: PublicKey) -> Re
             let recorded: Option<Cycle> = load(state, &key::cycle(cid, *cycle))?;
             let c = recorded.ok_or(Rejection::SettleUnknown)?;
             ensure(c.closed_ms > 0, Rejection::SettleOpen)?;
-            let owner = owner_of(state, cid)?.unwrap_or(NOBODY);
-            let (payer, payee) = if c.charged >= c.discharged { (owner, other) } else { (other, owner) };
+            let (payer, payee) = if c.charged >= c.discharged { (c.owner, other) } else { (other, c.owner) };
             Ok(Ended {
                 at_ms: c.closed_ms,
                 mwh: c.charged.abs_diff(c.discharged),
                 price: None,
                 payer,
                 payee,
-                efficiency: Some(efficiency(c.charged, c.discharged)),
+                cycle: Some((c.owner, efficiency(c.charged, c.discharged))),
             })
         }
         Subject::Transfer(id) => {
@@ -61,7 +60,7 @@ fn ended<V: View>(state: &Overlay<V>, subject: &Subject, other: PublicKey) -> Re
             ensure(t.state == TransferState::Done, Rejection::SettleOpen)?;
             let price = (t.offer != NO_OFFER).then_some(t.price);
             let (at_ms, mwh) = (t.ended_ms, t.received);
-            Ok(Ended { at_ms, mwh, price, payer: t.payer, payee: t.payee, efficiency: None })
+            Ok(Ended { at_ms, mwh, price, payer: t.payer, payee: t.payee, cycle: None })
         }
     }
 }
@@ -72,19 +71,19 @@ fn disputable(context: &Context<'_>, at_ms: u64) -> bool {
     context.header.time_ms < end
 }
 
-/// The price that two agreed on, after both signatures were checked.
-fn agreed<V: View>(
-    state: &Overlay<V>,
+/// The price that the `owner` of a cycle and another one agreed on, after both signatures were checked.
+fn agreed(
     context: &Context<'_>,
     subject: &Subject,
+    owner: Option<PublicKey>,
     a: &Agreed,
 ) -> Result<Quote, Stop> {
     let quote = Quote::decode(&a.quote).map_err(|_| Rejection::SettleQuote)?;
     let digest = quote.digest().map_err(|_| Rejection::SettleQuote)?;
     let about = Subject::Cycle { cid: quote.cid, cycle: quote.cycle };
     ensure(quote.chain_id == context.header.chain_id && about == *subject, Rejection::SettleQuote)?;
-    let owner = owner_of(state, &quote.cid)?.ok_or(Rejection::SettleOwner)?;
-    ensure(owner != quote.other, Rejection::SettleOwner)?;
+    let owner = owner.filter(|owner| *owner != NOBODY && *owner != quote.other);
+    let owner = owner.ok_or(Rejection::SettleOwner)?;
     let verify = |key: PublicKey, s: &Signature, refused| key.verify(&digest, s).map_err(|_| refused);
     verify(owner, &a.signatures[0], Rejection::SettleProof)?;
     verify(quote.other, &a.signatures[1], Rejection::SettleProofOther)?;
@@ -107,13 +106,15 @@ pub(super) fn settle<V: View>(
     ensure(agreed_to, Rejection::SettleObjected)?;
     let (price, recorded) = match price {
         Some(a) => {
-            let quote = agreed(state, context, subject, a)?;
+            let quote = agreed(context, subject, recorded.cycle.map(|(owner, _)| owner), a)?;
             (quote.price, ended(state, subject, quote.other)?)
         }
         None => {
             // Whose cycle it is may still agree on a price with somebody: a stranger must not be first.
-            if let Subject::Cycle { cid, .. } = subject {
-                ensure(governs(state, context, cid, sender)?, Rejection::SettleOwner)?;
+            if let Some((owner, _)) = recorded.cycle {
+                let account: Option<Account> = load(state, &key::account(sender))?;
+                let authority = account.is_some_and(|a| a.role == AccountRole::Authority);
+                ensure(authority || owner == *sender, Rejection::SettleOwner)?;
             }
             (recorded.price.unwrap_or(context.params.price_micro_per_kwh), recorded)
         }
@@ -141,8 +142,8 @@ pub(super) fn settle<V: View>(
         .with("amount", amount)
         .with("payer", settlement.payer.0.as_slice())
         .with("payee", settlement.payee.0.as_slice());
-    Ok(vec![match recorded.efficiency {
-        Some(ppm) => event.with("efficiency_ppm", ppm),
+    Ok(vec![match recorded.cycle {
+        Some((_, ppm)) => event.with("efficiency_ppm", ppm),
         None => event,
     }])
 }

@@ -169,22 +169,27 @@ impl<'a> Edit<'a> {
         Ok(Some(Self { context, key, tensor, t3 }))
     }
 
-    /// Moves T3. What the subject says of itself carries a dimension beyond its baseline only by the confidence in it.
+    /// Moves T3. What the subject says of itself carries a dimension beyond its baseline only by the confidence in it, and what
+    /// a counterparty says carries one below it only by that in the counterparty (L225).
     fn moves(&mut self, voucher: Voucher, change: impl FnOnce(&T3) -> T3) {
-        let weights = &self.context.params.trust;
-        let mut after = change(&self.t3);
-        if voucher == Voucher::Subject {
-            let baseline = self.tensor.baseline;
-            let room = Ppm::clamped(i128::from(Ppm::ONE.get() - baseline.get()));
-            let most = Ppm::clamped(i128::from(baseline.get() + room.of(confidence(voucher, weights)).get()));
-            let before = self.t3.dimensions();
-            let mut dimensions = after.dimensions();
-            for (value, before) in dimensions.iter_mut().zip(before) {
-                *value = (*value).min(most.max(before));
+        let share = confidence(voucher, &self.context.params.trust);
+        let baseline = self.tensor.baseline;
+        let [mut least, mut most] = [Ppm::ZERO, Ppm::ONE];
+        match voucher {
+            Voucher::Subject => {
+                let room = Ppm::clamped(i128::from(Ppm::ONE.get() - baseline.get()));
+                most = Ppm::clamped(i128::from(baseline.get() + room.of(share).get()));
             }
-            after = T3::of(dimensions);
+            Voucher::Counterparty => {
+                least = Ppm::clamped(i128::from(baseline.get() - baseline.of(share).get()));
+            }
+            Voucher::Witness | Voucher::Ledger => {}
         }
-        self.t3 = after;
+        let mut dimensions = change(&self.t3).dimensions();
+        for (value, before) in dimensions.iter_mut().zip(self.t3.dimensions()) {
+            *value = (*value).min(most.max(before)).max(least.min(before));
+        }
+        self.t3 = T3::of(dimensions);
     }
 
     /// Counts an outcome and moves T3 by it.

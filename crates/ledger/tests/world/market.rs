@@ -87,9 +87,28 @@ pub fn cycle() -> Subject {
 /// A market in which the first pack charged 8 and discharged 20 Wh in its closed cycle, and gave 24 Wh to the second.
 pub fn ended() -> Bench {
     let mut bench = market();
+    charge_and_discharge(&mut bench);
+    close_cycle(&mut bench);
+    bench.accept(offer(&bench, 2));
+    bench.accept(accept(&bench, 1, 2, 10_000));
+    bench.accept(receive(&flowed(1, 10_000, 9_000)));
+    bench
+}
+
+/// The cycle of [`ended`], with `between` before its close.
+pub fn run_cycle(bench: &mut Bench, between: &Body) {
+    charge_and_discharge(bench);
+    bench.accept(between.clone());
+    close_cycle(bench);
+}
+
+fn charge_and_discharge(bench: &mut Bench) {
     for (kind, seq, mwh) in [(EnergyKind::Charge, 1, 8_000), (EnergyKind::Discharge, 2, 20_000)] {
         bench.accept(energy_with(&energy(kind, 1, seq, mwh), &pack_key()));
     }
+}
+
+fn close_cycle(bench: &mut Bench) {
     let c: Cycle = load(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1)).unwrap().unwrap();
     let close = CycleClose {
         cid: Cid::of("pack-1"),
@@ -101,10 +120,6 @@ pub fn ended() -> Bench {
         end_ms: c.end_ms,
     };
     bench.accept(close_with(&close, &pack_key()));
-    bench.accept(offer(&bench, 2));
-    bench.accept(accept(&bench, 1, 2, 10_000));
-    bench.accept(receive(&flowed(1, 10_000, 9_000)));
-    bench
 }
 
 pub fn quote() -> Quote {
