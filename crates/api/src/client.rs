@@ -96,6 +96,7 @@ impl ClientError {
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    height: Option<u64>,
 }
 
 type Answer<T> = Result<T, ClientError>;
@@ -126,7 +127,13 @@ impl Client {
             .timeout(ANSWER_TIMEOUT)
             .build()
             .map_err(|e| refuse(&e.to_string()))?;
-        Ok(Client { http, base })
+        Ok(Client { http, base, height: None })
+    }
+
+    /// The same connection, whose reads of the state ask how it was after the block of this height (A117).
+    #[must_use]
+    pub fn at(self, height: Option<u64>) -> Self {
+        Client { height, ..self }
     }
 
     /// `GET /health`.
@@ -323,11 +330,8 @@ impl Client {
 
     /// `GET /policies`, of all bindings or of those of one component.
     pub async fn policies(&self, component: Option<&str>) -> Answer<policy::Standings> {
-        let mut url = self.url(&["policies"]);
-        if let Some(id) = component {
-            url.query_pairs_mut().append_pair("component", id);
-        }
-        self.json(self.http.request(Method::GET, url)).await
+        let query: Vec<_> = component.map(|id| ("component", id)).into_iter().collect();
+        self.get_with(&["policies"], &query).await
     }
 
     /// `GET /policies/{binding id}`.
@@ -387,7 +391,18 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, segments: &[&str]) -> Answer<T> {
-        self.json(self.http.request(Method::GET, self.url(segments))).await
+        self.get_with(segments, &[]).await
+    }
+
+    async fn get_with<T: DeserializeOwned>(&self, segments: &[&str], query: &[(&str, &str)]) -> Answer<T> {
+        let mut url = self.url(segments);
+        let height = self.height.map(|height| ("height", height.to_string()));
+        if height.is_some() || !query.is_empty() {
+            let mut pairs = url.query_pairs_mut();
+            pairs.extend_pairs(query);
+            pairs.extend_pairs(height);
+        }
+        self.json(self.http.request(Method::GET, url)).await
     }
 
     async fn post<T: DeserializeOwned>(&self, segments: &[&str], body: &impl Serialize) -> Answer<T> {

@@ -73,6 +73,8 @@ pub struct Component {
     pub component_id: String,
     /// Its 16-byte identifier on the buses and in the ledger.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// `app`, `pack`, `module` or `sensor`.
     pub role: String,
     /// The same word, under the name of existing clients.
@@ -125,6 +127,8 @@ pub struct AnchorView {
 pub struct Anchors {
     /// Cid of the component.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// By binding, then by number.
     pub anchors: Vec<AnchorView>,
 }
@@ -216,6 +220,8 @@ pub struct Statements {
     pub component_id: String,
     /// Its cid.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// How many are recorded.
     pub count: u64,
     /// The last [`STATEMENTS_MAX`] of them, oldest first.
@@ -227,11 +233,16 @@ impl Statements {
     ///
     /// # Errors
     /// [`Error`] for a type that this version does not know.
-    pub fn of(component_id: String, cid: &Cid, all: &[(u32, u32, Validation)]) -> Result<Self, Error> {
+    pub fn of(
+        component_id: String,
+        cid: &Cid,
+        height: u64,
+        all: &[(u32, u32, Validation)],
+    ) -> Result<Self, Error> {
         let last = all.iter().skip(all.len().saturating_sub(STATEMENTS_MAX));
         let statements =
             last.map(|(boot, seq, kept)| Statement::of(*boot, *seq, kept)).collect::<Result<_, _>>()?;
-        Ok(Statements { component_id, cid: Hex(cid.0), count: all.len() as u64, statements })
+        Ok(Statements { component_id, cid: Hex(cid.0), height, count: all.len() as u64, statements })
     }
 }
 
@@ -258,6 +269,8 @@ pub struct Relations {
     pub component_id: String,
     /// Its cid.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// Its entity LCT.
     pub lct_id: Hex<32>,
     /// `active` or `revoked`.

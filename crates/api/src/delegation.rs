@@ -69,6 +69,8 @@ pub struct Delegate {
 pub struct Delegated {
     /// Its name.
     pub id: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// Its number.
     pub number: u32,
     /// Signing key of the delegate.
@@ -127,6 +129,8 @@ pub const REFUSED: &str = "refused";
 /// Answer of `GET /delegations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegations {
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// Every one that the ledger holds, by number.
     pub delegations: Vec<Delegated>,
 }

@@ -19,6 +19,8 @@ pub struct Account {
     pub component_id: String,
     /// Its cid.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// Its owner's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Hex<33>>,
@@ -48,7 +50,9 @@ pub struct Kept {
     pub transfers: Vec<(TradeId, Transfer, Option<Settlement>)>,
     /// Every offer about it.
     pub offers: Vec<(TradeId, Offer)>,
-    /// Block time, Unix milliseconds.
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// Its time, Unix milliseconds.
     pub time_ms: u64,
 }
 
@@ -56,11 +60,12 @@ impl Account {
     /// Shows what a ledger holds of a pack.
     #[must_use]
     pub fn of(component_id: String, cid: &Cid, kept: &Kept) -> Self {
-        let Kept { pool, owner, transfers, offers, time_ms } = kept;
+        let Kept { pool, owner, transfers, offers, height, time_ms } = kept;
         let stand = |o: &Offer| o.stands(owner.as_ref()) && *time_ms < o.until_ms;
         Account {
             component_id,
             cid: Hex(cid.0),
+            height: *height,
             owner: owner.map(|key| Hex(key.0)),
             minted_mwh: pool.minted,
             atp_mwh: pool.atp,

@@ -85,6 +85,8 @@ pub struct Created {
 pub struct Lct {
     /// Identity.
     pub lct_id: Hex<32>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// `entity` or `relationship`.
     pub kind: String,
     /// Id of the first component.

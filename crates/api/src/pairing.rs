@@ -105,6 +105,8 @@ pub struct Completed {
 pub struct Pairing {
     /// Which pairing.
     pub pairing_id: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// The binding it rests on.
     pub binding_id: Hex<16>,
     /// Id of side A.

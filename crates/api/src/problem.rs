@@ -57,6 +57,10 @@ pub mod code {
     pub const HOST: &str = "W4_ERR_PROTO_HOST";
     /// 400: the transaction is of another kind than the route takes.
     pub const KIND: &str = "W4_ERR_PROTO_KIND";
+    /// 404: there is no block of this height yet.
+    pub const HEIGHT_FUTURE: &str = "W4_ERR_HEIGHT_FUTURE";
+    /// 410: the state of this height is not kept any more.
+    pub const HEIGHT_PRUNED: &str = "W4_ERR_HEIGHT_PRUNED";
     /// 404: no such component.
     pub const COMPONENT_NOT_FOUND: &str = "W4_ERR_COMPONENT_NOT_FOUND";
     /// 410: the component's registration was withdrawn.

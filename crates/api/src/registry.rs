@@ -122,6 +122,8 @@ pub struct History {
     pub component_id: String,
     /// Its cid.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// Its state.
     pub status: String,
     /// Every change of it, oldest first.
@@ -186,14 +188,16 @@ pub struct Settings {
     pub component_id: String,
     /// Its cid.
     pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
     /// What is set or was reported, by number.
     pub settings: Vec<Set>,
 }
 
 impl Settings {
     /// The settings of a pack.
-    pub fn of(component_id: String, cid: &Cid, settings: &[(u8, Setting)]) -> Self {
+    pub fn of(component_id: String, cid: &Cid, height: u64, settings: &[(u8, Setting)]) -> Self {
         let settings = settings.iter().map(|(parameter, s)| Set::of(*parameter, s)).collect();
-        Settings { component_id, cid: Hex(cid.0), settings }
+        Settings { component_id, cid: Hex(cid.0), height, settings }
     }
 }

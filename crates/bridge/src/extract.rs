@@ -76,6 +76,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Options<T> {
     }
 }
 
+/// The query of a route that reads the state: after which block (A117).
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct When {
+    /// Height of the block; the last one where it is left out.
+    pub height: Option<u64>,
+}
+
 /// Checks a label: `creator`, `context`, `proxy_id`.
 pub(crate) fn label(field: &str, text: &str) -> Result<(), Refusal> {
     if api::valid_label(text) {

@@ -9,7 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ledger::reject::Rejection;
-use node::{SubmitError, chain::WaitError, receipts::ReceiptFailure, segments::SegmentError};
+use node::{
+    SubmitError, chain::WaitError, past::PastError, receipts::ReceiptFailure, segments::SegmentError,
+};
 
 /// A refused request.
 #[derive(Debug)]
@@ -76,6 +78,21 @@ impl From<node::Error> for Refusal {
         match error {
             node::Error::DiskFull(_) | node::Error::Io { .. } => Refusal::unavailable(&error),
             other => Refusal::internal(&other),
+        }
+    }
+}
+
+impl From<PastError> for Refusal {
+    fn from(error: PastError) -> Self {
+        let text = error.to_string();
+        match error {
+            PastError::Future { .. } => {
+                Refusal::new(404, code::HEIGHT_FUTURE, "there is no block of this height yet").detail(text)
+            }
+            PastError::Forgotten { .. } => {
+                Refusal::new(410, code::HEIGHT_PRUNED, "the state of this height is not kept").detail(text)
+            }
+            PastError::Store(e) => e.into(),
         }
     }
 }

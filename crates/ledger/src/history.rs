@@ -234,7 +234,10 @@ mod tests {
                 assert!(!holds(height, &[200; 32], &path), "{height} of {new}: another block");
                 let elsewhere = (0..=new + 1).filter(|h| *h != height).any(|h| holds(h, id, &path));
                 assert!(!elsewhere, "{height} of {new}: at another height");
-                assert!(!is_included((height, id), (new, &[9; 32]), &path), "{height} of {new}: another tree");
+                assert!(
+                    !is_included((height, id), (new, &[9; 32]), &path),
+                    "{height} of {new}: another tree"
+                );
                 let longer = [&path[..], &[[0; 32]]].concat();
                 assert!(!holds(height, id, &longer), "{height} of {new}: too long");
                 for n in 0..path.len() {

@@ -527,11 +527,9 @@ fn objections_hold_a_settlement_up() {
     let o: Objection = load(&bench.state, &state_key::objection(&cycle())).unwrap().unwrap();
     assert_eq!((o.reason, o.state), (2, ObjectionState::Upheld));
 
-    // A party with an account may object: here the operator owns the pack.
+    // A party with an account may object: here the operator owned the pack.
     let mut bench = ended();
-    bench.change(state_key::ownership(&Cid::of("pack-1")), |o: &mut ledger::records::Ownership| {
-        o.owner = key("operator").public();
-    });
+    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = key("operator").public());
     assert_eq!(bench.send(1, object(cycle(), 4)), None);
 }
 

@@ -22,7 +22,7 @@ use lct::{
 use ledger::{
     anonymous,
     authorization::{self, Rule},
-    checkpoint::{Checkpoint, CheckpointError, Succession},
+    checkpoint::{Checkpoint, CheckpointError, Inclusion, Succession},
     codec::Canonical,
     genesis::{Params, Validator, ValidatorSet},
     history,
@@ -305,6 +305,15 @@ fn checkpoints() {
     }
     let get = |level, index| Ok::<_, Infallible>(stored[&(level, index)]);
     assert_eq!(history::root(11, get), Ok(late.statement.tree_root));
+    for height in 1..=11 {
+        let block = fixed(&v, &format!("checkpoints.blocks.{}", height - 1));
+        let file = bytes(&v, &format!("checkpoints.inclusions.{}.inclusion_file", height - 1));
+        let by = Inclusion::from_file(&file).unwrap();
+        assert_eq!(by.to_file(), file);
+        assert_eq!(history::inclusion(height, 11, get), Ok(by.path.clone()), "{height}");
+        assert!(late.statement.holds(height, &block, &by), "{height}");
+        assert!(!late.statement.holds(height % 11 + 1, &block, &by), "{height}");
+    }
     let file = bytes(&v, "checkpoints.succession_file");
     let by = Succession::from_file(&file).unwrap();
     assert_eq!(by.to_file(), file);

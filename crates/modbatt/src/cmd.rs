@@ -118,6 +118,33 @@ pub fn print_answer<T: serde::Serialize>(
     Ok(Outcome::Good)
 }
 
+/// After which block the ledger is asked.
+#[derive(clap::Args)]
+pub struct When {
+    /// Say how it was after the block of this height, one of the last 100 [default: the last block]
+    #[arg(long, value_name = "HEIGHT")]
+    height: Option<u64>,
+}
+
+impl When {
+    /// A client that asks a running ledger about that time.
+    pub fn client(&self, client: api::Client) -> api::Client {
+        client.at(self.height)
+    }
+
+    /// A view of a ledger at rest, as it was then.
+    pub fn read<'a>(&self, ledger: &'a node::ReadOnly) -> Result<node::Snapshot<'a>, Failure> {
+        let snapshot = ledger.read().map_err(|e| ledger::failure(&e))?;
+        match self.height {
+            None => Ok(snapshot),
+            Some(height) => snapshot.at(height).map_err(|e| match e {
+                node::past::PastError::Store(e) => ledger::failure(&e),
+                other => Failure::Failed(other.to_string()),
+            }),
+        }
+    }
+}
+
 /// The system's words for an error.
 pub fn reason(error: &io::Error) -> String {
     without_numbers(&error.to_string()).to_lowercase()

@@ -102,11 +102,11 @@ pub mod receipts {
 pub mod checkpoints {
     use super::*;
     use lct::hash::sha256;
-    use ledger::checkpoint::{Checkpoint, Statement, Succession};
+    use ledger::checkpoint::{Checkpoint, Inclusion, Statement, Succession};
     use ledger::codec::Canonical;
 
     pub fn seeds() -> Vec<Vec<u8>> {
-        [files("checkpoint_file"), files("succession_file")].concat()
+        [files("checkpoint_file"), files("succession_file"), files("inclusion_file")].concat()
     }
 
     /// A checkpoint of the fixed chain, signed.
@@ -127,6 +127,12 @@ pub mod checkpoints {
         if let Ok(checkpoint) = Checkpoint::from_file(data) {
             assert_eq!(checkpoint.to_file(), data, "one encoding only");
             let _trusted = checkpoint.trust();
+        }
+        if let Ok(by) = Inclusion::from_file(data) {
+            assert_eq!(by.to_file(), data, "one encoding only");
+            for height in [0, 1, by.height, u64::MAX] {
+                let _holds = at(by.height, [4; 32]).statement.holds(height, &[2; 32], &by);
+            }
         }
         if let Ok(mut by) = Succession::from_file(data) {
             assert_eq!(by.to_file(), data, "one encoding only");

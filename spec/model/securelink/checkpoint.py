@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .cbor import Value, encode
-from .ledger import tree_root, validator_key, validator_sign
-from .primitives import public_of, sha256, sign
+from .cbor import Value, decode, encode
+from .ledger import path_root, split32, tree_path, tree_root, validator_key, validator_sign
+from .primitives import public_of, require, sha256, sign
 
 #: Validators by their seeds of Ed25519.
 Seeds = list[bytes]
@@ -46,3 +46,23 @@ def succession(blocks: list[bytes], old: int, handovers: list[Value]) -> bytes:
     """L172."""
     leaves = [sha256(b"\x00" + block) for block in blocks]
     return b"MBCS\x01" + encode({0: 1, 1: b"".join(consistency(leaves, old)), 2: handovers})
+
+
+def inclusion(blocks: list[bytes], height: int) -> bytes:
+    """L223: that the tree of `blocks` holds the block of `height`."""
+    leaves = [sha256(b"\x00" + block) for block in blocks]
+    return b"MBCI\x01" + encode({0: 1, 1: len(blocks), 2: b"".join(tree_path(leaves, height - 1))})
+
+
+def check_inclusion(file: bytes, said: bytes, height: int, block: bytes) -> None:
+    """L223, against the statement of a checkpoint that is trusted."""
+    require(file[:5] == b"MBCI\x01", "Malformed", "magic or version")
+    parts, statement_ = decode(file[5:]), decode(said)
+    assert isinstance(statement_, dict)
+    require(isinstance(parts, dict) and list(parts) == [0, 1, 2] and parts[0] == 1, "Malformed", "inclusion")
+    assert isinstance(parts, dict)
+    size, root = statement_[2], statement_[5]
+    require(parts[1] == size and isinstance(size, int) and 0 < height <= size, "NotInHistory", "height")
+    assert isinstance(size, int)
+    found = path_root(sha256(b"\x00" + block), height - 1, size, split32(parts[2]))
+    require(found == root, "NotInHistory", "another history")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from securelink import checkpoint, ledger, receipt
 from securelink.cbor import Value, decode, encode
 from securelink.identity import MODULE, PACK
-from securelink.primitives import public_of, sha256, sign, u8, u32, u64
+from securelink.primitives import Refused, public_of, sha256, sign, u8, u32, u64
 
 from .inputs import Cast, Tree, scalar, shown
 
@@ -142,18 +142,33 @@ def handover(cast: Cast, height: int) -> Value:
     return [decode(head), {0: 1, 1: signatures}, [*entry, path]]
 
 
+def included_at(file: bytes, said: bytes, height: int, block: bytes) -> bool:
+    try:
+        checkpoint.check_inclusion(file, said, height, block)
+    except Refused:
+        return False
+    return True
+
+
 def checkpoints(cast: Cast) -> Tree:
     """One of height 5 and one of height 11, between which the validators changed; two witnesses saw the later one."""
     blocks = [sha256(b"block" + u8(n)) for n in range(1, 12)]
     witnesses = [cast.a.sign_scalar, cast.b.sign_scalar]
     early = checkpoint.statement(CHAIN, blocks[:5], sha256(b"state 5"), SEEDS[:1])
     late = checkpoint.statement(CHAIN, blocks, sha256(b"state 11"), SEEDS[1:2])
+    included = [checkpoint.inclusion(blocks, height) for height in range(1, 12)]
+    for at, file in enumerate(included):
+        checkpoint.check_inclusion(file, late, at + 1, blocks[at])
+        for other in set(range(11)) - {at}:
+            assert not included_at(file, late, other + 1, blocks[at])
+            assert not included_at(file, late, at + 1, blocks[other])
     return {
         "blocks": blocks,
         "statement": late,
         "earlier": {"checkpoint_file": checkpoint.checkpoint(early, SEEDS[:1], SEEDS[:1], [])},
         "later": {"checkpoint_file": checkpoint.checkpoint(late, SEEDS[1:2], SEEDS[1:2], witnesses)},
         "succession_file": checkpoint.succession(blocks, 5, [handover(cast, 8)]),
+        "inclusions": [{"inclusion_file": file} for file in included],
     }
 
 

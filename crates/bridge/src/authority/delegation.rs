@@ -100,7 +100,7 @@ pub(crate) fn all(snapshot: &Snapshot<'_>) -> Reply<Delegations> {
     let rows = snapshot.delegations()?.into_iter();
     let mut delegations = rows.map(|(id, row)| told(snapshot, id, &row)).collect::<Reply<Vec<_>>>()?;
     delegations.sort_by_key(|d| d.number);
-    Ok(Delegations { delegations })
+    Ok(Delegations { height: snapshot.tip().height, delegations })
 }
 
 /// One of them.
@@ -118,6 +118,7 @@ fn told(snapshot: &Snapshot<'_>, id: DelegationId, row: &Recorded) -> Reply<Dele
     let acts = snapshot.acts_of(&id)?.into_iter();
     Ok(Delegated {
         id: Hex(id.0),
+        height: snapshot.tip().height,
         number: d.number,
         delegate: Hex(d.delegate.sign_pub().0),
         not_before: d.not_before,

@@ -11,7 +11,7 @@ use lct::sign::PublicKey;
 
 use super::{App, id};
 use crate::{
-    extract::Segments,
+    extract::{Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
@@ -23,20 +23,29 @@ pub(crate) async fn authority(State(app): App) -> Json<Authority> {
     })
 }
 
-pub(crate) async fn account(State(app): App, Segments(key): Segments<String>) -> Reply<Json<Account>> {
+pub(crate) async fn account(
+    State(app): App,
+    Segments(key): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Account>> {
     let bytes: Hex<33> = id("public key", &key)?;
     let key = PublicKey::from_slice(&bytes.0).map_err(|e| Refusal::format(format!("public key: {e}")))?;
-    app.blocking(move |chain| {
-        let account = chain.read()?.account(&key)?;
+    let chain = app.chain.clone();
+    app.state(when.height, move |snapshot| {
+        let account = snapshot.account(&key)?;
         let account = account.ok_or_else(|| {
             Refusal::new(404, code::ACCOUNT_NOT_FOUND, "the key has no account on this chain")
         })?;
+        let next_nonce = match when.height {
+            Some(_) => snapshot.nonce(&key)?.saturating_add(1),
+            None => chain.next_nonce(&key)?,
+        };
         Ok(Json(Account {
             public_key: bytes,
             role: account.role.name().into(),
             status: account.status.name().into(),
-            next_nonce: chain.next_nonce(&key)?,
-            height: chain.tip().height,
+            next_nonce,
+            height: snapshot.tip().height,
         }))
     })
     .await

@@ -19,12 +19,12 @@ use ledger::{
     records::Status,
     tx::{Body as TxBody, Target, Tx, TxId},
 };
-use node::{Chain, Snapshot};
+use node::Snapshot;
 
 use super::App;
 use crate::{
     authority::{component_id, registration_of},
-    extract::{self, Body, Segments},
+    extract::{self, Body, Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
@@ -110,14 +110,21 @@ fn known(snapshot: &Snapshot<'_>, cid: &Cid, wanted: &Registration) -> Reply<Opt
     Ok(Some((tx, Hex(component.lct))))
 }
 
-pub(crate) async fn component(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Component>> {
-    app.blocking(move |chain| view(chain, &id).map(Json)).await
+pub(crate) async fn component(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Component>> {
+    app.state(when.height, move |snapshot| view(snapshot, &id).map(Json)).await
 }
 
-pub(crate) async fn anchors(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Anchors>> {
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
-        let cid = cid_of(&snapshot, &id)?;
+pub(crate) async fn anchors(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Anchors>> {
+    app.state(when.height, move |snapshot| {
+        let cid = cid_of(snapshot, &id)?;
         let anchors = snapshot.anchors_of(&cid)?.into_iter().map(|(binding, number, a)| AnchorView {
             binding_id: Hex(binding.0),
             number,
@@ -127,7 +134,7 @@ pub(crate) async fn anchors(State(app): App, Segments(id): Segments<String>) -> 
             txhash: Hex(a.tx),
             height: a.height,
         });
-        Ok(Json(Anchors { cid: Hex(cid.0), anchors: anchors.collect() }))
+        Ok(Json(Anchors { cid: Hex(cid.0), height: snapshot.tip().height, anchors: anchors.collect() }))
     })
     .await
 }
@@ -145,9 +152,8 @@ pub(super) fn cid_of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Cid> {
     Err(Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is not registered"))
 }
 
-fn view(chain: &Chain, id: &str) -> Reply<Component> {
-    let snapshot = chain.read()?;
-    let cid = cid_of(&snapshot, id)?;
+fn view(snapshot: &Snapshot<'_>, id: &str) -> Reply<Component> {
+    let cid = cid_of(snapshot, id)?;
     let Some(c) = snapshot.component(&cid)? else {
         return Err(Refusal::internal(&"a component vanished from a snapshot"));
     };
@@ -165,7 +171,7 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
             partner_role: other.role.name().into(),
             binding_id: Hex(binding_id.0),
             partner: Hex(partner.0),
-            partner_id: component_id(&snapshot, &partner)?,
+            partner_id: component_id(snapshot, &partner)?,
             signing_key: Hex(signing_key.0),
             assurance: assurance.name().into(),
             status: b.status.name().into(),
@@ -178,6 +184,7 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
         signing_keys: active.map(|b| b.signing_key).collect(),
         component_id: c.component_id,
         cid: Hex(cid.0),
+        height: snapshot.tip().height,
         role: c.role.name().into(),
         component_type: c.role.name().into(),
         status: c.status.name().into(),
@@ -193,24 +200,30 @@ fn view(chain: &Chain, id: &str) -> Reply<Component> {
     })
 }
 
-pub(crate) async fn statements(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Statements>> {
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
-        let cid = cid_of(&snapshot, &id)?;
+pub(crate) async fn statements(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Statements>> {
+    app.state(when.height, move |snapshot| {
+        let cid = cid_of(snapshot, &id)?;
         let all = snapshot.validations_of(&cid)?;
-        let stated = Statements::of(component_id(&snapshot, &cid)?, &cid, &all);
+        let stated = Statements::of(component_id(snapshot, &cid)?, &cid, snapshot.tip().height, &all);
         stated.map(Json).map_err(|e| Refusal::internal(&e))
     })
     .await
 }
 
-pub(crate) async fn trust(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Trust>> {
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
-        let cid = cid_of(&snapshot, &id)?;
+pub(crate) async fn trust(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Trust>> {
+    app.state(when.height, move |snapshot| {
+        let cid = cid_of(snapshot, &id)?;
         let tip = snapshot.tip();
         Ok(Json(Trust::of(
-            (component_id(&snapshot, &cid)?, &cid),
+            (component_id(snapshot, &cid)?, &cid),
             (tip.height, tip.time_ms),
             &snapshot.params()?.trust,
             &snapshot.standings(&cid)?,
@@ -220,20 +233,23 @@ pub(crate) async fn trust(State(app): App, Segments(id): Segments<String>) -> Re
     .await
 }
 
-pub(crate) async fn relations(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Relations>> {
-    app.blocking(move |chain| in_force(chain, &id).map(Json)).await
+pub(crate) async fn relations(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Relations>> {
+    app.state(when.height, move |snapshot| in_force(snapshot, &id).map(Json)).await
 }
 
-/// What a component is to others at the time of the last block.
-fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
-    let snapshot = chain.read()?;
-    let cid = cid_of(&snapshot, id)?;
+/// What a component is to others.
+fn in_force(snapshot: &Snapshot<'_>, id: &str) -> Reply<Relations> {
+    let cid = cid_of(snapshot, id)?;
     let Some(c) = snapshot.component(&cid)? else {
         return Err(Refusal::internal(&"a component vanished from a snapshot"));
     };
     let mut links = Vec::new();
     let mut link = |relation: &str, id: [u8; 16], peer: Cid, expires_at| -> Reply<()> {
-        let peer_id = component_id(&snapshot, &peer)?;
+        let peer_id = component_id(snapshot, &peer)?;
         links.push(Link { relation: relation.into(), id: Hex(id), peer: Hex(peer.0), peer_id, expires_at });
         Ok(())
     };
@@ -251,11 +267,11 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
     for reached in snapshot.horizon(&cid, DEFAULT_DEPTH)?.reached {
         let Some((via, link)) = reached.via else { continue };
         horizon.push(Seen {
-            component_id: component_id(&snapshot, &reached.cid)?,
+            component_id: component_id(snapshot, &reached.cid)?,
             cid: Hex(reached.cid.0),
             hops: reached.hops,
             weight_ppm: reached.weight_ppm,
-            via: component_id(&snapshot, &via)?,
+            via: component_id(snapshot, &via)?,
             link: link.name().into(),
         });
     }
@@ -274,6 +290,7 @@ fn in_force(chain: &Chain, id: &str) -> Reply<Relations> {
     Ok(Relations {
         component_id: c.component_id,
         cid: Hex(cid.0),
+        height: snapshot.tip().height,
         lct_id: Hex(c.lct),
         status: c.status.name().into(),
         owner: snapshot.ownership(&cid)?.map(|o| Owner {

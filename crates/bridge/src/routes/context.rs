@@ -6,21 +6,24 @@ use api::{
     problem::code,
 };
 use axum::{Json, extract::State};
-use node::Chain;
+use node::Snapshot;
 
 use super::{App, id};
 use crate::{
-    extract::{self, Body, Segments},
+    extract::{self, Body, Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
-pub(crate) async fn contexts(State(app): App, Segments(lct): Segments<String>) -> Reply<Json<Contexts>> {
+pub(crate) async fn contexts(
+    State(app): App,
+    Segments(lct): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Contexts>> {
     let lct_id: Hex<32> = id("lct id", &lct)?;
-    app.blocking(move |chain| of(chain, lct_id).map(Json)).await
+    app.state(when.height, move |snapshot| of(snapshot, lct_id).map(Json)).await
 }
 
-fn of(chain: &Chain, lct_id: Hex<32>) -> Reply<Contexts> {
-    let snapshot = chain.read()?;
+fn of(snapshot: &Snapshot<'_>, lct_id: Hex<32>) -> Reply<Contexts> {
     let lct = snapshot.lct(&lct_id.0)?;
     let lct = lct.ok_or_else(|| Refusal::new(404, code::LCT_NOT_FOUND, "there is no such LCT"))?;
     let contexts = snapshot.contexts_of(&lct_id.0)?;

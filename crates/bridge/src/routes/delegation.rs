@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use super::App;
 use crate::{
     authority::delegation,
-    extract::{self, Body, Segments},
+    extract::{self, Body, Options, Segments, When},
     refusal::Reply,
 };
 
@@ -20,11 +20,15 @@ pub(crate) async fn issue(State(app): App, Body(request): Body<Delegate>) -> Rep
     app.blocking(move |chain| delegation::one(&chain.read()?, id)).await.map(Json)
 }
 
-pub(crate) async fn list(State(app): App) -> Reply<Json<Delegations>> {
-    app.blocking(|chain| delegation::all(&chain.read()?)).await.map(Json)
+pub(crate) async fn list(State(app): App, Options(when): Options<When>) -> Reply<Json<Delegations>> {
+    app.state(when.height, delegation::all).await.map(Json)
 }
 
-pub(crate) async fn one(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Delegated>> {
+pub(crate) async fn one(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Delegated>> {
     let id = DelegationId(super::id::<16>("id", &id)?.0);
-    app.blocking(move |chain| delegation::one(&chain.read()?, id)).await.map(Json)
+    app.state(when.height, move |snapshot| delegation::one(snapshot, id)).await.map(Json)
 }

@@ -5,22 +5,25 @@ use api::{
     problem::code,
 };
 use axum::{Json, extract::State};
-use node::Chain;
+use node::Snapshot;
 
 use super::{App, component::cid_of};
 use crate::{
     authority::component_id,
-    extract::Segments,
+    extract::{Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
-pub(crate) async fn account(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Account>> {
-    app.blocking(move |chain| of(chain, &id).map(Json)).await
+pub(crate) async fn account(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Account>> {
+    app.state(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
 }
 
-fn of(chain: &Chain, id: &str) -> Reply<Account> {
-    let snapshot = chain.read()?;
-    let cid = cid_of(&snapshot, id)?;
+fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Account> {
+    let cid = cid_of(snapshot, id)?;
     let pool = snapshot.pool(&cid)?.ok_or_else(|| {
         Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is no pack with an energy account")
     })?;
@@ -29,7 +32,8 @@ fn of(chain: &Chain, id: &str) -> Reply<Account> {
         owner: snapshot.ownership(&cid)?.map(|o| o.owner),
         transfers: snapshot.transfers_of(&cid)?,
         offers: snapshot.offers_of(&cid)?,
+        height: snapshot.tip().height,
         time_ms: snapshot.tip().time_ms,
     };
-    Ok(Account::of(component_id(&snapshot, &cid)?, &cid, &kept))
+    Ok(Account::of(component_id(snapshot, &cid)?, &cid, &kept))
 }

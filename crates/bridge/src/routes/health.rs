@@ -5,17 +5,20 @@ use api::{
     health::{BlockchainStatus, ChainStatus, Health, LedgerStatus, SERVICE},
 };
 use axum::{Json, extract::State};
-use node::Chain;
+use node::Snapshot;
 
 use super::App;
-use crate::refusal::{Refusal, Reply};
+use crate::{
+    extract::{Options, When},
+    refusal::{Refusal, Reply},
+};
 
 pub(crate) async fn health(State(app): App) -> Json<Health> {
     Json(Health { status: "healthy".into(), timestamp: app.now_s(), service: SERVICE.into() })
 }
 
 pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
-    let (ledger, errors) = match app.blocking(figures).await {
+    let (ledger, errors) = match app.state(None, figures).await {
         Ok(figures) => (Some(figures), Vec::new()),
         Err(Refusal(problem)) => (None, vec![problem.error]),
     };
@@ -24,12 +27,12 @@ pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
     Json(BlockchainStatus { blockchain_status, timestamp: app.now_s(), service: SERVICE.into() })
 }
 
-pub(crate) async fn ledger(State(app): App) -> Reply<Json<LedgerStatus>> {
-    app.blocking(figures).await.map(Json)
+pub(crate) async fn ledger(State(app): App, Options(when): Options<When>) -> Reply<Json<LedgerStatus>> {
+    app.state(when.height, figures).await.map(Json)
 }
 
-fn figures(chain: &Chain) -> Reply<LedgerStatus> {
-    let s = chain.status()?;
+fn figures(snapshot: &Snapshot<'_>) -> Reply<LedgerStatus> {
+    let s = snapshot.status()?;
     Ok(LedgerStatus {
         height: s.height,
         blocks: s.blocks,

@@ -9,7 +9,7 @@ use axum::{Json, extract::State};
 
 use super::{App, id};
 use crate::{
-    extract::{self, Body, Segments},
+    extract::{self, Body, Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
@@ -42,10 +42,13 @@ pub(crate) async fn create(State(app): App, Body(request): Body<Create>) -> Repl
     }))
 }
 
-pub(crate) async fn lct(State(app): App, Segments(lct): Segments<String>) -> Reply<Json<Lct>> {
+pub(crate) async fn lct(
+    State(app): App,
+    Segments(lct): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Lct>> {
     let lct_id: Hex<32> = id("lct id", &lct)?;
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
+    app.state(when.height, move |snapshot| {
         let lct = snapshot.lct(&lct_id.0)?;
         let lct = lct.ok_or_else(|| Refusal::new(404, code::LCT_NOT_FOUND, "there is no such LCT"))?;
         let name = |cid| -> Reply<String> {
@@ -53,6 +56,7 @@ pub(crate) async fn lct(State(app): App, Segments(lct): Segments<String>) -> Rep
         };
         Ok(Json(Lct {
             lct_id,
+            height: snapshot.tip().height,
             kind: if lct.a == lct.b { "entity" } else { "relationship" }.into(),
             component_a_id: name(&lct.a)?,
             component_b_id: name(&lct.b)?,

@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use api::{encoding::Hex, problem::code};
 use axum::extract::State;
 use ledger::tx::TxId;
-use node::{Chain, Fate, chain::WaitError};
+use node::{Chain, Fate, Snapshot, chain::WaitError};
 
 use crate::{
     Shared,
@@ -65,6 +65,22 @@ impl Shared {
             Ok(made) => made,
             Err(e) => Err(Refusal::internal(&e)),
         }
+    }
+
+    /// Reads the state as it is after the last block, or as it was after that of `height` (A117).
+    pub async fn state<T: Send + 'static>(
+        &self,
+        height: Option<u64>,
+        f: impl FnOnce(&Snapshot<'_>) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.blocking(move |chain| {
+            let snapshot = chain.read()?;
+            match height {
+                Some(height) => f(&snapshot.at(height)?),
+                None => f(&snapshot),
+            }
+        })
+        .await
     }
 
     /// Unix seconds.

@@ -14,7 +14,7 @@ use super::{App, NotIncluded, id};
 use crate::{
     Shared,
     authority::{Core, PairingIn, PairingProgress},
-    extract::{self, Body, Segments},
+    extract::{self, Body, Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
@@ -64,11 +64,17 @@ pub(crate) async fn complete(
     Ok(Json(Completed { pairing_id: Hex(pairing), status: "completed".into(), txhash: Hex(tx) }))
 }
 
-pub(crate) async fn pairing(State(app): App, Segments(pairing): Segments<String>) -> Reply<Json<Pairing>> {
+pub(crate) async fn pairing(
+    State(app): App,
+    Segments(pairing): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Pairing>> {
     let Hex(pairing) = id("pairing id", &pairing)?;
     let id = PairingId(pairing);
-    let now_ms = (app.clock)();
-    let recorded = app.blocking(move |chain| Ok(chain.read()?.pairing(&id)?)).await?;
+    let (recorded, tip) =
+        app.state(when.height, move |snapshot| Ok((snapshot.pairing(&id)?, snapshot.tip()))).await?;
+    // Of the past the ledger's time is the only one.
+    let now_ms = if when.height.is_some() { tip.time_ms } else { (app.clock)() };
     let (binding_id, sides, status, created_at, expires_at) = match recorded {
         Some(p) => {
             let status = match p.status {
@@ -77,6 +83,10 @@ pub(crate) async fn pairing(State(app): App, Segments(pairing): Segments<String>
                 Status::Active => "completed",
             };
             (p.binding_id, [p.a, p.b], status, p.time_ms / 1000, p.expires_ms / 1000)
+        }
+        None if when.height.is_some() => {
+            let why = "the ledger held no such pairing after this block";
+            return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, why));
         }
         None => {
             let (p, sides, runs) = app.authority.call(move |core| core.pending_pairing(id)).await?;
@@ -88,6 +98,7 @@ pub(crate) async fn pairing(State(app): App, Segments(pairing): Segments<String>
     let [a, b] = names(&app, sides).await?;
     Ok(Json(Pairing {
         pairing_id: Hex(pairing),
+        height: tip.height,
         binding_id: Hex(binding_id),
         a,
         b,

@@ -5,22 +5,25 @@ use api::{
     registry::{Authorized, History, Moved, Settings, Versioned},
 };
 use axum::{Json, extract::State};
-use node::Chain;
+use node::Snapshot;
 
 use super::{App, component::cid_of};
 use crate::{
     authority::component_id,
-    extract::Segments,
+    extract::{Options, Segments, When},
     refusal::{Refusal, Reply},
 };
 
-pub(crate) async fn history(State(app): App, Segments(id): Segments<String>) -> Reply<Json<History>> {
-    app.blocking(move |chain| of(chain, &id).map(Json)).await
+pub(crate) async fn history(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<History>> {
+    app.state(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
 }
 
-fn of(chain: &Chain, id: &str) -> Reply<History> {
-    let snapshot = chain.read()?;
-    let cid = cid_of(&snapshot, id)?;
+fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<History> {
+    let cid = cid_of(snapshot, id)?;
     let Some(c) = snapshot.component(&cid)? else {
         return Err(Refusal::internal(&"a component vanished from a snapshot"));
     };
@@ -31,6 +34,7 @@ fn of(chain: &Chain, id: &str) -> Reply<History> {
     Ok(History {
         component_id: c.component_id,
         cid: Hex(cid.0),
+        height: snapshot.tip().height,
         status: c.status.name().into(),
         states: states.map_err(|e| Refusal::internal(&e))?,
         versions: versions.iter().map(|(number, v)| Versioned::of(*number, v)).collect(),
@@ -38,12 +42,16 @@ fn of(chain: &Chain, id: &str) -> Reply<History> {
     })
 }
 
-pub(crate) async fn config(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Settings>> {
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
-        let cid = cid_of(&snapshot, &id)?;
+pub(crate) async fn config(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Settings>> {
+    app.state(when.height, move |snapshot| {
+        let cid = cid_of(snapshot, &id)?;
         let settings = snapshot.settings_of(&cid)?;
-        Ok(Json(Settings::of(component_id(&snapshot, &cid)?, &cid, &settings)))
+        let name = component_id(snapshot, &cid)?;
+        Ok(Json(Settings::of(name, &cid, snapshot.tip().height, &settings)))
     })
     .await
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use ledger::checkpoint::{Checkpoint, CheckpointError, MAX_LEN, Succession};
+use ledger::receipt;
 use serde_json::json;
 
 use super::data_dir::{DataDir, replace_file};
@@ -24,6 +25,8 @@ enum Command {
     Make(Make),
     /// Write what leads from one checkpoint to a later one of the same chain
     Lead(Lead),
+    /// Write what shows that the history of a checkpoint holds the block of a receipt, for `modbatt verify --by`
+    Include(Include),
     /// Check a checkpoint, alone or against an earlier one, and say what it says
     Show(Show),
     /// Sign a checkpoint as a witness, after one that was signed before
@@ -48,6 +51,21 @@ struct Lead {
     earlier: PathBuf,
     /// The later checkpoint
     later: PathBuf,
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Where it is written
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = super::EXIT_CODES)]
+struct Include {
+    /// The receipt
+    receipt: PathBuf,
+    /// The checkpoint, of the receipt's next block or a later one
+    checkpoint: PathBuf,
     /// The data directory
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -99,6 +117,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Make(args) => make(args),
         Command::Lead(args) => lead(args),
+        Command::Include(args) => include(args),
         Command::Show(args) => show(args),
         Command::Cosign(args) => cosign(args),
     }
@@ -144,6 +163,31 @@ fn lead(args: &Lead) -> Result<Outcome, Failure> {
     replace_file(&args.out, &by.to_file())?;
     let (from, to) = (earlier.statement.height, later.statement.height);
     print(&format!("what leads from height {from} to {to} in {}\n", args.out.display()))?;
+    Ok(Outcome::Good)
+}
+
+fn include(args: &Include) -> Result<Outcome, Failure> {
+    let checkpoint = read(&args.checkpoint)?;
+    let file = read_bounded(&args.receipt, "receipt", receipt::MAX_LEN + 1)?;
+    let name = args.receipt.display();
+    let proved = receipt::verify(&file, None)
+        .map_err(|e| Failure::Failed(format!("the receipt {name} is refused: {e}")))?;
+    let dir = DataDir::open(&args.data_dir)?;
+    let ledger = at_rest(&dir)?;
+    let snapshot = ledger.read().map_err(|e| replica::failure(&e))?;
+    // What a block did is certified by the header after it.
+    let certified = proved.height.saturating_add(1);
+    let by = snapshot.inclusion(certified, checkpoint.statement.height);
+    let by = by.map_err(|e| Failure::Failed(format!("the checkpoint does not reach the receipt: {e}")))?;
+    receipt::verify_within(&file, &checkpoint.statement, &by).map_err(|e| {
+        Failure::Failed(format!("{name} and {} do not belong together: {e}", args.checkpoint.display()))
+    })?;
+    replace_file(&args.out, &by.to_file())?;
+    let to = checkpoint.statement.height;
+    print(&format!(
+        "what leads from height {certified} to the checkpoint of {to} in {}\n",
+        args.out.display()
+    ))?;
     Ok(Outcome::Good)
 }
 

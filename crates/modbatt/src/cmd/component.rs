@@ -14,7 +14,7 @@ use ledger::tx::{Body, Registry};
 
 use super::order::component;
 use super::send::{At, There, key_file};
-use super::{Failure, Outcome, ask, os_rng, print_answer};
+use super::{Failure, Outcome, When, ask, os_rng, print_answer};
 
 /// Arguments of `modbatt component`.
 #[derive(clap::Args)]
@@ -45,6 +45,8 @@ struct Show {
     /// The data directory of the installation, which runs
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    when: When,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -135,7 +137,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn show(args: &Show) -> Result<Outcome, Failure> {
     let (_, run) = super::data_dir::DataDir::open_running(&args.data_dir, "its ledger can be asked")?;
-    let history = ask(async { api::Client::new(&run.url)?.history(&args.id).await })?;
+    let history = ask(async { args.when.client(api::Client::new(&run.url)?).history(&args.id).await })?;
     print_answer(&history, args.json, in_words)
 }
 

@@ -11,7 +11,7 @@ use ledger::tx::{Body, Config};
 use super::data_dir::DataDir;
 use super::order::component;
 use super::send::{At, There};
-use super::{Failure, Outcome, ask, print_answer};
+use super::{Failure, Outcome, When, ask, print_answer};
 
 /// Arguments of `modbatt config`.
 #[derive(clap::Args)]
@@ -38,6 +38,8 @@ struct Show {
     /// The data directory of the installation, which runs
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    when: When,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -78,7 +80,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn show(args: &Show) -> Result<Outcome, Failure> {
     let (_, run) = DataDir::open_running(&args.data_dir, "its ledger can be asked")?;
-    let settings = ask(async { api::Client::new(&run.url)?.config(&args.pack).await })?;
+    let settings = ask(async { args.when.client(api::Client::new(&run.url)?).config(&args.pack).await })?;
     print_answer(&settings, args.json, in_words)
 }
 

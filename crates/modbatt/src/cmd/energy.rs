@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::data_dir::DataDir;
 use super::eval::{self, Op, Problem};
 use super::ledger::{Ledger, failure, open};
-use super::{Failure, Outcome, ask, print_answer};
+use super::{Failure, Outcome, When, ask, print_answer};
 
 /// Arguments of `modbatt energy`.
 #[derive(clap::Args)]
@@ -54,6 +54,8 @@ struct ShowArgs {
     /// The data directory of the installation; a program may be running on it
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    when: When,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -99,8 +101,7 @@ fn show(args: &ShowArgs) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
     let account = match open(&dir)? {
         Ledger::Here(ledger) => {
-            let snapshot = ledger.read().map_err(|e| failure(&e))?;
-            let kept = recorded(&snapshot, &args.id).map_err(|e| failure(&e))?;
+            let kept = recorded(&args.when.read(&ledger)?, &args.id).map_err(|e| failure(&e))?;
             kept.ok_or_else(|| {
                 Failure::Failed(format!(
                     "{} has no energy account on this ledger; name a bound pack",
@@ -108,7 +109,7 @@ fn show(args: &ShowArgs) -> Result<Outcome, Failure> {
                 ))
             })?
         }
-        Ledger::At(client) => ask(client.energy(&args.id))?,
+        Ledger::At(client) => ask(args.when.client(client).energy(&args.id))?,
     };
     print_answer(&account, args.json, in_words)
 }
@@ -123,6 +124,7 @@ fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<api::energy::Acc
         owner: snapshot.ownership(&cid)?.map(|o| o.owner),
         transfers: snapshot.transfers_of(&cid)?,
         offers: snapshot.offers_of(&cid)?,
+        height: snapshot.tip().height,
         time_ms: snapshot.tip().time_ms,
     };
     Ok(Some(api::energy::Account::of(component.component_id, &cid, &kept)))

@@ -223,6 +223,7 @@ mod tests {
         Component {
             component_id: id.into(),
             cid: Hex([0; 16]),
+            height: 1,
             role: role.into(),
             component_type: role.into(),
             status: status.into(),

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lct::energy::EnergyKind;
-use ledger::checkpoint::{self, Checkpoint};
+use ledger::checkpoint::{self, Checkpoint, Inclusion};
 use ledger::receipt::{self, ReceiptError, Trust};
 use ledger::verdict::{Proved, Trusted, Verdict};
 use serde_json::{Value, json};
@@ -28,6 +28,10 @@ pub struct Args {
     /// Whom to trust: the genesis.json or a checkpoint of the chain [default: the file that MODBATT_TRUST names]
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// What shows that the history of the trusted checkpoint holds the receipt's block, as `modbatt checkpoint include`
+    /// writes it: for a receipt of earlier validators
+    #[arg(long, value_name = "FILE")]
+    by: Option<PathBuf>,
     /// Print one JSON object instead of sentences
     #[arg(long)]
     json: bool,
@@ -39,11 +43,18 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     // One byte more than any receipt has, so that the verifier sees when it is too long.
     let file = read_bounded(&args.file, "receipt", receipt::MAX_LEN + 1)?;
     let default = std::env::var_os(TRUST_VARIABLE).filter(|v| !v.is_empty());
-    let trust = match args.trust.clone().map(OsString::from).or(default) {
-        Some(path) => Some(read_trust(Path::new(&path))?),
-        None => None,
+    let trust = args.trust.clone().map(OsString::from).or(default);
+    let verified = match (trust.as_ref().map(Path::new), &args.by) {
+        (Some(path), Some(by)) => {
+            receipt::verify_within(&file, &read_checkpoint(path)?.statement, &read_by(by)?)
+        }
+        (None, Some(_)) => {
+            return Err(Failure::Input("--by leads to a checkpoint: name it with --trust".into()));
+        }
+        (Some(path), None) => receipt::verify(&file, Some(&read_trust(path)?)),
+        (None, None) => receipt::verify(&file, None),
     };
-    match receipt::verify(&file, trust.as_ref()) {
+    match verified {
         Ok(verdict) => {
             let text = if args.json { format!("{}\n", as_json(&name, &verdict)) } else { in_words(&verdict) };
             print(&text)?;
@@ -67,9 +78,12 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn refusal(name: &str, error: &ReceiptError) -> String {
     let advice = match error {
-        ReceiptError::OtherChain | ReceiptError::UntrustedValidators => {
-            "; check that the trust file is the right one"
+        ReceiptError::OtherChain => "; check that the trust file is the right one",
+        ReceiptError::UntrustedValidators => {
+            "; check that the trust file is the right one; beside a checkpoint that is younger than the receipt name \
+             with --by what `modbatt checkpoint include` writes"
         }
+        ReceiptError::NotInHistory => "; make it anew with `modbatt checkpoint include`",
         ReceiptError::Version(v) if *v < receipt::VERSION => {
             "; `modbatt receipt` writes it anew from the data directory"
         }
@@ -87,6 +101,20 @@ pub fn read_bounded(path: &Path, what: &str, max: usize) -> Result<Vec<u8>, Fail
         Ok(_) => Ok(bytes),
         Err(e) => Err(Failure::Input(format!("cannot read the {what} {}: {}", path.display(), reason(&e)))),
     }
+}
+
+/// Reads the checkpoint that is trusted.
+fn read_checkpoint(path: &Path) -> Result<Checkpoint, Failure> {
+    let bytes = read_bounded(path, "checkpoint", checkpoint::MAX_LEN + 1)?;
+    Checkpoint::from_file(&bytes).map_err(|e| refused(path, &e))
+}
+
+/// Reads what leads from a block to a checkpoint.
+fn read_by(path: &Path) -> Result<Inclusion, Failure> {
+    let bytes = read_bounded(path, "inclusion", checkpoint::MAX_LEN + 1)?;
+    Inclusion::from_file(&bytes).map_err(|e| {
+        Failure::Input(format!("{} does not lead from a block to a checkpoint: {e}", path.display()))
+    })
 }
 
 /// Reads a trust file: the genesis or a checkpoint of a chain. A checkpoint holds in itself; that it is the right one is the

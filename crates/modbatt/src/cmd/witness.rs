@@ -9,7 +9,7 @@ use node::Snapshot;
 
 use super::data_dir::DataDir;
 use super::ledger::{Ledger, failure, open};
-use super::{Failure, Outcome, ask, print_answer};
+use super::{Failure, Outcome, When, ask, print_answer};
 
 /// Arguments of `modbatt witness`.
 #[derive(clap::Args)]
@@ -21,6 +21,8 @@ pub struct Args {
     /// The data directory of the installation; a program may be running on it
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    when: When,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -30,11 +32,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
     let stated = match open(&dir)? {
-        Ledger::Here(ledger) => {
-            let snapshot = ledger.read().map_err(|e| failure(&e))?;
-            recorded(&snapshot, &args.id)?
-        }
-        Ledger::At(client) => Some(ask(client.statements(&args.id))?),
+        Ledger::Here(ledger) => recorded(&args.when.read(&ledger)?, &args.id)?,
+        Ledger::At(client) => Some(ask(args.when.client(client).statements(&args.id))?),
     };
     let stated = stated.ok_or_else(|| unknown(&args.id))?;
     print_answer(&stated, args.json, in_words)
@@ -49,7 +48,7 @@ fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Statements>, Fai
     let cid = Cid::of(id);
     let Some(component) = snapshot.component(&cid).map_err(|e| failure(&e))? else { return Ok(None) };
     let kept = snapshot.validations_of(&cid).map_err(|e| failure(&e))?;
-    let stated = Statements::of(component.component_id, &cid, &kept);
+    let stated = Statements::of(component.component_id, &cid, snapshot.tip().height, &kept);
     stated
         .map(Some)
         .map_err(|e| Failure::Failed(format!("what the ledger holds of {id} is of another version: {e}")))

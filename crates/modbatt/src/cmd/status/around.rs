@@ -122,6 +122,7 @@ mod tests {
         Relations {
             component_id: "pack-0001".into(),
             cid: Hex([1; 16]),
+            height: 1,
             lct_id: Hex([1; 32]),
             status: "active".into(),
             owner: None,

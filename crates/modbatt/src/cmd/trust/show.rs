@@ -9,7 +9,7 @@ use node::Snapshot;
 
 use super::super::data_dir::DataDir;
 use super::super::ledger::{Ledger, failure, open};
-use super::super::{Failure, Outcome, ask, print};
+use super::super::{Failure, Outcome, When, ask, print};
 
 /// Arguments of `modbatt trust show`.
 #[derive(clap::Args)]
@@ -21,6 +21,8 @@ pub struct Args {
     /// The data directory of the installation; a program may be running on it
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    when: When,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -30,11 +32,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
     let trust = match open(&dir)? {
-        Ledger::Here(ledger) => {
-            let snapshot = ledger.read().map_err(|e| failure(&e))?;
-            recorded(&snapshot, &args.id).map_err(|e| failure(&e))?
-        }
-        Ledger::At(client) => Some(ask(client.trust(&args.id))?),
+        Ledger::Here(ledger) => recorded(&args.when.read(&ledger)?, &args.id).map_err(|e| failure(&e))?,
+        Ledger::At(client) => Some(ask(args.when.client(client).trust(&args.id))?),
     };
     let trust = trust.ok_or_else(|| {
         Failure::Failed(format!(
