@@ -20,6 +20,7 @@ mod python;
 mod shell;
 mod suite;
 mod tidy;
+mod token;
 
 /// One row of the help table and of the dispatch: what is typed, what it does, the code.
 struct Subcommand {

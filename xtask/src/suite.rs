@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, bench, deny, fuzz, model, protocol_models, python, shell, tidy};
+use crate::{bare_metal, bench, deny, fuzz, model, protocol_models, python, shell, tidy, token};
 
 /// One part of the suite.
 pub struct Part {
@@ -169,6 +169,7 @@ fn clippy() -> Result<Outcome> {
 }
 
 fn tests() -> Result<Outcome> {
+    token::prepare()?;
     shell::run(shell::cargo().args(["test", "--workspace"]))?;
     // In the workspace the host backend of P-256 is on; devices run without it.
     shell::run(shell::cargo().args(["test", "--package", "lct", "--lib", "--tests"]))?;

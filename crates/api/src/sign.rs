@@ -15,7 +15,7 @@ use ::lct::{
     record::BatchStatement,
     registration::Registration,
     revocation::Reason,
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
     trust::MetricsReport,
     validation::{Attestation, Event, EventKind},
 };
@@ -46,7 +46,7 @@ pub struct SignedTx {
 }
 
 /// Signs `body` with an account key.
-pub fn sign(body: Body, envelope: &Envelope, key: &SigningKey, rng: &mut impl CryptoRng) -> SignedTx {
+pub fn sign(body: Body, envelope: &Envelope, key: &impl Signer, rng: &mut impl CryptoRng) -> SignedTx {
     let unsigned = Unsigned {
         chain_id: envelope.chain_id,
         signer: key.public(),
@@ -317,6 +317,7 @@ fn signed(statement: &[u8], key: &PublicKey, signature: &Signature) -> Signed {
 mod tests {
     use super::*;
     use ::lct::record::BATCH_STATEMENT_MAX;
+    use ::lct::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     #[test]

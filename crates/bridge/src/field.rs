@@ -10,7 +10,10 @@
 //! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
 //! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
 
-use crate::{authority::key::AuthorityKey, durable, entropy};
+use crate::{
+    authority::{key::AuthorityKey, signer::SignError},
+    durable,
+};
 use lct::{
     Digest,
     delegation::{ACT_LEN, Act, DelegateRevocation, Delegation, DelegationId, Operation, REVOCATION_LEN},
@@ -88,9 +91,9 @@ pub enum FieldError {
     /// The last number is used.
     #[error("the journal is full")]
     Full,
-    /// No entropy.
+    /// There is no signature.
     #[error(transparent)]
-    Entropy(#[from] entropy::NoEntropy),
+    Sign(#[from] SignError),
     /// A file cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -249,8 +252,7 @@ impl Field {
             _ => return Err(FieldError::Subject),
         };
         let statement = DelegateRevocation { delegation: self.id, subject, reason, time: now };
-        let AuthorityKey(secret) = &self.key;
-        let statement = entropy::with(|rng| statement.issue(secret.signing_key(), rng))?;
+        let statement = self.key.sign(|key, rng| statement.issue(key, rng))?;
         self.write(Operation::Revoke, &Body::Revoke { target, reason: reason as u8 }, now)?;
         Ok(statement)
     }
@@ -271,8 +273,7 @@ impl Field {
         let number = self.acts.checked_add(1).filter(|_| body.len() <= MAX_STATEMENT);
         let number = number.ok_or(FieldError::Full)?;
         let act = Act { delegation: self.id, number, previous: self.last, time: now, body: sha256(&[&body]) };
-        let AuthorityKey(secret) = &self.key;
-        let statement = entropy::with(|rng| act.issue(secret.signing_key(), rng))?;
+        let statement = self.key.sign(|key, rng| act.issue(key, rng))?;
         let entry = [&statement[..], &(body.len() as u16).to_be_bytes(), &body].concat();
         let written = self.file.write_all(&entry).and_then(|()| self.file.sync_all());
         written.map_err(|source| FieldError::Io { path: self.path.clone(), source })?;
@@ -307,7 +308,7 @@ mod tests {
     }
 
     fn again(key: &AuthorityKey) -> AuthorityKey {
-        AuthorityKey::from_bytes(&key.to_bytes()).unwrap()
+        AuthorityKey::from_bytes(&key.to_bytes().unwrap()).unwrap()
     }
 
     #[test]

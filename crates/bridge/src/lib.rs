@@ -19,6 +19,7 @@ pub use authority::{
     key::{AuthorityKey, KeyError},
     orders::OrdersError,
     revocation::ListError,
+    signer::{Hand, SignError, Source, Token, TokenFailure},
 };
 pub use entropy::NoEntropy;
 pub use refusal::Refusal;

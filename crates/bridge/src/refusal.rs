@@ -167,6 +167,12 @@ impl From<crate::entropy::NoEntropy> for Refusal {
     }
 }
 
+impl From<crate::authority::signer::SignError> for Refusal {
+    fn from(error: crate::authority::signer::SignError) -> Self {
+        Refusal::unavailable(&error)
+    }
+}
+
 /// The HTTP status of a ledger's rejection: who has to do what about it.
 pub(crate) fn status(rejection: Rejection) -> u16 {
     use Rejection as R;

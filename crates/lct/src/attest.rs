@@ -11,7 +11,7 @@ use crate::{
     codec::Fields,
     hash::sha256,
     id::{Cid, Role},
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
     spk::Spk,
 };
 use kept::{Defence, kept};
@@ -62,7 +62,7 @@ pub struct Subject {
 
 impl DeviceCertificate {
     /// Issues a certificate for `subject`.
-    pub fn issue(subject: &Subject, issuer: &SigningKey, rng: &mut impl CryptoRng) -> Self {
+    pub fn issue(subject: &Subject, issuer: &impl Signer, rng: &mut impl CryptoRng) -> Self {
         let mut c = [0; CERTIFICATE_LEN];
         c[0] = 1;
         c[1] = subject.kind as u8;
@@ -200,6 +200,7 @@ pub fn spk_attestation_digest(cid: &Cid, role: Role, spk: &Spk, partner: &Cid, n
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn subject(kind: CertificateType, key: &SigningKey) -> Subject {

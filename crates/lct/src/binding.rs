@@ -8,7 +8,7 @@ use crate::{
     id::{BindingId, Cid, Role, SpkId},
     metadata::ACCESS_MAX,
     rebind::TOKEN_LEN,
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
     spk::Spk,
 };
 use kept::{Defence, kept};
@@ -90,7 +90,7 @@ impl BindRequest {
     /// The signed bytes.
     pub fn issue(
         &self,
-        key: &SigningKey,
+        key: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, REQUEST_MAX>, Error> {
         let body = Layout::<REQUEST_MAX>::default().put(&[
@@ -166,7 +166,7 @@ impl Introduction {
     /// The signed bytes.
     pub fn issue(
         &self,
-        key: &SigningKey,
+        key: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, INTRODUCTION_LEN>, Error> {
         let body = Layout::<INTRODUCTION_LEN>::default().put(&[

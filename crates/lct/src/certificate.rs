@@ -17,7 +17,7 @@ use crate::{
     id::{PairingId, SpkId},
     schedule::{derive, extract},
     secret::{Secret, equal},
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
     spk::{HPKE_OVERHEAD, Spk, SpkSecret},
 };
 use kept::{Defence, kept};
@@ -37,7 +37,7 @@ const SIG_LEN: usize = 64;
 pub type CertificateBytes = heapless::Vec<u8, CERTIFICATE_MAX>;
 
 /// What the authority puts into a certificate.
-pub struct Issue<'a> {
+pub struct Issue<'a, K> {
     /// Fresh identifier.
     pub pairing_id: PairingId,
     /// Deterministic CBOR, at most 512 bytes ([`crate::metadata`]).
@@ -49,7 +49,7 @@ pub struct Issue<'a> {
     /// The authority's own object.
     pub spk_authority: &'a Spk,
     /// The authority's signing key.
-    pub key: &'a SigningKey,
+    pub key: &'a K,
     /// Half of A.
     pub half_a: &'a Secret<32>,
     /// Half of B.
@@ -65,7 +65,7 @@ pub struct Issue<'a> {
 }
 
 /// Issues a certificate.
-pub fn issue(what: &Issue<'_>, rng: &mut impl CryptoRng) -> Result<CertificateBytes, Error> {
+pub fn issue<K: Signer>(what: &Issue<'_, K>, rng: &mut impl CryptoRng) -> Result<CertificateBytes, Error> {
     if what.clear_metadata.len() > METADATA_MAX || what.endpoint.len() > ENDPOINT_MAX {
         return Err(Error::BufferTooSmall);
     }

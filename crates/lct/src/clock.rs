@@ -5,7 +5,7 @@ use crate::{
     binding::verify_tail,
     codec::Fields,
     hash::sha256,
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Signer},
 };
 use rand_core::CryptoRng;
 
@@ -24,7 +24,7 @@ pub struct TimeToken {
 
 impl TimeToken {
     /// The signed bytes.
-    pub fn issue(&self, key: &SigningKey, rng: &mut impl CryptoRng) -> [u8; TOKEN_LEN] {
+    pub fn issue(&self, key: &impl Signer, rng: &mut impl CryptoRng) -> [u8; TOKEN_LEN] {
         let mut out = [0; TOKEN_LEN];
         out[0] = 1;
         out[1..5].copy_from_slice(&self.time.to_be_bytes());
@@ -56,6 +56,7 @@ impl TimeToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     #[test]

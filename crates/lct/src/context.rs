@@ -10,7 +10,7 @@ use crate::{
     codec::Fields,
     hash::sha256,
     id::Cid,
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
 };
 use rand_core::CryptoRng;
 
@@ -270,7 +270,7 @@ pub const FILE_MAX: usize = 5 + 2 + CONTEXT_MAX + 33 + 64;
 
 impl Signed {
     /// Signs a statement. [`Error::Malformed`] when a part is out of its range.
-    pub fn by(statement: &Statement, key: &SigningKey, rng: &mut impl CryptoRng) -> Result<Self, Error> {
+    pub fn by(statement: &Statement, key: &impl Signer, rng: &mut impl CryptoRng) -> Result<Self, Error> {
         let mut out = [0; CONTEXT_MAX];
         let n = statement.encode(&mut out)?;
         let bytes = heapless::Vec::from_slice(&out[..n]).map_err(|_| Error::BufferTooSmall)?;
@@ -327,6 +327,7 @@ fn cids<const N: usize>(d: &mut minicbor::Decoder<'_>) -> Result<Cids<N>, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn statement(content: Content) -> Statement {

@@ -19,7 +19,7 @@ use crate::{
     id::Cid,
     metadata::{ClearMetadata, PairingContext},
     revocation::{Reason, Subject},
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Signer},
     spk::Spk,
 };
 use rand_core::CryptoRng;
@@ -121,7 +121,7 @@ impl Delegation {
     /// [`Error::Malformed`] for what [`Delegation::open`] would refuse.
     pub fn issue(
         &self,
-        authority: &SigningKey,
+        authority: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, DELEGATION_MAX>, Error> {
         self.check()?;
@@ -240,7 +240,7 @@ pub struct DelegateRevocation {
 
 impl DelegateRevocation {
     /// The signed bytes.
-    pub fn issue(&self, delegate: &SigningKey, rng: &mut impl CryptoRng) -> [u8; REVOCATION_LEN] {
+    pub fn issue(&self, delegate: &impl Signer, rng: &mut impl CryptoRng) -> [u8; REVOCATION_LEN] {
         let mut out = [0; REVOCATION_LEN];
         out[0] = 1;
         out[1..17].copy_from_slice(&self.delegation.0);
@@ -291,7 +291,7 @@ pub struct Act {
 
 impl Act {
     /// The signed bytes.
-    pub fn issue(&self, delegate: &SigningKey, rng: &mut impl CryptoRng) -> [u8; ACT_LEN] {
+    pub fn issue(&self, delegate: &impl Signer, rng: &mut impl CryptoRng) -> [u8; ACT_LEN] {
         let mut out = [0; ACT_LEN];
         out[0] = 1;
         out[1..17].copy_from_slice(&self.delegation.0);
@@ -343,6 +343,7 @@ impl Act {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::sign::SigningKey;
     use crate::{
         id::{BindingId, PairingId, Role},
         metadata::{Entity, Timing},

@@ -9,7 +9,7 @@ use crate::{
     id::Cid,
     secret::Secret,
     sign::{PublicKey, Signature, SigningKey},
-    spk::{HPKE_OVERHEAD, Spk, SpkSecret},
+    spk::{HPKE_OVERHEAD, OpeningKey, Spk},
 };
 use rand_core::CryptoRng;
 
@@ -348,7 +348,7 @@ impl KeyStatement {
     }
 
     /// The first key; only the authority can open it.
-    pub fn first_key(&self, authority: &SpkSecret) -> Result<Secret<32>, Error> {
+    pub fn first_key(&self, authority: &OpeningKey) -> Result<Secret<32>, Error> {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         let n = authority.open(&key_info(&self.cid), &self.sealed, key.as_mut())?;
         if n == 32 { Ok(Secret::new(*key)) } else { Err(Error::Malformed) }
@@ -358,6 +358,7 @@ impl KeyStatement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spk::SpkSecret;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     #[test]
@@ -395,10 +396,14 @@ mod tests {
         let statement = KeyStatement { cid, sealed };
         let bytes = statement.issue(&key, &mut rng);
         let read = KeyStatement::open(&bytes, &key.public()).unwrap();
-        assert_eq!(read.first_key(&authority), Ok(first));
-        assert_eq!(read.first_key(&stranger), Err(Error::NotAuthentic));
+        assert_eq!(read.first_key(authority.opening_key()), Ok(first));
+        assert_eq!(read.first_key(stranger.opening_key()), Err(Error::NotAuthentic));
         let moved = KeyStatement { cid: Cid::of("module-0002"), sealed };
-        assert_eq!(moved.first_key(&authority), Err(Error::NotAuthentic), "sealed for another log");
+        assert_eq!(
+            moved.first_key(authority.opening_key()),
+            Err(Error::NotAuthentic),
+            "sealed for another log"
+        );
         for at in 0..CHECKPOINT_LEN {
             let mut bad = point.issue(&key, &mut rng);
             bad[at] ^= 1;

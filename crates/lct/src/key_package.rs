@@ -21,7 +21,7 @@ use crate::{
     metadata::LinkParameters,
     schedule::{derive, extract, mac},
     secret::{Secret, equal},
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
     spk::{HPKE_OVERHEAD, Spk, SpkSecret},
 };
 use kept::{Defence, kept};
@@ -201,7 +201,7 @@ impl KeyPackage {
         parties: &Parties,
         to: &Spk,
         nonce: &[u8; 16],
-        authority: &SigningKey,
+        authority: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, SEALED_LEN>, Error> {
         let plain = self.encode_flagged(parties, FLAG_SEALED)?;
@@ -243,6 +243,7 @@ fn signed(sealed: &[u8]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn parties() -> Parties {

@@ -9,7 +9,7 @@ use crate::{
     codec::{Fields, Layout},
     hash::sha256,
     id::Cid,
-    sign::{PublicKey, Signature, SigningKey},
+    sign::{PublicKey, Signature, Signer},
 };
 use rand_core::CryptoRng;
 
@@ -170,7 +170,7 @@ impl Policy {
     /// [`Error::Malformed`] for what [`Policy::decode`] does not take.
     pub fn propose(
         &self,
-        authority: &SigningKey,
+        authority: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, { BODY_MAX + 64 }>, Error> {
         let body = self.encode()?;

@@ -6,7 +6,7 @@ use crate::{
     codec::Fields,
     hash::sha256,
     id::{BindingId, Cid},
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Signer},
 };
 use rand_core::CryptoRng;
 
@@ -30,7 +30,7 @@ pub struct Rebind {
 
 impl Rebind {
     /// The signed bytes.
-    pub fn issue(&self, key: &SigningKey, rng: &mut impl CryptoRng) -> [u8; TOKEN_LEN] {
+    pub fn issue(&self, key: &impl Signer, rng: &mut impl CryptoRng) -> [u8; TOKEN_LEN] {
         let mut out = [0; TOKEN_LEN];
         out[0] = 1;
         out[1..17].copy_from_slice(&self.device.0);
@@ -66,6 +66,7 @@ impl Rebind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     delegation::DelegationId,
     hash::sha256,
     id::{BindingId, Cid, PairingId},
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Signer},
 };
 use rand_core::CryptoRng;
 
@@ -144,7 +144,7 @@ impl RevocationList {
     /// The signed bytes.
     pub fn issue(
         &self,
-        key: &SigningKey,
+        key: &impl Signer,
         rng: &mut impl CryptoRng,
     ) -> Result<heapless::Vec<u8, LIST_MAX>, Error> {
         let mut layout = Layout::<LIST_MAX>::default().put(&[
@@ -200,6 +200,7 @@ impl RevocationList {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     fn list(entries: usize) -> RevocationList {

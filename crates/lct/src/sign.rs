@@ -46,6 +46,26 @@ impl SigningKey {
     }
 }
 
+/// Makes signatures: with a key in this memory, or with one that lies elsewhere, as in a token.
+///
+/// An implementation that can fail remembers that it did, and its caller drops what was made of its signatures.
+pub trait Signer {
+    /// The public key.
+    fn public(&self) -> PublicKey;
+    /// Signs `digest`, as [`SigningKey::sign`].
+    fn sign(&self, digest: &Digest, rng: &mut impl CryptoRng) -> Signature;
+}
+
+impl Signer for SigningKey {
+    fn public(&self) -> PublicKey {
+        self.public()
+    }
+
+    fn sign(&self, digest: &Digest, rng: &mut impl CryptoRng) -> Signature {
+        self.sign(digest, rng)
+    }
+}
+
 /// A public key: SEC1 compressed point, 33 bytes. The bytes are checked when the key is used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 33]);

@@ -50,6 +50,16 @@ impl Spk {
         Ok(spk)
     }
 
+    /// The object of two public keys, whose points are checked by whoever uses them.
+    pub fn new(sign: &PublicKey, kem: &PublicKey) -> Spk {
+        let mut spk = [0; 68];
+        spk[0] = 1;
+        spk[1] = SUITE;
+        spk[2..35].copy_from_slice(&sign.0);
+        spk[35..].copy_from_slice(&kem.0);
+        Spk(spk)
+    }
+
     /// Verifies signatures of this relationship.
     pub fn sign_pub(&self) -> PublicKey {
         let mut k = [0; 33];
@@ -107,61 +117,43 @@ type HpkeKey = <HpkeKem as hpke::Kem>::PublicKey;
 type HpkeSecret = <HpkeKem as hpke::Kem>::PrivateKey;
 type HpkeEncapped = <HpkeKem as hpke::Kem>::EncappedKey;
 
-/// The private side: a 32-byte seed from which both scalars are derived.
+/// The private half of a key agreement: opens what was sealed to its holder. Zeroised on drop, never printed.
 #[derive(Clone)]
-pub struct SpkSecret {
-    seed: Secret<32>,
-    sign: SigningKey,
-    kem: p256::SecretKey,
-    kem_pub: Point,
+pub struct OpeningKey {
+    scalar: p256::SecretKey,
+    point: Point,
 }
 
-impl core::fmt::Debug for SpkSecret {
+impl core::fmt::Debug for OpeningKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("SpkSecret([redacted])")
+        f.write_str("OpeningKey([redacted])")
     }
 }
 
-impl SpkSecret {
-    /// Draws a fresh pair.
-    pub fn generate(rng: &mut impl CryptoRng) -> Result<Self, Error> {
-        Self::from_seed(Secret::random(rng))
+impl OpeningKey {
+    /// The key with the given scalar (big-endian); refuses zero and values not below the group order.
+    pub fn from_bytes(scalar: &[u8; 32]) -> Result<Self, Error> {
+        let point = AgreementKey::from_bytes(scalar).ok_or(Error::InvalidKey)?.public();
+        let scalar = p256::SecretKey::from_slice(scalar).map_err(|_| Error::InvalidKey)?;
+        Ok(OpeningKey { scalar, point })
     }
 
-    /// `scalar = OS2IP(Derive(seed, "spk sign" | "spk kem", "", 48)) mod (n - 1) + 1`.
-    pub fn from_seed(seed: Secret<32>) -> Result<Self, Error> {
-        let sign = SigningKey::from_bytes(scalar(&derive::<48>(&seed, "spk sign", &[])?)?.expose())?;
-        let kem = scalar(&derive::<48>(&seed, "spk kem", &[])?)?;
-        let kem_pub = AgreementKey::from_bytes(kem.expose()).ok_or(Error::InvalidKey)?.public();
-        let kem = p256::SecretKey::from_slice(kem.expose()).map_err(|_| Error::InvalidKey)?;
-        Ok(SpkSecret { seed, sign, kem, kem_pub })
+    /// The scalar, for sealed storage.
+    pub fn to_bytes(&self) -> Secret<32> {
+        let bytes = zeroize::Zeroizing::new(<[u8; 32]>::from(self.scalar.to_bytes()));
+        Secret::new(*bytes)
     }
 
-    /// The seed, for sealed storage.
-    pub fn seed(&self) -> &Secret<32> {
-        &self.seed
-    }
-
-    /// Signs statements of this relationship.
-    pub fn signing_key(&self) -> &SigningKey {
-        &self.sign
-    }
-
-    /// The public object.
-    pub fn public(&self) -> Spk {
-        let mut spk = [0; 68];
-        spk[0] = 1;
-        spk[1] = SUITE;
-        spk[2..35].copy_from_slice(&self.sign.public().0);
-        spk[35..68].copy_from_slice(&self.kem_pub);
-        Spk(spk)
+    /// What is sealed to.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.point)
     }
 
     /// Opens what was sealed to this key (`enc 65 || ciphertext || tag 16`) into `out`; returns the length.
     pub fn open(&self, info: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         let len = sealed.len().checked_sub(HPKE_OVERHEAD).ok_or(Error::Malformed)?;
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
-        let key = HpkeSecret::from_bytes(&self.kem.to_bytes()).map_err(|_| Error::InvalidKey)?;
+        let key = HpkeSecret::from_bytes(&self.scalar.to_bytes()).map_err(|_| Error::InvalidKey)?;
         let enc = HpkeEncapped::from_bytes(&sealed[..65]).map_err(|_| Error::InvalidKey)?;
         let tag = hpke::aead::AeadTag::<HpkeAead>::from_bytes(&sealed[sealed.len() - 16..])
             .map_err(|_| Error::Malformed)?;
@@ -180,6 +172,59 @@ impl SpkSecret {
             Error::NotAuthentic
         })?;
         Ok(len)
+    }
+}
+
+/// The private side: a 32-byte seed from which both scalars are derived.
+#[derive(Clone)]
+pub struct SpkSecret {
+    seed: Secret<32>,
+    sign: SigningKey,
+    open: OpeningKey,
+}
+
+impl core::fmt::Debug for SpkSecret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SpkSecret([redacted])")
+    }
+}
+
+impl SpkSecret {
+    /// Draws a fresh pair.
+    pub fn generate(rng: &mut impl CryptoRng) -> Result<Self, Error> {
+        Self::from_seed(Secret::random(rng))
+    }
+
+    /// `scalar = OS2IP(Derive(seed, "spk sign" | "spk kem", "", 48)) mod (n - 1) + 1`.
+    pub fn from_seed(seed: Secret<32>) -> Result<Self, Error> {
+        let sign = SigningKey::from_bytes(scalar(&derive::<48>(&seed, "spk sign", &[])?)?.expose())?;
+        let open = OpeningKey::from_bytes(scalar(&derive::<48>(&seed, "spk kem", &[])?)?.expose())?;
+        Ok(SpkSecret { seed, sign, open })
+    }
+
+    /// The seed, for sealed storage.
+    pub fn seed(&self) -> &Secret<32> {
+        &self.seed
+    }
+
+    /// Signs statements of this relationship.
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.sign
+    }
+
+    /// Opens what was sealed to the holder.
+    pub fn opening_key(&self) -> &OpeningKey {
+        &self.open
+    }
+
+    /// The public object.
+    pub fn public(&self) -> Spk {
+        Spk::new(&self.sign.public(), &self.open.public())
+    }
+
+    /// As [`OpeningKey::open`].
+    pub fn open(&self, info: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        self.open.open(info, sealed, out)
     }
 }
 

@@ -5,8 +5,8 @@ use crate::{
     codec::Fields,
     hash::sha256,
     id::SpkId,
-    sign::{Signature, SigningKey},
-    spk::{Spk, SpkSecret},
+    sign::{Signature, Signer},
+    spk::Spk,
 };
 use rand_core::CryptoRng;
 
@@ -33,18 +33,17 @@ impl Succession {
     /// The signed bytes.
     pub fn issue(
         time: u32,
-        old: &SpkSecret,
-        new: &SpkSecret,
+        old: (&Spk, &impl Signer),
+        new: (&Spk, &impl Signer),
         rng: &mut impl CryptoRng,
     ) -> [u8; SUCCESSION_LEN] {
         let mut out = [0; SUCCESSION_LEN];
         out[0] = 1;
-        out[1..9].copy_from_slice(&old.public().id().0);
-        out[9..77].copy_from_slice(&new.public().0);
+        out[1..9].copy_from_slice(&old.0.id().0);
+        out[9..77].copy_from_slice(&new.0.0);
         out[77..BODY_LEN].copy_from_slice(&time.to_be_bytes());
         let digest = sha256(&[DOMAIN, &out[..BODY_LEN]]);
-        let mut sign = |key: &SigningKey| key.sign(&digest, rng).0;
-        let signatures = [sign(old.signing_key()), sign(new.signing_key())];
+        let signatures = [old.1.sign(&digest, rng).0, new.1.sign(&digest, rng).0];
         out[BODY_LEN..].copy_from_slice(signatures.as_flattened());
         out
     }
@@ -76,13 +75,19 @@ impl Succession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spk::SpkSecret;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
     #[test]
     fn it_takes_the_old_and_the_new_authority() {
         let mut rng = ChaCha20Rng::seed_from_u64(9);
         let [old, new, other] = core::array::from_fn(|_| SpkSecret::generate(&mut rng).unwrap());
-        let bytes = Succession::issue(77, &old, &new, &mut rng);
+        let bytes = Succession::issue(
+            77,
+            (&old.public(), old.signing_key()),
+            (&new.public(), new.signing_key()),
+            &mut rng,
+        );
         let expected = Succession { old: old.public().id(), new: new.public(), time: 77 };
         assert_eq!(Succession::open(&bytes, &old.public()), Ok(expected));
         assert_eq!(Succession::open(&bytes, &new.public()), Err(Error::WrongParty), "it serves once");
@@ -92,11 +97,21 @@ mod tests {
             assert!(Succession::open(&bad, &old.public()).is_err(), "byte {at}");
         }
         // One of the two signatures is of another key.
-        let by_other = Succession::issue(77, &old, &other, &mut rng);
+        let by_other = Succession::issue(
+            77,
+            (&old.public(), old.signing_key()),
+            (&other.public(), other.signing_key()),
+            &mut rng,
+        );
         let mut mixed = bytes;
         mixed[BODY_LEN + 64..].copy_from_slice(&by_other[BODY_LEN + 64..]);
         assert_eq!(Succession::open(&mixed, &old.public()), Err(Error::NotAuthentic));
-        let by_stranger = Succession::issue(77, &other, &new, &mut rng);
+        let by_stranger = Succession::issue(
+            77,
+            (&other.public(), other.signing_key()),
+            (&new.public(), new.signing_key()),
+            &mut rng,
+        );
         let mut mixed = bytes;
         mixed[BODY_LEN..BODY_LEN + 64].copy_from_slice(&by_stranger[BODY_LEN..BODY_LEN + 64]);
         assert_eq!(Succession::open(&mixed, &old.public()), Err(Error::NotAuthentic));

@@ -391,7 +391,7 @@ fn lifecycle_statements() {
     assert_eq!((point.number, point.hash), verifier.head());
     assert_eq!(point.cid, cid(&v, "B"));
     let statement = KeyStatement::open(&bytes(&v, "audit.key_statement"), &device).unwrap();
-    assert_eq!(statement.first_key(&spk(&v, "C")).unwrap(), secret(&v, "audit.k_1"));
+    assert_eq!(statement.first_key(spk(&v, "C").opening_key()).unwrap(), secret(&v, "audit.k_1"));
 
     let announce = Announce::open(&bytes(&v, "announce.announce"), &device).unwrap();
     assert_eq!(announce.cid, cid(&v, "B"));
@@ -514,7 +514,12 @@ fn who_acts_for_the_authority() {
     let successor = SpkSecret::from_seed(secret(&v, "succession.seed")).unwrap();
     same(&successor.public().0, &v, "succession.SPK");
     assert_eq!((follows.new, follows.time), (successor.public(), time));
-    let made = Succession::issue(time, &authority, &successor, &mut rng);
+    let made = Succession::issue(
+        time,
+        (&authority.public(), authority.signing_key()),
+        (&successor.public(), successor.signing_key()),
+        &mut rng,
+    );
     assert_eq!(made[..81], bytes(&v, "succession.succession")[..81]);
 }
 

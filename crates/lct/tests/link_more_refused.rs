@@ -267,7 +267,7 @@ fn judge(v: &Value, n: &Value, what: &str) -> Result<(), Refusal> {
         }
         "key_statement" => {
             let statement = KeyStatement::open(&bytes(n, "statement"), &spk(v, "B").public().sign_pub())?;
-            statement.first_key(&spk(v, "C")).map(drop)?;
+            statement.first_key(spk(v, "C").opening_key()).map(drop)?;
         }
         other => panic!("nothing judges {other}"),
     }

@@ -14,6 +14,7 @@ pub mod discover;
 pub mod energy;
 pub mod eval;
 pub mod factory;
+pub mod keys;
 pub mod ledger;
 pub mod order;
 pub mod owner;

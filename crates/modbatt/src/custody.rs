@@ -1,14 +1,16 @@
-//! Where private keys of this computer are kept: in the operating system's key store, in files encrypted under a
-//! passphrase, or, for simulated devices, in private files.
+//! Where private keys of this computer are kept: in a PKCS#11 token, in the operating system's key store, in files encrypted
+//! under a passphrase, or, for simulated devices, in private files.
 
+pub mod authority;
 mod encrypted;
 mod os;
 mod passphrase;
 mod private;
+pub mod token;
 
 pub use encrypted::EncryptedFiles;
 pub use os::OsStore;
-pub use passphrase::PassphraseArgs;
+pub use passphrase::{PassphraseArgs, Unlock};
 pub use private::PrivateFiles;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +56,20 @@ pub enum Error {
          MODBATT_PASSPHRASE"
     )]
     NoPassphrase,
+    /// No PIN was given where one is needed.
+    #[error("a PIN is needed and there is no terminal to ask on; give --pin-file FILE or set MODBATT_PIN")]
+    NoPin,
+    /// A variable of the environment is no text.
+    #[error("{0} is not UTF-8 text")]
+    NotText(&'static str),
+    /// A token cannot be used.
+    #[error("token `{token}`: {what}")]
+    Token {
+        /// Its label.
+        token: String,
+        /// What is wrong with it, or with what was asked of it.
+        what: String,
+    },
     /// The two entries of a new passphrase differ, or it is too short.
     #[error("{0}")]
     BadPassphrase(&'static str),
@@ -69,7 +85,11 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let sentence = error.to_string();
         match error {
-            Error::Damaged { .. } | Error::NoPassphrase | Error::BadPassphrase(_) => Failure::Input(sentence),
+            Error::Damaged { .. }
+            | Error::NoPassphrase
+            | Error::NoPin
+            | Error::NotText(_)
+            | Error::BadPassphrase(_) => Failure::Input(sentence),
             _ => Failure::Failed(sentence),
         }
     }

@@ -41,6 +41,8 @@ enum Command {
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
     Delegate(cmd::delegate::Args),
+    /// Say where the keys that issue are kept; encrypt them, put them into a token
+    Keys(cmd::keys::Args),
     /// Sign that another key follows that of the authority, and say what devices are to be told
     Succession(cmd::succession::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Consent(args) => cmd::consent::run(&args),
         Command::Revoke(args) => cmd::revoke::run(&args),
         Command::Delegate(args) => cmd::delegate::run(&args),
+        Command::Keys(args) => cmd::keys::run(&args),
         Command::Succession(args) => cmd::succession::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),

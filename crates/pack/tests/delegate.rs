@@ -511,8 +511,18 @@ fn devices_follow_the_authority_to_its_successor() {
         (answer[2..10].to_vec(), Status::from_code(answer[10]))
     };
     f.show_all();
-    let forged = Succession::issue(LEFT, &other, &new, &mut rng);
-    let follows = Succession::issue(LEFT, &old, &new, &mut rng);
+    let forged = Succession::issue(
+        LEFT,
+        (&other.public(), other.signing_key()),
+        (&new.public(), new.signing_key()),
+        &mut rng,
+    );
+    let follows = Succession::issue(
+        LEFT,
+        (&old.public(), old.signing_key()),
+        (&new.public(), new.signing_key()),
+        &mut rng,
+    );
     for (party, _) in EVERYONE {
         let stays = old.public().id().0.to_vec();
         assert_eq!(succeed(&mut f, party, &forged), (stays, Status::WrongParty), "{party:?}");
@@ -520,7 +530,12 @@ fn devices_follow_the_authority_to_its_successor() {
             let taken = (new.public().id().0.to_vec(), Status::Accepted);
             assert_eq!(succeed(&mut f, party, &follows), taken, "{party:?}");
         }
-        let back = Succession::issue(LEFT, &old, &other, &mut rng);
+        let back = Succession::issue(
+            LEFT,
+            (&old.public(), old.signing_key()),
+            (&other.public(), other.signing_key()),
+            &mut rng,
+        );
         assert_eq!(succeed(&mut f, party, &back).1, Status::WrongParty, "the old one names nobody else");
     }
     f.w.restart(1);
@@ -529,15 +544,30 @@ fn devices_follow_the_authority_to_its_successor() {
     f.w.run_for(8_000);
     f.w.events.clear();
     // The old authority comes back to one pack, and what led away from it before leads nowhere, also after a start.
-    let back = Succession::issue(LEFT, &new, &old, &mut rng);
+    let back = Succession::issue(
+        LEFT,
+        (&new.public(), new.signing_key()),
+        (&old.public(), old.signing_key()),
+        &mut rng,
+    );
     assert_eq!(succeed(&mut f, PACK.0, &back).1, Status::WrongState, "not later than the one before");
-    let back = Succession::issue(LEFT + 1, &new, &old, &mut rng);
+    let back = Succession::issue(
+        LEFT + 1,
+        (&new.public(), new.signing_key()),
+        (&old.public(), old.signing_key()),
+        &mut rng,
+    );
     assert_eq!(succeed(&mut f, PACK.0, &back).1, Status::Accepted);
     f.w.restart(1);
     f.w.run_for(8_000);
     f.w.events.clear();
     assert_eq!(succeed(&mut f, PACK.0, &follows).1, Status::WrongState, "it was followed once");
-    let again = Succession::issue(LEFT + 2, &old, &new, &mut rng);
+    let again = Succession::issue(
+        LEFT + 2,
+        (&old.public(), old.signing_key()),
+        (&new.public(), new.signing_key()),
+        &mut rng,
+    );
     assert_eq!(succeed(&mut f, PACK.0, &again).1, Status::Accepted);
     let delegation = f.delegation.clone();
     assert_eq!(f.show(PACK.0, &delegation), Some(Status::NotAuthentic), "delegated by the old authority");

@@ -88,7 +88,7 @@ pub mod delegation {
         let right = right.issue(AUTHORITY.signing_key(), &mut rng()).expect("in its ranges");
         let ended = [&[1][..], &[2; 16], &[3], &[4; 16], &[1], &[0; 4]].concat();
         let act = [&[1][..], &[2; 16], &1u32.to_be_bytes(), &[0; 32], &[0; 4], &[5; 32]].concat();
-        let follows = Succession::issue(1, &AUTHORITY, &SIDE_B, &mut rng());
+        let follows = Succession::issue(1, (&AUTHORITY.public(), AUTHORITY.signing_key()), (&SIDE_B.public(), SIDE_B.signing_key()), &mut rng());
         vec![right[..right.len() - 64].to_vec(), ended, act, follows.to_vec(), follows[..81].to_vec()]
     }
 

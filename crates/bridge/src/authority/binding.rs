@@ -16,7 +16,7 @@ use lct::{
     registration::Registration,
     revocation::Reason,
     secret::Secret,
-    sign::Signature,
+    sign::{Signature, Signer},
     spk::Spk,
 };
 use ledger::tx::{Body, Target, TxId};
@@ -153,7 +153,7 @@ impl Core {
                 .try_into()
                 .map_err(|_| Refusal::internal(&"access data too long"))?,
         };
-        let bytes = entropy::with(|rng| request.issue(self.secret.signing_key(), rng))?;
+        let bytes = self.key.sign(|key, rng| request.issue(key, rng))?;
         Ok(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()))
     }
 
@@ -214,7 +214,7 @@ impl Core {
                     Refusal::new(401, code::ATTESTATION, "the manufacturer's attestation does not hold")
                         .detail(format!("{side}: {e}"))
                 })?;
-            let bytes = entropy::with(|rng| introduction.issue(self.secret.signing_key(), rng))?;
+            let bytes = self.key.sign(|key, rng| introduction.issue(key, rng))?;
             let mut bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
             if let Some(question) = &questions[own] {
                 bytes.extend(self.leave(&snapshot, &bond, &displaced, own, question)?);
@@ -243,7 +243,7 @@ impl Core {
     fn packages(&self, sides: &[Side; 2], introduced: &Introduced) -> Reply<Sides<Blob>> {
         let [a, b] = sides;
         let parties = Parties { own: (a.cid, a.role), peer: (b.cid, b.role) };
-        let sealed = entropy::with(|rng| {
+        let sealed = self.key.sign(|key, rng| {
             let (mut relation, mut salt, mut iv_seed) = ([0; 16], [0; 32], [0; 16]);
             rng.fill_bytes(&mut relation);
             rng.fill_bytes(&mut salt);
@@ -261,7 +261,6 @@ impl Core {
                 epoch: 0,
             };
             let of_b = of_a.for_peer(no_lct_half());
-            let key = self.secret.signing_key();
             let [(spk_a, _), (spk_b, _)] = &introduced.keys;
             let a = of_a.seal(&parties, spk_a, &sides[0].nonce, key, rng)?;
             let b = of_b.seal(&parties.swapped(), spk_b, &sides[1].nonce, key, rng)?;
@@ -341,7 +340,7 @@ impl Core {
                     .detail(format!("signatures.{side}"))
             })?;
         }
-        let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
+        let own = self.key.sign(|key, rng| key.sign(&digest, rng))?;
         let signed = [sig_a, sig_b, own];
         let body = match self.before(&snapshot, bond, &record, replacements)? {
             Before::Nothing => api::sign::bind(&record, signed),

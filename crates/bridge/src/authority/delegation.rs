@@ -19,10 +19,7 @@ use ledger::{
 use node::Snapshot;
 
 use super::{Core, by_operator, component, component_id};
-use crate::{
-    entropy,
-    refusal::{Refusal, Reply},
-};
+use crate::refusal::{Refusal, Reply};
 
 fn invalid(detail: impl Into<String>) -> Refusal {
     Refusal::new(400, code::DELEGATION_INVALID, "a delegation cannot be like this").detail(detail)
@@ -76,7 +73,7 @@ impl Core {
         number =
             number.checked_add(1).ok_or_else(|| Refusal::internal(&"no number of a delegation is left"))?;
         let wanted = Delegation { number, issued: now.min(wanted.not_before), ..wanted };
-        let issued = entropy::with(|rng| wanted.issue(self.secret.signing_key(), rng))?;
+        let issued = self.key.sign(|key, rng| wanted.issue(key, rng))?;
         let statement = issued
             .map_err(|_| {
                 invalid("a window of at most 30 days, a lease of 60 s to 90 days, an operation, and each pack once")

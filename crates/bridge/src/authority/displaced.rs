@@ -24,10 +24,7 @@ use super::{
     ceremonies::{Bond, Side},
     component_id,
 };
-use crate::{
-    entropy,
-    refusal::{Refusal, Reply},
-};
+use crate::refusal::{Refusal, Reply};
 
 /// What has to happen to the bindings that give way.
 pub(super) enum Before {
@@ -132,7 +129,7 @@ impl Core {
         }
         let asked = Rebind { device: own, nonce: question.nonce.0, old };
         tracing::info!(device = %own, %old, "leave to replace a binding");
-        entropy::with(|rng| asked.issue(self.secret.signing_key(), rng)).map_err(Into::into)
+        self.key.sign(|key, rng| asked.issue(key, rng)).map_err(Into::into)
     }
 
     /// What has to happen before `record` can be on the ledger: of what the two say that counts which names a binding that

@@ -1,17 +1,17 @@
-//! The authority's key pair and its file.
+//! The authority's keys: a signing key, in this process or in a token, and an opening key, which the bridge has no use for.
 //!
-//! File, 37 bytes: `"MBAK" || 01 || seed 32`. The seed yields both scalars (`lct::spk`). Only this module reads or
+//! File of both, 37 bytes: `"MBAK" || 01 || seed 32`. The seed yields both scalars (`lct::spk`). Only this module reads or
 //! writes it.
 
-use crate::entropy::{self, NoEntropy};
+use super::signer::{Hand, SignError, Source, Token};
+use crate::entropy::{self, Entropy, NoEntropy};
 use lct::{
-    journal::KeyStatement,
     secret::Secret,
     spk::{Spk, SpkSecret},
     succession::{SUCCESSION_LEN, Succession},
 };
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -34,6 +34,12 @@ pub enum KeyError {
     /// The system failed.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
+    /// There is no signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The token holds another key.
+    #[error("the token holds another key than the authority's")]
+    OtherKey,
     /// Others may read the file.
     #[error("{} can be read by others; make it private (chmod 600) or make a new key", .0.display())]
     NotPrivate(PathBuf),
@@ -47,9 +53,28 @@ pub enum KeyError {
     },
 }
 
-/// The authority's key pair.
-#[derive(Debug)]
-pub struct AuthorityKey(pub(crate) SpkSecret);
+/// The authority's keys.
+pub struct AuthorityKey {
+    spk: Spk,
+    held: Held,
+}
+
+enum Held {
+    Here(Box<SpkSecret>),
+    Token(Box<dyn Token>),
+}
+
+impl fmt::Debug for AuthorityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthorityKey({:?}, [redacted])", self.spk)
+    }
+}
+
+impl From<SpkSecret> for AuthorityKey {
+    fn from(secret: SpkSecret) -> Self {
+        AuthorityKey { spk: secret.public(), held: Held::Here(Box::new(secret)) }
+    }
+}
 
 impl AuthorityKey {
     /// Draws a key pair.
@@ -57,9 +82,7 @@ impl AuthorityKey {
     /// # Errors
     /// [`KeyError::Entropy`].
     pub fn generate() -> Result<Self, KeyError> {
-        let secret = entropy::with(SpkSecret::generate)?;
-        // A scalar is reduced into range, so a drawn seed always yields one.
-        secret.map(AuthorityKey).map_err(|_| KeyError::NotAKey)
+        draw().map(AuthorityKey::from)
     }
 
     /// Reads a key file's bytes.
@@ -76,16 +99,53 @@ impl AuthorityKey {
         if seed.is_degenerate() {
             return Err(KeyError::NotAKey);
         }
-        SpkSecret::from_seed(seed).map(AuthorityKey).map_err(|_| KeyError::NotAKey)
+        SpkSecret::from_seed(seed).map(AuthorityKey::from).map_err(|_| KeyError::NotAKey)
     }
 
-    /// The bytes of the key file. Whoever stores them keeps them private.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    /// The keys of an authority whose signing key lies in a token; what is sealed to `spk` is opened elsewhere.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherKey`] when the token holds another key than `spk` names.
+    pub fn in_token(spk: Spk, token: Box<dyn Token>) -> Result<Self, KeyError> {
+        match token.public() == spk.sign_pub() {
+            true => Ok(AuthorityKey { spk, held: Held::Token(token) }),
+            false => Err(KeyError::OtherKey),
+        }
+    }
+
+    /// The bytes of the key file of `secret`. Whoever stores them keeps them private.
+    pub fn file_of(secret: &SpkSecret) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
         bytes.extend_from_slice(MAGIC);
         bytes.push(VERSION);
-        bytes.extend_from_slice(self.0.seed().expose());
+        bytes.extend_from_slice(secret.seed().expose());
         bytes
+    }
+
+    /// The bytes of the key file, where the key is in this process. Whoever stores them keeps them private.
+    pub fn to_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.secret().map(Self::file_of)
+    }
+
+    /// Both keys, where they are in this process.
+    pub fn secret(&self) -> Option<&SpkSecret> {
+        match &self.held {
+            Held::Here(secret) => Some(secret),
+            Held::Token(_) => None,
+        }
+    }
+
+    /// Where the signing key lies.
+    pub fn source(&self) -> Source<'_> {
+        match &self.held {
+            Held::Here(secret) => Source::Here(secret.signing_key()),
+            Held::Token(token) => Source::Token(token.as_ref()),
+        }
+    }
+
+    /// Runs `f` with a signer and randomness.
+    pub(crate) fn sign<T>(&self, f: impl FnOnce(&Hand<'_>, &mut Entropy) -> T) -> Result<T, SignError> {
+        self.source().sign(f)
     }
 
     /// Reads the key file at `path`, or draws a key and writes it there, readable by the owner only.
@@ -100,41 +160,42 @@ impl AuthorityKey {
                 Self::from_bytes(&bytes)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let key = Self::generate()?;
+                let secret = draw()?;
                 // Created whole or not at all: a half-written key file would lock its owner out.
                 let part = path.with_extension("part");
                 let _absent = fs::remove_file(&part);
                 let mut file = private().open(&part).map_err(fail)?;
-                file.write_all(&key.to_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+                file.write_all(&Self::file_of(&secret)).and_then(|()| file.sync_all()).map_err(fail)?;
                 fs::rename(&part, path).map_err(fail)?;
                 crate::durable::sync_parent(path).map_err(fail)?;
-                Ok(key)
+                Ok(secret.into())
             }
             Err(e) => Err(fail(e)),
         }
-    }
-
-    /// The first key of a device's log, out of its statement.
-    ///
-    /// # Errors
-    /// Not sealed to this authority, or for another device.
-    pub fn open_log_key(&self, statement: &KeyStatement) -> Result<Secret<32>, lct::Error> {
-        statement.first_key(&self.0)
     }
 
     /// Signs, with this key and the one of the authority that comes, that the latter follows (channel.md, H166); `time` in Unix
     /// seconds.
     ///
     /// # Errors
-    /// [`KeyError::Entropy`].
-    pub fn succession(&self, new: &Self, time: u32) -> Result<[u8; SUCCESSION_LEN], KeyError> {
-        Ok(entropy::with(|rng| Succession::issue(time, &self.0, &new.0, rng))?)
+    /// [`SignError`].
+    pub fn succession(&self, new: &Self, time: u32) -> Result<[u8; SUCCESSION_LEN], SignError> {
+        self.sign(|own, rng| {
+            new.source()
+                .with(|successor| Succession::issue(time, (&self.spk, own), (&new.spk, successor), rng))
+        })?
+        .map_err(Into::into)
     }
 
     /// The public keys.
     pub fn public(&self) -> Spk {
-        self.0.public()
+        self.spk
     }
+}
+
+fn draw() -> Result<SpkSecret, KeyError> {
+    // A scalar is reduced into range, so a drawn seed always yields one.
+    entropy::with(SpkSecret::generate)?.map_err(|_| KeyError::NotAKey)
 }
 
 /// How a new private file is opened.
@@ -181,7 +242,7 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_refused() {
-        let good = AuthorityKey::generate().unwrap().to_bytes();
+        let good = AuthorityKey::generate().unwrap().to_bytes().unwrap();
         assert!(AuthorityKey::from_bytes(&good).is_ok());
         for (i, bad) in
             [&good[..36], &[&good[..], &[0]].concat(), b"", b"MBAK", &good[1..]].into_iter().enumerate()

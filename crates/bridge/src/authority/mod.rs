@@ -15,6 +15,7 @@ mod policy;
 mod relation;
 pub mod revocation;
 mod scope;
+pub mod signer;
 mod withdrawal;
 
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
@@ -32,7 +33,7 @@ use lct::{
     id::{BindingId, Cid},
     lifecycle::State,
     sign::{PublicKey, Signature},
-    spk::{Spk, SpkSecret},
+    spk::Spk,
 };
 use ledger::{
     codec::Canonical,
@@ -44,7 +45,7 @@ use node::{Chain, Snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    BridgeError, Clock, entropy,
+    BridgeError, Clock,
     refusal::{Refusal, Reply},
 };
 use ceremonies::{Bond, Ceremonies, CeremonyError};
@@ -60,7 +61,7 @@ const QUEUE: usize = 256;
 
 /// What the thread owns.
 pub(crate) struct Core {
-    secret: SpkSecret,
+    key: AuthorityKey,
     spk: Spk,
     chain: Arc<Chain>,
     clock: Clock,
@@ -99,8 +100,7 @@ impl Authority {
         list: &Path,
         book: &Path,
     ) -> Result<(Self, thread::JoinHandle<()>), BridgeError> {
-        let AuthorityKey(secret) = key;
-        let spk = secret.public();
+        let spk = key.public();
         let account = chain.read()?.account(&spk.sign_pub())?;
         if account.is_none_or(|a| a.role != AccountRole::Authority || a.status != Status::Active) {
             return Err(BridgeError::NotAnAuthority);
@@ -110,7 +110,7 @@ impl Authority {
         let revocations = Issued::open(list, &spk.sign_pub())?;
         let orders = Book::open(book, chain.chain_id())?;
         let mut core = Core {
-            secret,
+            key,
             spk,
             chain,
             clock,
@@ -178,7 +178,7 @@ impl Core {
             nonce: self.chain.next_nonce(&self.spk.sign_pub())?,
             expiry_height: self.chain.tip().height + TX_LIFETIME,
         };
-        let tx = entropy::with(|rng| sign(body, &envelope, self.secret.signing_key(), rng))?;
+        let tx = self.key.sign(|key, rng| sign(body, &envelope, key, rng))?;
         Ok(self.chain.submit(tx.bytes)?)
     }
 

@@ -15,7 +15,7 @@ use lct::{
     pairing::{Completion, nonce_commitment},
     revocation::Subject,
     secret::{Secret, equal},
-    sign::Signature,
+    sign::{Signature, Signer},
     spk::Spk,
 };
 use ledger::{
@@ -188,7 +188,7 @@ impl Core {
         let mut clear = [0; METADATA_MAX];
         let n = metadata.encode(&mut clear).map_err(|e| Refusal::internal(&e))?;
         let pairing_id = metadata.pairing_id;
-        let issued = entropy::with(|rng| {
+        let issued = self.key.sign(|key, rng| {
             let [half_a, half_b, exchange_key] = [(); 3].map(|()| Secret::<32>::random(rng));
             let nonce = Secret::<32>::random(rng);
             let certificate = issue(
@@ -198,7 +198,7 @@ impl Core {
                     spk_a: &spks[0],
                     spk_b: &spks[1],
                     spk_authority: &self.spk,
-                    key: self.secret.signing_key(),
+                    key,
                     half_a: &half_a,
                     half_b: &half_b,
                     exchange_key: &exchange_key,
@@ -263,7 +263,7 @@ impl Core {
         }
         // A lease is counted from the block; the certificate says when it ends.
         let lease_s = pairing.lease_end.saturating_sub(now).min(chain.params().max_lease_s);
-        let own = entropy::with(|rng| self.secret.signing_key().sign(&digest, rng))?;
+        let own = self.key.sign(|key, rng| key.sign(&digest, rng))?;
         let body = api::sign::pair_complete(
             &completion,
             (pairing.binding_id, [binding.key_a, binding.key_b]),

@@ -22,10 +22,7 @@ use node::Snapshot;
 use pack::policies::{Reason, read_table};
 
 use super::{Core, by_operator, ceremonies::Bond, component_id};
-use crate::{
-    entropy,
-    refusal::{Refusal, Reply},
-};
+use crate::refusal::{Refusal, Reply};
 
 /// A policy with the bytes in which it was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +174,7 @@ impl Core {
                 let detail = format!("binding {id}: {highest} was ordered already");
                 return Err(Refusal::new(409, code::POLICY_VERSION, error).detail(detail));
             }
-            let bytes = entropy::with(|rng| policy.propose(self.secret.signing_key(), rng))?;
+            let bytes = self.key.sign(|key, rng| policy.propose(key, rng))?;
             let bytes = bytes.map_err(|_| invalid("table: its rows overlap or do not ascend"))?.to_vec();
             proposals.push((*id, Signed { policy, bytes }));
         }

@@ -23,7 +23,7 @@ use node::Snapshot;
 
 use super::{Core, by_operator, withdrawal::recorded};
 use crate::{
-    durable, entropy,
+    durable,
     refusal::{Refusal, Reply},
 };
 
@@ -117,7 +117,7 @@ impl Core {
     /// The present time under the authority's signature.
     pub fn time_token(&self) -> Reply<TimeToken> {
         let time = self.now();
-        let token = entropy::with(|rng| clock::TimeToken { time }.issue(self.secret.signing_key(), rng))?;
+        let token = self.key.sign(|key, rng| clock::TimeToken { time }.issue(key, rng))?;
         Ok(TimeToken { time: time.into(), token: Fixed(token) })
     }
 
@@ -181,7 +181,7 @@ impl Core {
         let entries = self.revocations.entries().iter().copied().chain(more).collect();
         let next_update = this_update.saturating_add(VALID_S);
         let list = RevocationList { number, this_update, next_update, previous, entries };
-        let bytes = entropy::with(|rng| list.issue(self.secret.signing_key(), rng))?;
+        let bytes = self.key.sign(|key, rng| list.issue(key, rng))?;
         let bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
         self.revocations.keep(list, bytes).map_err(|e| Refusal::unavailable(&e))?;
         tracing::info!(number, "revocation list issued");

@@ -12,10 +12,7 @@ use ledger::{
 };
 
 use super::{Core, component};
-use crate::{
-    entropy,
-    refusal::{Refusal, Reply},
-};
+use crate::refusal::{Refusal, Reply};
 
 /// Read, write and execute.
 const ALL: u8 = 7;
@@ -69,7 +66,7 @@ impl Core {
         };
         let statement =
             Statement { chain_id: chain.chain_id(), lct: app.lct, number, content, time_ms: (self.clock)() };
-        let signed = entropy::with(|rng| Signed::by(&statement, self.secret.signing_key(), rng))?;
+        let signed = self.key.sign(|key, rng| Signed::by(&statement, key, rng))?;
         let body = signed.and_then(|signed| api::sign::context(&signed));
         let tx = self.submit(body.map_err(|e| Refusal::internal(&e))?)?;
         Ok(Scope { lct_id, number, tx, waits: true })

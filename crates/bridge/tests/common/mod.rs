@@ -235,7 +235,7 @@ impl World {
         let chain = Arc::new(Chain::open(&dir.path().join("ledger"), &genesis).unwrap());
         let mut world = World {
             authority: key.public(),
-            authority_key: key.to_bytes().to_vec(),
+            authority_key: key.to_bytes().unwrap().to_vec(),
             client: Client::new("http://127.0.0.1:1").unwrap(),
             address: String::new(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use api::policy::Standing;
-use bridge::authority::key::AuthorityKey;
 use gateway::audit::Log;
 use gateway::checkup::Channel;
 use lct::attest::verify_chain;
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use super::audit::{self, known::OnLedger, proof, proof::Known};
 use super::data_dir::{DataDir, replace_file};
 use super::{Failure, Outcome, print};
-use crate::custody::PassphraseArgs;
+use crate::custody::Unlock;
 
 /// The last report, in the data directory.
 pub const REPORT: &str = "check.json";
@@ -43,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    unlock: Unlock,
 }
 
 /// One thing that was checked.
@@ -141,7 +140,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         }
         _ => {
             drop(dir);
-            super::demo::check(&args.data_dir, &args.passphrase)?
+            super::demo::check(&args.data_dir, &args.unlock)?
         }
     };
     let text = if args.json { format!("{}\n", report.as_json()) } else { in_words(&report) };
@@ -345,7 +344,7 @@ pub async fn logs(
     client: &api::Client,
     folder: &Path,
     identities: &[&Identity],
-    authority: Option<&AuthorityKey>,
+    authority: Option<&lct::spk::OpeningKey>,
 ) -> Result<(), Failure> {
     let mut logs = Vec::new();
     for file in audit::logs_of(folder)? {

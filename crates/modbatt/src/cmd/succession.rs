@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bridge::AuthorityKey;
 use lct::spk::Spk;
 use lct::succession::Succession;
 use ledger::verdict::Utc;
@@ -13,6 +12,8 @@ use super::data_dir::replace_private;
 use super::delegate::Give;
 use super::factory::files::read_bounded;
 use super::{Failure, Outcome, print};
+use crate::custody::Unlock;
+use crate::custody::authority::Keys;
 
 /// Arguments of `modbatt succession`.
 #[derive(clap::Args)]
@@ -41,6 +42,8 @@ struct Sign {
     /// Where to write the succession, a file that is not there yet: whoever has it can take the authority away from the old key
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    unlock: Unlock,
     /// When, in Unix seconds, where this computer's clock is wrong
     #[arg(long, value_name = "SECONDS")]
     time: Option<u32>,
@@ -75,7 +78,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn sign(args: &Sign) -> Result<Outcome, Failure> {
-    let [old, new] = [&args.from, &args.to].map(|file| key(file));
+    let [old, new] = [&args.from, &args.to].map(|file| Keys::at(file)?.open(&args.unlock));
     let (old, new) = (old?, new?);
     // It may be a key, and then nobody has it any more.
     if args.out.symlink_metadata().is_ok() {
@@ -106,13 +109,6 @@ fn sign(args: &Sign) -> Result<Outcome, Failure> {
         }
     })?;
     Ok(Outcome::Good)
-}
-
-fn key(file: &Path) -> Result<AuthorityKey, Failure> {
-    if !file.exists() {
-        return Err(Failure::Input(format!("there is no key file {}", file.display())));
-    }
-    AuthorityKey::load_or_create(file).map_err(|e| Failure::Input(e.to_string()))
 }
 
 fn tell(bytes: &[u8], old: &Spk, file: &Path, give: Option<&Give>, json: bool) -> Result<Outcome, Failure> {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use age::secrecy::{ExposeSecret, SecretString};
 
@@ -10,6 +10,8 @@ use super::{Error, private};
 
 /// Holds a passphrase when no file is named.
 const PASSPHRASE_VARIABLE: &str = "MODBATT_PASSPHRASE";
+/// Holds a PIN when no file is named.
+const PIN_VARIABLE: &str = "MODBATT_PIN";
 /// Longest passphrase, in bytes.
 const LENGTH_MAX: usize = 1_024;
 /// Shortest new passphrase, in characters.
@@ -48,22 +50,58 @@ impl PassphraseArgs {
         long_enough(passphrase)
     }
 
-    /// What the file or the environment gives.
     fn given(&self, variable: Option<OsString>) -> Result<Option<SecretString>, Error> {
-        if let Some(path) = &self.passphrase_file {
-            let missing = || Error::File { path: path.clone(), what: "there is no such file".into() };
-            let bytes = private::read(path, LENGTH_MAX)?.ok_or_else(missing)?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| Error::Damaged { path: path.clone(), what: "it is not UTF-8 text".into() })?;
-            return Ok(Some(SecretString::from(text.lines().next().unwrap_or_default().to_owned())));
+        given(self.passphrase_file.as_deref(), variable, PASSPHRASE_VARIABLE)
+    }
+}
+
+/// Part of the arguments of every command that uses a key in a token.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PinArgs {
+    /// Read the PIN of the token from the first line of a private file [default: MODBATT_PIN, or the terminal]
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+impl PinArgs {
+    /// The PIN.
+    pub fn get(&self) -> Result<SecretString, Error> {
+        match given(self.pin_file.as_deref(), std::env::var_os(PIN_VARIABLE), PIN_VARIABLE)? {
+            Some(pin) => Ok(pin),
+            None => ask("PIN of the token: ").map_err(|_| Error::NoPin),
         }
-        match variable.filter(|v| !v.is_empty()) {
-            None => Ok(None),
-            Some(v) => match v.into_string() {
-                Ok(text) => Ok(Some(SecretString::from(text))),
-                Err(_) => Err(Error::BadPassphrase("MODBATT_PASSPHRASE is not UTF-8 text")),
-            },
-        }
+    }
+}
+
+/// Part of the arguments of every command that uses a key wherever it is kept.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Unlock {
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
+    #[command(flatten)]
+    pub pin: PinArgs,
+}
+
+/// What the file or the environment gives.
+fn given(
+    file: Option<&Path>,
+    variable: Option<OsString>,
+    name: &'static str,
+) -> Result<Option<SecretString>, Error> {
+    if let Some(path) = file {
+        let path = path.to_owned();
+        let missing = || Error::File { path: path.clone(), what: "there is no such file".into() };
+        let bytes = private::read(&path, LENGTH_MAX)?.ok_or_else(missing)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::Damaged { path: path.clone(), what: "it is not UTF-8 text".into() })?;
+        return Ok(Some(SecretString::from(text.lines().next().unwrap_or_default().to_owned())));
+    }
+    match variable.filter(|v| !v.is_empty()) {
+        None => Ok(None),
+        Some(v) => match v.into_string() {
+            Ok(text) => Ok(Some(SecretString::from(text))),
+            Err(_) => Err(Error::NotText(name)),
+        },
     }
 }
 

@@ -95,8 +95,14 @@ pub struct Running {
 
 /// Starts `modbatt` with these arguments.
 pub fn start(args: &[&str]) -> Running {
+    start_with(&[], args)
+}
+
+/// Starts `modbatt` with these variables and arguments.
+pub fn start_with(variables: &[(&str, &str)], args: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modbatt"));
     command.args(args).env_remove("MODBATT_TRUST").env("RUST_BACKTRACE", "1");
+    command.envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (out, err) = (Arc::default(), Arc::default());

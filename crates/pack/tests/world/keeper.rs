@@ -41,7 +41,7 @@ impl Kept {
     /// Every entry is the device's own, and so is the checkpoint.
     pub fn verify(&self, w: &World, signer: &PublicKey) {
         let statement = KeyStatement::open(self.key.as_ref().unwrap(), signer).unwrap();
-        let mut verifier = Verifier::new(Some(statement.first_key(&w.authority.spk).unwrap()));
+        let mut verifier = Verifier::new(Some(statement.first_key(w.authority.spk.opening_key()).unwrap()));
         for (link, entry) in &self.entries {
             if let Some(gap) = Gap::told_by(entry) {
                 assert!(verifier.skip(link.number - 1, gap.hash));

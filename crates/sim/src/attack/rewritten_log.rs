@@ -40,7 +40,7 @@ fn run(tally: &mut Tally, seed: u64) {
     let log: Log = kept.entries.iter().map(|(link, entry)| (*link, entry.clone())).collect();
     let signer = Keeper::signer(&f.w, party);
     let statement = KeyStatement::open(kept.key.as_ref().unwrap(), &signer).unwrap();
-    let first_key = statement.first_key(&f.w.authority.spk).unwrap();
+    let first_key = statement.first_key(f.w.authority.spk.opening_key()).unwrap();
     assert!(log.len() >= 4 && stops(&log, &first_key).is_none(), "{} entries of an honest log", log.len());
     for at in 0..log.len() {
         let number = at as u64 + 1;

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bridge::authority::key::AuthorityKey;
 use gateway::audit::{Log, LogRecord, read};
 use lct::id::Cid;
 use lct::journal::{Checkpoint, Code, Entry, SELF};
@@ -17,6 +16,8 @@ use serde_json::{Value, json};
 use super::data_dir::DataDir;
 use super::ledger::{Ledger, open};
 use super::{Failure, Outcome, print, reason};
+use crate::custody::Unlock;
+use crate::custody::authority::Keys;
 use known::OnLedger;
 use proof::{Finding, Known, Report, check, missing};
 
@@ -59,9 +60,11 @@ struct VerifyArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The authority's key file, with which every single entry can be checked [default: keys/authority of a data
-    /// directory]
+    /// directory, unless it is encrypted or in a token]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    unlock: Unlock,
     /// Print one JSON object per log instead of sentences
     #[arg(long)]
     json: bool,
@@ -89,7 +92,9 @@ fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
     let listed = listed.as_deref().map(signers).transpose()?.unwrap_or_default();
     let trusted = args.trust.as_deref().map(signers).transpose()?;
     let authority = match args.key.clone().or_else(|| beside("keys").map(|f| f.join("authority"))) {
-        Some(path) if args.key.is_some() || path.exists() => Some(authority(&path)?),
+        Some(path) if args.key.is_some() || path.exists() => {
+            Some(Keys::at(&path)?.open_sealed(&args.unlock)?)
+        }
         _ => None,
     };
     let ledger = match (args.data_dir.as_deref().or(folder), &args.url) {
@@ -173,13 +178,6 @@ pub fn signers(path: &Path) -> Result<BTreeMap<Cid, PublicKey>, Failure> {
         signers.insert(cid, PublicKey::from_slice(&key).map_err(|_| wrong())?);
     }
     Ok(signers)
-}
-
-/// Reads the authority's key file.
-pub fn authority(path: &Path) -> Result<AuthorityKey, Failure> {
-    let bytes = std::fs::read(path).map(zeroize::Zeroizing::new);
-    let bytes = bytes.map_err(|e| Failure::Input(format!("{}: {}", path.display(), reason(&e))))?;
-    AuthorityKey::from_bytes(&bytes).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))
 }
 
 /// One sentence.

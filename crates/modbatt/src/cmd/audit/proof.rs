@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use bridge::authority::key::AuthorityKey;
 use gateway::audit::{Log, LogRecord};
 use lct::Digest;
 use lct::audit::{Broken, Verifier};
@@ -11,6 +10,7 @@ use lct::id::BindingId;
 use lct::journal::{Checkpoint, Gap, KeyStatement};
 use lct::secret::Secret;
 use lct::sign::PublicKey;
+use lct::spk::OpeningKey;
 
 /// What the ledger holds of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Known<'a> {
     /// Relationship keys of the component.
     pub signers: &'a [PublicKey],
     /// Opens the first key of the chain, with which each entry is checked.
-    pub authority: Option<&'a AuthorityKey>,
+    pub authority: Option<&'a OpeningKey>,
     /// What the ledger holds; `None` when no ledger was asked.
     pub anchors: Option<&'a [Anchor]>,
 }
@@ -265,7 +265,7 @@ fn first_key(log: &Log, known: &Known<'_>) -> Result<Option<Secret<32>>, Finding
             return Err(Finding::WrongLog(WHAT));
         }
         if let (Some(authority), None) = (known.authority, &first) {
-            first = Some(authority.open_log_key(&statement).map_err(|_| Finding::Key)?);
+            first = Some(statement.first_key(authority).map_err(|_| Finding::Key)?);
         }
     }
     Ok(first)
@@ -278,18 +278,19 @@ mod tests {
     use lct::id::Cid;
     use lct::journal::{Code, Entry, seal_first_key};
     use lct::sign::SigningKey;
+    use lct::spk::SpkSecret;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
     struct Made {
         log: Log,
         signer: [PublicKey; 1],
-        authority: AuthorityKey,
+        authority: SpkSecret,
     }
 
     impl Made {
         fn known(&self) -> Known<'_> {
-            Known { signers: &self.signer, authority: Some(&self.authority), anchors: None }
+            Known { signers: &self.signer, authority: Some(self.authority.opening_key()), anchors: None }
         }
 
         fn anchor(&self, number: u64) -> Anchor {
@@ -310,7 +311,7 @@ mod tests {
     struct Begun {
         rng: ChaCha20Rng,
         key: SigningKey,
-        authority: AuthorityKey,
+        authority: SpkSecret,
         cid: Cid,
         records: Vec<LogRecord>,
         chain: AuditChain,
@@ -319,7 +320,7 @@ mod tests {
     fn begun(seed: u64) -> Begun {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let key = SigningKey::generate(&mut rng);
-        let authority = AuthorityKey::generate().unwrap();
+        let authority = SpkSecret::generate(&mut rng).unwrap();
         let cid = Cid::of("module-0001");
         let first = Secret::random(&mut rng);
         let sealed = seal_first_key(&first, &cid, &authority.public(), &mut rng).unwrap();
@@ -414,7 +415,7 @@ mod tests {
             Err(Finding::Signature("statement of the first key"))
         );
         assert_eq!(
-            check(&m.log, &Known { authority: Some(&other.authority), ..Known::default() }),
+            check(&m.log, &Known { authority: Some(other.authority.opening_key()), ..Known::default() }),
             Err(Finding::Key)
         );
         let mut moved = m.log.clone();
@@ -478,7 +479,7 @@ mod tests {
         let (number, hash) = chain.head();
         records.push(LogRecord::Checkpoint(Checkpoint { cid, number, hash, time: 0 }.issue(&key, &mut rng)));
         let signer = [key.public()];
-        let known = Known { signers: &signer, authority: Some(&authority), anchors: None };
+        let known = Known { signers: &signer, authority: Some(authority.opening_key()), anchors: None };
         let log = Log { cid, records, torn: 0 };
         let good = check(&log, &known).unwrap();
         assert_eq!((good.first, good.last, good.lost, good.covered), (1, 6, 2, 6));

@@ -19,6 +19,7 @@ use gateway::word::{Word, listen};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
 use lct::sign::SigningKey;
+use lct::spk::OpeningKey;
 use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
@@ -90,6 +91,8 @@ pub struct Bench<'a> {
     pub host: Uuid,
     /// The app from which this one takes the pack over, as long as it did not.
     pub lost: Option<String>,
+    /// As of the installation.
+    pub opening: Option<OpeningKey>,
 }
 
 /// Where the run stands.
@@ -114,6 +117,7 @@ pub enum Ended {
 
 struct Live<'a> {
     args: &'a Args,
+    opening: Option<OpeningKey>,
     clock: Arc<AtomicU64>,
     start_ms: u64,
     world: World<ChaCha20Rng>,
@@ -232,6 +236,7 @@ impl Bench<'_> {
         let mut uplink = Uplink::new(client.clone(), self.account, *self.dir.chain_id(), child(rng));
         let mut live = Live {
             args: self.args,
+            opening: self.opening,
             clock: self.clock,
             start_ms,
             world,
@@ -584,8 +589,7 @@ impl Live<'_> {
         let versions: Vec<(&str, u32)> =
             [(pack.component_id.as_str(), app_side)].into_iter().chain(of_modules).collect();
         check::policies(&mut report, &client, &pack.component_id, &versions).await;
-        let authority = super::provision::authority(dir)?;
-        check::logs(&mut report, &client, &dir.audit(), &all, Some(&authority)).await?;
+        check::logs(&mut report, &client, &dir.audit(), &all, self.opening.as_ref()).await?;
         Ok(report)
     }
 

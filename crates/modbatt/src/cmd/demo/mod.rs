@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use super::check::Report;
 use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, print, reason};
-use crate::custody::PassphraseArgs;
+use crate::custody::Unlock;
 use app_key::AppKey;
 use parts::Parts;
 use source::Source;
@@ -92,7 +92,7 @@ pub struct Args {
     #[arg(long, value_name = "PLACE", value_parser = app_key::parse)]
     app_key: Option<app_key::Place>,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    unlock: Unlock,
     /// Temperature in degrees Celsius, tenths allowed, above which a module asks for a higher validation level: level 5
     /// from the app, and then level 7 from everybody; it opens no relay
     #[arg(long, value_name = "DEGC", allow_negative_numbers = true, value_parser = parse_temperature)]
@@ -202,7 +202,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut rng = super::os_rng()?;
     let now_ms = unix_ms()?;
     let founders = provision::Founders::draw((now_ms / 1_000) as u32, &mut rng)?;
-    let app_key = AppKey { wanted: args.app_key, passphrase: args.passphrase.clone() };
+    let app_key = AppKey { wanted: args.app_key, passphrase: args.unlock.passphrase.clone() };
     let mut fresh = false;
     let dir = DataDir::open_or_create(
         &args.data_dir,
@@ -220,7 +220,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     if args.new_host {
         Parts::new_host(&dir, &app_key, &mut rng)?;
     }
-    let installation = provision::load(&dir, &app_key)?;
+    let installation = provision::load(&dir, &app_key, &args.unlock)?;
     // Whoever takes a pack over proves that it stands before it.
     let assurance = if installation.lost.is_some() { with_code(assurance) } else { assurance };
     let plan = bootstrap::plan(&dir, assurance, args.code.as_ref())?;
@@ -262,7 +262,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// Powers the installation in `path` on, checks it and powers it off.
-pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure> {
+pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
     let args = Args {
         replay: None,
         modules: None,
@@ -283,13 +283,14 @@ pub fn check(path: &Path, passphrase: &PassphraseArgs) -> Result<Report, Failure
         lose_keys: None,
         exchange: None,
         new_host: false,
-        passphrase: passphrase.clone(),
+        unlock: unlock.clone(),
         check_only: true,
         seed: 1,
     };
     let missing = || Failure::Input(format!("there is no data directory {}", path.display()));
     let dir = DataDir::open_or_create(path, || Err(missing()), |_| Err(missing()))?;
-    let installation = provision::load(&dir, &AppKey { wanted: None, passphrase: passphrase.clone() })?;
+    let installation =
+        provision::load(&dir, &AppKey { wanted: None, passphrase: unlock.passphrase.clone() }, unlock)?;
     if let Some(lost) = &installation.lost {
         return Err(Failure::Failed(format!(
             "{} has not taken the pack over from {lost} yet; `modbatt demo` goes on with that",
@@ -414,6 +415,7 @@ async fn operate(
         plan,
         host: installation.host,
         lost: installation.lost,
+        opening: installation.opening,
     };
     let ran = tokio::select! {
         ran = bench.run(source, &mut rng) => ran,

@@ -24,6 +24,7 @@ use lct::id::{Cid, Role};
 use lct::pake::Code;
 use lct::request::CertificateRequest;
 use lct::sign::SigningKey;
+use lct::spk::{OpeningKey, SpkSecret};
 use ledger::genesis::{Genesis, Params, Validator};
 use pack::identity::Identity;
 use rand_core::CryptoRng;
@@ -34,9 +35,12 @@ use zeroize::Zeroizing;
 use super::super::data_dir::DataDir;
 use super::super::factory::context;
 use super::super::factory::line::{Issuer, Validity};
+use super::super::keys::AUTHORITY;
 use super::super::{Failure, reason};
 use super::app_key::AppKey;
 use super::parts::Parts;
+use crate::custody::Unlock;
+use crate::custody::authority::Keys;
 
 /// Name of the pack, of the app, and of module `n` from 1.
 pub const PACK: &str = "pack-0001";
@@ -77,6 +81,8 @@ pub struct Installation {
     pub account: SigningKey,
     /// The authority.
     pub authority: AuthorityKey,
+    /// Opens the first keys of the devices' logs, where it is at hand without being asked for.
+    pub opening: Option<OpeningKey>,
     /// The validator of the embedded ledger.
     pub validator: ed25519_dalek::SigningKey,
 }
@@ -87,7 +93,7 @@ pub struct Founders {
     batch: Issuer,
     validity: Validity,
     account: SigningKey,
-    authority: AuthorityKey,
+    authority: SpkSecret,
     validator: Zeroizing<[u8; 32]>,
 }
 
@@ -103,7 +109,7 @@ impl Founders {
             root,
             validity,
             account: SigningKey::generate(rng),
-            authority: AuthorityKey::generate().map_err(|e| Failure::Failed(e.to_string()))?,
+            authority: SpkSecret::generate(rng).map_err(|e| Failure::Failed(e.to_string()))?,
             validator,
         })
     }
@@ -135,7 +141,7 @@ impl Founders {
         let batch = [self.batch.key.to_bytes().expose().as_slice(), &self.batch.certificate.0].concat();
         dir.write_key("batch", &Zeroizing::new(batch))?;
         dir.write_key("account", self.account.to_bytes().expose())?;
-        dir.write_key("authority", &self.authority.to_bytes())?;
+        dir.write_key(AUTHORITY, &AuthorityKey::file_of(&self.authority))?;
         dir.write_key("validator", self.validator.as_slice())?;
         let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
@@ -233,9 +239,9 @@ fn device_file(name: &str) -> String {
 }
 
 /// Reads the keys of an installation.
-pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
+pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installation, Failure> {
     let root = scalar(dir, "root")?.public();
-    let authority = authority(dir)?;
+    let authority = Keys::at(&dir.keys().join(AUTHORITY))?.open(unlock)?;
     let batch = batch(dir)?.0.certificate;
     let Parts { app, modules, lost, .. } = Parts::read(dir)?;
     let rated = sim::battery::rated_mwh(u32::from(GROUPS));
@@ -280,6 +286,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey) -> Result<Installation, Failure> {
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: account(dir)?,
         validator: validator(dir)?,
+        opening: authority.secret().map(|secret| secret.opening_key().clone()),
         authority,
     })
 }
@@ -292,12 +299,6 @@ pub fn account(dir: &DataDir) -> Result<SigningKey, Failure> {
 /// The key of the ledger's validator.
 pub fn validator(dir: &DataDir) -> Result<ed25519_dalek::SigningKey, Failure> {
     Ok(ed25519_dalek::SigningKey::from_bytes(&*exactly(dir, "validator")?))
-}
-
-/// Reads the authority's key.
-pub fn authority(dir: &DataDir) -> Result<AuthorityKey, Failure> {
-    AuthorityKey::from_bytes(&read(dir, "authority")?)
-        .map_err(|e| damaged(&dir.keys().join("authority"), &e.to_string()))
 }
 
 fn scalar(dir: &DataDir, name: &str) -> Result<SigningKey, Failure> {

@@ -1,0 +1,173 @@
+//! Where the authority's keys are kept: `modbatt keys`, with a token of SoftHSM2.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[allow(dead_code)]
+mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use process::{Ended, Running, start_with};
+
+const LIBRARIES: [&str; 3] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+];
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A file of one line that only its owner may read.
+fn private(path: &Path, line: &str) {
+    fs::write(path, format!("{line}\n")).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// Tokens of SoftHSM2 in a folder of their own, or nothing where it is not installed.
+struct Tokens {
+    library: &'static str,
+    configuration: PathBuf,
+    pin: PathBuf,
+    words: PathBuf,
+}
+
+impl Tokens {
+    fn new(folder: &Path) -> Option<Self> {
+        let Some(library) = LIBRARIES.into_iter().find(|path| Path::new(path).exists()) else {
+            assert!(std::env::var_os("CI").is_none(), "SoftHSM2 is not installed");
+            println!("not run: SoftHSM2 is not installed (Debian's package softhsm2)");
+            return None;
+        };
+        let (store, configuration) = (folder.join("tokens"), folder.join("softhsm2.conf"));
+        fs::create_dir(&store).unwrap();
+        let lines = format!("directories.tokendir = {}\nobjectstore.backend = file\n", store.display());
+        fs::write(&configuration, lines).unwrap();
+        let (pin, words) = (folder.join("pin"), folder.join("words"));
+        private(&pin, "48151623");
+        private(&words, "correct horse battery");
+        let tokens = Tokens { library, configuration, pin, words };
+        tokens.make("plant");
+        Some(tokens)
+    }
+
+    fn make(&self, label: &str) {
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", label, "--pin", "48151623", "--so-pin", "123456"])
+            .env("SOFTHSM2_CONF", &self.configuration)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        start_with(&[("SOFTHSM2_CONF", text(&self.configuration))], args)
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).wait()
+    }
+
+    fn which<'a>(&'a self, label: &'a str) -> [&'a str; 8] {
+        let (pin, words) = (text(&self.pin), text(&self.words));
+        ["--module", self.library, "--token", label, "--pin-file", pin, "--passphrase-file", words]
+    }
+}
+
+/// Plain, encrypted, in a token: the same authority, which goes on issuing, and the plain key is gone.
+#[test]
+fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    let dir = temp.path().join("data");
+    let keys = dir.join("keys");
+    let at = ["--data-dir", text(&dir)];
+    let words = ["--passphrase-file", text(&tokens.words)];
+    let (wrong, short) = (temp.path().join("wrong"), temp.path().join("short"));
+    private(&wrong, "99999999");
+    private(&short, "short");
+
+    let mut first = tokens.start(&[&["demo", "--modules", "1", "--speed", "50"], &at[..]].concat());
+    first.wait_ready();
+    first.interrupt();
+    first.wait().good();
+    let plain = fs::read(keys.join("authority")).unwrap();
+    let list = |code| {
+        let ended = tokens.run(&[&["keys", "list", "--json"], &at[..]].concat());
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        ended.json()
+    };
+    let before = list(0);
+    assert_eq!(before["kept"], "plain");
+
+    let protect = [&["keys", "protect"], &at[..]].concat();
+    tokens.run(&protect).fails_at_once("no passphrase", &["a passphrase is needed"]);
+    let refused = tokens.run(&[&protect[..], &["--passphrase-file", text(&short)]].concat());
+    refused.fails_at_once("short", &["too short"]);
+    assert_eq!(fs::read(keys.join("authority")).unwrap(), plain, "refused, and untouched");
+    tokens.run(&[&protect[..], &words].concat()).good();
+    assert!(!keys.join("authority").exists());
+    assert_eq!(list(0)["kept"], "encrypted");
+    let again = tokens.run(&[&protect[..], &words].concat());
+    again.fails_at_once("again", &["encrypted already"]);
+
+    let import = [&["keys", "import"], &at[..]].concat();
+    let with = |more: &[&str]| tokens.run(&[&import[..], more].concat());
+    let bad_pin = [&tokens.which("plant")[..5], &[text(&wrong)], &words].concat();
+    with(&bad_pin).fails_at_once("wrong PIN", &["token `plant`", "the PIN is wrong"]);
+    with(&tokens.which("other")).fails_at_once("other token", &["token `other`", "no token of this label"]);
+    let bad_words = [&tokens.which("plant")[..7], &[text(&wrong)]].concat();
+    with(&bad_words).fails_at_once("wrong passphrase", &["does not open"]);
+    with(&tokens.which("plant")).good();
+    let after = list(0);
+    assert_eq!((&after["kept"], &after["key"]), (&"token".into(), &before["key"]));
+    assert!(!keys.join("authority.age").exists());
+    with(&tokens.which("plant")).fails_at_once("again", &["lies in the token `plant` already"]);
+
+    // It issues a certificate, which a device of the first run accepts.
+    let demo = [&["demo", "--speed", "50"], &at[..]].concat();
+    tokens.run(&demo).fails("no PIN", &["a PIN is needed", "--pin-file"]);
+    let mut second = tokens.start(&[&demo[..], &["--pin-file", text(&tokens.pin)]].concat());
+    second.wait_ready();
+    tokens.run(&[&["pair", "app-0001", "pack-0001"], &at[..]].concat()).good();
+    second.interrupt();
+    let ended = second.wait();
+    ended.good();
+    // What devices sealed to the authority before opens with the key that stayed beside the token.
+    let key = keys.join("authority");
+    let verified = tokens.run(&[&["audit", "verify", text(&dir), "--key", text(&key)], &words[..]].concat());
+    assert!(verified.good().out.contains("every entry's tag is the device's own"), "{}", verified.out);
+
+    // The seed, and any part of it, is nowhere on the disk but in the store of the token, which encrypts it.
+    let seed = &plain[5..];
+    for entry in fs::read_dir(&keys).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        assert!(!bytes.windows(8).any(|part| part == &seed[..8]), "{}", path.display());
+    }
+
+    // Another key under the same name is not taken for the authority's.
+    let place = keys.join("authority.token");
+    let described = fs::read_to_string(&place).unwrap();
+    let next = temp.path().join("next");
+    tokens.make("second");
+    tokens.run(&[&["keys", "generate", text(&next)], &tokens.which("second")[..]].concat()).good();
+    let other = fs::read_to_string(next.with_extension("token")).unwrap();
+    let line = |text: &str, name: &str| text.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+    let mixed = other.replace(&line(&other, "public"), &line(&described, "public"));
+    fs::write(&place, mixed).unwrap();
+    let pin = ["--pin-file", text(&tokens.pin)];
+    tokens.run(&[&demo[..], &pin].concat()).fails("another key", &["another key under this identifier"]);
+    fs::write(&place, described).unwrap();
+
+    // Two tokens sign the succession.
+    let (out, from) = (temp.path().join("succession"), keys.join("authority"));
+    let sign = ["succession", "sign", "--from", text(&from), "--to", text(&next), "--out", text(&out)];
+    tokens.run(&[&sign[..], &pin].concat()).good();
+    let key = before["key"].as_str().unwrap();
+    tokens.run(&["succession", "show", text(&out), "--from", key]).good();
+}
