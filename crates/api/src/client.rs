@@ -10,7 +10,7 @@ use crate::{
     component::{Anchors, Component, Register, Registered, Relations, Statements},
     context, delegation,
     encoding::{Blob, Hex},
-    energy, entity,
+    energy, entity, event,
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, order, pairing, policy,
     problem::Problem,
@@ -204,6 +204,22 @@ impl Client {
     /// `GET /energy/{id}`, by component id or cid of a pack.
     pub async fn energy(&self, id: &str) -> Answer<energy::Account> {
         self.get(&["energy", id]).await
+    }
+
+    /// `GET /events`: a page of what happened on the ledger.
+    pub async fn events(&self, query: &event::Query) -> Answer<event::Events> {
+        let mut url = self.url(&["events"]);
+        let limit = query.limit.map(|n| n.to_string());
+        let given = [
+            ("after", &query.after),
+            ("types", &query.types),
+            ("component", &query.component),
+            ("limit", &limit),
+        ];
+        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        self.json(self.http.request(Method::GET, url)).await
     }
 
     /// `POST /bindings`.

@@ -19,6 +19,7 @@ pub mod delegation;
 pub mod encoding;
 pub mod energy;
 pub mod entity;
+pub mod event;
 pub mod genesis;
 pub mod health;
 pub mod lct;

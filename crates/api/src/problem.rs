@@ -55,6 +55,8 @@ pub mod code {
     pub const BUSY: &str = "W4_ERR_BUSY";
     /// 421: the request names another host than this machine.
     pub const HOST: &str = "W4_ERR_PROTO_HOST";
+    /// 403: a page of another origin opens a stream.
+    pub const ORIGIN: &str = "W4_ERR_PROTO_ORIGIN";
     /// 400: the transaction is of another kind than the route takes.
     pub const KIND: &str = "W4_ERR_PROTO_KIND";
     /// 404: there is no block of this height yet.

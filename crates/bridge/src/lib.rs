@@ -8,6 +8,7 @@
 pub mod authority;
 mod durable;
 mod entropy;
+pub mod events;
 mod extract;
 pub mod field;
 mod refusal;
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub chain: Arc<Chain>,
     pub clock: Clock,
     pub authority: Authority,
+    pub streams: events::Streams,
     /// Canonical bytes.
     pub genesis: Vec<u8>,
 }
@@ -114,7 +116,8 @@ impl Bridge {
         let genesis = chain.genesis()?.to_bytes();
         let (authority, thread) =
             Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
-        Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, genesis }), thread })
+        let streams = events::Streams::default();
+        Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, streams, genesis }), thread })
     }
 
     /// The authority's public keys, which devices pin.
@@ -138,8 +141,10 @@ impl Bridge {
         }
         let Bridge { shared, thread } = self;
         let (began, begins) = tokio::sync::oneshot::channel();
+        let ending = shared.clone();
         let shutdown = async move {
             shutdown.await;
+            ending.streams.end();
             // The receiver is gone only if serving ended before.
             let _ended = began.send(());
         };

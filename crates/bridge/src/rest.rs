@@ -72,6 +72,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         )
         .route(&at("/receipts/{id}"), get(receipt::of_transaction))
         .route(&at("/receipts/{id}/{seq}"), get(receipt::of_record))
+        .merge(crate::events::router(at))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(no_route)
         .method_not_allowed_fallback(other_method)

@@ -3,6 +3,7 @@
 
 mod ceremony;
 mod common;
+mod events;
 mod orders;
 mod policy;
 mod rebinding;

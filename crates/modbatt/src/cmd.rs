@@ -13,6 +13,7 @@ pub mod demo;
 pub mod discover;
 pub mod energy;
 pub mod eval;
+pub mod events;
 pub mod factory;
 pub mod keys;
 pub mod ledger;

@@ -79,6 +79,8 @@ enum Command {
     Trust(cmd::trust::Args),
     /// Sign, check and compare checkpoints of a chain
     Checkpoint(cmd::checkpoint::Args),
+    /// List or follow what happened on the ledger
+    Events(cmd::events::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
 }
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
         Command::Energy(args) => cmd::energy::run(&args),
         Command::Trust(args) => cmd::trust::run(&args),
         Command::Checkpoint(args) => cmd::checkpoint::run(&args),
+        Command::Events(args) => cmd::events::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
     };
     cmd::finish(done)

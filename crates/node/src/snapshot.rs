@@ -24,7 +24,7 @@ use ledger::{
     state::load,
     tx::{Target, TxId},
 };
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use std::collections::BTreeMap;
 
@@ -617,6 +617,15 @@ impl<'a> Snapshot<'a> {
             events.push(LoggedEvent { id: id.value(), event });
         }
         Ok(events)
+    }
+
+    /// The last event of the ledger.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn last_event(&self) -> Result<Option<(u64, u32, u32)>, Error> {
+        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        Ok(table.last().map_err(|e| self.store.fail(e))?.map(|(id, _)| id.value()))
     }
 
     fn by_height<T: Canonical>(

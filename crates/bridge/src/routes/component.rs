@@ -140,7 +140,7 @@ pub(crate) async fn anchors(
 }
 
 /// The cid that `id` names: a component id, or a cid in hexadecimal.
-pub(super) fn cid_of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Cid> {
+pub(crate) fn cid_of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Cid> {
     if !lct::id::valid_component_id(id) {
         return Err(Refusal::format("component id: 3 to 64 characters of A-Z, a-z, 0-9, _ and -"));
     }

@@ -26,6 +26,22 @@ impl Snapshot<'_> {
         self.scan_ids(key::POOLS, Cid)
     }
 
+    /// A transfer by its identity.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn transfer(&self, id: &TradeId) -> Result<Option<Transfer>, Error> {
+        self.get(&key::energy_transfer(id))
+    }
+
+    /// An offer by its identity, also one that ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn offer(&self, id: &TradeId) -> Result<Option<Offer>, Error> {
+        self.get(&key::offer(id))
+    }
+
     /// The last transfers in which a pack has a part, at most [`FLOWS`], newest first (L211), with what is owed for them.
     ///
     /// # Errors

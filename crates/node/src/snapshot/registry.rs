@@ -2,7 +2,9 @@
 
 use ledger::records::{
     Setting,
-    registry::{Authorization, AuthorizationId, Authorizations, History, StateChange, VersionRecord},
+    registry::{
+        Authorization, AuthorizationId, Authorizations, History, QueueId, Queued, StateChange, VersionRecord,
+    },
 };
 
 use super::*;
@@ -40,6 +42,22 @@ impl Snapshot<'_> {
             found.extend(self.get(&key(number))?.map(|object| (number, object)));
         }
         Ok(found)
+    }
+
+    /// An authorisation by its identity, also one that ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn authorization(&self, id: &AuthorizationId) -> Result<Option<Authorization>, Error> {
+        self.get(&key::authorization(id))
+    }
+
+    /// A queued wish by its identity, also one that ended.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn queued(&self, id: &QueueId) -> Result<Option<Queued>, Error> {
+        self.get(&key::queued(id))
     }
 
     /// The authorisations of a component that are in force at the time of the last block.

@@ -1,0 +1,29 @@
+//! What happened on the ledger, for those who must miss nothing (A180 to A190).
+//!
+//! Events are derived from committed blocks whenever somebody reads them; nothing is queued for a reader. `catalogue` turns
+//! the ledger's events into those of the API, [`feed`] makes pages of them, `follow` goes on with a page whenever a block
+//! came. What a reader has seen is its cursor, so one that is slow or away falls behind on its own and holds up nobody.
+
+mod catalogue;
+pub mod feed;
+mod follow;
+mod routes;
+mod sse;
+mod ws;
+
+pub(crate) use follow::Streams;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+
+use crate::Shared;
+
+/// The routes under the prefix, and the socket where clients of other systems look for it.
+pub(crate) fn router(at: impl Fn(&str) -> String) -> Router<Arc<Shared>> {
+    Router::new()
+        .route(&at("/events"), get(routes::events))
+        .route(&at("/events/stream"), get(sse::stream))
+        .route(&at("/ws"), get(ws::socket))
+        .route("/ws", get(ws::socket))
+}
