@@ -167,8 +167,7 @@ impl Bench<'_> {
         let app_flash = Nor::open(&self.dir.flash().join(app_flash(&self.app.component_id)), MODULE_PAGES)
             .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
-        let count = self.modules.len();
-        let ids = self.ids();
+        let (count, ids) = (self.modules.len(), self.ids());
         let pack = self.pack.component_id.to_string();
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
         if let Some(lost) = &self.lost {
