@@ -20,9 +20,15 @@ use crate::{
     trust::Trust,
 };
 use ::lct::sign::PublicKey;
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{
+    Method, RequestBuilder, Url,
+    header::{HeaderName, HeaderValue},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
+
+/// Names the contract that a client speaks (A154).
+const PROFILE: HeaderName = HeaderName::from_static("x-client-profile");
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -122,6 +128,8 @@ impl Client {
         }
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A bridge that serves older clients as well takes who names no profile for one of them.
+            .default_headers([(PROFILE, HeaderValue::from_static("native"))].into_iter().collect())
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)

@@ -137,6 +137,28 @@ pub mod code {
     pub const ORDER_WAITING: &str = "W4_ERR_ORDER_WAITING";
     /// 409: the relationship LCT exists; its key halves were handed out when it was created.
     pub const LCT_EXISTS: &str = "W4_ERR_LCT_EXISTS";
+    /// 403: the bridge does not sign for this creator.
+    pub const CREATOR_DENIED: &str = "W4_ERR_CREATOR_DENIED";
+    /// 403: a switch that is off would have to be on; the detail names it.
+    pub const SWITCHED_OFF: &str = "W4_ERR_SWITCHED_OFF";
+    /// 403: trust follows from what the ledger recorded; nobody sets it.
+    pub const TRUST_DERIVED: &str = "W4_ERR_TRUST_DERIVED";
+    /// 404: the two were never paired, or the component never judged.
+    pub const TRUST_NOT_FOUND: &str = "W4_ERR_TRUST_NOT_FOUND";
+    /// 403: energy is what devices measured; nobody reports it for them.
+    pub const ENERGY_MEASURED: &str = "W4_ERR_ENERGY_MEASURED";
+    /// 404: no such operation between packs.
+    pub const ENERGY_NOT_FOUND: &str = "W4_ERR_ENERGY_NOT_FOUND";
+    /// 404: no such request in a queue.
+    pub const QUEUE_NOT_FOUND: &str = "W4_ERR_QUEUE_NOT_FOUND";
+    /// 404: no such authorisation.
+    pub const AUTHORIZATION_NOT_FOUND: &str = "W4_ERR_AUTHORIZATION_NOT_FOUND";
+    /// 404: nothing stands under this commitment.
+    pub const COMMITMENT_NOT_FOUND: &str = "W4_ERR_COMMITMENT_NOT_FOUND";
+    /// 409: the devices have not done yet what was asked for; ask again later.
+    pub const PENDING: &str = "W4_ERR_PAIRING_PENDING";
+    /// 409: the devices could not do what was asked for; the detail says why.
+    pub const PAIRING_FAILED: &str = "W4_ERR_PAIRING_FAILED";
     /// 404: no such transaction.
     pub const TX_NOT_FOUND: &str = "W4_ERR_TX_NOT_FOUND";
     /// 400: the records are not those of the batch.

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod compat;
 mod durable;
 mod entropy;
 pub mod events;
 mod extract;
 pub mod field;
 mod refusal;
+mod repeat;
 mod rest;
 mod routes;
 
@@ -82,6 +84,9 @@ pub enum BridgeError {
     /// The listener is reachable from other machines, and there is no TLS.
     #[error("the bridge speaks http in clear and only listens on a loopback address, not on {0}")]
     NotLoopback(std::net::SocketAddr),
+    /// Clients that cannot sign cannot be served.
+    #[error(transparent)]
+    Compat(Box<compat::CompatError>),
     /// No thread.
     #[error("the authority's thread cannot be started: {0}")]
     Thread(io::Error),
@@ -98,6 +103,10 @@ pub(crate) struct Shared {
     pub streams: events::Streams,
     /// Canonical bytes.
     pub genesis: Vec<u8>,
+    /// For whom the bridge signs, if for anybody.
+    pub compat: Option<compat::Compat>,
+    /// What was answered to writes that are to happen once.
+    pub answers: repeat::Answers,
 }
 
 /// A bridge that is ready to serve.
@@ -117,7 +126,31 @@ impl Bridge {
         let (authority, thread) =
             Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
         let streams = events::Streams::default();
-        Ok(Bridge { shared: Arc::new(Shared { chain, clock, authority, streams, genesis }), thread })
+        Ok(Bridge {
+            shared: Arc::new(Shared {
+                chain,
+                clock,
+                authority,
+                streams,
+                genesis,
+                compat: None,
+                answers: repeat::Answers::default(),
+            }),
+            thread,
+        })
+    }
+
+    /// Serves clients that cannot sign as well (A150 to A158). Blocks while it reads the disk.
+    ///
+    /// # Errors
+    /// [`BridgeError::Compat`].
+    pub fn with_compat(mut self, settings: compat::Settings) -> Result<Self, BridgeError> {
+        let compat = compat::Compat::open(settings, self.shared.now_s())?;
+        match Arc::get_mut(&mut self.shared) {
+            Some(shared) => shared.compat = Some(compat),
+            None => return Err(BridgeError::Start(Refusal::internal(&"the bridge serves already"))),
+        }
+        Ok(self)
     }
 
     /// The authority's public keys, which devices pin.

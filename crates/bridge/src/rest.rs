@@ -13,8 +13,9 @@ use axum::{
 };
 
 use crate::{
-    Shared,
+    Shared, compat,
     refusal::{Refusal, Reply},
+    repeat,
     routes::{
         account, binding, component, context, delegation, energy, health, lct, order, pairing, policy,
         receipt, registry, revocation, telemetry, transaction,
@@ -27,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// All routes over `shared`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let at = |route: &str| format!("{PREFIX}{route}");
-    Router::new()
+    let routes = Router::new()
         .route("/health", get(health::health))
         .route("/blockchain/status", get(health::blockchain))
         .route(&at("/health"), get(health::health))
@@ -73,11 +74,13 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/receipts/{id}"), get(receipt::of_transaction))
         .route(&at("/receipts/{id}/{seq}"), get(receipt::of_record))
         .merge(crate::events::router(at))
+        .merge(compat::native())
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(no_route)
         .method_not_allowed_fallback(other_method)
-        .layer(middleware::from_fn(guard))
-        .with_state(shared)
+        .with_state(shared.clone());
+    let repeated = middleware::from_fn_with_state(shared.clone(), repeat::repeated);
+    compat::profiles(routes, &shared).layer(repeated).layer(middleware::from_fn(guard))
 }
 
 async fn no_route() -> Refusal {

@@ -3,6 +3,7 @@
 
 mod ceremony;
 mod common;
+mod compat;
 mod events;
 mod orders;
 mod policy;

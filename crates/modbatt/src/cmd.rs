@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod component;
 pub mod config;
 pub mod consent;
+pub mod creator;
 pub mod data_dir;
 pub mod delegate;
 pub mod demo;

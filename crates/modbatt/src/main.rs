@@ -47,6 +47,8 @@ enum Command {
     Succession(cmd::succession::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
     Policy(cmd::policy::Args),
+    /// Say for whom the bridge of an installation signs, because they cannot
+    Creator(cmd::creator::Args),
     /// Check and read the logs of devices
     Audit(cmd::audit::Args),
     /// Recompute test vectors of the secure link and name every entry that differs
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => cmd::keys::run(&args),
         Command::Succession(args) => cmd::succession::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
+        Command::Creator(args) => cmd::creator::run(&args),
         Command::Audit(args) => cmd::audit::run(&args),
         Command::Selftest(args) => cmd::selftest::run(&args),
         Command::Redteam(args) => cmd::redteam::run(&args),

@@ -199,7 +199,7 @@ fn draw() -> Result<SpkSecret, KeyError> {
 }
 
 /// How a new private file is opened.
-fn private() -> fs::OpenOptions {
+pub(crate) fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -208,7 +208,7 @@ fn private() -> fs::OpenOptions {
 }
 
 #[cfg(unix)]
-fn check_private(path: &Path) -> Result<(), KeyError> {
+pub(crate) fn check_private(path: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::MetadataExt;
     let mode = fs::metadata(path).map_err(|source| KeyError::Io { path: path.into(), source })?.mode();
     if mode & 0o077 == 0 { Ok(()) } else { Err(KeyError::NotPrivate(path.into())) }
@@ -216,7 +216,7 @@ fn check_private(path: &Path) -> Result<(), KeyError> {
 
 /// Where access lists are inherited from the folder, there is nothing to compare with.
 #[cfg(not(unix))]
-fn check_private(_: &Path) -> Result<(), KeyError> {
+pub(crate) fn check_private(_: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! every change of a ceremony is on disk before it is answered, transactions leave in order of their nonces, and
 //! nothing here needs a lock. Secrets of a pairing live inside one function each (`pairing.rs`, `relation.rs`).
 
+mod account;
 mod binding;
 pub(crate) mod ceremonies;
 pub(crate) mod delegation;
@@ -268,7 +269,11 @@ fn ordered(snapshot: &Snapshot<'_>, a: (&str, &str), b: (&str, &str)) -> Reply<[
     Ok([(cid_a, component_a), (cid_b, component_b)])
 }
 
-fn active_binding(snapshot: &Snapshot<'_>, a: &Cid, b: &Cid) -> Reply<Option<(BindingId, Binding)>> {
+pub(crate) fn active_binding(
+    snapshot: &Snapshot<'_>,
+    a: &Cid,
+    b: &Cid,
+) -> Reply<Option<(BindingId, Binding)>> {
     let between = |x: &Binding| (x.a, x.b) == (*a, *b) || (x.a, x.b) == (*b, *a);
     let mut bindings = snapshot.bindings_of(a)?.into_iter();
     Ok(bindings.find(|(_, x)| x.status == Status::Active && between(x)))

@@ -19,7 +19,10 @@ use api::{
     revocation::{Revoke, kind_and_id, order_digest, reason_name},
     sign::{Envelope, SignedTx, sign},
 };
-use bridge::{AuthorityKey, Bridge, Config};
+use bridge::{
+    AuthorityKey, Bridge, Config,
+    compat::{Allow, Creators, Profile, Settings},
+};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use lct::{
     Digest,
@@ -201,6 +204,8 @@ pub struct World {
     /// Every answer of [`World::call`].
     pub answers: Mutex<Vec<Answer>>,
     validator: ed25519_dalek::SigningKey,
+    /// How clients that cannot sign are served.
+    pub compat: Option<(Profile, Allow)>,
     /// Milliseconds by which the simulated clock was set forward.
     skew: Arc<AtomicU64>,
     running: Option<Running>,
@@ -214,7 +219,21 @@ struct Running {
 }
 
 impl World {
+    /// A bridge that serves clients of the older contract, for the creators `alice` and `bob`.
+    pub async fn old(profile: Profile, allow: Allow) -> World {
+        World::with(Some((profile, allow))).await
+    }
+
     pub async fn new() -> World {
+        World::with(None).await
+    }
+
+    /// What the file of the creators holds.
+    pub fn creators(&self) -> Creators {
+        Creators::open(&self.dir.path().join("creators.keys")).unwrap()
+    }
+
+    async fn with(compat: Option<(Profile, Allow)>) -> World {
         let dir = tempfile::tempdir().unwrap();
         let factory = Factory::new();
         let operator = SigningKey::generate(&mut rng());
@@ -240,6 +259,7 @@ impl World {
             address: String::new(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             answers: Mutex::default(),
+            compat,
             skew: Arc::default(),
             running: None,
             dir,
@@ -249,6 +269,11 @@ impl World {
             chain,
             validator,
         };
+        if world.compat.is_some() {
+            let mut creators = world.creators();
+            creators.add("alice").unwrap();
+            creators.add("bob").unwrap();
+        }
         world.start().await;
         world
     }
@@ -297,6 +322,18 @@ impl World {
             orders: self.orders(),
         })
         .unwrap();
+        let bridge = match self.compat {
+            None => bridge,
+            Some((profile, allow)) => bridge
+                .with_compat(Settings {
+                    creators: self.dir.path().join("creators.keys"),
+                    book: self.dir.path().join("compat.redb"),
+                    profile,
+                    default_creator: Some("alice".into()),
+                    allow,
+                })
+                .unwrap(),
+        };
         assert_eq!(bridge.authority(), self.authority);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.address = format!("http://{}", listener.local_addr().unwrap());
@@ -369,11 +406,13 @@ impl World {
     }
 
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
-        self.send(self.http.post(format!("{}/api/v1{path}", self.address)).json(body)).await
+        let request = self.http.post(format!("{}/api/v1{path}", self.address)).json(body);
+        self.send(request.header("x-client-profile", "native")).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(self.http.get(format!("{}/api/v1{path}", self.address))).await
+        let request = self.http.get(format!("{}/api/v1{path}", self.address));
+        self.send(request.header("x-client-profile", "native")).await
     }
 
     /// Signs a body as the operator.

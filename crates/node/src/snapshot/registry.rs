@@ -1,10 +1,16 @@
 //! What became of components, whom they let be paired with them, and how packs are set.
 
-use ledger::records::{
-    Setting,
-    registry::{
-        Authorization, AuthorizationId, Authorizations, History, QueueId, Queued, StateChange, VersionRecord,
+use ledger::{
+    anonymous,
+    authorization::{self, Denied, Question},
+    records::{
+        Roots, Setting,
+        registry::{
+            AnonymousAuthorization, AnonymousComponent, Authorization, AuthorizationId, Authorizations,
+            History, Opened, Queue, QueueId, Queued, StateChange, VersionRecord,
+        },
     },
+    state::View as _,
 };
 
 use super::*;
@@ -72,6 +78,103 @@ impl Snapshot<'_> {
             found.extend(authorization.filter(|a| a.in_force(self.tip().time_ms)).map(|a| (id, a)));
         }
         Ok(found)
+    }
+
+    /// Whether the first component lets itself be paired with the second one in `context` (L136), as far as the second one is
+    /// trusted to operate at the time of the last block: the authorisation, or why not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn authorized(
+        &self,
+        [a, b]: [&Cid; 2],
+        context: &str,
+    ) -> Result<Result<Authorization, Denied>, Error> {
+        let weights = self.params()?.trust;
+        let (now_ms, chain_id) = (self.tip().time_ms, self.tip().chain_id);
+        let known = standing::component(&self.view(), &weights, b, TrustContext::Operation, now_ms)?;
+        let trust_ppm = known.map(|s| s.score.get());
+        let [basic, enhanced, critical, _] = weights.gates;
+        let least_ppm = [basic, enhanced, critical];
+        let question = Question { chain_id: &chain_id, a, b, context, now_ms, trust_ppm, least_ppm };
+        Ok(authorization::check(&self.view(), &question)?)
+    }
+
+    /// The manufacturer roots in force.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn roots(&self) -> Result<Vec<PublicKey>, Error> {
+        let roots: Option<Roots> = self.get(key::ROOTS)?;
+        Ok(roots.map_or_else(Vec::new, |roots| roots.0))
+    }
+
+    /// The component with this serial number.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn with_serial(&self, serial: &str) -> Result<Option<Cid>, Error> {
+        let found = self.view().get(&key::serial(serial))?;
+        Ok(found.and_then(|cid| cid.try_into().ok()).map(Cid))
+    }
+
+    /// What waits for a component, or for it to ask in another one's place, oldest first.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn queue_of(&self, cid: &Cid) -> Result<Vec<(QueueId, Queued)>, Error> {
+        let list: Option<Queue> = self.get(&key::queue_of(cid))?;
+        let mut found = Vec::new();
+        for id in list.map_or_else(Vec::new, |l| l.0) {
+            found.extend(self.queued(&id)?.map(|queued| (id, queued)));
+        }
+        Ok(found)
+    }
+
+    /// A component that is known by its commitment only, and whether it is withdrawn at the time of the last block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn anonymous(&self, component: &Digest) -> Result<Option<(AnonymousComponent, bool)>, Error> {
+        let Some(found) = self.get(&key::anonymous(component))? else { return Ok(None) };
+        let withdrawn = anonymous::withdrawn(&self.view(), component, &found, self.tip().time_ms)?;
+        Ok(Some((found, withdrawn)))
+    }
+
+    /// The authorisation of a committed component for another one, in force or not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn anonymous_authorization(&self, id: &Digest) -> Result<Option<AnonymousAuthorization>, Error> {
+        self.get(&key::anonymous_pair(id))
+    }
+
+    /// What a commitment was opened to.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn opened(&self, commitment: &Digest) -> Result<Option<Opened>, Error> {
+        self.get(&key::opened(commitment))
+    }
+
+    /// Whether the committed component `a` lets itself be paired with `b` (L140), as far as `b` is trusted to operate: known
+    /// once its commitment was opened to a component that was judged.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn anonymously_authorized(
+        &self,
+        [a, b]: [&Digest; 2],
+    ) -> Result<(Option<u32>, Result<AnonymousAuthorization, Denied>), Error> {
+        let (now_ms, chain_id) = (self.tip().time_ms, self.tip().chain_id);
+        let mut trust_ppm = None;
+        if let Some(opened) = self.opened(b)? {
+            let weights = self.params()?.trust;
+            let cid = Cid::of(&opened.value);
+            let known = standing::component(&self.view(), &weights, &cid, TrustContext::Operation, now_ms)?;
+            trust_ppm = known.map(|s| s.score.get());
+        }
+        Ok((trust_ppm, anonymous::check(&self.view(), (&chain_id, a, b), now_ms, trust_ppm)?))
     }
 
     /// What is set of a pack, or was reported, by the number of the parameter.

@@ -8,6 +8,7 @@ mod entity;
 mod faults;
 mod key_log;
 mod members;
+mod older;
 mod parts;
 mod provision;
 mod report;
@@ -109,6 +110,8 @@ pub struct Args {
     /// code that is printed on it (`--code`), and the lost app is revoked
     #[arg(long)]
     new_host: bool,
+    #[command(flatten)]
+    older: older::Older,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -283,6 +286,7 @@ pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
         lose_keys: None,
         exchange: None,
         new_host: false,
+        older: older::Older::default(),
         unlock: unlock.clone(),
         check_only: true,
         seed: 1,
@@ -397,6 +401,7 @@ async fn operate(
         orders: dir.path().join("orders.json"),
     };
     let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
+    let bridge = args.older.serve(bridge, dir)?;
     let bridge = tokio::spawn(bridge.serve(listener, raised(bridge_stops)));
     dir.announce(&Run { url: url.clone(), pid: std::process::id() })?;
     say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));

@@ -1,0 +1,158 @@
+//! Signing in the place of creators (A150, A151).
+
+use std::sync::{MutexGuard, PoisonError};
+
+use api::{
+    problem::code,
+    sign::{Envelope, sign},
+};
+use lct::{
+    secret::Secret,
+    sign::{PublicKey, Signature},
+};
+use ledger::{
+    reject::Rejection,
+    tx::{Body, TxId},
+};
+
+use super::{Creators, Ctx};
+use crate::{
+    authority::key::KeyError,
+    entropy,
+    refusal::{Refusal, Reply},
+    routes::NotIncluded,
+};
+
+/// Blocks that may pass before a transaction is void.
+const TX_LIFETIME: u64 = 1000;
+/// How often an account is asked for, while other transactions come before it.
+const ACCOUNT_TRIES: usize = 8;
+
+/// The account of a creator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Creator {
+    pub name: String,
+    pub key: PublicKey,
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotAKey => Refusal::format("creator: no label, or the bridge has too many already"),
+            other => Refusal::unavailable(&other),
+        }
+    }
+}
+
+impl Ctx {
+    fn creators(&self) -> Reply<MutexGuard<'_, Creators>> {
+        // A key is added on disk first, so that a panic of another thread leaves nothing half done.
+        Ok(self.compat()?.creators.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The names of all creators and their keys.
+    pub(crate) fn all_creators(&self) -> Reply<Vec<Creator>> {
+        let creators = self.creators()?;
+        let one = |name: &str| creators.key(name).map(|k| Creator { name: name.into(), key: k.public() });
+        Ok(creators.names().filter_map(one).collect())
+    }
+
+    /// The creator with this name, or who asks where a call names nobody. One without key is refused.
+    pub(crate) async fn creator(&self, name: &str) -> Reply<Creator> {
+        let compat = self.compat()?;
+        let name = match (name, &compat.default_creator) {
+            ("", Some(default)) => default.as_str(),
+            ("", None) => return Err(Refusal::format("creator: who asks is missing")),
+            (name, _) => name,
+        };
+        crate::extract::label("creator", name)?;
+        let known = self.creators()?.key(name).map(|key| key.public());
+        let key = match known {
+            Some(key) => key,
+            None if compat.allow.unknown_creators => self.add_creator(name).await?.key,
+            None => {
+                let refusal =
+                    Refusal::new(403, code::CREATOR_DENIED, "the bridge does not sign for this creator");
+                return Err(refusal.detail(format!("creator: {name}")));
+            }
+        };
+        let creator = Creator { name: name.into(), key };
+        self.account(&creator).await?;
+        Ok(creator)
+    }
+
+    /// Draws a key for a creator.
+    pub(crate) async fn add_creator(&self, name: &str) -> Reply<Creator> {
+        let (ctx, name) = (self.clone(), name.to_owned());
+        let added = tokio::task::spawn_blocking(move || {
+            let key = ctx.creators()?.add(&name)?.public();
+            tracing::warn!(creator = name, "a key was drawn for a creator");
+            Ok(Creator { name, key })
+        });
+        added.await.map_err(|e| Refusal::internal(&e))?
+    }
+
+    /// Has the authority give a creator's key an operator's account, unless it has one.
+    async fn account(&self, creator: &Creator) -> Reply<()> {
+        let key = creator.key;
+        let app = &self.app;
+        for _ in 0..ACCOUNT_TRIES {
+            let account = app.blocking(move |chain| Ok(chain.read()?.account(&key)?)).await?;
+            let tip = app.chain.tip().height;
+            if let Some(account) = account {
+                if account.in_force(tip + 1) || account.status != ledger::records::Status::Active {
+                    return Ok(());
+                }
+                // It was given in the last block, and one more comes by itself.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                continue;
+            }
+            let tx = app.authority.call(move |core| core.give_account(key)).await?;
+            match app.included(&tx).await {
+                Ok(()) | Err(NotIncluded::Lost) => {}
+                // Another transaction made a block before, or another request was faster.
+                Err(NotIncluded::Refused(Refusal(p)))
+                    if [Rejection::GovernHeight, Rejection::GovernExists]
+                        .iter()
+                        .any(|r| r.code() == p.code) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs `digest` with a creator's key.
+    pub(crate) fn sign_as(&self, creator: &Creator, digest: &lct::Digest) -> Reply<Signature> {
+        let creators = self.creators()?;
+        let key = creators.key(&creator.name).ok_or_else(|| Refusal::internal(&"a creator lost its key"))?;
+        Ok(entropy::with(|rng| key.sign(digest, rng))?)
+    }
+
+    /// The secret that a creator's commitments are keyed with.
+    pub(crate) fn commitments(&self, creator: &Creator) -> Reply<Secret<32>> {
+        self.creators()?.commitments(&creator.name).map_err(|e| Refusal::internal(&e))
+    }
+
+    /// Sends a transaction of a creator; returns once a block holds it and it took effect.
+    pub(crate) async fn send(&self, creator: &Creator, body: Body) -> Reply<TxId> {
+        let (ctx, creator) = (self.clone(), creator.clone());
+        let submit = move || -> Reply<TxId> {
+            let compat = ctx.compat()?;
+            let _turn = compat.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let chain = &ctx.app.chain;
+            let envelope = Envelope {
+                chain_id: chain.chain_id(),
+                nonce: chain.next_nonce(&creator.key)?,
+                expiry_height: chain.tip().height + TX_LIFETIME,
+            };
+            let creators = ctx.creators()?;
+            let key =
+                creators.key(&creator.name).ok_or_else(|| Refusal::internal(&"a creator lost its key"))?;
+            let tx = entropy::with(|rng| sign(body, &envelope, key, rng))?;
+            Ok(chain.submit(tx.bytes)?)
+        };
+        let tx = tokio::task::spawn_blocking(submit).await.map_err(|e| Refusal::internal(&e))??;
+        self.app.included(&tx).await?;
+        Ok(tx)
+    }
+}

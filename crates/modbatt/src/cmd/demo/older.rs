@@ -1,0 +1,49 @@
+//! Serving clients of the older contract (`spec/api.md`, A150 to A158).
+
+use bridge::{
+    Bridge,
+    compat::{Allow, Profile, Settings},
+};
+
+use super::super::{Failure, creator, data_dir::DataDir};
+
+/// How clients that cannot sign are served.
+#[derive(Debug, Default, clap::Args)]
+pub struct Older {
+    /// Serve clients of the older contract, which cannot sign, beside the native ones: `legacy`, or `modbatt-win` for the Windows
+    /// utility. For whom the bridge signs `modbatt creator` says
+    #[arg(long, value_name = "PROFILE", value_parser = profile)]
+    compat: Option<Profile>,
+    /// Who asks in calls that name no creator
+    #[arg(long, value_name = "NAME", requires = "compat")]
+    default_creator: Option<String>,
+    /// Give key halves of an LCT in clear to whoever makes it, once: who reads the answer has the key
+    #[arg(long, requires = "compat")]
+    allow_clear_key_halves: bool,
+    /// Give an operator's account to whoever names a creator of whom the bridge never heard
+    #[arg(long, requires = "compat")]
+    allow_unknown_creators: bool,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    let old = Profile::from_name(text).filter(|profile| *profile != Profile::Native);
+    old.ok_or_else(|| "it is `legacy` or `modbatt-win`".into())
+}
+
+impl Older {
+    /// Has `bridge` serve them, if it is to.
+    pub fn serve(&self, bridge: Bridge, dir: &DataDir) -> Result<Bridge, Failure> {
+        let Some(profile) = self.compat else { return Ok(bridge) };
+        let settings = Settings {
+            creators: creator::file(dir),
+            book: dir.path().join("compat.redb"),
+            profile,
+            default_creator: self.default_creator.clone(),
+            allow: Allow {
+                clear_key_halves: self.allow_clear_key_halves,
+                unknown_creators: self.allow_unknown_creators,
+            },
+        };
+        bridge.with_compat(settings).map_err(|e| Failure::Failed(e.to_string()))
+    }
+}
