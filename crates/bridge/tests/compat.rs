@@ -246,12 +246,16 @@ async fn the_windows_utility_pairs_and_is_told_the_truth() {
     );
     let checked = good(&world, "GET", &check, "").await;
     assert!(taken_for_success(&checked), "{checked}");
-    // Nobody ever judged the host: what nobody knows is enough for nobody.
+    // A host that did nothing yet is trusted with 0.4, and a basic pairing asks for 0.5.
     assert_eq!(
         (&checked["authorized"], &checked["authorization_id"]),
         (&json!(false), &json!(authorization))
     );
-    assert!(checked["verification_status"].as_str().unwrap().contains("nothing is known"), "{checked}");
+    assert_eq!(
+        (checked["trust_score"].as_f64(), checked["trust_score"].clone()),
+        (Some(0.4), checked["score"].clone())
+    );
+    assert!(checked["verification_status"].as_str().unwrap().contains("does not meet"), "{checked}");
     let list = good(&world, "GET", &format!("/api/v1/authorization/component/{PACK}"), "").await;
     assert_eq!((&list["count"], &list["authorizations"][0]["status"]), (&json!(1), &json!("active")));
     let rules = r#"{"authorization_rules":"trust_score > 0.5"}"#;
