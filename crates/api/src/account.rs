@@ -2,9 +2,10 @@
 
 use crate::encoding::Hex;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An account that may sign transactions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// P-256 public key, SEC1 compressed.
     pub public_key: Hex<33>,

@@ -1,10 +1,11 @@
 //! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`.
 
-use crate::encoding::{Blob, Fixed, Hex};
+use crate::encoding::{Blob, ComponentId, Fixed, Hex, Label};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The same thing for side A and side B.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sides<T> {
     /// The side nearer the app: lower role, of equal roles the smaller cid.
@@ -14,20 +15,22 @@ pub struct Sides<T> {
 }
 
 /// A party of a binding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Party {
     /// Its id.
+    #[schema(value_type = ComponentId)]
     pub component_id: String,
     /// How its partner reaches it, for example `can1:0`; at most 96 bytes.
     pub access: String,
 }
 
 /// Body of `POST /bindings`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Begin {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Side A.
     pub a: Party,
@@ -43,7 +46,7 @@ fn attested() -> String {
 }
 
 /// Answer of `POST /bindings`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Begun {
     /// Which binding.
     pub binding_id: Hex<16>,
@@ -56,7 +59,7 @@ pub struct Begun {
 }
 
 /// What an entity that has or had a binding asks before it takes another (`lct::rebind`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replaces {
     /// The entity's own, fresh.
@@ -66,7 +69,7 @@ pub struct Replaces {
 }
 
 /// A fresh relationship key and what vouches for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttestedKey {
     /// Relationship key, 68 bytes.
@@ -82,7 +85,7 @@ pub struct AttestedKey {
 pub type Keys = Sides<AttestedKey>;
 
 /// Answer of `POST /bindings/{id}/keys`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Introduced {
     /// Which binding.
     pub binding_id: Hex<16>,
@@ -96,7 +99,7 @@ pub struct Introduced {
 }
 
 /// With whose leave, and by whose word, a binding takes the place of another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
     /// What stood behind the introduction of the entity (`lct::rebind`).
@@ -108,7 +111,8 @@ pub struct Replacement {
 }
 
 /// Body of `POST /bindings/{id}/complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BindingComplete)]
 #[serde(deny_unknown_fields)]
 pub struct Complete {
     /// Signatures of the relationship keys over the binding record's digest.
@@ -130,7 +134,7 @@ fn nothing() -> Sides<Option<Replacement>> {
 }
 
 /// Answer of `POST /bindings/{id}/complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Bound {
     /// Which binding.
     pub binding_id: Hex<16>,

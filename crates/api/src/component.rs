@@ -1,18 +1,21 @@
 //! `POST /components/register`, `GET /components/{id}`, and what is known of it under that.
 
-use crate::encoding::{Blob, Hex};
+use crate::encoding::{Blob, Hex, Label};
 use ::lct::{Error, id::Cid, validation::EventKind};
 use ledger::records::Validation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// Body of `POST /components/register`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// Label of who asks; recorded in the log, never an authorisation (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Shown text about the component; echoed, not stored.
+    #[schema(value_type = Object)]
     pub component_data: Map<String, Value>,
     /// Free label.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -22,7 +25,7 @@ pub struct Register {
 }
 
 /// Answer of `POST /components/register`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Registered {
     /// The component's id.
     pub component_id: String,
@@ -37,13 +40,14 @@ pub struct Registered {
     /// Echo.
     pub creator: String,
     /// Echo.
+    #[schema(value_type = Object)]
     pub component_data: Map<String, Value>,
     /// Echo.
     pub context: String,
 }
 
 /// One binding of a component.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BindingView {
     /// Which binding.
     pub binding_id: Hex<16>,
@@ -67,7 +71,7 @@ pub struct BindingView {
 }
 
 /// Answer of `GET /components/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Component {
     /// The component's id.
     pub component_id: String,
@@ -104,7 +108,7 @@ pub struct Component {
 }
 
 /// One anchor of an audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnchorView {
     /// The binding whose key signed it.
     pub binding_id: Hex<16>,
@@ -123,7 +127,7 @@ pub struct AnchorView {
 }
 
 /// Answer of `GET /components/{id}/anchors`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Anchors {
     /// Cid of the component.
     pub cid: Hex<16>,
@@ -134,7 +138,7 @@ pub struct Anchors {
 }
 
 /// Whose a component is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Owner {
     /// Key of the owner.
     pub key: Hex<33>,
@@ -145,7 +149,7 @@ pub struct Owner {
 }
 
 /// One change of hands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hop {
     /// Who gave.
     pub from: Hex<33>,
@@ -158,7 +162,7 @@ pub struct Hop {
 }
 
 /// Where a component said last that it is found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccessPoint {
     /// `can`, `http` or `mqtt`.
     pub protocol: String,
@@ -173,7 +177,7 @@ pub struct AccessPoint {
 }
 
 /// One event of a component that is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Statement {
     /// Word of its type, for example `announce` or `energy`.
     pub event: String,
@@ -214,7 +218,7 @@ impl Statement {
 pub const STATEMENTS_MAX: usize = 256;
 
 /// Answer of `GET /components/{id}/statements`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Statements {
     /// The component's id.
     pub component_id: String,
@@ -247,7 +251,7 @@ impl Statements {
 }
 
 /// A relation in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Link {
     /// `bound` or `paired`.
     pub relation: String,
@@ -263,7 +267,7 @@ pub struct Link {
 }
 
 /// Answer of `GET /components/{id}/relations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Relations {
     /// The component's id.
     pub component_id: String,
@@ -288,7 +292,7 @@ pub struct Relations {
 }
 
 /// A component in the horizon of another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Seen {
     /// Its id.
     pub component_id: String,

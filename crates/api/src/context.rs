@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use ::lct::context::{Content, Statement};
 use ledger::records::registry::{ContextRecord, Performance};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::encoding::{Blob, Hex};
+use crate::encoding::{Blob, ComponentId, Hex, Label};
 
 /// What a statement says, by its kind (ledger.md, L144).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Said {
     /// How a component was made.
@@ -112,7 +113,7 @@ impl Said {
 }
 
 /// A statement as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Context {
     /// What it says.
     #[serde(flatten)]
@@ -151,7 +152,7 @@ impl Context {
 }
 
 /// What the closed cycles of a pack come to (ledger.md, L147).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Worked {
     /// Closed cycles.
     pub cycles: u64,
@@ -182,7 +183,7 @@ impl Worked {
 }
 
 /// Answer of `GET /lct/{id}/contexts`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Contexts {
     /// The LCT.
     pub lct_id: Hex<32>,
@@ -198,19 +199,21 @@ pub struct Contexts {
 }
 
 /// Body of `POST /lct/scopes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GiveScope {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// The app.
+    #[schema(value_type = ComponentId)]
     pub component_id: String,
     /// Account that energy is settled with.
     pub account: Hex<33>,
 }
 
 /// Answer of `POST /lct/scopes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scoped {
     /// The app's entity LCT.
     pub lct_id: Hex<32>,

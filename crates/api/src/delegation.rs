@@ -1,13 +1,14 @@
 //! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72): who may act in the authority's place,
 //! and what became of what they did.
 
-use crate::encoding::{Blob, Fixed, Hex};
+use crate::encoding::{Blob, Fixed, Hex, Label};
 use ::lct::{
     Digest,
     delegation::{Delegation, OPERATIONS},
     hash::sha256,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The operations byte of these names.
 pub fn operations(names: &[String]) -> Option<u8> {
@@ -41,10 +42,11 @@ pub fn order_digest(chain_id: &Digest, wanted: &Delegation) -> Digest {
 }
 
 /// Body of `POST /delegations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delegate {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// The delegate's semi-public key.
     pub delegate: Fixed<68>,
@@ -65,7 +67,7 @@ pub struct Delegate {
 }
 
 /// A delegation that the ledger holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delegated {
     /// Its name.
     pub id: Hex<16>,
@@ -97,7 +99,7 @@ pub struct Delegated {
 }
 
 /// An act, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Acted {
     /// Its place in the journal.
     pub number: u32,
@@ -127,7 +129,7 @@ pub const SUPERSEDED: &str = "superseded";
 pub const REFUSED: &str = "refused";
 
 /// Answer of `GET /delegations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delegations {
     /// Height of the block after which it is so.
     pub height: u64,

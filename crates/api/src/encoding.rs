@@ -5,7 +5,11 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// Bytes of any length; base64 (standard alphabet, padded) in JSON.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -110,6 +114,92 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
         }))
     }
 }
+
+/// The form of a component id (A4), in the published contract.
+pub enum ComponentId {}
+/// The form of a label (A4), in the published contract.
+pub enum Label {}
+/// The form of an 11-bit base of messages, in the published contract.
+pub enum Base {}
+
+/// How a text is described in the published contract (A200).
+pub(crate) fn text(pattern: &str, description: String) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    text.description(Some(description)).into()
+}
+
+/// Base64 of `bytes` bytes, or of any number of them.
+fn base64_pattern(bytes: Option<usize>) -> String {
+    let Some(bytes) = bytes else {
+        return "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+            .into();
+    };
+    let digits = bytes / 3 * 4;
+    match bytes % 3 {
+        0 => format!("^[A-Za-z0-9+/]{{{digits}}}$"),
+        1 => format!("^[A-Za-z0-9+/]{{{}}}[AQgw]==$", digits + 1),
+        _ => format!("^[A-Za-z0-9+/]{{{}}}[AEIMQUYcgkosw048]=$", digits + 2),
+    }
+}
+
+impl PartialSchema for Blob {
+    fn schema() -> RefOr<Schema> {
+        text(&base64_pattern(None), "Bytes in base64, standard alphabet, padded.".into())
+    }
+}
+
+impl ToSchema for Blob {}
+
+impl<const N: usize> PartialSchema for Fixed<N> {
+    fn schema() -> RefOr<Schema> {
+        text(&base64_pattern(Some(N)), format!("{N} bytes in base64, standard alphabet, padded."))
+    }
+}
+
+impl<const N: usize> ToSchema for Fixed<N> {
+    fn name() -> Cow<'static, str> {
+        format!("Base64Of{N}").into()
+    }
+}
+
+impl<const N: usize> PartialSchema for Hex<N> {
+    fn schema() -> RefOr<Schema> {
+        text(&format!("^[0-9A-Fa-f]{{{}}}$", 2 * N), format!("{N} bytes in hexadecimal."))
+    }
+}
+
+impl<const N: usize> ToSchema for Hex<N> {
+    fn name() -> Cow<'static, str> {
+        format!("HexOf{N}").into()
+    }
+}
+
+impl PartialSchema for ComponentId {
+    fn schema() -> RefOr<Schema> {
+        text(
+            "^[A-Za-z0-9_-]{3,64}$",
+            "A component id; where it is asked for, a cid in hexadecimal too.".into(),
+        )
+    }
+}
+
+impl ToSchema for ComponentId {}
+
+impl PartialSchema for Label {
+    fn schema() -> RefOr<Schema> {
+        text("^[^\\p{Cc}]{1,64}$", "1 to 64 bytes of UTF-8 without control characters.".into())
+    }
+}
+
+impl ToSchema for Label {}
+
+impl PartialSchema for Base {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0x400)).maximum(Some(0x5FF)).into()
+    }
+}
+
+impl ToSchema for Base {}
 
 /// Reads a text with a function.
 struct Text<F>(&'static str, F);

@@ -8,12 +8,14 @@ use ledger::{
     records::{NO_OFFER, NOBODY, Offer, Pool, Settlement, Transfer},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Most transfers in an answer.
 pub const TRANSFERS_MAX: usize = ledger::records::FLOWS as usize;
 
 /// Answer of `GET /energy/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = EnergyAccount)]
 pub struct Account {
     /// The pack's component id.
     pub component_id: String,
@@ -79,7 +81,7 @@ impl Account {
 }
 
 /// A transfer of energy between two packs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Flow {
     /// Its id.
     pub transfer: Hex<16>,
@@ -135,7 +137,7 @@ impl Flow {
 }
 
 /// An offer of a pack's owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Offered {
     /// Its id.
     pub offer: Hex<16>,

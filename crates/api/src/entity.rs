@@ -6,12 +6,13 @@ use crate::{
     encoding::{Blob, Fixed, Hex},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Path of the route.
 pub const GENERATE_KEYS: &str = "/api/binding/generate-keys";
 
 /// Its body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GenerateKeys {
     /// Who is to draw a key: the entity itself, or a device that it reaches over CAN.
@@ -24,7 +25,7 @@ pub struct GenerateKeys {
 pub const CARRY: &str = "/api/delegation/carry";
 
 /// Its body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Carry {
     /// Who is to be given it: the entity itself, or a device that it reaches over CAN.
@@ -34,7 +35,7 @@ pub struct Carry {
 }
 
 /// Its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Carried {
     /// What the device answered, with its type.
@@ -44,7 +45,7 @@ pub struct Carried {
 }
 
 /// Answer of [`GENERATE_KEYS`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratedKeys {
     /// Of the request.

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::encoding::{ComponentId, text};
 
 /// Most events of one page.
 pub const LIMIT_MAX: usize = 1000;
@@ -74,6 +80,14 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
+impl PartialSchema for Cursor {
+    fn schema() -> RefOr<Schema> {
+        text("^[0-9]+-[0-9]+-[0-9]+$", "Height, transaction and number of an event.".into())
+    }
+}
+
+impl ToSchema for Cursor {}
+
 /// Where in the feed a reader goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -108,7 +122,7 @@ impl fmt::Display for After {
 }
 
 /// Something that a block made true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its identity, the same for ever.
     pub id: Cursor,
@@ -117,11 +131,12 @@ pub struct Event {
     /// Block time, RFC 3339 in UTC.
     pub timestamp: String,
     /// What happened, with `timestamp` in Unix seconds and `tx_hash`.
+    #[schema(value_type = Object)]
     pub data: Map<String, Value>,
 }
 
 /// Events are missing here: the reader asks the resources again instead of trusting that it saw everything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
     /// The cursor that names no event of this ledger; absent for a reader from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,7 +149,7 @@ pub struct Gap {
 }
 
 /// A page of the feed: answer of `GET /events`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// Whether others are missing before these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,20 +164,24 @@ pub struct Events {
 }
 
 /// What a reader wants to see: query of the feed and of the streams.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
     /// `start`, `now` or the id of an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^(start|now|(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,8})-(0|[1-9][0-9]{0,8}))$")]
     pub after: Option<String>,
     /// Words of the catalogue, separated by commas; everything without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
     /// Id or cid of the component that is concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<ComponentId>)]
     pub component: Option<String>,
     /// Most events of the page, 1 to [`LIMIT_MAX`]; of the feed only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 

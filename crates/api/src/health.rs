@@ -2,12 +2,13 @@
 
 use crate::encoding::Hex;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Name of the service in answers.
 pub const SERVICE: &str = "api-bridge";
 
 /// Answer of `GET /health`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `healthy`.
     pub status: String,
@@ -18,7 +19,7 @@ pub struct Health {
 }
 
 /// Figures of the ledger. Energies in mWh; the largest value stands for anything above it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedgerStatus {
     /// Height of the last block.
     pub height: u64,
@@ -43,7 +44,7 @@ pub struct LedgerStatus {
 }
 
 /// Inner object of `GET /blockchain/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChainStatus {
     /// Whether the ledger answers.
     pub connected: bool,
@@ -57,7 +58,7 @@ pub struct ChainStatus {
 }
 
 /// Answer of `GET /blockchain/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockchainStatus {
     /// What is known of the ledger.
     pub blockchain_status: ChainStatus,

@@ -2,19 +2,23 @@
 
 use crate::{
     binding::Sides,
-    encoding::{Blob, Hex},
+    encoding::{Blob, ComponentId, Hex, Label},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Body of `POST /lct/create`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Id of one component.
+    #[schema(value_type = ComponentId)]
     pub component_a: String,
     /// Id of the other component.
+    #[schema(value_type = ComponentId)]
     pub component_b: String,
     /// What the relationship is for: 1 to 64 characters of `[A-Za-z0-9_.-]`.
     #[serde(default = "default_context")]
@@ -29,7 +33,7 @@ fn default_context() -> String {
 }
 
 /// A key half that only its addressee can open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SealedHalf {
     /// Relationship key that it is sealed to.
     pub to: Hex<8>,
@@ -54,7 +58,7 @@ pub fn half_info(lct_id: &Hex<32>, cid: &::lct::id::Cid, nonce: &[u8; 16]) -> Ve
 }
 
 /// Answer of `POST /lct/create`. The halves are handed out once and kept nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Created {
     /// Identity of the relationship LCT.
     pub lct_id: Hex<32>,
@@ -81,7 +85,7 @@ pub struct Created {
 }
 
 /// Answer of `GET /lct/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lct {
     /// Identity.
     pub lct_id: Hex<32>,

@@ -4,9 +4,10 @@
 //! The gateway that holds the pack's channel takes orders when it can reach the bridge; so an order outlives a pack
 //! without power and a vehicle without network, until it expires.
 
-use crate::encoding::{Fixed, Hex};
+use crate::encoding::{ComponentId, Fixed, Hex, Label};
 use ::lct::{Digest, hash::sha256, id::Cid};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Longest time that an order may wait, in seconds.
 pub const WAIT_MAX_S: u64 = 7 * 86_400;
@@ -14,7 +15,7 @@ pub const WAIT_MAX_S: u64 = 7 * 86_400;
 pub const SAID_MAX: usize = 400;
 
 /// What is to be done. The numbers are signed and never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Task {
@@ -50,7 +51,7 @@ impl Task {
 }
 
 /// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum State {
@@ -121,10 +122,11 @@ pub fn outcome_digest(chain_id: &Digest, id: &[u8; 16], state: State, said: &str
 }
 
 /// Body of `POST /orders`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Drawn at random by the operator; the same order again answers with its state.
     pub id: Hex<16>,
@@ -132,10 +134,13 @@ pub struct Place {
     pub task: Task,
     /// Validation level 1 to 7, of [`Task::Validate`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 7)]
     pub level: Option<u8>,
     /// Component id of the side nearer the app.
+    #[schema(value_type = ComponentId)]
     pub a: String,
     /// Component id of the other side; of [`Task::Validate`] the same as `a` for that component alone.
+    #[schema(value_type = ComponentId)]
     pub b: String,
     /// Until when it may be done, Unix seconds.
     pub expires_at: u64,
@@ -146,7 +151,7 @@ pub struct Place {
 }
 
 /// An order and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// As it was placed.
@@ -157,8 +162,10 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u8>,
     /// Component id of the side nearer the app.
+    #[schema(value_type = ComponentId)]
     pub a: String,
     /// Component id of the other side.
+    #[schema(value_type = ComponentId)]
     pub b: String,
     /// When it was placed, Unix seconds.
     pub placed_at: u64,
@@ -172,14 +179,14 @@ pub struct Order {
 }
 
 /// Answer of `GET /orders`: what waits, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Orders {
     /// Waiting orders.
     pub orders: Vec<Order>,
 }
 
 /// Body of `POST /orders/{id}/outcome`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// `done` or `failed`.

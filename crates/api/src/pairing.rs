@@ -2,10 +2,11 @@
 
 use crate::{
     binding::Sides,
-    encoding::{Blob, Fixed, Hex},
+    encoding::{Base, Blob, ComponentId, Fixed, Hex, Label},
 };
 use ::lct::metadata::PairingContext;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The context of normal operation.
 pub const BATTERY_MANAGEMENT: &str = "battery_management";
@@ -38,14 +39,17 @@ fn default_context() -> String {
 }
 
 /// Body of `POST /pairings`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Issue {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Id of side A.
+    #[schema(value_type = ComponentId)]
     pub a: String,
     /// Id of side B.
+    #[schema(value_type = ComponentId)]
     pub b: String,
     /// See [`context`].
     #[serde(default = "default_context")]
@@ -56,14 +60,16 @@ pub struct Issue {
     pub iv_seed: Fixed<16>,
     /// Length of the lease in days, 1 to 90.
     #[serde(default = "default_days")]
+    #[schema(minimum = 1, maximum = 90)]
     pub valid_days: u16,
     /// 11-bit bases whose class may stay clear; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Base>, max_items = 16)]
     pub unencrypted_allowed: Vec<u16>,
 }
 
 /// Answer of `POST /pairings`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Issued {
     /// Which pairing.
     pub pairing_id: Hex<16>,
@@ -78,7 +84,8 @@ pub struct Issued {
 }
 
 /// Body of `POST /pairings/{id}/complete`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PairingComplete)]
 #[serde(deny_unknown_fields)]
 pub struct Complete {
     /// From section V of the certificate.
@@ -90,7 +97,7 @@ pub struct Complete {
 }
 
 /// Answer of `POST /pairings/{id}/complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Completed {
     /// Which pairing.
     pub pairing_id: Hex<16>,
@@ -101,7 +108,7 @@ pub struct Completed {
 }
 
 /// Answer of `GET /pairings/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pairing {
     /// Which pairing.
     pub pairing_id: Hex<16>,

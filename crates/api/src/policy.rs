@@ -2,16 +2,17 @@
 
 use crate::{
     binding::Sides,
-    encoding::{Blob, Fixed, Hex},
+    encoding::{Blob, Fixed, Hex, Label},
 };
 use ::lct::{Digest, hash::sha256, id::BindingId, policy::Rotation};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Most bindings that one order names: those of an app with a pack of 31 modules, and some more.
 pub const BINDINGS_MAX: usize = 64;
 
 /// Rotation periods (`spec/channel.md`, H110).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Periods {
     /// Longest life of an epoch of a channel, seconds of power.
@@ -21,12 +22,14 @@ pub struct Periods {
     /// Longest time between two key agreements, seconds of power.
     pub agreement_s: u32,
     /// Epochs after which a key agreement is due.
+    #[schema(maximum = 65535)]
     pub agreement_epochs: u16,
     /// Longest lease of a pairing certificate, seconds.
     pub certificate_s: u32,
     /// Longest life of the group key of a pack, seconds of power.
     pub group_s: u32,
     /// `rotation_days` of the policy hash.
+    #[schema(maximum = 65535)]
     pub link_days: u16,
 }
 
@@ -83,10 +86,11 @@ pub fn order_digest(
 }
 
 /// Body of `POST /policies`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Propose {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// Above that of every policy ordered before for these bindings.
     pub version: u32,
@@ -103,7 +107,7 @@ pub struct Propose {
 }
 
 /// Where the policy of a binding and its pairing stand. All three versions are equal when nothing is under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// The binding.
     pub binding_id: Hex<16>,
@@ -130,14 +134,14 @@ impl Standing {
 }
 
 /// Answer of `GET /policies` and of `POST /policies`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standings {
     /// One for each binding in force.
     pub policies: Vec<Standing>,
 }
 
 /// Answer of `GET /policies/{binding id}` and of `POST /policies/{binding id}/signatures`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Policy {
     /// Where it stands.
     #[serde(flatten)]
@@ -151,7 +155,7 @@ pub struct Policy {
 }
 
 /// Body of `POST /policies/{binding id}/signatures`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sign {
     /// Version of the proposal.

@@ -1,9 +1,10 @@
 //! The body of every refusal: `{error, code, detail?, status}` (A5).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Why a request was refused. `code` is stable, `error` and `detail` are for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{error} ({code}{})", .detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
 pub struct Problem {
     /// One clause in words.

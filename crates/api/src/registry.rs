@@ -10,11 +10,12 @@ use ledger::{
     },
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{encoding::Hex, revocation::reason_name};
 
 /// A change of state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Moved {
     /// From 1.
     pub number: u32,
@@ -51,7 +52,7 @@ impl Moved {
 }
 
 /// What a component said that it is built of and runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Versioned {
     /// From 1.
     pub number: u32,
@@ -85,7 +86,7 @@ impl Versioned {
 }
 
 /// Somebody with whom a component lets itself be paired.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Authorized {
     /// The authorisation.
     pub authorization_id: Hex<16>,
@@ -116,7 +117,7 @@ impl Authorized {
 }
 
 /// Answer of `GET /components/{id}/history`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct History {
     /// The component's id.
     pub component_id: String,
@@ -135,7 +136,7 @@ pub struct History {
 }
 
 /// A parameter of a pack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Set {
     /// Number.
     pub parameter: u8,
@@ -182,7 +183,7 @@ impl Set {
 }
 
 /// Answer of `GET /components/{id}/config`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// The pack's id.
     pub component_id: String,

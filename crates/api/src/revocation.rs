@@ -1,6 +1,6 @@
 //! `GET /time-token`, `GET /revocations`, `POST /revocations` (A43 to A46).
 
-use crate::encoding::{Blob, Fixed, Hex};
+use crate::encoding::{Blob, Fixed, Hex, Label};
 use ::lct::{
     Digest,
     clock::TOKEN_LEN,
@@ -10,6 +10,7 @@ use ::lct::{
     revocation::{Reason, Revoked, Subject},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What may be revoked, by name.
 const KINDS: [&str; 5] = ["component", "binding", "pairing", "batch", "delegation"];
@@ -58,16 +59,17 @@ pub fn order_digest(chain_id: &Digest, subject: Subject, reason: Reason) -> Dige
 }
 
 /// Answer of `GET /time-token`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimeToken {
     /// What the token says, Unix seconds.
     pub time: u64,
     /// The signed bytes (`spec/channel.md`, H100).
+    #[schema(value_type = Fixed<69>)]
     pub token: Fixed<TOKEN_LEN>,
 }
 
 /// Answer of `GET /revocations` and of `POST /revocations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Revocations {
     /// Number of the list.
     pub number: u32,
@@ -82,7 +84,8 @@ pub struct Revocations {
 }
 
 /// One thing that is revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RevocationEntry)]
 pub struct Entry {
     /// See [`subject`].
     #[serde(rename = "type")]
@@ -116,10 +119,11 @@ fn unspecified() -> String {
 }
 
 /// Body of `POST /revocations`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// Label of who asks (A6).
+    #[schema(value_type = Label)]
     pub creator: String,
     /// See [`subject`].
     #[serde(rename = "type")]

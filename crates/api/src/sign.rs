@@ -25,6 +25,13 @@ use ledger::{
 };
 use rand_core::CryptoRng;
 
+mod statements;
+
+pub use statements::{
+    component_state, component_version, delegate, delegate_act, energy_order, energy_receipt, factory_bind,
+    pair_modify, pair_renew, settle_at, transfer,
+};
+
 /// What a transaction is bound to besides its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope {

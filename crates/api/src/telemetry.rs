@@ -6,9 +6,10 @@ use serde::{
     de::{self, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use std::fmt;
+use utoipa::ToSchema;
 
 /// One record of a batch, or the leaf of one that was lost on the way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Entry {
     /// Canonical bytes of the record.
@@ -43,7 +44,7 @@ impl<'de> Deserialize<'de> for Entry {
 }
 
 /// The place of a lost record in its batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
     /// Its number.
@@ -53,7 +54,7 @@ pub struct Gap {
 }
 
 /// Body of `POST /telemetry/batches`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
     /// Signed transaction of kind `telemetry/batch`.
@@ -63,7 +64,7 @@ pub struct Batch {
 }
 
 /// Answer of `POST /telemetry/batches`: the records are on disk, the root waits for a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stored {
     /// The transaction.
     pub txhash: Hex<32>,

@@ -2,9 +2,10 @@
 
 use crate::encoding::{Blob, Hex};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Body of `POST /transactions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// Signed transaction of any kind.
@@ -12,10 +13,12 @@ pub struct Submit {
 }
 
 /// Query of `POST /transactions`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitQuery {
     /// 1: answer only when a block holds the transaction.
+    #[param(maximum = 1)]
     #[serde(default)]
     pub wait: u8,
 }
@@ -28,7 +31,7 @@ pub const INCLUDED: &str = "included";
 pub const REFUSED: &str = "refused";
 
 /// Answer of `POST /transactions` and `GET /transactions/{hash}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transaction {
     /// SHA-256 of the transaction's bytes.
     pub txhash: Hex<32>,

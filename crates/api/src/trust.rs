@@ -9,11 +9,12 @@ use ledger::{
     trust::{Ppm, Weights},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoding::Hex;
 
 /// One change of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// `baseline`, `metrics`, `claim`, or an outcome.
     pub cause: String,
@@ -34,7 +35,7 @@ pub struct Change {
 }
 
 /// What is known of a subject in a context, at the time of the answer. Shares are in ppm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct View {
     /// `operation`, `energy`, `critical_safety` or `diagnostic`.
     pub context: String,
@@ -119,7 +120,7 @@ impl View {
 }
 
 /// The relation of a component to another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Relation {
     /// The binding.
     pub binding_id: Hex<16>,
@@ -131,7 +132,7 @@ pub struct Relation {
 }
 
 /// Answer of `GET /components/{id}/trust`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Trust {
     /// The component's id.
     pub component_id: String,

@@ -303,7 +303,7 @@ mod tests {
             operations,
             packs: [Cid::of("pack-0001")].into_iter().collect(),
         };
-        let issued = entropy::with(|rng| right.issue(&SigningKey::generate(rng), rng));
+        let issued = crate::entropy::with(|rng| right.issue(&SigningKey::generate(rng), rng));
         issued.unwrap().unwrap().to_vec()
     }
 

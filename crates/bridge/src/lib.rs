@@ -12,6 +12,7 @@ mod entropy;
 pub mod events;
 mod extract;
 pub mod field;
+mod openapi;
 mod refusal;
 mod repeat;
 mod rest;
@@ -25,6 +26,7 @@ pub use authority::{
     signer::{Hand, SignError, Source, Token, TokenFailure},
 };
 pub use entropy::NoEntropy;
+pub use openapi::contract;
 pub use refusal::Refusal;
 
 use std::{future::Future, io, path::PathBuf, sync::Arc, thread, time::Duration};

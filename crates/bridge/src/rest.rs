@@ -9,11 +9,14 @@ use axum::{
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
 };
 
 use crate::{
-    Shared, compat,
+    Shared, compat, events, openapi,
     refusal::{Refusal, Reply},
     repeat,
     routes::{
@@ -25,55 +28,11 @@ use crate::{
 /// How long a request may take, its body and the wait for a block included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// All routes over `shared`.
+/// All routes over `shared`, and their contract.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let at = |route: &str| format!("{PREFIX}{route}");
-    let routes = Router::new()
-        .route("/health", get(health::health))
-        .route("/blockchain/status", get(health::blockchain))
-        .route(&at("/health"), get(health::health))
-        .route(&at("/blockchain/status"), get(health::blockchain))
-        .route(&at("/ledger/status"), get(health::ledger))
-        .route(&at("/authority"), get(account::authority))
-        .route(&at("/accounts/{key}"), get(account::account))
-        .route(&at("/components/register"), post(component::register))
-        .route(&at("/components/{id}"), get(component::component))
-        .route(&at("/components/{id}/anchors"), get(component::anchors))
-        .route(&at("/components/{id}/relations"), get(component::relations))
-        .route(&at("/components/{id}/statements"), get(component::statements))
-        .route(&at("/components/{id}/trust"), get(component::trust))
-        .route(&at("/components/{id}/history"), get(registry::history))
-        .route(&at("/components/{id}/config"), get(registry::config))
-        .route(&at("/energy/{id}"), get(energy::account))
-        .route(&at("/bindings"), post(binding::begin))
-        .route(&at("/bindings/{id}/keys"), post(binding::keys))
-        .route(&at("/bindings/{id}/complete"), post(binding::complete))
-        .route(&at("/lct/create"), post(lct::create))
-        .route(&at("/lct/scopes"), post(context::scope))
-        .route(&at("/lct/{id}"), get(lct::lct))
-        .route(&at("/lct/{id}/contexts"), get(context::contexts))
-        .route(&at("/pairings"), post(pairing::issue))
-        .route(&at("/pairings/{id}"), get(pairing::pairing))
-        .route(&at("/pairings/{id}/complete"), post(pairing::complete))
-        .route(&at("/delegations"), get(delegation::list).post(delegation::issue))
-        .route(&at("/delegations/{id}"), get(delegation::one))
-        .route(&at("/orders"), get(order::waiting).post(order::place))
-        .route(&at("/orders/{id}"), get(order::order))
-        .route(&at("/orders/{id}/outcome"), post(order::outcome))
-        .route(&at("/time-token"), get(revocation::time_token))
-        .route(&at("/revocations"), get(revocation::list).post(revocation::revoke))
-        .route(&at("/policies"), get(policy::list).post(policy::propose))
-        .route(&at("/policies/{id}"), get(policy::policy))
-        .route(&at("/policies/{id}/signatures"), post(policy::sign))
-        .route(&at("/transactions"), post(transaction::submit))
-        .route(&at("/transactions/{hash}"), get(transaction::transaction))
-        .route(
-            &at("/telemetry/batches"),
-            post(telemetry::batch).layer(DefaultBodyLimit::max(TELEMETRY_BODY_MAX)),
-        )
-        .route(&at("/receipts/{id}"), get(receipt::of_transaction))
-        .route(&at("/receipts/{id}/{seq}"), get(receipt::of_record))
-        .merge(crate::events::router(at))
+    let (routes, contract) = native().split_for_parts();
+    let routes = routes
+        .merge(openapi::published(contract))
         .merge(compat::native())
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(no_route)
@@ -81,6 +40,57 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared.clone());
     let repeated = middleware::from_fn_with_state(shared.clone(), repeat::repeated);
     compat::profiles(routes, &shared).layer(repeated).layer(middleware::from_fn(guard))
+}
+
+/// Every route, with its part of the contract: `routes!` takes no handler without `utoipa::path`, and path and
+/// method stand there alone.
+pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
+    let prefixed = OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::blockchain))
+        .routes(routes!(health::ledger))
+        .routes(routes!(account::authority))
+        .routes(routes!(account::account))
+        .routes(routes!(component::register))
+        .routes(routes!(component::component))
+        .routes(routes!(component::anchors))
+        .routes(routes!(component::relations))
+        .routes(routes!(component::statements))
+        .routes(routes!(component::trust))
+        .routes(routes!(registry::history))
+        .routes(routes!(registry::config))
+        .routes(routes!(energy::account))
+        .routes(routes!(binding::begin))
+        .routes(routes!(binding::keys))
+        .routes(routes!(binding::complete))
+        .routes(routes!(lct::create))
+        .routes(routes!(context::scope))
+        .routes(routes!(lct::lct))
+        .routes(routes!(context::contexts))
+        .routes(routes!(pairing::issue))
+        .routes(routes!(pairing::pairing))
+        .routes(routes!(pairing::complete))
+        .routes(routes!(delegation::list, delegation::issue))
+        .routes(routes!(delegation::one))
+        .routes(routes!(order::waiting, order::place))
+        .routes(routes!(order::order))
+        .routes(routes!(order::outcome))
+        .routes(routes!(revocation::time_token))
+        .routes(routes!(revocation::list, revocation::revoke))
+        .routes(routes!(policy::list, policy::propose))
+        .routes(routes!(policy::policy))
+        .routes(routes!(policy::sign))
+        .routes(routes!(transaction::submit))
+        .routes(routes!(transaction::transaction))
+        .routes(routes!(telemetry::batch).layer(DefaultBodyLimit::max(TELEMETRY_BODY_MAX)))
+        .routes(routes!(receipt::of_transaction))
+        .routes(routes!(receipt::of_record))
+        .merge(events::router());
+    openapi::router()
+        .routes(routes!(health::health))
+        .routes(routes!(health::blockchain))
+        .merge(events::socket())
+        .nest(PREFIX, prefixed)
 }
 
 async fn no_route() -> Refusal {

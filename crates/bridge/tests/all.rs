@@ -4,6 +4,7 @@
 mod ceremony;
 mod common;
 mod compat;
+mod contract;
 mod events;
 mod orders;
 mod policy;

@@ -18,6 +18,7 @@ pub mod events;
 pub mod factory;
 pub mod keys;
 pub mod ledger;
+pub mod openapi;
 pub mod order;
 pub mod owner;
 pub mod pair;

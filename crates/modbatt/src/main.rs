@@ -85,6 +85,8 @@ enum Command {
     Events(cmd::events::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
+    /// Print the contract of the API as OpenAPI 3.1
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -123,6 +125,7 @@ fn main() -> ExitCode {
         Command::Checkpoint(args) => cmd::checkpoint::run(&args),
         Command::Events(args) => cmd::events::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
+        Command::Openapi => cmd::openapi::run(),
     };
     cmd::finish(done)
 }

@@ -15,15 +15,16 @@ pub(crate) use follow::Streams;
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::Shared;
 
-/// The routes under the prefix, and the socket where clients of other systems look for it.
-pub(crate) fn router(at: impl Fn(&str) -> String) -> Router<Arc<Shared>> {
-    Router::new()
-        .route(&at("/events"), get(routes::events))
-        .route(&at("/events/stream"), get(sse::stream))
-        .route(&at("/ws"), get(ws::socket))
-        .route("/ws", get(ws::socket))
+/// The routes under the prefix.
+pub(crate) fn router() -> OpenApiRouter<Arc<Shared>> {
+    socket().routes(routes!(routes::events)).routes(routes!(sse::stream))
+}
+
+/// The socket alone, which clients of other systems look for without the prefix.
+pub(crate) fn socket() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new().routes(routes!(ws::socket))
 }

@@ -18,6 +18,13 @@ use crate::{
     routes::{App, component::cid_of},
 };
 
+/// What happened on the ledger, a page at a time (A183).
+#[utoipa::path(
+    get,
+    path = "/events",
+    params(Query),
+    responses((status = 200, body = Events), (status = 404))
+)]
 pub(crate) async fn events(State(app): App, Options(query): Options<Query>) -> Reply<Json<Events>> {
     let limit = match query.limit {
         None => LIMIT,

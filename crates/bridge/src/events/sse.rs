@@ -24,6 +24,13 @@ use crate::{
 /// What a client that comes back says it has seen; it has precedence over `after`.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// What happens on the ledger, as server-sent events (A185). `Last-Event-ID` has precedence over `after`.
+#[utoipa::path(
+    get,
+    path = "/events/stream",
+    params(Query),
+    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 403), (status = 404))
+)]
 pub(crate) async fn stream(
     State(app): State<Arc<Shared>>,
     headers: HeaderMap,

@@ -35,6 +35,13 @@ const STALLED: Duration = Duration::from_secs(30);
 /// A client that answers no ping for so long is let go.
 const SILENT: Duration = Duration::from_secs(45);
 
+/// What happens on the ledger, over a WebSocket (A186).
+#[utoipa::path(
+    get,
+    path = "/ws",
+    params(Query),
+    responses((status = 101), (status = 403), (status = 404), (status = 426))
+)]
 pub(crate) async fn socket(
     State(app): State<Arc<Shared>>,
     headers: HeaderMap,

@@ -15,6 +15,12 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// Who issues bindings and pairings here, and on which chain (A12).
+#[utoipa::path(
+    get,
+    path = "/authority",
+    responses((status = 200, body = Authority))
+)]
 pub(crate) async fn authority(State(app): App) -> Json<Authority> {
     Json(Authority {
         spk: Fixed(app.authority.spk().0),
@@ -23,6 +29,13 @@ pub(crate) async fn authority(State(app): App) -> Json<Authority> {
     })
 }
 
+/// An account that may sign transactions, and its next nonce (A13).
+#[utoipa::path(
+    get,
+    path = "/accounts/{key}",
+    params(("key" = Hex<33>, Path), When),
+    responses((status = 200, body = Account), (status = 404), (status = 410))
+)]
 pub(crate) async fn account(
     State(app): App,
     Segments(key): Segments<String>,

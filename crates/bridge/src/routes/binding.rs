@@ -1,7 +1,7 @@
 //! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
 
 use api::{
-    binding::{Begin, Begun, Bound, Complete, Introduced, Keys, Sides},
+    binding::{AttestedKey, Begin, Begun, Bound, Complete, Introduced, Keys, Sides},
     encoding::{Blob, Hex},
 };
 use std::sync::Arc;
@@ -16,6 +16,13 @@ use crate::{
     refusal::Reply,
 };
 
+/// Begins a binding (A21).
+#[utoipa::path(
+    post,
+    path = "/bindings",
+    request_body = Begin,
+    responses((status = 200, body = Begun), (status = 403), (status = 404), (status = 409), (status = 410))
+)]
 pub(crate) async fn begin(State(app): App, Body(request): Body<Begin>) -> Reply<Json<Begun>> {
     extract::label("creator", &request.creator)?;
     let party = |p: api::binding::Party| PartyIn { component_id: p.component_id, access: p.access };
@@ -25,6 +32,14 @@ pub(crate) async fn begin(State(app): App, Body(request): Body<Begin>) -> Reply<
     app.authority.call(begin).await.map(Json)
 }
 
+/// Takes the keys of both sides and introduces them to each other (A22).
+#[utoipa::path(
+    post,
+    path = "/bindings/{id}/keys",
+    params(("id" = Hex<16>, Path)),
+    request_body = Sides<AttestedKey>,
+    responses((status = 200, body = Introduced), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410))
+)]
 pub(crate) async fn keys(
     State(app): App,
     Segments(binding): Segments<String>,
@@ -34,6 +49,14 @@ pub(crate) async fn keys(
     app.authority.call(move |core| core.binding_keys(BindingId(binding), &keys)).await.map(Json)
 }
 
+/// Completes a binding; answers once a block holds it (A23).
+#[utoipa::path(
+    post,
+    path = "/bindings/{id}/complete",
+    params(("id" = Hex<16>, Path)),
+    request_body = Complete,
+    responses((status = 200, body = Bound), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422), (status = 504))
+)]
 pub(crate) async fn complete(
     State(app): App,
     Segments(binding): Segments<String>,

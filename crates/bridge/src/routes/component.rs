@@ -7,7 +7,7 @@ use api::{
         AccessPoint, AnchorView, Anchors, BindingView, Component, Hop, Link, Owner, Register, Registered,
         Relations, Seen, Statements,
     },
-    encoding::Hex,
+    encoding::{ComponentId, Hex},
     problem::code,
     trust::Trust,
 };
@@ -36,6 +36,13 @@ enum Submitted {
     Waits(TxId),
 }
 
+/// Registers a component; answers once a block holds it (A14, A15).
+#[utoipa::path(
+    post,
+    path = "/components/register",
+    request_body = Register,
+    responses((status = 200, body = Registered), (status = 401), (status = 403), (status = 409), (status = 410), (status = 422), (status = 504))
+)]
 pub(crate) async fn register(State(app): App, Body(request): Body<Register>) -> Reply<Json<Registered>> {
     extract::label("creator", &request.creator)?;
     if !request.context.is_empty() {
@@ -110,6 +117,13 @@ fn known(snapshot: &Snapshot<'_>, cid: &Cid, wanted: &Registration) -> Reply<Opt
     Ok(Some((tx, Hex(component.lct))))
 }
 
+/// A component and its bindings (A16).
+#[utoipa::path(
+    get,
+    path = "/components/{id}",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Component), (status = 404), (status = 410))
+)]
 pub(crate) async fn component(
     State(app): App,
     Segments(id): Segments<String>,
@@ -118,6 +132,13 @@ pub(crate) async fn component(
     app.state(when.height, move |snapshot| view(snapshot, &id).map(Json)).await
 }
 
+/// The anchors of the audit logs of a component (A51).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/anchors",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Anchors), (status = 404), (status = 410))
+)]
 pub(crate) async fn anchors(
     State(app): App,
     Segments(id): Segments<String>,
@@ -200,6 +221,13 @@ fn view(snapshot: &Snapshot<'_>, id: &str) -> Reply<Component> {
     })
 }
 
+/// The recorded events of a component (A66).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/statements",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Statements), (status = 404), (status = 410))
+)]
 pub(crate) async fn statements(
     State(app): App,
     Segments(id): Segments<String>,
@@ -214,6 +242,13 @@ pub(crate) async fn statements(
     .await
 }
 
+/// How far a component and its relations are to be relied on (A111).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/trust",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Trust), (status = 404), (status = 410))
+)]
 pub(crate) async fn trust(
     State(app): App,
     Segments(id): Segments<String>,
@@ -233,6 +268,13 @@ pub(crate) async fn trust(
     .await
 }
 
+/// What a component is bound to and paired with, and whom it sees (A64).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/relations",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Relations), (status = 404), (status = 410))
+)]
 pub(crate) async fn relations(
     State(app): App,
     Segments(id): Segments<String>,

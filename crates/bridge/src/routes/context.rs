@@ -14,6 +14,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// What is stated in the context of an LCT (A112).
+#[utoipa::path(
+    get,
+    path = "/lct/{id}/contexts",
+    params(("id" = Hex<32>, Path), When),
+    responses((status = 200, body = Contexts), (status = 404), (status = 410))
+)]
 pub(crate) async fn contexts(
     State(app): App,
     Segments(lct): Segments<String>,
@@ -39,6 +46,13 @@ fn of(snapshot: &Snapshot<'_>, lct_id: Hex<32>) -> Reply<Contexts> {
     })
 }
 
+/// States that an app may do everything with the packs that it is bound to (A113).
+#[utoipa::path(
+    post,
+    path = "/lct/scopes",
+    request_body = GiveScope,
+    responses((status = 200, body = Scoped), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422), (status = 504))
+)]
 pub(crate) async fn scope(State(app): App, Body(request): Body<GiveScope>) -> Reply<Json<Scoped>> {
     extract::label("creator", &request.creator)?;
     let creator = request.creator.clone();

@@ -1,7 +1,10 @@
 //! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72).
 
 use ::lct::delegation::DelegationId;
-use api::delegation::{Delegate, Delegated, Delegations};
+use api::{
+    delegation::{Delegate, Delegated, Delegations},
+    encoding::Hex,
+};
 use axum::{Json, extract::State};
 
 use super::App;
@@ -11,6 +14,13 @@ use crate::{
     refusal::Reply,
 };
 
+/// Delegates operations of the authority; answers once a block holds it (A70).
+#[utoipa::path(
+    post,
+    path = "/delegations",
+    request_body = Delegate,
+    responses((status = 200, body = Delegated), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422), (status = 504))
+)]
 pub(crate) async fn issue(State(app): App, Body(request): Body<Delegate>) -> Reply<Json<Delegated>> {
     extract::label("creator", &request.creator)?;
     let (id, tx) = app.authority.call(move |core| core.delegate(&request)).await?;
@@ -20,10 +30,24 @@ pub(crate) async fn issue(State(app): App, Body(request): Body<Delegate>) -> Rep
     app.blocking(move |chain| delegation::one(&chain.read()?, id)).await.map(Json)
 }
 
+/// Every delegation that the ledger holds (A71).
+#[utoipa::path(
+    get,
+    path = "/delegations",
+    params(When),
+    responses((status = 200, body = Delegations), (status = 404), (status = 410))
+)]
 pub(crate) async fn list(State(app): App, Options(when): Options<When>) -> Reply<Json<Delegations>> {
     app.state(when.height, delegation::all).await.map(Json)
 }
 
+/// A delegation and what was done under it (A72).
+#[utoipa::path(
+    get,
+    path = "/delegations/{id}",
+    params(("id" = Hex<16>, Path), When),
+    responses((status = 200, body = Delegated), (status = 404), (status = 410))
+)]
 pub(crate) async fn one(
     State(app): App,
     Segments(id): Segments<String>,

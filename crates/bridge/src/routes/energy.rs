@@ -1,6 +1,7 @@
 //! `GET /energy/{id}` (A110): what the ledger holds of a pack's energy.
 
 use api::{
+    encoding::ComponentId,
     energy::{Account, Kept},
     problem::code,
 };
@@ -14,6 +15,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// The energy account of a pack, its transfers and offers (A110).
+#[utoipa::path(
+    get,
+    path = "/energy/{id}",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Account), (status = 404), (status = 410))
+)]
 pub(crate) async fn account(
     State(app): App,
     Segments(id): Segments<String>,

@@ -13,10 +13,22 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// That the bridge runs (A10).
+#[utoipa::path(
+    get,
+    path = "/health",
+    responses((status = 200, body = Health))
+)]
 pub(crate) async fn health(State(app): App) -> Json<Health> {
     Json(Health { status: "healthy".into(), timestamp: app.now_s(), service: SERVICE.into() })
 }
 
+/// Whether the ledger answers, and its figures (A11).
+#[utoipa::path(
+    get,
+    path = "/blockchain/status",
+    responses((status = 200, body = BlockchainStatus))
+)]
 pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
     let (ledger, errors) = match app.state(None, figures).await {
         Ok(figures) => (Some(figures), Vec::new()),
@@ -27,6 +39,13 @@ pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
     Json(BlockchainStatus { blockchain_status, timestamp: app.now_s(), service: SERVICE.into() })
 }
 
+/// The figures of the ledger (A11).
+#[utoipa::path(
+    get,
+    path = "/ledger/status",
+    params(When),
+    responses((status = 200, body = LedgerStatus), (status = 404), (status = 410))
+)]
 pub(crate) async fn ledger(State(app): App, Options(when): Options<When>) -> Reply<Json<LedgerStatus>> {
     app.state(when.height, figures).await.map(Json)
 }

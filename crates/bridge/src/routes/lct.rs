@@ -13,6 +13,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// Creates the LCT of a relationship and hands out its sealed halves, once (A30).
+#[utoipa::path(
+    post,
+    path = "/lct/create",
+    request_body = Create,
+    responses((status = 200, body = Created), (status = 403), (status = 404), (status = 409), (status = 410), (status = 504))
+)]
 pub(crate) async fn create(State(app): App, Body(request): Body<Create>) -> Reply<Json<Created>> {
     extract::label("creator", &request.creator)?;
     if !request.proxy_id.is_empty() {
@@ -42,6 +49,13 @@ pub(crate) async fn create(State(app): App, Body(request): Body<Create>) -> Repl
     }))
 }
 
+/// An LCT (A32).
+#[utoipa::path(
+    get,
+    path = "/lct/{id}",
+    params(("id" = Hex<32>, Path), When),
+    responses((status = 200, body = Lct), (status = 404), (status = 410))
+)]
 pub(crate) async fn lct(
     State(app): App,
     Segments(lct): Segments<String>,

@@ -18,6 +18,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// Issues the certificate of a pairing (A24).
+#[utoipa::path(
+    post,
+    path = "/pairings",
+    request_body = Issue,
+    responses((status = 200, body = Issued), (status = 403), (status = 404), (status = 409), (status = 410))
+)]
 pub(crate) async fn issue(State(app): App, Body(request): Body<Issue>) -> Reply<Json<Issued>> {
     extract::label("creator", &request.creator)?;
     let context = context(&request.context).ok_or_else(|| {
@@ -37,6 +44,14 @@ pub(crate) async fn issue(State(app): App, Body(request): Body<Issue>) -> Reply<
     app.authority.call(move |core| core.issue_pairing(wanted)).await.map(Json)
 }
 
+/// Completes a pairing; answers once a block holds it (A26).
+#[utoipa::path(
+    post,
+    path = "/pairings/{id}/complete",
+    params(("id" = Hex<16>, Path)),
+    request_body = Complete,
+    responses((status = 200, body = Completed), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422), (status = 504))
+)]
 pub(crate) async fn complete(
     State(app): App,
     Segments(pairing): Segments<String>,
@@ -64,6 +79,13 @@ pub(crate) async fn complete(
     Ok(Json(Completed { pairing_id: Hex(pairing), status: "completed".into(), txhash: Hex(tx) }))
 }
 
+/// Where a pairing stands (A28).
+#[utoipa::path(
+    get,
+    path = "/pairings/{id}",
+    params(("id" = Hex<16>, Path), When),
+    responses((status = 200, body = Pairing), (status = 404), (status = 410))
+)]
 pub(crate) async fn pairing(
     State(app): App,
     Segments(pairing): Segments<String>,

@@ -1,6 +1,9 @@
 //! `GET /receipts/{tx hash}`, `GET /receipts/{component id}/{seq}` (A38, A39).
 
-use api::{encoding::Hex, receipt::MEDIA_TYPE};
+use api::{
+    encoding::{ComponentId, Hex},
+    receipt::MEDIA_TYPE,
+};
 use axum::{
     extract::State,
     http::{HeaderName, header},
@@ -22,6 +25,13 @@ fn file(name: &str, content: Vec<u8>) -> File {
     ([(header::CONTENT_TYPE, MEDIA_TYPE.into()), (header::CONTENT_DISPOSITION, disposition)], content)
 }
 
+/// The receipt of a transaction, as a file (A38).
+#[utoipa::path(
+    get,
+    path = "/receipts/{id}",
+    params(("id" = Hex<32>, Path)),
+    responses((status = 200, body = [u8], content_type = "application/octet-stream"), (status = 404), (status = 409))
+)]
 pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<String>) -> Reply<File> {
     let hash: Hex<32> = id("transaction hash", &hash)?;
     let made = app.blocking(move |chain| match chain.receipt_tx(&hash.0) {
@@ -36,6 +46,13 @@ pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<Str
     }
 }
 
+/// The receipt of a telemetry record, as a file (A38).
+#[utoipa::path(
+    get,
+    path = "/receipts/{id}/{seq}",
+    params(("id" = ComponentId, Path), ("seq" = u32, Path)),
+    responses((status = 200, body = [u8], content_type = "application/octet-stream"), (status = 404), (status = 409))
+)]
 pub(crate) async fn of_record(
     State(app): App,
     Segments((component, seq)): Segments<(String, String)>,

@@ -1,7 +1,7 @@
 //! `GET /components/{id}/history`, `GET /components/{id}/config` (A115, A116).
 
 use api::{
-    encoding::Hex,
+    encoding::{ComponentId, Hex},
     registry::{Authorized, History, Moved, Settings, Versioned},
 };
 use axum::{Json, extract::State};
@@ -14,6 +14,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// States, versions and authorisations of a component (A115).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/history",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = History), (status = 404), (status = 410))
+)]
 pub(crate) async fn history(
     State(app): App,
     Segments(id): Segments<String>,
@@ -42,6 +49,13 @@ fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<History> {
     })
 }
 
+/// The settings of a pack (A116).
+#[utoipa::path(
+    get,
+    path = "/components/{id}/config",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Settings), (status = 404), (status = 410))
+)]
 pub(crate) async fn config(
     State(app): App,
     Segments(id): Segments<String>,

@@ -24,6 +24,13 @@ use crate::{
     refusal::{Refusal, Reply},
 };
 
+/// Stores the records of a batch, then submits its transaction (A35).
+#[utoipa::path(
+    post,
+    path = "/telemetry/batches",
+    request_body = Batch,
+    responses((status = 200, body = Stored), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422))
+)]
 pub(crate) async fn batch(State(app): App, Body(batch): Body<Batch>) -> Reply<Json<Stored>> {
     app.blocking(move |chain| store(chain, batch).map(Json)).await
 }

@@ -55,6 +55,14 @@ pub(super) fn submit_once(chain: &node::Chain, bytes: Vec<u8>) -> Reply<Transact
     }
 }
 
+/// Submits a signed transaction (A33).
+#[utoipa::path(
+    post,
+    path = "/transactions",
+    params(SubmitQuery),
+    request_body = Submit,
+    responses((status = 200, body = Transaction), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422))
+)]
 pub(crate) async fn submit(
     State(app): App,
     Options(query): Options<SubmitQuery>,
@@ -88,6 +96,13 @@ pub(crate) async fn submit(
     }
 }
 
+/// Where a transaction stands (A34).
+#[utoipa::path(
+    get,
+    path = "/transactions/{hash}",
+    params(("hash" = Hex<32>, Path)),
+    responses((status = 200, body = Transaction), (status = 404))
+)]
 pub(crate) async fn transaction(
     State(app): App,
     Segments(hash): Segments<String>,
