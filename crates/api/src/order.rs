@@ -33,6 +33,8 @@ pub enum Task {
     Install = 12,
     /// Bind and pair a pack with a new app whose predecessor's host was lost (A95).
     TakeOver = 13,
+    /// Let the pack controller B have the place of the pack controller A: bind and pair it with the app (A97).
+    Exchange = 14,
 }
 
 impl Task {
@@ -46,6 +48,7 @@ impl Task {
             Task::Validate => "validate",
             Task::Install => "install",
             Task::TakeOver => "take_over",
+            Task::Exchange => "exchange",
         }
     }
 }
@@ -245,8 +248,8 @@ mod tests {
 
     #[test]
     fn names_are_those_of_json() {
-        use Task::{Bind, Install, Pair, Rotate, TakeOver, Unpair, Validate};
-        for task in [Pair, Unpair, Rotate, Bind, Validate, Install, TakeOver] {
+        use Task::{Bind, Exchange, Install, Pair, Rotate, TakeOver, Unpair, Validate};
+        for task in [Pair, Unpair, Rotate, Bind, Validate, Install, TakeOver, Exchange] {
             assert_eq!(serde_json::to_value(task).unwrap(), task.name());
         }
     }

@@ -8,14 +8,14 @@ use api::{
     order::{Outcome, Place, State, Task, order_digest, outcome_digest},
     transaction::Transaction,
 };
-use common::{Bonded, Device, World, rng};
+use common::{Answer, Bonded, Device, World, rng};
 use lct::{
     binding::Assurance,
     consent::Consent,
     hash::sha256,
     id::{BindingId, Cid, Role},
     ownership::{TRANSFER_MAX, Transfer},
-    revocation::Reason,
+    revocation::{Reason, Subject},
     sign::SigningKey,
     validation::{EVENT_MAX, Event, EventKind},
 };
@@ -30,6 +30,10 @@ async fn order(world: &World, a: &Device, b: &Device, id: u8) {
 }
 
 async fn wanted(world: &World, task: Task, a: &Device, b: &Device, id: u8) {
+    assert_eq!(place(world, task, a, b, id).await.status, 200);
+}
+
+async fn place(world: &World, task: Task, a: &Device, b: &Device, id: u8) -> Answer {
     let expires_at = world.client.time_token().await.unwrap().time + 600;
     let (chain, id) = (world.chain.chain_id(), [id; 16]);
     let digest = order_digest(&chain, &id, expires_at, (task, None), &Cid::of(&a.id), &Cid::of(&b.id));
@@ -44,7 +48,7 @@ async fn wanted(world: &World, task: Task, a: &Device, b: &Device, id: u8) {
         key: Hex(world.operator.public().0),
         signature: Fixed(world.operator.sign(&digest, &mut rng()).0),
     };
-    assert_eq!(world.post("/orders", &place).await.status, 200);
+    world.post("/orders", &place).await
 }
 
 async fn outcome(world: &World, id: u8, state: State) {
@@ -318,4 +322,92 @@ async fn a_takeover_that_was_cut_is_made_by_another_try() {
     assert_eq!(completion_refused(&world, &next, [None, None]).await, refused, "it was given up");
     wanted(&world, Task::TakeOver, &third, &pack, 3).await;
     assert_eq!(complete(&world, &next, new.id, None).await, cleared);
+}
+
+/// A module has one pack, and an app gives up only the one in whose place an order puts another: by that order, as far as owners
+/// agree, on the word of whoever stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_takes_the_place_of_another_one_by_order() {
+    let world = World::new().await;
+    let (app, old_pack, first) = world.commissioned().await;
+    let module = world.factory.device("module-0007", Role::Module);
+    let pack = world.factory.device("pack-0009", Role::Pack);
+    world.register(&module).await;
+    let with_module = world.bind(&old_pack, &module).await;
+    let refused = (409, "W4_ERR_BINDING_REPLACE".to_owned());
+    let attested = Assurance::Attested;
+    // The order may come before the pack is registered, and stands for these two only.
+    let elsewhere = world.factory.device("pack-0011", Role::Pack);
+    wanted(&world, Task::Exchange, &old_pack, &elsewhere, 1).await;
+    world.register(&pack).await;
+    for named in [Some(with_module.id), Some(BindingId([0; 16])), None] {
+        assert_eq!(
+            keys_refused(&world, [&pack, &module], named, attested).await,
+            refused,
+            "nobody ordered it"
+        );
+    }
+    // Beside the one that it has an app may have another pack; in its place it may not.
+    let (id, requests) = world.begin_as(&app, &pack, attested).await;
+    let (_, mut keys) = world.answers([&app, &pack], &requests, None);
+    keys.a.replaces = Some(Replaces { nonce: Fixed([6; 16]), binding_id: Fixed(first.id.0) });
+    let problem = world.post(&format!("/bindings/{id}/keys"), &keys).await.problem();
+    assert_eq!((problem.status, problem.code), refused, "nor may the app");
+
+    wanted(&world, Task::Exchange, &old_pack, &pack, 2).await;
+    // An order that is done lets the modules follow; one that was given up does not.
+    outcome(&world, 2, State::Done).await;
+    let superseded = (Kind::Rebind, Status::Revoked, Reason::Superseded as u8);
+    hand_over(&world, &module).await;
+    let owner_asked = (403, "W4_ERR_REBIND_OWNER".to_owned());
+    let named = Some(with_module.id);
+    assert_eq!(keys_refused(&world, [&pack, &module], named, attested).await, owner_asked);
+    let agreed = agree(&world, [&module, &pack], with_module.id, &world.operator, 7_200).await;
+    assert_eq!(agreed.error, None);
+    let (new, leave) = world.introduce_as(&pack, &module, named, attested).await;
+    let record = new.record.encode();
+    let of_pack = word(&pack.key, pack.cid, with_module.id, &record, 1, &leave);
+    assert_eq!(
+        completion_refused(&world, &new, [Some(of_pack), None]).await,
+        refused,
+        "not the pack's to say"
+    );
+    let says = word(&module.key, module.cid, with_module.id, &record, 1, &leave);
+    assert_eq!(complete(&world, &new, with_module.id, Some(says)).await, superseded);
+
+    // The app cannot name what it had: the authority withdraws that first.
+    let (new, _) = world.introduce_as(&app, &pack, None, attested).await;
+    let cleared = (Kind::Bind, Status::Revoked, Reason::Superseded as u8);
+    assert_eq!(complete(&world, &new, first.id, None).await, cleared);
+    world.pair(&app, &pack, &new).await;
+
+    let third = world.factory.device("pack-0010", Role::Pack);
+    world.register(&third).await;
+    wanted(&world, Task::Exchange, &pack, &third, 3).await;
+    outcome(&world, 3, State::Failed).await;
+    assert_eq!(keys_refused(&world, [&third, &module], None, attested).await, refused, "it was given up");
+}
+
+/// Only packs take each other's places, and the one that broke may have been revoked before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_is_of_packs() {
+    let world = World::new().await;
+    let (app, pack, _) = world.commissioned().await;
+    let other = world.factory.device("pack-0009", Role::Pack);
+    let module = world.factory.device("module-0007", Role::Module);
+    world.register(&module).await;
+    let unknown = world.factory.device("pack-0010", Role::Pack);
+    let bad = (400, "W4_ERR_PROTO_FORMAT".to_owned());
+    let missing = (404, "W4_ERR_COMPONENT_NOT_FOUND".to_owned());
+    for (n, (a, b, expected)) in
+        [(&app, &other, &bad), (&pack, &module, &bad), (&pack, &pack, &bad), (&unknown, &other, &missing)]
+            .into_iter()
+            .enumerate()
+    {
+        let problem = place(&world, Task::Exchange, a, b, 10 + n as u8).await.problem();
+        assert_eq!((problem.status, &problem.code), (expected.0, &expected.1), "{} {}", a.id, b.id);
+    }
+    let revoked = world.revoke(Subject::Component(pack.cid), Reason::Lost).await;
+    assert_eq!(revoked.status, 200);
+    wanted(&world, Task::Exchange, &pack, &other, 1).await;
 }

@@ -320,11 +320,13 @@ impl Commissioner {
         let joined = |m: &Member| {
             name(*m).is_some_and(|name| !done.iter().any(|task| *task == format!("register {name}")))
         };
+        // Another pack is bound with nobody here yet.
+        let joined = |m: &Member| joined(m) || (m.is_some() && joined(&pack));
         if done.iter().any(|task| task == COMMISSIONED) {
             tasks.retain(|task| match task {
                 Task::Register(m) | Task::Bind(_, m) | Task::Lct(_, m) | Task::Pair(_, m) => !joined(m),
-                Task::Scope => !joined(&app),
-                Task::Answer(pack) => !joined(pack),
+                // In operation it is asked for at each start, and stops nothing.
+                Task::Scope | Task::Answer(_) => false,
                 Task::Policy(..) => true,
             });
         }

@@ -4,6 +4,7 @@ mod carry;
 mod generate;
 mod metrics;
 mod renewal;
+mod search;
 mod service;
 mod statements;
 mod validation;
@@ -11,6 +12,7 @@ mod validation;
 pub use carry::{CarriedTo, CarryRefused};
 pub use generate::{KeysFor, KeysRefused};
 use renewal::Resting;
+use search::SEARCH;
 use service::Service;
 
 use crate::{
@@ -55,9 +57,6 @@ use pack::{
 };
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, VecDeque};
-
-/// How often the pack is asked who is there, until all modules have answered.
-const SEARCH: Duration = Duration::from_millis(500);
 
 /// How often the pack is told the time.
 const TIME_PERIOD: Duration = Duration::from_secs(10);
@@ -212,6 +211,8 @@ enum Phase {
         due: Instant,
         seen: BTreeMap<Party, Introduced>,
         expected: usize,
+        /// Nodes of those that were asked and did not answer yet.
+        asked: Vec<u8>,
     },
     /// The device channel to the pack comes before the first binding.
     Bootstrapping {
@@ -262,6 +263,8 @@ pub struct Gateway {
     carried_at: Vec<Instant>,
     /// What the authority is to be asked later.
     postponed: Option<renewal::Postponed>,
+    /// From when on what app and pack are to have stated is asked for again.
+    owed: Option<Instant>,
 }
 
 impl Gateway {
@@ -282,7 +285,7 @@ impl Gateway {
         Ok(Gateway {
             app,
             chain_id,
-            phase: Phase::Searching { due: now, seen: BTreeMap::new(), expected },
+            phase: Phase::Searching { due: now, seen: BTreeMap::new(), expected, asked: Vec::new() },
             done,
             keys: Keys::default(),
             cids: BTreeMap::new(),
@@ -308,6 +311,7 @@ impl Gateway {
             carried: Vec::new(),
             carried_at: Vec::new(),
             postponed: None,
+            owed: None,
         })
     }
 
@@ -401,6 +405,7 @@ impl Gateway {
             keys,
             self.carry_due(),
             self.postponed_due(),
+            self.owed_due(),
             phase,
             time,
             checkup,
@@ -436,18 +441,13 @@ impl Gateway {
         self.ask_keys(now, rng);
         self.give_carried(now, rng);
         self.ask_postponed(now);
+        self.state_owed(now);
         match &mut self.phase {
-            Phase::Searching { due, seen, .. } if *due <= now => {
+            Phase::Searching { due, asked, .. } if *due <= now => {
                 *due = now + SEARCH;
-                let nodes = seen.get(&Party::Pack).map_or(0, |p| p.nodes);
-                let missing =
-                    (1..=31).filter(|n| nodes >> (n - 1) & 1 == 1 && !seen.contains_key(&Party::Module(*n)));
-                let missing: Vec<u8> = missing.collect();
+                asked.clear();
                 self.app.send(now, Party::Pack, &[pdu::IDENTIFY, 0])?;
-                for node in missing {
-                    self.app.send(now, Party::Module(node), &[pdu::IDENTIFY, 0])?;
-                }
-                Ok(())
+                self.ask_modules(now)
             }
             Phase::Commissioning(c) => c.tick(now),
             Phase::Operating(c) => {
@@ -715,7 +715,10 @@ impl Gateway {
 
     fn happened(&mut self, now: Instant, event: app::Event, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match event {
-            app::Event::Identified(party, who) => self.identified(party, who),
+            app::Event::Identified(party, who) => {
+                self.identified(party, who);
+                self.ask_modules(now)?;
+            }
             app::Event::Answer(_, bytes) if bytes.starts_with(&[pdu::VALIDATION, pdu::validation::EVENT]) => {
                 self.ended(now + service::SETTLED, &bytes[2..]);
             }
@@ -802,25 +805,6 @@ impl Gateway {
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())
-    }
-
-    fn identified(&mut self, party: Party, who: Introduced) {
-        let role = if party == Party::Pack { Role::Pack } else { Role::Module };
-        let Phase::Searching { seen, .. } = &mut self.phase else { return };
-        if who.role != role {
-            return;
-        }
-        let first = !seen.contains_key(&party);
-        if self.cids.insert(party, who.cid).is_none() {
-            self.dispatch.join(Instant::START, party);
-        }
-        seen.insert(party, who.clone());
-        let modules = seen.len() - usize::from(seen.contains_key(&Party::Pack));
-        match (first, party) {
-            (true, Party::Pack) => self.event(Event::Found(who)),
-            (true, Party::Module(_)) => self.event(Event::Modules(modules)),
-            (false, _) => {}
-        }
     }
 
     fn batch(

@@ -16,6 +16,7 @@ use lct::{
     certificate::{Certificate, METADATA_MAX, VALIDATION_BUFFER},
     clock::TimeToken,
     command::SignedCommand,
+    consent::{CONSENT_MAX, Consent},
     delegation::{Act, DelegateRevocation, Delegation, DelegationId},
     exchange::{Side, pairing_key},
     handshake::Kind,
@@ -521,6 +522,26 @@ fn who_acts_for_the_authority() {
         &mut rng,
     );
     assert_eq!(made[..81], bytes(&v, "succession.succession")[..81]);
+}
+
+#[test]
+fn consent_of_an_owner() {
+    let v = vectors();
+    let agreed = Consent {
+        chain_id: fixed(&v, "consent.chain"),
+        cid: cid(&v, "B"),
+        binding: BindingId(fixed(&v, "inputs.binding_id")),
+        partner: cid(&v, "A"),
+        until_ms: number(&v, "consent.until_ms"),
+        hop: number(&v, "consent.hop") as u32,
+        number: number(&v, "consent.number"),
+    };
+    let mut out = [0; CONSENT_MAX];
+    let n = agreed.encode(&mut out).unwrap();
+    same(&out[..n], &v, "consent.consent");
+    assert_eq!(Consent::decode(&out[..n]), Ok(agreed));
+    let owner = SigningKey::from_bytes(&fixed(&v, "consent.owner_scalar")).unwrap();
+    same(&owner.sign_rfc6979(&agreed.digest().unwrap()).0, &v, "consent.signature");
 }
 
 #[test]

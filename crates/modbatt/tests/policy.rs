@@ -55,6 +55,7 @@ fn an_order_comes_into_force_on_every_binding_and_never_goes_back() {
         .fails("unknown binding", &["no binding in force"]);
 
     let periods = ["--rotation-hours", "12", "--group-days", "3", "--certificate-days", "30"];
+    let periods = [&periods[..], &["--agreement-epochs", "200"]].concat();
     let ordered = policy(&[&["propose", "--json"][..], &periods].concat()).good().json();
     assert_eq!((ordered["version"].as_u64(), ordered["policies"].as_array().unwrap().len()), (Some(2), 3));
     let expected: Vec<(String, bool, String)> =
@@ -78,6 +79,7 @@ fn an_order_comes_into_force_on_every_binding_and_never_goes_back() {
         (shown["version"].as_u64(), shown["periods"]["group_s"].as_u64()),
         (Some(2), Some(3 * 86_400))
     );
+    assert_eq!(shown["periods"]["agreement_epochs"], 200, "{shown}");
     for standing in shown["policies"].as_array().unwrap() {
         assert_eq!((&standing["in_force"], &standing["agreed"]), (&2.into(), &2.into()), "{standing}");
     }

@@ -114,7 +114,7 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     assert!(running.said().contains("module-0003 is no part of this pack yet"), "{}", running.said());
     modbatt("replace", &["module-0009", "module-0003"])
         .fails_at_once("unknown", &["W4_ERR_COMPONENT_NOT_FOUND"]);
-    modbatt("replace", &["pack-0001", "module-0003"]).fails_at_once("no module", &["is no module"]);
+    modbatt("replace", &["app-0001", "app-0002"]).fails_at_once("an app", &["--new-host"]);
     modbatt("replace", &["module-0002", "module-0001"]).fails_at_once("not the new one", &["--yes"]);
     let replaced = modbatt("replace", &["module-0002", "module-0003", "--json"]).good().json();
     assert_eq!(
@@ -132,12 +132,29 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
     assert!(line("module-0002").contains("retired"), "{status}");
     assert!(line("module-0003").contains("bound to pack-0001 (B1), paired"), "{status}");
+    hand_over(&dir, "pack-0001", &owner);
     stop(running);
 
     // The computer of the app is lost: whoever stands before the pack takes it over with its code.
     let wrong = demo(&["--new-host", "--code", "7Z3K-9QXM-20AB-R"]).wait();
     wrong.fails("another code", &["the code"]);
     let mut running = demo(&[]);
+    running.wait_for("the owner", |_, err| err.contains("a new binding waits"));
+    assert!(running.said().contains("W4_ERR_REBIND_OWNER"), "{}", running.said());
+    let apps = |url: &serde_json::Value| {
+        let client = api::Client::new(url["url"].as_str().unwrap()).unwrap();
+        let links = tokio::runtime::Runtime::new().unwrap().block_on(client.relations("pack-0001"));
+        let bound = links.unwrap().links.into_iter().filter(|link| link.relation == "bound");
+        bound.map(|link| link.peer_id).filter(|id| id.starts_with("app")).collect::<Vec<_>>()
+    };
+    let run_file = serde_json::from_slice(&fs::read(dir.join("run.json")).unwrap()).unwrap();
+    assert_eq!(apps(&run_file), ["app-0001"], "without its owner nothing changes");
+    let stranger = dir.join("keys/account").to_str().unwrap().to_owned();
+    let taken = ["app-0002", "pack-0001", "--owner-key"];
+    modbatt("consent", &[&taken[..], &[&stranger]].concat())
+        .fails_at_once("not its owner", &["does not own"]);
+    let agreed = modbatt("consent", &[&taken[..], &[file]].concat());
+    assert!(agreed.good().out.contains("that with app-0001"), "{}", agreed.out);
     running.wait_ready();
     assert!(running.said().contains("app-0002 takes pack-0001 over from app-0001"), "{}", running.said());
     assert!(running.said().contains("app-0001 is revoked"), "{}", running.said());
@@ -153,6 +170,74 @@ fn parts_that_were_exchanged_take_the_places_of_others() {
     running.wait_ready();
     assert!(!running.said().contains("takes pack-0001 over"), "{}", running.said());
     holds();
+    stop(running);
+    run(&["audit", "verify", data]).good();
+}
+
+/// A pack controller broke: another one gets its place, app and modules follow, owners are asked, and the old one is revoked
+/// when the last has followed.
+#[test]
+fn a_pack_controller_takes_the_place_of_one_that_broke() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let modbatt = |command: &str, args: &[&str]| run(&[&[command, "--data-dir", data], args].concat());
+    let demo =
+        |more: &[&str]| start(&[&["demo", "--data-dir", data, "--speed", "10", "--json"], more].concat());
+    let mut running = demo(&["--modules", "2"]);
+    running.wait_ready();
+    let owner = SigningKey::generate(&mut ChaCha20Rng::seed_from_u64(2));
+    let file = temp.path().join("owner.key");
+    fs::write(&file, owner.to_bytes().expose()).unwrap();
+    hand_over(&dir, "module-0001", &owner);
+    modbatt("replace", &["pack-0001", "pack-0002"]).fails_at_once("it is there", &["pack-0001 answers"]);
+    stop(running);
+
+    let mut running = demo(&["--exchange", "pack-0001=pack-0002"]);
+    let place = "pack-0002 is in the place of another pack controller: `modbatt replace OLD pack-0002`";
+    running.wait_for("the new pack", |_, err| err.contains(place));
+    let first = modbatt("replace", &["pack-0001", "pack-0002", "--json"]);
+    assert_eq!(first.code, Some(1), "{}{}", first.out, first.err);
+    let told = first.json();
+    assert_eq!((&told["replaced"], &told["modules"]), (&false.into(), &serde_json::json!(["module-0002"])));
+    let why = told["left"][0]["why"].as_str().unwrap();
+    assert!(why.contains("W4_ERR_REBIND_OWNER"), "{told}");
+    running.wait_ready();
+    let status = modbatt("status", &[]).out;
+    assert!(
+        !status.lines().any(|line| line.starts_with("pack-0001") && line.contains("retired")),
+        "{status}"
+    );
+    let consent = ["pack-0002", "module-0001", "--owner-key", file.to_str().unwrap()];
+    let agreed = modbatt("consent", &consent);
+    assert!(agreed.good().out.contains("that with pack-0001"), "{}", agreed.out);
+    let words = "pack-0002 is in the place of pack-0001, which is revoked; with it are paired the app and 2 modules\n";
+    for _ in 0..2 {
+        assert_eq!(
+            modbatt("replace", &["pack-0001", "pack-0002"]).good().out,
+            words,
+            "nothing is done twice"
+        );
+    }
+    stop(running);
+
+    // A start finds everything as it was left.
+    let mut running = demo(&[]);
+    running.wait_ready();
+    let patience = Instant::now() + Duration::from_secs(40);
+    let status = loop {
+        let status = modbatt("status", &["--verify"]);
+        if status.code == Some(0) || Instant::now() > patience {
+            break status.good().out.clone();
+        }
+    };
+    let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(line("pack-0001").contains("retired"), "{status}");
+    assert!(line("pack-0002").contains("bound to app-0001 (B1), paired"), "{status}");
+    for module in ["module-0001", "module-0002"] {
+        assert!(line(module).contains("bound to pack-0002 (B1), paired"), "{status}");
+    }
+    modbatt("check", &[]).good();
     stop(running);
     run(&["audit", "verify", data]).good();
 }

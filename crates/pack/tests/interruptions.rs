@@ -112,6 +112,26 @@ fn a_binding_cut_at_every_frame_is_made_again() {
 }
 
 /// A laptop shows its delegation and pairs: without network, and with any of the three losing its power meanwhile.
+/// Whoever is cut between the binding and the pairing has the binding afterwards, whoever it was: it is paired as if nothing had
+/// happened, by keys that were in flash, and nobody binds anew.
+#[test]
+fn a_cut_between_binding_and_pairing_costs_nothing() {
+    for cut in [&[0][..], &[1], &[2], &[0, 1, 2]] {
+        let mut w = World::new(1, SEED);
+        w.run_for(3_000);
+        assert!(w.bind(APP, PACK) && w.bind(PACK, MODULE));
+        let bindings = |w: &World| [w.app.relation().binding(), w.modules[0].relation().binding()];
+        let before = bindings(&w);
+        assert!(before.iter().all(Option::is_some), "{cut:?}");
+        assert!(!w.app.relation().is_paired() && !w.modules[0].relation().is_paired(), "{cut:?}");
+        cut.iter().for_each(|who| w.restart(*who));
+        w.run_for(6_000);
+        assert_eq!(bindings(&w), before, "{cut:?}");
+        paired(&mut w, &format!("{cut:?}"));
+        assert_eq!(bindings(&w), before, "{cut:?}");
+    }
+}
+
 fn delegates_cut(step: usize) -> u32 {
     let flash = commissioned();
     let left = BOUND + 100;

@@ -1,10 +1,11 @@
-"""Time tokens, rebinding tokens and policy updates (H100, H147, H110 to H113)."""
+"""Time tokens, rebinding tokens, consent of owners and policy updates (H100, H147, L125, H110 to H113)."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
 
+from .cbor import Value, encode
 from .policy import Row
 from .primitives import require, sign, u8, u16, u32, verify
 
@@ -29,6 +30,16 @@ def rebind_token(cid: bytes, nonce: bytes, old: bytes, authority_scalar: bytes) 
     """113 bytes (H147): leave for the device `cid` to replace the binding `old`."""
     body = u8(1) + cid + nonce + old
     return body + sign(authority_scalar, b"modbatt1 rebind" + body)
+
+
+def consent(chain: bytes, *fields: Value) -> bytes:
+    """Canonical CBOR (L125); the fields are cid, binding, cid of the partner, until ms, hop and number."""
+    head: dict[int, Value] = {0: 1, 1: chain}
+    return encode(head | dict(enumerate(fields, 2)))
+
+
+def signed_consent(data: bytes, owner_scalar: bytes) -> bytes:
+    return sign(owner_scalar, b"modbatt1 consent" + data)
 
 
 def check_rebind_token(data: bytes, asked: tuple[bytes, bytes, bytes], authority_key: bytes) -> None:

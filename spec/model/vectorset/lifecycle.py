@@ -27,6 +27,9 @@ LEVELS = (
 FIRST_KEY = b"\x4d" * 32
 LOG_EPHEMERAL = scalar(0x3334)
 REBIND_NONCE = b"\xdc" * 16
+CONSENT_CHAIN = b"\xc0" * 32
+# Who owns the component that agrees.
+OWNER = scalar(0x0A0E)
 OLD_BINDING = b"\xbd" * 16
 
 
@@ -146,6 +149,8 @@ def groups(cast: Cast) -> dict[str, Tree]:
     first, second = lists(cast)
     fresh = update(cast)
     rows = chain(cast)
+    until, number = i.time * 1000 + 604_800_000, i.time
+    agreed = lifecycle.consent(CONSENT_CHAIN, cast.cid_b, i.binding_id, cast.cid_a, until, 2, number)
     statement = audit.key_statement(cast.cid_b, FIRST_KEY, cast.authority.kem_public, LOG_EPHEMERAL, cast.b.sign_scalar)
     out = {
         "time_token": {"time": i.time, "token": lifecycle.time_token(i.time, cast.authority.sign_scalar)},
@@ -154,6 +159,15 @@ def groups(cast: Cast) -> dict[str, Tree]:
             "nonce": REBIND_NONCE,
             "binding_id_old": i.binding_id,
             "token": leave(cast, cast.authority.sign_scalar),
+        },
+        "consent": {
+            "chain": CONSENT_CHAIN,
+            "until_ms": until,
+            "hop": 2,
+            "number": number,
+            "owner_scalar": OWNER,
+            "consent": agreed,
+            "signature": lifecycle.signed_consent(agreed, OWNER),
         },
         "crl": {
             "first": first,

@@ -170,7 +170,7 @@ impl Core {
             Some(_) => return Err(replay()),
             None => Introduced { time: now, keys: given },
         };
-        let displaced = self.displaced(&snapshot, &bond.sides)?;
+        let displaced = self.displaced(&snapshot, bond.parties(), introduced.time)?;
         self.may_displace(&snapshot, &bond, &displaced, introduced.time, ends_ms(bond.created))?;
         let mut certificates = Vec::with_capacity(2);
         for (i, (own, partner)) in [(0, 1), (1, 0)].into_iter().enumerate() {

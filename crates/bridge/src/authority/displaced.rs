@@ -1,5 +1,5 @@
 //! In whose place a binding comes: what of the ledger gives way to it, who has a say in that (A93), under whose order (A80,
-//! A95), and on whose word (A81).
+//! A95, A97), and on whose word (A81).
 //!
 //! Which binding gives way the ledger says, never a device or its host: they may have lost it, or leave it out. And it is
 //! asked before a device learns of its new partner as well as at the completion: a device gives its old binding up when
@@ -39,9 +39,17 @@ pub(super) enum Before {
 /// Bindings in force that one ceremony's completion ends.
 pub(super) type Displaced = Vec<(BindingId, Binding)>;
 
+/// Cid and role of A and B.
+pub(super) type Parties = [(Cid, Role); 2];
+
 /// Whether a binding that gives way is one with somebody else.
 fn with_another([a, b]: &[Side; 2], old: &Binding) -> bool {
     (old.a, old.b) != (a.cid, b.cid)
+}
+
+/// Whether it is one of the sides of the binding.
+fn is_of(old: &Binding, cid: &Cid) -> bool {
+    [old.a, old.b].contains(cid)
 }
 
 fn may_not(why: String) -> Refusal {
@@ -49,20 +57,44 @@ fn may_not(why: String) -> Refusal {
         .detail(why)
 }
 
+impl Bond {
+    pub(super) fn parties(&self) -> Parties {
+        self.sides.each_ref().map(|side| (side.cid, side.role))
+    }
+}
+
 impl Core {
-    /// What gives way to a binding of these two: the one that they have, unless it is in clear and gives way by itself (L36);
-    /// and of an app and a pack those of the pack with another app, for a pack has one.
-    pub(super) fn displaced(&self, snapshot: &Snapshot<'_>, sides: &[Side; 2]) -> Reply<Displaced> {
-        let [a, b] = sides;
-        let between = active_binding(snapshot, &a.cid, &b.cid)?;
+    /// What gives way to a binding of these two: the one that they have, unless it is in clear and gives way by itself (L36).
+    /// And, for a pack has one app and a module one pack: of an app and a pack those of the pack with another app, and of a
+    /// pack and a module those of the module with another pack. An app may have several packs: of those the one gives way
+    /// in whose place an order that was in force at `ordered_s` puts this pack.
+    pub(super) fn displaced(
+        &self,
+        snapshot: &Snapshot<'_>,
+        [(a, role_a), (b, role_b)]: Parties,
+        ordered_s: u32,
+    ) -> Reply<Displaced> {
+        let between = active_binding(snapshot, &a, &b)?;
         let mut found: Vec<_> =
             between.into_iter().filter(|(_, x)| x.assurance != Assurance::Plain as u8).collect();
-        if [a.role, b.role] == [Role::App, Role::Pack] {
-            for (id, old) in snapshot.bindings_of(&b.cid)? {
+        let upper = match [role_a, role_b] {
+            [Role::App, Role::Pack] => Role::App,
+            [Role::Pack, Role::Module] => Role::Pack,
+            _ => return Ok(found),
+        };
+        let is_upper =
+            |cid: &Cid| Ok::<_, Refusal>(snapshot.component(cid)?.is_some_and(|c| c.role == upper));
+        for (id, old) in snapshot.bindings_of(&b)? {
+            if old.status == Status::Active && old.b == b && old.a != a && is_upper(&old.a)? {
+                found.push((id, old));
+            }
+        }
+        if role_b == Role::Pack {
+            for (id, old) in snapshot.bindings_of(&a)? {
                 if old.status == Status::Active
-                    && old.b == b.cid
-                    && with_another(sides, &old)
-                    && snapshot.component(&old.a)?.is_some_and(|c| c.role == Role::App)
+                    && old.a == a
+                    && old.b != b
+                    && self.is_exchanged(snapshot, [&old.b, &b], ordered_s)?
                 {
                     found.push((id, old));
                 }
@@ -71,8 +103,14 @@ impl Core {
         Ok(found)
     }
 
-    /// Refuses unless the bindings of this ceremony may give way to it: another app's by an order that was in force at
-    /// `ordered_s` and with the code, and all as far as owners agreed to it until `until_ms`.
+    /// Whether an order that was in force at `ordered_s` puts the pack `new` in the place of `old` (A97).
+    fn is_exchanged(&self, snapshot: &Snapshot<'_>, [old, new]: [&Cid; 2], ordered_s: u32) -> Reply<bool> {
+        let [old, new] = [old, new].map(|cid| component_id(snapshot, cid));
+        Ok(self.orders.exchanges([&old?, &new?], ordered_s.into()))
+    }
+
+    /// Refuses unless the bindings of this ceremony may give way to it: those with somebody else by an order that was in force
+    /// at `ordered_s`, and all as far as owners agreed to it until `until_ms`.
     pub(super) fn may_displace(
         &self,
         snapshot: &Snapshot<'_>,
@@ -84,22 +122,49 @@ impl Core {
         let cids = bond.sides.each_ref().map(|side| &side.cid);
         for (id, old) in displaced {
             if with_another(&bond.sides, old) {
-                let [new, pack, lost] = [cids[0], cids[1], &old.a].map(|cid| component_id(snapshot, cid));
-                let (new, pack, lost) = (new?, pack?, lost?);
-                if !self.orders.takes_over([&new, &pack], ordered_s.into()) {
-                    return Err(may_not(format!(
-                        "{pack} is in force with {lost}, which has to be revoked first; or an operator orders that {new} takes it over"
-                    )));
-                }
-                if !bond.assurance.has_code() {
-                    return Err(may_not(format!(
-                        "{pack} is taken over by whoever stands before it: with its code (B2, B1+B2)"
-                    )));
-                }
+                self.may_displace_another(snapshot, bond, old, ordered_s)?;
             }
             self.owners_agree_to(snapshot, cids, (id, old), until_ms)?;
         }
         Ok(())
+    }
+
+    /// Refuses unless the binding of one of the two with somebody else may give way: that of a pack with another app (A95), or
+    /// that of a module or an app with another pack (A97).
+    fn may_displace_another(
+        &self,
+        snapshot: &Snapshot<'_>,
+        bond: &Bond,
+        old: &Binding,
+        ordered_s: u32,
+    ) -> Reply<()> {
+        let [(a, _), (b, role_b)] = bond.parties();
+        let takes_over = role_b == Role::Pack && old.b == b;
+        if !takes_over {
+            // The pack is the side nearer the app of a module, and the farther one of an app.
+            let (stays, gone, comes) = if old.b == b { (b, old.a, a) } else { (a, old.b, b) };
+            let [stays, gone_id, comes_id] = [stays, gone, comes].map(|cid| component_id(snapshot, &cid));
+            return match self.is_exchanged(snapshot, [&gone, &comes], ordered_s)? {
+                true => Ok(()),
+                false => Err(may_not(format!(
+                    "{} is in force with {}, which has to be revoked first; or an operator orders that {} takes its place",
+                    stays?, gone_id?, comes_id?
+                ))),
+            };
+        }
+        let [new, pack, lost] = [a, b, old.a].map(|cid| component_id(snapshot, &cid));
+        let (new, pack, lost) = (new?, pack?, lost?);
+        if !self.orders.takes_over([&new, &pack], ordered_s.into()) {
+            return Err(may_not(format!(
+                "{pack} is in force with {lost}, which has to be revoked first; or an operator orders that {new} takes it over"
+            )));
+        }
+        match bond.assurance.has_code() {
+            true => Ok(()),
+            false => Err(may_not(format!(
+                "{pack} is taken over by whoever stands before it: with its code (B2, B1+B2)"
+            ))),
+        }
     }
 
     /// Leave for the entity of `side` to replace the binding that it names (channel.md, H147). One that the ledger does not
@@ -120,7 +185,7 @@ impl Core {
         let old = BindingId(question.binding_id.0);
         let known = snapshot.binding(&old)?.filter(|b| b.status == Status::Active);
         if let Some(known) = known.filter(|b| with_another(&bond.sides, b)) {
-            let gives_way = displaced.iter().any(|(id, _)| *id == old) && known.b == own;
+            let gives_way = displaced.iter().any(|(id, _)| *id == old) && is_of(&known, &own);
             if !gives_way {
                 return Err(refused(
                     "binding_id: it is in force with another partner, and has to be revoked first",
@@ -142,7 +207,7 @@ impl Core {
         record: &BindingRecord,
         replacements: &[Option<Replacement>; 2],
     ) -> Reply<Before> {
-        let displaced = self.displaced(snapshot, &bond.sides)?;
+        let displaced = self.displaced(snapshot, bond.parties(), record.time)?;
         self.may_displace(snapshot, bond, &displaced, record.time, (self.clock)())?;
         let mut spoken = None;
         for (side, word) in bond.sides.iter().zip(replacements) {
@@ -158,12 +223,14 @@ impl Core {
             let device = snapshot.component(&side.cid)?.ok_or_else(not_found)?.device_key;
             let signature = lct::sign::Signature(word.signature.0);
             let fits = api::sign::replacement(&word.statement.0, &device, &signature).is_ok();
-            let speaks = !another || side.cid == known.b;
+            let speaks = is_of(known, &side.cid);
             if granted && says && fits && speaks {
                 spoken.get_or_insert((*old, word, device));
             } else if another {
-                // Whoever spoils the word of a pack gets no binding without it.
-                return Err(may_not(format!("replacements: not the word of the pack that {old} gives way")));
+                // Whoever spoils the word of the side that stays gets no binding without it.
+                return Err(may_not(format!(
+                    "replacements: not the word of the side that stays that {old} gives way"
+                )));
             }
         }
         let named = spoken.as_ref().map(|(old, ..)| *old);
@@ -191,7 +258,7 @@ impl Core {
 
     /// Refuses where an owner of one of the two did not agree that a binding of theirs takes the place of `old` (A93). Whose
     /// component is no side of `old` loses nothing by it.
-    fn owners_agree_to(
+    pub(super) fn owners_agree_to(
         &self,
         snapshot: &Snapshot<'_>,
         [a, b]: [&Cid; 2],
@@ -200,7 +267,7 @@ impl Core {
     ) -> Reply<()> {
         for (own, partner) in [(a, b), (b, a)] {
             let Some(ownership) = snapshot.ownership(own)? else { continue };
-            if ![known.a, known.b].contains(own) {
+            if !is_of(known, own) {
                 continue;
             }
             let consent = snapshot.consent(own, old)?;

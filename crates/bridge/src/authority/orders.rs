@@ -13,7 +13,11 @@ use api::{
     order::{Order, Orders, Outcome, Place, SAID_MAX, State, Task, WAIT_MAX_S, order_digest, outcome_digest},
     problem::code,
 };
-use lct::{Digest, id::Cid};
+use lct::{
+    Digest,
+    id::{Cid, Role},
+};
+use node::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use super::{Core, active_binding, by_operator, component, ordered};
@@ -108,6 +112,13 @@ impl Book {
     pub fn takes_over(&self, pair: [&str; 2], at: u64) -> bool {
         let stands = |o: &&Order| matches!(o.state, State::Waiting | State::Expired);
         self.orders.iter().filter(stands).any(|o| wants(o, Task::TakeOver, pair, at))
+    }
+
+    /// Whether an operator wanted at `at` the pack B in the place of the pack A. What gives way then are the bindings of A, one
+    /// after the other, also once app and B are paired.
+    pub fn exchanges(&self, pair: [&str; 2], at: u64) -> bool {
+        let stands = |o: &&Order| o.state != State::Failed;
+        self.orders.iter().filter(stands).any(|o| wants(o, Task::Exchange, pair, at))
     }
 
     fn waiting(&self) -> impl Iterator<Item = &Order> {
@@ -219,6 +230,9 @@ impl Core {
             component(&snapshot, "a", &request.a)?;
             return self.not_revoked(&[*a, *b]);
         }
+        if request.task == Task::Exchange {
+            return self.concerns_exchange(&snapshot, request, [a, b]);
+        }
         self.not_revoked(&[*a, *b])?;
         // Who joins is registered by the gateway that does it.
         let joins = match request.task {
@@ -238,12 +252,17 @@ impl Core {
                 ))),
             };
         }
-        ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
+        let parties = ordered(&snapshot, ("a", &request.a), ("b", &request.b))?;
         if matches!(request.task, Task::Install | Task::TakeOver) {
             return Ok(());
         }
         if request.task == Task::Bind {
-            return self.owners_agree(&snapshot, [a, b], (self.clock)());
+            let parties = parties.map(|(cid, component)| (cid, component.role));
+            let (now_s, now_ms) = (self.now(), (self.clock)());
+            for (id, old) in self.displaced(&snapshot, parties, now_s)? {
+                self.owners_agree_to(&snapshot, [a, b], (&id, &old), now_ms)?;
+            }
+            return Ok(());
         }
         let (binding, _) = active_binding(&snapshot, a, b)?.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the two components are not bound to each other")
@@ -252,6 +271,28 @@ impl Core {
             return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, "the two components are not paired"));
         }
         Ok(())
+    }
+
+    /// Refuses unless a pack may take the place of another one, which may have been revoked before; the one that comes need
+    /// not be registered yet.
+    fn concerns_exchange(&self, snapshot: &Snapshot<'_>, request: &Place, [a, b]: [&Cid; 2]) -> Reply<()> {
+        self.not_revoked(&[*b])?;
+        let role = |field: &str, id: &str, role: Role| match role {
+            Role::Pack => Ok(()),
+            _ => Err(Refusal::format(format!(
+                "{field}: {id} is no pack, and only a pack takes a pack's place"
+            ))),
+        };
+        match snapshot.component(a)? {
+            Some(old) => role("a", &request.a, old.role)?,
+            None => drop(component(snapshot, "a", &request.a)?),
+        }
+        match snapshot.component(b)? {
+            _ if a == b => Err(Refusal::format("b: a pack does not take its own place")),
+            Some(_) => role("b", &request.b, component(snapshot, "b", &request.b)?.1.role),
+            None if lct::id::valid_component_id(&request.b) => Ok(()),
+            None => Err(Refusal::format("b: 3 to 64 characters of A-Z, a-z, 0-9, _ and -")),
+        }
     }
 
     /// What waits, oldest first.

@@ -189,7 +189,7 @@ impl Core {
     }
 
     /// Refuses when one of `cids` is revoked.
-    pub(super) fn not_revoked(&self, cids: &[Cid; 2]) -> Reply<()> {
+    pub(super) fn not_revoked(&self, cids: &[Cid]) -> Reply<()> {
         match cids.iter().find(|cid| self.revocations.lists(Subject::Component(**cid))) {
             None => Ok(()),
             Some(cid) => Err(Refusal::new(410, code::COMPONENT_REVOKED, "the component was revoked")

@@ -26,6 +26,16 @@ impl Commissioner {
         }
     }
 
+    /// What this app and its pack are to have stated: asked for where it was not seen to be there, for a start in between forgets it.
+    /// What the ledger has costs a question.
+    pub fn state_anew(&mut self) {
+        for task in [Task::Scope, Task::Answer(Some(Party::Pack))] {
+            if !self.tasks.contains(&task) {
+                self.tasks.push_back(task);
+            }
+        }
+    }
+
     /// The ledger has what the pack says, or the pack is to sign this.
     pub(super) fn on_answerable(
         &mut self,
@@ -115,6 +125,25 @@ mod tests {
         c.reply(Instant::START, Reply::Done).unwrap();
         assert!(matches!(next(&mut c), Some(Step::Finished(Task::Answer(PACK)))));
         assert!(c.is_finished());
+    }
+
+    /// A start between a binding and what follows from it forgets that: it is asked for in operation, and without a network nothing
+    /// waits for it before.
+    #[test]
+    fn a_start_asks_again_for_what_is_to_be_stated_and_does_not_wait_for_it() {
+        let mut done: Vec<String> = DONE[..9].iter().map(|task| (*task).to_owned()).collect();
+        assert_eq!(
+            commissioner(&done).tasks,
+            [Task::Scope, Task::Answer(PACK)],
+            "commissioning ends with it"
+        );
+        done.push(COMMISSIONED.into());
+        let mut c = commissioner(&done);
+        assert!(c.is_finished());
+        for _ in 0..2 {
+            c.state_anew();
+        }
+        assert_eq!(c.tasks, [Task::Scope, Task::Answer(PACK)]);
     }
 
     /// A module that is bound anew has another key: the pack says anew for whom it answers, once for all of them. Another app is

@@ -65,6 +65,18 @@ impl Commissioner {
         Some(self.task_name(Task::Pair(a, b)))
     }
 
+    /// An operator ordered that this pack, in the place of another one, is registered, bound and paired with this app. The name
+    /// of the task that ends it; nothing when the pack is another one, or something else waits to be done with it.
+    pub fn exchange_by_order(&mut self, pack_id: &str) -> Option<String> {
+        let pack = Some(Party::Pack);
+        if self.name(pack) != Some(pack_id) || self.waits([None, pack]) {
+            return None;
+        }
+        self.tasks.extend([Task::Register(pack), Task::Bind(None, pack), Task::Lct(None, pack)]);
+        self.tasks.push_back(Task::Pair(None, pack));
+        Some(self.task_name(Task::Pair(None, pack)))
+    }
+
     /// Whether a task of this name waits or is under way.
     pub fn has(&self, name: &str) -> bool {
         self.tasks.iter().any(|task| self.task_name(*task) == name)

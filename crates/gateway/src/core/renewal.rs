@@ -12,6 +12,9 @@ const POSTPONED: Duration = Duration::from_secs(1);
 /// How long it may be put off: what waits behind it waits too.
 const POSTPONED_MAX: Duration = Duration::from_secs(600);
 
+/// Pause after statements that did not come about.
+const OWED: Duration = Duration::from_secs(600);
+
 /// What the authority is to be asked later.
 pub(super) struct Postponed {
     due: Instant,
@@ -81,6 +84,9 @@ impl Gateway {
             && let Some(task) = c.give_up()
         {
             let name = c.task_name(task);
+            if let Task::Scope | Task::Answer(_) = task {
+                self.owed = Some(now + OWED);
+            }
             if let Some(pair) = task.pair() {
                 let before = self.resting.get(&pair).map(|(_, pause)| 2 * pause.as_millis());
                 let pause = before.map_or(PAUSE, Duration::from_millis).min(PAUSE_MAX);
@@ -128,14 +134,33 @@ impl Gateway {
         Ok(true)
     }
 
+    /// When what app and pack are to have stated is asked for: with a channel to this pack.
+    pub(super) fn owed_due(&self) -> Option<Instant> {
+        let relation = self.app.relation();
+        let pack = self.cids.get(&Party::Pack).map(|cid| (*cid, Role::Pack));
+        self.owed.filter(|_| self.is_operating() && relation.peer() == pack)
+    }
+
+    pub(super) fn state_owed(&mut self, now: Instant) {
+        if self.owed_due().is_some_and(|due| due <= now)
+            && let Phase::Operating(c) = &mut self.phase
+        {
+            self.owed = None;
+            c.state_anew();
+        }
+    }
+
     /// Everybody is commissioned.
     pub(super) fn operate(&mut self) {
-        let searching = Phase::Searching { due: Instant::START, seen: BTreeMap::new(), expected: 0 };
+        let searching =
+            Phase::Searching { due: Instant::START, seen: BTreeMap::new(), expected: 0, asked: Vec::new() };
         self.phase = match std::mem::replace(&mut self.phase, searching) {
             Phase::Commissioning(c) => Phase::Operating(c),
             other => other,
         };
-        if !self.done.iter().any(|task| task == COMMISSIONED) {
+        if self.done.iter().any(|task| task == COMMISSIONED) {
+            self.owed = Some(Instant::START);
+        } else {
             self.done.push(COMMISSIONED.into());
             self.event(Event::TaskDone(COMMISSIONED.into()));
         }

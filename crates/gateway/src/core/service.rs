@@ -145,6 +145,25 @@ impl Gateway {
                         }
                         continue;
                     }
+                    Task::Exchange => {
+                        let pack = self.cids.get(&Party::Pack).map(|cid| (*cid, Role::Pack));
+                        let relation = self.app.relation();
+                        let name = match relation.is_paired() && relation.peer() == pack {
+                            // It has the place already, and the order lets modules follow.
+                            true => c
+                                .name(Some(Party::Pack))
+                                .filter(|name| *name == order.b)
+                                .map(|_| (format!("{} {} {}", order.task.name(), order.a, order.b), true)),
+                            false => c.exchange_by_order(&order.b).map(|task| (task, false)),
+                        };
+                        if let Some((name, done)) = name {
+                            self.orders.begin(order.id.0, name.clone());
+                            if done {
+                                self.orders.done(&name, "");
+                            }
+                        }
+                        continue;
+                    }
                     Task::Unpair => Kind::Unpair,
                     Task::Rotate => Kind::Rotate,
                     Task::Validate => {

@@ -1,5 +1,5 @@
 //! `modbatt consent`: the owner of a component agrees that another binding takes the place of one that it has, with the same
-//! partner or, of a pack that is taken over, with another app
+//! partner, of a pack that is taken over with another app, or of an app or a module with another pack controller
 //! (`spec/ledger.md`, L125; `spec/api.md`, A93).
 
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use api::component::{BindingView, Component};
 use api::encoding::Hex;
 use lct::consent::Consent;
-use lct::id::{BindingId, Cid};
+use lct::id::{BindingId, Cid, Role};
 use serde_json::json;
 
 use super::data_dir::DataDir;
@@ -80,13 +80,15 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             format!("{}\n", json!({ "agreed_for": agreed, "binding_id": binding, "until": until }))
         }
         false => {
-            let (days, who, [old, _]) = (args.days, agreed.join(" and "), &of);
-            let (theirs, by) = match of.contains(a) {
-                true => ("theirs".to_owned(), format!("`modbatt bind {a} {b}`")),
-                false => (
+            let (days, who, [old, with]) = (args.days, agreed.join(" and "), &of);
+            let (theirs, by) = match (of.contains(a), of.contains(b)) {
+                (true, true) => ("theirs".to_owned(), format!("`modbatt bind {a} {b}`")),
+                (false, _) if sides[1].role == Role::Pack.name() => (
                     format!("that with {old}"),
                     format!("an order to take {b} over, `modbatt demo --new-host`,"),
                 ),
+                (false, _) => (format!("that with {old}"), format!("`modbatt replace {old} {a}`")),
+                (true, false) => (format!("that with {with}"), format!("`modbatt replace {with} {b}`")),
             };
             format!(
                 "the owner of {who} agrees, for {days} days, that another binding of {a} and {b} takes the place of {theirs}; {by} makes it\n"
@@ -97,7 +99,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// What gives way when the two are bound: the binding that they have, or that of a pack with the app which it has instead
-/// (`spec/api.md`, A95); with the ids of its sides.
+/// (`spec/api.md`, A95), or that of a module or an app with the pack which it has instead (A97); with the ids of its sides.
 fn giving_way(
     [a, b]: &[Component; 2],
     read: impl Fn(&str) -> Result<Component, Failure>,
@@ -110,10 +112,21 @@ fn giving_way(
     if let Some(known) = b.bindings.iter().filter(active).find(|x| x.partner_id == a.component_id) {
         return Ok(sides(b, known));
     }
-    if (a.role.as_str(), b.role.as_str()) == ("app", "pack") {
-        for known in b.bindings.iter().filter(active) {
-            if read(&known.partner_id)?.role == "app" {
-                return Ok(sides(b, known));
+    // A pack has one app, a module one pack; and an app gives up a pack for another.
+    let upper = match (a.role.as_str(), b.role.as_str()) {
+        ("app", "pack") => [Some((b, "app")), Some((a, "pack"))],
+        ("pack", "module") => [Some((b, "pack")), None],
+        _ => [None, None],
+    };
+    for (own, role) in upper.into_iter().flatten() {
+        for known in own.bindings.iter().filter(active) {
+            if read(&known.partner_id)?.role == role {
+                // The side nearer the app comes first.
+                let (id, [partner, own]) = sides(own, known);
+                return Ok((
+                    id,
+                    if role == "pack" && a.role == "app" { [own, partner] } else { [partner, own] },
+                ));
             }
         }
     }

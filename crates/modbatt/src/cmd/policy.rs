@@ -76,6 +76,9 @@ struct Changes {
     /// Days after which two devices are to be paired anew, 1 to 90
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=90))]
     agreement_days: Option<u32>,
+    /// Renewals of the keys after which two devices are to be paired anew, 1 to 4096
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    agreement_epochs: Option<u16>,
     /// Days for which a pairing certificate is given at most, 1 to 366
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
     certificate_days: Option<u32>,
@@ -99,6 +102,7 @@ impl Changes {
         set(&mut r.agreement_s, self.agreement_days, DAY_S);
         set(&mut r.certificate_s, self.certificate_days, DAY_S);
         set(&mut r.group_s, self.group_days, DAY_S);
+        r.agreement_epochs = self.agreement_epochs.unwrap_or(r.agreement_epochs);
         if r.agreement_s < r.epoch_s {
             return Err(Failure::Input(format!(
                 "keys are renewed every {}, which is longer than the {} after which devices are paired anew: shorten \

@@ -68,6 +68,8 @@ const CHECK_PERIOD: Duration = Duration::from_secs(3_600);
 const CHECK_LIMIT: Duration = Duration::from_secs(300);
 /// Virtual time that channels get to come up before they are checked.
 const UP_LIMIT: Duration = Duration::from_secs(30);
+/// Pause on the wall between two questions whether an owner agreed; as long as that in virtual time.
+const OWNER: WallDuration = WallDuration::from_secs(1);
 /// Pause on the wall between two looks while nothing is to be measured.
 const WAITING: WallDuration = WallDuration::from_millis(20);
 /// Jobs in the outbox at which measuring waits for the ledger.
@@ -356,8 +358,10 @@ impl Live<'_> {
                                 self.gateway.reply(now, reply).map_err(|e| Failure::Failed(e.to_string()))?;
                                 None
                             }
-                            // Who takes a pack over is bound in commissioning, and its owner can agree only now.
+                            // Who takes a pack over is bound in commissioning, and its owner can agree only now. An owner lives
+                            // by the clock on the wall, which nothing else holds back here.
                             Err(e) if e.is_owner_asked() && !self.gateway.is_commissioned() => {
+                                tokio::time::sleep(OWNER).await;
                                 Some(e.to_string())
                             }
                             Err(e) => {
@@ -604,33 +608,7 @@ impl Live<'_> {
                 )));
             }
         }
-        let lost = self.lost();
-        for name in self.components.iter().filter(|(_, cid)| lost.contains(cid)).map(|(name, _)| name) {
-            say(&format!("{name} cannot read its keys: `modbatt recover {name}` gives it new ones"));
-        }
-        let mut unfinished = self.unfinished();
-        unfinished.retain(|cid| !lost.contains(cid));
-        let names =
-            |of: &Cid| self.components.iter().find(|(_, cid)| cid == of).map(|(name, _)| name.as_str());
-        for cid in &unfinished {
-            let pack = self.world.pack().identity().cid();
-            let partner = if *cid == pack { self.gateway.app().identity().cid() } else { pack };
-            if let (Some(name), Some(partner)) = (names(cid), names(&partner)) {
-                if !self.tasks.done.contains(&format!("register {name}")) {
-                    say(&format!(
-                        "{name} is no part of this pack yet: `modbatt replace OLD {name}` takes it in"
-                    ));
-                    continue;
-                }
-                say(&format!(
-                    "{name} was bound anew and not paired yet: `modbatt bind {partner} {name}` goes on, \
-                     unless an order for it waits"
-                ));
-            }
-        }
-        if lost.is_empty() && unfinished.is_empty() {
-            say("every channel is up");
-        }
+        self.say_who_waits();
         Ok(())
     }
 
@@ -675,7 +653,7 @@ impl Live<'_> {
                 Phase::Commissioning if !self.may_switch_on() => {
                     match self.gateway.is_operating() {
                         // What is lost was said.
-                        _ if !self.lost().is_empty() => {}
+                        _ if !self.lost().is_empty() || self.is_exchanged() => {}
                         true => say("no module is paired: `modbatt pair` pairs one with the pack"),
                         false => say("app and pack are not paired: `modbatt pair` pairs them"),
                     }

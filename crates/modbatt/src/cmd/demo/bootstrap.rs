@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 use super::super::data_dir::DataDir;
 use super::super::factory::code_in;
 use super::super::{Failure, reason};
-use super::provision::PACK;
 
 /// Reads `--bootstrap`.
 pub fn parse_bootstrap(text: &str) -> Result<Assurance, String> {
@@ -35,25 +34,26 @@ pub fn parse_code(text: &str) -> Result<Code, String> {
 }
 
 /// File beside the keys that stands for the label on the pack.
-fn label() -> String {
-    format!("label-{PACK}")
+fn label(pack: &str) -> String {
+    format!("label-{pack}")
 }
 
 /// Prints a code on the pack in the factory: the label, and what the pack keeps instead of the code. Returns what its
 /// certificate promises.
 pub fn print_code(
     dir: &DataDir,
+    pack: &str,
     code: &Code,
     identity: &SigningKey,
     rng: &mut impl CryptoRng,
 ) -> Result<lct::Digest, Failure> {
-    let cid = Cid::of(PACK);
+    let cid = Cid::of(pack);
     let record =
         stretch(code, &cid).map_err(|e| Failure::Failed(format!("the code of the pack: {e}")))?.record();
     let kept = Record::new(key::CODE, &[&[1], record.expose().as_slice()])
         .map_err(|e| Failure::Failed(format!("the code of the pack: {e}")))?;
     // What an interrupted manufacture left belongs to another identity.
-    let path = dir.flash().join(format!("{PACK}.flash"));
+    let path = dir.flash().join(format!("{pack}.flash"));
     match fs::remove_file(&path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             return Err(Failure::Failed(format!("{}: {}", path.display(), reason(&e))));
@@ -64,7 +64,7 @@ pub fn print_code(
         .and_then(|nor| flash::mount(nor, identity, rng))
         .and_then(|mut vault| flash::keep(&mut vault, &kept, rng));
     stored.map_err(|e| Failure::Failed(format!("flash of the pack: {e}")))?;
-    dir.write_key(&label(), format!("{}\n", code.printed()).as_bytes())?;
+    dir.write_key(&label(pack), format!("{}\n", code.printed()).as_bytes())?;
     Ok(record.commitment(&cid))
 }
 
@@ -79,17 +79,17 @@ pub fn check(assurance: Assurance, typed: Option<&Code>) -> Result<(), Failure> 
 }
 
 /// What the app is to do, by `--bootstrap` and `--code`; without `--code` it reads the label.
-pub fn plan(dir: &DataDir, assurance: Assurance, typed: Option<&Code>) -> Result<Plan, Failure> {
+pub fn plan(dir: &DataDir, pack: &str, assurance: Assurance, typed: Option<&Code>) -> Result<Plan, Failure> {
     let code = match (assurance.has_code(), typed) {
         (false, _) => None,
         (true, Some(code)) => Some(code.clone()),
-        (true, None) => Some(read_label(dir)?),
+        (true, None) => Some(read_label(dir, pack)?),
     };
     Plan::new(assurance, code).map_err(|e| Failure::Failed(e.to_string()))
 }
 
-fn read_label(dir: &DataDir) -> Result<Code, Failure> {
-    let path = dir.keys().join(label());
+fn read_label(dir: &DataDir, pack: &str) -> Result<Code, Failure> {
+    let path = dir.keys().join(label(pack));
     let text = fs::read_to_string(&path).map(Zeroizing::new);
     let text = text.map_err(|e| {
         Failure::Input(format!("{}: {}; this pack has no printed code", path.display(), reason(&e)))
@@ -131,8 +131,7 @@ pub fn sentence(failure: NoChannel) -> String {
 }
 
 /// Assurance of the binding of app and pack that is in force, as the ledger has it.
-pub fn recorded(chain: &Chain) -> Result<Option<Assurance>, node::Error> {
-    let pack = Cid::of(PACK);
+pub fn recorded(chain: &Chain, pack: Cid) -> Result<Option<Assurance>, node::Error> {
     let bindings = chain.read()?.bindings_of(&pack)?;
     // Of the pack and what is below it the pack is A.
     let between = bindings.iter().map(|(_, b)| b).filter(|b| b.b == pack);

@@ -102,8 +102,8 @@ pub struct Args {
     /// recover` gives it new ones
     #[arg(long, value_name = "COMPONENT", value_parser = super::order::component)]
     lose_keys: Option<String>,
-    /// Before the start somebody takes the module OLD out of the pack and puts NEW in its place, which is made new; `modbatt
-    /// replace OLD NEW` then takes it into the pack
+    /// Before the start somebody takes the module or the pack controller OLD out and puts NEW in its place, which is made new;
+    /// `modbatt replace OLD NEW` then gives it the place
     #[arg(long, value_name = "OLD=NEW", value_parser = parts::parse_exchange)]
     exchange: Option<(String, String)>,
     /// The computer of the app is lost: another one takes its place, with an app of its own. It takes the pack over with the
@@ -226,7 +226,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let installation = provision::load(&dir, &app_key, &args.unlock)?;
     // Whoever takes a pack over proves that it stands before it.
     let assurance = if installation.lost.is_some() { with_code(assurance) } else { assurance };
-    let plan = bootstrap::plan(&dir, assurance, args.code.as_ref())?;
+    let plan = bootstrap::plan(&dir, &installation.pack.component_id, assurance, args.code.as_ref())?;
     if args.bootstrap == lct::binding::Assurance::Plain {
         say(
             "WARNING: B0 sends keys in clear and proves nobody's identity; only the comparison of digits does",
@@ -406,6 +406,7 @@ async fn operate(
     dir.announce(&Run { url: url.clone(), pid: std::process::id() })?;
     say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));
 
+    let pack = installation.pack.cid();
     let bench = bench::Bench {
         args,
         dir,
@@ -444,7 +445,7 @@ async fn operate(
     };
     let receipts = report::write_receipts(dir, &chain, &components)?;
     figures.wall_ms = started.elapsed().as_millis() as u64;
-    let line = report::as_json(dir, &chain, &figures, receipts)?;
+    let line = report::as_json(dir, &chain, pack, &figures, receipts)?;
     say(&summary(&line));
     Ok(Ended::Ran(line))
 }

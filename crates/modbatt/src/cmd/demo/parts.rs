@@ -1,17 +1,17 @@
-//! Which app and which modules an installation consists of since one of them was exchanged: `parts.json` in the data
-//! directory, `{format: 1, app, modules, lost?}`. Without that file they are as they were made.
+//! Which app, which pack and which modules an installation consists of since one of them was exchanged: `parts.json` in the data
+//! directory, `{format: 1, app, pack?, modules, lost?}`. Without that file they are as they were made.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use lct::id::valid_component_id;
+use lct::id::{Role, valid_component_id};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
 use super::super::data_dir::{DataDir, replace_file};
 use super::super::{Failure, reason};
 use super::app_key::AppKey;
-use super::provision::{self, APP};
+use super::provision::{self, APP, PACK};
 
 const FORMAT: u32 = 1;
 
@@ -22,11 +22,18 @@ pub struct Parts {
     format: u32,
     /// Component id of the app.
     pub app: String,
+    /// Component id of the pack.
+    #[serde(default = "first_pack")]
+    pub pack: String,
     /// Component ids of the modules, in their places.
     pub modules: Vec<String>,
     /// The app whose host was lost, as long as the other one has not taken the pack over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<String>,
+}
+
+fn first_pack() -> String {
+    PACK.into()
 }
 
 /// `OLD=NEW`, as it is typed.
@@ -60,7 +67,7 @@ impl Parts {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let made = |n: &usize| provision::is_made(dir, &provision::module_name(*n));
                 let modules = (1..).take_while(made).map(provision::module_name).collect();
-                Ok(Parts { format: FORMAT, app: APP.into(), modules, lost: None })
+                Ok(Parts { format: FORMAT, app: APP.into(), pack: PACK.into(), modules, lost: None })
             }
             Err(e) => Err(damaged(reason(&e))),
         }
@@ -71,22 +78,26 @@ impl Parts {
         Ok(replace_file(&path(dir), &bytes)?)
     }
 
-    /// Somebody takes the module `old` out of the pack and puts `new` in its place, which is made if it is not there. What
-    /// was done before changes nothing.
+    /// Somebody takes the module or the pack controller `old` out and puts `new` in its place, which is made if it is not
+    /// there. What was done before changes nothing.
     pub fn exchange(dir: &DataDir, old: &str, new: &str, rng: &mut impl CryptoRng) -> Result<(), Failure> {
         let mut parts = Parts::read(dir)?;
-        let place = parts.modules.iter().position(|name| name == old);
-        match (place, parts.modules.iter().any(|name| name == new)) {
+        let is_new = |name: &String| name == new;
+        let there = parts.modules.iter().chain([&parts.pack]).any(is_new);
+        let mut modules = parts.modules.iter_mut().map(|name| (name, Role::Module));
+        let pack = std::iter::once((&mut parts.pack, Role::Pack));
+        let place = modules.by_ref().chain(pack).find(|(name, _)| *name == old);
+        match (place, there) {
             (None, true) => Ok(()),
-            (Some(place), false) => {
+            (Some((place, role)), false) => {
                 if !provision::is_made(dir, new) {
-                    provision::manufacture_module(dir, new, rng)?;
+                    provision::manufacture(dir, new, role, rng)?;
                 }
-                parts.modules[place] = new.into();
+                *place = new.into();
                 parts.write(dir)
             }
             (Some(_), true) => Err(Failure::Input(format!("{old} and {new} are both in the pack"))),
-            (None, false) => Err(Failure::Input(format!("{old} is no module of this pack"))),
+            (None, false) => Err(Failure::Input(format!("{old} is neither this pack nor a module of it"))),
         }
     }
 

@@ -42,7 +42,7 @@ use super::parts::Parts;
 use crate::custody::Unlock;
 use crate::custody::authority::Keys;
 
-/// Name of the pack, of the app, and of module `n` from 1.
+/// Name of the first pack, of the first app, and of module `n` from 1.
 pub const PACK: &str = "pack-0001";
 /// Name of the commissioning app.
 pub const APP: &str = "app-0001";
@@ -168,7 +168,7 @@ fn make(
     let request =
         CertificateRequest { role, flags: 0, cid: Cid::of(name), hw: *b"MB-2S2P\0", key: key.public() };
     let commitment = match role {
-        Role::Pack => super::bootstrap::print_code(dir, &Code::generate(rng), &key, rng)?,
+        Role::Pack => super::bootstrap::print_code(dir, name, &Code::generate(rng), &key, rng)?,
         _ => [0; 32],
     };
     let cert = batch.certify(&request, validity, commitment, rng);
@@ -189,10 +189,10 @@ pub fn is_made(dir: &DataDir, name: &str) -> bool {
     dir.keys().join(device_file(name)).exists()
 }
 
-/// Makes another module.
-pub fn manufacture_module(dir: &DataDir, name: &str, rng: &mut impl CryptoRng) -> Result<(), Failure> {
+/// Makes another module, or another pack controller.
+pub fn manufacture(dir: &DataDir, name: &str, role: Role, rng: &mut impl CryptoRng) -> Result<(), Failure> {
     let (batch, validity) = batch(dir)?;
-    let bytes = make(dir, &batch, validity, (name, Role::Module), rng)?;
+    let bytes = make(dir, &batch, validity, (name, role), rng)?;
     Ok(dir.write_key(&device_file(name), &bytes)?)
 }
 
@@ -243,7 +243,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installa
     let root = scalar(dir, "root")?.public();
     let authority = Keys::at(&dir.keys().join(AUTHORITY))?.open(unlock)?;
     let batch = batch(dir)?.0.certificate;
-    let Parts { app, modules, lost, .. } = Parts::read(dir)?;
+    let Parts { app, pack, modules, lost, .. } = Parts::read(dir)?;
     let rated = sim::battery::rated_mwh(u32::from(GROUPS));
     let identity = |name: &str, role, capacity_mwh, bytes: &[u8]| -> Result<(Identity, Uuid), Failure> {
         let file = device_file(name);
@@ -281,7 +281,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installa
     Ok(Installation {
         app,
         host,
-        pack: device(PACK, Role::Pack, rated * count)?,
+        pack: device(&pack, Role::Pack, rated * count)?,
         lost,
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: account(dir)?,

@@ -214,9 +214,9 @@ fn first_and_last(chain: &Chain, snapshot: &Snapshot, cid: &Cid) -> Result<Optio
 }
 
 /// The object that ends a run with `--json`.
-pub fn as_json(dir: &DataDir, chain: &Chain, run: &Run, receipts: u64) -> Result<Value, Failure> {
+pub fn as_json(dir: &DataDir, chain: &Chain, pack: Cid, run: &Run, receipts: u64) -> Result<Value, Failure> {
     let status = figures(&chain.status().map_err(|e| failure(&e))?);
-    let assurance = super::bootstrap::recorded(chain).map_err(|e| failure(&e))?;
+    let assurance = super::bootstrap::recorded(chain, pack).map_err(|e| failure(&e))?;
     Ok(json!({
         "rows": run.rows,
         "modules": run.modules,

@@ -5,17 +5,19 @@ use std::time::Duration as WallDuration;
 
 use gateway::{Job, Keys};
 use lct::context::Statement;
-use lct::id::Cid;
+use lct::id::{Cid, Role};
 use pack::app::Party;
 use pack::identity::Identity;
 use pack::lifecycle::Condition;
 use pack::module::Module;
+use pack::relation::Relation;
 
 use super::super::super::Failure;
 use super::super::super::audit::SIGNERS;
 use super::super::super::data_dir::replace_file;
 use super::super::super::factory::context::in_folder;
 use super::super::members::binding_keys;
+use super::super::say;
 use super::super::signers::signers;
 use super::{Live, WAITING};
 
@@ -100,11 +102,56 @@ impl Live<'_> {
     /// the new one (H180).
     pub(super) fn unfinished(&self) -> BTreeSet<Cid> {
         let pack = self.world.pack();
-        let relations = [(pack.identity().cid(), self.gateway.app().relation().is_paired())];
-        let modules = self.world.modules().map(|m| (m.identity().cid(), m.relation().is_paired()));
+        // Who is paired with a pack that was taken out is not paired with this one.
+        let own = Some((pack.identity().cid(), Role::Pack));
+        let paired = |relation: &Relation| relation.is_paired() && relation.peer() == own;
+        let relations = [(pack.identity().cid(), paired(self.gateway.app().relation()))];
+        let modules = self.world.modules().map(|m| (m.identity().cid(), paired(m.relation())));
         let missing = relations.into_iter().chain(modules).filter(|(_, paired)| !paired).map(|(cid, _)| cid);
         let withdrawn = |cid: &Cid| self.unpaired.contains(cid) || pack.has_revoked(*cid);
         missing.filter(|cid| self.gateway.is_commissioned() && !withdrawn(cid)).collect()
+    }
+
+    /// Says who needs what before it takes part, and by which command it gets that.
+    pub(super) fn say_who_waits(&self) {
+        let (lost, unfinished) = (self.lost(), self.unfinished());
+        let name = |of: Cid| {
+            let known = self.components.iter().find(|(_, cid)| *cid == of);
+            known.map_or_else(|| of.to_string(), |(name, _)| name.clone())
+        };
+        for name in lost.iter().copied().map(name) {
+            say(&format!("{name} cannot read its keys: `modbatt recover {name}` gives it new ones"));
+        }
+        let (app, pack) = (self.gateway.app().identity().cid(), self.world.pack().identity().cid());
+        let exchanged = self.is_exchanged();
+        for cid in unfinished.difference(&lost).copied() {
+            let (own, partner) = (name(cid), name(if cid == pack { app } else { pack }));
+            match (exchanged, cid == pack) {
+                // It is the pack that needs its place.
+                (true, false) => {}
+                (true, true) => say(&format!(
+                    "{own} is in the place of another pack controller: `modbatt replace OLD {own}` gives it that place"
+                )),
+                (false, _) if !self.tasks.done.contains(&format!("register {own}")) => {
+                    say(&format!(
+                        "{own} is no part of this pack yet: `modbatt replace OLD {own}` takes it in"
+                    ));
+                }
+                (false, _) => say(&format!(
+                    "{own} was bound anew and not paired yet: `modbatt bind {partner} {own}` goes on, \
+                     unless an order for it waits"
+                )),
+            }
+        }
+        if lost.is_empty() && unfinished.is_empty() {
+            say("every channel is up");
+        }
+    }
+
+    /// Whether the app is bound with another pack than the one that is there.
+    pub(super) fn is_exchanged(&self) -> bool {
+        let peer = self.gateway.app().relation().peer();
+        self.gateway.is_commissioned() && peer != Some((self.world.pack().identity().cid(), Role::Pack))
     }
 
     /// Whether there is a channel to a pack that has its keys, and a module that it can switch.
