@@ -152,6 +152,7 @@ impl From<ReceiptFailure> for Refusal {
             ReceiptFailure::Store(e) => e.into(),
             ReceiptFailure::NotCertifiedYet(_) => receipt_pending().detail(text),
             ReceiptFailure::UnknownTx
+            | ReceiptFailure::Forgotten(_)
             | ReceiptFailure::Refused(_)
             | ReceiptFailure::UnknownRecord { .. }
             | ReceiptFailure::RecordMissing { .. } => {

@@ -29,9 +29,22 @@ pub fn append<E>(
     height: u64,
     block_id: &Digest,
     get: impl Fn(u8, u64) -> Result<Digest, E>,
+    put: impl FnMut(u8, u64, &Digest) -> Result<(), E>,
+) -> Result<(), E> {
+    append_leaf(height, &leaf(block_id), get, put)
+}
+
+/// As [`append`], for who has the leaf of a block instead of its identity.
+///
+/// # Errors
+/// Those of the store.
+pub fn append_leaf<E>(
+    height: u64,
+    leaf: &Digest,
+    get: impl Fn(u8, u64) -> Result<Digest, E>,
     mut put: impl FnMut(u8, u64, &Digest) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (mut level, mut index, mut node) = (0, height.saturating_sub(1), leaf(block_id));
+    let (mut level, mut index, mut node) = (0, height.saturating_sub(1), *leaf);
     put(level, index, &node)?;
     while index & 1 == 1 {
         node = node_hash(&get(level, index - 1)?, &node);

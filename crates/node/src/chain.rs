@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -22,11 +23,12 @@ use ledger::{
     reject::Rejection,
     rules::{Admission, Stop, admit, parse},
     state::{Overlay, View},
-    tx::{Kind, Tx, TxId},
+    tx::{Body, Kind, Tx, TxId},
 };
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
+    archive::{self, ArchiveError, Start, Written},
     error::Error,
     mempool::{Mempool, Waiting},
     past::StateView,
@@ -53,6 +55,15 @@ pub enum Fate {
     },
     /// It left the queue without a block.
     Dropped(Rejection),
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Blocks.
+    pub blocks: u64,
+    /// Record files.
+    pub files: u64,
 }
 
 /// Why a transaction is not taken.
@@ -121,6 +132,17 @@ impl Chain {
     /// [`Error::DiskFull`], [`Error::Genesis`] or [`Error::Io`].
     pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
         let (store, head) = Store::open(dir, genesis)?;
+        Self::with(dir, store, head)
+    }
+
+    /// As [`Chain::open`], for who replays blocks and calls [`Chain::settle`] after the last one.
+    pub(crate) fn open_relaxed(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
+        let (mut store, head) = Store::open(dir, genesis)?;
+        store.relax();
+        Self::with(dir, store, head)
+    }
+
+    fn with(dir: &Path, store: Store, head: Head) -> Result<Self, Error> {
         let segments = Segments::open(&dir.join(SEGMENTS), head.tip.chain_id)?;
         let in_force = InForce::read(&Snapshot::new(&store)?)?;
         Ok(Self {
@@ -135,6 +157,11 @@ impl Chain {
             work: Notify::new(),
             height: watch::Sender::new(head.tip.height),
         })
+    }
+
+    /// Makes all blocks durable that were replayed.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        self.store.settle()
     }
 
     fn head(&self) -> Head {
@@ -191,6 +218,41 @@ impl Chain {
     /// [`Error`] when the store fails.
     pub fn genesis(&self) -> Result<Genesis, Error> {
         self.store.genesis()
+    }
+
+    /// Writes the ledger as it is at this moment, records included, while it goes on.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub fn archive(&self, start: Start, out: impl Write) -> Result<Written, ArchiveError> {
+        archive::write(self.read()?, &self.segments, start, out)
+    }
+
+    /// Forgets record files whose records are all older than `before_ms`, and blocks below height `below`, with their
+    /// results, proofs and events. A block stays as long as records of it do, so that receipts of those can be issued;
+    /// state and tree of blocks stay. Receipts that were issued stay what they are.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn prune(&self, below: u64, before_ms: u64) -> Result<Pruned, Error> {
+        let _guard = lock(&self.committing);
+        let files = self.segments.prune(before_ms)?;
+        let blocks = self.store.prune(below, |block| {
+            block.txs.iter().filter_map(|tx| Tx::from_bytes(tx).ok()).any(|tx| match &tx.unsigned.body {
+                Body::Batch(signed) => BatchStatement::decode(&signed.statement)
+                    .is_ok_and(|s| self.segments.holds_from(&s.cid, s.first_seq)),
+                _ => false,
+            })
+        })?;
+        Ok(Pruned { blocks, files })
+    }
+
+    /// Gives room that nothing needs any more back to the disk.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn compact(&mut self) -> Result<(), Error> {
+        self.store.compact()
     }
 
     /// The nonce a new transaction of `signer` needs, waiting transactions counted.
@@ -337,6 +399,15 @@ impl Chain {
             self.announce(&id, &Fate::Dropped(rejection));
         }
         tip.next_block(now_ms, proposer, txs)
+    }
+
+    /// Whether `block` may be decided on: what a validator asks before it signs for a block that another one proposed.
+    ///
+    /// # Errors
+    /// [`Error::Block`].
+    pub fn check(&self, block: &Block) -> Result<(), Error> {
+        let in_force = self.in_force();
+        Ok(check_block(&self.tip(), &in_force.params, &in_force.validators, block)?)
     }
 
     /// Executes a certified block and stores it, durably and at once. Committing the last block again is no
@@ -518,6 +589,14 @@ impl ReadOnly {
     /// [`Error`] when the store fails.
     pub fn genesis(&self) -> Result<Genesis, Error> {
         self.store.genesis()
+    }
+
+    /// Writes the ledger with its records.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub fn archive(&self, start: Start, out: impl Write) -> Result<Written, ArchiveError> {
+        archive::write(self.read()?, &self.segments, start, out)
     }
 
     /// The record files.

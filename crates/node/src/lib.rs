@@ -2,6 +2,8 @@
 //!
 //! * [`chain`]: one object every engine drives: submit, propose, commit, read, wait.
 //! * [`snapshot`]: consistent reads; [`receipts`]: proofs for outsiders made from them; [`past`]: earlier states.
+//! * [`archive`]: a whole ledger in one stream, and a replica from it.
+//! * [`verify`]: everything computed once more.
 //! * [`segments`]: telemetry records in append-only files, durable before they are acknowledged.
 //! * [`engine`]: who decides on blocks. [`engine::solo`] is one machine with one validator key.
 //!
@@ -9,6 +11,7 @@
 //! block, so a crash leaves either the whole block or nothing of it.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod chain;
 mod cores;
 pub mod engine;
@@ -21,7 +24,8 @@ mod signatures;
 pub mod snapshot;
 mod store;
 mod tree;
+pub mod verify;
 
-pub use chain::{Chain, Fate, ReadOnly, SubmitError};
+pub use chain::{Chain, Fate, Pruned, ReadOnly, SubmitError};
 pub use error::Error;
 pub use snapshot::{Snapshot, Status};

@@ -12,7 +12,7 @@ use ledger::{
     proof::{Absence, StateProof},
     state::{Halt, View},
 };
-use redb::ReadOnlyTable;
+use redb::{ReadOnlyTable, ReadableTable};
 
 use crate::{
     error::Error,
@@ -126,7 +126,7 @@ pub struct Page {
 impl Snapshot<'_> {
     /// The same ledger with the state as it was after block `height`; 0 is that of the genesis. Everything that is asked about
     /// the state answers for then, [`Snapshot::tip`] too; blocks, transactions and events are all there. A replica keeps the
-    /// states of the last 100 heights.
+    /// states of the last 100 heights, one that was restored from a state none before it.
     ///
     /// # Errors
     /// [`PastError`].
@@ -135,8 +135,7 @@ impl Snapshot<'_> {
         if height > tip.height {
             return Err(PastError::Future { height, tip: tip.height });
         }
-        let last = self.last();
-        let oldest = last.saturating_sub(KEEP_VERSIONS);
+        let (last, oldest) = (self.last(), self.oldest()?);
         if height < oldest {
             return Err(PastError::Forgotten { height, oldest });
         }
@@ -145,8 +144,8 @@ impl Snapshot<'_> {
         let tree_version = version.ok_or_else(|| self.damaged("a version of the tree is missing"))?.value();
         // What block `height` did stands in the header that follows it.
         let Some(next) = self.block(height + 1)? else { return Ok(self) };
-        let (time_ms, tx_count) = match self.block(height)? {
-            Some(block) => (block.header.time_ms, block.header.tx_count),
+        let (time_ms, tx_count) = match self.header(height)? {
+            Some(header) => (header.time_ms, header.tx_count),
             None => (self.founded_ms()?, 0),
         };
         let tip = Tip {
@@ -162,6 +161,18 @@ impl Snapshot<'_> {
         let undo = Undo { before, later: height + 1..=last };
         drop(versions);
         Ok(self.rewound(Head { tip, tree_version }, undo))
+    }
+
+    /// Height of the oldest state that can be asked for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn oldest(&self) -> Result<u64, Error> {
+        let versions = self.txn().open_table(VERSIONS).map_err(|e| self.fail(e))?;
+        let first = versions.first().map_err(|e| self.fail(e))?;
+        // A ledger that was restored from a state knows none before it.
+        let first = first.map_or(self.last(), |(height, _)| height.value());
+        Ok(self.last().saturating_sub(KEEP_VERSIONS).max(first))
     }
 
     /// What is under a state key, or that nothing is, as an outsider can check it against [`Tip::state_root`].

@@ -23,6 +23,9 @@ pub enum ReceiptFailure {
     /// No block holds the transaction.
     #[error("no block holds this transaction")]
     UnknownTx,
+    /// The block with the batch that covers the record was removed.
+    #[error("the blocks before height {0} are no longer kept, so no receipt can be made of what they hold")]
+    Forgotten(u64),
     /// The transaction is in the last block; the next one certifies what it did.
     #[error("the block of height {0} is not followed by another yet, so its outcome is not certified")]
     NotCertifiedYet(u64),
@@ -121,7 +124,14 @@ impl Snapshot<'_> {
         };
         let leaves: Vec<_> = stored.entries.iter().map(Entry::leaf).collect();
         let path = path(&leaves, index as usize).ok_or_else(missing)?;
-        let mut receipt = self.receipt_tx(&batch.tx)?;
+        let receipt = self.receipt_tx(&batch.tx);
+        let mut receipt = match (receipt, self.first_whole()?) {
+            // The state knows it, so a block held it.
+            (Err(ReceiptFailure::UnknownTx), first) if first > 0 => {
+                return Err(ReceiptFailure::Forgotten(first));
+            }
+            (receipt, _) => receipt?,
+        };
         receipt.record = Some(RecordPart { record: record.clone(), index, path });
         Ok(receipt)
     }

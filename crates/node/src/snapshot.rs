@@ -9,10 +9,11 @@ use lct::{
 };
 use ledger::{
     anchor::Handover,
-    block::{Block, Certificate},
+    block::{Block, Certificate, Header},
     codec::Canonical,
     execute::Tip,
-    genesis::{Params, ValidatorSet},
+    genesis::{Genesis, Params, ValidatorSet},
+    history,
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
@@ -24,7 +25,7 @@ use ledger::{
     state::load,
     tx::{Target, TxId},
 };
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use std::collections::BTreeMap;
 
@@ -32,8 +33,8 @@ use crate::{
     error::Error,
     past::{Found, StateView, Undo},
     store::{
-        BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, Head, RESULTS, STATE, StateTable, Store,
-        TXS,
+        BASE, BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META, RESULTS, STATE,
+        StateTable, Store, TXS, subtree,
     },
 };
 
@@ -235,7 +236,7 @@ impl<'a> Snapshot<'a> {
         Ok(Status {
             chain_id: tip.chain_id,
             height: tip.height,
-            blocks: tip.height,
+            blocks: self.store.blocks()?.saturating_sub(self.last() - tip.height),
             time_ms: tip.time_ms,
             state_root: tip.state_root,
             txs: t.accepted + t.refused,
@@ -567,6 +568,90 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn block(&self, height: u64) -> Result<Option<Block>, Error> {
         self.by_height(BLOCKS, height)
+    }
+
+    /// The header of a block, or of the one whose state the ledger was founded with.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn header(&self, height: u64) -> Result<Option<Header>, Error> {
+        if let Some(block) = self.block(height)? {
+            return Ok(Some(block.header));
+        }
+        let meta = self.txn.open_table(META).map_err(|e| self.store.fail(e))?;
+        let base = meta.get(BASE).map_err(|e| self.store.fail(e))?;
+        let base = base.map(|v| Header::from_bytes(v.value()).map_err(|e| self.store.damaged(e)));
+        Ok(base.transpose()?.filter(|header| header.height == height))
+    }
+
+    /// The height below which blocks may be missing, because they were removed or the ledger was founded with a state;
+    /// 0 where it has all.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn first_whole(&self) -> Result<u64, Error> {
+        let meta = self.txn.open_table(META).map_err(|e| self.store.fail(e))?;
+        let base = meta.get(BASE).map_err(|e| self.store.fail(e))?;
+        let base = base.map(|v| Header::from_bytes(v.value()).map_err(|e| self.store.damaged(e)));
+        let founded = base.transpose()?.map_or(0, |header| header.height + 1);
+        Ok(founded.max(self.store.pruned()?))
+    }
+
+    /// Entries of the state of the last block.
+    pub(crate) fn state_len(&self) -> Result<u64, Error> {
+        self.state.len().map_err(|e| self.store.fail(e))
+    }
+
+    /// Calls `each` with every key and value of the state, ascending.
+    pub(crate) fn entries<E: From<Error>>(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fail = |e: redb::Error| E::from(self.store.fail(e));
+        let undone = self.undo.as_ref().map_or_else(|| Ok(BTreeMap::new()), |(_, undo)| undo.under(&[]));
+        let mut undone = undone.map_err(fail)?.into_iter().peekable();
+        for entry in self.state.range::<&[u8]>(..).map_err(|e| fail(e.into()))? {
+            let (key, value) = entry.map_err(|e| fail(e.into()))?;
+            // Deleted since, or written over.
+            while let Some((key, old)) = undone.next_if(|(old, _)| old.as_slice() < key.value()) {
+                old.map_or(Ok(()), |old| each(&key, &old))?;
+            }
+            match undone.next_if(|(old, _)| old.as_slice() == key.value()) {
+                Some((key, old)) => old.map_or(Ok(()), |old| each(&key, &old))?,
+                None => each(key.value(), value.value())?,
+            }
+        }
+        for (key, old) in undone {
+            old.map_or(Ok(()), |old| each(&key, &old))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves of the tree of blocks up to `height`, in order.
+    pub(crate) fn leaves(
+        &self,
+        height: u64,
+    ) -> Result<impl Iterator<Item = Result<Digest, Error>> + use<'_>, Error> {
+        let table = self.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
+        Ok((0..height).map(move |index| subtree(&table, 0, index).map_err(|e| self.store.fail(e))))
+    }
+
+    /// Root of the tree of the first `height` blocks; `None` if there are not so many.
+    pub(crate) fn tree_root(&self, height: u64) -> Result<Option<Digest>, Error> {
+        if height > self.last() {
+            return Ok(None);
+        }
+        let table = self.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
+        let root = history::root(height, |level, index| subtree(&table, level, index));
+        root.map(Some).map_err(|e| self.store.fail(e))
+    }
+
+    /// The genesis the chain was founded with.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn genesis(&self) -> Result<Genesis, Error> {
+        self.store.genesis()
     }
 
     /// The certificate of a block.

@@ -31,7 +31,7 @@ use crate::{
 
 type Bytes = &'static [u8];
 
-const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
+pub(crate) const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 pub(crate) const BLOCKS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("blocks");
 pub(crate) const CERTIFICATES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("certificates");
 pub(crate) const RESULTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("results");
@@ -51,6 +51,10 @@ pub(crate) const HISTORY: TableDefinition<'_, (u8, u64), Bytes> = TableDefinitio
 
 /// Version of the database's layout.
 const FORMAT: u32 = 2;
+/// While blocks are replayed, how many there are from one sync of the disk to the next.
+const RELAXED: u64 = 256;
+/// Name of the header of the block whose state a ledger was founded with, where that is not the genesis.
+pub(crate) const BASE: &str = "base";
 /// How many versions of the state tree keep their nodes, and how many heights can be asked about (L167).
 pub(crate) const KEEP_VERSIONS: u64 = 100;
 /// Fewest proofs that are worth a thread.
@@ -120,6 +124,8 @@ enum Handle {
 pub(crate) struct Store {
     handle: Handle,
     path: PathBuf,
+    /// Blocks are replayed from elsewhere: not every one waits for the disk.
+    relaxed: bool,
 }
 
 /// The state table of one read transaction.
@@ -142,7 +148,8 @@ impl Store {
             Self::create(dir, genesis)?;
         }
         let db = Database::builder().set_cache_size(CACHE_BYTES).open(&path);
-        let store = Self { handle: Handle::Write(db.map_err(|e| Error::store(&path, e))?), path };
+        let handle = Handle::Write(db.map_err(|e| Error::store(&path, e))?);
+        let store = Self { handle, path, relaxed: false };
         let Some((chain_id, head)) = store.identity()? else {
             return Err(store.damaged("it has no genesis"));
         };
@@ -157,19 +164,33 @@ impl Store {
     /// Founds a ledger. It appears under its name only when it is whole: a database that a crash left half made cannot be
     /// opened.
     fn create(dir: &Path, genesis: &Genesis) -> Result<(), Error> {
-        let (path, complete) = (dir.join(PART), dir.join(FILE));
+        Self::create_part(dir)?.found(genesis)?;
+        name_whole(dir)
+    }
+
+    /// An empty database under the name of one that is not founded yet.
+    fn create_part(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(PART);
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path, e)),
             _ => {}
         }
         let db = Database::builder().create(&path).map_err(|e| Error::store(&path, e))?;
-        let store = Self { handle: Handle::Write(db), path };
-        store.found(genesis)?;
-        let Self { path, .. } = store;
-        fs::rename(&path, &complete).map_err(|e| Error::io(&path, e))?;
-        #[cfg(unix)]
-        fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, e))?;
-        Ok(())
+        Ok(Self { handle: Handle::Write(db), path, relaxed: false })
+    }
+
+    /// Blocks that follow are replayed: what a crash takes of them is replayed again.
+    pub fn relax(&mut self) {
+        self.relaxed = true;
+    }
+
+    /// Makes all blocks durable.
+    pub fn settle(&self) -> Result<(), Error> {
+        let Handle::Write(db) = &self.handle else {
+            return Ok(());
+        };
+        let txn = db.begin_write().map_err(|e| self.fail(e))?;
+        txn.commit().map_err(|e| self.fail(e))
     }
 
     /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first.
@@ -185,7 +206,8 @@ impl Store {
             }
             other => other,
         };
-        let store = Self { handle: Handle::Read(db.map_err(|e| Error::store(&path, e))?), path };
+        let handle = Handle::Read(db.map_err(|e| Error::store(&path, e))?);
+        let store = Self { handle, path, relaxed: false };
         let head = store.identity()?.ok_or(Error::Missing(dir.into()))?.1;
         Ok((store, head))
     }
@@ -266,18 +288,8 @@ impl Store {
             }
             let mut state = txn.open_table(STATE).map_err(|e| self.fail(e))?;
             put_state(&mut state, &writes, |_, _| Ok(())).map_err(|e| self.fail(e))?;
-            // Every table exists from the start, so that readers need not tell "empty" from "absent".
-            txn.open_table(BLOCKS).map_err(|e| self.fail(e))?;
-            txn.open_table(CERTIFICATES).map_err(|e| self.fail(e))?;
-            txn.open_table(RESULTS).map_err(|e| self.fail(e))?;
-            txn.open_table(STALE).map_err(|e| self.fail(e))?;
-            txn.open_table(TXS).map_err(|e| self.fail(e))?;
-            txn.open_table(EVENTS).map_err(|e| self.fail(e))?;
-            txn.open_table(EVIDENCE).map_err(|e| self.fail(e))?;
-            txn.open_table(HANDOVERS).map_err(|e| self.fail(e))?;
-            txn.open_table(BEFORE).map_err(|e| self.fail(e))?;
+            create_tables(&txn).map_err(|e| self.fail(e))?;
             txn.open_table(VERSIONS).map_err(|e| self.fail(e))?.insert(0, 0).map_err(|e| self.fail(e))?;
-            txn.open_table(HISTORY).map_err(|e| self.fail(e))?;
         }
         txn.commit().map_err(|e| self.fail(e))
     }
@@ -357,9 +369,12 @@ impl Store {
             return Err(Error::Missing(self.path.clone()));
         };
         let write = || -> Result<(), redb::Error> {
-            let txn = db.begin_write()?;
+            let mut txn = db.begin_write()?;
+            let height = new.head.tip.height;
+            if self.relaxed && !height.is_multiple_of(RELAXED) {
+                txn.set_durability(redb::Durability::None)?;
+            }
             {
-                let height = new.head.tip.height;
                 txn.open_table(BLOCKS)?.insert(height, new.block.to_bytes().as_slice())?;
                 txn.open_table(CERTIFICATES)?.insert(height, new.certificate.to_bytes().as_slice())?;
                 let results = Blobs(new.outcome.results.iter().map(Canonical::to_bytes).collect());
@@ -415,6 +430,31 @@ pub(crate) struct NewBlock<'a> {
     pub evidence: &'a [StateProof],
     pub handover: Option<&'a Handover>,
     pub head: Head,
+}
+
+/// Gives a database that is founded its name.
+fn name_whole(dir: &Path) -> Result<(), Error> {
+    let (path, complete) = (dir.join(PART), dir.join(FILE));
+    fs::rename(&path, &complete).map_err(|e| Error::io(&path, e))?;
+    #[cfg(unix)]
+    fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, e))?;
+    Ok(())
+}
+
+/// Every table exists from the start, so that readers need not tell "empty" from "absent".
+fn create_tables(txn: &redb::WriteTransaction) -> Result<(), redb::Error> {
+    txn.open_table(BLOCKS)?;
+    txn.open_table(CERTIFICATES)?;
+    txn.open_table(RESULTS)?;
+    txn.open_table(STALE)?;
+    txn.open_table(TXS)?;
+    txn.open_table(EVENTS)?;
+    txn.open_table(EVIDENCE)?;
+    txn.open_table(HANDOVERS)?;
+    txn.open_table(BEFORE)?;
+    txn.open_table(VERSIONS)?;
+    txn.open_table(HISTORY)?;
+    Ok(())
 }
 
 /// Stores the writes of a block; `replaced` gets each key with what was under it.
@@ -487,8 +527,12 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
     Ok(())
 }
 
+mod founding;
 #[cfg(test)]
 mod power;
+mod prune;
+
+pub(crate) use founding::Founding;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! The integration tests of this crate in one program: linked once, and what they share is compiled once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
+mod archive;
+mod crash;
+mod engine;
 mod governance;
 mod past;
 mod receipts;

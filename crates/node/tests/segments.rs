@@ -30,6 +30,16 @@ fn file(dir: &Path) -> std::path::PathBuf {
     dir.join("segment-00000001")
 }
 
+/// The file as a crash leaves it, which lists nothing.
+fn leave(dir: &Path, bytes: &[u8]) {
+    fs::write(file(dir), bytes).unwrap();
+    let _none = fs::remove_file(listing(dir));
+}
+
+fn listing(dir: &Path) -> std::path::PathBuf {
+    file(dir).with_extension("listing")
+}
+
 #[test]
 fn batches_come_back_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,7 +114,7 @@ fn a_torn_tail_is_cut_at_every_length() {
         torn.push(bytes);
     }
     for bytes in torn {
-        fs::write(file(dir.path()), &bytes).unwrap();
+        leave(dir.path(), &bytes);
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
         assert_eq!(reader.stored().batches, 1);
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes, "a reader changes nothing");
@@ -118,7 +128,7 @@ fn a_torn_tail_is_cut_at_every_length() {
         assert_eq!(fs::read(file(dir.path())).unwrap(), whole, "and it continues as if nothing had been");
     }
     for n in 0..37 {
-        fs::write(file(dir.path()), &whole[..n]).unwrap();
+        leave(dir.path(), &whole[..n]);
         assert_eq!(open(dir.path()).stored().batches, 0, "a file whose header was never synced is empty");
     }
 }
@@ -186,7 +196,7 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
     for at in (0..first_end).step_by(3) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x40;
-        fs::write(file(dir.path()), &bytes).unwrap();
+        leave(dir.path(), &bytes);
         let opened = Segments::open(dir.path(), chain_id());
         assert!(matches!(opened, Err(Error::Corrupted { .. })), "byte {at}: {opened:?}");
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes);
@@ -194,18 +204,80 @@ fn damage_before_the_tail_is_reported_and_nothing_is_cut() {
     // Nor is what follows a header that reads as zeros.
     let mut bytes = whole.clone();
     bytes[37..53].fill(0);
-    fs::write(file(dir.path()), &bytes).unwrap();
+    leave(dir.path(), &bytes);
     let opened = Segments::open(dir.path(), chain_id());
     assert!(matches!(opened, Err(Error::Corrupted { .. })), "{opened:?}");
     assert_eq!(fs::read(file(dir.path())).unwrap(), bytes);
     // Damage after opening is found when the batch is read.
-    fs::write(file(dir.path()), &whole).unwrap();
+    leave(dir.path(), &whole);
     let segments = open(dir.path());
     let mut bytes = whole;
     bytes[first_end - 5] ^= 1;
     fs::write(file(dir.path()), &bytes).unwrap();
     assert!(matches!(segments.batch(&Cid::of("module-1"), 0), Err(Error::Corrupted { .. })));
     assert!(segments.batch(&Cid::of("module-1"), 4).is_ok());
+}
+
+#[test]
+fn a_start_reads_what_is_not_listed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    drop(segments);
+    let (first, listed) = (fs::read(file(dir.path())).unwrap(), fs::read(listing(dir.path())).unwrap());
+    let segments = open(dir.path());
+    segments.append(&[stored("module-1", 4, 4), stored("module-2", 0, 2)]).unwrap();
+    drop(segments);
+    let whole = fs::read(file(dir.path())).unwrap();
+    let all = Stored { batches: 3, records: 10, torn_bytes: 0 };
+    // Killed after the second batch: the listing is that of the first close.
+    fs::write(listing(dir.path()), &listed).unwrap();
+    assert_eq!(Segments::open_read_only(dir.path(), chain_id()).unwrap().stored(), all);
+    // What is listed is not read again; who asks for it is told that it is damaged.
+    let mut damaged = whole.clone();
+    damaged[first.len() - 5] ^= 1;
+    fs::write(file(dir.path()), &damaged).unwrap();
+    let segments = open(dir.path());
+    assert_eq!(segments.stored(), all);
+    assert!(matches!(segments.batch(&Cid::of("module-1"), 2), Err(Error::Corrupted { .. })));
+    assert!(segments.batch(&Cid::of("module-1"), 5).unwrap().is_some());
+    drop(segments);
+    // A listing that was not written whole, or is of another chain, is not used.
+    let complete = fs::read(listing(dir.path())).unwrap();
+    for n in 0..complete.len() {
+        let mut broken = complete.clone();
+        broken[n] ^= 1;
+        for broken in [&broken[..], &complete[..n]] {
+            fs::write(listing(dir.path()), broken).unwrap();
+            assert!(Segments::open_read_only(dir.path(), chain_id()).is_err(), "the damage is read: {n}");
+        }
+    }
+    // A file that lost its end after it was closed.
+    fs::write(listing(dir.path()), &complete).unwrap();
+    fs::write(file(dir.path()), &whole[..whole.len() - 1]).unwrap();
+    let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
+    assert!(opened.contains("when it was closed"), "{opened}");
+    assert_eq!(fs::read(file(dir.path())).unwrap().len(), whole.len() - 1, "nothing is cut");
+}
+
+#[test]
+fn old_files_are_removed_and_what_they_held_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = include_bytes!("data/segment-v1");
+    fs::write(file(dir.path()), old).unwrap();
+    let chain_id = old[5..37].try_into().unwrap();
+    let segments = Segments::open(dir.path(), chain_id).unwrap();
+    let held = segments.stored();
+    assert_eq!(segments.prune(u64::MAX).unwrap(), 0, "the file that grows stays");
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    assert_eq!(segments.prune(1).unwrap(), 0, "its records are not that old");
+    assert_eq!(segments.prune(u64::MAX).unwrap(), 1);
+    assert!(!file(dir.path()).exists() && !listing(dir.path()).exists());
+    let left = Stored { batches: 1, records: 4, torn_bytes: 0 };
+    assert_eq!((held.batches, segments.stored()), (3, left));
+    assert!(segments.batch(&Cid::of("module-1"), 3).unwrap().is_some());
+    drop(segments);
+    assert_eq!(Segments::open(dir.path(), chain_id).unwrap().stored(), left);
 }
 
 /// A file as version 1 had it: chain and records are those of a demonstration.
@@ -228,7 +300,7 @@ fn files_of_version_1_are_read_and_followed_by_others() {
     assert!(segments.batch(&Cid::of("module-1"), 3).unwrap().is_some());
     let mut damaged = old.to_vec();
     damaged[500] ^= 1;
-    fs::write(file(dir.path()), damaged).unwrap();
+    leave(dir.path(), &damaged);
     assert!(matches!(Segments::open(dir.path(), chain_id), Err(Error::Corrupted { .. })));
 }
 

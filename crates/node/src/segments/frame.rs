@@ -183,6 +183,11 @@ fn checked(header: &[u8; FRAME_HEADER], version: u8, payload: &[u8]) -> Option<V
     (!rooted || header[8..] == statements_check(statements.into_iter())).then_some(found)
 }
 
+/// The statements of a payload.
+pub(super) fn statements(payload: &[u8]) -> Result<Vec<BatchStatement>, FormatError> {
+    Ok(batches(payload, false)?.0.into_iter().map(|found| found.statement).collect())
+}
+
 /// Walks over a payload: its batches and their statements. With `rooted` the records of a batch must be those of its
 /// statement.
 fn batches(payload: &[u8], rooted: bool) -> Result<(Vec<Found>, Vec<&[u8]>), FormatError> {

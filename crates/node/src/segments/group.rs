@@ -17,7 +17,7 @@ use lct::{id::Cid, record::BatchStatement};
 use super::{
     Appended, FILE_BYTES, Index, SegmentError, Segments, StoredBatch, Tail,
     frame::{MAX_PAYLOAD, VERSION, encoded, frame},
-    place,
+    listing::{Listed, Listing},
 };
 use crate::error::Error;
 
@@ -88,6 +88,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Group {
     pub fn new(tail: Tail) -> Self {
         Self { queue: Mutex::default(), tail: Mutex::new(tail) }
+    }
+
+    /// Number of the file that grows, and how far it does.
+    pub fn end(&self) -> (u32, u64) {
+        let tail = lock(&self.tail);
+        (tail.number, tail.len)
+    }
+
+    /// Lists what the file that grows holds.
+    pub fn close(&self, segments: &Segments) {
+        let mut tail = lock(&self.tail);
+        // Without a listing the next start reads the file.
+        let _unlisted = tail.list(segments);
     }
 
     /// Returns when the batches are on disk.
@@ -237,9 +250,20 @@ impl Failure {
 }
 
 impl Tail {
+    /// Writes the listing of the file.
+    fn list(&mut self, segments: &Segments) -> Result<(), Error> {
+        if !mem::take(&mut self.unlisted) {
+            return Ok(());
+        }
+        let listing = Listing { end: self.len, listed: mem::take(&mut self.listed) };
+        listing.write(&segments.path(self.number), &segments.chain_id)
+    }
+
     /// Writes a frame, syncs it and notes where its batches are.
     fn write(&mut self, segments: &Segments, batches: &[&Sealed]) -> Result<(), Failure> {
         if self.len >= FILE_BYTES || self.version != VERSION {
+            // Without a listing the next start reads the file.
+            let _unlisted = self.list(segments);
             *self = segments.create(self.number + 1).map_err(|e| match e {
                 Error::DiskFull(path) => Failure { path, kind: io::ErrorKind::StorageFull, code: None },
                 Error::Io { path, source } => {
@@ -266,8 +290,10 @@ impl Tail {
         let index: &mut Index = &mut segments.index.write().unwrap_or_else(PoisonError::into_inner);
         for (i, batch) in batches.iter().enumerate() {
             // A file that is followed by another beyond 64 MiB and frames of at most 65 535 batches have every place.
-            if let Some(place) = place(self.number, self.len, i, &batch.s) {
-                index.note(batch.s.cid, place, batch.present);
+            if let Some(listed) = Listed::of(self.len, i, &batch.s, batch.present) {
+                index.note(batch.s.cid, listed.place(self.number), batch.present);
+                self.listed.push(listed);
+                self.unlisted = true;
             }
         }
         self.len += bytes.len() as u64;
@@ -357,6 +383,26 @@ mod tests {
             assert!(matches!(answer, Err(SegmentError::Store(Error::Io { .. }))), "{answer:?}");
         }
         assert_eq!(segments.stored().batches, 0);
+    }
+
+    /// `/dev/full` is a disk without room.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_said_and_appending_goes_on_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        segments.append(&[batch(1, 3)]).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let file = mem::replace(&mut lock(&group(&segments).tail).file, full);
+        let answers = append_together(&segments, 5, |_| ());
+        for answer in answers {
+            assert!(matches!(answer, Err(SegmentError::Store(Error::DiskFull(_)))), "{answer:?}");
+        }
+        assert_eq!(segments.stored().batches, 1, "what was acknowledged before is still there");
+        lock(&group(&segments).tail).file = file;
+        segments.append(&[batch(2, 3)]).unwrap();
+        drop(segments);
+        assert_eq!(open(dir.path()).stored().batches, 2);
     }
 
     #[test]

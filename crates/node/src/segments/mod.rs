@@ -11,7 +11,8 @@
 //!
 //! A batch is acknowledged after its frame is synced. What one sync makes durable is one frame, so only the last frame
 //! of the last file can be torn by a crash; it was never acknowledged and is moved to a file beside it at the next open.
-//! Damage anywhere else is reported, never cut. The index is rebuilt from the files at open.
+//! Damage anywhere else is reported, never cut. The index is built at open from a listing beside each file, and from what
+//! a file holds beyond its listing.
 
 use std::{
     collections::HashMap,
@@ -35,9 +36,11 @@ use ledger::{
 use crate::{cores, error::Error};
 use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame};
 use group::{Group, Sealed};
+use listing::{Listed, Listing};
 
 mod frame;
 mod group;
+mod listing;
 
 /// A file that has grown beyond this is followed by a new one.
 const FILE_BYTES: u64 = 64 << 20;
@@ -159,10 +162,30 @@ impl StoredBatch {
         if leaves.root() == s.root { Ok(s) } else { Err(SegmentError::Root) }
     }
 
+    /// The batches of the payload of a frame.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn of_frame(payload: &[u8]) -> Result<Vec<Self>, FormatError> {
+        let r = &mut Reader::new(payload);
+        r.object(2, 1)?;
+        r.key(1)?;
+        let n = r.array(usize::MAX)?;
+        let batches = (0..n).map(|_| r.item()).collect::<Result<_, _>>()?;
+        r.end()?;
+        Ok(batches)
+    }
+
     /// Records that are there.
     fn present(&self) -> u64 {
         self.entries.iter().filter(|e| matches!(e, Entry::Record(_))).count() as u64
     }
+}
+
+/// The statements in the payload of a frame.
+pub(crate) fn statements(payload: &[u8]) -> Result<Vec<BatchStatement>, Error> {
+    let found = frame::statements(payload).map_err(|e| Error::corrupted(Path::new("segments"), e))?;
+    Ok(found)
 }
 
 /// Where a batch is stored.
@@ -232,6 +255,22 @@ impl Index {
         }
     }
 
+    /// Forgets a batch of a component in a file; none of that file stays.
+    fn forget(&mut self, cid: &Cid, file: u32, present: u64) {
+        self.batches -= 1;
+        self.records -= present;
+        let Some(batches) = self.components.get_mut(cid) else { return };
+        batches.earlier.retain(|place| place.file != file);
+        if batches.last.file == file {
+            match batches.earlier.pop() {
+                Some(place) => batches.last = place,
+                None => {
+                    self.components.remove(cid);
+                }
+            }
+        }
+    }
+
     /// The batch that covers one of the numbers of `s`.
     fn overlapping(&self, s: &BatchStatement) -> Option<&Place> {
         let last = s.first_seq.saturating_add(u32::from(s.count).saturating_sub(1));
@@ -269,6 +308,8 @@ pub struct Segments {
     group: Option<Group>,
     /// Bytes of a torn frame found at open.
     cut: u64,
+    /// Number of the last file at open, and how far it is whole.
+    end: (u32, u64),
 }
 
 /// The file that grows.
@@ -281,6 +322,10 @@ struct Tail {
     version: u8,
     /// Behind `len` there may be bytes of a frame that was not written.
     unclean: bool,
+    /// What it holds.
+    listed: Vec<Listed>,
+    /// Its listing lacks some of it.
+    unlisted: bool,
 }
 
 impl Segments {
@@ -292,12 +337,12 @@ impl Segments {
         fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let (mut segments, last) = Self::scan(dir, chain_id, true)?;
         let tail = match last {
-            Some((number, version)) => {
+            Some(Last { number, version, listed, unlisted }) => {
                 let path = segments.path(number);
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 let file = file.map_err(|e| Error::io(&path, e))?;
                 let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-                Tail { file, number, len, version, unclean: false }
+                Tail { file, number, len, version, unclean: false, listed, unlisted }
             }
             None => segments.create(1)?,
         };
@@ -373,6 +418,83 @@ impl Segments {
         }
     }
 
+    /// Calls `each` with the payload of every frame that is acknowledged, in the order in which they were stored, and the
+    /// number of its batches.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be read or is damaged; and what `each` refuses.
+    pub fn each_frame<E: From<Error>>(
+        &self,
+        mut each: impl FnMut(&[u8], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // Before the files are listed: what is in one of those after it was stored later.
+        let (last, end) = self.end();
+        let mut payload = Vec::new();
+        for number in self.numbers()?.into_iter().filter(|number| *number <= last) {
+            let path = self.path(number);
+            let fail = |e| E::from(Error::io(&path, e));
+            let mut file = File::open(&path).map_err(fail)?;
+            let len = if number == last { end } else { file.metadata().map_err(fail)?.len() };
+            let version = self.version(&mut file, &path)?;
+            let mut file = io::BufReader::new(file.take(len.saturating_sub(FILE_HEADER)));
+            let mut offset = FILE_HEADER;
+            while offset < len {
+                let frame = read_frame(&mut file, (version, offset), &mut payload).map_err(fail)?;
+                let Frame::Whole(found) = frame else {
+                    return Err(Error::corrupted(&path, format!("the frame at byte {offset}")).into());
+                };
+                each(&payload, found.len() as u64)?;
+                offset += (frame::FRAME_HEADER + payload.len()) as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files, from the first on, all of whose records are older than `before_ms`; the file that grows stays.
+    /// Returns how many it removed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn prune(&self, before_ms: u64) -> Result<u64, Error> {
+        let (last, _) = self.end();
+        let mut removed = 0;
+        for number in self.numbers()?.into_iter().filter(|number| *number < last) {
+            let path = self.path(number);
+            // Every file that is followed by another was listed then, or when it was opened.
+            let listing = Listing::read(&path, &self.chain_id)?;
+            let Some(listing) = listing.filter(|l| l.listed.iter().all(|one| one.last_ms < before_ms)) else {
+                break;
+            };
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            for one in &listing.listed {
+                index.forget(&one.cid, number, one.present.into());
+            }
+            drop(index);
+            for path in [&path, &Listing::path(&path)] {
+                match fs::remove_file(path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, e)),
+                    _ => {}
+                }
+            }
+            removed += 1;
+        }
+        self.sync_dir()?;
+        Ok(removed)
+    }
+
+    /// Whether a batch of `cid` that begins with record `first_seq` is stored.
+    #[must_use]
+    pub fn holds_from(&self, cid: &Cid, first_seq: u32) -> bool {
+        let index = self.index();
+        let place = index.components.get(cid).and_then(|batches| batches.before(first_seq));
+        place.is_some_and(|place| place.first_seq == first_seq)
+    }
+
+    /// Number of the last file, and how far it holds what is acknowledged.
+    fn end(&self) -> (u32, u64) {
+        self.group.as_ref().map_or(self.end, Group::end)
+    }
+
     /// Reads and checks a batch.
     fn read(&self, place: &Place) -> Result<(BatchStatement, StoredBatch), Error> {
         let path = self.path(place.file);
@@ -432,7 +554,8 @@ impl Segments {
             let _removed = fs::remove_file(&path);
             return Err(e);
         }
-        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION, unclean: false })
+        let (listed, unlisted) = (Vec::new(), false);
+        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION, unclean: false, listed, unlisted })
     }
 
     /// Makes the names of the files durable.
@@ -453,25 +576,25 @@ impl Segments {
         file.set_len(offset).and_then(|()| file.sync_all()).map_err(fail)
     }
 
-    /// Reads all files and builds the index; with `repair` a torn tail is cut off. Beside it number and version of the last
-    /// file.
-    fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<(Self, Option<(u32, u8)>), Error> {
+    /// Reads all files and builds the index; with `repair` a torn tail is cut off. Beside it the last file.
+    fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<(Self, Option<Last>), Error> {
         let index = RwLock::default();
-        let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0 };
+        let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0, end: (0, 0) };
         let numbers = segments.numbers()?;
-        let mut version = VERSION;
+        let mut last = None;
         for number in &numbers {
-            version = segments.scan_file(*number, numbers.last() == Some(number), repair)?;
+            last = Some(segments.scan_file(*number, numbers.last() == Some(number), repair)?);
         }
-        Ok((segments, numbers.last().map(|last| (*last, version))))
+        Ok((segments, last))
     }
 
-    /// Reads a file; its version.
-    fn scan_file(&mut self, number: u32, last: bool, repair: bool) -> Result<u8, Error> {
+    /// Reads a file from where its listing ends.
+    fn scan_file(&mut self, number: u32, last: bool, repair: bool) -> Result<Last, Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
         let mut file = OpenOptions::new().read(true).write(repair).open(&path).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
+        self.end = (number, 0);
         if last && len < FILE_HEADER {
             // A crash between creating the last file and its first sync leaves a short or empty header.
             self.cut += len;
@@ -480,39 +603,65 @@ impl Segments {
                 file.write_all(&file_header(VERSION, &self.chain_id)).map_err(fail)?;
                 file.sync_all().map_err(fail)?;
             }
-            return Ok(VERSION);
+            return Ok(Last { number, version: VERSION, listed: Vec::new(), unlisted: false });
         }
         let version = self.version(&mut file, &path)?;
-        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Listing { mut end, mut listed } = Listing::read(&path, &self.chain_id)?.unwrap_or_default();
+        if len < end {
+            let what = format!("it has {len} bytes, and had {end} when it was closed");
+            return Err(Error::corrupted(&path, what));
+        }
+        let known = end;
+        file.seek(SeekFrom::Start(end)).map_err(fail)?;
         let mut file = io::BufReader::new(file);
         let mut payload = Vec::new();
-        let mut offset = FILE_HEADER;
-        while offset < len {
-            let damaged = || Error::corrupted(&path, format!("the frame at byte {offset}"));
-            match read_frame(&mut file, (version, offset), &mut payload).map_err(fail)? {
+        while end < len {
+            let damaged = || Error::corrupted(&path, format!("the frame at byte {end}"));
+            match read_frame(&mut file, (version, end), &mut payload).map_err(fail)? {
                 Frame::Whole(found) => {
                     for (i, batch) in found.iter().enumerate() {
-                        let s = &batch.statement;
-                        index.note(s.cid, place(number, offset, i, s).ok_or_else(damaged)?, batch.present);
+                        listed.push(Listed::of(end, i, &batch.statement, batch.present).ok_or_else(damaged)?);
                     }
-                    offset += (frame::FRAME_HEADER + payload.len()) as u64;
+                    end += (frame::FRAME_HEADER + payload.len()) as u64;
                 }
                 Frame::Torn if last => {
-                    self.cut += len - offset;
+                    self.cut += len - end;
                     if repair {
-                        self.cut_off(file.into_inner(), number, offset)?;
+                        self.cut_off(file.into_inner(), number, end)?;
                     }
                     break;
                 }
                 Frame::Torn | Frame::Damaged => return Err(damaged()),
             }
         }
-        Ok(version)
+        self.end.1 = end;
+        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner);
+        index.components.reserve(if index.components.is_empty() { listed.len() } else { 0 });
+        for one in &listed {
+            index.note(one.cid, one.place(number), one.present.into());
+        }
+        if repair && !last && end > known {
+            // The next start need not read it again.
+            Listing { end, listed }.write(&path, &self.chain_id)?;
+            listed = Vec::new();
+        }
+        Ok(Last { number, version, listed, unlisted: end > known })
     }
 }
 
-/// The place of the `index`-th batch of a frame; `None` where no file that was written here could have it.
-fn place(file: u32, offset: u64, index: usize, s: &BatchStatement) -> Option<Place> {
-    let (offset, index) = (u32::try_from(offset).ok()?, u16::try_from(index).ok()?);
-    Some(Place { first_seq: s.first_seq, file, offset, index, count: s.count })
+/// The last file that was read.
+struct Last {
+    number: u32,
+    version: u8,
+    listed: Vec<Listed>,
+    unlisted: bool,
+}
+
+impl Drop for Segments {
+    /// Leaves a listing of the file that grows, so that the next start need not read it.
+    fn drop(&mut self) {
+        if let Some(group) = &self.group {
+            group.close(self);
+        }
+    }
 }
