@@ -6,15 +6,15 @@
 use crate::{
     account::Account,
     authority::Authority,
-    binding,
+    binding, commitment,
     component::{Anchors, Component, Register, Registered, Relations, Statements},
     context, delegation,
     encoding::{Blob, Hex},
-    energy, entity, event,
+    energy, entity, event, governance,
     health::{BlockchainStatus, Health, LedgerStatus},
-    lct, order, pairing, policy,
+    lct, mrh, order, pairing, policy,
     problem::Problem,
-    receipt, registry, revocation,
+    proof, queue, receipt, registry, revocation,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::Trust,
@@ -207,6 +207,83 @@ impl Client {
     /// `GET /components/{id}/relations`, by component id or cid.
     pub async fn relations(&self, id: &str) -> Answer<Relations> {
         self.get(&["components", id, "relations"]).await
+    }
+
+    /// `GET /governance`.
+    pub async fn governance(&self) -> Answer<governance::Governed> {
+        self.get(&["governance"]).await
+    }
+
+    /// `GET /governance/accounts`.
+    pub async fn accounts(&self) -> Answer<governance::Accounts> {
+        self.get(&["governance", "accounts"]).await
+    }
+
+    /// `GET /components/{id}/queue`.
+    pub async fn queue(&self, id: &str) -> Answer<queue::Waiting> {
+        self.get(&["components", id, "queue"]).await
+    }
+
+    /// `GET /queue/{request id}`.
+    pub async fn queued(&self, request: &Hex<16>) -> Answer<queue::Request> {
+        self.get(&["queue", &request.to_string()]).await
+    }
+
+    /// `GET /commitments/{commitment}`.
+    pub async fn commitment(&self, commitment: &Hex<32>) -> Answer<commitment::Committed> {
+        self.get(&["commitments", &commitment.to_string()]).await
+    }
+
+    /// `GET /commitments/pairs/{id}`.
+    pub async fn committed_pair(&self, id: &Hex<32>) -> Answer<commitment::CommittedPair> {
+        self.get(&["commitments", "pairs", &id.to_string()]).await
+    }
+
+    /// `GET /components/{id}/authorizations`.
+    pub async fn authorizations(&self, id: &str) -> Answer<registry::Authorizations> {
+        self.get(&["components", id, "authorizations"]).await
+    }
+
+    /// `GET /authorizations/check`: whether `a` lets itself be paired with `b`.
+    pub async fn may_pair(&self, a: &str, b: &str, context: &str) -> Answer<registry::Checked> {
+        let query = [("a", a), ("b", b), ("context", context)];
+        self.get_with(&["authorizations", "check"], &query).await
+    }
+
+    /// `GET /mrh/{lct}`, to this depth, with tensors if they are wanted.
+    pub async fn mrh(&self, lct: &Hex<32>, depth: u8, tensors: bool) -> Answer<mrh::Graph> {
+        let (depth, tensors) = (depth.to_string(), tensors.to_string());
+        let query = [("depth", depth.as_str()), ("include_tensors", &tensors)];
+        self.get_with(&["mrh", &lct.to_string()], &query).await
+    }
+
+    /// `GET /state/{key}`: what the state holds under a key, with proof.
+    pub async fn state(&self, key: &[u8]) -> Answer<proof::Proved> {
+        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.get(&["state", &digits]).await
+    }
+
+    /// `GET /energy/{id}/cycles`.
+    pub async fn cycles(&self, id: &str) -> Answer<energy::Cycles> {
+        self.get(&["energy", id, "cycles"]).await
+    }
+
+    /// `GET /energy/{id}/cycles/{number}`, its events after `after`.
+    pub async fn cycle(&self, id: &str, cycle: u32, after: Option<u32>) -> Answer<energy::Cycled> {
+        let after = after.map(|seq| seq.to_string());
+        let query: Vec<_> = after.iter().map(|seq| ("after", seq.as_str())).collect();
+        self.get_with(&["energy", id, "cycles", &cycle.to_string()], &query).await
+    }
+
+    /// `GET /energy/transfers/{id}`.
+    pub async fn transfer(&self, id: &Hex<16>) -> Answer<energy::Transferred> {
+        self.get(&["energy", "transfers", &id.to_string()]).await
+    }
+
+    /// `GET /offers`: of everybody, or of `energy` or `capacity` alone.
+    pub async fn offers(&self, what: Option<&str>) -> Answer<energy::Market> {
+        let query: Vec<_> = what.map(|what| ("what", what)).into_iter().collect();
+        self.get_with(&["offers"], &query).await
     }
 
     /// `GET /energy/{id}`, by component id or cid of a pack.

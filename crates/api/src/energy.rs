@@ -5,7 +5,7 @@ use crate::encoding::Hex;
 use ::lct::{id::Cid, sign::PublicKey, trade::TradeId};
 use ledger::{
     energy::ratio,
-    records::{NO_OFFER, NOBODY, Offer, Pool, Settlement, Transfer},
+    records::{Cycle, EnergyRecord, NO_OFFER, NOBODY, Objection, Offer, Pool, Settlement, Transfer},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -169,4 +169,230 @@ impl Offered {
             until_ms: offer.until_ms,
         }
     }
+}
+
+/// What is owed for a cycle or a transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Settled {
+    /// Energy.
+    pub mwh: u64,
+    /// Per kWh, millionths.
+    pub price_micro_per_kwh: u64,
+    /// What is owed, millionths.
+    pub amount: u64,
+    /// Who pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Hex<33>>,
+    /// Who is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<Hex<33>>,
+    /// Block time, Unix seconds.
+    pub settled_at: u64,
+    /// Transaction; its receipt proves it.
+    pub txhash: Hex<32>,
+}
+
+/// Somebody's word against a settlement to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Objected {
+    /// Who objected.
+    pub by: Hex<33>,
+    /// One of [`OBJECTIONS`].
+    pub reason: String,
+    /// `open`, `dismissed` or `upheld`.
+    pub state: String,
+    /// Block time, Unix seconds.
+    pub objected_at: u64,
+    /// Transaction; its receipt proves it.
+    pub txhash: Hex<32>,
+}
+
+/// Why somebody objects, in the order of the codes from 1.
+pub const OBJECTIONS: [&str; 4] = ["not_delivered", "wrong_measurement", "another_price", "other"];
+
+/// What became of what is owed for a cycle or transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Owed {
+    /// The settlement, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<Settled>,
+    /// The objection, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objection: Option<Objected>,
+}
+
+impl Owed {
+    /// What a ledger has of it.
+    #[must_use]
+    pub fn of((settlement, objection): &(Option<Settlement>, Option<Objection>)) -> Self {
+        let named = |key: PublicKey| (key != NOBODY).then_some(Hex(key.0));
+        let settlement = settlement.as_ref().map(|s| Settled {
+            mwh: s.mwh,
+            price_micro_per_kwh: s.price,
+            amount: s.amount,
+            payer: named(s.payer),
+            payee: named(s.payee),
+            settled_at: s.time_ms / 1000,
+            txhash: Hex(s.tx),
+        });
+        let reason = |code: u8| OBJECTIONS.get(usize::from(code).wrapping_sub(1)).copied();
+        let objection = objection.as_ref().map(|o| Objected {
+            by: Hex(o.by.0),
+            reason: reason(o.reason).unwrap_or("unknown").into(),
+            state: o.state.name().into(),
+            objected_at: o.time_ms / 1000,
+            txhash: Hex(o.tx),
+        });
+        Owed { settlement, objection }
+    }
+}
+
+/// Most cycles, events or offers in an answer.
+pub const ROWS_MAX: usize = 256;
+
+/// An energy cycle of a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CycleView {
+    /// Its number.
+    pub cycle: u32,
+    /// Events of all kinds.
+    pub events: u32,
+    /// Sum of its charge.
+    pub charged_mwh: u64,
+    /// Sum of its discharge.
+    pub discharged_mwh: u64,
+    /// Start of the first event, Unix milliseconds of the device.
+    pub start_ms: u64,
+    /// End of the last event, Unix milliseconds of the device.
+    pub end_ms: u64,
+    /// Block time of its close, Unix seconds; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<u64>,
+    /// Whose it is (`spec/ledger.md`, L224).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Hex<33>>,
+    /// What is owed for it.
+    #[serde(flatten)]
+    pub owed: Owed,
+}
+
+impl CycleView {
+    /// A recorded cycle.
+    #[must_use]
+    pub fn of(number: u32, c: &Cycle, owed: &(Option<Settlement>, Option<Objection>)) -> Self {
+        CycleView {
+            cycle: number,
+            events: c.events,
+            charged_mwh: c.charged,
+            discharged_mwh: c.discharged,
+            start_ms: c.start_ms,
+            end_ms: c.end_ms,
+            closed_at: (c.closed_ms > 0).then_some(c.closed_ms / 1000),
+            owner: (c.owner != NOBODY).then_some(Hex(c.owner.0)),
+            owed: Owed::of(owed),
+        }
+    }
+}
+
+/// Answer of `GET /energy/{id}/cycles`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cycles {
+    /// The pack's component id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// How many there are.
+    pub count: u64,
+    /// The last [`ROWS_MAX`] of them, oldest first.
+    pub cycles: Vec<CycleView>,
+}
+
+/// An energy event of a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Its number within the cycle.
+    pub seq: u32,
+    /// `charge`, `discharge` or `opening`.
+    pub kind: String,
+    /// Energy.
+    pub mwh: u64,
+    /// Unix milliseconds of the device.
+    pub start_ms: u64,
+    /// Unix milliseconds of the device.
+    pub end_ms: u64,
+    /// Transaction; its receipt proves it.
+    pub txhash: Hex<32>,
+}
+
+impl EventView {
+    /// A recorded event.
+    #[must_use]
+    pub fn of(seq: u32, e: &EnergyRecord) -> Self {
+        let kind = match e.kind {
+            1 => "charge",
+            2 => "discharge",
+            _ => "opening",
+        };
+        let (mwh, start_ms, end_ms) = (e.mwh, e.start_ms, e.end_ms);
+        EventView { seq, kind: kind.into(), mwh, start_ms, end_ms, txhash: Hex(e.tx) }
+    }
+}
+
+/// Answer of `GET /energy/{id}/cycles/{number}`: a cycle, event by event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cycled {
+    /// The pack's component id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// The cycle.
+    #[serde(flatten)]
+    pub sums: CycleView,
+    /// At most [`ROWS_MAX`] of its events after the one that was asked for, by number.
+    pub flow: Vec<EventView>,
+    /// Number of the last event told, where there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u32>,
+}
+
+/// Answer of `GET /energy/transfers/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transferred {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// The transfer.
+    #[serde(flatten)]
+    pub flow: Flow,
+    /// What is owed for it.
+    #[serde(flatten)]
+    pub owed: Owed,
+}
+
+/// An offer on the market.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Priced {
+    /// Component id of the pack.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// The offer.
+    #[serde(flatten)]
+    pub offer: Offered,
+}
+
+/// Answer of `GET /offers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Market {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// Its time, Unix seconds.
+    pub time: u64,
+    /// How many offers stand.
+    pub count: u64,
+    /// The first [`ROWS_MAX`] of them, the cheapest first, then by id.
+    pub offers: Vec<Priced>,
 }

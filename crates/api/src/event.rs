@@ -137,6 +137,7 @@ pub struct Event {
 
 /// Events are missing here: the reader asks the resources again instead of trusting that it saw everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = EventGap)]
 pub struct Gap {
     /// The cursor that names no event of this ledger; absent for a reader from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ use ledger::{
     trust::Weights,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Version of the JSON form.
 const FORMAT: u32 = 1;
@@ -88,48 +89,63 @@ struct ValidatorText {
     power: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ParamsText {
-    max_block_txs: u32,
-    max_block_bytes: u32,
-    max_tx_bytes: u32,
-    max_batch_records: u32,
-    max_future_ms: u64,
-    max_lease_s: u32,
-    max_lcts: u32,
-    pool_tolerance_ppm: u32,
-    witness_quorum: u32,
-    admission: u32,
-    trust: WeightsText,
-    max_transfer_s: u32,
-    objection_s: u32,
-    price_micro_per_kwh: u64,
-    max_offer_s: u32,
-}
-
 /// Declares the JSON form of a struct, member by member. Every one is named, so that none that is added can be forgotten.
 macro_rules! form {
-    ($name:ident of $of:ident { $($member:ident: $t:ty),* $(,)? }) => {
-        #[derive(Serialize, Deserialize)]
+    ($(#[$doc:meta])* $name:ident of $of:ident { $($member:ident: $t:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
-        struct $name { $($member: $t),* }
+        pub struct $name { $($member: $t),* }
 
         impl From<$of> for $name {
             fn from($of { $($member),* }: $of) -> Self {
-                $name { $($member),* }
+                $name { $($member: $member.into()),* }
             }
         }
 
         impl From<$name> for $of {
             fn from($name { $($member),* }: $name) -> Self {
-                $of { $($member),* }
+                $of { $($member: $member.into()),* }
             }
         }
     };
 }
 
 form! {
+    /// Parameters of a chain (`spec/ledger.md`, L11), every one named.
+    ParamsText of Params {
+        max_block_txs: u32,
+        max_block_bytes: u32,
+        max_tx_bytes: u32,
+        max_batch_records: u32,
+        max_future_ms: u64,
+        max_lease_s: u32,
+        max_lcts: u32,
+        pool_tolerance_ppm: u32,
+        witness_quorum: u32,
+        admission: u32,
+        trust: WeightsText,
+        max_transfer_s: u32,
+        objection_s: u32,
+        price_micro_per_kwh: u64,
+        max_offer_s: u32,
+    }
+}
+
+impl From<Box<Weights>> for WeightsText {
+    fn from(weights: Box<Weights>) -> Self {
+        (*weights).into()
+    }
+}
+
+impl From<WeightsText> for Box<Weights> {
+    fn from(text: WeightsText) -> Self {
+        Box::new(text.into())
+    }
+}
+
+form! {
+    /// Constants of trust (L196).
     WeightsText of Weights {
         t3: [u32; 3],
         v3: [u32; 3],
@@ -182,24 +198,6 @@ impl From<ValidatorText> for Validator {
 /// The JSON text of a genesis, ending with a line feed.
 pub fn to_json(genesis: &Genesis) -> String {
     let keys = |list: &[PublicKey]| list.iter().map(|k| Hex(k.0)).collect();
-    // Every field is named, so that a parameter added to the ledger cannot be forgotten here.
-    let Params {
-        max_block_txs,
-        max_block_bytes,
-        max_tx_bytes,
-        max_batch_records,
-        max_future_ms,
-        max_lease_s,
-        max_lcts,
-        pool_tolerance_ppm,
-        witness_quorum,
-        admission,
-        trust,
-        max_transfer_s,
-        objection_s,
-        price_micro_per_kwh,
-        max_offer_s,
-    } = genesis.params.clone();
     pretty(&GenesisText {
         format: FORMAT,
         chain_id: Hex(genesis.chain_id()),
@@ -209,23 +207,7 @@ pub fn to_json(genesis: &Genesis) -> String {
         roots: keys(&genesis.roots),
         authorities: keys(&genesis.authorities),
         operators: keys(&genesis.operators),
-        params: ParamsText {
-            max_block_txs,
-            max_block_bytes,
-            max_tx_bytes,
-            max_batch_records,
-            max_future_ms,
-            max_lease_s,
-            max_lcts,
-            pool_tolerance_ppm,
-            witness_quorum,
-            admission,
-            trust: (*trust).into(),
-            max_transfer_s,
-            objection_s,
-            price_micro_per_kwh,
-            max_offer_s,
-        },
+        params: genesis.params.clone().into(),
         accounts: genesis
             .accounts
             .iter()
@@ -243,7 +225,6 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
     if t.format != FORMAT {
         return Err(GenesisTextError::Format(t.format));
     }
-    let p = t.params;
     let genesis = Genesis {
         name: t.name,
         time_ms: t.time_ms,
@@ -251,23 +232,7 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
         roots: keys("roots", &t.roots)?,
         authorities: keys("authorities", &t.authorities)?,
         operators: keys("operators", &t.operators)?,
-        params: Params {
-            max_block_txs: p.max_block_txs,
-            max_block_bytes: p.max_block_bytes,
-            max_tx_bytes: p.max_tx_bytes,
-            max_batch_records: p.max_batch_records,
-            max_future_ms: p.max_future_ms,
-            max_lease_s: p.max_lease_s,
-            max_lcts: p.max_lcts,
-            pool_tolerance_ppm: p.pool_tolerance_ppm,
-            witness_quorum: p.witness_quorum,
-            admission: p.admission,
-            trust: Box::new(p.trust.into()),
-            max_transfer_s: p.max_transfer_s,
-            objection_s: p.objection_s,
-            price_micro_per_kwh: p.price_micro_per_kwh,
-            max_offer_s: p.max_offer_s,
-        },
+        params: t.params.into(),
         accounts: accounts(&t.accounts)?,
     };
     genesis.check()?;

@@ -148,7 +148,7 @@ pub mod code {
     pub const TRUST_NOT_FOUND: &str = "W4_ERR_TRUST_NOT_FOUND";
     /// 403: energy is what devices measured; nobody reports it for them.
     pub const ENERGY_MEASURED: &str = "W4_ERR_ENERGY_MEASURED";
-    /// 404: no such operation between packs.
+    /// 404: no such energy cycle, or operation between packs.
     pub const ENERGY_NOT_FOUND: &str = "W4_ERR_ENERGY_NOT_FOUND";
     /// 404: no such request in a queue.
     pub const QUEUE_NOT_FOUND: &str = "W4_ERR_QUEUE_NOT_FOUND";

@@ -202,3 +202,37 @@ impl Settings {
         Settings { component_id, cid: Hex(cid.0), height, settings }
     }
 }
+
+/// Answer of `GET /components/{id}/authorizations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Authorizations {
+    /// The component's id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// What it gives and is in force, oldest first; at most 100.
+    pub authorizations: Vec<Authorized>,
+}
+
+/// Answer of `GET /authorizations/check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checked {
+    /// Id of who lets.
+    pub a: String,
+    /// Id of whom.
+    pub b: String,
+    /// For what.
+    pub context: String,
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// Whether a lets itself be paired with b.
+    pub authorized: bool,
+    /// The authorisation that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorized>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -20,8 +20,8 @@ use crate::{
     refusal::{Refusal, Reply},
     repeat,
     routes::{
-        account, binding, component, context, delegation, energy, health, lct, order, pairing, policy,
-        receipt, registry, revocation, telemetry, transaction,
+        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh,
+        order, pairing, policy, proof, queue, receipt, registry, revocation, telemetry, transaction,
     },
 };
 
@@ -59,7 +59,21 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(component::trust))
         .routes(routes!(registry::history))
         .routes(routes!(registry::config))
+        .routes(routes!(registry::authorizations))
+        .routes(routes!(registry::check))
+        .routes(routes!(queue::of_component))
+        .routes(routes!(queue::request))
+        .routes(routes!(governance::governance))
+        .routes(routes!(governance::accounts))
+        .routes(routes!(commitment::component))
+        .routes(routes!(commitment::pair))
+        .routes(routes!(mrh::graph))
+        .routes(routes!(proof::state))
+        .routes(routes!(energy::offers))
         .routes(routes!(energy::account))
+        .routes(routes!(energy::cycles))
+        .routes(routes!(energy::cycle))
+        .routes(routes!(energy::transfer))
         .routes(routes!(binding::begin))
         .routes(routes!(binding::keys))
         .routes(routes!(binding::complete))

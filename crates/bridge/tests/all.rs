@@ -13,4 +13,5 @@ mod refusals;
 mod relations;
 mod revocation;
 mod secrets;
+mod state;
 mod telemetry;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bind;
 pub mod check;
 pub mod checkpoint;
+pub mod commitment;
 pub mod component;
 pub mod config;
 pub mod consent;
@@ -16,6 +17,7 @@ pub mod energy;
 pub mod eval;
 pub mod events;
 pub mod factory;
+pub mod govern;
 pub mod keys;
 pub mod ledger;
 pub mod openapi;
@@ -23,6 +25,7 @@ pub mod order;
 pub mod owner;
 pub mod pair;
 pub mod policy;
+pub mod queue;
 pub mod receipt;
 pub mod recover;
 pub mod redteam;
@@ -146,6 +149,37 @@ impl When {
                 other => Failure::Failed(other.to_string()),
             }),
         }
+    }
+}
+
+/// A running ledger that is asked, about when, and how the answer is told.
+#[derive(clap::Args)]
+pub struct Asked {
+    /// The data directory of the installation, which runs
+    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
+    data_dir: std::path::PathBuf,
+    #[command(flatten)]
+    when: When,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Asked {
+    /// The way to the ledger.
+    pub fn client(&self) -> Result<api::Client, Failure> {
+        let (_, run) = data_dir::DataDir::open_running(&self.data_dir, "its ledger can be asked")?;
+        let client = api::Client::new(&run.url).map_err(|e| Failure::Input(e.to_string()))?;
+        Ok(self.when.client(client))
+    }
+
+    /// Prints the answer.
+    pub fn tell<T: serde::Serialize>(
+        &self,
+        answer: &T,
+        in_words: impl FnOnce(&T) -> String,
+    ) -> Result<Outcome, Failure> {
+        print_answer(answer, self.json, in_words)
     }
 }
 

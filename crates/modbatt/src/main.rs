@@ -71,6 +71,12 @@ enum Command {
     Witness(cmd::witness::Args),
     /// Show what became of a component, put it into another state, say with whom it may be paired
     Component(cmd::component::Args),
+    /// Show, ask for, try or take back what waits on the ledger for a device that is not there
+    Queue(cmd::queue::Args),
+    /// Record components and authorisations without saying what they are, open or withdraw them
+    Commitment(cmd::commitment::Args),
+    /// Show what governs the chain, give accounts, change roots, parameters, validators and rules
+    Govern(cmd::govern::Args),
     /// Show or set the parameters of a pack on the ledger
     Config(cmd::config::Args),
     /// Hand a component from its manufacturer or its owner to somebody
@@ -118,6 +124,9 @@ fn main() -> ExitCode {
         Command::Discover(args) => cmd::discover::run(&args),
         Command::Witness(args) => cmd::witness::run(&args),
         Command::Component(args) => cmd::component::run(&args),
+        Command::Queue(args) => cmd::queue::run(&args),
+        Command::Commitment(args) => cmd::commitment::run(&args),
+        Command::Govern(args) => cmd::govern::run(&args),
         Command::Config(args) => cmd::config::run(&args),
         Command::Owner(args) => cmd::owner::run(&args),
         Command::Energy(args) => cmd::energy::run(&args),

@@ -481,6 +481,19 @@ fn checkpoints_are_made_compared_witnessed_and_trusted() {
     for trust in [&one, &two] {
         assert_eq!(run(&["verify", text(&receipt), "--trust", text(trust)]).code, 0);
     }
+    // Beside the later one what shows that its history holds the receipt's block.
+    let led = installation.file("1-2.inclusion");
+    let include = |checkpoint: &Path| {
+        let args = ["checkpoint", "include", text(&receipt), text(checkpoint)];
+        run(&[&args[..], &["--data-dir", data, "-o", text(&led)]].concat())
+    };
+    include(&one).fails(1, &["does not reach the receipt"]);
+    assert_eq!(include(&two).code, 0);
+    let by = |trust: &Path| run(&["verify", text(&receipt), "--trust", text(trust), "--by", text(&led)]);
+    assert_eq!(by(&two).code, 0);
+    by(&one).fails(1, &["history of the checkpoint"]);
+    run(&["verify", text(&receipt), "--by", text(&led)]).fails(2, &["--trust"]);
+
     let mut bytes = fs::read(&two).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&two, bytes).unwrap();

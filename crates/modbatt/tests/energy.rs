@@ -116,6 +116,92 @@ fn an_owner_offers_energy_and_takes_it_back() {
     let shown = modbatt(&["component", "show", "pack-0001"]);
     assert!(shown.good().out.contains("pack-0001 is active") && !shown.out.contains("lets"), "{}", shown.out);
     assert!(modbatt(&["config", "show", "pack-0001"]).good().out.contains("nothing is set of pack-0001"));
+    // What else an account or the authority says, and what is told of it.
+    let authority = dir.join("keys/authority");
+    let authority = authority.to_str().unwrap();
+    let asked = modbatt(&[
+        "queue",
+        "ask",
+        "pack-0001",
+        "app-0001",
+        "--wish",
+        "unpair",
+        "--priority",
+        "high",
+        "--json",
+    ]);
+    let request = asked.json()["id"].as_str().unwrap().to_owned();
+    let waits = modbatt(&["queue", "show", "pack-0001", "--json"]).json();
+    assert_eq!(waits["requests"][0]["request_id"], request.as_str(), "{waits}");
+    let height = waits["height"].as_u64().unwrap().to_string();
+    modbatt(&["queue", "try", "pack-0001"]).good();
+    modbatt(&["queue", "cancel", &request]).good();
+    assert!(modbatt(&["queue", "show", "pack-0001"]).good().out.contains("nothing waits for pack-0001"));
+    let then = modbatt(&["queue", "show", "pack-0001", "--height", &height]);
+    assert!(then.good().out.contains(&request), "{}", then.out);
+    let later = modbatt(&["component", "show", "pack-0001", "--height", "99999999"]);
+    later.fails_at_once("not reached", &["W4_ERR_HEIGHT_FUTURE"]);
+    // The generator of P-256: a point that is nobody's account yet.
+    let public = "036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";
+    for (what, args, words) in [
+        ("an operator governs nothing", &["govern", "account", "auditor", public][..], "W4_ERR_AUTHZ_SCOPE"),
+        ("twice at once", &["queue", "cancel", &request], "W4_ERR_QUEUE_UNKNOWN"),
+        (
+            "another device",
+            &[
+                "component",
+                "version",
+                "module-0001",
+                "--hardware",
+                "1",
+                "--firmware",
+                "99",
+                "--image",
+                &owner,
+                "--device-key",
+                &owner,
+            ],
+            "W4_ERR_VERSION",
+        ),
+        (
+            "nothing to object to",
+            &["energy", "object", "--transfer", &none, "--reason", "other"],
+            "W4_ERR_SETTLE_UNKNOWN",
+        ),
+        (
+            "no objection",
+            &["energy", "decide", "--transfer", &none, "--as", "dismiss", "--account-key", authority],
+            "W4_ERR_OBJECTION_UNKNOWN",
+        ),
+        ("nothing of it", &["commitment", "show", &"11".repeat(32)], "W4_ERR_COMMITMENT_NOT_FOUND"),
+    ] {
+        modbatt(args).fails_at_once(what, &[words]);
+    }
+    let may = modbatt(&["component", "may", "app-0001", "pack-0001"]);
+    assert!(
+        may.out.contains("does not let pack-0001 be paired") && may.out.contains("no authorization"),
+        "{}",
+        may.out
+    );
+    modbatt(&["govern", "account", "auditor", public, "--account-key", authority]).good();
+    let governed = modbatt(&["govern", "show", "--json"]).json();
+    let accounts = governed["accounts"]["accounts"].as_array().unwrap();
+    assert!(accounts.iter().any(|a| a["public_key"] == public && a["role"] == "auditor"), "{governed}");
+    let recorded =
+        modbatt(&["commitment", "record", "pack-0001", "maker", "pack", "--secret", &owner, "--json"]);
+    let commitment = recorded.json()["id"].as_str().unwrap().to_owned();
+    let opened = ["commitment", "open", &commitment, "manufacturer", "maker", "--secret", &owner];
+    modbatt(&opened).good();
+    modbatt(&opened).fails_at_once("open already", &["W4_ERR_ANONYMOUS_OPENED"]);
+    assert!(modbatt(&["commitment", "show", &commitment]).good().out.contains("its manufacturer is maker"));
+    modbatt(&["commitment", "withdraw", "--one", &commitment, "--why", "safety"]).good();
+    assert!(modbatt(&["commitment", "show", &commitment]).good().out.contains("withdrawn"));
+    let around = modbatt(&["component", "around", "pack-0001", "--depth", "1", "--trust"]);
+    assert!(around.good().out.contains("module-0001: bound (module)"), "{}", around.out);
+    let cycles = energy(&["cycles", "pack-0001", "--json"]).json();
+    let number = cycles["cycles"][0]["cycle"].as_u64().unwrap().to_string();
+    let cycle = energy(&["cycles", "pack-0001", "--cycle", &number, "--json"]).json();
+    assert_eq!(cycle["flow"][0]["kind"], "opening", "{cycle}");
     hand(account, &owner).good();
 
     offer(&other).fails_at_once("not the owner any more", &["W4_ERR_TRADE_PROOF_FAIL"]);
@@ -135,6 +221,8 @@ fn an_owner_offers_energy_and_takes_it_back() {
     let id = offered.json()["id"].as_str().unwrap().to_owned();
     let shown = energy(&["show", "pack-0001", "--json"]).json();
     assert_eq!(shown["offers"][0]["offer"], id.as_str(), "{shown}");
+    assert!(energy(&["market", "--what", "energy"]).good().out.contains(&id));
+    assert!(!energy(&["market", "--what", "capacity"]).good().out.contains(&id));
     assert_eq!(
         (&shown["offers"][0]["left_mwh"], &shown["offers"][0]["least_mwh"]),
         (&5000.into(), &1000.into())

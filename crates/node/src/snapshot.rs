@@ -40,7 +40,10 @@ use crate::{
 
 mod context;
 mod energy;
+mod governance;
 mod registry;
+
+pub use energy::{CycleRow, Owed};
 
 /// Figures of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,22 @@
-//! `GET /energy/{id}` (A110): what the ledger holds of a pack's energy.
+//! `GET /energy/{id}` (A110): what the ledger holds of a pack's energy; its cycles event by event, transfers and what is owed for both
+//! (A121), and the market (A124).
 
 use api::{
-    encoding::ComponentId,
-    energy::{Account, Kept},
+    encoding::{ComponentId, Hex},
+    energy::{
+        Account, CycleView, Cycled, Cycles, EventView, Flow, Kept, Market, Offered, Owed, Priced, ROWS_MAX,
+        Transferred,
+    },
     problem::code,
 };
 use axum::{Json, extract::State};
+use lct::trade::TradeId;
+use ledger::tx::Subject;
 use node::Snapshot;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{App, component::cid_of};
+use super::{App, component::cid_of, id};
 use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
@@ -44,4 +52,153 @@ fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Account> {
         time_ms: snapshot.tip().time_ms,
     };
     Ok(Account::of(component_id(snapshot, &cid)?, &cid, &kept))
+}
+
+fn unknown(what: &str) -> Refusal {
+    Refusal::new(404, code::ENERGY_NOT_FOUND, what)
+}
+
+/// The energy cycles of a pack, with what is owed for each (A121).
+#[utoipa::path(
+    get,
+    path = "/energy/{id}/cycles",
+    params(("id" = ComponentId, Path), When),
+    responses((status = 200, body = Cycles), (status = 404), (status = 410))
+)]
+pub(crate) async fn cycles(
+    State(app): App,
+    Segments(pack): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Cycles>> {
+    app.state(when.height, move |snapshot| {
+        let cid = cid_of(snapshot, &pack)?;
+        let rows = snapshot.cycles_of(&cid)?;
+        let last = rows.iter().skip(rows.len().saturating_sub(ROWS_MAX));
+        Ok(Json(Cycles {
+            component_id: component_id(snapshot, &cid)?,
+            cid: Hex(cid.0),
+            height: snapshot.tip().height,
+            count: rows.len() as u64,
+            cycles: last.map(|row| CycleView::of(row.number, &row.cycle, &row.owed)).collect(),
+        }))
+    })
+    .await
+}
+
+/// Which events of a cycle, and after which block.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Events {
+    /// Those after this one; from the first where it is left out.
+    after: Option<u32>,
+    /// Height of the block; the last one where it is left out.
+    height: Option<u64>,
+}
+
+/// A cycle of a pack, event by event (A121).
+#[utoipa::path(
+    get,
+    path = "/energy/{id}/cycles/{number}",
+    params(("id" = ComponentId, Path), ("number" = u32, Path), Events),
+    responses((status = 200, body = Cycled), (status = 404), (status = 410))
+)]
+pub(crate) async fn cycle(
+    State(app): App,
+    Segments((pack, number)): Segments<(String, u32)>,
+    Options(events): Options<Events>,
+) -> Reply<Json<Cycled>> {
+    app.state(events.height, move |snapshot| {
+        let cid = cid_of(snapshot, &pack)?;
+        let found = snapshot.cycle(&cid, number)?.ok_or_else(|| unknown("the pack has no such cycle"))?;
+        let owed = snapshot.owed(&Subject::Cycle { cid, cycle: number })?;
+        let mut rows = snapshot.events_in(&cid, number)?;
+        rows.retain(|(seq, _)| events.after.is_none_or(|after| *seq > after));
+        let more = rows.len() > ROWS_MAX;
+        rows.truncate(ROWS_MAX);
+        Ok(Json(Cycled {
+            component_id: component_id(snapshot, &cid)?,
+            cid: Hex(cid.0),
+            height: snapshot.tip().height,
+            sums: CycleView::of(number, &found, &owed),
+            next: rows.last().map(|(seq, _)| *seq).filter(|_| more),
+            flow: rows.iter().map(|(seq, event)| EventView::of(*seq, event)).collect(),
+        }))
+    })
+    .await
+}
+
+/// A transfer of energy, with what is owed for it (A121).
+#[utoipa::path(
+    get,
+    path = "/energy/transfers/{id}",
+    params(("id" = Hex<16>, Path), When),
+    responses((status = 200, body = Transferred), (status = 404), (status = 410))
+)]
+pub(crate) async fn transfer(
+    State(app): App,
+    Segments(transfer): Segments<String>,
+    Options(when): Options<When>,
+) -> Reply<Json<Transferred>> {
+    let transfer = TradeId(id("transfer", &transfer)?.0);
+    app.state(when.height, move |snapshot| {
+        let found = snapshot.transfer(&transfer)?.ok_or_else(|| unknown("there is no such transfer"))?;
+        let owed = snapshot.owed(&Subject::Transfer(transfer))?;
+        Ok(Json(Transferred {
+            height: snapshot.tip().height,
+            flow: Flow::of(&transfer, &found, owed.0.as_ref()),
+            owed: Owed::of(&owed),
+        }))
+    })
+    .await
+}
+
+/// Which offers, and after which block.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// `energy` or `capacity`; both where it is left out.
+    what: Option<String>,
+    /// Height of the block; the last one where it is left out.
+    height: Option<u64>,
+}
+
+/// The offers of everybody that stand, the cheapest first (A124).
+#[utoipa::path(
+    get,
+    path = "/offers",
+    params(Wanted),
+    responses((status = 200, body = Market), (status = 404), (status = 410))
+)]
+pub(crate) async fn offers(State(app): App, Options(wanted): Options<Wanted>) -> Reply<Json<Market>> {
+    let capacity = match wanted.what.as_deref() {
+        None => None,
+        Some("energy") => Some(false),
+        Some("capacity") => Some(true),
+        Some(_) => return Err(Refusal::format("what: energy or capacity")),
+    };
+    app.state(wanted.height, move |snapshot| {
+        let tip = snapshot.tip();
+        let mut standing = Vec::new();
+        for (id, offer) in snapshot.offers()? {
+            let owner = snapshot.ownership(&offer.cid)?.map(|o| o.owner);
+            let open = offer.stands(owner.as_ref()) && tip.time_ms < offer.until_ms;
+            if open && capacity.is_none_or(|capacity| capacity == offer.capacity) {
+                standing.push((id, offer));
+            }
+        }
+        standing.sort_by_key(|(id, offer)| (offer.price, id.0));
+        let count = standing.len() as u64;
+        let mut offers = Vec::new();
+        for (id, offer) in standing.iter().take(ROWS_MAX) {
+            offers.push(Priced {
+                component_id: component_id(snapshot, &offer.cid)?,
+                cid: Hex(offer.cid.0),
+                offer: Offered::of(id, offer),
+            });
+        }
+        Ok(Json(Market { height: tip.height, time: tip.time_ms / 1000, count, offers }))
+    })
+    .await
 }

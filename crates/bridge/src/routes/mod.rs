@@ -2,15 +2,20 @@
 
 pub(crate) mod account;
 pub(crate) mod binding;
+pub(crate) mod commitment;
 pub(crate) mod component;
 pub(crate) mod context;
 pub(crate) mod delegation;
 pub(crate) mod energy;
+pub(crate) mod governance;
 pub(crate) mod health;
 pub(crate) mod lct;
+pub(crate) mod mrh;
 pub(crate) mod order;
 pub(crate) mod pairing;
 pub(crate) mod policy;
+pub(crate) mod proof;
+pub(crate) mod queue;
 pub(crate) mod receipt;
 pub(crate) mod registry;
 pub(crate) mod revocation;

@@ -47,6 +47,9 @@ pub fn setting(cid: &Cid, parameter: u8) -> Vec<u8> {
     join(b"cfg/", &[&cid.0, &[parameter]])
 }
 
+/// Table of [`Account`]s.
+pub const ACCOUNTS: &[u8] = b"acc/";
+
 /// [`Account`] of a transaction signer.
 #[must_use]
 pub fn account(signer: &PublicKey) -> Vec<u8> {
@@ -231,6 +234,12 @@ pub fn pool(cid: &Cid) -> Vec<u8> {
     join(b"pol/", &[&cid.0])
 }
 
+/// Prefix of the [`Cycle`]s of a pack; u32 number follows.
+#[must_use]
+pub fn cycles_of(cid: &Cid) -> Vec<u8> {
+    join(b"cyc/", &[&cid.0])
+}
+
 /// [`Cycle`] of a pack.
 #[must_use]
 pub fn cycle(cid: &Cid, cycle: u32) -> Vec<u8> {
@@ -241,6 +250,12 @@ pub fn cycle(cid: &Cid, cycle: u32) -> Vec<u8> {
 #[must_use]
 pub fn energy_of(cid: &Cid) -> Vec<u8> {
     join(b"evt/", &[&cid.0])
+}
+
+/// Prefix of the [`EnergyRecord`]s of a cycle; u32 sequence number follows.
+#[must_use]
+pub fn energy_in(cid: &Cid, cycle: u32) -> Vec<u8> {
+    join(b"evt/", &[&cid.0, &cycle.to_be_bytes()])
 }
 
 /// [`EnergyRecord`] of an event.

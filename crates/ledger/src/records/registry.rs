@@ -120,6 +120,17 @@ ids! {
     QueueId,
 }
 
+impl QueueId {
+    /// Identity of the request that a transaction makes: `H("modbatt1 queue" || transaction)[0:16]`.
+    #[must_use]
+    pub fn of(tx: &Digest) -> Self {
+        let digest = lct::hash::sha256(&[b"modbatt1 queue", tx]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+}
+
 /// Most authorisations in force that one component gives.
 pub const MAX_AUTHORIZATIONS: usize = 100;
 /// Most requests that wait for one component.

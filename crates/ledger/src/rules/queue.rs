@@ -3,7 +3,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use lct::{hash::sha256, id::Cid, revocation::Reason, sign::PublicKey};
+use lct::{id::Cid, revocation::Reason, sign::PublicKey};
 
 use super::{Context, Stop, ensure, lct_create::valid_context, lifecycle};
 use crate::{
@@ -79,10 +79,7 @@ pub(super) fn request<V: View>(
         }
     }
 
-    let digest = sha256(&[b"modbatt1 queue", &context.tx_id]);
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    let id = QueueId(id);
+    let id = QueueId::of(&context.tx_id);
     for cid in &askers {
         let mut list = queue_of(state, cid)?;
         list.push(id);

@@ -1,17 +1,15 @@
 //! `modbatt config`: the parameters of a pack as the ledger has them (`spec/ledger.md`, L175 to L177).
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use api::registry::Settings;
 use lct::id::Cid;
 use ledger::config::{Parameter, SETTABLE};
 use ledger::tx::{Body, Config};
 
-use super::data_dir::DataDir;
 use super::order::component;
 use super::send::{At, There};
-use super::{Failure, Outcome, When, ask, print_answer};
+use super::{Asked, Failure, Outcome, ask};
 
 /// Arguments of `modbatt config`.
 #[derive(clap::Args)]
@@ -35,14 +33,8 @@ struct Show {
     /// Component id of the pack
     #[arg(value_parser = component)]
     pack: String,
-    /// The data directory of the installation, which runs
-    #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
-    data_dir: PathBuf,
     #[command(flatten)]
-    when: When,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    asked: Asked,
 }
 
 /// Arguments of `modbatt config set`.
@@ -79,9 +71,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn show(args: &Show) -> Result<Outcome, Failure> {
-    let (_, run) = DataDir::open_running(&args.data_dir, "its ledger can be asked")?;
-    let settings = ask(async { args.when.client(api::Client::new(&run.url)?).config(&args.pack).await })?;
-    print_answer(&settings, args.json, in_words)
+    let settings = ask(args.asked.client()?.config(&args.pack))?;
+    args.asked.tell(&settings, in_words)
 }
 
 fn in_words(settings: &Settings) -> String {

@@ -1,5 +1,6 @@
 //! `modbatt energy`: the energy accounts of packs, and the arithmetic of such accounts.
 
+mod bill;
 mod trade;
 
 use std::fmt::Write as _;
@@ -37,6 +38,14 @@ enum Command {
     Transfer(trade::Transfer),
     /// Have the ledger say what is owed for a closed cycle or an ended transfer
     Settle(trade::Settle),
+    /// Object to what would be owed for a closed cycle or an ended transfer
+    Object(bill::Object),
+    /// As an authority, decide an objection
+    Decide(bill::Decide),
+    /// Show the energy cycles of a pack, with what is owed for each, or one of them event by event
+    Cycles(bill::CyclesArgs),
+    /// Show the offers of everybody, the cheapest first
+    Market(bill::MarketArgs),
     /// Free the energy of a transfer whose time is over
     Release(trade::Release),
     /// Compute operations on energy accounts that a JSON file names
@@ -92,6 +101,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Withdraw(args) => trade::withdraw(args),
         Command::Transfer(args) => trade::transfer(args),
         Command::Settle(args) => trade::settle(args),
+        Command::Object(args) => bill::object(args),
+        Command::Decide(args) => bill::decide(args),
+        Command::Cycles(args) => bill::cycles(args),
+        Command::Market(args) => bill::market(args),
         Command::Release(args) => trade::release(args),
         Command::Eval(args) => eval::run(args, evaluate),
     }

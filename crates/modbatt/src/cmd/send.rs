@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use api::Client;
 use api::sign::Envelope;
 use api::transaction::REFUSED;
+use bridge::AuthorityKey;
 use lct::Digest;
 use lct::sign::SigningKey;
 use ledger::tx::{Body, TxId};
@@ -20,10 +21,13 @@ const EXPIRY_BLOCKS: u64 = 10_000;
 /// How often a transaction is made anew when another one of the same account was faster.
 const TRIES: u32 = 20;
 
-/// Reads a private key: a P-256 scalar of 32 bytes, as `modbatt factory request` writes it.
+/// Reads a private key: a P-256 scalar of 32 bytes, as `modbatt factory request` writes it, or the key file of an authority.
 pub fn key_file(path: &Path) -> Result<SigningKey, Failure> {
     let unusable = |why: &str| Failure::Input(format!("{} holds no private key: {why}", path.display()));
     let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|e| unusable(&reason(&e)))?;
+    if let Some(secret) = AuthorityKey::from_bytes(&bytes).ok().as_ref().and_then(AuthorityKey::secret) {
+        return Ok(secret.signing_key().clone());
+    }
     let scalar = <[u8; 32]>::try_from(bytes.as_slice()).map(Zeroizing::new);
     let scalar = scalar.map_err(|_| unusable("it is not 32 bytes long"))?;
     SigningKey::from_bytes(&scalar).map_err(|_| unusable("it is no P-256 scalar"))
@@ -80,7 +84,8 @@ pub struct At {
     /// The data directory of the installation, which runs
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
-    /// Private key of the account that sends it, 32 bytes [default: the operator of the installation]
+    /// Private key of the account that sends it, 32 bytes, or the key file of an authority [default: the operator of the
+    /// installation]
     #[arg(long, value_name = "FILE")]
     account_key: Option<PathBuf>,
     /// Print one JSON object
@@ -108,7 +113,7 @@ impl At {
     }
 
     /// Tells that a transaction took effect: `words`, and the `id` of what it is about.
-    pub fn tell(&self, tx: &TxId, id: Option<&[u8; 16]>, words: &str) -> Result<Outcome, Failure> {
+    pub fn tell(&self, tx: &TxId, id: Option<&[u8]>, words: &str) -> Result<Outcome, Failure> {
         let txhash = hex::encode(tx);
         print(&match (self.json, id) {
             (false, _) => format!("{words}; transaction {txhash}\n"),

@@ -2,12 +2,25 @@
 
 use lct::trade::TradeId;
 use ledger::{
-    records::{FLOWS, Offer, Settlement, Transfer},
+    records::{FLOWS, Objection, Offer, Settlement, Transfer},
     state::View,
     tx::Subject,
 };
 
 use super::*;
+
+/// What is owed for a cycle or transfer, and who objected to that.
+pub type Owed = (Option<Settlement>, Option<Objection>);
+
+/// An energy cycle of a pack.
+pub struct CycleRow {
+    /// Its number.
+    pub number: u32,
+    /// Its sums.
+    pub cycle: Cycle,
+    /// What is owed for it.
+    pub owed: Owed,
+}
 
 impl Snapshot<'_> {
     /// A pack's energy account.
@@ -58,13 +71,50 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
+    /// Every energy cycle of a pack, by number, with its settlement and the objection to it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn cycles_of(&self, cid: &Cid) -> Result<Vec<CycleRow>, Error> {
+        let rows = self.scan_ids(&key::cycles_of(cid), u32::from_be_bytes)?.into_iter();
+        let row = |(number, cycle)| -> Result<CycleRow, Error> {
+            let subject = Subject::Cycle { cid: *cid, cycle: number };
+            Ok(CycleRow { number, cycle, owed: self.owed(&subject)? })
+        };
+        rows.map(row).collect()
+    }
+
+    /// The settlement of a cycle or transfer, and the objection to it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn owed(&self, subject: &Subject) -> Result<Owed, Error> {
+        Ok((self.get(&key::settlement(subject))?, self.get(&key::objection(subject))?))
+    }
+
+    /// The recorded energy events of a cycle, by number.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn events_in(&self, cid: &Cid, cycle: u32) -> Result<Vec<(u32, EnergyRecord)>, Error> {
+        self.scan_ids(&key::energy_in(cid, cycle), u32::from_be_bytes)
+    }
+
+    /// Every offer, by id.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn offers(&self) -> Result<Vec<(TradeId, Offer)>, Error> {
+        self.scan_ids(key::OFFERS, TradeId)
+    }
+
     /// Every offer about a pack, by id.
     ///
     /// # Errors
     /// [`Error`].
     pub fn offers_of(&self, cid: &Cid) -> Result<Vec<(TradeId, Offer)>, Error> {
-        let mut offers = self.scan_ids(key::OFFERS, TradeId)?;
-        offers.retain(|(_, offer): &(_, Offer)| offer.cid == *cid);
+        let mut offers = self.offers()?;
+        offers.retain(|(_, offer)| offer.cid == *cid);
         Ok(offers)
     }
 }

@@ -236,11 +236,9 @@ pub(crate) async fn request(ctx: Ctx, rq: QueuePairingRequestRequest) -> Reply<Q
         context: context(&rq.operational_context),
     });
     let tx = ctx.send(&creator, body).await?;
-    // As the ledger names it (L151).
-    let digest = ::lct::hash::sha256(&[b"modbatt1 queue", &tx]);
+    let request_id = QueueId::of(&tx);
     let read = move |chain: &node::Chain| {
         let snapshot = chain.read()?;
-        let request_id = QueueId(*digest.first_chunk().unwrap_or(&[0; 16]));
         let queued = snapshot.queued(&request_id)?.ok_or_else(not_found)?;
         view(&snapshot, &request_id, &queued)
     };

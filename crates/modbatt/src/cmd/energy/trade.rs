@@ -111,10 +111,10 @@ pub struct Transfer {
     owned: Owned,
 }
 
-/// What is settled.
+/// A transfer, or a cycle.
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Settled {
+struct Settled {
     /// A transfer, as `modbatt energy show` names it
     #[arg(long, value_name = "ID")]
     transfer: Option<Hex<16>>,
@@ -123,15 +123,35 @@ pub struct Settled {
     cycle: Option<u32>,
 }
 
-/// Arguments of `modbatt energy settle`.
+/// What is settled, or is to be.
 #[derive(clap::Args)]
-#[command(after_help = super::super::EXIT_CODES)]
-pub struct Settle {
+pub struct Bill {
     #[command(flatten)]
     what: Settled,
     /// Component id of the pack, with --cycle
     #[arg(long, value_parser = component)]
     pack: Option<String>,
+}
+
+impl Bill {
+    /// As the ledger names it.
+    pub fn subject(&self) -> Result<Subject, Failure> {
+        match (&self.what, &self.pack) {
+            (Settled { transfer: Some(id), .. }, _) => Ok(Subject::Transfer(TradeId(id.0))),
+            (Settled { cycle: Some(cycle), .. }, Some(pack)) => {
+                Ok(Subject::Cycle { cid: Cid::of(pack), cycle: *cycle })
+            }
+            _ => Err(Failure::Input("name a transfer, or a pack and a cycle".into())),
+        }
+    }
+}
+
+/// Arguments of `modbatt energy settle`.
+#[derive(clap::Args)]
+#[command(after_help = super::super::EXIT_CODES)]
+pub struct Settle {
+    #[command(flatten)]
+    what: Bill,
     #[command(flatten)]
     at: At,
 }
@@ -236,13 +256,7 @@ pub fn transfer(args: &Transfer) -> Result<Outcome, Failure> {
 
 /// Runs `modbatt energy settle`.
 pub fn settle(args: &Settle) -> Result<Outcome, Failure> {
-    let subject = match (&args.what, &args.pack) {
-        (Settled { transfer: Some(id), .. }, _) => Subject::Transfer(TradeId(id.0)),
-        (Settled { cycle: Some(cycle), .. }, Some(pack)) => {
-            Subject::Cycle { cid: Cid::of(pack), cycle: *cycle }
-        }
-        _ => return Err(Failure::Input("name a transfer, or a pack and a cycle".into())),
-    };
+    let subject = args.what.subject()?;
     let there = args.at.open()?;
     let tx = there.sender.send(Body::Settle { subject, price: None })?;
     args.at.tell(&tx, None, "it is settled; the ledger says who owes what")

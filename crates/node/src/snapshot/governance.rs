@@ -1,0 +1,42 @@
+//! What governs the chain (L160 to L164).
+
+use ledger::{
+    records::{Pending, RulesVersion},
+    tx::{Governance, Kind},
+};
+
+use super::*;
+
+/// The kinds of which one change each waits; an account is recorded at once.
+const WAITING: [Kind; 4] = [Kind::GovernRoots, Kind::GovernParams, Kind::GovernValidators, Kind::GovernRules];
+
+impl Snapshot<'_> {
+    /// Every account that there is or was, by key.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn accounts(&self) -> Result<Vec<(PublicKey, Account)>, Error> {
+        self.scan_ids(key::ACCOUNTS, PublicKey)
+    }
+
+    /// The version of the rules by which the next block is executed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn rules(&self) -> Result<u32, Error> {
+        Ok(self.get::<RulesVersion>(key::RULES)?.map_or(1, |rules| rules.version))
+    }
+
+    /// What is decided and not in force for the next block.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn decided(&self) -> Result<Vec<Governance>, Error> {
+        let mut decided = Vec::new();
+        for kind in WAITING {
+            let last: Option<Pending> = self.get(&key::pending(kind))?;
+            decided.extend(last.map(|p| p.0).filter(|g| g.height > self.tip().height + 1));
+        }
+        Ok(decided)
+    }
+}
