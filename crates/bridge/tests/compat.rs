@@ -20,7 +20,7 @@ const MODULE: &str = "MODBATT-MOD-RC001-001";
 const HOST: &str = "MODBATT-HOST-RC001";
 
 /// One request as a client writes it; an empty body goes out without one.
-async fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
+pub async fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
     let method = method.parse().unwrap();
     let request = world.http.request(method, format!("{}{path}", world.address));
     let request = match body {
@@ -30,7 +30,7 @@ async fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
     world.send(request).await
 }
 
-async fn good(world: &World, method: &str, path: &str, body: &str) -> Value {
+pub async fn good(world: &World, method: &str, path: &str, body: &str) -> Value {
     let answer = ask(world, method, path, body).await;
     let value: Value = answer.json();
     assert!(!no_null(&value), "{method} {path}: {value}");
@@ -47,7 +47,7 @@ fn no_null(value: &Value) -> bool {
     }
 }
 
-async fn refused(world: &World, method: &str, path: &str, body: &str, status: u16, code: &str) {
+pub async fn refused(world: &World, method: &str, path: &str, body: &str, status: u16, code: &str) {
     let problem = ask(world, method, path, body).await.problem();
     assert_eq!((problem.status, problem.code.as_str()), (status, code), "{method} {path}: {problem}");
 }

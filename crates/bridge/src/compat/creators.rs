@@ -1,8 +1,8 @@
 //! The keys of creators: those who cannot sign have the bridge sign for them (A150).
 //!
 //! File: `"MBCK" || 01 || root 32 || n x (u8 length of the name, name, scalar 32)`, ascending by name, readable by its owner
-//! only. From `root` come the secrets that the commitments of these creators are keyed with. Only this module reads or
-//! writes the file.
+//! only. From `root` come the secrets that the commitments of these creators are keyed with, and the keys of components for
+//! which the bridge speaks (A161). Only this module reads or writes the file.
 
 use std::{
     collections::BTreeMap,
@@ -108,6 +108,11 @@ impl Creators {
     /// The secret that the commitments of a creator are keyed with (`spec/ledger.md`, L138).
     pub(crate) fn commitments(&self, name: &str) -> Result<Secret<32>, lct::Error> {
         derive(&self.root, "commitments", &[name.as_bytes()])
+    }
+
+    /// A secret of a component for which the bridge speaks (A161).
+    pub(crate) fn held(&self, what: &str, about: &[&[u8]]) -> Result<Secret<32>, lct::Error> {
+        derive(&self.root, what, about)
     }
 
     /// Replaces the file. Created whole or not at all.

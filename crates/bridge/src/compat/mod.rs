@@ -8,6 +8,7 @@
 mod book;
 pub mod creators;
 mod dress;
+mod held;
 mod ids;
 pub mod ops;
 mod router;
@@ -15,6 +16,7 @@ mod sign;
 
 pub use creators::Creators;
 pub use dress::Profile;
+pub use held::Issuer;
 pub use router::{Verdict, calls};
 pub(crate) use router::{native, profiles};
 
@@ -45,6 +47,9 @@ pub struct Settings {
     pub default_creator: Option<String>,
     /// Risks that are taken.
     pub allow: Allow,
+    /// `--allow-unknown-components`: whoever names a component that is not there gets one, with keys that the bridge holds and a
+    /// certificate by this batch authority. No device stands behind it.
+    pub unknown_components: Option<Issuer>,
 }
 
 /// What is refused unless it is switched on; each names its risk.
@@ -54,6 +59,9 @@ pub struct Allow {
     pub clear_key_halves: bool,
     /// `--allow-unknown-creators`: whoever names a new creator gets an operator's account.
     pub unknown_creators: bool,
+    /// `--allow-pairing-without-proofs`: components for which the bridge speaks are bound and paired by it. Nothing is proved by it
+    /// but that the bridge did so.
+    pub pairing_without_proofs: bool,
 }
 
 /// Why a bridge cannot serve clients that cannot sign.
@@ -93,11 +101,18 @@ pub(crate) struct Compat {
     pub profile: Profile,
     pub default_creator: Option<String>,
     pub allow: Allow,
+    /// Who certifies components for which the bridge speaks.
+    issuer: Option<Issuer>,
 }
 
 impl Compat {
+    /// Whether the bridge makes components up and speaks for them.
+    pub fn speaks(&self) -> bool {
+        self.issuer.is_some()
+    }
+
     pub fn open(settings: Settings, now_s: u64) -> Result<Self, CompatError> {
-        let Settings { creators, book: path, profile, default_creator, allow } = settings;
+        let Settings { creators, book: path, profile, default_creator, allow, unknown_components } = settings;
         let creators = Creators::open(&creators)?;
         if let Some(name) = default_creator.as_ref().filter(|name| creators.key(name).is_none()) {
             return Err(CompatError::DefaultCreator(name.clone()));
@@ -109,7 +124,7 @@ impl Compat {
         let book = Book::open(&path).and_then(|book| book.retain(GIVEN, keeps).map(|()| book));
         let book = book.map_err(|source| CompatError::Book { path, source: Box::new(source) })?;
         let (creators, turn) = (Mutex::new(creators), Mutex::default());
-        Ok(Compat { creators, turn, book, profile, default_creator, allow })
+        Ok(Compat { creators, turn, book, profile, default_creator, allow, issuer: unknown_components })
     }
 }
 

@@ -146,7 +146,9 @@ where
             let rq = read::<Rq>(request, names, profile).await?;
             let rs = operation(Ctx { app }, rq).await?;
             let mut answer = serde_json::to_value(rs).map_err(|e| Refusal::internal(&e))?;
-            let secret = ["lct_key_half", "device_key_half"].iter().any(|half| answer.get(half).is_some());
+            let secret = ["lct_key_half", "device_key_half", "split_key_a"]
+                .iter()
+                .any(|half| answer.get(half).is_some());
             dress(profile, &mut answer);
             let mut response = Json(answer).into_response();
             if secret {
@@ -215,6 +217,8 @@ fn table() -> Vec<Call> {
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let creators = Only("--allow-unknown-creators");
     let halves = More("--allow-clear-key-halves");
+    let made_up = More("--allow-unknown-components");
+    let unproved = More("--allow-pairing-without-proofs");
     macro_rules! calls {
         ($($method:ident $path:literal [$($name:literal)*] $served:ident $verdict:expr, $operation:path;)*) => {
             vec![$(call($method.clone(), $path, &[$($name),*], ($served, $verdict), $operation)),*]
@@ -224,12 +228,12 @@ fn table() -> Vec<Call> {
         get "/accounts" [] All Works, account::accounts;
         post "/accounts" [] All creators, account::create;
         get "/accounts/info" [] All Works, account::info;
-        post "/components/register" [] Old Works, component::register;
+        post "/components/register" [] Old made_up, component::register;
         get "/components/{id}" ["component_id"] Old Works, component::get;
         get "/components/{id}/identity" ["component_id"] All Works, component::identity;
         post "/components/{id}/verify" ["component_id"] All Works, component::verify;
         post "/components/verify" [] Old Works, component::verify;
-        post "/component/register" [] Old Works, component::register;
+        post "/component/register" [] Old made_up, component::register;
         post "/components/register-anonymous" [] All Works, anonymous::register;
         post "/components/verify-pairing-hashes" [] All Works, anonymous::verify;
         post "/components/authorization-anonymous" [] All Works, anonymous::authorize;
@@ -241,8 +245,8 @@ fn table() -> Vec<Call> {
         post "/lct/create" [] Old halves, lct::create;
         get "/lct/{id}" ["lct_id"] Old Works, lct::get;
         put "/lct/{id}/status" ["lct_id"] All Works, lct::update_status;
-        post "/pairing/initiate" [] All Works, pairing::initiate;
-        post "/pairing/complete" [] All Works, pairing::complete;
+        post "/pairing/initiate" [] All unproved, pairing::initiate;
+        post "/pairing/complete" [] All unproved, pairing::complete;
         delete "/pairing/revoke" [] All Works, pairing::revoke;
         post "/pairing/revoke" [] Old Works, pairing::revoke;
         get "/pairing/status/{id}" ["challenge_id"] All Works, pairing::status;
@@ -287,15 +291,15 @@ fn table() -> Vec<Call> {
         post "/tensors/v3" [] All Refused, entity::tensor;
         post "/api/binding/register-component" [] Bare Works, entity::create;
         post "/APIBridgeService/GetAccounts" [] Bare Works, account::accounts;
-        post "/APIBridgeService/RegisterComponent" [] Bare Works, component::register;
+        post "/APIBridgeService/RegisterComponent" [] Bare made_up, component::register;
         post "/APIBridgeService/GetComponent" [] Bare Works, component::get;
         post "/APIBridgeService/GetComponentIdentity" [] Bare Works, component::identity;
         post "/APIBridgeService/VerifyComponent" [] Bare Works, component::verify;
         post "/APIBridgeService/CreateLCT" [] Bare halves, lct::create;
         post "/APIBridgeService/GetLCT" [] Bare Works, lct::get;
         post "/APIBridgeService/UpdateLCTStatus" [] Bare Works, lct::update_status;
-        post "/APIBridgeService/InitiatePairing" [] Bare Works, pairing::initiate;
-        post "/APIBridgeService/CompletePairing" [] Bare Works, pairing::complete;
+        post "/APIBridgeService/InitiatePairing" [] Bare unproved, pairing::initiate;
+        post "/APIBridgeService/CompletePairing" [] Bare unproved, pairing::complete;
         post "/APIBridgeService/RevokePairing" [] Bare Works, pairing::revoke;
         post "/APIBridgeService/GetPairingStatus" [] Bare Works, pairing::status;
         post "/APIBridgeService/CreateTrustTensor" [] Bare Works, trust::create;

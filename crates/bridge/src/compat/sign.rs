@@ -45,7 +45,7 @@ impl From<KeyError> for Refusal {
 }
 
 impl Ctx {
-    fn creators(&self) -> Reply<MutexGuard<'_, Creators>> {
+    pub(super) fn creators(&self) -> Reply<MutexGuard<'_, Creators>> {
         // A key is added on disk first, so that a panic of another thread leaves nothing half done.
         Ok(self.compat()?.creators.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,16 +1,18 @@
 //! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
 
 use api::{
-    binding::{AttestedKey, Begin, Begun, Bound, Complete, Introduced, Keys, Sides},
+    binding::{AttestedKey, Begin, Begun, Bound, Complete, Introduced, Keys, Replacement, Sides},
     encoding::{Blob, Hex},
 };
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use lct::id::BindingId;
+use lct::{binding::RECORD_LEN, id::BindingId};
+use ledger::tx::TxId;
 
 use super::{App, NotIncluded, id};
 use crate::{
+    Shared,
     authority::{BindingProgress, PartyIn},
     extract::{self, Body, Segments},
     refusal::Reply,
@@ -63,29 +65,10 @@ pub(crate) async fn complete(
     Body(request): Body<Complete>,
 ) -> Reply<Json<Bound>> {
     let Hex(binding) = id("binding id", &binding)?;
-    let binding_id = BindingId(binding);
     let Sides { a, b } = request.signatures;
     let signatures = Sides { a: a.0, b: b.0 };
-    let replacements = Arc::new([request.replacements.a, request.replacements.b]);
-    let mut lost = None;
-    let (tx, record) = loop {
-        let replacements = replacements.clone();
-        let step = move |core: &mut crate::authority::Core| {
-            core.complete_binding(binding_id, &signatures, &replacements, lost)
-        };
-        let (tx, record) = match app.authority.call(step).await? {
-            BindingProgress::Recorded { tx, record } => break (tx, record),
-            BindingProgress::Waits { tx, record } => (tx, Some(record)),
-            BindingProgress::Clears { tx } => (tx, None),
-        };
-        match (app.included(&tx).await, record) {
-            (Ok(()), Some(record)) => break (tx, record),
-            (Ok(()), None) => {}
-            // A transaction that left the queue is made anew, once.
-            (Err(NotIncluded::Lost), _) if lost.is_none() => lost = Some(tx),
-            (Err(why), _) => return Err(why.into()),
-        }
-    };
+    let replacements = [request.replacements.a, request.replacements.b];
+    let (tx, record) = complete_binding(&app, BindingId(binding), signatures, replacements).await?;
     let assurance = lct::binding::BindingRecord::decode(&record)
         .map_err(|e| crate::refusal::Refusal::internal(&e))?
         .assurance;
@@ -96,4 +79,33 @@ pub(crate) async fn complete(
         record: Blob::from(record.as_slice()),
         assurance: assurance.name().into(),
     }))
+}
+
+/// Has a binding recorded under the signatures of both; its transaction and its record.
+pub(crate) async fn complete_binding(
+    app: &Shared,
+    binding_id: BindingId,
+    signatures: Sides<[u8; 64]>,
+    replacements: [Option<Replacement>; 2],
+) -> Reply<(TxId, [u8; RECORD_LEN])> {
+    let replacements = Arc::new(replacements);
+    let mut lost = None;
+    loop {
+        let replacements = replacements.clone();
+        let step = move |core: &mut crate::authority::Core| {
+            core.complete_binding(binding_id, &signatures, &replacements, lost)
+        };
+        let (tx, record) = match app.authority.call(step).await? {
+            BindingProgress::Recorded { tx, record } => return Ok((tx, record)),
+            BindingProgress::Waits { tx, record } => (tx, Some(record)),
+            BindingProgress::Clears { tx } => (tx, None),
+        };
+        match (app.included(&tx).await, record) {
+            (Ok(()), Some(record)) => return Ok((tx, record)),
+            (Ok(()), None) => {}
+            // A transaction that left the queue is made anew, once.
+            (Err(NotIncluded::Lost), _) if lost.is_none() => lost = Some(tx),
+            (Err(why), _) => return Err(why.into()),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use api::{
 };
 use axum::{Json, extract::State};
 use lct::id::{BindingId, Cid, PairingId};
-use ledger::records::Status;
+use ledger::{records::Status, tx::TxId};
 
 use super::{App, NotIncluded, id};
 use crate::{
@@ -58,10 +58,20 @@ pub(crate) async fn complete(
     Body(request): Body<Complete>,
 ) -> Reply<Json<Completed>> {
     let Hex(pairing) = id("pairing id", &pairing)?;
-    let pairing_id = PairingId(pairing);
-    let (nonce, th4) = (request.validation_nonce.0, request.th4.0);
     let Sides { a, b } = request.entity_signatures;
     let signatures = Sides { a: a.0, b: b.0 };
+    let proof = (request.validation_nonce.0, request.th4.0);
+    let tx = complete_pairing(&app, PairingId(pairing), proof, signatures).await?;
+    Ok(Json(Completed { pairing_id: Hex(pairing), status: "completed".into(), txhash: Hex(tx) }))
+}
+
+/// Has a pairing recorded under nonce, transcript and the signatures of both; its transaction.
+pub(crate) async fn complete_pairing(
+    app: &Shared,
+    pairing_id: PairingId,
+    (nonce, th4): ([u8; 32], lct::Digest),
+    signatures: Sides<[u8; 64]>,
+) -> Reply<TxId> {
     let mut lost = None;
     let tx = loop {
         let step = move |core: &mut Core| core.complete_pairing(pairing_id, nonce, th4, &signatures, lost);
@@ -76,7 +86,7 @@ pub(crate) async fn complete(
         }
     };
     app.authority.call(move |core| core.pairing_recorded(pairing_id)).await?;
-    Ok(Json(Completed { pairing_id: Hex(pairing), status: "completed".into(), txhash: Hex(tx) }))
+    Ok(tx)
 }
 
 /// Where a pairing stands (A28).

@@ -21,7 +21,7 @@ use api::{
 };
 use bridge::{
     AuthorityKey, Bridge, Config,
-    compat::{Allow, Creators, Profile, Settings},
+    compat::{Allow, Creators, Issuer, Profile, Settings},
 };
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use lct::{
@@ -206,6 +206,8 @@ pub struct World {
     validator: ed25519_dalek::SigningKey,
     /// How clients that cannot sign are served.
     pub compat: Option<(Profile, Allow)>,
+    /// Whether the bridge has the batch authority's key, to make components up.
+    pub speaks: bool,
     /// Milliseconds by which the simulated clock was set forward.
     skew: Arc<AtomicU64>,
     running: Option<Running>,
@@ -224,8 +226,27 @@ impl World {
         World::with(Some((profile, allow))).await
     }
 
+    /// The same; it makes components up and speaks for them.
+    pub async fn speaking(profile: Profile, allow: Allow) -> World {
+        let mut world = World::old(profile, allow).await;
+        world.speaks = true;
+        world.restart().await;
+        world
+    }
+
     pub async fn new() -> World {
         World::with(None).await
+    }
+
+    /// The key of the batch authority as the bridge reads it.
+    fn issuer(&self) -> Issuer {
+        use std::{io::Write, os::unix::fs::OpenOptionsExt};
+        let path = self.dir.path().join("batch");
+        let key = self.factory.batch.to_bytes();
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
+        file.write_all(&[key.expose().as_slice(), &self.factory.batch_cert.0].concat()).unwrap();
+        Issuer::open(&path).unwrap()
     }
 
     /// What the file of the creators holds.
@@ -260,6 +281,7 @@ impl World {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             answers: Mutex::default(),
             compat,
+            speaks: false,
             skew: Arc::default(),
             running: None,
             dir,
@@ -331,6 +353,7 @@ impl World {
                     profile,
                     default_creator: Some("alice".into()),
                     allow,
+                    unknown_components: self.speaks.then(|| self.issuer()),
                 })
                 .unwrap(),
         };

@@ -198,22 +198,35 @@ fn response(component: Component, txhash: String, said: Said, status: &str) -> C
 pub(crate) async fn register(ctx: Ctx, rq: RegisterComponentRequest) -> Reply<ComponentResponse> {
     let creator = ctx.creator(required("creator", &rq.creator)?).await?;
     let name = named(&rq.component_data)?;
-    let found = ctx.app.blocking(move |chain| {
+    let made = Ctx::held_id(&creator, &text(&rq.component_data), &rq.context);
+    let (wanted, also) = (name.clone(), Cid::of(&made));
+    let find = move |chain: &node::Chain| {
         let snapshot = chain.read()?;
-        let cid = match snapshot.with_serial(&name)? {
-            Some(cid) => cid,
-            None => known(&snapshot, "component_data", &name).map_err(|Refusal(mut p)| {
-                p.detail = Some(
-                    "component_data: the ledger has no component with this id or serial number; it registers with \
-                     its manufacturer's attestation, through its gateway or with a signed transaction"
-                        .into(),
-                );
-                Refusal(p)
-            })?,
-        };
-        of(&snapshot, &cid)
-    });
-    let (component, txhash) = found.await?;
+        let of_serial = snapshot.with_serial(&wanted)?;
+        let candidates = of_serial.into_iter().chain([also]);
+        for cid in candidates {
+            if snapshot.component(&cid)?.is_some() {
+                return of(&snapshot, &cid).map(Some);
+            }
+        }
+        match known(&snapshot, "component_data", &wanted) {
+            Ok(cid) => of(&snapshot, &cid).map(Some),
+            Err(Refusal(p)) if p.status == 500 => Err(Refusal(p)),
+            Err(_) => Ok(None),
+        }
+    };
+    let mut found = ctx.app.blocking(find.clone()).await?;
+    if found.is_none() && ctx.compat()?.speaks() {
+        ctx.make(&creator, &made, &name, &format!("{} {name}", rq.context)).await?;
+        found = ctx.app.blocking(find).await?;
+    }
+    let (component, txhash) = found.ok_or_else(|| {
+        let refusal = Refusal::new(404, code::COMPONENT_NOT_FOUND, "the component is not registered");
+        refusal.detail(
+            "component_data: the ledger has no component with this id or serial number; it registers with its \
+             manufacturer's attestation, through its gateway or with a signed transaction",
+        )
+    })?;
     if component.status.is_final() {
         return Err(Refusal::new(410, code::COMPONENT_REVOKED, "the component's registration was withdrawn"));
     }

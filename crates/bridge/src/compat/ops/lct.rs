@@ -174,6 +174,7 @@ pub(crate) async fn create(ctx: Ctx, rq: CreateLctRequest) -> Reply<CreateLctRes
         crate::extract::label("proxy_id", &rq.proxy_id)?;
     }
     let purpose = context(&rq.context);
+    super::pairing::ready(&ctx, &creator, &rq.component_a, &rq.component_b).await?;
     let (a, b, to) = (rq.component_a.clone(), rq.component_b.clone(), purpose.clone());
     let made = ctx.app.authority.call(move |core| core.create_lct(&a, &b, &to)).await?;
     ctx.app.included(&made.tx).await?;

@@ -4,12 +4,16 @@
 
 use std::time::Duration;
 
-use ::lct::id::{Cid, is_side_a};
+use ::lct::{
+    id::{Cid, PairingId, Role, is_side_a},
+    revocation::Reason,
+};
 use api::{
     Fixed, Hex,
     order::{Order, Place, State, Task, order_digest},
     problem::code,
 };
+use ledger::tx::Target;
 use node::Snapshot;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -109,6 +113,13 @@ pub struct CompletePairingResponse {
     pub txhash: String,
     /// `completed`.
     pub state: String,
+    /// Half of A, 64 hexadecimal digits: of components for which the bridge speaks, with `--allow-clear-key-halves`, and only in
+    /// the first answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub split_key_a: String,
+    /// Half of B, likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub split_key_b: String,
 }
 
 /// `RevokePairing`.
@@ -174,6 +185,49 @@ pub struct GetPairingStatusResponse {
 #[derive(Default, Serialize, Deserialize)]
 struct Said {
     operational_context: String,
+    /// Of components for which the bridge speaks: what stands in the place of an order to a gateway.
+    #[serde(default)]
+    held: Option<Held>,
+}
+
+/// A pairing that the bridge itself makes. Its certificate holds no secret that others could read.
+#[derive(Clone, Serialize, Deserialize)]
+struct Held {
+    certificate: api::Blob,
+    order: Order,
+}
+
+/// Has a certificate issued to two components for which the bridge speaks; the pairing is the challenge.
+async fn held_order(
+    ctx: &Ctx,
+    creator: &Creator,
+    mut said: Said,
+    sides: [(Cid, String, Role); 2],
+) -> Reply<Order> {
+    let certificate = ctx.issue_held(creator, &sides).await?;
+    let parsed = ::lct::certificate::Certificate::parse(&certificate).map_err(|e| Refusal::internal(&e))?;
+    let id = Hex(parsed.pairing_id.0);
+    let [(_, a, _), (_, b, _)] = sides;
+    let placed_at = ctx.app.now_s();
+    let order = Order {
+        id,
+        task: Task::Pair,
+        level: None,
+        a,
+        b,
+        placed_at,
+        expires_at: placed_at + CHALLENGE_S,
+        state: State::Waiting,
+        said: String::new(),
+    };
+    said.held = Some(Held { certificate: api::Blob(certificate), order: order.clone() });
+    ctx.compat()?.book.put(&said_of(&id.0), &said)?;
+    Ok(order)
+}
+
+fn said(ctx: &Ctx, order: &[u8; 16]) -> Reply<Said> {
+    let Some(compat) = &ctx.app.compat else { return Ok(Said::default()) };
+    Ok(compat.book.get(&said_of(order))?.unwrap_or_default())
 }
 
 fn said_of(order: &[u8; 16]) -> String {
@@ -199,6 +253,46 @@ fn sides(snapshot: &Snapshot<'_>, a: &str, b: &str) -> Reply<([(Cid, String); 2]
         sides.reverse();
     }
     Ok((sides, bound))
+}
+
+/// Components for which the bridge speaks are made up and bound, where it may; whether it speaks for both.
+pub(super) async fn ready(
+    ctx: &Ctx,
+    creator: &Creator,
+    a: &str,
+    b: &str,
+) -> Reply<Option<[(Cid, String, Role); 2]>> {
+    let compat = ctx.compat()?;
+    if !compat.speaks() {
+        return Ok(None);
+    }
+    ctx.make_missing(creator, [a, b]).await?;
+    let (here, a, b) = (ctx.clone(), a.to_owned(), b.to_owned());
+    let read = move |chain: &node::Chain| {
+        let snapshot = chain.read()?;
+        let (sides, _) = sides(&snapshot, &a, &b)?;
+        let mut held = Vec::with_capacity(2);
+        for (cid, id) in sides {
+            let component = snapshot.component(&cid)?;
+            let component =
+                component.ok_or_else(|| Refusal::internal(&"a component vanished from a snapshot"))?;
+            if here.holds(&cid, &component)? {
+                held.push((cid, id, component.role));
+            }
+        }
+        Ok(<[(Cid, String, Role); 2]>::try_from(held).ok())
+    };
+    let held = ctx.app.blocking(read).await?;
+    if let Some(sides) = &held {
+        if !compat.allow.pairing_without_proofs {
+            let refusal = Refusal::new(403, code::SWITCHED_OFF, "no device stands behind these components");
+            return Err(
+                refusal.detail("--allow-pairing-without-proofs would have the bridge bind and pair them")
+            );
+        }
+        ctx.bind_held(creator, sides).await?;
+    }
+    Ok(held)
 }
 
 /// Places an order that a creator signs.
@@ -229,12 +323,18 @@ pub(crate) async fn initiate(ctx: Ctx, rq: InitiatePairingRequest) -> Reply<Init
     if !rq.proxy_id.is_empty() {
         crate::extract::label("proxy_id", &rq.proxy_id)?;
     }
-    let (a, b) = (rq.component_a.clone(), rq.component_b.clone());
-    let (sides, bound) = ctx.app.blocking(move |chain| sides(&chain.read()?, &a, &b)).await?;
-    let task = if bound { Task::Pair } else { Task::Bind };
-    let order = order(&ctx, &creator, task, sides).await?;
-    let said = Said { operational_context: rq.operational_context.clone() };
-    ctx.compat()?.book.put(&said_of(&order.id.0), &said)?;
+    let said = Said { operational_context: rq.operational_context.clone(), ..Said::default() };
+    let order = match ready(&ctx, &creator, &rq.component_a, &rq.component_b).await? {
+        Some(sides) => held_order(&ctx, &creator, said, sides).await?,
+        None => {
+            let (a, b) = (rq.component_a.clone(), rq.component_b.clone());
+            let (sides, bound) = ctx.app.blocking(move |chain| sides(&chain.read()?, &a, &b)).await?;
+            let task = if bound { Task::Pair } else { Task::Bind };
+            let order = order(&ctx, &creator, task, sides).await?;
+            ctx.compat()?.book.put(&said_of(&order.id.0), &said)?;
+            order
+        }
+    };
     Ok(InitiatePairingResponse {
         challenge_id: id("challenge", &order.id.0),
         component_a: rq.component_a,
@@ -252,12 +352,51 @@ pub(crate) async fn initiate(ctx: Ctx, rq: InitiatePairingRequest) -> Reply<Init
 
 async fn find(ctx: &Ctx, challenge_id: &str) -> Reply<Order> {
     let order: [u8; 16] = parse("challenge_id", "challenge", required("challenge_id", challenge_id)?)?;
-    ctx.app.authority.call(move |core| core.order(&Hex(order))).await
+    let Some(Held { order: mut held, .. }) = said(ctx, &order)?.held else {
+        return ctx.app.authority.call(move |core| core.order(&Hex(order))).await;
+    };
+    let recorded =
+        ctx.app.blocking(move |chain| Ok(chain.read()?.pairing(&PairingId(order))?.is_some())).await?;
+    if recorded {
+        held.state = State::Done;
+    } else if ctx.app.now_s() >= held.expires_at {
+        held.state = State::Expired;
+    }
+    Ok(held)
+}
+
+/// Makes a pairing of components for which the bridge speaks, if this challenge is one and waits. Their halves are given out
+/// once, where the switch says so.
+async fn pair_held(ctx: &Ctx, creator: &Creator, challenge_id: &str) -> Reply<[String; 2]> {
+    let none = || [String::new(), String::new()];
+    let id: [u8; 16] = parse("challenge_id", "challenge", required("challenge_id", challenge_id)?)?;
+    let Some(Held { certificate, order }) = said(ctx, &id)?.held else { return Ok(none()) };
+    if find(ctx, challenge_id).await?.state != State::Waiting {
+        return Ok(none());
+    }
+    if !ctx.compat()?.allow.pairing_without_proofs {
+        let refusal = Refusal::new(403, code::SWITCHED_OFF, "no device stands behind these components");
+        return Err(refusal.detail("--allow-pairing-without-proofs would have the bridge pair them"));
+    }
+    let paired = ctx.pair_held(&certificate.0, [Cid::of(&order.a), Cid::of(&order.b)]).await?;
+    let (creator, challenge, tx) = (&creator.name, challenge_id, hash(&paired.tx));
+    tracing::warn!(
+        creator,
+        challenge,
+        tx,
+        "components were paired by the bridge, without a proof of a device"
+    );
+    if !ctx.compat()?.allow.clear_key_halves {
+        return Ok(none());
+    }
+    tracing::warn!(creator, challenge, "key halves of a pairing given out in clear");
+    Ok(paired.halves.map(|half| hex::encode(half.expose())))
 }
 
 /// Waits until the devices paired, or could not.
 pub(crate) async fn complete(ctx: Ctx, rq: CompletePairingRequest) -> Reply<CompletePairingResponse> {
-    ctx.creator(required("creator", &rq.creator)?).await?;
+    let creator = ctx.creator(required("creator", &rq.creator)?).await?;
+    let [split_key_a, split_key_b] = pair_held(&ctx, &creator, &rq.challenge_id).await?;
     let begun = tokio::time::Instant::now();
     let order = loop {
         let order = find(&ctx, &rq.challenge_id).await?;
@@ -282,7 +421,8 @@ pub(crate) async fn complete(ctx: Ctx, rq: CompletePairingRequest) -> Reply<Comp
     if !matches!(order.task, Task::Pair | Task::Bind) {
         return Err(Refusal::new(409, code::REPLAY, "this was no order to pair"));
     }
-    ctx.app.blocking(move |chain| completed(&chain.read()?, &order, &rq.session_context)).await
+    let done = ctx.app.blocking(move |chain| completed(&chain.read()?, &order, &rq.session_context)).await?;
+    Ok(CompletePairingResponse { split_key_a, split_key_b, ..done })
 }
 
 fn completed(snapshot: &Snapshot<'_>, order: &Order, said: &str) -> Reply<CompletePairingResponse> {
@@ -315,6 +455,39 @@ fn completed(snapshot: &Snapshot<'_>, order: &Order, said: &str) -> Reply<Comple
         },
         txhash: hash(&tx),
         state: "completed".into(),
+        split_key_a: String::new(),
+        split_key_b: String::new(),
+    })
+}
+
+/// Ends the pairings of two components for which the bridge speaks, by their owner.
+async fn end_held(
+    ctx: Ctx,
+    creator: &Creator,
+    rq: RevokePairingRequest,
+    sides: [(Cid, String, Role); 2],
+) -> Reply<RevokePairingResponse> {
+    let read = move |chain: &node::Chain| {
+        let snapshot = chain.read()?;
+        match active_binding(&snapshot, &sides[0].0, &sides[1].0)? {
+            Some((binding, _)) => Ok(snapshot.live_pairings(&binding)?),
+            None => Ok(Vec::new()),
+        }
+    };
+    let live = ctx.app.blocking(read).await?;
+    let Some((last, _)) = live.last() else {
+        return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, "the two components are not paired"));
+    };
+    let challenge_id = id("challenge", &last.0);
+    for (pairing, _) in live {
+        ctx.send(creator, api::sign::revoke(Target::Pairing(pairing), Reason::Retired)).await?;
+    }
+    Ok(RevokePairingResponse {
+        lct_id: rq.lct_id,
+        status: "revoked".into(),
+        state: "revoked".into(),
+        reason: if rq.reason.is_empty() { "unspecified".into() } else { rq.reason },
+        challenge_id,
     })
 }
 
@@ -332,6 +505,9 @@ pub(crate) async fn revoke(ctx: Ctx, rq: RevokePairingRequest) -> Reply<RevokePa
         sides(&snapshot, &name(&lct.a)?, &name(&lct.b)?)
     };
     let (sides, _) = ctx.app.blocking(read).await?;
+    if let Some(held) = ready(&ctx, &creator, &sides[0].1, &sides[1].1).await? {
+        return end_held(ctx, &creator, rq, held).await;
+    }
     let order = order(&ctx, &creator, Task::Unpair, sides).await?;
     let reason = if rq.reason.is_empty() { "unspecified".into() } else { rq.reason };
     tracing::info!(creator = creator.name, lct_id = rq.lct_id, reason, "end of a pairing ordered");
@@ -347,10 +523,7 @@ pub(crate) async fn revoke(ctx: Ctx, rq: RevokePairingRequest) -> Reply<RevokePa
 /// Where an order to pair, or to end a pairing, stands.
 pub(crate) async fn status(ctx: Ctx, rq: GetPairingStatusRequest) -> Reply<GetPairingStatusResponse> {
     let order = find(&ctx, &rq.challenge_id).await?;
-    let said: Said = match &ctx.app.compat {
-        Some(compat) => compat.book.get(&said_of(&order.id.0))?.unwrap_or_default(),
-        None => Said::default(),
-    };
+    let said = said(&ctx, &order.id.0)?;
     Ok(GetPairingStatusResponse {
         challenge_id: id("challenge", &order.id.0),
         status: word(order.state).into(),

@@ -2,7 +2,7 @@
 
 use bridge::{
     Bridge,
-    compat::{Allow, Profile, Settings},
+    compat::{Allow, Issuer, Profile, Settings},
 };
 
 use super::super::{Failure, creator, data_dir::DataDir};
@@ -23,6 +23,13 @@ pub struct Older {
     /// Give an operator's account to whoever names a creator of whom the bridge never heard
     #[arg(long, requires = "compat")]
     allow_unknown_creators: bool,
+    /// Make a component up for whoever names one that is not there, certified by this installation's batch authority, with keys
+    /// that the bridge holds: no device stands behind it
+    #[arg(long, requires = "compat")]
+    allow_unknown_components: bool,
+    /// Bind and pair components that were made up: nothing is proved by it but that the bridge did so
+    #[arg(long, requires = "allow_unknown_components")]
+    allow_pairing_without_proofs: bool,
 }
 
 fn profile(text: &str) -> Result<Profile, String> {
@@ -34,6 +41,7 @@ impl Older {
     /// Has `bridge` serve them, if it is to.
     pub fn serve(&self, bridge: Bridge, dir: &DataDir) -> Result<Bridge, Failure> {
         let Some(profile) = self.compat else { return Ok(bridge) };
+        let issuer = self.allow_unknown_components.then(|| Issuer::open(&dir.keys().join("batch")));
         let settings = Settings {
             creators: creator::file(dir),
             book: dir.path().join("compat.redb"),
@@ -42,7 +50,9 @@ impl Older {
             allow: Allow {
                 clear_key_halves: self.allow_clear_key_halves,
                 unknown_creators: self.allow_unknown_creators,
+                pairing_without_proofs: self.allow_pairing_without_proofs,
             },
+            unknown_components: issuer.transpose().map_err(|e| Failure::Failed(e.to_string()))?,
         };
         bridge.with_compat(settings).map_err(|e| Failure::Failed(e.to_string()))
     }
