@@ -18,6 +18,7 @@ use crate::{
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::Trust,
+    webhook,
 };
 use ::lct::sign::PublicKey;
 use reqwest::{
@@ -305,6 +306,21 @@ impl Client {
             url.query_pairs_mut().append_pair(name, value);
         }
         self.json(self.http.request(Method::GET, url)).await
+    }
+
+    /// `POST /webhooks`.
+    pub async fn order_webhook(&self, order: &webhook::Order) -> Answer<webhook::Webhook> {
+        self.post(&["webhooks"], order).await
+    }
+
+    /// `GET /webhooks`.
+    pub async fn webhooks(&self) -> Answer<webhook::Webhooks> {
+        self.get(&["webhooks"]).await
+    }
+
+    /// `GET /webhooks/{id}`, with the events that were given up.
+    pub async fn webhook(&self, id: &Hex<16>) -> Answer<webhook::Letters> {
+        self.get(&["webhooks", &id.to_string()]).await
     }
 
     /// `POST /bindings`.

@@ -39,6 +39,7 @@ pub mod sign;
 pub mod telemetry;
 pub mod transaction;
 pub mod trust;
+pub mod webhook;
 
 pub use client::{Client, ClientError};
 pub use encoding::{Blob, Fixed, Hex};

@@ -56,6 +56,12 @@ pub mod code {
     pub const BUSY: &str = "W4_ERR_BUSY";
     /// 421: the request names another host than this machine.
     pub const HOST: &str = "W4_ERR_PROTO_HOST";
+    /// 403: the key has no active operator account on this chain.
+    pub const WEBHOOK_DENIED: &str = "W4_ERR_WEBHOOK_DENIED";
+    /// 401: the operator's signature over the order does not verify.
+    pub const WEBHOOK_PROOF: &str = "W4_ERR_WEBHOOK_PROOF_FAIL";
+    /// 404: no such web hook.
+    pub const WEBHOOK_NOT_FOUND: &str = "W4_ERR_WEBHOOK_NOT_FOUND";
     /// 403: a page of another origin opens a stream.
     pub const ORIGIN: &str = "W4_ERR_PROTO_ORIGIN";
     /// 400: the transaction is of another kind than the route takes.

@@ -32,6 +32,7 @@ pub use refusal::Refusal;
 use std::{future::Future, io, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use authority::Authority;
+use events::webhooks::{Pace, Webhooks};
 use lct::spk::Spk;
 use ledger::codec::Canonical;
 use node::Chain;
@@ -60,6 +61,8 @@ pub struct Config {
     pub revocations: PathBuf,
     /// File of the orders that operators placed; created when absent. No one else may write it.
     pub orders: PathBuf,
+    /// Database of the web hooks; created when absent. No one else may read it: it holds the keys of their signatures.
+    pub webhooks: PathBuf,
 }
 
 /// Why a bridge does not start or ended early.
@@ -77,6 +80,9 @@ pub enum BridgeError {
     /// The file of orders cannot be used.
     #[error(transparent)]
     Orders(#[from] OrdersError),
+    /// The database of web hooks cannot be used.
+    #[error(transparent)]
+    Webhooks(#[from] events::webhooks::OutboxError),
     /// What an earlier run left cannot be taken up.
     #[error("what an earlier run left cannot be taken up: {}", .0.0)]
     Start(Refusal),
@@ -103,6 +109,7 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub authority: Authority,
     pub streams: events::Streams,
+    pub webhooks: Webhooks,
     /// Canonical bytes.
     pub genesis: Vec<u8>,
     /// For whom the bridge signs, if for anybody.
@@ -115,6 +122,7 @@ pub(crate) struct Shared {
 pub struct Bridge {
     shared: Arc<Shared>,
     thread: thread::JoinHandle<()>,
+    pace: Pace,
 }
 
 impl Bridge {
@@ -123,23 +131,32 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError`].
     pub fn open(config: Config) -> Result<Self, BridgeError> {
-        let Config { chain, clock, key, ceremonies, revocations, orders } = config;
+        let Config { chain, clock, key, ceremonies, revocations, orders, webhooks } = config;
         let genesis = chain.genesis()?.to_bytes();
         let (authority, thread) =
             Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
         let streams = events::Streams::default();
+        let webhooks = Webhooks::open(&webhooks, &chain.chain_id())?;
         Ok(Bridge {
             shared: Arc::new(Shared {
                 chain,
                 clock,
                 authority,
                 streams,
+                webhooks,
                 genesis,
                 compat: None,
                 answers: repeat::Answers::default(),
             }),
             thread,
+            pace: Pace::default(),
         })
+    }
+
+    /// Repeats failed deliveries of events at another pace.
+    #[must_use]
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Bridge { pace, ..self }
     }
 
     /// Serves clients that cannot sign as well (A150 to A158). Blocks while it reads the disk.
@@ -174,7 +191,7 @@ impl Bridge {
         if !address.ip().is_loopback() {
             return Err(BridgeError::NotLoopback(address));
         }
-        let Bridge { shared, thread } = self;
+        let Bridge { shared, thread, pace } = self;
         let (began, begins) = tokio::sync::oneshot::channel();
         let ending = shared.clone();
         let shutdown = async move {
@@ -193,6 +210,7 @@ impl Bridge {
                 tokio::time::sleep(GRACE).await;
             } => Ok(()),
             () = withdraw(&shared) => Ok(()),
+            () = events::webhooks::run(&shared, pace) => Ok(()),
         };
         shared.authority.stop().await;
         // The thread ends with its last job; a panic in it was reported where it happened.

@@ -162,6 +162,12 @@ impl From<ReceiptFailure> for Refusal {
     }
 }
 
+impl From<crate::events::webhooks::OutboxError> for Refusal {
+    fn from(error: crate::events::webhooks::OutboxError) -> Self {
+        Refusal::unavailable(&error)
+    }
+}
+
 impl From<crate::entropy::NoEntropy> for Refusal {
     fn from(error: crate::entropy::NoEntropy) -> Self {
         Refusal::unavailable(&error)

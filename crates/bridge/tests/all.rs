@@ -16,3 +16,4 @@ mod revocation;
 mod secrets;
 mod state;
 mod telemetry;
+mod webhooks;

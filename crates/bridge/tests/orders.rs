@@ -206,6 +206,7 @@ async fn a_book_that_somebody_changed_stops_the_bridge() {
             ceremonies: world.ceremonies(),
             revocations: world.revocations(),
             orders: world.orders(),
+            webhooks: world.dir.path().join("second.redb"),
         });
         assert!(matches!(opened, Err(bridge::BridgeError::Orders(_))));
     }

@@ -622,6 +622,7 @@ async fn relationships_whose_keys_are_lost_or_forged_are_not_served() {
             ceremonies: world.ceremonies(),
             revocations: world.revocations(),
             orders: world.orders(),
+            webhooks: world.dir.path().join("second.redb"),
         })
     };
     assert!(matches!(open(), Err(bridge::BridgeError::Ceremonies(_))), "damaged");
@@ -653,6 +654,7 @@ async fn bridges_that_must_not_start() {
         ceremonies: world.ceremonies(),
         revocations: world.revocations(),
         orders: world.orders(),
+        webhooks: world.dir.path().join("second.redb"),
     };
     let stranger = bridge::AuthorityKey::generate().unwrap();
     assert!(matches!(bridge::Bridge::open(config(stranger)), Err(bridge::BridgeError::NotAnAuthority)));

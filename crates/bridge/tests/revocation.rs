@@ -152,6 +152,7 @@ async fn a_list_that_somebody_changed_stops_the_bridge() {
         ceremonies: world.ceremonies(),
         revocations: world.revocations(),
         orders: world.orders(),
+        webhooks: world.dir.path().join("second.redb"),
     });
     assert!(matches!(opened, Err(bridge::BridgeError::Revocations(_))));
 }

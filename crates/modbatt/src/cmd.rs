@@ -38,6 +38,7 @@ pub mod succession;
 pub mod trust;
 pub mod validate;
 pub mod verify;
+pub mod webhook;
 pub mod witness;
 
 use std::fmt;

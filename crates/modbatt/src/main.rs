@@ -89,6 +89,8 @@ enum Command {
     Checkpoint(cmd::checkpoint::Args),
     /// List or follow what happened on the ledger
     Events(cmd::events::Args),
+    /// Have receivers told by HTTP of what happens on the ledger
+    Webhook(cmd::webhook::Args),
     /// Look into the ledger of a data directory
     Ledger(cmd::ledger::Args),
     /// Print the contract of the API as OpenAPI 3.1
@@ -133,6 +135,7 @@ fn main() -> ExitCode {
         Command::Trust(args) => cmd::trust::run(&args),
         Command::Checkpoint(args) => cmd::checkpoint::run(&args),
         Command::Events(args) => cmd::events::run(&args),
+        Command::Webhook(args) => cmd::webhook::run(&args),
         Command::Ledger(args) => cmd::ledger::run(&args),
         Command::Openapi => cmd::openapi::run(),
     };

@@ -204,7 +204,7 @@ impl Core {
 }
 
 /// Refuses an order that no active operator of the chain signed; `codes` are those of the account and of the signature.
-fn by_operator(
+pub(crate) fn by_operator(
     snapshot: &Snapshot<'_>,
     key: &[u8; 33],
     signature: &[u8; 64],

@@ -9,6 +9,7 @@ pub mod feed;
 mod follow;
 mod routes;
 mod sse;
+pub mod webhooks;
 mod ws;
 
 pub(crate) use follow::Streams;
@@ -21,7 +22,11 @@ use crate::Shared;
 
 /// The routes under the prefix.
 pub(crate) fn router() -> OpenApiRouter<Arc<Shared>> {
-    socket().routes(routes!(routes::events)).routes(routes!(sse::stream))
+    socket()
+        .routes(routes!(routes::events))
+        .routes(routes!(sse::stream))
+        .routes(routes!(webhooks::routes::list, webhooks::routes::order))
+        .routes(routes!(webhooks::routes::letters))
 }
 
 /// The socket alone, which clients of other systems look for without the prefix.

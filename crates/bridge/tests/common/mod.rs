@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use api::{
@@ -22,6 +22,7 @@ use api::{
 use bridge::{
     AuthorityKey, Bridge, Config,
     compat::{Allow, Creators, Issuer, Profile, Settings},
+    events::webhooks::Pace,
 };
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use lct::{
@@ -342,8 +343,14 @@ impl World {
             ceremonies: self.ceremonies(),
             revocations: self.revocations(),
             orders: self.orders(),
+            webhooks: self.dir.path().join("webhooks.redb"),
         })
-        .unwrap();
+        .unwrap()
+        .with_pace(Pace {
+            pause: Duration::from_millis(20),
+            tries: 4,
+            answer: Duration::from_millis(300),
+        });
         let bridge = match self.compat {
             None => bridge,
             Some((profile, allow)) => bridge

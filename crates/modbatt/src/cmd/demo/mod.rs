@@ -399,6 +399,7 @@ async fn operate(
         ceremonies: dir.path().join("ceremonies"),
         revocations: dir.path().join("revocations"),
         orders: dir.path().join("orders.json"),
+        webhooks: dir.path().join("webhooks.redb"),
     };
     let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
     let bridge = args.older.serve(bridge, dir)?;
