@@ -71,16 +71,23 @@ pub fn place(snapshot: &Snapshot<'_>, after: After) -> Result<Place, Error> {
 pub fn page(snapshot: &Snapshot<'_>, after: Place, filter: &Filter, limit: usize) -> Result<Events, Error> {
     let mut at = after;
     let mut looked = 0;
-    let mut gap = None;
+    let whole_from = snapshot.first_whole()?;
+    // Below that height blocks are missing between those that are kept.
+    let forgotten = whole_from > 1 && after.is_none_or(|id| id.height + 1 < whole_from);
+    let mut gap = forgotten.then(|| Gap {
+        after,
+        resumes_at: None,
+        reason: "blocks after the cursor are not kept here any more".into(),
+    });
     let mut events = Vec::new();
     let mut describer = Describer::new(snapshot);
     let more = 'pages: loop {
         let chunk = limit.clamp(16, 256);
         let page = snapshot.page(at.map(Cursor::into), chunk)?;
-        if page.gap {
+        if page.gap && !forgotten {
             gap = Some(Gap {
                 after,
-                resumes_at: page.events.first().map(|e| e.id.into()),
+                resumes_at: None,
                 reason: "the cursor names no event of this ledger, so others may be missing here".into(),
             });
         }
@@ -89,23 +96,14 @@ pub fn page(snapshot: &Snapshot<'_>, after: Place, filter: &Filter, limit: usize
             let id = Cursor::from(logged.id);
             at = Some(id);
             looked += 1;
-            match describer.describe(&logged)? {
-                Some(described) => {
-                    // What a block took with it is missing before this one.
-                    if let Some(Gap { resumes_at: resumes_at @ None, .. }) = &mut gap {
-                        *resumes_at = Some(id);
-                    }
-                    if let Some(event_type) = filter.name(&described) {
-                        let Described { timestamp, data, .. } = described;
-                        events.push(Event { id, event_type, timestamp, data });
-                    }
+            // Below `whole_from` a block may be gone meanwhile, which is said.
+            if let Some(described) = describer.describe(&logged)? {
+                if let Some(Gap { resumes_at: resumes_at @ None, .. }) = &mut gap {
+                    *resumes_at = Some(id);
                 }
-                None => {
-                    gap = Some(Gap {
-                        after,
-                        resumes_at: None,
-                        reason: "blocks after the cursor are not kept here any more".into(),
-                    });
+                if let Some(event_type) = filter.name(&described) {
+                    let Described { timestamp, data, .. } = described;
+                    events.push(Event { id, event_type, timestamp, data });
                 }
             }
             if events.len() == limit || looked == LOOK_MAX {
