@@ -31,7 +31,7 @@ pub struct Decide {
     #[command(flatten)]
     what: Bill,
     /// `uphold`: it is never settled, or `dismiss`: it may be
-    #[arg(long = "as", value_name = "HOW", value_parser = upheld)]
+    #[arg(long = "as", value_name = "HOW", value_parser = upheld, action = clap::ArgAction::Set)]
     upheld: bool,
     #[command(flatten)]
     at: At,
