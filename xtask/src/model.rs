@@ -1,4 +1,5 @@
-//! The model of the secure link in `spec/model` against the golden vectors, its own vectors, and a demo.
+//! The model of the secure link in `spec/model` against the golden vectors, its own vectors, and a demo; and the Python
+//! client, which verifies receipts with it.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +15,7 @@ pub fn run() -> Result<Outcome> {
         Ok(interpreter) => interpreter,
         Err(reason) => return Ok(Outcome::NotRun(reason)),
     };
+    client(&interpreter)?;
     program(&interpreter, "check_golden.py", &[])?;
     program(&interpreter, "make_vectors.py", &["--check".as_ref()])?;
     let binary = demo::build(demo::Profile::Dev)?;
@@ -29,4 +31,12 @@ fn program(interpreter: &Path, name: &str, arguments: &[&Path]) -> Result<()> {
     let script = shell::root().join("spec/model").join(name);
     // Bytecode would lie in the tree.
     shell::run(Command::new(interpreter).arg("-B").arg(script).args(arguments))
+}
+
+/// The tests of `clients/python` that need no bridge.
+fn client(interpreter: &Path) -> Result<()> {
+    let folders = ["clients/python/src", "spec/model"].map(|folder| shell::root().join(folder));
+    let path = std::env::join_paths(folders).context("a folder's name cannot stand in PYTHONPATH")?;
+    let test = shell::root().join("clients/python/tests/test_client.py");
+    shell::run(Command::new(interpreter).arg("-B").arg(test).env("PYTHONPATH", path))
 }

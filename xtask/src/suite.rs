@@ -40,7 +40,7 @@ pub const PARTS: [Part; 17] = [
     Part { name: "tests", about: "cargo test --workspace, then lct as on a device", long: false, run: tests },
     Part {
         name: "model",
-        about: "the second implementation: vectors, and a recording opened",
+        about: "the second implementation: vectors, a recording opened; the Python client",
         long: false,
         run: model::run,
     },

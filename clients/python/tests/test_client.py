@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import every_kind
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -71,6 +72,17 @@ class Forms(unittest.TestCase):
         listed = {builder.__name__ for builders in tx.BUILDERS.values() for builder in builders}
         returns = {name for name, one in vars(tx).items() if getattr(one, "__annotations__", {}).get("return") == "Body"}
         self.assertEqual({name for name in returns if not name.startswith("_")}, listed)
+
+    def test_a_body_of_every_kind_is_made_and_reads_as_made(self) -> None:
+        seen = set()
+        for body in every_kind.BODIES:
+            outer = decode(sign(body, ENVELOPE, KEY).data)
+            assert isinstance(outer, dict) and isinstance(outer[1], bytes)
+            unsigned = decode(outer[1])
+            assert isinstance(unsigned, dict)
+            self.assertEqual(unsigned[5], body.value())
+            seen.add(body.kind)
+        self.assertEqual(seen, set(tx.BUILDERS))
 
     def test_the_identity_is_the_hash_of_all_bytes(self) -> None:
         done = sign(tx.queue_process(bytes(16)), ENVELOPE, KEY)
