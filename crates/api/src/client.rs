@@ -1,6 +1,7 @@
 //! A typed client: one method per route.
 //!
-//! It speaks HTTP/1.1 in clear and therefore only to the machine it runs on (A7). Every answer is bounded in
+//! In clear it speaks to the machine it runs on only (A7); over TLS to a bridge whose certificate authority it was given
+//! (A139), and then it proves who it is with a certificate, or with a token and its key (A134). Every answer is bounded in
 //! size and time. It retries nothing: [`ClientError::is_transient`] tells a caller that may.
 
 use crate::{
@@ -14,19 +15,25 @@ use crate::{
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, mrh, order, pairing, policy,
     problem::Problem,
-    proof, queue, receipt, registry, revocation,
+    proof, queue, receipt, registry, revocation, session,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::Trust,
     webhook,
 };
-use ::lct::sign::PublicKey;
+use ::lct::sign::{PublicKey, SigningKey};
 use reqwest::{
     Method, RequestBuilder, Url,
-    header::{HeaderName, HeaderValue},
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 /// Names the contract that a client speaks (A154).
 const PROFILE: HeaderName = HeaderName::from_static("x-client-profile");
@@ -98,12 +105,39 @@ impl ClientError {
     }
 }
 
+/// A token and the key that it is bound to.
+#[derive(Clone)]
+pub struct Credential {
+    /// As the bridge gave it.
+    pub token: String,
+    /// Signs each request.
+    pub key: SigningKey,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("key", &self.key.public()).finish_non_exhaustive()
+    }
+}
+
+/// Whom a client trusts, and how it says who it is.
+#[derive(Debug, Clone, Default)]
+pub struct Access<'a> {
+    /// Certificate of the bridge's authority in PEM; no other is believed. Without it only http to this machine is spoken.
+    pub authority: Option<&'a str>,
+    /// The client's own certificate and its key in PEM.
+    pub identity: Option<&'a str>,
+    /// Its token.
+    pub credential: Option<Credential>,
+}
+
 /// A connection to one bridge. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     height: Option<u64>,
+    credential: Option<Arc<Credential>>,
 }
 
 type Answer<T> = Result<T, ClientError>;
@@ -114,35 +148,76 @@ impl Client {
     /// # Errors
     /// [`ClientError::Address`] unless it is `http` to a loopback address without path.
     pub fn new(address: &str) -> Answer<Self> {
+        Self::with_access(address, &Access::default())
+    }
+
+    /// A client for the bridge at `address`, for example `https://bridge.example:8443`.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] unless it is `https` and an authority is given, or `http` to a loopback address, and
+    /// without path.
+    pub fn with_access(address: &str, access: &Access<'_>) -> Answer<Self> {
         let refuse = |reason: &str| ClientError::Address { url: address.into(), reason: reason.into() };
         let base = Url::parse(address).map_err(|e| refuse(&e.to_string()))?;
-        if base.scheme() != "http" {
-            return Err(refuse("only http is spoken"));
-        }
-        if !base.host_str().is_some_and(is_loopback) {
-            return Err(refuse(
-                "http is in clear and stays on this machine; use 127.0.0.1, [::1] or localhost",
-            ));
+        match (base.scheme(), access.authority) {
+            ("https", Some(_)) => {}
+            ("https", None) => return Err(refuse("https needs the certificate of the bridge's authority")),
+            ("http", _) if base.host_str().is_some_and(is_loopback) => {}
+            ("http", _) => {
+                return Err(refuse(
+                    "http is in clear and stays on this machine; use 127.0.0.1, [::1] or localhost",
+                ));
+            }
+            _ => return Err(refuse("only http and https are spoken")),
         }
         if base.path() != "/" || base.query().is_some() || !base.username().is_empty() {
             return Err(refuse("it must end after the port"));
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .no_proxy()
             // A bridge that serves older clients as well takes who names no profile for one of them.
             .default_headers([(PROFILE, HeaderValue::from_static("native"))].into_iter().collect())
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .build()
-            .map_err(|e| refuse(&e.to_string()))?;
-        Ok(Client { http, base, height: None })
+            .timeout(ANSWER_TIMEOUT);
+        if let Some(pem) = access.authority {
+            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|e| refuse(&format!("the authority's certificate: {}", chain(&e))))?;
+            if roots.is_empty() {
+                return Err(refuse("the authority's certificate: there is none in PEM"));
+            }
+            http = http.tls_certs_only(roots);
+        }
+        if let Some(pem) = access.identity {
+            let identity = reqwest::Identity::from_pem(pem.as_bytes())
+                .map_err(|e| refuse(&format!("the client's certificate: {}", chain(&e))))?;
+            http = http.identity(identity);
+        }
+        let http = http.build().map_err(|e| refuse(&chain(&e)))?;
+        let credential = access.credential.clone().map(Arc::new);
+        Ok(Client { http, base, height: None, credential })
     }
 
     /// The same connection, whose reads of the state ask how it was after the block of this height (A117).
     #[must_use]
     pub fn at(self, height: Option<u64>) -> Self {
         Client { height, ..self }
+    }
+
+    /// `POST /sessions`; what comes back is used with [`Client::as_user`].
+    pub async fn log_in(&self, login: &session::Login) -> Answer<session::Session> {
+        self.post(&["sessions"], login).await
+    }
+
+    /// The same connection, used with a token.
+    #[must_use]
+    pub fn as_user(&self, credential: Credential) -> Self {
+        Client { credential: Some(Arc::new(credential)), ..self.clone() }
+    }
+
+    /// `GET /health/detailed`.
+    pub async fn health_detailed(&self) -> Answer<crate::health::Detailed> {
+        self.get(&["health", "detailed"]).await
     }
 
     /// `GET /health`.
@@ -543,8 +618,11 @@ impl Client {
     /// Sends a request and reads the body of a successful answer.
     async fn send(&self, request: RequestBuilder) -> Answer<(String, Vec<u8>)> {
         let (http, request) = request.build_split();
-        let request =
+        let mut request =
             request.map_err(|e| ClientError::Address { url: self.base.to_string(), reason: chain(&e) })?;
+        if let Some(credential) = &self.credential {
+            prove(&mut request, credential)?;
+        }
         let url = request.url().to_string();
         let fail = |e: reqwest::Error| failure(&url, &e);
         let mut answer = http.execute(request).await.map_err(fail)?;
@@ -567,6 +645,45 @@ impl Client {
             }
         }
     }
+}
+
+/// Adds the token, and the proof that its key made this request.
+fn prove(request: &mut reqwest::Request, credential: &Credential) -> Answer<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let url = request.url();
+    let refuse = |reason: &str| ClientError::Address { url: url.to_string(), reason: reason.into() };
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_err(|_| refuse("the clock is not set"))?;
+    // Never twice the same: not in this process, nor in another at another instant.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let parts = (since.as_nanos().to_be_bytes(), count.to_be_bytes(), std::process::id().to_be_bytes());
+    let hash = ::lct::hash::sha256(&[b"modbatt1 nonce", &parts.0, &parts.1, &parts.2]);
+    let mut nonce = [0; 16];
+    nonce.copy_from_slice(&hash[..16]);
+    let time_ms = since.as_millis() as u64;
+    let host = url.host_str().unwrap_or("");
+    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let asked = session::Asked {
+        method: request.method().as_str(),
+        authority: &authority,
+        path: &path,
+        token: &credential.token,
+    };
+    let signature = credential.key.sign_rfc6979(&session::Proof::digest(&asked, time_ms, &nonce));
+    let proof = session::Proof { time_ms, nonce, signature };
+    let secret = |text: String| {
+        let value = HeaderValue::from_str(&text).map_err(|_| refuse("the token is none"));
+        value.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        })
+    };
+    let (bearer, proof) = (secret(format!("Bearer {}", credential.token))?, secret(proof.to_string())?);
+    request.headers_mut().insert(AUTHORIZATION, bearer);
+    request.headers_mut().insert(session::PROOF_HEADER, proof);
+    Ok(())
 }
 
 /// Whether a host in an address or a `Host` header is this machine.
@@ -612,6 +729,7 @@ mod tests {
             ("http://[::1]:8080", true),
             ("http://localhost:1", true),
             ("https://127.0.0.1:8080", false),
+            ("ftp://127.0.0.1:8080", false),
             ("http://10.0.0.1:8080", false),
             ("http://localhost.example.org", false),
             ("http://127.0.0.1.example.org", false),

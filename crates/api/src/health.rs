@@ -67,3 +67,44 @@ pub struct BlockchainStatus {
     /// [`SERVICE`].
     pub service: String,
 }
+
+/// One thing that a bridge needs to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `ledger` or `disk`.
+    pub name: String,
+    /// Whether it is there.
+    pub ok: bool,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Answer of `GET /ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Whether every check holds.
+    pub ready: bool,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// Answer of `GET /health/detailed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detailed {
+    /// `healthy` or `degraded`.
+    pub status: String,
+    /// Unix seconds.
+    pub timestamp: u64,
+    /// [`SERVICE`].
+    pub service: String,
+    /// Of the program.
+    pub version: String,
+    /// Seconds since the bridge was opened.
+    pub uptime: u64,
+    /// The checks of `GET /ready`.
+    pub checks: Vec<Check>,
+    /// The ledger's figures, where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerStatus>,
+}

@@ -1,4 +1,4 @@
-//! The body of every refusal: `{error, code, detail?, status}` (A5).
+//! The body of every refusal: `{error, code, detail?, status, retry_after?}` (A5).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,12 +16,15 @@ pub struct Problem {
     pub detail: Option<String>,
     /// The HTTP status again, for clients that only keep the body.
     pub status: u16,
+    /// After how many seconds the same may be asked again; also in the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
     /// A refusal without detail.
     pub fn new(status: u16, code: &str, error: impl Into<String>) -> Self {
-        Problem { error: error.into(), code: code.into(), detail: None, status }
+        Problem { error: error.into(), code: code.into(), detail: None, status, retry_after: None }
     }
 
     /// Adds what exactly was wrong.
@@ -64,6 +67,20 @@ pub mod code {
     pub const WEBHOOK_NOT_FOUND: &str = "W4_ERR_WEBHOOK_NOT_FOUND";
     /// 403: a page of another origin opens a stream.
     pub const ORIGIN: &str = "W4_ERR_PROTO_ORIGIN";
+    /// 401: nobody is named, or what names him is not known, ended, or not proved.
+    pub const ACCESS_REQUIRED: &str = "W4_ERR_ACCESS_REQUIRED";
+    /// 401: the proof of a token's key is not of this request, or its time is too far from the bridge's.
+    pub const ACCESS_PROOF: &str = "W4_ERR_ACCESS_PROOF";
+    /// 401: the proof of a token's key was used before.
+    pub const ACCESS_REPLAY: &str = "W4_ERR_ACCESS_REPLAY";
+    /// 429: too many requests; `Retry-After` says when the next one is taken.
+    pub const RATE: &str = "W4_ERR_RATE_LIMIT";
+    /// 403: the role of whoever asks may not do that.
+    pub const ACCESS_ROLE: &str = "W4_ERR_ACCESS_ROLE";
+    /// 403: what is asked is of level 5 or above, and nobody gave his passphrase for it.
+    pub const ACCESS_PRESENCE: &str = "W4_ERR_ACCESS_PRESENCE";
+    /// 403: what is asked is about a component outside the scope of whoever asks.
+    pub const ACCESS_SCOPE: &str = "W4_ERR_ACCESS_SCOPE";
     /// 400: the transaction is of another kind than the route takes.
     pub const KIND: &str = "W4_ERR_PROTO_KIND";
     /// 404: there is no block of this height yet.

@@ -5,6 +5,7 @@
 //! signed, and send jobs to the authority. No route, log line, error or transaction carries a secret.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod authority;
 pub mod compat;
 mod durable;
@@ -12,7 +13,9 @@ mod entropy;
 pub mod events;
 mod extract;
 pub mod field;
+pub mod front;
 mod openapi;
+pub mod ops;
 mod refusal;
 mod repeat;
 mod rest;
@@ -26,17 +29,25 @@ pub use authority::{
     signer::{Hand, SignError, Source, Token, TokenFailure},
 };
 pub use entropy::NoEntropy;
+pub use front::Front;
 pub use openapi::contract;
 pub use refusal::Refusal;
 
-use std::{future::Future, io, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    future::Future,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use authority::Authority;
 use events::webhooks::{Pace, Webhooks};
 use lct::spk::Spk;
 use ledger::codec::Canonical;
 use node::Chain;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// Unix milliseconds; in a simulation the simulated ones, the same as the engine's.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -77,6 +88,9 @@ pub enum BridgeError {
     /// The file of the revocation list cannot be used.
     #[error(transparent)]
     Revocations(#[from] ListError),
+    /// The file of users cannot be used.
+    #[error(transparent)]
+    Users(#[from] access::users::UsersError),
     /// The file of orders cannot be used.
     #[error(transparent)]
     Orders(#[from] OrdersError),
@@ -89,8 +103,11 @@ pub enum BridgeError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] node::Error),
-    /// The listener is reachable from other machines, and there is no TLS.
-    #[error("the bridge speaks http in clear and only listens on a loopback address, not on {0}")]
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] front::tls::TlsError),
+    /// The listener is reachable from other machines, and there is no TLS or nobody who may come in.
+    #[error("without TLS and users the bridge only listens on a loopback address, not on {0}")]
     NotLoopback(std::net::SocketAddr),
     /// Clients that cannot sign cannot be served.
     #[error(transparent)]
@@ -116,11 +133,16 @@ pub(crate) struct Shared {
     pub compat: Option<compat::Compat>,
     /// What was answered to writes that are to happen once.
     pub answers: repeat::Answers,
+    pub front: front::Open,
+    pub metrics: ops::metrics::Metrics,
+    pub began: Instant,
+    /// Written to see whether the disk takes anything.
+    pub probe: PathBuf,
 }
 
 /// A bridge that is ready to serve.
 pub struct Bridge {
-    shared: Arc<Shared>,
+    shared: Shared,
     thread: thread::JoinHandle<()>,
     pace: Pace,
 }
@@ -135,22 +157,26 @@ impl Bridge {
         let genesis = chain.genesis()?.to_bytes();
         let (authority, thread) =
             Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
+        let probe = orders.with_extension("probe");
+        let (front, metrics) = (front::Open::new(&Front::default())?, ops::metrics::Metrics::new());
+        let began = Instant::now();
         let streams = events::Streams::default();
         let webhooks = Webhooks::open(&webhooks, &chain.chain_id())?;
-        Ok(Bridge {
-            shared: Arc::new(Shared {
-                chain,
-                clock,
-                authority,
-                streams,
-                webhooks,
-                genesis,
-                compat: None,
-                answers: repeat::Answers::default(),
-            }),
-            thread,
-            pace: Pace::default(),
-        })
+        let shared = Shared {
+            chain,
+            clock,
+            authority,
+            streams,
+            webhooks,
+            genesis,
+            compat: None,
+            answers: repeat::Answers::default(),
+            front,
+            metrics,
+            began,
+            probe,
+        };
+        Ok(Bridge { shared, thread, pace: Pace::default() })
     }
 
     /// Repeats failed deliveries of events at another pace.
@@ -164,11 +190,16 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError::Compat`].
     pub fn with_compat(mut self, settings: compat::Settings) -> Result<Self, BridgeError> {
-        let compat = compat::Compat::open(settings, self.shared.now_s())?;
-        match Arc::get_mut(&mut self.shared) {
-            Some(shared) => shared.compat = Some(compat),
-            None => return Err(BridgeError::Start(Refusal::internal(&"the bridge serves already"))),
-        }
+        self.shared.compat = Some(compat::Compat::open(settings, self.shared.now_s())?);
+        Ok(self)
+    }
+
+    /// Has it reached in another way than by this machine alone.
+    ///
+    /// # Errors
+    /// [`BridgeError::Users`], [`BridgeError::Tls`].
+    pub fn behind(mut self, front: &Front) -> Result<Self, BridgeError> {
+        self.shared.front = front::Open::new(front)?;
         Ok(self)
     }
 
@@ -188,34 +219,30 @@ impl Bridge {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), BridgeError> {
         let address = listener.local_addr().map_err(BridgeError::Listener)?;
-        if !address.ip().is_loopback() {
+        let Bridge { shared, thread, pace } = self;
+        let tls = shared.front.tls.clone();
+        if !address.ip().is_loopback() && (tls.is_none() || !shared.front.door.has_users()) {
             return Err(BridgeError::NotLoopback(address));
         }
-        let Bridge { shared, thread, pace } = self;
-        let (began, begins) = tokio::sync::oneshot::channel();
-        let ending = shared.clone();
-        let shutdown = async move {
-            shutdown.await;
-            ending.streams.end();
-            // The receiver is gone only if serving ended before.
-            let _ended = began.send(());
-        };
-        let server = axum::serve(listener, rest::router(shared.clone())).with_graceful_shutdown(shutdown);
-        let served = tokio::select! {
-            served = server => served.map_err(BridgeError::Listener),
+        let shared = Arc::new(shared);
+        let (stop, stops) = watch::channel(false);
+        let server = front::server::serve(listener, tls, rest::router(shared.clone()), stops);
+        tokio::select! {
+            () = server => {}
             () = async {
-                if begins.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+                shutdown.await;
+                shared.streams.end();
+                stop.send_replace(true);
                 tokio::time::sleep(GRACE).await;
-            } => Ok(()),
-            () = withdraw(&shared) => Ok(()),
-            () = events::webhooks::run(&shared, pace) => Ok(()),
-        };
+                tracing::warn!("requests were still running {} s after the end began", GRACE.as_secs());
+            } => {}
+            () = withdraw(&shared) => {}
+            () = events::webhooks::run(&shared, pace) => {}
+        }
         shared.authority.stop().await;
         // The thread ends with its last job; a panic in it was reported where it happened.
         let _reported = tokio::task::spawn_blocking(move || thread.join()).await;
-        served
+        Ok(())
     }
 }
 

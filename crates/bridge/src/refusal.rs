@@ -38,6 +38,12 @@ impl Refusal {
         Refusal(self.0.with_detail(detail))
     }
 
+    /// Says after how many seconds the same may be asked again.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after = Some(seconds);
+        self
+    }
+
     /// A body, path or query without the documented form.
     pub(crate) fn format(detail: impl Into<String>) -> Self {
         Self::new(400, code::FORMAT, "the request does not have the documented form").detail(detail)
@@ -59,9 +65,11 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(self.0)).into_response();
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let wait = self.0.retry_after.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
+        let mut response = (status, axum::Json(&self.0)).into_response();
+        response.extensions_mut().insert(self.0);
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,12 +1,15 @@
 //! The router, and what applies to every request: time, size, host, headers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use api::{BODY_MAX, PREFIX, TELEMETRY_BODY_MAX, problem::code};
+use api::{BODY_MAX, PREFIX, Problem, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
-    http::{HeaderValue, header},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderMap, HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -14,19 +17,26 @@ use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
 };
+use tracing::Instrument as _;
 
 use crate::{
-    Shared, compat, events, openapi,
-    refusal::{Refusal, Reply},
+    Shared,
+    access::{Class, Known, gate, users::random},
+    compat, events, openapi,
+    refusal::Refusal,
     repeat,
     routes::{
-        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh,
+        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh, ops,
         order, pairing, policy, proof, queue, receipt, registry, revocation, telemetry, transaction,
     },
 };
 
 /// How long a request may take, its body and the wait for a block included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Names a request in the answer and in the logs.
+const REQUEST_ID: &str = "x-request-id";
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// All routes over `shared`, and their contract.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -39,7 +49,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(other_method)
         .with_state(shared.clone());
     let repeated = middleware::from_fn_with_state(shared.clone(), repeat::repeated);
-    compat::profiles(routes, &shared).layer(repeated).layer(middleware::from_fn(guard))
+    // Who may not ask learns of no answer that was given to others.
+    let gate = middleware::from_fn_with_state(shared.clone(), gate::gate);
+    let guard = middleware::from_fn_with_state(shared.clone(), guard);
+    compat::profiles(routes, &shared).layer(repeated).layer(gate).layer(guard)
 }
 
 /// Every route, with its part of the contract: `routes!` takes no handler without `utoipa::path`, and path and
@@ -48,6 +61,8 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
     let prefixed = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::blockchain))
+        .routes(routes!(ops::detailed))
+        .routes(routes!(gate::log_in))
         .routes(routes!(health::ledger))
         .routes(routes!(account::authority))
         .routes(routes!(account::account))
@@ -103,6 +118,9 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
     openapi::router()
         .routes(routes!(health::health))
         .routes(routes!(health::blockchain))
+        .routes(routes!(ops::detailed))
+        .routes(routes!(ops::ready))
+        .routes(routes!(ops::metrics))
         .merge(events::socket())
         .nest(PREFIX, prefixed)
 }
@@ -115,33 +133,88 @@ async fn other_method() -> Refusal {
     Refusal::new(405, code::METHOD, "this route does not have that method")
 }
 
-/// Bounds the time of a request and marks every answer.
-async fn guard(request: Request, next: Next) -> Response {
+/// Bounds the time of a request, marks every answer, counts it, and says in the logs what was done.
+async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let _running = app.metrics.begin();
+    let id = request_id(request.headers());
+    let class = Class::of(request.method(), request.uri().path());
+    let wants_problem = accepts_problem(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
     let answer = async {
-        names_this_machine(&request)?;
+        if !app.front.answers_to(host_of(authority(&request))) {
+            return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
+        }
         tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(|_| {
             Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
         })
     };
-    let mut response = answer.await.into_response();
+    let mut response = answer.instrument(span.clone()).await.into_response();
+    let status = response.status().as_u16();
+    app.metrics.answered(class, status, began.elapsed());
+    if !matches!(class, Class::Public | Class::Read) {
+        let known = response.extensions().get::<Known>();
+        let who = known.map_or("-", |Known(principal)| principal.name.as_str());
+        span.in_scope(|| tracing::info!(target: "audit", who, class = class.word(), status, "asked"));
+    }
+    if wants_problem && let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = as_problem_json(response, &problem);
+    }
     let headers = response.headers_mut();
     // Some answers hold sealed key material, and none is worth caching.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
     response
 }
 
-/// A page from elsewhere whose name was made to resolve to this machine still sends its own name.
-fn names_this_machine(request: &Request) -> Reply<()> {
+/// The caller's name for the request if it is a plain one, otherwise a random one.
+fn request_id(headers: &HeaderMap) -> String {
+    let plain = |text: &&str| {
+        let fits = (1..=64).contains(&text.len());
+        fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    match headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain) {
+        Some(id) => id.into(),
+        None => random::<8>().map_or_else(|_| "-".into(), |bytes| hex::encode(bytes.as_slice())),
+    }
+}
+
+fn accepts_problem(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|one| {
+        let essence = one.split(';').next().unwrap_or("").trim();
+        essence.eq_ignore_ascii_case(PROBLEM_JSON)
+    })
+}
+
+/// The same refusal as RFC 9457 has it.
+fn as_problem_json(response: Response, problem: &Problem) -> Response {
+    let (mut parts, _) = response.into_parts();
+    let mut body = serde_json::to_value(problem).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        members.insert("type".into(), format!("urn:modbatt:problem:{}", problem.code).into());
+        members.insert("title".into(), problem.error.clone().into());
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    Response::from_parts(parts, body.to_string().into())
+}
+
+/// The host, and the port if one is named, that a request is for.
+pub(crate) fn authority(request: &Request) -> &str {
     let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or(""));
-    let authority = named.or_else(|| request.uri().authority().map(|a| a.as_str())).unwrap_or("");
-    let host = match authority.rsplit_once(':') {
+    named.or_else(|| request.uri().authority().map(|a| a.as_str())).unwrap_or("")
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => host,
         _ => authority,
-    };
-    if api::client::is_loopback(host) {
-        Ok(())
-    } else {
-        Err(Refusal::new(421, code::HOST, "this bridge only answers to the names of its own machine"))
     }
 }

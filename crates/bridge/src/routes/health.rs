@@ -50,7 +50,7 @@ pub(crate) async fn ledger(State(app): App, Options(when): Options<When>) -> Rep
     app.state(when.height, figures).await.map(Json)
 }
 
-fn figures(snapshot: &Snapshot<'_>) -> Reply<LedgerStatus> {
+pub(super) fn figures(snapshot: &Snapshot<'_>) -> Reply<LedgerStatus> {
     let s = snapshot.status()?;
     Ok(LedgerStatus {
         height: s.height,

@@ -11,6 +11,7 @@ pub(crate) mod governance;
 pub(crate) mod health;
 pub(crate) mod lct;
 pub(crate) mod mrh;
+pub(crate) mod ops;
 pub(crate) mod order;
 pub(crate) mod pairing;
 pub(crate) mod policy;

@@ -1,0 +1,346 @@
+//! Who somebody is: tokens with proofs, certificates, passphrases, and how often somebody may ask (A131 to A137).
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use api::{
+    problem::code,
+    session::{Asked, Login, PASSPHRASE_MAX, PROOF_HEADER, PROOF_WINDOW_MS, Proof, Session, token_hash},
+};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
+use lct::{Digest, hash::sha256, sign::PublicKey};
+
+use super::{
+    Means, Principal, Scope,
+    users::{User, Users, check_passphrase, draw_token},
+};
+use crate::refusal::{Refusal, Reply};
+
+/// How long a session lasts, in seconds.
+const SESSION_S: u64 = 8 * 3600;
+/// How long whoever logged in counts as present, in seconds.
+const PRESENCE_S: u64 = 300;
+/// Most sessions at the same time.
+const SESSIONS_MAX: usize = 10_000;
+/// Most proofs that are remembered for each stretch of time.
+const PROOFS_MAX: usize = 500_000;
+/// Passphrases that may be tried a minute, by one address and for one user.
+const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+/// After so many keys the limiters forget those that are idle.
+const KEYS_MAX: usize = 10_000;
+
+/// From where a connection comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// SHA-256 of the certificate that it proved to hold.
+    pub certificate: Option<Digest>,
+}
+
+/// How often one principal, or one address without one, may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second.
+    pub per_second: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        let n = |n: u32| NonZeroU32::MIN.saturating_add(n - 1);
+        Rate { per_second: n(50), burst: n(200) }
+    }
+}
+
+/// What somebody logged in to.
+struct Live {
+    user: String,
+    key: PublicKey,
+    expires_at: u64,
+    present_until: u64,
+}
+
+/// Proofs that were used, in two stretches of time; the older one is forgotten when the newer one is full of time.
+#[derive(Default)]
+struct Used {
+    since_ms: u64,
+    newer: HashSet<Digest>,
+    older: HashSet<Digest>,
+}
+
+/// Decides who somebody is.
+pub(crate) struct Door {
+    users: Option<Users>,
+    sessions: Mutex<HashMap<Digest, Live>>,
+    used: Mutex<Used>,
+    rate: DefaultKeyedRateLimiter<String>,
+    tries: DefaultKeyedRateLimiter<String>,
+}
+
+impl Door {
+    /// Without `users` whoever may open a connection is the local operator.
+    pub fn new(users: Option<Users>, rate: Rate) -> Self {
+        Door {
+            users,
+            sessions: Mutex::default(),
+            used: Mutex::default(),
+            rate: RateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
+            tries: RateLimiter::keyed(Quota::per_minute(TRIES)),
+        }
+    }
+
+    /// Whether users are configured.
+    pub fn has_users(&self) -> bool {
+        self.users.is_some()
+    }
+
+    /// Who makes the request; nobody where no means is shown.
+    pub fn known(&self, request: &Request, peer: &Peer, now_ms: u64) -> Reply<Option<Principal>> {
+        let Some(users) = &self.users else { return Ok(Some(Principal::local())) };
+        let users = users.now().map_err(|e| Refusal::unavailable(&e))?;
+        let now_s = now_ms / 1000;
+        if let Some(token) = bearer(request.headers())? {
+            let hash = token_hash(token);
+            let live = self.live(&hash, now_s);
+            let (user, key, components, present) = match live {
+                Some((name, key, present)) => {
+                    let user = users.users.iter().find(|user| user.name == name);
+                    (user, key, None, present)
+                }
+                None => {
+                    let mut all = users.users.iter().flat_map(|u| u.tokens.iter().map(move |t| (u, t)));
+                    let (user, token) = all
+                        .find(|(_, token)| token.hash.0 == hash && now_s < token.expires_at)
+                        .ok_or_else(unknown)?;
+                    (Some(user), PublicKey(token.key.0), token.components.clone(), false)
+                }
+            };
+            let user = user.filter(|user| user.is_active(now_s)).ok_or_else(unknown)?;
+            self.prove(request, token, &hash, &key, now_ms)?;
+            let scope = components.map_or_else(|| user.scope(), Scope::Components);
+            return Ok(Some(principal(user, scope, Means::Token, present)));
+        }
+        if let Some(fingerprint) = peer.certificate {
+            let holds = |user: &&User| {
+                let mut all = user.certificates.iter();
+                all.any(|c| c.fingerprint.0 == fingerprint && now_s < c.expires_at)
+            };
+            let user = users.users.iter().find(holds).filter(|user| user.is_active(now_s));
+            let user = user.ok_or_else(unknown)?;
+            return Ok(Some(principal(user, user.scope(), Means::Certificate, false)));
+        }
+        Ok(None)
+    }
+
+    fn live(&self, hash: &Digest, now_s: u64) -> Option<(String, PublicKey, bool)> {
+        let mut sessions = lock(&self.sessions);
+        let live = sessions.get(hash)?;
+        if now_s >= live.expires_at {
+            sessions.remove(hash);
+            return None;
+        }
+        Some((live.user.clone(), live.key, now_s < live.present_until))
+    }
+
+    /// Checks that the holder of `key` made this request, now and once.
+    fn prove(
+        &self,
+        request: &Request,
+        token: &str,
+        hash: &Digest,
+        key: &PublicKey,
+        now_ms: u64,
+    ) -> Reply<()> {
+        let wrong = |what: &str| {
+            Refusal::new(401, code::ACCESS_PROOF, "the proof of the token's key does not hold").detail(what)
+        };
+        let text = single(request.headers(), PROOF_HEADER)?
+            .ok_or_else(|| wrong("a token is used with a proof of its key, in X-Modbatt-Proof"))?;
+        let proof = Proof::parse(text).ok_or_else(|| wrong("it is `milliseconds.nonce.signature`"))?;
+        if proof.time_ms.abs_diff(now_ms) > PROOF_WINDOW_MS {
+            return Err(wrong("its time is more than 60 s from that of the bridge; set the clock"));
+        }
+        let uri = request.uri();
+        let asked = Asked {
+            method: request.method().as_str(),
+            authority: crate::rest::authority(request),
+            path: uri.path_and_query().map_or("/", |p| p.as_str()),
+            token,
+        };
+        if !proof.holds(&asked, key) {
+            return Err(wrong("it is not over this method, host, path, time and token"));
+        }
+        self.first_use(sha256(&[hash, &proof.nonce]), now_ms)
+    }
+
+    fn first_use(&self, proof: Digest, now_ms: u64) -> Reply<()> {
+        let mut used = lock(&self.used);
+        // A proof is taken until 60 s after its time, which may lie 60 s ahead: for 120 s after its first use.
+        if now_ms.abs_diff(used.since_ms) > 2 * PROOF_WINDOW_MS {
+            used.older = std::mem::take(&mut used.newer);
+            used.since_ms = now_ms;
+        }
+        if used.older.contains(&proof) || used.newer.contains(&proof) {
+            return Err(Refusal::new(401, code::ACCESS_REPLAY, "this request was made before"));
+        }
+        if used.newer.len() >= PROOFS_MAX {
+            return Err(too_many(Duration::from_secs(60)));
+        }
+        used.newer.insert(proof);
+        Ok(())
+    }
+
+    /// Counts a request of `who`.
+    ///
+    /// The operator of this machine is not counted: there is nobody else that he could keep away.
+    pub fn count(&self, who: Option<&Principal>, peer: &Peer) -> Reply<()> {
+        match who {
+            Some(principal) if principal.means == Means::Loopback => Ok(()),
+            Some(principal) => within(&self.rate, format!("user {}", principal.name)),
+            None => within(&self.rate, format!("address {}", peer.address)),
+        }
+    }
+
+    /// Logs a user in. Takes some 20 ms and 19 MiB.
+    pub fn log_in(&self, login: &Login, peer: &Peer, now_s: u64) -> Reply<Session> {
+        let refuse =
+            || Refusal::new(401, code::ACCESS_REQUIRED, "there is no such user with this passphrase");
+        let users = self.users.as_ref().ok_or_else(|| {
+            Refusal::new(
+                409,
+                code::ACCESS_REQUIRED,
+                "no users are configured here; whoever sits at this machine may do everything",
+            )
+        })?;
+        within(&self.tries, format!("address {}", peer.address))?;
+        within(&self.tries, format!("user {}", login.user.chars().take(64).collect::<String>()))?;
+        let key =
+            PublicKey::from_slice(&login.key.0).map_err(|_| Refusal::format("key: no P-256 public key"))?;
+        if login.passphrase.len() > PASSPHRASE_MAX {
+            return Err(refuse());
+        }
+        let users = users.now().map_err(|e| Refusal::unavailable(&e))?;
+        let user = users.users.iter().find(|user| user.name == login.user);
+        let right = check_passphrase(user, &login.passphrase);
+        let Some(user) = user.filter(|user| right && user.is_active(now_s)) else {
+            tracing::warn!(target: "security", user = %login.user.escape_debug(), from = %peer.address, "login refused");
+            return Err(refuse());
+        };
+        let token = draw_token()?;
+        let (expires_at, present_until) = (now_s + SESSION_S, now_s + PRESENCE_S);
+        let mut sessions = lock(&self.sessions);
+        sessions.retain(|_, live| now_s < live.expires_at);
+        if sessions.len() >= SESSIONS_MAX {
+            return Err(too_many(Duration::from_secs(60)));
+        }
+        let live = Live { user: user.name.clone(), key, expires_at, present_until };
+        sessions.insert(token_hash(&token), live);
+        tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
+        Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
+    }
+}
+
+fn principal(user: &User, scope: Scope, means: Means, present: bool) -> Principal {
+    Principal { name: user.name.clone(), role: user.role, scope, means, present }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(401, code::ACCESS_REQUIRED, "this token or certificate is not known here, or it ended")
+}
+
+/// A header that stands once or not at all.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Reply<Option<&'a str>> {
+    let mut all = headers.get_all(name).iter();
+    let (first, second) = (all.next(), all.next());
+    if second.is_some() {
+        return Err(Refusal::format(format!("the header {name} stands twice")));
+    }
+    match first.map(|value| value.to_str()) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(Refusal::format(format!("the header {name} is not text"))),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Reply<Option<&str>> {
+    let Some(text) = single(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => {
+            Ok(Some(token))
+        }
+        _ => Err(Refusal::new(401, code::ACCESS_REQUIRED, "only `Authorization: Bearer` is taken")),
+    }
+}
+
+fn within(limiter: &DefaultKeyedRateLimiter<String>, key: String) -> Reply<()> {
+    if limiter.len() > KEYS_MAX {
+        limiter.retain_recent();
+    }
+    limiter
+        .check_key(&key)
+        .map(drop)
+        .map_err(|wait| too_many(wait.wait_time_from(DefaultClock::default().now())))
+}
+
+fn too_many(wait: Duration) -> Refusal {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Refusal::new(429, code::RATE, "too many requests").retry_after(seconds.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Door {
+        Door::new(None, Rate::default())
+    }
+
+    #[test]
+    fn a_proof_is_taken_once_for_as_long_as_its_time_holds() {
+        let door = door();
+        let start = 1_000_000_000;
+        let again = |at: u64, n: u8| door.first_use([n; 32], start + at).map_err(|r| r.0.code);
+        assert_eq!(again(0, 1), Ok(()));
+        for at in [0, 1, 60_000, 119_999, 120_000] {
+            assert_eq!(again(at, 1), Err(code::ACCESS_REPLAY.to_owned()), "after {at} ms");
+        }
+        assert_eq!(again(120_001, 2), Ok(()));
+        assert_eq!(again(120_001, 1), Err(code::ACCESS_REPLAY.to_owned()), "kept in the older stretch");
+        assert_eq!(again(500_000, 3), Ok(()));
+        assert_eq!(lock(&door.used).newer.len(), 1, "what is old is forgotten");
+    }
+
+    #[test]
+    fn one_who_asks_too_often_is_told_when_to_ask_again() {
+        let one = NonZeroU32::MIN;
+        let door = Door::new(None, Rate { per_second: one, burst: one });
+        let peer = Peer { address: IpAddr::from([10, 0, 0, 1]), certificate: None };
+        let who = |name: &str| Principal { name: name.into(), means: Means::Token, ..Principal::local() };
+        assert!(door.count(Some(&who("ann")), &peer).is_ok());
+        let refused = door.count(Some(&who("ann")), &peer).unwrap_err();
+        assert_eq!((refused.0.status, refused.0.code.as_str()), (429, code::RATE));
+        assert!(door.count(Some(&who("bob")), &peer).is_ok(), "each for himself");
+        assert!(door.count(None, &peer).is_ok() && door.count(None, &peer).is_err());
+        for _ in 0..1000 {
+            door.count(Some(&Principal::local()), &peer).unwrap();
+        }
+    }
+}

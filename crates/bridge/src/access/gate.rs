@@ -1,0 +1,234 @@
+//! The gate in front of every route: who asks, how often, and whether he may.
+
+use std::sync::Arc;
+
+use api::problem::code;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+
+use super::{Class, Denied, Known, Principal, Scope, door::Peer};
+use crate::{
+    Shared, extract,
+    refusal::{Refusal, Reply},
+};
+
+/// Resources that are of no component, or that somebody else signed: a scope does not shut them.
+const UNSCOPED: [&str; 9] = [
+    "health",
+    "ready",
+    "blockchain",
+    "ledger",
+    "authority",
+    "accounts",
+    "transactions",
+    "telemetry",
+    "time-token",
+];
+/// Members of a body, of a query and of a path that name a component.
+const NAMES: [&str; 9] = [
+    "component",
+    "component_id",
+    "component_a",
+    "component_b",
+    "real_component_id",
+    "from",
+    "to",
+    "giver",
+    "taker",
+];
+/// How deep a body may nest for its components to be found.
+const DEPTH_MAX: usize = 16;
+
+/// Lets a request through whose principal may do what it asks for, and leaves the principal with it.
+pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match admit(&app, request).await {
+        Ok(request) => {
+            let known = request.extensions().get::<Known>().cloned();
+            let mut response = next.run(request).await;
+            if let Some(known) = known {
+                // For the log of what was done.
+                response.extensions_mut().insert(known);
+            }
+            response
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn admit(app: &Shared, mut request: Request) -> Reply<Request> {
+    let peer = peer(&request);
+    let class = Class::of(request.method(), request.uri().path());
+    let known = app.front.door.known(&request, &peer, (app.clock)());
+    if let Err(Refusal(problem)) = &known {
+        let path = request.uri().path();
+        tracing::warn!(target: "security", from = %peer.address, path, code = %problem.code, "nobody who is known");
+        // Whoever guesses is held up like anybody else.
+        app.front.door.count(None, &peer)?;
+    }
+    let known = known?;
+    app.front.door.count(known.as_ref(), &peer)?;
+    let Some(principal) = known else {
+        if class == Class::Public {
+            return Ok(request);
+        }
+        return Err(Refusal::new(
+            401,
+            code::ACCESS_REQUIRED,
+            "this needs a token with its proof, or a certificate",
+        ));
+    };
+    let allowed = match principal.may(class) {
+        Ok(()) if principal.scope != Scope::All => in_scope(&principal, request, class).await,
+        allowed => allowed.map_err(Refusal::from).map(|()| request),
+    };
+    request = allowed.inspect_err(|Refusal(problem)| {
+        tracing::warn!(target: "security", who = %principal.name, from = %peer.address, code = %problem.code, "denied");
+    })?;
+    request.extensions_mut().insert(Known(Arc::new(principal)));
+    Ok(request)
+}
+
+/// From where the request comes.
+pub(crate) fn peer(request: &Request) -> Peer {
+    let unknown = Peer { address: [0, 0, 0, 0].into(), certificate: None };
+    request.extensions().get::<Peer>().copied().unwrap_or(unknown)
+}
+
+/// Lets a request through that is about the principal's components only: all that it names are his, and it names one
+/// at least unless it is about none.
+async fn in_scope(principal: &Principal, request: Request, class: Class) -> Reply<Request> {
+    let path = request.uri().path();
+    let resource = path.strip_prefix(api::PREFIX).unwrap_or(path).split('/').nth(1).unwrap_or("");
+    if class == Class::Public || UNSCOPED.contains(&resource) {
+        return Ok(request);
+    }
+    let mut named = Vec::new();
+    for segment in path.split('/') {
+        if principal.scope.covers(segment) {
+            named.push(segment.to_owned());
+        }
+    }
+    for pair in request.uri().query().unwrap_or("").split('&') {
+        if let Some((name, value)) = pair.split_once('=')
+            && (NAMES.contains(&name) || name.contains('%'))
+        {
+            // A name in disguise names nobody who is covered.
+            named.push(if name.contains('%') { String::new() } else { value.to_owned() });
+        }
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, api::TELEMETRY_BODY_MAX)
+        .await
+        .map_err(|_| Refusal::new(413, code::SIZE, "the body is larger than any route allows"))?;
+    if let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
+        components(&value, DEPTH_MAX, &mut named);
+    }
+    if named.is_empty() || !named.iter().all(|id| principal.scope.covers(id)) {
+        return Err(Denied::Scope.into());
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn components(value: &Value, depth: usize, named: &mut Vec<String>) {
+    match value {
+        // What lies deeper is nothing that a route reads; it names nobody who is covered.
+        Value::Object(_) | Value::Array(_) if depth == 0 => named.push(String::new()),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(id) if NAMES.contains(&name.as_str()) => named.push(id.clone()),
+                    member => components(member, depth - 1, named),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| components(item, depth - 1, named)),
+        _ => {}
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Role => code::ACCESS_ROLE,
+            Denied::Presence => code::ACCESS_PRESENCE,
+            Denied::Scope => code::ACCESS_SCOPE,
+        };
+        Refusal::new(403, code, &denied.to_string())
+    }
+}
+
+/// Logs a user in (A135).
+#[utoipa::path(
+    post,
+    path = "/sessions",
+    request_body = api::session::Login,
+    responses((status = 200, body = api::session::Session), (status = 401), (status = 409), (status = 429))
+)]
+pub(crate) async fn log_in(
+    State(app): State<Arc<Shared>>,
+    axum::Extension(peer): axum::Extension<Peer>,
+    extract::Body(login): extract::Body<api::session::Login>,
+) -> Reply<Json<api::session::Session>> {
+    let now_s = app.now_s();
+    let logged = tokio::task::spawn_blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;
+    logged.map_err(|e| Refusal::internal(&e))?.map(Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn admitted(uri: &str, body: &str) -> bool {
+        let scope = Scope::Components(vec!["pack-1".into(), "module-1".into()]);
+        let principal = Principal { scope, ..Principal::local() };
+        let request = Request::builder().uri(uri).body(Body::from(body.to_owned())).unwrap();
+        let class = Class::of(request.method(), request.uri().path());
+        match in_scope(&principal, request, class).await {
+            Ok(request) => {
+                let kept = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+                assert_eq!(kept, body.as_bytes(), "the handler reads what came");
+                true
+            }
+            Err(Refusal(problem)) => {
+                assert_eq!((problem.status, problem.code.as_str()), (403, code::ACCESS_SCOPE));
+                false
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scope_shuts_what_names_others_or_nobody() {
+        let cid = lct::id::Cid::of("pack-1");
+        for (uri, body, may) in [
+            ("/api/v1/components/pack-1", "", true),
+            (&format!("/api/v1/components/{cid}/trust"), "", true),
+            ("/api/v1/components/pack-2", "", false),
+            ("/api/v1/components/pack-1/../pack-2", "", true),
+            ("/api/v1/policies", "", false),
+            ("/api/v1/policies?component=pack-1", "", true),
+            ("/api/v1/policies?component=pack-2", "", false),
+            ("/api/v1/policies?component=pack-1&component=pack-2", "", false),
+            ("/api/v1/policies?component=pack-1&%63omponent=pack-2", "", false),
+            ("/api/v1/receipts/pack-1/7", "", true),
+            ("/api/v1/health", "", true),
+            ("/api/v1/accounts/02ab", "", true),
+            ("/api/v1/orders", r#"{"a":"x","component_id":"pack-1"}"#, true),
+            ("/api/v1/orders", r#"{"a":{"component_id":"pack-1"},"b":{"component_id":"module-1"}}"#, true),
+            ("/api/v1/orders", r#"{"a":{"component_id":"pack-1"},"b":{"component_id":"pack-2"}}"#, false),
+            ("/api/v1/energy/pack-1", r#"{"list":[{"taker":"pack-2"}]}"#, false),
+            ("/api/v1/orders", "{}", false),
+            ("/api/v1/orders", "no json", false),
+            ("/api_bridge.v1.ApiBridgeService/GetComponent", "", false),
+        ] {
+            assert_eq!(admitted(uri, body).await, may, "{uri} {body}");
+        }
+        let deep = format!("{}{}", r#"{"x":"#.repeat(40), "}".repeat(40));
+        assert!(!admitted("/api/v1/components/pack-1", &deep.replace("}}", "1}}")).await);
+    }
+}

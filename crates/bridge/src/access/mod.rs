@@ -1,0 +1,326 @@
+//! Who asks, and whether he may (A130 to A133).
+//!
+//! A [`Principal`] is made once per request, before any handler runs, and [`gate`] is the one place that holds it
+//! against the [`Class`] of what is asked. Handlers extract it where a name counts (`creator`); none of them decides.
+
+pub(crate) mod door;
+pub(crate) mod gate;
+pub mod users;
+
+pub use door::Rate;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{Method, request::Parts},
+};
+use lct::id::Cid;
+use serde::{Deserialize, Serialize};
+
+/// Name of [`Principal::local`].
+pub(crate) const LOCAL: &str = "local";
+
+/// What somebody may do at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Reads, and sends what others signed.
+    Operator,
+    /// What an operator may, and registers, binds and pairs.
+    Technician,
+    /// Reads, revokes, and sets what keys and messages need.
+    Security,
+    /// Everything.
+    Administrator,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Role; 5] =
+        [Role::Viewer, Role::Operator, Role::Technician, Role::Security, Role::Administrator];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Technician => "technician",
+            Role::Security => "security",
+            Role::Administrator => "administrator",
+        }
+    }
+
+    /// Whether the role has this class.
+    pub fn has(self, class: Class) -> bool {
+        match class {
+            Class::Public | Class::Read => true,
+            Class::Write => matches!(self, Role::Operator | Role::Technician | Role::Administrator),
+            Class::Infrastructure => matches!(self, Role::Technician | Role::Administrator),
+            Class::Critical => matches!(self, Role::Security | Role::Administrator),
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Role::ALL.into_iter().find(|role| role.word() == text);
+        found.ok_or_else(|| format!("a role is one of {}", Role::ALL.map(Role::word).join(", ")))
+    }
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Says nothing about anybody; needs no principal.
+    Public,
+    /// Changes nothing.
+    Read,
+    /// Sends what somebody signed: transactions, telemetry, energy.
+    Write,
+    /// Registers, binds, pairs: what makes an installation.
+    Infrastructure,
+    /// Level 5 and above: orders to devices, revocations, policies, delegations. Needs presence.
+    Critical,
+}
+
+/// Last segment of a gRPC method that changes nothing begins with one of these.
+const GRPC_READS: [&str; 6] = ["Get", "List", "Check", "Verify", "Stream", "Subscribe"];
+/// Segments below which a change is of level 5 and above.
+const CRITICAL: [&str; 4] = ["orders", "revocations", "policies", "delegations"];
+/// Segments below which a change is one of the installation.
+const INFRASTRUCTURE: [&str; 7] =
+    ["components", "bindings", "binding", "lct", "pairings", "pairing", "queue"];
+
+impl Class {
+    /// Its word in logs and figures.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Public => "public",
+            Class::Read => "read",
+            Class::Write => "write",
+            Class::Infrastructure => "infrastructure",
+            Class::Critical => "critical",
+        }
+    }
+
+    /// What a request with this method and path is about. What is not known here is a change, so that a route that
+    /// was forgotten is refused to readers rather than open to all.
+    pub fn of(method: &Method, path: &str) -> Class {
+        let mut segments = path.split('/').filter(|s| !s.is_empty());
+        let first = segments.next().unwrap_or("");
+        if path.starts_with("/grpc.") {
+            return Class::Public;
+        }
+        if first.contains('.') && method == Method::POST {
+            let name = segments.next().unwrap_or("");
+            return match name {
+                _ if GRPC_READS.iter().any(|verb| name.starts_with(verb)) => Class::Read,
+                _ if ["Revoke", "Issue"].iter().any(|verb| name.starts_with(verb)) => Class::Critical,
+                _ if ["Register", "Complete", "Initiate", "Create"].iter().any(|v| name.starts_with(v)) => {
+                    Class::Infrastructure
+                }
+                _ => Class::Write,
+            };
+        }
+        let resource = match path.strip_prefix(api::PREFIX) {
+            Some(rest) => rest.split('/').nth(1).unwrap_or(""),
+            None => first,
+        };
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        match resource {
+            "health" if reads && !path.ends_with("/detailed") => Class::Public,
+            "ready" if reads => Class::Public,
+            // Proves who he is in its body.
+            "sessions" if method == Method::POST => Class::Public,
+            _ if reads => Class::Read,
+            // What became of an order is reported by whoever carried it out.
+            "orders" | "policies" if path.ends_with("/outcome") || path.ends_with("/signatures") => {
+                Class::Infrastructure
+            }
+            _ if CRITICAL.contains(&resource) || path.contains("revo") => Class::Critical,
+            _ if INFRASTRUCTURE.contains(&resource) => Class::Infrastructure,
+            _ => Class::Write,
+        }
+    }
+}
+
+/// Which components somebody may name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Every one.
+    #[default]
+    All,
+    /// These, by component id.
+    Components(Vec<String>),
+}
+
+impl Scope {
+    /// Whether `id`, a component id or a cid, is within.
+    pub fn covers(&self, id: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Components(ids) => {
+                ids.iter().any(|own| own == id || Cid::of(own).to_string().eq_ignore_ascii_case(id))
+            }
+        }
+    }
+}
+
+/// How somebody proved who he is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// Not at all: a process of this machine, while no users are configured.
+    Loopback,
+    /// The certificate of his connection.
+    Certificate,
+    /// A token, and the key that it is bound to.
+    Token,
+}
+
+/// Whoever makes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// His name; `local` for [`Means::Loopback`].
+    pub name: String,
+    /// What he may do at all.
+    pub role: Role,
+    /// With which components.
+    pub scope: Scope,
+    /// How he proved it.
+    pub means: Means,
+    /// Whether he is known to sit there: he gave his passphrase within the last minutes.
+    pub present: bool,
+}
+
+/// Why a principal may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// His role lacks the class.
+    #[error("this role may not do that")]
+    Role,
+    /// It is of level 5 or above, and nobody gave a passphrase.
+    #[error("this needs the presence of a person: log in with the passphrase first")]
+    Presence,
+    /// It names a component that is not his.
+    #[error("this is about a component outside the scope of the token")]
+    Scope,
+}
+
+impl Principal {
+    /// The operator of this machine, while no users are configured: whoever may open a loopback connection.
+    pub fn local() -> Self {
+        Principal {
+            name: LOCAL.into(),
+            role: Role::Administrator,
+            scope: Scope::All,
+            means: Means::Loopback,
+            present: true,
+        }
+    }
+
+    /// Whether he may do what is of this class at all.
+    ///
+    /// # Errors
+    /// [`Denied::Role`], [`Denied::Presence`].
+    pub fn may(&self, class: Class) -> Result<(), Denied> {
+        if !self.role.has(class) {
+            Err(Denied::Role)
+        } else if class == Class::Critical && !self.present {
+            Err(Denied::Presence)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The principal of the request, as [`gate`] left it there.
+#[derive(Clone)]
+pub(crate) struct Known(pub Arc<Principal>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = crate::Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, crate::Refusal> {
+        match parts.extensions.get::<Known>() {
+            Some(Known(principal)) => Ok(Principal::clone(principal)),
+            None => Err(crate::Refusal::internal(&"a route that needs a principal lies outside the gate")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_is_about() {
+        for (method, path, class) in [
+            (Method::GET, "/health", Class::Public),
+            (Method::GET, "/api/v1/health", Class::Public),
+            (Method::GET, "/health/detailed", Class::Read),
+            (Method::GET, "/ready", Class::Public),
+            (Method::POST, "/health", Class::Write),
+            (Method::GET, "/metrics", Class::Read),
+            (Method::POST, "/api/v1/sessions", Class::Public),
+            (Method::GET, "/api/v1/components/abc", Class::Read),
+            (Method::POST, "/api/v1/components/register", Class::Infrastructure),
+            (Method::POST, "/components/register", Class::Infrastructure),
+            (Method::POST, "/api/v1/components/revocation-anonymous", Class::Critical),
+            (Method::DELETE, "/api/v1/pairing/revoke", Class::Critical),
+            (Method::POST, "/api/v1/bindings/00/complete", Class::Infrastructure),
+            (Method::POST, "/api/v1/orders", Class::Critical),
+            (Method::POST, "/api/v1/orders/00/outcome", Class::Infrastructure),
+            (Method::POST, "/api/v1/policies", Class::Critical),
+            (Method::POST, "/api/v1/policies/00/signatures", Class::Infrastructure),
+            (Method::POST, "/api/v1/revocations", Class::Critical),
+            (Method::POST, "/api/v1/transactions", Class::Write),
+            (Method::POST, "/api/v1/telemetry/batches", Class::Write),
+            (Method::DELETE, "/api/v1/whatever/comes", Class::Write),
+            (Method::POST, "/api_bridge.v1.ApiBridgeService/GetComponent", Class::Read),
+            (Method::POST, "/api_bridge.v1.ApiBridgeService/RegisterComponent", Class::Infrastructure),
+            (Method::POST, "/api_bridge.v1.ApiBridgeService/RevokePairing", Class::Critical),
+            (Method::POST, "/api_bridge.v1.ApiBridgeService/TransferEnergy", Class::Write),
+            (Method::POST, "/grpc.health.v1.Health/Check", Class::Public),
+        ] {
+            assert_eq!(Class::of(&method, path), class, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        use Class::{Critical, Infrastructure, Public, Read, Write};
+        for (role, classes) in [
+            (Role::Viewer, vec![Public, Read]),
+            (Role::Operator, vec![Public, Read, Write]),
+            (Role::Technician, vec![Public, Read, Write, Infrastructure]),
+            (Role::Security, vec![Public, Read, Critical]),
+            (Role::Administrator, vec![Public, Read, Write, Infrastructure, Critical]),
+        ] {
+            assert_eq!(role.word().parse::<Role>().unwrap(), role);
+            for class in [Public, Read, Write, Infrastructure, Critical] {
+                let mut principal = Principal { role, ..Principal::local() };
+                let expected = if classes.contains(&class) { Ok(()) } else { Err(Denied::Role) };
+                assert_eq!(principal.may(class), expected, "{role:?} {class:?}");
+                principal.present = false;
+                let absent =
+                    if class == Critical && expected.is_ok() { Err(Denied::Presence) } else { expected };
+                assert_eq!(principal.may(class), absent, "{role:?} {class:?} from afar");
+            }
+        }
+        assert!("root".parse::<Role>().unwrap_err().contains("viewer, operator"));
+    }
+
+    #[test]
+    fn a_component_is_meant_by_both_of_its_names() {
+        let scope = Scope::Components(vec!["pack-0001".into()]);
+        let cid = Cid::of("pack-0001").to_string();
+        assert!(scope.covers("pack-0001") && scope.covers(&cid) && scope.covers(&cid.to_uppercase()));
+        assert!(!scope.covers("pack-0002") && !scope.covers(""));
+        assert!(Scope::All.covers("pack-0002"));
+    }
+}

@@ -1,0 +1,458 @@
+//! The users of a bridge: one file, replaced as a whole, read again when it changed (A132).
+//!
+//! A passphrase is kept as Argon2id with a salt of its own, a token and a certificate as their hash. Nothing in the
+//! file lets anybody in.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use api::{encoding::Hex, session::token_hash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use lct::{id::valid_component_id, secret};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Role, Scope};
+use crate::{durable, entropy};
+
+const FORMAT: u32 = 1;
+/// Longest file of users, in bytes.
+const FILE_MAX: u64 = 4 << 20;
+/// Shortest passphrase, in characters.
+pub const PASSPHRASE_MIN: usize = 12;
+/// Of Argon2id: memory in KiB, passes, lanes (OWASP's first choice).
+const ARGON2: (u32, u32, u32) = (19_456, 2, 1);
+
+/// Why the users cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// The file is not one.
+    #[error("{}: {what}; restore it from a copy", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The system refuses.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such user.
+    #[error("there is no user {0:?}; `modbatt user list` shows them")]
+    Unknown(String),
+    /// There is one already.
+    #[error("there is a user {0:?} already")]
+    Exists(String),
+    /// A name, passphrase or component that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// The last administrator would be gone.
+    #[error("{0:?} is the only administrator left; make another first")]
+    LastAdministrator(String),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+}
+
+/// A passphrase, as it is kept.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hashed {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+    salt: Hex<16>,
+    hash: Hex<32>,
+}
+
+impl Hashed {
+    fn of(passphrase: &str) -> Result<Self, UsersError> {
+        let salt = random()?;
+        let (memory_kib, passes, lanes) = ARGON2;
+        let mut hashed = Hashed { memory_kib, passes, lanes, salt: Hex(*salt), hash: Hex([0; 32]) };
+        hashed.hash = Hex(*hashed.compute(passphrase).ok_or_else(|| {
+            UsersError::Invalid(
+                "the passphrase cannot be hashed: not enough memory, or it is too long".into(),
+            )
+        })?);
+        Ok(hashed)
+    }
+
+    fn compute(&self, passphrase: &str) -> Option<Zeroizing<[u8; 32]>> {
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).ok()?;
+        let mut out = Zeroizing::new([0; 32]);
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon.hash_password_into(passphrase.as_bytes(), &self.salt.0, out.as_mut_slice()).ok()?;
+        Some(out)
+    }
+
+    fn is(&self, passphrase: &str) -> bool {
+        self.compute(passphrase).is_some_and(|hash| secret::equal(hash.as_slice(), &self.hash.0))
+    }
+}
+
+/// A token of a user, bound to a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Its hash.
+    pub hash: Hex<32>,
+    /// The key that its requests are signed with.
+    pub key: Hex<33>,
+    /// Unix seconds.
+    pub expires_at: u64,
+    /// The components that it is for; those of the user when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub components: Option<Vec<String>>,
+}
+
+/// A certificate of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// SHA-256 of its DER.
+    pub fingerprint: Hex<32>,
+    /// Unix seconds.
+    pub expires_at: u64,
+}
+
+/// Somebody who may use the bridge.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// 1 to 64 of `[A-Za-z0-9._@-]`.
+    pub name: String,
+    /// What he may.
+    pub role: Role,
+    /// With which components; every one when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub components: Option<Vec<String>>,
+    /// Shut out.
+    #[serde(default)]
+    pub disabled: bool,
+    /// From when on he is shut out, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passphrase: Option<Hashed>,
+    /// His tokens.
+    #[serde(default)]
+    pub tokens: Vec<Token>,
+    /// His certificates.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+}
+
+impl User {
+    /// A user without any means to prove himself.
+    ///
+    /// # Errors
+    /// [`UsersError::Invalid`].
+    pub fn new(name: &str, role: Role, components: Option<Vec<String>>) -> Result<Self, UsersError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._@-".contains(&b);
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
+            return Err(UsersError::Invalid(format!(
+                "{name:?} is no name of a user: 1 to 64 letters, digits and . _ @ -"
+            )));
+        }
+        if name == super::LOCAL {
+            return Err(UsersError::Invalid(format!("{name:?} names whoever sits at this machine")));
+        }
+        check_components(components.as_deref())?;
+        Ok(User {
+            name: name.into(),
+            role,
+            components,
+            disabled: false,
+            expires_at: None,
+            passphrase: None,
+            tokens: Vec::new(),
+            certificates: Vec::new(),
+        })
+    }
+
+    /// Gives him a passphrase.
+    ///
+    /// # Errors
+    /// [`UsersError::Invalid`] shorter than [`PASSPHRASE_MIN`]; [`UsersError::Entropy`].
+    pub fn set_passphrase(&mut self, passphrase: &str) -> Result<(), UsersError> {
+        if passphrase.chars().count() < PASSPHRASE_MIN || passphrase.len() > api::session::PASSPHRASE_MAX {
+            return Err(UsersError::Invalid(format!(
+                "a passphrase has {PASSPHRASE_MIN} characters or more, and at most {} bytes",
+                api::session::PASSPHRASE_MAX
+            )));
+        }
+        self.passphrase = Some(Hashed::of(passphrase)?);
+        Ok(())
+    }
+
+    /// Makes a token for the holder of `key`, and returns it: only its hash is kept.
+    ///
+    /// # Errors
+    /// [`UsersError::Invalid`], [`UsersError::Entropy`].
+    pub fn give_token(
+        &mut self,
+        key: &lct::sign::PublicKey,
+        expires_at: u64,
+        components: Option<Vec<String>>,
+    ) -> Result<Zeroizing<String>, UsersError> {
+        check_components(components.as_deref())?;
+        if let (Some(own), Some(wanted)) = (&self.components, &components)
+            && let Some(outside) = wanted.iter().find(|id| !own.contains(id))
+        {
+            return Err(UsersError::Invalid(format!("{} may not use {outside}", self.name)));
+        }
+        let token = draw_token()?;
+        let hash = Hex(token_hash(&token));
+        self.tokens.push(Token { hash, key: Hex(key.0), expires_at, components });
+        Ok(token)
+    }
+
+    /// Whether he may use the bridge at `now_s`.
+    pub fn is_active(&self, now_s: u64) -> bool {
+        !self.disabled && self.expires_at.is_none_or(|end| now_s < end)
+    }
+
+    /// With which components.
+    pub fn scope(&self) -> Scope {
+        self.components.clone().map_or(Scope::All, Scope::Components)
+    }
+}
+
+fn check_components(components: Option<&[String]>) -> Result<(), UsersError> {
+    match components.unwrap_or_default().iter().find(|id| !valid_component_id(id)) {
+        Some(id) => Err(UsersError::Invalid(format!("{id:?} is no component id"))),
+        None if components.is_some_and(<[String]>::is_empty) => {
+            Err(UsersError::Invalid("a scope names one component at least".into()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A token: 256 random bits.
+pub(crate) fn draw_token() -> Result<Zeroizing<String>, entropy::NoEntropy> {
+    let bytes: Zeroizing<[u8; 32]> = random()?;
+    Ok(Zeroizing::new(format!("{}{}", api::session::TOKEN_PREFIX, hex::encode(bytes.as_slice()))))
+}
+
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, entropy::NoEntropy> {
+    let mut bytes = Zeroizing::new([0; N]);
+    entropy::with(|rng| rand_core::Rng::fill_bytes(rng, bytes.as_mut_slice()))?;
+    Ok(bytes)
+}
+
+/// What the file holds.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserFile {
+    format: u32,
+    /// By name.
+    pub users: Vec<User>,
+}
+
+impl Default for UserFile {
+    fn default() -> Self {
+        UserFile { format: FORMAT, users: Vec::new() }
+    }
+}
+
+impl UserFile {
+    /// Reads a file; none is one without users.
+    ///
+    /// # Errors
+    /// [`UsersError::Damaged`], [`UsersError::Io`].
+    pub fn read(path: &Path) -> Result<Self, UsersError> {
+        let fail = |source| UsersError::Io { path: path.into(), source };
+        let damaged = |what: String| UsersError::Damaged { path: path.into(), what };
+        match fs::metadata(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) => return Err(fail(e)),
+            Ok(found) if found.len() > FILE_MAX => return Err(damaged("it is too long".into())),
+            Ok(_) => {}
+        }
+        let file: UserFile = serde_json::from_slice(&fs::read(path).map_err(fail)?)
+            .map_err(|e| damaged(format!("it is no file of users ({e})")))?;
+        if file.format != FORMAT {
+            return Err(damaged(format!("it has format {}, this build knows {FORMAT}", file.format)));
+        }
+        Ok(file)
+    }
+
+    /// Replaces a file; on the disk when this returns, and readable by its owner only.
+    ///
+    /// # Errors
+    /// [`UsersError::Io`].
+    pub fn write(&self, path: &Path) -> Result<(), UsersError> {
+        let fail = |source| UsersError::Io { path: path.into(), source };
+        let text = serde_json::to_vec_pretty(self).map_err(|e| fail(e.into()))?;
+        durable::replace_private(path, &text).map_err(fail)
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// [`UsersError::Unknown`].
+    pub fn user(&mut self, name: &str) -> Result<&mut User, UsersError> {
+        let found = self.users.iter_mut().find(|user| user.name == name);
+        found.ok_or_else(|| UsersError::Unknown(name.into()))
+    }
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// [`UsersError::Exists`].
+    pub fn add(&mut self, user: User) -> Result<(), UsersError> {
+        if self.users.iter().any(|other| other.name == user.name) {
+            return Err(UsersError::Exists(user.name));
+        }
+        self.users.push(user);
+        Ok(())
+    }
+
+    /// Gives a user another role, or shuts him out or in; an administrator always remains.
+    ///
+    /// # Errors
+    /// [`UsersError::Unknown`], [`UsersError::LastAdministrator`].
+    pub fn set(&mut self, name: &str, role: Option<Role>, disabled: Option<bool>) -> Result<(), UsersError> {
+        let user = self.user(name)?;
+        let before = user.clone();
+        user.role = role.unwrap_or(user.role);
+        user.disabled = disabled.unwrap_or(user.disabled);
+        let leads = |user: &User| user.role == Role::Administrator && !user.disabled;
+        if leads(&before) && !self.users.iter().any(leads) {
+            *self.user(name)? = before;
+            return Err(UsersError::LastAdministrator(name.into()));
+        }
+        Ok(())
+    }
+}
+
+/// The users of a running bridge.
+#[derive(Debug)]
+pub(crate) struct Users {
+    path: PathBuf,
+    read: Mutex<Read>,
+}
+
+struct Read {
+    stamp: Option<(SystemTime, u64)>,
+    file: Arc<UserFile>,
+}
+
+impl std::fmt::Debug for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Read").field("stamp", &self.stamp).finish_non_exhaustive()
+    }
+}
+
+impl Users {
+    pub fn open(path: PathBuf) -> Result<Self, UsersError> {
+        let stamp = stamp(&path);
+        let file = Arc::new(UserFile::read(&path)?);
+        Ok(Users { path, read: Mutex::new(Read { stamp, file }) })
+    }
+
+    /// The users as the file has them at this moment.
+    pub fn now(&self) -> Result<Arc<UserFile>, UsersError> {
+        let stamp = stamp(&self.path);
+        let mut read = self.lock();
+        if read.stamp != stamp {
+            read.file = Arc::new(UserFile::read(&self.path)?);
+            read.stamp = stamp;
+        }
+        Ok(read.file.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+/// Whether this is the passphrase of the user. Takes as long whether there is such a user or not.
+pub(crate) fn check_passphrase(user: Option<&User>, passphrase: &str) -> bool {
+    match user.and_then(|user| user.passphrase.as_ref()) {
+        Some(hashed) => hashed.is(passphrase),
+        None => {
+            let (memory_kib, passes, lanes) = ARGON2;
+            let nobody = Hashed { memory_kib, passes, lanes, salt: Hex([0; 16]), hash: Hex([0; 32]) };
+            let _nobody = nobody.is(passphrase);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_passphrases_and_scopes_that_cannot_be() {
+        for name in ["", "local", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(User::new(name, Role::Viewer, None).is_err(), "{name}");
+        }
+        for components in [vec![], vec!["no good".to_owned()], vec!["ok-1".to_owned(), String::new()]] {
+            assert!(User::new("a", Role::Viewer, Some(components)).is_err());
+        }
+        let mut user = User::new("a", Role::Viewer, Some(vec!["abc".into()])).unwrap();
+        assert!(user.set_passphrase("elevenchars").is_err());
+        let key = lct::sign::SigningKey::from_bytes(&[3; 32]).unwrap().public();
+        let wider = user.give_token(&key, 1, Some(vec!["abd".into()]));
+        assert!(wider.unwrap_err().to_string().contains("may not use abd"));
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_changed_and_holds_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.json");
+        let mut file = UserFile::default();
+        let mut user = User::new("ann", Role::Administrator, None).unwrap();
+        user.set_passphrase("a long passphrase").unwrap();
+        let key = lct::sign::SigningKey::from_bytes(&[3; 32]).unwrap().public();
+        let token = user.give_token(&key, 9, None).unwrap();
+        file.add(user).unwrap();
+        assert!(matches!(
+            file.add(User::new("ann", Role::Viewer, None).unwrap()),
+            Err(UsersError::Exists(_))
+        ));
+        file.write(&path).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            !text.contains("a long passphrase") && !text.contains(&**token) && !text.contains(&token[4..])
+        );
+        let users = Users::open(path.clone()).unwrap();
+        let ann = |users: &Users| users.now().unwrap().users[0].clone();
+        assert!(check_passphrase(Some(&ann(&users)), "a long passphrase"));
+        assert!(!check_passphrase(Some(&ann(&users)), "a long passphrasf"));
+        assert!(!check_passphrase(None, "a long passphrase"));
+        assert!(ann(&users).is_active(5));
+
+        let last = file.set("ann", None, Some(true)).unwrap_err();
+        assert!(matches!(last, UsersError::LastAdministrator(_)), "{last}");
+        file.add(User::new("bob", Role::Administrator, None).unwrap()).unwrap();
+        file.set("ann", Some(Role::Viewer), Some(true)).unwrap();
+        file.write(&path).unwrap();
+        assert!(!ann(&users).is_active(5), "shut out at once");
+        assert_eq!(ann(&users).role, Role::Viewer);
+        fs::write(&path, "{").unwrap();
+        assert!(users.now().is_err(), "a damaged file lets nobody in");
+    }
+}

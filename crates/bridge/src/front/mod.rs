@@ -1,0 +1,53 @@
+//! What stands between a network and the routes: where the bridge answers, to whom, and how often (A130 to A140).
+
+pub(crate) mod server;
+pub mod tls;
+
+use std::path::PathBuf;
+
+use crate::{
+    BridgeError,
+    access::{
+        door::{Door, Rate},
+        users::Users,
+    },
+};
+
+/// How a bridge is reached. The default is that of one machine: http in clear on a loopback address, and whoever
+/// opens a connection is the local operator.
+#[derive(Debug, Clone, Default)]
+pub struct Front {
+    /// The file of its users; without one it only serves this machine.
+    pub users: Option<PathBuf>,
+    /// How often each principal may ask.
+    pub rate: Rate,
+    /// What it shows to those who connect; without it it only listens on loopback addresses.
+    pub tls: Option<tls::Identity>,
+    /// The names and addresses under which it is reached, besides those of its own machine; any, if it speaks TLS and
+    /// none is given.
+    pub names: Vec<String>,
+}
+
+/// A [`Front`] at work.
+pub(crate) struct Open {
+    pub door: Door,
+    pub tls: Option<tokio_rustls::TlsAcceptor>,
+    names: Vec<String>,
+}
+
+impl Open {
+    pub fn new(front: &Front) -> Result<Self, BridgeError> {
+        let users = front.users.clone().map(Users::open).transpose()?;
+        let tls = front.tls.as_ref().map(tls::acceptor).transpose()?;
+        Ok(Open { door: Door::new(users, front.rate), tls, names: front.names.clone() })
+    }
+
+    /// Whether requests for this host are answered: a page from elsewhere whose name was made to resolve to this machine
+    /// still sends its own name.
+    pub fn answers_to(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        api::client::is_loopback(host)
+            || (self.tls.is_some() && self.names.is_empty())
+            || self.names.iter().any(|name| name.eq_ignore_ascii_case(bare))
+    }
+}

@@ -1,0 +1,116 @@
+//! Connections: accepted, wrapped in TLS where there is some, bounded in time and number, ended in order (A138).
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use lct::hash::sha256;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use crate::access::door::Peer;
+
+/// How long the handshake of TLS may take, and then the header of a request.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest header of a request, in bytes, and most lines of it.
+const HEADER_MAX: usize = 32 << 10;
+const HEADER_LINES: usize = 64;
+/// Most requests at the same time on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 128;
+/// How often a quiet connection of HTTP/2 is asked whether somebody is still there.
+const PING: Duration = Duration::from_secs(30);
+/// Most connections at the same time; a further one waits in the system's queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Pause after the system did not give a connection, for example because too many files are open.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is raised, and then until every request that was taken has its answer.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.http1().max_buf_size(HEADER_MAX).max_headers(HEADER_LINES);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HANDSHAKE_TIMEOUT);
+    http.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_MAX as u32);
+    let http = Arc::new(http);
+    loop {
+        let accepted = tokio::select! {
+            // The sender lives as long as the bridge.
+            _ = stop.wait_for(|up| *up) => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, address, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                tracing::warn!("no connection accepted: {e}");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        // Answers are small and whole: waiting for more to send only makes them late.
+        let _only_slower = stream.set_nodelay(true);
+        let (tls, router, http, watcher) = (tls.clone(), router.clone(), http.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let _place = place;
+            match tls {
+                None => converse(&http, stream, Peer { address, certificate: None }, router, watcher).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                        let certificate = shown.map(|first| sha256(&[first]));
+                        converse(&http, stream, Peer { address, certificate }, router, watcher).await;
+                    }
+                    Ok(Err(e)) => tracing::info!(target: "security", from = %address, "no TLS: {e}"),
+                    Err(_) => tracing::info!(target: "security", from = %address, "TLS takes too long"),
+                },
+            }
+        });
+    }
+    // Nobody else is taken; those on their way see an end instead of silence.
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address.ip(), place))
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    http: &auto::Builder<TokioExecutor>,
+    stream: S,
+    peer: Peer,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(axum::body::Body::new)
+    });
+    let connection = http
+        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+        .into_owned();
+    if let Err(e) = watcher.watch(connection).await {
+        tracing::debug!(from = %peer.address, "connection ended: {e}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Figures for Prometheus (A142). Labels are few and fixed: no path, no name, no identifier.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::access::Class;
+
+/// Upper bounds of the answers' durations, in seconds.
+const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 45.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    class: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    class: &'static str,
+}
+
+/// What is counted.
+pub(crate) struct Metrics {
+    answers: Family<Answered, Counter>,
+    seconds: Family<Of, Histogram, fn() -> Histogram>,
+    running: Gauge,
+}
+
+/// What is read off the ledger when somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerFigures {
+    pub height: u64,
+    pub transactions: u64,
+    pub refused: u64,
+    pub records: u64,
+    pub components: u64,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        Metrics {
+            answers: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            running: Gauge::default(),
+        }
+    }
+
+    /// A request began; it ends when what is returned is dropped.
+    pub fn begin(&self) -> Running {
+        self.running.inc();
+        Running(self.running.clone())
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, class: Class, status: u16, took: Duration) {
+        let class = class.word();
+        self.answers.get_or_create(&Answered { class, status }).inc();
+        self.seconds.get_or_create(&Of { class }).observe(took.as_secs_f64());
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self, ledger: &LedgerFigures) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("modbatt_bridge");
+        registry.register("answers", "Requests answered, by class and status", self.answers.clone());
+        registry.register_with_unit("answer", "Time to the answer", Unit::Seconds, self.seconds.clone());
+        registry.register("running", "Requests that are being answered", self.running.clone());
+        let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+            let gauge = Gauge::<i64, AtomicI64>::default();
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            registry.register(name, help, gauge);
+        };
+        let counter = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+            let counter = Counter::<u64, AtomicU64>::default();
+            counter.inc_by(value);
+            registry.register(name, help, counter);
+        };
+        gauge(&mut registry, "ledger_height", "Height of the last block", ledger.height);
+        gauge(&mut registry, "ledger_components", "Components on the ledger", ledger.components);
+        counter(&mut registry, "ledger_transactions", "Transactions in blocks", ledger.transactions);
+        counter(&mut registry, "ledger_refused", "Transactions in blocks without effect", ledger.refused);
+        counter(
+            &mut registry,
+            "ledger_records",
+            "Telemetry records whose roots are on the ledger",
+            ledger.records,
+        );
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+/// A request that is being answered.
+pub(crate) struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_prometheus_reads() {
+        let metrics = Metrics::new();
+        let running = metrics.begin();
+        metrics.answered(Class::Read, 200, Duration::from_millis(3));
+        metrics.answered(Class::Read, 200, Duration::from_millis(30));
+        metrics.answered(Class::Critical, 403, Duration::from_millis(3));
+        let text = metrics.text(&LedgerFigures { height: 7, ..LedgerFigures::default() }).unwrap();
+        for line in [
+            "modbatt_bridge_answers_total{class=\"read\",status=\"200\"} 2",
+            "modbatt_bridge_answers_total{class=\"critical\",status=\"403\"} 1",
+            "modbatt_bridge_answer_seconds_bucket{le=\"0.005\",class=\"read\"} 1",
+            "modbatt_bridge_running 1",
+            "modbatt_bridge_ledger_height 7",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        drop(running);
+        assert!(metrics.text(&LedgerFigures::default()).unwrap().contains("modbatt_bridge_running 0"));
+    }
+}
