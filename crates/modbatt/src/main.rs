@@ -19,6 +19,10 @@ struct Cli {
 enum Command {
     /// Run a pack with its modules, app, bridge and ledger on this machine
     Demo(cmd::demo::Args),
+    /// Serve the ledger of a data directory to others: TLS, users, limits, logs; without a pack
+    Serve(cmd::serve::Args),
+    /// Say who may use the bridge of a data directory
+    User(cmd::user::Args),
     /// Check keys, every channel, the ledger's registrations and the audit logs of an installation
     Check(cmd::check::Args),
     /// Show every component of a running installation: binding, pairing, keys, channel; --verify holds them against the ledger
@@ -101,6 +105,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Check(args) => cmd::check::run(&args),
+        Command::Serve(args) => cmd::serve::run(&args),
+        Command::User(args) => cmd::user::run(&args),
         Command::Status(args) => cmd::status::run(&args),
         Command::Pair(args) => cmd::pair::run(&args),
         Command::Unpair(args) => cmd::pair::unpair(&args),

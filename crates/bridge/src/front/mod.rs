@@ -1,6 +1,7 @@
 //! What stands between a network and the routes: where the bridge answers, to whom, and how often (A130 to A140).
 
 pub(crate) mod server;
+pub mod settings;
 pub mod tls;
 
 use std::path::PathBuf;

@@ -10,10 +10,7 @@
 //! A line is one JSON object. Bodies, tokens and passphrases never reach a log: nothing that holds one has a way to be
 //! printed.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_appender::{
@@ -52,6 +49,17 @@ pub struct Open {
 }
 
 impl Logs {
+    /// Writes what this program says to the logs from here on.
+    ///
+    /// # Errors
+    /// [`LogError`], also where something else reads what the program says.
+    pub fn install(&self) -> Result<Open, LogError> {
+        let (subscriber, open) = self.open()?;
+        tracing::subscriber::set_global_default(subscriber)
+            .map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
+        Ok(open)
+    }
+
     /// A subscriber that writes the logs.
     ///
     /// # Errors
@@ -102,12 +110,6 @@ where
     let format = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
     // Spans go through: the request's id stands in each line of its request.
     format.with_writer(writer).with_filter(filter_fn(move |m| m.is_span() || wants(m))).boxed()
-}
-
-impl From<LogError> for io::Error {
-    fn from(e: LogError) -> Self {
-        io::Error::other(e.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -335,7 +335,7 @@ pub fn validator(dir: &DataDir) -> Result<ed25519_dalek::SigningKey, Failure> {
     provision::validator(dir)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -351,7 +351,7 @@ enum Ended {
 }
 
 /// A line of progress, on standard error.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     use std::io::Write;
     // Progress that nobody reads any more is no reason to stop.
     let _closed = writeln!(std::io::stderr(), "{line}");
@@ -467,19 +467,19 @@ fn summary(line: &serde_json::Value) -> String {
     )
 }
 
-async fn raised(mut flag: watch::Receiver<bool>) {
+pub(super) async fn raised(mut flag: watch::Receiver<bool>) {
     // An error means that the sender is gone, which ends things as well.
     let _gone = flag.wait_for(|up| *up).await;
 }
 
-fn engine_failure(died: Result<Result<(), node::Error>, tokio::task::JoinError>) -> Failure {
+pub(super) fn engine_failure(died: Result<Result<(), node::Error>, tokio::task::JoinError>) -> Failure {
     match died {
         Ok(Err(e)) => super::ledger::failure(&e),
         _ => Failure::Failed("the ledger's engine ended unexpectedly".into()),
     }
 }
 
-fn listen_failure(address: SocketAddr, e: &std::io::Error) -> Failure {
+pub(super) fn listen_failure(address: SocketAddr, e: &std::io::Error) -> Failure {
     match e.kind() {
         std::io::ErrorKind::AddrInUse => Failure::Failed(format!(
             "{address} is in use by another program; name another with --listen, or leave it out for a free port"

@@ -1,0 +1,229 @@
+//! Settings of a bridge that runs as a service: a file, the environment, the command line, in this order (A140).
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+
+use super::{Front, tls};
+use crate::{access::Rate, ops::logs::Logs};
+
+/// Prefix of the variables of the environment; `MODBATT_SERVE_LISTEN` is `listen`.
+pub const PREFIX: &str = "MODBATT_SERVE";
+
+/// What can be set. Paths are taken from where the program is started.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where it listens. Outside loopback it speaks TLS and lets users in only.
+    pub listen: SocketAddr,
+    /// Names and addresses under which it is reached.
+    pub names: Vec<String>,
+    /// Speak TLS on a loopback address as well.
+    pub tls: bool,
+    /// Certificates in PEM; those of an authority of its own when left out.
+    pub tls_certificates: Option<PathBuf>,
+    /// Their key in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Who certifies clients, in PEM.
+    pub tls_clients: Option<PathBuf>,
+    /// Requests a second of each principal.
+    pub requests_per_second: NonZeroU32,
+    /// Requests at once of each principal.
+    pub requests_at_once: NonZeroU32,
+    /// Folder of the logs; `logs` in the data directory when left out.
+    pub logs: Option<PathBuf>,
+    /// Days that audits are kept, 1 to 3650.
+    pub audit_days: usize,
+    /// Days that the security log is kept, 1 to 3650.
+    pub security_days: usize,
+    /// Days that the log of operation is kept, 1 to 3650.
+    pub operation_days: usize,
+    /// Days that the debug log is kept, 0 for none.
+    pub debug_days: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let rate = Rate::default();
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            names: Vec::new(),
+            tls: false,
+            tls_certificates: None,
+            tls_key: None,
+            tls_clients: None,
+            requests_per_second: rate.per_second,
+            requests_at_once: rate.burst,
+            logs: None,
+            audit_days: 365,
+            security_days: 180,
+            operation_days: 30,
+            debug_days: 0,
+        }
+    }
+}
+
+/// What is wrong with the settings: which one, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+impl Settings {
+    /// Reads the file, if one is named, then what `environment` has under [`PREFIX`], then `flags`; the later wins.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, SettingsError> {
+        let fail = |e: config::ConfigError| SettingsError(e.to_string());
+        let mut builder = Config::builder();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| SettingsError(format!("{}: {e}", path.display())))?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        let variables = Environment::with_prefix(PREFIX)
+            .source(Some(environment.into_iter().collect()))
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("names");
+        builder = builder.add_source(variables);
+        for (name, value) in flags {
+            builder = match *name {
+                "names" => builder.set_override(*name, value.split(',').collect::<Vec<_>>()),
+                name => builder.set_override(name, value.clone()),
+            }
+            .map_err(fail)?;
+        }
+        let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(fail)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |what: &str| Err(SettingsError(what.into()));
+        if self.tls_certificates.is_some() != self.tls_key.is_some() {
+            return refuse("tls_certificates and tls_key are given together, or neither");
+        }
+        if self.tls_clients.is_some() && self.tls_certificates.is_none() {
+            return refuse(
+                "tls_clients goes with tls_certificates; without them the bridge's own authority certifies",
+            );
+        }
+        if self.listen.ip().is_unspecified() && self.names.is_empty() && self.tls_certificates.is_none() {
+            return refuse(
+                "names: say under which names and addresses clients reach the bridge, for its certificate",
+            );
+        }
+        let kept = [
+            ("audit_days", self.audit_days, 1),
+            ("security_days", self.security_days, 1),
+            ("operation_days", self.operation_days, 1),
+            ("debug_days", self.debug_days, 0),
+        ];
+        match kept.into_iter().find(|(_, days, least)| !(*least..=3650).contains(days)) {
+            Some((name, _, least)) => Err(SettingsError(format!("{name}: {least} to 3650 days"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls || self.tls_certificates.is_some() || !self.listen.ip().is_loopback()
+    }
+
+    /// How it is reached. `data` is the folder in which its users and its authority are kept.
+    pub fn front(&self, data: &Path) -> Front {
+        let mut names = self.names.clone();
+        if !self.listen.ip().is_unspecified() {
+            names.push(self.listen.ip().to_string());
+        }
+        let tls = self.has_tls().then(|| match (&self.tls_certificates, &self.tls_key) {
+            (Some(certificates), Some(key)) => tls::Identity::Files {
+                certificates: certificates.clone(),
+                key: key.clone(),
+                clients: self.tls_clients.clone(),
+            },
+            _ => {
+                let loopback = ["localhost", "127.0.0.1", "::1"].map(String::from);
+                let names = names.iter().cloned().chain(loopback).collect();
+                tls::Identity::Own { folder: data.join("tls"), names }
+            }
+        });
+        let users = data.join("users.json");
+        let rate = Rate { per_second: self.requests_per_second, burst: self.requests_at_once };
+        Front { users: users.exists().then_some(users), rate, tls, names }
+    }
+
+    /// Where it logs. `data` as for [`Settings::front`].
+    pub fn logs(&self, data: &Path) -> Logs {
+        Logs {
+            folder: self.logs.clone().unwrap_or_else(|| data.join("logs")),
+            audit_days: self.audit_days,
+            security_days: self.security_days,
+            operation_days: self.operation_days,
+            debug_days: self.debug_days,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("serve.toml");
+        std::fs::write(&file, text).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Settings::read(Some(&file), environment, flags).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_later_wins() {
+        assert_eq!(read("", &[], &[]).unwrap(), Settings::default());
+        let text = "listen = \"127.0.0.1:1\"\naudit_days = 7\nnames = [\"a\"]\n";
+        let environment =
+            [("MODBATT_SERVE_LISTEN", "127.0.0.1:2"), ("MODBATT_SERVE_NAMES", "b,c"), ("PATH", "x")];
+        let settings = read(text, &environment, &[("listen", "127.0.0.1:3".into())]).unwrap();
+        assert_eq!(settings.listen.port(), 3);
+        assert_eq!((settings.audit_days, settings.names), (7, vec!["b".to_owned(), "c".to_owned()]));
+        assert_eq!(read(text, &environment, &[]).unwrap().listen.port(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_named() {
+        for (text, says) in [
+            ("lisen = \"127.0.0.1:1\"", "lisen"),
+            ("listen = \"here\"", "listen"),
+            ("audit_days = 0", "audit_days: 1 to 3650"),
+            ("debug_days = 9999", "debug_days: 0 to 3650"),
+            ("requests_per_second = 0", "requests_per_second"),
+            ("tls_key = \"x\"", "together"),
+            ("tls_clients = \"x\"", "goes with tls_certificates"),
+            ("listen = \"0.0.0.0:8443\"", "names: say"),
+            ("listen = [", "TOML"),
+        ] {
+            let said = read(text, &[], &[]).unwrap_err();
+            assert!(said.to_lowercase().contains(&says.to_lowercase()), "{text}: {said}");
+        }
+        assert!(read("", &[("MODBATT_SERVE_LISEN", "x")], &[]).unwrap_err().contains("lisen"));
+        let missing = Settings::read(Some(Path::new("/nowhere/x.toml")), [], &[]).unwrap_err();
+        assert!(missing.to_string().contains("/nowhere/x.toml"));
+    }
+
+    #[test]
+    fn outside_loopback_there_is_always_tls() {
+        let outside = read("listen = \"192.0.2.1:8443\"", &[], &[]).unwrap();
+        assert!(outside.has_tls() && outside.front(Path::new("/d")).tls.is_some());
+        assert!(!Settings::default().has_tls());
+    }
+}
