@@ -69,7 +69,7 @@ pub struct BlockchainStatus {
 }
 
 /// One thing that a bridge needs to serve.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// `ledger` or `disk`.
     pub name: String,
@@ -81,7 +81,7 @@ pub struct Check {
 }
 
 /// Answer of `GET /ready`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ready {
     /// Whether every check holds.
     pub ready: bool,
@@ -90,7 +90,7 @@ pub struct Ready {
 }
 
 /// Answer of `GET /health/detailed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Detailed {
     /// `healthy` or `degraded`.
     pub status: String,

@@ -5,6 +5,7 @@ use ::lct::{
     sign::{PublicKey, Signature},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoding::Hex;
 
@@ -18,7 +19,7 @@ pub const PASSPHRASE_MAX: usize = 1024;
 pub const TOKEN_PREFIX: &str = "mbt_";
 
 /// Body of `POST /sessions`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// The user.
@@ -36,7 +37,7 @@ impl std::fmt::Debug for Login {
 }
 
 /// Answer of `POST /sessions`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// For `Authorization: Bearer`.
     pub token: String,

@@ -13,11 +13,11 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use tracing::Instrument as _;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
     routes,
 };
-use tracing::Instrument as _;
 
 use crate::{
     Shared,

@@ -6,6 +6,7 @@ mod common;
 mod compat;
 mod contract;
 mod events;
+mod front;
 mod held;
 mod orders;
 mod policy;
