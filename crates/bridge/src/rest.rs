@@ -26,8 +26,8 @@ use crate::{
     refusal::Refusal,
     repeat,
     routes::{
-        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh, ops,
-        order, pairing, policy, proof, queue, receipt, registry, revocation, telemetry, transaction,
+        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh,
+        ops, order, pairing, policy, proof, queue, receipt, registry, revocation, telemetry, transaction,
     },
 };
 
