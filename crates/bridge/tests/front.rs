@@ -40,6 +40,7 @@ async fn served(
         ceremonies: dir.join("ceremonies"),
         revocations: dir.join("revocations"),
         orders: dir.join("orders.json"),
+        webhooks: dir.join("webhooks.redb"),
     });
     let bridge = bridge.unwrap().behind(front).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

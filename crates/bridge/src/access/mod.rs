@@ -91,7 +91,7 @@ pub enum Class {
 /// Last segment of a gRPC method that changes nothing begins with one of these.
 const GRPC_READS: [&str; 6] = ["Get", "List", "Check", "Verify", "Stream", "Subscribe"];
 /// Segments below which a change is of level 5 and above.
-const CRITICAL: [&str; 4] = ["orders", "revocations", "policies", "delegations"];
+const CRITICAL: [&str; 5] = ["orders", "revocations", "policies", "delegations", "webhooks"];
 /// Segments below which a change is one of the installation.
 const INFRASTRUCTURE: [&str; 7] =
     ["components", "bindings", "binding", "lct", "pairings", "pairing", "queue"];

@@ -105,6 +105,7 @@ async fn serve(
         ceremonies: dir.path().join("ceremonies"),
         revocations: dir.path().join("revocations"),
         orders: dir.path().join("orders.json"),
+        webhooks: dir.path().join("webhooks.redb"),
     };
     let failed = |e: bridge::BridgeError| Failure::Failed(e.to_string());
     let bridge = Bridge::open(config).map_err(failed)?.behind(front).map_err(failed)?;
