@@ -2,10 +2,7 @@
 
 use crate::common;
 
-use api::{
-    ClientError,
-    event::{Cursor, Event, Events, Query},
-};
+use api::event::{Cursor, Event, Events, Query};
 use common::{Bonded, Device, World};
 use futures_util::{SinkExt, Stream, StreamExt};
 use lct::{
@@ -300,8 +297,5 @@ async fn who_reads_nothing_holds_up_nobody_and_misses_nothing() {
         }
     }
     assert_eq!(refused, 1);
-    assert!(
-        matches!(world.client.events(&query("now")).await, Ok::<_, ClientError>(_)),
-        "pages are still read"
-    );
+    assert!(world.client.events(&query("now")).await.is_ok(), "pages are still read");
 }

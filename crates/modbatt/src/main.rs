@@ -18,7 +18,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a pack with its modules, app, bridge and ledger on this machine
-    Demo(cmd::demo::Args),
+    Demo(Box<cmd::demo::Args>),
     /// Serve the ledger of a data directory to others: TLS, users, limits, logs; without a pack
     Serve(cmd::serve::Args),
     /// Say who may use the bridge of a data directory
