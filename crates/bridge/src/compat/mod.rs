@@ -28,6 +28,7 @@ use std::{
 pub use crate::authority::key::KeyError;
 use crate::{
     BridgeError, Shared,
+    access::Principal,
     refusal::{Refusal, Reply},
     repeat::{Given, KEPT_S},
 };
@@ -132,6 +133,8 @@ impl Compat {
 #[derive(Clone)]
 pub struct Ctx {
     pub(crate) app: Arc<Shared>,
+    /// Who calls, as the gate knows him.
+    pub(crate) who: Arc<Principal>,
 }
 
 impl Ctx {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     Shared,
+    access::Known,
     refusal::{Refusal, Reply},
     repeat::Once,
 };
@@ -143,8 +144,12 @@ where
         let operation = operation.clone();
         async move {
             let profile = request.extensions().get::<Profile>().copied().unwrap_or_default();
+            let Known(who) =
+                request.extensions().get::<Known>().cloned().ok_or_else(|| {
+                    Refusal::internal(&"a route that needs a principal lies outside the gate")
+                })?;
             let rq = read::<Rq>(request, names, profile).await?;
-            let rs = operation(Ctx { app }, rq).await?;
+            let rs = operation(Ctx { app, who }, rq).await?;
             let mut answer = serde_json::to_value(rs).map_err(|e| Refusal::internal(&e))?;
             let secret = ["lct_key_half", "device_key_half", "split_key_a"]
                 .iter()

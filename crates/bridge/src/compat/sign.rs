@@ -17,6 +17,7 @@ use ledger::{
 
 use super::{Creators, Ctx};
 use crate::{
+    access::{Means, Role},
     authority::key::KeyError,
     entropy,
     refusal::{Refusal, Reply},
@@ -60,12 +61,23 @@ impl Ctx {
     /// The creator with this name, or who asks where a call names nobody. One without key is refused.
     pub(crate) async fn creator(&self, name: &str) -> Reply<Creator> {
         let compat = self.compat()?;
+        // Who runs this machine or administers the bridge speaks for all of its creators, everybody else for himself.
+        let for_all = self.who.means == Means::Loopback || self.who.role == Role::Administrator;
         let name = match (name, &compat.default_creator) {
+            ("", _) if !for_all => self.who.name.as_str(),
             ("", Some(default)) => default.as_str(),
             ("", None) => return Err(Refusal::format("creator: who asks is missing")),
             (name, _) => name,
         };
         crate::extract::label("creator", name)?;
+        if !for_all && name != self.who.name {
+            let refusal = Refusal::new(
+                403,
+                code::CREATOR_DENIED,
+                "the bridge signs for this creator when he asks himself",
+            );
+            return Err(refusal.detail(format!("creator: {name}; asked by {}", self.who.name)));
+        }
         let known = self.creators()?.key(name).map(|key| key.public());
         let key = match known {
             Some(key) => key,
