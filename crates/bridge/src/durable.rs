@@ -8,7 +8,7 @@ use std::{
 
 /// Replaces `path` with `bytes` and returns after both content and name are on the disk.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_by(path, bytes, &File::options().write(true).create(true).truncate(true))
+    replace_by(path, bytes, File::options().write(true).create(true).truncate(true))
 }
 
 /// Like [`replace`], for what only its owner may read.
