@@ -11,11 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use lct::id::Cid;
-use ledger::records::key as state_key;
+use ledger::{excerpt::Found, records::key as state_key};
 use node::{
     Chain,
     engine::solo::{Config, Solo},
-    past::Found,
 };
 use rand_chacha::{
     ChaCha20Rng,

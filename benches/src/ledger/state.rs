@@ -10,10 +10,11 @@ use lct::{
 };
 use ledger::{
     codec::Canonical,
+    excerpt::Found,
     records::key as state_key,
     tx::{Body, Unsigned},
 };
-use node::{Chain, engine::solo::Solo, past::Found, segments::StoredBatch};
+use node::{Chain, engine::solo::Solo, segments::StoredBatch};
 use rand_chacha::{
     ChaCha20Rng,
     rand_core::{Rng, SeedableRng},

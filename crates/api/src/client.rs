@@ -13,9 +13,9 @@ use crate::{
     encoding::{Blob, Hex},
     energy, entity, event, governance,
     health::{BlockchainStatus, Health, LedgerStatus},
-    lct, mrh, order, pairing, policy,
+    lct, ledger, mrh, order, pairing, policy,
     problem::Problem,
-    proof, queue, receipt, registry, revocation, session,
+    queue, receipt, registry, revocation, session,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::Trust,
@@ -42,6 +42,8 @@ const PROFILE: HeaderName = HeaderName::from_static("x-client-profile");
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an answer may take; the bridge itself gives up after 45 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long an archive may take.
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Longest answer that is read.
 const ANSWER_MAX: usize = 2 << 20;
 
@@ -333,12 +335,6 @@ impl Client {
         self.get_with(&["mrh", &lct.to_string()], &query).await
     }
 
-    /// `GET /state/{key}`: what the state holds under a key, with proof.
-    pub async fn state(&self, key: &[u8]) -> Answer<proof::Proved> {
-        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.get(&["state", &digits]).await
-    }
-
     /// `GET /energy/{id}/cycles`.
     pub async fn cycles(&self, id: &str) -> Answer<energy::Cycles> {
         self.get(&["energy", id, "cycles"]).await
@@ -569,6 +565,47 @@ impl Client {
     /// `GET /receipts/{component id}/{seq}`: the receipt file of a telemetry record.
     pub async fn record_receipt(&self, component_id: &str, seq: u32) -> Answer<Vec<u8>> {
         self.file(&["receipts", component_id, &seq.to_string()]).await
+    }
+
+    /// `GET /ledger/state/{key}`: what the state holds under a key, after the block of `height` or the last one.
+    pub async fn state(&self, key: &[u8], height: Option<u64>) -> Answer<ledger::StateObject> {
+        let mut url = self.url(&["ledger", "state", &hex::encode(key)]);
+        url.set_query(height.map(|height| format!("height={height}")).as_deref());
+        self.json(self.http.request(Method::GET, url)).await
+    }
+
+    /// `GET /ledger/blocks/{height}`.
+    pub async fn block(&self, height: u64) -> Answer<ledger::BlockView> {
+        self.get(&["ledger", "blocks", &height.to_string()]).await
+    }
+
+    /// `GET /ledger/archive`: gives the ledger piece by piece to `take`, from the genesis or the state after the block of
+    /// `height`; ends early, without error, when `take` says `false`.
+    pub async fn archive(&self, height: Option<u64>, mut take: impl FnMut(&[u8]) -> bool) -> Answer<()> {
+        let mut url = self.url(&["ledger", "archive"]);
+        url.set_query(height.map(|height| format!("height={height}")).as_deref());
+        let shown = url.to_string();
+        let fail = |e: reqwest::Error| failure(&shown, &e);
+        // It takes as long as it is long.
+        let request = self.http.get(url).timeout(ARCHIVE_TIMEOUT);
+        let mut answer = request.send().await.map_err(fail)?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            let body = answer.bytes().await.map_err(fail)?;
+            return match serde_json::from_slice(&body) {
+                Ok(problem) => Err(ClientError::Refused(problem)),
+                Err(_) => {
+                    let reason = format!("status {status} without a problem body");
+                    Err(ClientError::Malformed { url: shown, reason })
+                }
+            };
+        }
+        while let Some(piece) = answer.chunk().await.map_err(fail)? {
+            if !take(&piece) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The address of a route; segments are escaped.

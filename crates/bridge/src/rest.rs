@@ -26,8 +26,8 @@ use crate::{
     refusal::Refusal,
     repeat,
     routes::{
-        account, binding, commitment, component, context, delegation, energy, governance, health, lct, mrh,
-        ops, order, pairing, policy, proof, queue, receipt, registry, revocation, telemetry, transaction,
+        account, binding, chain, commitment, component, context, delegation, energy, governance, health, lct,
+        mrh, ops, order, pairing, policy, queue, receipt, registry, revocation, telemetry, transaction,
     },
 };
 
@@ -64,6 +64,9 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(ops::detailed))
         .routes(routes!(gate::log_in))
         .routes(routes!(health::ledger))
+        .routes(routes!(chain::state))
+        .routes(routes!(chain::block))
+        .routes(routes!(chain::archive))
         .routes(routes!(account::authority))
         .routes(routes!(account::account))
         .routes(routes!(component::register))
@@ -83,7 +86,6 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(commitment::component))
         .routes(routes!(commitment::pair))
         .routes(routes!(mrh::graph))
-        .routes(routes!(proof::state))
         .routes(routes!(energy::offers))
         .routes(routes!(energy::account))
         .routes(routes!(energy::cycles))

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
 mod ceremony;
+mod chain;
 mod common;
 mod compat;
 mod contract;

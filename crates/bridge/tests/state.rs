@@ -6,7 +6,7 @@ use api::{Client, Hex, registry::Checked};
 use common::{World, rng};
 use lct::{
     commitment::{Field, commit, opening},
-    id::{Cid, Role},
+    id::Role,
     revocation::Reason,
     secret::Secret,
     sign::SigningKey,
@@ -14,9 +14,7 @@ use lct::{
 };
 use ledger::{
     anonymous::pair_id,
-    codec::Canonical,
-    proof::{Absence, StateProof},
-    records::{AccountRole, key as state_key, registry::NO_PROXY},
+    records::{AccountRole, registry::NO_PROXY},
     tx::{Body, Change, Governance, Registry, registry::Anonymous},
 };
 
@@ -78,20 +76,6 @@ async fn the_state_of_before_is_told_as_it_was_and_no_other() {
     for query in ["?height=", "?height=x", "?height=-1", "?heigth=1", "?height=1&height=2"] {
         let wrong = problem(query).await;
         assert_eq!((wrong.status, wrong.code.as_str()), (400, "W4_ERR_PROTO_FORMAT"), "{query}");
-    }
-
-    // What is under a key, or not, is proved against the root that the next header and a checkpoint state.
-    let key = state_key::component(&Cid::of("module-0001"));
-    let there = world.then(now.height).state(&key).await.unwrap();
-    let proof = StateProof::from_bytes(&there.proof.0).unwrap();
-    assert!(there.present && proof.leads_to(&now.state_root.0));
-    assert_eq!((Some(proof.value), proof.key), (there.value.map(|v| v.0), key.clone()));
-    let absent = world.then(before.height).state(&key).await.unwrap();
-    assert_eq!((absent.present, absent.value, absent.state_root), (false, None, before.state_root));
-    let proof = Absence::from_bytes(&absent.proof.0).unwrap();
-    assert!(proof.leads_to(&before.state_root.0) && !proof.leads_to(&now.state_root.0));
-    for bad in ["0", "zz", &"00".repeat(129)] {
-        assert_eq!(world.get(&format!("/state/{bad}")).await.problem().code, "W4_ERR_PROTO_FORMAT", "{bad}");
     }
 }
 

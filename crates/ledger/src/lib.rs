@@ -10,7 +10,7 @@
 //! * [`energy`]: the arithmetic of energy accounts.
 //! * [`trust`]: the arithmetic of trust; [`standing`]: what it comes to for a subject, with its evidence.
 //! * [`authorization`], [`anonymous`]: who may be paired with whom; [`mrh`]: who is near whom.
-//! * [`execute`]: a block's execution; [`proof`], [`receipt`], [`anchor`], [`history`] and
+//! * [`execute`]: a block's execution; [`proof`], [`receipt`], [`excerpt`], [`anchor`], [`history`] and
 //!   [`checkpoint`]: how an outsider checks what happened.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod config;
 pub mod energy;
+pub mod excerpt;
 pub mod execute;
 pub mod genesis;
 pub mod history;

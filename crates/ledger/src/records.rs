@@ -22,13 +22,12 @@ use crate::{
 };
 
 const VERSION: u64 = 1;
-
+/// Key, name and type of a field.
+pub type FieldName = (u64, &'static str, &'static str);
 /// Longest text stored, in bytes.
 const MAX_TEXT: usize = MAX_RULE;
 
 pub mod key;
-
-pub use trust::*;
 
 /// How one field is encoded. Implemented for the field types of state objects only.
 trait Field: Sized {
@@ -129,6 +128,9 @@ macro_rules! object {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name { $($(#[$doc])* pub $field: $t,)* }
 
+        impl $name { /// Its fields, for who shows what is stored.
+            pub const FIELDS: &'static [FieldName] = &[$(($key, stringify!($field), stringify!($t))),*];
+        }
         impl Canonical for $name {
             fn write(&self, w: &mut Writer) {
                 let pairs = [$($key),*].len() + 1;
@@ -183,13 +185,13 @@ macro_rules! codes {
 
 mod config;
 mod governance;
+mod trade;
+mod trust;
 
 pub use config::{Direction, Setting};
 pub use governance::{Pending, RulesVersion};
-mod trade;
-
 pub use trade::*;
-mod trust;
+pub use trust::*;
 
 codes! {
     /// What an account may send; see `rules::allowed`.

@@ -34,6 +34,7 @@ pub mod revoke;
 pub mod selftest;
 pub mod send;
 pub mod serve;
+pub mod service;
 pub mod status;
 pub mod succession;
 pub mod trust;

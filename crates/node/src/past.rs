@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use lct::hash::sha256;
 use ledger::{
+    anchor::latest,
     checkpoint::{Inclusion, Statement, Succession},
     codec::Canonical,
+    excerpt::{Excerpt, Found},
     execute::Tip,
     history,
-    proof::{Absence, StateProof},
     state::{Halt, View},
 };
 use redb::{ReadOnlyTable, ReadableTable};
@@ -42,15 +43,6 @@ pub enum PastError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
-}
-
-/// What the state holds under a key, with proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// A value.
-    Present(StateProof),
-    /// Nothing.
-    Absent(Absence),
 }
 
 /// What later blocks wrote over: with it the state of now is read as that of before.
@@ -173,6 +165,30 @@ impl Snapshot<'_> {
         // A ledger that was restored from a state knows none before it.
         let first = first.map_or(self.last(), |(height, _)| height.value());
         Ok(self.last().saturating_sub(KEEP_VERSIONS).max(first))
+    }
+
+    /// The bytes under a state key.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.view().get(key)?)
+    }
+
+    /// What is under a state key, or that nothing is, for who has no replica.
+    ///
+    /// # Errors
+    /// [`PastError::Future`] when no block follows this state yet, which certifies it.
+    pub fn excerpt(&self, key: &[u8]) -> Result<Excerpt, PastError> {
+        let next = self.tip().height + 1;
+        let certified = self.block(next)?.zip(self.certificate(next)?);
+        let (block, certificate) = certified.ok_or(PastError::Future { height: next, tip: self.last() })?;
+        Ok(Excerpt {
+            header: block.header,
+            certificate,
+            handovers: latest(self.handovers(next)?),
+            found: self.prove(key)?,
+        })
     }
 
     /// What is under a state key, or that nothing is, as an outsider can check it against [`Tip::state_root`].

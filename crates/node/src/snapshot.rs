@@ -11,6 +11,7 @@ use ledger::{
     anchor::Handover,
     block::{Block, Certificate, Header},
     codec::Canonical,
+    excerpt::Found,
     execute::Tip,
     genesis::{Genesis, Params, ValidatorSet},
     history,
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::Error,
-    past::{Found, StateView, Undo},
+    past::{StateView, Undo},
     store::{
         BASE, BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META, RESULTS, STATE,
         StateTable, Store, TXS, subtree,
@@ -663,6 +664,15 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn certificate(&self, height: u64) -> Result<Option<Certificate>, Error> {
         self.by_height(CERTIFICATES, height)
+    }
+
+    /// The results of a block's transactions, in their order.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn tx_results(&self, height: u64) -> Result<Vec<TxResult>, Error> {
+        let results = self.results(height)?;
+        results.iter().map(|r| TxResult::from_bytes(r).map_err(|e| self.store.damaged(e))).collect()
     }
 
     /// The results of a block's transactions, as bytes.

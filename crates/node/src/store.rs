@@ -10,6 +10,7 @@ use ledger::{
     anchor::Handover,
     block::{Block, Certificate},
     codec::{Canonical, FormatError, Reader, Writer},
+    excerpt::Found,
     execute::{Outcome, Tip, genesis_writes},
     genesis::Genesis,
     history,
@@ -25,7 +26,6 @@ use redb::{
 use crate::{
     cores,
     error::{Error, hex},
-    past::Found,
     tree::{self, Update},
 };
 

@@ -10,6 +10,7 @@ use ledger::{
     block::CertificateError,
     checkpoint::{Checkpoint, CheckpointError, Inclusion, Statement, Succession},
     codec::{Canonical, FormatError},
+    excerpt::Found,
     genesis::{Validator, ValidatorSet},
     proof::{Absence, StateProof},
     receipt::{ReceiptError, verify, verify_within},
@@ -17,11 +18,7 @@ use ledger::{
     tx::{Body, Change, Governance},
     verdict::Trusted,
 };
-use node::{
-    Chain,
-    engine::solo::Solo,
-    past::{Found, PastError},
-};
+use node::{Chain, engine::solo::Solo, past::PastError};
 use world::*;
 
 const CLOCK: u64 = START_MS + 600_000;

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod binding;
+pub(crate) mod chain;
 pub(crate) mod commitment;
 pub(crate) mod component;
 pub(crate) mod context;
@@ -15,7 +16,6 @@ pub(crate) mod ops;
 pub(crate) mod order;
 pub(crate) mod pairing;
 pub(crate) mod policy;
-pub(crate) mod proof;
 pub(crate) mod queue;
 pub(crate) mod receipt;
 pub(crate) mod registry;

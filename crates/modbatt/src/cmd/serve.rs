@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge::front::settings::Settings;
-use bridge::{Bridge, Config};
 use node::Chain;
-use node::engine::solo::{self, Solo};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use super::data_dir::{DataDir, Run};
-use super::demo::{engine_failure, listen_failure, raised, runtime, say, unix_ms, validator};
+use super::data_dir::DataDir;
+use super::demo::{runtime, say, unix_ms, validator};
 use super::keys::AUTHORITY;
+use super::service::Service;
 use super::{Failure, Outcome, print, reason};
 use crate::custody::Unlock;
 use crate::custody::authority::Keys;
@@ -88,44 +85,25 @@ async fn serve(
     settings: &Settings,
     front: &bridge::Front,
 ) -> Result<(), Failure> {
-    let ledger_failure = |e: &node::Error| super::ledger::failure(e);
     let key = Keys::at(&dir.keys().join(AUTHORITY))?.open(&args.unlock)?;
-    let chain = Arc::new(Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| ledger_failure(&e))?);
+    let chain = Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| super::ledger::failure(&e))?;
+    let chain = Arc::new(chain);
     // Simulated time may have run ahead of the clock on the wall in an earlier run: it never goes back.
     let (start_ms, began) = (unix_ms()?.max(chain.tip().time_ms + 1), Instant::now());
     let clock = Arc::new(move || start_ms + began.elapsed().as_millis() as u64);
-    let engine = Solo::new(chain.clone(), validator(dir)?).map_err(|e| ledger_failure(&e))?;
-    let (stop, stops) = watch::channel(false);
-    let engine_clock = clock.clone();
-    let mut engine = tokio::spawn(engine.run(solo::Config::default(), move || engine_clock(), raised(stops)));
-    let config = Config {
-        chain: chain.clone(),
-        clock,
-        key,
-        ceremonies: dir.path().join("ceremonies"),
-        revocations: dir.path().join("revocations"),
-        orders: dir.path().join("orders.json"),
-        webhooks: dir.path().join("webhooks.redb"),
-    };
-    let failed = |e: bridge::BridgeError| Failure::Failed(e.to_string());
-    let bridge = Bridge::open(config).map_err(failed)?.behind(front).map_err(failed)?;
-    let listener =
-        TcpListener::bind(settings.listen).await.map_err(|e| listen_failure(settings.listen, &e))?;
-    let address = listener.local_addr().map_err(|e| listen_failure(settings.listen, &e))?;
-    let url = format!("{}://{address}", if settings.has_tls() { "https" } else { "http" });
     let end = ended()?;
-    dir.announce(&Run { url: url.clone(), pid: std::process::id() })?;
-    say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));
+    let mut service = Service::start(dir, &chain, (key, validator(dir)?), clock, settings.listen, |bridge| {
+        let bridge = bridge.behind(front).map_err(|e| Failure::Failed(e.to_string()))?;
+        Ok((bridge, if settings.has_tls() { "https" } else { "http" }))
+    })
+    .await?;
+    say(&format!("bridge and ledger at {}, chain {}", service.url, hex::encode(&dir.chain_id()[..8])));
     tokio::select! {
-        served = bridge.serve(listener, end) => served.map_err(failed)?,
-        died = &mut engine => return Err(engine_failure(died)),
+        () = end => {}
+        failure = service.died() => return Err(failure),
     }
     // The ledger goes on until the last request has its answer.
-    stop.send_replace(true);
-    match engine.await {
-        Ok(Ok(())) => {}
-        died => return Err(engine_failure(died)),
-    }
+    service.stop().await?;
     say("ended in order");
     Ok(())
 }

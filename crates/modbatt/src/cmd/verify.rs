@@ -119,7 +119,7 @@ fn read_by(path: &Path) -> Result<Inclusion, Failure> {
 
 /// Reads a trust file: the genesis or a checkpoint of a chain. A checkpoint holds in itself; that it is the right one is the
 /// word of whoever names it.
-fn read_trust(path: &Path) -> Result<Trust, Failure> {
+pub fn read_trust(path: &Path) -> Result<Trust, Failure> {
     let name = path.display();
     let bytes = read_bounded(path, "trust file", TRUST_MAX)?;
     if bytes.starts_with(checkpoint::MAGIC) {

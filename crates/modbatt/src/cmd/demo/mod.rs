@@ -25,17 +25,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bridge::{Bridge, Config};
 use bus::udp::UdpConfig;
 use lct::binding::Assurance;
 use node::Chain;
-use node::engine::solo::{self, Solo};
 use rand_chacha::ChaCha20Rng;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use super::check::Report;
-use super::data_dir::{DataDir, Run};
+use super::data_dir::DataDir;
+use super::service::Service;
 use super::{Failure, Outcome, print, reason};
 use crate::custody::Unlock;
 use app_key::AppKey;
@@ -330,6 +327,21 @@ pub fn operator(dir: &DataDir) -> Result<lct::sign::SigningKey, Failure> {
     provision::account(dir)
 }
 
+/// Makes a data directory with a chain and the keys of whoever runs it, and no parts.
+pub fn found(path: &Path) -> Result<DataDir, Failure> {
+    let mut rng = super::os_rng()?;
+    let now_ms = unix_ms()?;
+    let founders = provision::Founders::draw((now_ms / 1_000) as u32, &mut rng)?;
+    DataDir::open_or_create(
+        path,
+        || Ok::<_, Failure>(founders.genesis(now_ms)),
+        |dir| {
+            founders.write_keys(dir)?;
+            Chain::open(&dir.ledger(), dir.genesis()).map(drop).map_err(|e| super::ledger::failure(&e))
+        },
+    )
+}
+
 /// The key of the installation's validator.
 pub fn validator(dir: &DataDir) -> Result<ed25519_dalek::SigningKey, Failure> {
     provision::validator(dir)
@@ -379,32 +391,14 @@ async fn operate(
     // Simulated time may have run ahead of the clock on the wall in an earlier run: it never goes back.
     let start_ms = unix_ms()?.max(chain.tip().time_ms + 1);
     let clock = Arc::new(AtomicU64::new(start_ms));
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| listen_failure(args.listen, &e))?;
-    let address = listener.local_addr().map_err(|e| listen_failure(args.listen, &e))?;
-    let url = format!("http://{address}");
-    let (stop_bridge, bridge_stops) = watch::channel(false);
-    let (stop_engine, engine_stops) = watch::channel(false);
-    let engine = Solo::new(chain.clone(), installation.validator.clone()).map_err(|e| ledger_failure(&e))?;
-    let engine_clock = clock.clone();
-    let mut engine = tokio::spawn(engine.run(
-        solo::Config::default(),
-        move || engine_clock.load(Ordering::Relaxed),
-        raised(engine_stops),
-    ));
-    let bridge_clock = clock.clone();
-    let config = Config {
-        chain: chain.clone(),
-        clock: Arc::new(move || bridge_clock.load(Ordering::Relaxed)),
-        key: installation.authority,
-        ceremonies: dir.path().join("ceremonies"),
-        revocations: dir.path().join("revocations"),
-        orders: dir.path().join("orders.json"),
-        webhooks: dir.path().join("webhooks.redb"),
-    };
-    let bridge = Bridge::open(config).map_err(|e| Failure::Failed(e.to_string()))?;
-    let bridge = args.older.serve(bridge, dir)?;
-    let bridge = tokio::spawn(bridge.serve(listener, raised(bridge_stops)));
-    dir.announce(&Run { url: url.clone(), pid: std::process::id() })?;
+    let now = clock.clone();
+    let keys = (installation.authority, installation.validator.clone());
+    let now: bridge::Clock = Arc::new(move || now.load(Ordering::Relaxed));
+    let mut service = Service::start(dir, &chain, keys, now, args.listen, |bridge| {
+        Ok((args.older.serve(bridge, dir)?, "http"))
+    })
+    .await?;
+    let url = service.url.clone();
     say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));
 
     let pack = installation.pack.cid();
@@ -426,20 +420,10 @@ async fn operate(
     };
     let ran = tokio::select! {
         ran = bench.run(source, &mut rng) => ran,
-        died = &mut engine => Err(engine_failure(died)),
+        died = service.died() => Err(died),
     };
     let ran = ran?;
-    stop_bridge.send_replace(true);
-    match bridge.await {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => return Err(Failure::Failed(e.to_string())),
-        Err(_) => return Err(Failure::Failed("the bridge ended unexpectedly".into())),
-    }
-    stop_engine.send_replace(true);
-    match engine.await {
-        Ok(Ok(())) => {}
-        died => return Err(engine_failure(died)),
-    }
+    service.stop().await?;
     let (mut figures, components) = match ran {
         bench::Ended::Ran(figures, components) => (figures, components),
         bench::Ended::Checked(report) => return Ok(Ended::Checked(report)),
@@ -465,25 +449,4 @@ fn summary(line: &serde_json::Value) -> String {
         n("receipts_written"),
         n("open_failures"),
     )
-}
-
-pub(super) async fn raised(mut flag: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which ends things as well.
-    let _gone = flag.wait_for(|up| *up).await;
-}
-
-pub(super) fn engine_failure(died: Result<Result<(), node::Error>, tokio::task::JoinError>) -> Failure {
-    match died {
-        Ok(Err(e)) => super::ledger::failure(&e),
-        _ => Failure::Failed("the ledger's engine ended unexpectedly".into()),
-    }
-}
-
-pub(super) fn listen_failure(address: SocketAddr, e: &std::io::Error) -> Failure {
-    match e.kind() {
-        std::io::ErrorKind::AddrInUse => Failure::Failed(format!(
-            "{address} is in use by another program; name another with --listen, or leave it out for a free port"
-        )),
-        _ => Failure::Failed(format!("cannot listen on {address}: {}", reason(e))),
-    }
 }

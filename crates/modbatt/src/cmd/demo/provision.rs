@@ -129,6 +129,16 @@ impl Founders {
         }
     }
 
+    /// Writes them.
+    pub fn write_keys(&self, dir: &DataDir) -> Result<(), Failure> {
+        dir.write_key("root", self.root.key.to_bytes().expose())?;
+        let batch = [self.batch.key.to_bytes().expose().as_slice(), &self.batch.certificate.0].concat();
+        dir.write_key("batch", &Zeroizing::new(batch))?;
+        dir.write_key("account", self.account.to_bytes().expose())?;
+        dir.write_key(AUTHORITY, &AuthorityKey::file_of(&self.authority))?;
+        Ok(dir.write_key("validator", self.validator.as_slice())?)
+    }
+
     /// Writes them, and manufactures the app, the pack and `modules` modules.
     pub fn write(
         &self,
@@ -137,12 +147,7 @@ impl Founders {
         modules: usize,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Failure> {
-        dir.write_key("root", self.root.key.to_bytes().expose())?;
-        let batch = [self.batch.key.to_bytes().expose().as_slice(), &self.batch.certificate.0].concat();
-        dir.write_key("batch", &Zeroizing::new(batch))?;
-        dir.write_key("account", self.account.to_bytes().expose())?;
-        dir.write_key(AUTHORITY, &AuthorityKey::file_of(&self.authority))?;
-        dir.write_key("validator", self.validator.as_slice())?;
+        self.write_keys(dir)?;
         let mut devices = vec![(APP.to_owned(), Role::App), (PACK.to_owned(), Role::Pack)];
         devices.extend((1..=modules).map(|n| (module_name(n), Role::Module)));
         for (name, role) in devices {

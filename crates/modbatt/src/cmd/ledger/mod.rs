@@ -1,16 +1,27 @@
-//! `modbatt ledger`: what a data directory's ledger holds, read from disk or asked of the program that runs on it.
+//! `modbatt ledger`: what a data directory's ledger holds, read from disk or asked of the program that runs on it; copies of
+//! it, and its upkeep.
 
-use std::path::PathBuf;
+mod archive;
+mod block;
+mod object;
+mod proof;
+mod query;
+mod run;
+mod status;
+mod tx;
+mod upkeep;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use api::encoding::Hex;
 use api::health::LedgerStatus;
 use api::sign::{Envelope, sign};
 use api::transaction::INCLUDED;
 use ledger::tx::Body;
-use serde_json::json;
 
 use super::data_dir::{DataDir, Run};
-use super::{Failure, Outcome, ask, os_rng, print};
+use super::{Failure, Outcome, ask, os_rng};
 
 /// Blocks for which a transaction stays valid.
 const EXPIRY_BLOCKS: u64 = 1_000;
@@ -26,42 +37,106 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// Make a data directory with a chain of its own and the keys of whoever runs it
+    Init(run::Init),
+    /// Run the ledger of a data directory and its bridge, for programs of this machine, until Ctrl-C
+    Run(run::Run),
     /// Print the figures of a ledger
-    Status(StatusArgs),
+    Status(status::Args),
+    /// Send a signed transaction, or show one by its hash
+    Tx(tx::Args),
+    /// Show an object of the state, also of an earlier height
+    Query(query::Args),
+    /// Show a block
+    Block(block::Args),
+    /// Write or check a proof of what the state holds, or does not hold, under a key
+    Proof(proof::Args),
+    /// Write all blocks and records to a file
+    Export(archive::Export),
+    /// Write a state, the blocks after it and all records to a file
+    Snapshot(archive::Snapshot),
+    /// Make the ledger of a data directory from a file of `export` or `snapshot`
+    Restore(archive::Restore),
+    /// Execute every block again and check certificates, roots, state and records
+    VerifyChain(upkeep::VerifyChain),
+    /// Forget old blocks and records, and give their room back to the disk
+    Compact(upkeep::Compact),
 }
 
-/// Arguments of `modbatt ledger status`.
+/// Where a ledger lies, and how its answer is wanted.
 #[derive(clap::Args)]
-#[command(after_help = super::EXIT_CODES)]
-struct StatusArgs {
+struct At {
     /// The data directory; a program may be running on it
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// Print one JSON object instead of a table
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let Command::Status(args) = &args.command;
-    let dir = DataDir::open(&args.data_dir)?;
-    let status = match open(&dir)? {
-        Ledger::Here(ledger) => {
-            let status = ledger.read().and_then(|snapshot| snapshot.status());
-            figures(&status.map_err(|e| failure(&e))?)
-        }
-        Ledger::At(client) => ask(client.ledger_status())?,
-    };
-    if status.chain_id.0 != *dir.chain_id() {
-        let (found, expected) = (status.chain_id, hex::encode(dir.chain_id()));
-        let name = dir.path().display();
-        return Err(Failure::Failed(format!(
-            "the program that {name}/run.json names serves chain {found}, not {expected}; stop what runs on {name}"
-        )));
+    match &args.command {
+        Command::Init(args) => run::init(args),
+        Command::Run(args) => run::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Tx(args) => tx::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Block(args) => block::run(args),
+        Command::Proof(args) => proof::run(args),
+        Command::Export(args) => archive::export(args),
+        Command::Snapshot(args) => archive::snapshot(args),
+        Command::Restore(args) => archive::restore(args),
+        Command::VerifyChain(args) => upkeep::verify_chain(args),
+        Command::Compact(args) => upkeep::compact(args),
     }
-    print(&if args.json { as_json(&dir, &status) } else { as_table(&dir, &status) })?;
-    Ok(Outcome::Good)
+}
+
+/// Heights that pass, on the last line of a terminal; nothing where nobody watches.
+struct Progress {
+    what: &'static str,
+    shown: u64,
+    watched: bool,
+}
+
+impl Progress {
+    fn new(what: &'static str) -> Self {
+        Self { what, shown: 0, watched: io::stderr().is_terminal() }
+    }
+
+    fn at(&mut self, height: u64) {
+        if height >= self.shown + 100 {
+            self.shown = height;
+            if self.watched {
+                // Progress that nobody reads any more is no reason to stop.
+                let _closed = write!(io::stderr(), "\r{} {height} ", self.what);
+            }
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.watched && self.shown > 0 {
+            let _closed = writeln!(io::stderr());
+        }
+    }
+}
+
+/// Opens a ledger that nothing runs on.
+fn at_rest(dir: &DataDir) -> Result<node::ReadOnly, Failure> {
+    match open(dir)? {
+        Ledger::Here(ledger) => Ok(*ledger),
+        Ledger::At(_) => {
+            let name = dir.path().display();
+            Err(Failure::Failed(format!("a program runs on {name}; stop it first")))
+        }
+    }
+}
+
+/// Rows of a table.
+fn table(rows: &[(&str, String)]) -> String {
+    rows.iter().map(|(name, value)| format!("{name:<15} {value}\n")).collect()
 }
 
 /// Sends a transaction of the operator and waits for its block; `what` is the subject of a sentence about its failure.
@@ -133,9 +208,21 @@ pub fn failure(error: &node::Error) -> Failure {
         Error::Missing(_) | Error::OtherChain { .. } | Error::FormatVersion { .. } => {
             Failure::Input(format!("{error}; name another data directory"))
         }
-        Error::Corrupted { .. } => Failure::Input(format!("{error}; restore it from a copy")),
+        Error::Corrupted { path, .. } => Failure::Input(format!("{error}; {}", mending(path))),
         Error::Genesis(_) | Error::Io { .. } => Failure::Input(error.to_string()),
         _ => Failure::Failed(error.to_string()),
+    }
+}
+
+/// What helps against damage of a file of the ledger.
+fn mending(path: &Path) -> &'static str {
+    let records = path.components().any(|part| part.as_os_str() == "segments");
+    if records {
+        "put this file back from a copy, or move it away: blocks and state are not affected, and only receipts of its \
+         records can no longer be made"
+    } else {
+        "restore it from a copy: move the folder `ledger` away and run `modbatt ledger restore` with the file of a \
+         snapshot or export"
     }
 }
 
@@ -154,33 +241,4 @@ pub fn figures(status: &node::Status) -> LedgerStatus {
         state_root: Hex(status.state_root),
         chain_id: Hex(status.chain_id),
     }
-}
-
-fn as_json(dir: &DataDir, s: &LedgerStatus) -> String {
-    let object = json!({
-        "height": s.height, "blocks": s.blocks, "transactions": s.transactions, "records": s.records,
-        "batches": s.batches, "energy_discharged_mwh": s.energy_discharged_mwh,
-        "energy_charged_mwh": s.energy_charged_mwh, "components": s.components,
-        "state_root": s.state_root.to_string(), "chain_id": s.chain_id.to_string(),
-        "data_dir": dir.path().display().to_string(),
-    });
-    format!("{object}\n")
-}
-
-fn as_table(dir: &DataDir, s: &LedgerStatus) -> String {
-    let wh = |mwh: u64| format!("{}.{:03} Wh", mwh / 1000, mwh % 1000);
-    let rows = [
-        ("data directory", dir.path().display().to_string()),
-        ("chain", s.chain_id.to_string()),
-        ("height", s.height.to_string()),
-        ("blocks", s.blocks.to_string()),
-        ("transactions", s.transactions.to_string()),
-        ("components", s.components.to_string()),
-        ("records", s.records.to_string()),
-        ("batches", s.batches.to_string()),
-        ("discharged", wh(s.energy_discharged_mwh)),
-        ("charged", wh(s.energy_charged_mwh)),
-        ("state root", s.state_root.to_string()),
-    ];
-    rows.iter().map(|(name, value)| format!("{name:<15} {value}\n")).collect()
 }
