@@ -62,6 +62,7 @@ targets! {
     lists::audit watches ["lct::journal", "lct::audit::AuditChain"];
     lists::flash watches ["pack::relation::Relation::restore", "pack::relation::bond", "pack::identity", "pack::clock", "pack::lease", "lct::counter"];
     lists::vault watches ["pack::vault", "lct::storage"];
+    lists::backup watches ["lct::backup"];
     roles::module watches ["pack::module", "pack::relation"];
     roles::controller watches ["pack::controller", "pack::relation", "pack::policies", "pack::device"];
     roles::app watches ["pack::app", "pack::relation"];

@@ -6,6 +6,7 @@ mod chain;
 mod common;
 mod compat;
 mod contract;
+mod delivery;
 mod events;
 mod front;
 mod held;

@@ -24,6 +24,7 @@ extern crate std;
 pub mod aead;
 pub mod attest;
 pub mod audit;
+pub mod backup;
 pub mod binding;
 pub mod certificate;
 pub mod clock;

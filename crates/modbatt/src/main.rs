@@ -45,7 +45,7 @@ enum Command {
     Revoke(cmd::revoke::Args),
     /// Let a laptop act in the authority's place without network, bring what it did, say what became of it
     Delegate(cmd::delegate::Args),
-    /// Say where the keys that issue are kept; encrypt them, put them into a token
+    /// Say where the keys that issue are kept; encrypt them, put them into a token, back them up in shares
     Keys(cmd::keys::Args),
     /// Sign that another key follows that of the authority, and say what devices are to be told
     Succession(cmd::succession::Args),

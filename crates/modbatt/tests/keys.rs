@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use process::{Ended, Running, start_with};
+use process::{Ended, Running, run, start, start_with};
 
 const LIBRARIES: [&str; 3] = [
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -170,4 +170,123 @@ fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {
     tokens.run(&[&sign[..], &pin].concat()).good();
     let key = before["key"].as_str().unwrap();
     tokens.run(&["succession", "show", text(&out), "--from", key]).good();
+}
+
+/// Who holds a share, or restores: key file and public key.
+fn holder(folder: &Path, name: &str) -> (PathBuf, String) {
+    let file = folder.join(name);
+    let made = run(&["delegate", "key", text(&file)]);
+    (file, made.good().out.trim().to_owned())
+}
+
+/// Three of five custodians bring the authority's keys back; fewer, or anything else than that, brings nothing.
+#[test]
+fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    let (dir, words) = (at("data"), at("words"));
+    private(&words, "correct horse battery");
+    let given = ["--passphrase-file", text(&words)];
+    let mut demo = start(&["demo", "--modules", "1", "--speed", "50", "--data-dir", text(&dir)]);
+    demo.wait_ready();
+    demo.interrupt();
+    demo.wait().good();
+    let key = run(&["keys", "list", "--json", "--data-dir", text(&dir)]).good().json()["key"].clone();
+
+    let first = at("custodian-1");
+    let public =
+        run(&[&["keys", "custodian", text(&first)], &given[..]].concat()).good().out.trim().to_owned();
+    let mut custodians = vec![(first, public)];
+    custodians.extend((2..=5).map(|n| holder(temp.path(), &format!("custodian-{n}"))));
+    let (restorer, stranger) = (holder(temp.path(), "restorer"), holder(temp.path(), "stranger"));
+    let to: Vec<&str> = custodians.iter().flat_map(|(_, key)| ["--to", key]).collect();
+    let (out, other) = (at("backup"), at("other"));
+    let make = |out: &Path, more: &[&str]| {
+        run(&[&["keys", "backup", "--data-dir", text(&dir), "--out", text(out)], more].concat())
+    };
+    make(&out, &to[..8]).fails_at_once("four", &["5 shares and 4 custodians"]);
+    let twice = [&to[..8], &to[..2]].concat();
+    make(&out, &twice).fails_at_once("twice", &["named twice"]);
+    let few = [&["--shares", "4", "--of", "3"], &to[..6]].concat();
+    make(&out, &few).fails_at_once("4 of 3", &["more shares are needed than there are"]);
+    make(&out, &to).good();
+    make(&out, &to).fails_at_once("again", &["is there already"]);
+    make(&other, &to).good();
+    let seed = fs::read(dir.join("keys/authority")).unwrap();
+    for entry in fs::read_dir(&out).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(8).any(|part| part == &seed[5..13]), "nothing of the seed in clear");
+    }
+
+    let release = |backup: &Path, number: usize, (file, _): &(PathBuf, String), to: &str| {
+        let name =
+            format!("{}-{number}-for-{}", backup.file_name().unwrap().to_str().unwrap(), &to[to.len() - 8..]);
+        let (share, released) = (backup.join(format!("share-{number}.mbshare")), at(&name));
+        let args = ["keys", "release", text(&share), "--key", text(file), "--to", to, "-o", text(&released)];
+        (run(&[&args[..], &given].concat()), released)
+    };
+    let (refused, none) = release(&out, 2, &custodians[2], &restorer.1);
+    refused.fails_at_once("another custodian's", &["its custodian releases it"]);
+    assert!(!none.exists());
+    let released: Vec<PathBuf> = (1..=4)
+        .map(|number| {
+            let (ended, file) = release(&out, number, &custodians[number - 1], &restorer.1);
+            ended.good();
+            file
+        })
+        .collect();
+    let (_, foreign) = release(&other, 4, &custodians[3], &restorer.1);
+    let (_, misled) = release(&out, 4, &custodians[3], &stranger.1);
+    let damaged = at("damaged");
+    let mut bytes = fs::read(&released[2]).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&damaged, &bytes).unwrap();
+    let cut = at("cut");
+    fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
+
+    let backup = out.join("keys.mbbackup");
+    let gathered = |command: &str, backup: &Path, shares: &[&Path], more: &[&str]| {
+        let shares: Vec<&str> = shares.iter().flat_map(|share| ["--share", text(share)]).collect();
+        let fixed = ["keys", command, text(backup), "--key", text(&restorer.0)];
+        run(&[&fixed[..], &shares, &given, more].concat())
+    };
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| released[i].as_path());
+    let known = ["--data-dir", text(&dir)];
+    let original = out.join("share-3.mbshare");
+    let spoiled = at("spoiled.mbbackup");
+    let mut bytes = fs::read(&backup).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&spoiled, &bytes).unwrap();
+    for (what, backup, shares, says) in [
+        ("two", &backup, &[a, b][..], "2 shares of 3"),
+        ("one twice", &backup, &[a, b, a], "once more"),
+        ("of another backup", &backup, &[a, b, &foreign], "is of backup"),
+        ("damaged", &backup, &[a, b, &damaged], "was changed since it was sealed"),
+        ("cut", &backup, &[a, b, &cut], "no share of a backup"),
+        ("never released", &backup, &[a, b, &original], "its custodian releases it"),
+        ("to a stranger", &backup, &[a, b, &misled], "its custodian releases it"),
+        ("a backup that was changed", &spoiled, &[a, b, c], "changed since it was made"),
+        ("no backup", &words, &[a, b, c], "is no backup"),
+    ] {
+        gathered("rehearse", backup, shares, &known).fails_at_once(what, &[says]);
+    }
+    let before = fs::read_dir(temp.path()).unwrap().count();
+    for three in [[a, b, c], [d, b, a], [c, d, a]] {
+        let told = gathered("rehearse", &backup, &three, &known);
+        assert!(told.good().out.contains("the ledger has it as an authority in force"), "{}", told.out);
+    }
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), before, "a rehearsal writes nothing");
+
+    // The keys are lost, and come back.
+    fs::remove_file(dir.join("keys/authority")).unwrap();
+    let restored = at("restored");
+    gathered("restore", &backup, &[d, c, b], &["--out", text(&restored)]).good();
+    gathered("restore", &backup, &[d, c, b], &["--out", text(&restored)])
+        .fails_at_once("again", &["is there"]);
+    fs::rename(restored.join("authority.age"), dir.join("keys/authority.age")).unwrap();
+    let (from, next) = (dir.join("keys/authority"), holder(temp.path(), "next").0);
+    let signed = at("succession");
+    let sign = ["succession", "sign", "--from", text(&from), "--to", text(&next), "--out", text(&signed)];
+    run(&[&sign[..], &given].concat()).good();
+    run(&["succession", "show", text(&signed), "--from", key.as_str().unwrap()]).good();
 }

@@ -327,3 +327,48 @@ pub mod vault {
         }
     }
 }
+
+pub mod backup {
+    use super::*;
+    use lct::backup::{Backup, Named, Public, Set, Share};
+    use std::sync::LazyLock;
+
+    const SET: Set = Set { id: [4; 16], threshold: 3, shares: 5 };
+
+    static SEALED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let share = Share::seal((SET, 2), &key(), &SIDE_A.public(), &mut rng()).expect("it can be");
+        share.to_bytes().to_vec()
+    });
+
+    fn key() -> Secret<32> {
+        Secret::new([6; 32])
+    }
+
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let named = |name: &str, public| Named { name: name.try_into().expect("short"), public };
+        let signing = AUTHORITY.signing_key();
+        let keys = [
+            named("authority", Public::Spk(AUTHORITY.public())),
+            named("root", Public::Signing(signing.public().0)),
+        ];
+        let backup = Backup { set: SET, time: 1, keys: keys.into_iter().collect() };
+        let secrets = [AUTHORITY.seed().clone(), signing.to_bytes()];
+        let backup = backup.seal(&secrets, &key()).expect("each beside its public key");
+        vec![backup.to_vec(), SEALED.clone()]
+    }
+
+    pub fn run(data: &[u8]) {
+        if let Ok(backup) = Backup::read(data) {
+            let _known = Backup::is_opened_by(data, &key()).expect("it was read");
+            if let Ok(secrets) = Backup::open(data, &key()) {
+                let again = backup.seal(&secrets, &key()).expect("what was opened can be sealed");
+                assert_eq!(again[..], *data, "one encoding only");
+            }
+        }
+        if let Ok(share) = Share::read(data) {
+            assert_eq!(share.to_bytes()[..], *data, "one encoding only");
+            let opened = share.open(&SIDE_A.public(), SIDE_A.opening_key());
+            assert!(opened.is_err() || data == SEALED.as_slice(), "nobody else sealed to it");
+        }
+    }
+}

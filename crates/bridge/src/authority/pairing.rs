@@ -250,6 +250,18 @@ impl Core {
         let binding = binding.ok_or_else(|| {
             Refusal::new(403, code::PAIRING_DENIED, "the binding of the pairing is not in force")
         })?;
+        // What was revoked while the devices were on their way is not completed, whether or not the ledger knows already.
+        self.not_revoked(&[binding.a, binding.b])?;
+        if [Subject::Pairing(id), Subject::Binding(pairing.binding_id)]
+            .iter()
+            .any(|s| self.revocations.lists(*s))
+        {
+            return Err(Refusal::new(
+                403,
+                code::PAIRING_DENIED,
+                "the pairing was revoked before its completion",
+            ));
+        }
         admitted(&snapshot, [&binding.a, &binding.b])?;
         if !equal(&nonce_commitment(&nonce, &id), &pairing.commitment) {
             return Err(no_proof("validation_nonce: not the one of this certificate"));
@@ -299,11 +311,16 @@ impl Core {
         Ok(())
     }
 
-    /// The ceremony of a pairing that is not completed: its row and the cids of A and B.
-    pub fn pending_pairing(&self, id: PairingId) -> Reply<(Pairing, [lct::id::Cid; 2], bool)> {
+    /// The ceremony of a pairing that is not completed: its row, the cids of A and B, and where it stands.
+    pub fn pending_pairing(&self, id: PairingId) -> Reply<(Pairing, [Cid; 2], &'static str)> {
         let rows = self.ceremonies.rows();
         let pairing = rows.pairings.get(&id).ok_or_else(not_found)?;
         let bond = rows.bonds.get(&pairing.binding_id).ok_or_else(not_found)?;
-        Ok((pairing.clone(), bond.sides.each_ref().map(|s| s.cid), runs(pairing.created, self.now())))
+        let status = match runs(pairing.created, self.now()) {
+            _ if self.revocations.lists(Subject::Pairing(id)) => "revoked",
+            true => "pending",
+            false => "expired",
+        };
+        Ok((pairing.clone(), bond.sides.each_ref().map(|s| s.cid), status))
     }
 }

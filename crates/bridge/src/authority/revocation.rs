@@ -160,7 +160,11 @@ impl Core {
         let order = order_digest(&chain.chain_id(), what, why);
         let codes = [code::REVOCATION_DENIED, code::REVOCATION_PROOF];
         by_operator(&snapshot, &request.key.0, &request.signature.0, &order, codes)?;
-        exists(&snapshot, what)?;
+        let issued =
+            matches!(what, Subject::Pairing(id) if self.ceremonies.rows().pairings.contains_key(&id));
+        if !issued {
+            exists(&snapshot, what)?;
+        }
         if !self.revocations.lists(what) {
             if self.revocations.entries().len() >= ENTRIES_MAX {
                 return Err(Refusal::new(409, code::REVOCATION_FULL, "the revocation list is full"));

@@ -92,6 +92,13 @@ impl Core {
                 self.withdrawals.0.remove(&what);
                 continue;
             }
+            // A certificate that nobody completed: devices refuse it by the list, and the ledger has nothing to withdraw until
+            // a completion that was under way gets its block.
+            if let Subject::Pairing(id) = what
+                && snapshot.pairing(&id)?.is_none()
+            {
+                continue;
+            }
             let tx = match withdrawal.tx.filter(|tx| !lost.contains(tx)) {
                 Some(tx) => tx,
                 None => self.submit(api::sign::revoke(target(what), withdrawal.reason))?,

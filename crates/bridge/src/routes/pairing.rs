@@ -121,8 +121,7 @@ pub(crate) async fn pairing(
             return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, why));
         }
         None => {
-            let (p, sides, runs) = app.authority.call(move |core| core.pending_pairing(id)).await?;
-            let status = if runs { "pending" } else { "expired" };
+            let (p, sides, status) = app.authority.call(move |core| core.pending_pairing(id)).await?;
             (p.binding_id, sides, status, p.created.into(), p.lease_end.into())
         }
     };

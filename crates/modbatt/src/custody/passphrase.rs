@@ -26,6 +26,11 @@ pub struct PassphraseArgs {
 }
 
 impl PassphraseArgs {
+    /// As if this file had been named.
+    pub fn of_file(path: &Path) -> Self {
+        PassphraseArgs { passphrase_file: Some(path.to_owned()) }
+    }
+
     /// The passphrase of what is already encrypted.
     pub fn existing(&self) -> Result<SecretString, Error> {
         match self.given(std::env::var_os(PASSPHRASE_VARIABLE))? {

@@ -199,7 +199,8 @@ impl Factory {
     }
 }
 
-fn key_name(batch: Option<&str>) -> String {
+/// Name of an issuer's key.
+pub fn key_name(batch: Option<&str>) -> String {
     batch.map_or_else(|| "root".to_owned(), |name| format!("batch-{name}"))
 }
 

@@ -448,7 +448,8 @@ fn hardware_text(hw: &[u8; 8]) -> String {
     hw.iter().take_while(|b| b.is_ascii_graphic()).map(|b| char::from(*b)).collect()
 }
 
-fn now_s() -> Result<u32, Failure> {
+/// Unix seconds.
+pub fn now_s() -> Result<u32, Failure> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| Failure::Failed("the system clock stands before 1970; set it".into()))?;

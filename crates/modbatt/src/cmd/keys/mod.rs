@@ -1,6 +1,7 @@
-//! `modbatt keys`: where the keys that issue are kept, and how they get from a plain file into a better place (`spec/api.md`, A210 to
-//! A212). Guide: `docs/keys.md`.
+//! `modbatt keys`: where the keys that issue are kept, and how they get from a plain file into a better place, into a backup and out of it (`spec/api.md`, A210
+//! to A214). Guide: `docs/keys.md`.
 
+mod backup;
 mod protect;
 mod token;
 
@@ -33,6 +34,16 @@ enum Command {
     Import(token::Import),
     /// Have a PKCS#11 token draw a signing key for an authority that follows the present one
     Generate(token::Generate),
+    /// Draw a custodian's key, or the key of whoever restores, and print the public one
+    Custodian(backup::Custodian),
+    /// Write a backup of the keys that issue, and a share of its key for each custodian
+    Backup(backup::Make),
+    /// As a custodian, seal one's share to whoever restores
+    Release(backup::Release),
+    /// Restore keys from a backup and enough shares
+    Restore(backup::Restore),
+    /// Restore keys in memory, have each sign a challenge, ask the ledger whether it knows them; writes nothing
+    Rehearse(backup::Rehearse),
 }
 
 /// Whose keys.
@@ -56,6 +67,11 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Protect(args) => protect::run(args),
         Command::Import(args) => token::import(args),
         Command::Generate(args) => token::generate(args),
+        Command::Custodian(args) => backup::custodian(args),
+        Command::Backup(args) => backup::make(args),
+        Command::Release(args) => backup::release(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Rehearse(args) => backup::rehearse(args),
     }
 }
 

@@ -1,0 +1,270 @@
+//! Backups of keys that issue, in shares; what they are good for is rehearsed (`spec/api.md`, A213 to A215).
+
+mod restore;
+
+pub use restore::{Rehearse, Restore, rehearse, restore};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bridge::AuthorityKey;
+use lct::backup::{Backup, Named, Public, SHARES_MAX, Set, Share};
+use lct::secret::Secret;
+use lct::spk::{Spk, SpkSecret};
+use rand_core::Rng;
+use vsss_rs::Gf256;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::AUTHORITY;
+use super::protect::synced;
+use super::{Failure, Outcome, print};
+use crate::cmd::data_dir::{DataDir, replace_file};
+use crate::cmd::factory::files::{Factory, read_bounded};
+use crate::cmd::{os_rng, reason};
+use crate::custody::authority::{Kept, Keys};
+use crate::custody::{Custody, EncryptedFiles, PassphraseArgs, Unlock};
+
+/// File of a backup in its folder, beside `share-N`.
+const BACKUP: &str = "keys.mbbackup";
+const SHARE: &str = "mbshare";
+
+#[derive(clap::Args)]
+pub struct Custodian {
+    /// Where the custodian's key goes, encrypted under the custodian's own passphrase: FILE.age
+    file: PathBuf,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+/// Runs `modbatt keys custodian`.
+pub fn custodian(args: &Custodian) -> Result<Outcome, Failure> {
+    let keys = Keys::at(&args.file)?;
+    if keys.kept()?.is_some() {
+        let file = args.file.display();
+        return Err(Failure::Input(format!("there is a key at {file} already; name another file")));
+    }
+    let files = EncryptedFiles::new(keys.folder(), &args.passphrase.new_one()?);
+    let secret = SpkSecret::generate(&mut os_rng()?).map_err(|e| Failure::Failed(e.to_string()))?;
+    files.store(keys.name(), &AuthorityKey::file_of(&secret))?;
+    synced(keys.folder())?;
+    print(&format!("{}\n", hex::encode(secret.public().0)))?;
+    Ok(Outcome::Good)
+}
+
+#[derive(clap::Args)]
+pub struct Make {
+    /// The data directory of an installation: the authority's keys
+    #[arg(long, value_name = "DIR", required_unless_present = "factory", conflicts_with = "factory")]
+    data_dir: Option<PathBuf>,
+    /// A factory directory: the keys of the root and of every batch authority
+    #[arg(long, value_name = "DIR")]
+    factory: Option<PathBuf>,
+    /// How many shares are needed to restore
+    #[arg(long, value_name = "T", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=i64::from(SHARES_MAX)))]
+    shares: u8,
+    /// How many shares there are, each for one custodian
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=i64::from(SHARES_MAX)))]
+    of: u8,
+    /// Public key of a custodian, as `modbatt keys custodian` prints it; once for each share
+    #[arg(long, value_name = "KEY", required = true, value_parser = crate::cmd::delegate::spk)]
+    to: Vec<Spk>,
+    /// The folder to write, which is not there yet: the backup and a file for each custodian
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    unlock: Unlock,
+}
+
+/// Runs `modbatt keys backup`.
+pub fn make(args: &Make) -> Result<Outcome, Failure> {
+    if args.shares > args.of {
+        return Err(Failure::Input("more shares are needed than there are; --shares is at most --of".into()));
+    }
+    if args.to.len() != usize::from(args.of) {
+        return Err(Failure::Input(format!(
+            "{} shares and {} custodians; give --to once for each share",
+            args.of,
+            args.to.len()
+        )));
+    }
+    let twice = args.to.iter().enumerate().find(|(i, spk)| args.to[..*i].contains(spk));
+    if let Some((_, spk)) = twice {
+        return Err(Failure::Input(format!("{} is named twice; each custodian holds one share", spk.id())));
+    }
+    if args.out.symlink_metadata().is_ok() {
+        return Err(Failure::Input(format!("{} is there already; name a new folder", args.out.display())));
+    }
+    let found = match (&args.data_dir, &args.factory) {
+        (Some(dir), _) => of_installation(dir, &args.unlock)?,
+        (None, Some(dir)) => of_factory(dir, &args.unlock.passphrase)?,
+        (None, None) => return Err(Failure::Input("name --data-dir or --factory".into())),
+    };
+    let (keys, secrets): (Vec<Named>, Vec<Secret<32>>) = found.into_iter().unzip();
+    let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("no backup was made: {e}"));
+    let mut rng = os_rng()?;
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let key = Secret::random(&mut rng);
+    let set = Set { id, threshold: args.shares, shares: args.of };
+    let names: Vec<String> = keys.iter().map(|named| named.name.to_string()).collect();
+    let keys = keys.into_iter().collect();
+    let backup = Backup { set, time: crate::cmd::factory::now_s()?, keys };
+    let bytes = backup.seal(&secrets, &key).map_err(|e| failed(&e))?;
+    let (needed, all) = (usize::from(args.shares), usize::from(args.of));
+    let parts = Gf256::split_bytes(needed, all, key.expose(), &mut rng).map_err(|e| failed(&e))?;
+    let parts: Vec<Zeroizing<Vec<u8>>> = parts.into_iter().map(Zeroizing::new).collect();
+    let mut files = vec![(BACKUP.to_owned(), bytes.to_vec())];
+    for (part, custodian) in parts.iter().zip(&args.to) {
+        let (number, part) = part.split_first().ok_or_else(|| failed(&"a share is empty"))?;
+        let part = Secret::from_slice(part).map_err(|e| failed(&e))?;
+        let share = Share::seal((set, *number), &part, custodian, &mut rng).map_err(|e| failed(&e))?;
+        files.push((format!("share-{number}.{SHARE}"), share.to_bytes().to_vec()));
+    }
+    fs::create_dir(&args.out)
+        .map_err(|e| Failure::Failed(format!("{}: {}", args.out.display(), reason(&e))))?;
+    for (name, bytes) in &files {
+        replace_file(&args.out.join(name), bytes)?;
+    }
+    synced(&args.out)?;
+    let mut text = format!(
+        "backup {} of {}, {} of {} shares restore it, in {}\n",
+        hex::encode(&id[..8]),
+        names.join(", "),
+        args.shares,
+        args.of,
+        args.out.display()
+    );
+    for (number, custodian) in args.to.iter().enumerate() {
+        text += &format!("  share-{}.{SHARE} for custodian {}\n", number + 1, custodian.id());
+    }
+    text += "Give each custodian its share, keep the backup where the keys are not, and rehearse: modbatt keys rehearse\n";
+    print(&text)?;
+    Ok(Outcome::Good)
+}
+
+fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+    let keys = Keys::at(&DataDir::open(dir)?.keys().join(AUTHORITY))?;
+    if let Some(Kept::Token(held)) = keys.kept()? {
+        return Err(Failure::Input(format!(
+            "the signing key lies in the token `{}`, which does not give it out; make the backup before the import, or with the \
+             token's own means",
+            held.place.token
+        )));
+    }
+    let key = keys.open(unlock)?;
+    let secret = key.secret().ok_or_else(|| Failure::Failed("the keys are not in a file".into()))?;
+    Ok(vec![(named(AUTHORITY, Public::Spk(secret.public()))?, secret.seed().clone())])
+}
+
+fn of_factory(dir: &Path, passphrase: &PassphraseArgs) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+    let factory = Factory::open(dir, Some(passphrase))?;
+    let batches = factory.batches()?;
+    if batches.len() + 1 > lct::backup::KEYS_MAX {
+        return Err(Failure::Input(format!(
+            "a backup takes the root and {} batches at most; move older batches away",
+            lct::backup::KEYS_MAX - 1
+        )));
+    }
+    let all = [None].into_iter().chain(batches.iter().map(|name| Some(name.as_str())));
+    all.map(|batch| {
+        let issuer = factory.issuer(batch)?;
+        let name = crate::cmd::factory::files::key_name(batch);
+        Ok((named(&name, Public::Signing(issuer.public().0))?, issuer.key.to_bytes()))
+    })
+    .collect()
+}
+
+fn named(name: &str, public: Public) -> Result<Named, Failure> {
+    let name = name.try_into().map_err(|_| Failure::Input(format!("the name `{name}` is too long")))?;
+    Ok(Named { name, public })
+}
+
+#[derive(clap::Args)]
+pub struct Release {
+    /// The custodian's share
+    share: PathBuf,
+    /// The custodian's key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Public key of whoever restores, as `modbatt keys custodian` printed it there; hear it from them, not from the file
+    #[arg(long, value_name = "KEY", value_parser = crate::cmd::delegate::spk)]
+    to: Spk,
+    /// Where the share for them is written
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    unlock: Unlock,
+}
+
+/// Runs `modbatt keys release`.
+pub fn release(args: &Release) -> Result<Outcome, Failure> {
+    let share = read_share(&args.share)?;
+    let key = Keys::at(&args.key)?;
+    let part = opened(&share, &args.share, &Holder::of(&key, &args.unlock)?)?;
+    let sealed = Share::seal((share.set, share.number), &part, &args.to, &mut os_rng()?);
+    let sealed = sealed.map_err(|e| Failure::Failed(e.to_string()))?;
+    replace_file(&args.output, &sealed.to_bytes())?;
+    print(&format!(
+        "share {} of backup {} for {}: {}\n",
+        share.number,
+        hex::encode(&share.set.id[..8]),
+        args.to.id(),
+        args.output.display()
+    ))?;
+    Ok(Outcome::Good)
+}
+
+/// Whoever opens shares.
+struct Holder(SpkSecret);
+
+impl Holder {
+    fn of(keys: &Keys, unlock: &Unlock) -> Result<Self, Failure> {
+        let key = keys.open(unlock)?;
+        let secret = key.secret().cloned();
+        secret.map(Holder).ok_or_else(|| Failure::Input("a share is opened with a key in a file".into()))
+    }
+}
+
+fn read_share(path: &Path) -> Result<Share, Failure> {
+    Share::read(&read_bounded(path, "share")?).map_err(|_| {
+        Failure::Input(format!("{} is no share of a backup, or damaged; ask for it again", path.display()))
+    })
+}
+
+fn opened(share: &Share, path: &Path, holder: &Holder) -> Result<Secret<32>, Failure> {
+    let spk = holder.0.public();
+    share.open(&spk, holder.0.opening_key()).map_err(|e| {
+        let path = path.display();
+        Failure::Input(match e {
+            lct::Error::WrongParty => format!(
+                "{path} is sealed to {}, not to {}; its custodian releases it: modbatt keys release",
+                share.custodian,
+                spk.id()
+            ),
+            _ => format!("{path} was changed since it was sealed; ask for it again"),
+        })
+    })
+}
+
+/// Puts the backup key together. Every share is of this backup, under a number of its own.
+fn combined(bytes: &[u8], backup: &Backup, shares: &[(Share, Secret<32>)]) -> Result<Secret<32>, Failure> {
+    let needed = usize::from(backup.set.threshold);
+    let mut parts: Vec<Vec<u8>> = shares
+        .iter()
+        .take(needed)
+        .map(|(share, part)| [&[share.number][..], part.expose()].concat())
+        .collect();
+    let whole = Gf256::combine_bytes(&parts).map(Zeroizing::new);
+    parts.iter_mut().for_each(Zeroize::zeroize);
+    let failed =
+        |_| Failure::Failed("the shares do not make a key; ask the custodians for them again".into());
+    let key = whole.map_err(failed)?;
+    let key = Secret::from_slice(&key).map_err(|e| Failure::Failed(e.to_string()))?;
+    match Backup::is_opened_by(bytes, &key) {
+        Ok(true) => Ok(key),
+        _ => Err(Failure::Failed(
+            "the shares make another key than the one of this backup: one of them was not sealed from it"
+                .into(),
+        )),
+    }
+}
