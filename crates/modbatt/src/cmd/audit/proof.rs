@@ -408,14 +408,14 @@ mod tests {
 
     #[test]
     fn statements_of_others_do_not_vouch() {
-        let (m, other) = (made(), made());
+        let (m, other) = (made(), SpkSecret::generate(&mut ChaCha20Rng::seed_from_u64(77)).unwrap());
         let stranger = SigningKey::from_bytes(&[7; 32]).unwrap().public();
         assert_eq!(
             check(&m.log, &Known { signers: &[stranger], ..Known::default() }),
             Err(Finding::Signature("statement of the first key"))
         );
         assert_eq!(
-            check(&m.log, &Known { authority: Some(other.authority.opening_key()), ..Known::default() }),
+            check(&m.log, &Known { authority: Some(other.opening_key()), ..Known::default() }),
             Err(Finding::Key)
         );
         let mut moved = m.log.clone();
