@@ -4,8 +4,7 @@ use super::*;
 
 /// How often the pack is asked who is there, until all modules have answered.
 pub(super) const SEARCH: Duration = Duration::from_millis(500);
-/// Modules that are asked at the same time: the pack has room for the answers of so many on their way to the app, and an answer
-/// that finds none is lost.
+/// Modules that are asked at the same time, so that the answers of a whole pack do not arrive at once.
 const ASKED: usize = 3;
 
 impl Gateway {
