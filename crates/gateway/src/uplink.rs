@@ -506,7 +506,7 @@ mod tests {
                     let cid = Hex(Cid::of("pack-0001").0);
                     (
                         200,
-                        serde_json::json!({"component_id": "pack-0001", "cid": cid, "count": 1, "statements": [one]}),
+                        serde_json::json!({"component_id": "pack-0001", "cid": cid, "height": 1, "count": 1, "statements": [one]}),
                     )
                 } else {
                     (409, serde_json::json!({"error": "older", "code": VALIDATION_REPLAY, "status": 409}))
