@@ -40,6 +40,8 @@ const PROFILE: HeaderName = HeaderName::from_static("x-client-profile");
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection is kept for the next request; the bridge itself ends one after 10 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take; the bridge itself gives up after 45 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(50);
 /// How long an archive may take.
@@ -181,6 +183,7 @@ impl Client {
             .default_headers([(PROFILE, HeaderValue::from_static("native"))].into_iter().collect())
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .timeout(ANSWER_TIMEOUT);
         if let Some(pem) = access.authority {
             let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
@@ -587,8 +590,12 @@ impl Client {
         let shown = url.to_string();
         let fail = |e: reqwest::Error| failure(&shown, &e);
         // It takes as long as it is long.
-        let request = self.http.get(url).timeout(ARCHIVE_TIMEOUT);
-        let mut answer = request.send().await.map_err(fail)?;
+        let (http, request) = self.http.get(url).timeout(ARCHIVE_TIMEOUT).build_split();
+        let mut request = request.map_err(fail)?;
+        if let Some(credential) = &self.credential {
+            prove(&mut request, credential)?;
+        }
+        let mut answer = http.execute(request).await.map_err(fail)?;
         if !answer.status().is_success() {
             let status = answer.status();
             let body = answer.bytes().await.map_err(fail)?;

@@ -119,8 +119,6 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
 pub enum ComponentId {}
 /// The form of a label (A4), in the published contract.
 pub enum Label {}
-/// The form of a key of the ledger's state, in the published contract.
-pub enum StateKey {}
 /// The form of an 11-bit base of messages, in the published contract.
 pub enum Base {}
 
@@ -186,14 +184,6 @@ impl PartialSchema for ComponentId {
 }
 
 impl ToSchema for ComponentId {}
-
-impl PartialSchema for StateKey {
-    fn schema() -> RefOr<Schema> {
-        text("^(?:[0-9A-Fa-f]{2}){1,128}$", "A key of the state, 1 to 128 bytes in hexadecimal.".into())
-    }
-}
-
-impl ToSchema for StateKey {}
 
 impl PartialSchema for Label {
     fn schema() -> RefOr<Schema> {

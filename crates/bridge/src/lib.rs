@@ -158,7 +158,8 @@ impl Bridge {
         let (authority, thread) =
             Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
         let probe = orders.with_extension("probe");
-        let (front, metrics) = (front::Open::new(&Front::default())?, ops::metrics::Metrics::new());
+        let (front, metrics) =
+            (front::Open::new(&Front::default(), access::now_ms())?, ops::metrics::Metrics::new());
         let began = Instant::now();
         let streams = events::Streams::default();
         let webhooks = Webhooks::open(&webhooks, &chain.chain_id())?;
@@ -199,7 +200,7 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError::Users`], [`BridgeError::Tls`].
     pub fn behind(mut self, front: &Front) -> Result<Self, BridgeError> {
-        self.shared.front = front::Open::new(front)?;
+        self.shared.front = front::Open::new(front, access::now_ms())?;
         Ok(self)
     }
 

@@ -9,7 +9,7 @@ use api::{TELEMETRY_BODY_MAX, problem::code};
 use axum::{
     body::{Body, HttpBody, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Shared,
+    access::Known,
     refusal::{Refusal, Reply},
 };
 
@@ -76,9 +77,12 @@ impl Answers {
         if stored.is_some() {
             return Ok(stored);
         }
-        if kept.order.len() >= KEPT
-            && let Some(oldest) = kept.order.pop_front()
-        {
+        if kept.order.len() >= KEPT {
+            // One that is still being answered is no answer that could be forgotten.
+            let answered = kept.order.iter().position(|name| matches!(kept.by_name.get(name), Some(Some(_))));
+            let Some(oldest) = answered.and_then(|at| kept.order.remove(at)) else {
+                return Err(Refusal::new(503, code::BUSY, "too many requests with a key are being answered"));
+            };
             kept.by_name.remove(&oldest);
         }
         kept.order.push_back(name);
@@ -121,6 +125,7 @@ pub(crate) async fn repeated(State(app): State<Arc<Shared>>, request: Request, n
     }
     match request.headers().get(KEY).cloned() {
         None => next.run(request).await,
+        Some(_) if tells_a_secret(request.uri().path()) => next.run(request).await,
         Some(key) => match once(&app, key, request, next).await {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(),
@@ -155,10 +160,26 @@ async fn tagged(response: Response, known: Option<HeaderValue>) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Who asks, as far as it matters here: one client does not get another one's answers.
-fn asker(headers: &HeaderMap) -> Digest {
-    let part = |name| headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
-    sha256(&[b"asker", part("authorization"), b"|", part("x-api-key"), b"|", part("x-client-profile")])
+/// Who asks, as far as it matters here: one client does not get another one's answers, whatever means they show.
+fn asker(parts: &Parts) -> Digest {
+    let part = |name| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let known = parts.extensions.get::<Known>();
+    let who = known.map_or(String::new(), |Known(who)| format!("{:?} {:?}", who.name, who.scope));
+    sha256(&[
+        b"asker",
+        who.as_bytes(),
+        b"|",
+        part("x-api-key"),
+        b"|",
+        part("x-client-profile"),
+        b"|",
+        part("host"),
+    ])
+}
+
+/// Whether an answer may be kept at all: a login, and the secret of a web hook, are told once.
+fn tells_a_secret(path: &str) -> bool {
+    path.ends_with("/sessions") || path.ends_with("/webhooks")
 }
 
 async fn once(app: &Shared, key: HeaderValue, request: Request, next: Next) -> Reply<Response> {
@@ -173,7 +194,7 @@ async fn once(app: &Shared, key: HeaderValue, request: Request, next: Next) -> R
     let path = parts.uri.path_and_query().map_or("", |p| p.as_str());
     let lengths = [path.len(), bytes.len()].map(|n| (n as u64).to_be_bytes());
     let asked = sha256(&[parts.method.as_str().as_bytes(), &lengths.concat(), path.as_bytes(), &bytes]);
-    let name = sha256(&[&asker(&parts.headers), key.as_bytes()]);
+    let name = sha256(&[&asker(&parts), key.as_bytes()]);
     let stored_name = format!("{}{}", crate::compat::GIVEN, hex::encode(name));
     let now = app.now_s();
     let stored: Option<Given> = match &app.compat {

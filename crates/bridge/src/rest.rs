@@ -21,7 +21,7 @@ use utoipa_axum::{
 
 use crate::{
     Shared,
-    access::{Class, Known, gate, users::random},
+    access::{Class, Known, gate, gate::PATH_LOGGED, users::random},
     compat, events, openapi,
     refusal::Refusal,
     repeat,
@@ -135,6 +135,23 @@ async fn other_method() -> Refusal {
     Refusal::new(405, code::METHOD, "this route does not have that method")
 }
 
+/// Says in the log what was asked by somebody who did not wait for the answer: it may have taken effect.
+struct CutOff {
+    span: tracing::Span,
+    class: Class,
+    answered: bool,
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        if !self.answered && !matches!(self.class, Class::Public | Class::Read) {
+            let class = self.class.word();
+            self.span
+                .in_scope(|| tracing::info!(target: "audit", class, "asked, and gone before the answer"));
+        }
+    }
+}
+
 /// Bounds the time of a request, marks every answer, counts it, and says in the logs what was done.
 async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -142,8 +159,10 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     let id = request_id(request.headers());
     let class = Class::of(request.method(), request.uri().path());
     let wants_problem = accepts_problem(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) =
+        (request.method().clone(), request.uri().path().chars().take(PATH_LOGGED).collect::<String>());
     let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
+    let mut cut = CutOff { span: span.clone(), class, answered: false };
     let answer = async {
         if !app.front.answers_to(host_of(authority(&request))) {
             return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
@@ -153,6 +172,7 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
         })
     };
     let mut response = answer.instrument(span.clone()).await.into_response();
+    cut.answered = true;
     let status = response.status().as_u16();
     app.metrics.answered(class, status, began.elapsed());
     if !matches!(class, Class::Public | Class::Read) {

@@ -25,6 +25,12 @@ async fn the_python_encryption_demo_runs_with_its_switches() {
     let complete = format!(
         r#"{{"creator": "demo-user", "challenge_id": "{id}", "component_a_auth": "auth-a", "component_b_auth": "auth-b", "session_context": "race_car"}}"#
     );
+    // Another creator has no say over them, and completes nothing that it did not ask for.
+    let denied = "W4_ERR_CREATOR_DENIED";
+    let by_other = |body: &str| body.replace("demo-user", "somebody-else");
+    refused(&world, "POST", "/lct/create", &by_other(lct), 403, denied).await;
+    refused(&world, "POST", "/pairing/initiate", &by_other(initiate), 403, denied).await;
+    refused(&world, "POST", "/pairing/complete", &by_other(&complete), 403, denied).await;
     let answer: Answer = ask(&world, "POST", "/pairing/complete", &complete).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let completed: Value = answer.json();
@@ -87,6 +93,13 @@ async fn each_switch_opens_its_own_door() {
         ids[2], ids[0]
     );
     refused(&world, "POST", "/api/v1/lct/create", &lct, 403, "W4_ERR_SWITCHED_OFF").await;
+    // Nothing is made up for what is refused.
+    let missing = r#"{"creator":"alice","component_a":"host-0009","component_b":"pack-0009","context":"x"}"#;
+    refused(&world, "POST", "/api/v1/lct/create", missing, 403, "W4_ERR_SWITCHED_OFF").await;
+    for id in ["host-0009", "pack-0009"] {
+        let path = format!("/api/v1/components/{id}");
+        refused(&world, "GET", &path, "", 404, "W4_ERR_COMPONENT_NOT_FOUND").await;
+    }
     world.compat = Some((Profile::ModbattWin, ALL));
     world.restart().await;
     let made = good(&world, "POST", "/api/v1/lct/create", &lct).await;

@@ -171,6 +171,9 @@ async fn events_come_signed_in_order_and_under_the_ids_of_the_feed() {
         world.get(&format!("/webhooks/{}", Hex([1; 16]))).await.problem().code,
         "W4_ERR_WEBHOOK_NOT_FOUND"
     );
+    // The order that added it is still signed well, and does not bring it back.
+    let revived = order(&world, &world.operator, 1, Action::Add, &receiver.url, "start");
+    assert_eq!(world.post("/webhooks", &revived).await.problem().code, "W4_ERR_PROTO_REPLAY");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,6 +291,13 @@ async fn orders_that_are_refused() {
             400,
             "W4_ERR_PROTO_FORMAT",
         ),
+        (
+            "a cloud's metadata",
+            with(&|o| o.url = "https://169.254.169.254/latest".into()),
+            400,
+            "W4_ERR_PROTO_FORMAT",
+        ),
+        ("a private network", with(&|o| o.url = "https://10.0.0.1/".into()), 400, "W4_ERR_PROTO_FORMAT"),
         ("another scheme", with(&|o| o.url = "file:///etc/passwd".into()), 400, "W4_ERR_PROTO_FORMAT"),
         (
             "with a password",

@@ -237,7 +237,8 @@ pub fn verify_within(file: &[u8], checkpoint: &Statement, by: &Inclusion) -> Res
     let verdict = judge(&receipt, None)?;
     let (_, next) = receipt.headers()?;
     ensure(checkpoint.holds(next.height, &next.id(), by), ReceiptError::NotInHistory)?;
-    Ok(Verdict { trusted: Trusted::Yes, ..verdict })
+    // The checkpoint vouches for the block. The keys of the certificate are nobody's in particular: they are not counted.
+    Ok(Verdict { trusted: Trusted::Yes, signatures: 0, validators: None, ..verdict })
 }
 
 fn judge(receipt: &Receipt, trust: Option<&Trust>) -> Result<Verdict, ReceiptError> {

@@ -248,7 +248,7 @@ pub struct Verdict {
     pub proved: Proved,
     /// The record, in a receipt for one.
     pub record: Option<RecordFacts>,
-    /// Validators that signed the block.
+    /// Validators that signed the block; 0 where a checkpoint vouches for it, and its certificate was not judged.
     pub signatures: usize,
     /// Validators of the chain at that height, as far as they are known.
     pub validators: Option<usize>,
@@ -654,6 +654,9 @@ impl fmt::Display for Verdict {
         writeln!(f, "Keys: not revoked at height {}, by proof against the state after it", self.height)?;
         match self.validators {
             Some(all) => writeln!(f, "Certified by: {} of {all} validator(s)", self.signatures)?,
+            None if self.signatures == 0 => {
+                f.write_str("Certified by: the checkpoint whose history holds the block\n")?
+            }
             None => writeln!(f, "Certified by: {} key(s) that call themselves validators", self.signatures)?,
         }
         writeln!(f, "Chain: {}", Hex(&self.chain_id))?;

@@ -329,6 +329,11 @@ fn ledger_status_names_what_is_wrong_with_a_directory() {
     swap("ledger/ledger.redb", b"not a database at all").fails(2, &["ledger.redb", "damaged"]);
     fs::remove_file(dir.join("ledger/ledger.redb")).unwrap();
     status(dir).fails(2, &["there is no ledger in"]);
+    for program in [&["ledger", "run"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+        let run = run(&[program, &["--data-dir", text(dir)]].concat());
+        run.fails(2, &["has no `ledger.redb`"]);
+        assert!(!dir.join("ledger/ledger.redb").exists(), "no other chain is begun: {program:?}");
+    }
 }
 
 #[test]
@@ -833,7 +838,13 @@ fn the_ledger_is_read_proved_copied_and_checked() {
     damaged[middle] ^= 1;
     fs::write(&snapshot, damaged).unwrap();
     ledger(&["restore", text(&snapshot), "--verify"]).fails(1, &["is not restored"]);
-    assert!(!installation.dir.join("ledger.verifying").exists());
+    for entry in fs::read_dir(&installation.dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.starts_with("ledger.verifying"), "{name} is left");
+    }
+    fs::write(installation.file("taken.part"), "of another program").unwrap();
+    ledger(&["export", "--output", text(&installation.file("taken"))]).fails(1, &["is there already"]);
+    assert!(installation.file("taken.part").exists() && !installation.file("taken").exists());
     let compacted = good(&["compact", "--below", "8", "--older-than", "1"]);
     assert_eq!((&compacted["blocks"], &compacted["files"]), (&0.into(), &0.into()), "the last of both stay");
     installation.receipt("pack-1/3");

@@ -135,6 +135,12 @@ impl Chain {
         Self::with(dir, store, head)
     }
 
+    /// Whether there is a ledger in `dir` that [`Chain::open`] opens instead of founding one.
+    #[must_use]
+    pub fn is_founded(dir: &Path) -> bool {
+        Store::is_founded(dir)
+    }
+
     /// As [`Chain::open`], for who replays blocks and calls [`Chain::settle`] after the last one.
     pub(crate) fn open_relaxed(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
         let (mut store, head) = Store::open(dir, genesis)?;

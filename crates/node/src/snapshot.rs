@@ -4,6 +4,7 @@ use lct::{
     Digest,
     delegation::DelegationId,
     id::{BindingId, Cid, PairingId},
+    record::BatchStatement,
     sign::PublicKey,
     trust::TrustContext,
 };
@@ -503,6 +504,14 @@ impl<'a> Snapshot<'a> {
             return Ok(covers.then_some((first, batch)));
         }
         Ok(None)
+    }
+
+    /// Whether the state holds this very batch: numbers and root, for which its component signed.
+    pub(crate) fn records(&self, s: &BatchStatement) -> Result<bool, Error> {
+        let held = self.batch(&s.cid, s.first_seq)?;
+        Ok(held.is_some_and(|(first, batch)| {
+            first == s.first_seq && batch.count == s.count && batch.root == s.root
+        }))
     }
 
     /// The sums of an energy cycle.

@@ -161,6 +161,11 @@ impl Store {
         Ok((store, head))
     }
 
+    /// Whether `dir` holds a ledger.
+    pub fn is_founded(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// Founds a ledger. It appears under its name only when it is whole: a database that a crash left half made cannot be
     /// opened.
     fn create(dir: &Path, genesis: &Genesis) -> Result<(), Error> {

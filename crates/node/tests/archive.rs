@@ -147,6 +147,27 @@ fn a_snapshot_and_its_tail_are_the_ledger_that_replaying_all_makes_and_go_on_ali
 }
 
 #[test]
+fn records_that_nobody_signed_for_are_not_restored() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut world = World::new(&temp.path().join("a"));
+    world.live();
+    // Whole in itself, behind the last batch of the chain, and in no block.
+    let statement = batch_statement("module-1", 500, 5);
+    let entries = records("module-1", 500, 5).into_iter().map(Entry::Record).collect();
+    world.chain.append(&[StoredBatch { statement: batch_bytes(&statement), entries }]).unwrap();
+    assert_eq!(world.chain.stored().batches, 11);
+    let tip = world.chain.tip().height;
+    for (name, start) in [("b", Start::Genesis), ("c", Start::State(9)), ("d", Start::State(tip - 1))] {
+        let dir = temp.path().join(name);
+        let found = restored(&dir, &archive(&world.chain, start), None).unwrap();
+        assert_eq!((found.batches, found.unrecorded), (10, 1), "{name}");
+        let copy = Chain::open(&dir, &genesis()).unwrap();
+        assert_eq!(copy.stored().batches, 10, "{name}");
+        assert!(copy.stored_batch(&Cid::of("module-1"), 500).unwrap().is_none(), "{name}");
+    }
+}
+
+#[test]
 fn an_archive_that_is_cut_changed_or_of_another_chain_founds_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let mut world = World::new(&temp.path().join("a"));
@@ -251,6 +272,7 @@ fn what_is_forgotten_takes_no_receipt_with_it() {
     // Blocks 4 and 5 hold batches, block 6 certifies what 5 did; the last 101 stay.
     assert_eq!((pruned.blocks, pruned.files), (tip.height - 101 - 1 - 3, 0));
     assert_eq!(world.chain.prune(u64::MAX, 0).unwrap().blocks, 0, "once");
+    assert_eq!(world.chain.prune(5, 0).unwrap().blocks, 0, "a lower height brings nothing back");
     let snapshot = world.chain.read().unwrap();
     let kept: Vec<_> = (1..=8).filter(|h| snapshot.block(*h).unwrap().is_some()).collect();
     assert_eq!(kept, [4, 5, 6]);

@@ -177,6 +177,7 @@ fn checkpoints_follow_each_other_or_show_that_they_do_not() {
         assert_eq!(Inclusion::from_file(&by.to_file()).as_ref(), Ok(&by));
         let verdict = verify_within(&receipt, statement, &by).unwrap();
         assert_eq!((verdict.trusted, verdict.height), (Trusted::Yes, 1));
+        assert_eq!((verdict.signatures, verdict.validators), (0, None), "its certificate was not judged");
         let refused = |statement: &Statement, by: &Inclusion| verify_within(&receipt, statement, by).err();
         let longer = Inclusion { path: [&by.path[..], &[[0; 32]]].concat(), ..by.clone() };
         let elsewhere = Inclusion { height: by.height + 1, ..by.clone() };

@@ -85,6 +85,8 @@ struct Used {
 /// Decides who somebody is.
 pub(crate) struct Door {
     users: Option<Users>,
+    /// When it began to remember proofs, Unix milliseconds.
+    since_ms: u64,
     sessions: Mutex<HashMap<Digest, Live>>,
     used: Mutex<Used>,
     rate: DefaultKeyedRateLimiter<String>,
@@ -93,9 +95,10 @@ pub(crate) struct Door {
 
 impl Door {
     /// Without `users` whoever may open a connection is the local operator.
-    pub fn new(users: Option<Users>, rate: Rate) -> Self {
+    pub fn new(users: Option<Users>, rate: Rate, since_ms: u64) -> Self {
         Door {
             users,
+            since_ms,
             sessions: Mutex::default(),
             used: Mutex::default(),
             rate: RateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
@@ -130,6 +133,8 @@ impl Door {
                 }
             };
             let user = user.filter(|user| user.is_active(now_s)).ok_or_else(unknown)?;
+            // Before the proof is kept, so that nobody alone fills the memory of proofs.
+            within(&self.rate, format!("user {}", user.name))?;
             self.prove(request, token, &hash, &key, now_ms)?;
             let scope = components.map_or_else(|| user.scope(), Scope::Components);
             return Ok(Some(principal(user, scope, Means::Token, present)));
@@ -184,6 +189,11 @@ impl Door {
         if !proof.holds(&asked, key) {
             return Err(wrong("it is not over this method, host, path, time and token"));
         }
+        if proof.time_ms < self.since_ms {
+            return Err(wrong(
+                "it was made before this bridge started, which does not know whether it was used",
+            ));
+        }
         self.first_use(sha256(&[hash, &proof.nonce]), now_ms)
     }
 
@@ -206,10 +216,11 @@ impl Door {
 
     /// Counts a request of `who`.
     ///
-    /// The operator of this machine is not counted: there is nobody else that he could keep away.
+    /// The operator of this machine is not counted: there is nobody else that he could keep away; who shows a token was, before
+    /// his proof.
     pub fn count(&self, who: Option<&Principal>, peer: &Peer) -> Reply<()> {
         match who {
-            Some(principal) if principal.means == Means::Loopback => Ok(()),
+            Some(principal) if matches!(principal.means, Means::Loopback | Means::Token) => Ok(()),
             Some(principal) => within(&self.rate, format!("user {}", principal.name)),
             None => within(&self.rate, format!("address {}", peer.address)),
         }
@@ -310,7 +321,7 @@ mod tests {
     use super::*;
 
     fn door() -> Door {
-        Door::new(None, Rate::default())
+        Door::new(None, Rate::default(), 0)
     }
 
     #[test]
@@ -331,7 +342,7 @@ mod tests {
     #[test]
     fn one_who_asks_too_often_is_told_when_to_ask_again() {
         let one = NonZeroU32::MIN;
-        let door = Door::new(None, Rate { per_second: one, burst: one });
+        let door = Door::new(None, Rate { per_second: one, burst: one }, 0);
         let peer = Peer { address: IpAddr::from([10, 0, 0, 1]), certificate: None };
         let who = |name: &str| Principal { name: name.into(), means: Means::Token, ..Principal::local() };
         assert!(door.count(Some(&who("ann")), &peer).is_ok());

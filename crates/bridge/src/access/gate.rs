@@ -7,13 +7,13 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::Method,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
-use super::{Class, Denied, Known, Principal, Scope, door::Peer};
+use super::{Class, Denied, Known, Principal, Scope, door::Peer, now_ms};
 use crate::{
     Shared, extract,
     refusal::{Refusal, Reply},
@@ -22,7 +22,9 @@ use crate::{
 /// Resources that are of no component, or that somebody else signed: a scope does not shut them.
 const UNSCOPED: [&str; 8] =
     ["health", "ready", "blockchain", "authority", "accounts", "transactions", "telemetry", "time-token"];
-/// Members of a body, of a query and of a path that name a component.
+/// Resources whose query says which component's events are asked for.
+const EVENTS: [&str; 2] = ["events", "ws"];
+/// Members of a body and of a query that name a component.
 const NAMES: [&str; 9] = [
     "component",
     "component_id",
@@ -60,6 +62,10 @@ const WORDS: [&str; 22] = [
     "trust",
     "verify",
 ];
+/// Characters of a path that reach a log.
+pub(crate) const PATH_LOGGED: usize = 256;
+/// How many passphrases are checked at the same time: each takes 19 MiB and a core.
+static CHECKS: Semaphore = Semaphore::const_new(2);
 /// How deep a body may nest for its components to be found.
 const DEPTH_MAX: usize = 16;
 
@@ -82,14 +88,20 @@ pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next:
 async fn admit(app: &Shared, mut request: Request) -> Reply<Request> {
     let peer = peer(&request);
     let class = Class::of(request.method(), request.uri().path());
-    let known = app.front.door.known(&request, &peer, (app.clock)());
-    if let Err(Refusal(problem)) = &known {
-        let path = request.uri().path();
-        tracing::warn!(target: "security", from = %peer.address, path, code = %problem.code, "nobody who is known");
-        // Whoever guesses is held up like anybody else.
-        app.front.door.count(None, &peer)?;
-    }
-    let known = known?;
+    let known = app.front.door.known(&request, &peer, now_ms());
+    let known = match known {
+        Ok(known) => known,
+        Err(refusal) => {
+            // Whoever guesses is held up like anybody else, and fills no log.
+            app.front.door.count(None, &peer)?;
+            if class == Class::Public {
+                return Ok(request);
+            }
+            let path: String = request.uri().path().chars().take(PATH_LOGGED).collect();
+            tracing::warn!(target: "security", from = %peer.address, path, code = %refusal.0.code, "nobody who is known");
+            return Err(refusal);
+        }
+    };
     app.front.door.count(known.as_ref(), &peer)?;
     let Some(principal) = known else {
         if class == Class::Public {
@@ -118,8 +130,8 @@ pub(crate) fn peer(request: &Request) -> Peer {
     request.extensions().get::<Peer>().copied().unwrap_or(unknown)
 }
 
-/// Lets a request through that is about the principal's components only: all that it names are his, and it names one
-/// at least unless it is about none.
+/// Lets a request through that is about the principal's components only. What it is about stands in its path or, for events,
+/// in its query; whatever else it names, there or in its body, has to be his too.
 async fn in_scope(principal: &Principal, request: Request, class: Class) -> Reply<Request> {
     let path = request.uri().path();
     let resource = path.strip_prefix(api::PREFIX).unwrap_or(path).split('/').nth(1).unwrap_or("");
@@ -138,24 +150,24 @@ async fn in_scope(principal: &Principal, request: Request, class: Class) -> Repl
         }
         before = segment;
     }
+    let mut about = !named.is_empty();
     for pair in request.uri().query().unwrap_or("").split('&') {
         if let Some((name, value)) = pair.split_once('=')
             && (NAMES.contains(&name) || name.contains('%'))
         {
             // A name in disguise names nobody who is covered.
             named.push(if name.contains('%') { String::new() } else { value.to_owned() });
+            about |= EVENTS.contains(&resource) && name == "component";
         }
     }
-    // No route reads the body of a question, so that what stands there is not what it is about.
-    let told = !matches!(*request.method(), Method::GET | Method::HEAD);
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, api::TELEMETRY_BODY_MAX)
         .await
         .map_err(|_| Refusal::new(413, code::SIZE, "the body is larger than any route allows"))?;
-    if told && let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
+    if let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
         components(&value, DEPTH_MAX, &mut named);
     }
-    if named.is_empty() || !named.iter().all(|id| principal.scope.covers(id)) {
+    if !about || !named.iter().all(|id| principal.scope.covers(id)) {
         return Err(Denied::Scope.into());
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
@@ -201,13 +213,16 @@ pub(crate) async fn log_in(
     axum::Extension(peer): axum::Extension<Peer>,
     extract::Body(login): extract::Body<api::session::Login>,
 ) -> Reply<Json<api::session::Session>> {
-    let now_s = app.now_s();
+    let now_s = now_ms() / 1000;
+    let _turn = CHECKS.acquire().await.map_err(|e| Refusal::internal(&e))?;
     let logged = tokio::task::spawn_blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;
     logged.map_err(|e| Refusal::internal(&e))?.map(Json)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
+
     use super::*;
 
     async fn admitted(uri: &str, body: &str) -> bool {
@@ -249,15 +264,20 @@ mod tests {
             ("/api/v1/ledger/archive", "", false),
             ("/api/v1/ledger/status", "", true),
             ("/api/v1/policies", "", false),
-            ("/api/v1/policies?component=pack-1", "", true),
+            ("/api/v1/policies?component=pack-1", "", false),
+            ("/api/v1/events?component=pack-1", "", true),
+            ("/api/v1/events/stream?component=pack-1", "", true),
+            ("/api/v1/events?after=1-0-0", "", false),
+            ("/api/v1/pairings?component=pack-1", r#"{"a":"pack-2","b":"pack-3"}"#, false),
             ("/api/v1/policies?component=pack-2", "", false),
             ("/api/v1/policies?component=pack-1&component=pack-2", "", false),
             ("/api/v1/policies?component=pack-1&%63omponent=pack-2", "", false),
             ("/api/v1/receipts/pack-1/7", "", true),
             ("/api/v1/health", "", true),
             ("/api/v1/accounts/02ab", "", true),
-            ("/api/v1/orders", r#"{"a":"x","component_id":"pack-1"}"#, true),
-            ("/api/v1/orders", r#"{"a":{"component_id":"pack-1"},"b":{"component_id":"module-1"}}"#, true),
+            ("/api/v1/orders", r#"{"a":"x","component_id":"pack-1"}"#, false),
+            ("/api/v1/components/pack-1/verify", r#"{"verifier":"x","component_id":"module-1"}"#, true),
+            ("/api/v1/components/pack-1/verify", r#"{"verifier":"x","component_id":"pack-2"}"#, false),
             ("/api/v1/orders", r#"{"a":{"component_id":"pack-1"},"b":{"component_id":"pack-2"}}"#, false),
             ("/api/v1/energy/pack-1", r#"{"list":[{"taker":"pack-2"}]}"#, false),
             ("/api/v1/orders", "{}", false),

@@ -9,7 +9,7 @@ pub mod users;
 
 pub use door::Rate;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     extract::FromRequestParts,
@@ -73,6 +73,13 @@ impl std::str::FromStr for Role {
     }
 }
 
+/// Unix milliseconds by the clock on the wall: users, tokens and proofs are made by it, also where the ledger's time is a
+/// simulated one.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -93,8 +100,21 @@ const GRPC_READS: [&str; 6] = ["Get", "List", "Check", "Verify", "Stream", "Subs
 /// Segments below which a change is of level 5 and above.
 const CRITICAL: [&str; 5] = ["orders", "revocations", "policies", "delegations", "webhooks"];
 /// Segments below which a change is one of the installation.
-const INFRASTRUCTURE: [&str; 7] =
-    ["components", "bindings", "binding", "lct", "pairings", "pairing", "queue"];
+const INFRASTRUCTURE: [&str; 13] = [
+    "authorization",
+    "binding",
+    "bindings",
+    "broadcasts",
+    "component",
+    "components",
+    "entities",
+    "lct",
+    "pairing",
+    "pairings",
+    "queue",
+    "tensors",
+    "witnessing",
+];
 
 impl Class {
     /// Its word in logs and figures.
@@ -116,7 +136,8 @@ impl Class {
         if path.starts_with("/grpc.") {
             return Class::Public;
         }
-        if first.contains('.') && method == Method::POST {
+        // The older contract has its methods under a name of their own.
+        if (first.contains('.') || first == "APIBridgeService") && method == Method::POST {
             let name = segments.next().unwrap_or("");
             return match name {
                 _ if GRPC_READS.iter().any(|verb| name.starts_with(verb)) => Class::Read,
@@ -142,7 +163,11 @@ impl Class {
             "orders" | "policies" if path.ends_with("/outcome") || path.ends_with("/signatures") => {
                 Class::Infrastructure
             }
-            _ if CRITICAL.contains(&resource) || path.contains("revo") => Class::Critical,
+            _ if CRITICAL.contains(&resource) || path.to_ascii_lowercase().contains("revo") => {
+                Class::Critical
+            }
+            // What is set or taken away there may be an end.
+            "lct" | "authorization" if *method != Method::POST => Class::Critical,
             _ if INFRASTRUCTURE.contains(&resource) => Class::Infrastructure,
             _ => Class::Write,
         }
@@ -286,6 +311,14 @@ mod tests {
             (Method::POST, "/api_bridge.v1.ApiBridgeService/RevokePairing", Class::Critical),
             (Method::POST, "/api_bridge.v1.ApiBridgeService/TransferEnergy", Class::Write),
             (Method::POST, "/grpc.health.v1.Health/Check", Class::Public),
+            (Method::POST, "/APIBridgeService/GetLCT", Class::Read),
+            (Method::POST, "/APIBridgeService/InitiatePairing", Class::Infrastructure),
+            (Method::POST, "/APIBridgeService/RevokePairing", Class::Critical),
+            (Method::PUT, "/lct/abc/status", Class::Critical),
+            (Method::DELETE, "/api/v1/authorization/abc", Class::Critical),
+            (Method::POST, "/api/v1/authorization/pairing", Class::Infrastructure),
+            (Method::POST, "/api/v1/witnessing", Class::Infrastructure),
+            (Method::POST, "/api/v1/webhooks", Class::Critical),
         ] {
             assert_eq!(Class::of(&method, path), class, "{method} {path}");
         }

@@ -327,7 +327,12 @@ impl UserFile {
         let before = user.clone();
         user.role = role.unwrap_or(user.role);
         user.disabled = disabled.unwrap_or(user.disabled);
-        let leads = |user: &User| user.role == Role::Administrator && !user.disabled;
+        // Who ends by himself, or has nothing to prove himself with, is not there when he is needed.
+        let leads = |user: &User| {
+            let proves =
+                user.passphrase.is_some() || !user.certificates.is_empty() || !user.tokens.is_empty();
+            user.role == Role::Administrator && !user.disabled && user.expires_at.is_none() && proves
+        };
         if leads(&before) && !self.users.iter().any(leads) {
             *self.user(name)? = before;
             return Err(UsersError::LastAdministrator(name.into()));

@@ -84,18 +84,39 @@ const TAKEN: [(&str, &str); 14] = [
     ("request_id", "id"),
 ];
 
-/// States that no client may take for success.
-const BAD: [&str; 10] = [
-    "failed",
-    "expired",
-    "revoked",
+/// Words of what went well or is under way, which the Windows utility may take for success. Every other word stays as
+/// it is, so that a new one is never shown as done by mistake.
+const GOOD: [&str; 12] = [
+    "active",
+    "authorized",
+    "calculated",
+    "completed",
+    "created",
+    "pending",
+    "processed",
+    "queued",
+    "success",
+    "updated",
+    "verified",
+    "waiting",
+];
+
+/// States beside which no word becomes a better one.
+const BAD: [&str; 14] = [
     "cancelled",
-    "refused",
     "denied",
-    "terminated",
+    "expired",
+    "failed",
+    "not_authorized",
+    "refused",
+    "rejected",
     "released",
-    "withdrawn",
+    "retired",
+    "revoked",
+    "suspended",
+    "terminated",
     "unknown",
+    "withdrawn",
 ];
 
 /// Puts what a tolerant client sent into the form of an operation: absent is what is `null`, and either spelling serves.
@@ -135,8 +156,7 @@ fn old(profile: Profile, fields: &mut Map<String, Value>) {
     if profile == Profile::ModbattWin
         && !state.is_some_and(|state| BAD.contains(&state))
         && let Some(Value::String(status)) = fields.get_mut("status")
-        && status != "registered"
-        && !BAD.contains(&status.as_str())
+        && GOOD.contains(&status.as_str())
     {
         *status = "active".into();
     }
@@ -182,9 +202,17 @@ mod tests {
     /// The Windows utility shows what it takes for success as done.
     #[test]
     fn what_failed_is_not_dressed_as_success() {
+        for state in BAD.into_iter().chain(["a word of tomorrow"]) {
+            let answer = json!({ "status": state, "verification": { "status": state } });
+            let dressed = dressed(Profile::ModbattWin, answer);
+            assert_eq!(
+                (&dressed["status"], &dressed["verification"]["status"]),
+                (&json!(state), &json!(state))
+            );
+        }
         for state in BAD {
-            let answer = json!({ "status": state, "state": state });
-            assert_eq!(dressed(Profile::ModbattWin, answer)["status"], state);
+            let answer = json!({ "status": "pending", "state": state });
+            assert_eq!(dressed(Profile::ModbattWin, answer)["status"], "pending");
         }
         let registered = json!({ "status": "registered", "state": "active" });
         assert_eq!(dressed(Profile::ModbattWin, registered)["status"], "registered");

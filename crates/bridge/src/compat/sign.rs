@@ -112,7 +112,13 @@ impl Ctx {
             let account = app.blocking(move |chain| Ok(chain.read()?.account(&key)?)).await?;
             let tip = app.chain.tip().height;
             if let Some(account) = account {
-                if account.in_force(tip + 1) || account.status != ledger::records::Status::Active {
+                // The authority would still sign for what it asks, so the bridge itself looks at the account.
+                if account.status != ledger::records::Status::Active {
+                    let refusal =
+                        Refusal::new(403, code::CREATOR_DENIED, "the creator's account was withdrawn");
+                    return Err(refusal.detail(format!("creator: {}", creator.name)));
+                }
+                if account.in_force(tip + 1) {
                     return Ok(());
                 }
                 // It was given in the last block, and one more comes by itself.

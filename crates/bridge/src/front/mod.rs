@@ -37,10 +37,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub fn new(front: &Front) -> Result<Self, BridgeError> {
+    /// At work from `now_ms` on, Unix milliseconds.
+    pub fn new(front: &Front, now_ms: u64) -> Result<Self, BridgeError> {
         let users = front.users.clone().map(Users::open).transpose()?;
         let tls = front.tls.as_ref().map(tls::acceptor).transpose()?;
-        Ok(Open { door: Door::new(users, front.rate), tls, names: front.names.clone() })
+        Ok(Open { door: Door::new(users, front.rate, now_ms), tls, names: front.names.clone() })
     }
 
     /// Whether requests for this host are answered: a page from elsewhere whose name was made to resolve to this machine

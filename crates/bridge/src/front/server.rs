@@ -48,7 +48,8 @@ pub(crate) async fn serve(
     http.http1().max_buf_size(HEADER_MAX).max_headers(HEADER_LINES);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HANDSHAKE_TIMEOUT);
     http.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_MAX as u32);
-    let http = Arc::new(http);
+    // Which version is spoken is agreed in the handshake: to wait for the first bytes of a connection to say so has no end.
+    let (one, two) = (Arc::new(http.clone().http1_only()), Arc::new(http.http2_only()));
     loop {
         let accepted = tokio::select! {
             // The sender lives as long as the bridge.
@@ -65,16 +66,19 @@ pub(crate) async fn serve(
         };
         // Answers are small and whole: waiting for more to send only makes them late.
         let _only_slower = stream.set_nodelay(true);
-        let (tls, router, http, watcher) = (tls.clone(), router.clone(), http.clone(), graceful.watcher());
+        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let (one, two) = (one.clone(), two.clone());
         tokio::spawn(async move {
             let _place = place;
             match tls {
-                None => converse(&http, stream, Peer { address, certificate: None }, router, watcher).await,
+                None => converse(&one, stream, Peer { address, certificate: None }, router, watcher).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                         let certificate = shown.map(|first| sha256(&[first]));
-                        converse(&http, stream, Peer { address, certificate }, router, watcher).await;
+                        let http =
+                            if stream.get_ref().1.alpn_protocol() == Some(b"h2") { &two } else { &one };
+                        converse(http, stream, Peer { address, certificate }, router, watcher).await;
                     }
                     Ok(Err(e)) => tracing::info!(target: "security", from = %address, "no TLS: {e}"),
                     Err(_) => tracing::info!(target: "security", from = %address, "TLS takes too long"),

@@ -122,7 +122,7 @@ impl Authority {
                 let path = path.to_owned();
                 move |source| TlsError::Io { path, source }
             };
-            fs::create_dir_all(folder).map_err(io(folder))?;
+            crate::durable::private_folder(folder).map_err(io(folder))?;
             let key = KeyPair::generate()?;
             let mut params = params("modbatt bridge authority", CA_DAYS)?;
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -65,7 +65,7 @@ impl Logs {
     /// # Errors
     /// [`LogError`].
     pub fn open(&self) -> Result<(impl Subscriber + Send + Sync + 'static, Open), LogError> {
-        std::fs::create_dir_all(&self.folder)
+        crate::durable::private_folder(&self.folder)
             .map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
         let mut guards = Vec::new();
         let mut log = |name: &str, days| -> Result<_, LogError> {

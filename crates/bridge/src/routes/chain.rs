@@ -1,10 +1,14 @@
 //! `GET /ledger/state/{key}`, `GET /ledger/blocks/{height}`, `GET /ledger/archive` (A216 to A218).
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use api::{
-    encoding::{Blob, Hex, StateKey},
+    encoding::{Blob, Hex},
     ledger::{ARCHIVE, BlockView, KEY_MAX, StateObject},
+    problem::code,
 };
 use axum::{
     Json,
@@ -14,7 +18,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use node::{archive::Start, past::PastError};
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc, watch},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
@@ -26,12 +33,16 @@ use crate::{
 /// Bytes of an archive that are sent at once, and pieces that wait for a slow reader.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 4;
+/// A reader that takes nothing for so long is let go.
+const STALLED: Duration = Duration::from_secs(30);
+/// Archives that are written at the same time: each keeps a thread and an old state of the ledger.
+static ARCHIVES: Semaphore = Semaphore::const_new(2);
 
 /// What the state holds under a key after a block, with what proves it (A216).
 #[utoipa::path(
     get,
     path = "/ledger/state/{key}",
-    params(("key" = StateKey, Path), When),
+    params(("key" = String, Path, pattern = "^(?:[0-9A-Fa-f]{2}){1,128}$"), When),
     responses((status = 200, body = StateObject), (status = 404), (status = 410))
 )]
 pub(crate) async fn state(
@@ -87,10 +98,18 @@ pub(crate) async fn block(State(app): App, Segments(height): Segments<String>) -
     get,
     path = "/ledger/archive",
     params(When),
-    responses((status = 200, body = [u8], content_type = "application/vnd.modbatt.archive"), (status = 404), (status = 410))
+    responses(
+        (status = 200, body = [u8], content_type = "application/vnd.modbatt.archive"),
+        (status = 404),
+        (status = 410),
+        (status = 503)
+    )
 )]
 pub(crate) async fn archive(State(app): App, Options(when): Options<When>) -> Reply<Response> {
     let start = when.height.map_or(Start::Genesis, Start::State);
+    let place = ARCHIVES.try_acquire().map_err(|_| {
+        Refusal::new(503, code::BUSY, "two archives are being written; try again when one is done")
+    })?;
     // What cannot be archived at all is said before anything is sent.
     app.blocking(move |chain| {
         let snapshot = chain.read()?;
@@ -107,24 +126,56 @@ pub(crate) async fn archive(State(app): App, Options(when): Options<When>) -> Re
     .await?;
     let (pieces, sent) = mpsc::channel(PIECES);
     let chain = app.chain.clone();
+    let (ended, runtime) = (app.streams.ended(), Handle::current());
+    let sender = Sender { pieces, ended, runtime, broken: false };
     tokio::task::spawn_blocking(move || {
-        let out = io::BufWriter::with_capacity(PIECE, Sender(pieces.clone()));
-        if let Err(e) = chain.archive(start, out) {
+        let _place = place;
+        let mut last = sender.clone();
+        if let Err(e) = chain.archive(start, io::BufWriter::with_capacity(PIECE, sender)) {
             tracing::error!(why = %e, "an archive ends early");
             // Ends the answer with an error, unless nobody reads it any more.
-            let _gone = pieces.blocking_send(Err(io::Error::other("the archive ends early")));
+            let why = Err(io::Error::other("the archive ends early"));
+            if let Err(mpsc::error::TrySendError::Full(why)) = last.pieces.try_send(why) {
+                let _gone = last.give(why);
+            }
         }
     });
     Ok(([(header::CONTENT_TYPE, ARCHIVE)], Body::from_stream(ReceiverStream::new(sent))).into_response())
 }
 
 /// Gives what is written to the answer, as fast as that is read.
-struct Sender(mpsc::Sender<io::Result<Bytes>>);
+#[derive(Clone)]
+struct Sender {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    ended: watch::Receiver<bool>,
+    runtime: Handle,
+    /// A write failed; what a buffer still holds is not waited for as well.
+    broken: bool,
+}
+
+impl Sender {
+    /// Fails when the reader takes nothing, is gone, or the bridge ends.
+    fn give(&mut self, piece: io::Result<Bytes>) -> io::Result<()> {
+        let Sender { pieces, ended, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // An error means that the bridge is gone already.
+                _ = ended.wait_for(|ended| *ended) => Err(io::ErrorKind::ConnectionAborted.into()),
+                sent = pieces.send_timeout(piece, STALLED) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            }
+        })
+    }
+}
 
 impl Write for Sender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        if self.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let given = self.give(Ok(Bytes::copy_from_slice(bytes)));
+        self.broken = given.is_err();
+        given.map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge::front::settings::Settings;
-use node::Chain;
 
 use super::data_dir::DataDir;
 use super::demo::{runtime, say, unix_ms, validator};
@@ -85,9 +84,9 @@ async fn serve(
     settings: &Settings,
     front: &bridge::Front,
 ) -> Result<(), Failure> {
+    // First, so that nobody is asked for a passphrase in vain.
+    let chain = Arc::new(super::ledger::founded(dir)?);
     let key = Keys::at(&dir.keys().join(AUTHORITY))?.open(&args.unlock)?;
-    let chain = Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| super::ledger::failure(&e))?;
-    let chain = Arc::new(chain);
     // Simulated time may have run ahead of the clock on the wall in an earlier run: it never goes back.
     let (start_ms, began) = (unix_ms()?.max(chain.tip().time_ms + 1), Instant::now());
     let clock = Arc::new(move || start_ms + began.elapsed().as_millis() as u64);

@@ -154,7 +154,8 @@ fn as_json(name: &str, verdict: &Verdict) -> Value {
         "sender": verdict.sender.to_string(),
         "sender_role": verdict.sender_role.map(|role| role.name()),
         "statement": statement(&verdict.proved),
-        "signatures": verdict.signatures,
+        // None where a checkpoint vouches for the block instead.
+        "signatures": (verdict.signatures > 0).then_some(verdict.signatures),
         "validators": verdict.validators,
     });
     if let Some(cid) = verdict.component() {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lct::record::BatchStatement;
 use ledger::{
     anchor::{Handover, Trust, follow},
     block::{Block, Certificate},
@@ -18,7 +19,7 @@ use super::{ArchiveError, Base, Entries, kind, part::PartReader};
 use crate::{
     Chain,
     error::Error,
-    segments::StoredBatch,
+    segments::{SegmentError, StoredBatch},
     store::{Founding, Store},
 };
 
@@ -33,8 +34,10 @@ pub struct Restored {
     pub height: u64,
     /// Root of the state after it.
     pub state_root: lct::Digest,
-    /// Batches of records.
+    /// Batches of records that the chain holds.
     pub batches: u64,
+    /// Batches that no block of the archive holds, so that nobody signed for them. They are not restored.
+    pub unrecorded: u64,
 }
 
 /// Founds the ledger in `dir`, which must not hold one, from an archive. It appears there only when it is whole.
@@ -119,7 +122,7 @@ pub fn restore_apart(
         next = found(dir, &genesis, &of, trust, &mut parts)?;
     }
     let chain = Chain::open_relaxed(dir, &genesis)?;
-    let (mut last, mut batches) = (kind::BLOCK, 0);
+    let (mut last, mut batches, mut unrecorded) = (kind::BLOCK, 0, 0);
     while let Some((kind, bytes)) = next {
         if kind < last {
             return Err(ArchiveError::Damaged("a part stands where it does not belong"));
@@ -130,9 +133,21 @@ pub fn restore_apart(
             chain.commit(&block, &certificate)?;
             progress(block.header.height);
         } else {
-            let stored = StoredBatch::of_frame(&bytes).map_err(damaged)?;
-            batches += stored.len() as u64;
-            chain.append(&stored)?;
+            // All blocks were executed: the state says which batches somebody signed for.
+            let snapshot = chain.read()?;
+            let mut recorded = Vec::new();
+            for stored in StoredBatch::of_frame(&bytes).map_err(damaged)? {
+                let s = BatchStatement::decode(&stored.statement).map_err(|_| SegmentError::Statement)?;
+                if snapshot.records(&s)? {
+                    recorded.push(stored);
+                } else {
+                    // It is left out, and still has to be what its statement says: anything else is damage.
+                    stored.check()?;
+                    unrecorded += 1;
+                }
+            }
+            batches += recorded.len() as u64;
+            chain.append(&recorded)?;
         }
         next = parts.next()?;
     }
@@ -147,7 +162,7 @@ pub fn restore_apart(
         }
     }
     chain.settle()?;
-    Ok(Restored { genesis, base, height: tip.height, state_root: tip.state_root, batches })
+    Ok(Restored { genesis, base, height: tip.height, state_root: tip.state_root, batches, unrecorded })
 }
 
 /// A block and its certificate.

@@ -143,7 +143,7 @@ impl Canonical for StoredBatch {
 
 impl StoredBatch {
     /// Checks the entries against the statement.
-    fn check(&self) -> Result<BatchStatement, SegmentError> {
+    pub(crate) fn check(&self) -> Result<BatchStatement, SegmentError> {
         let s = BatchStatement::decode(&self.statement).map_err(|_| SegmentError::Statement)?;
         if self.entries.len() != usize::from(s.count) {
             return Err(SegmentError::Count { found: self.entries.len(), stated: s.count });
@@ -460,11 +460,11 @@ impl Segments {
         let mut removed = 0;
         for number in self.numbers()?.into_iter().filter(|number| *number < last) {
             let path = self.path(number);
-            // Every file that is followed by another was listed then, or when it was opened.
-            let listing = Listing::read(&path, &self.chain_id)?;
-            let Some(listing) = listing.filter(|l| l.listed.iter().all(|one| one.last_ms < before_ms)) else {
+            // What a listing lacks may be younger, and would stay in the index without its file.
+            let listing = self.whole_listing(number)?;
+            if listing.listed.iter().any(|one| one.last_ms >= before_ms) {
                 break;
-            };
+            }
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             for one in &listing.listed {
                 index.forget(&one.cid, number, one.present.into());
@@ -480,6 +480,35 @@ impl Segments {
         }
         self.sync_dir()?;
         Ok(removed)
+    }
+
+    /// What file `number`, which is followed by another, holds to its end: by its listing, and where that ends earlier by
+    /// the file itself.
+    fn whole_listing(&self, number: u32) -> Result<Listing, Error> {
+        let path = self.path(number);
+        let fail = |e| Error::io(&path, e);
+        let mut file = File::open(&path).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        let found = Listing::read(&path, &self.chain_id)?.filter(|listing| listing.end == len);
+        if let Some(listing) = found {
+            return Ok(listing);
+        }
+        let version = self.version(&mut file, &path)?;
+        let mut file = io::BufReader::new(file);
+        let Listing { mut end, mut listed } = Listing::default();
+        let mut payload = Vec::new();
+        while end < len {
+            let damaged = || Error::corrupted(&path, format!("the frame at byte {end}"));
+            let Frame::Whole(found) = read_frame(&mut file, (version, end), &mut payload).map_err(fail)?
+            else {
+                return Err(damaged());
+            };
+            for (i, batch) in found.iter().enumerate() {
+                listed.push(Listed::of(end, i, &batch.statement, batch.present).ok_or_else(damaged)?);
+            }
+            end += (frame::FRAME_HEADER + payload.len()) as u64;
+        }
+        Ok(Listing { end, listed })
     }
 
     /// Whether a batch of `cid` that begins with record `first_seq` is stored.

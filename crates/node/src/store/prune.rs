@@ -4,11 +4,17 @@ use ledger::{block::Block, codec::Canonical, tx::Tx};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::{
-    BLOCKS, CERTIFICATES, EVENTS, EVIDENCE, Error, Handle, KEEP_VERSIONS, META, RESULTS, Store, TXS,
+    BLOCKS, Bytes, CERTIFICATES, EVENTS, EVIDENCE, Error, Handle, KEEP_VERSIONS, META, RESULTS, Store, TXS,
 };
 
 /// Blocks that are removed in one transaction.
 const STEP: usize = 500;
+
+/// The height below which blocks may be missing.
+fn mark(meta: &impl ReadableTable<&'static str, Bytes>) -> Result<u64, redb::StorageError> {
+    let bytes = meta.get("pruned")?;
+    Ok(bytes.and_then(|b| b.value().try_into().ok()).map_or(0, u64::from_be_bytes))
+}
 
 impl Store {
     /// Blocks that are stored.
@@ -84,8 +90,11 @@ impl Store {
                             |_, _| false,
                         )?;
                     }
-                    // What is missing now was there: a reader can tell it from damage.
-                    txn.open_table(META)?.insert("pruned", below.to_be_bytes().as_slice())?;
+                    // What is missing now was there: a reader can tell it from damage. What went missing up to a greater
+                    // height stays missing.
+                    let mut meta = txn.open_table(META)?;
+                    let mark = mark(&meta)?.max(below);
+                    meta.insert("pruned", mark.to_be_bytes().as_slice())?;
                 }
                 txn.commit()?;
                 Ok(())
@@ -98,8 +107,7 @@ impl Store {
     pub fn pruned(&self) -> Result<u64, Error> {
         let txn = self.begin_read()?;
         let meta = txn.open_table(META).map_err(|e| self.fail(e))?;
-        let bytes = meta.get("pruned").map_err(|e| self.fail(e))?;
-        Ok(bytes.and_then(|b| b.value().try_into().ok()).map_or(0, u64::from_be_bytes))
+        mark(&meta).map_err(|e| self.fail(e))
     }
 
     /// Gives the room of what was removed back to the disk.

@@ -11,7 +11,7 @@ use ledger::{
     anonymous::{EVERYTHING, Urgency, pair_id},
     authorization::Rule,
     records::registry::{Level, RevocationScope},
-    tx::{Body, Registry, TxId, registry::Anonymous},
+    tx::{Body, Registry, registry::Anonymous},
 };
 use serde::{Deserialize, Serialize};
 
@@ -273,11 +273,11 @@ pub(crate) async fn register(ctx: Ctx, rq: RegisterAnonymousRequest) -> Reply<Re
     })
 }
 
-/// The transaction that registered a commitment.
-fn registered_by(snapshot: &node::Snapshot<'_>, component: &Digest, height: u64) -> Reply<TxId> {
+/// The transaction that registered a commitment; empty when its block is not kept any more.
+fn registered_by(snapshot: &node::Snapshot<'_>, component: &Digest, height: u64) -> Reply<String> {
     let is = |body: &Body| matches!(body, Body::Registry(Registry::Anonymous(Anonymous::Register { component: c, .. })) if c == component);
     let found = find_tx(snapshot, height, is)?;
-    found.map(|(tx, _)| tx).ok_or_else(|| Refusal::internal(&"a commitment without its transaction"))
+    Ok(found.map(|(tx, _)| hash(&tx)).unwrap_or_default())
 }
 
 /// Whether two committed components may be paired, and if not, why.
@@ -298,7 +298,7 @@ pub(crate) async fn verify(ctx: Ctx, rq: VerifyPairingHashesRequest) -> Reply<Ve
             component_hash_b: hex::encode(b),
             context: rq.context,
             status: "active".into(),
-            txhash: hash(&registered_by(&snapshot, &a, first.height)?),
+            txhash: registered_by(&snapshot, &a, first.height)?,
             timestamp: (snapshot.tip().time_ms / 1000).cast_signed(),
         })
     };
@@ -409,7 +409,7 @@ pub(crate) async fn metadata(ctx: Ctx, rq: MetadataRequest) -> Reply<MetadataRes
         let (found, withdrawn) = snapshot.anonymous(&component)?.ok_or_else(not_found)?;
         let kind = snapshot.opened(&found.category)?.map_or("committed".into(), |opened| opened.value);
         let state = if withdrawn { "withdrawn" } else { "active" };
-        let tx = hash(&registered_by(&snapshot, &component, found.height)?);
+        let tx = registered_by(&snapshot, &component, found.height)?;
         let told = serde_json::json!({
             "type": kind,
             "manufacturer_hash": hex::encode(found.manufacturer),

@@ -4,7 +4,7 @@
 use ::lct::{attest::verify_chain, id::Cid, revocation::batch_id};
 use api::problem::code;
 use ledger::{records::Component, tx::Target};
-use node::Snapshot;
+use node::{Snapshot, past::PastError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -173,8 +173,9 @@ fn text(data: &Value) -> String {
 fn of(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<(Component, String)> {
     let gone = || Refusal::internal(&"a component vanished from a snapshot");
     let component = snapshot.component(cid)?.ok_or_else(gone)?;
-    let (tx, _) = registration_of(snapshot, cid, component.height)?.ok_or_else(gone)?;
-    Ok((component, hash(&tx)))
+    // Of a block that is not kept any more it is empty.
+    let registered = registration_of(snapshot, cid, component.height)?;
+    Ok((component, registered.map(|(tx, _)| hash(&tx)).unwrap_or_default()))
 }
 
 fn response(component: Component, txhash: String, said: Said, status: &str) -> ComponentResponse {
@@ -258,8 +259,11 @@ pub(crate) async fn get(ctx: Ctx, rq: GetComponentRequest) -> Reply<ComponentRes
 /// Looks at the certificates of a registration as they are to be judged at the time of the last block.
 fn check(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<(Component, String, Option<&'static str>)> {
     let (component, txhash) = of(snapshot, cid)?;
-    let gone = || Refusal::internal(&"a component without its registration");
-    let (_, registration) = registration_of(snapshot, cid, component.height)?.ok_or_else(gone)?;
+    let Some((_, registration)) = registration_of(snapshot, cid, component.height)? else {
+        // Its certificates are in its registration, and nobody can say whether they hold without them.
+        let (height, oldest) = (component.height, snapshot.first_whole()?);
+        return Err(PastError::Forgotten { height, oldest }.into());
+    };
     let now = u32::try_from(snapshot.tip().time_ms / 1000).unwrap_or(u32::MAX);
     let batch = registration.batch.subject().map_err(|e| Refusal::internal(&e))?;
     let why = if component.status.is_final() {

@@ -73,7 +73,8 @@ pub struct EnergyOperationResponse {
     /// `open`, `done` or `released`.
     pub state: String,
     /// When it began.
-    pub created_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
     /// Transaction that began it; once it ended the one that ended it.
     pub txhash: String,
     /// When this was looked at.
@@ -175,7 +176,7 @@ fn view(
         context: said.context,
         status: status.into(),
         state: t.state.name().into(),
-        created_at: block.map_or(0, |b| (b.header.time_ms / 1000).cast_signed()),
+        created_at: block.map(|b| (b.header.time_ms / 1000).cast_signed()),
         txhash: hash(&tx),
         timestamp: now,
     })

@@ -258,9 +258,10 @@ fn entity(snapshot: &Snapshot<'_>, field: &str, lct: &str) -> Reply<Cid> {
 }
 
 fn of(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<EntityResponse> {
-    let gone = || Refusal::internal(&"a component without its registration");
+    let gone = || Refusal::internal(&"a component vanished from a snapshot");
     let c = snapshot.component(cid)?.ok_or_else(gone)?;
-    let (tx, _) = registration_of(snapshot, cid, c.height)?.ok_or_else(gone)?;
+    // Of a block that is not kept any more it is empty.
+    let txhash = registration_of(snapshot, cid, c.height)?.map(|(tx, _)| hex::encode(tx)).unwrap_or_default();
     Ok(EntityResponse {
         status: "success".into(),
         state: c.status.name().into(),
@@ -269,7 +270,7 @@ fn of(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<EntityResponse> {
         unique_id: c.component_id,
         hardware_serial: c.serial,
         public_key: hex::encode(c.device_key.0),
-        txhash: hex::encode(tx),
+        txhash,
         created_at: date(c.time_ms / 1000),
         blockchain_address: hex::encode(cid.0),
     })

@@ -112,7 +112,7 @@ pub struct GetLctResponse {
     pub lct_status: String,
     /// When it was made.
     pub created_at: i64,
-    /// When it changed last, as far as the ledger tells: when it was made.
+    /// When it was made as well: the ledger has no time of a later status.
     pub updated_at: i64,
     /// Who asked.
     pub creator: String,
@@ -143,7 +143,7 @@ pub struct UpdateLctStatusResponse {
     pub status: String,
     /// The same.
     pub state: String,
-    /// When.
+    /// Time of the last block when it was done.
     pub updated_at: i64,
     /// Transaction that changed it.
     pub txhash: String,
@@ -239,7 +239,8 @@ pub(crate) async fn get(ctx: Ctx, rq: GetLctRequest) -> Reply<GetLctResponse> {
                     _ => false,
                 };
                 let found = crate::authority::find_tx(&snapshot, lct.height, made)?;
-                found.map(|(tx, _)| hash(&tx)).ok_or_else(|| Refusal::internal(&"an LCT that nobody made"))?
+                // Of a block that is not kept any more it is empty.
+                found.map(|(tx, _)| hash(&tx)).unwrap_or_default()
             }
         };
         let (word, at) = (lct.status.name().to_owned(), (lct.time_ms / 1000).cast_signed());
@@ -274,11 +275,12 @@ pub(crate) async fn update_status(ctx: Ctx, rq: UpdateLctStatusRequest) -> Reply
     let body =
         Body::Registry(Registry::LctStatus { id: lct_id, status: status as u8, reason: Reason::Unspecified });
     let tx = ctx.send(&creator, body).await?;
+    let now_ms = ctx.app.blocking(|chain| Ok(chain.read()?.tip().time_ms)).await?;
     Ok(UpdateLctStatusResponse {
         lct_id: id("lct", &lct_id),
         status: status.name().into(),
         state: status.name().into(),
-        updated_at: ctx.app.now_s().cast_signed(),
+        updated_at: (now_ms / 1000).cast_signed(),
         txhash: hash(&tx),
     })
 }

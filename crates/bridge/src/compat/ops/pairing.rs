@@ -195,6 +195,9 @@ struct Said {
 struct Held {
     certificate: api::Blob,
     order: Order,
+    /// Who asked for it, and who alone has it made.
+    #[serde(default)]
+    creator: String,
 }
 
 /// Has a certificate issued to two components for which the bridge speaks; the pairing is the challenge.
@@ -220,7 +223,8 @@ async fn held_order(
         state: State::Waiting,
         said: String::new(),
     };
-    said.held = Some(Held { certificate: api::Blob(certificate), order: order.clone() });
+    let certificate = api::Blob(certificate);
+    said.held = Some(Held { certificate, order: order.clone(), creator: creator.name.clone() });
     ctx.compat()?.book.put(&said_of(&id.0), &said)?;
     Ok(order)
 }
@@ -255,18 +259,36 @@ fn sides(snapshot: &Snapshot<'_>, a: &str, b: &str) -> Reply<([(Cid, String); 2]
     Ok((sides, bound))
 }
 
-/// Components for which the bridge speaks are made up and bound, where it may; whether it speaks for both.
-pub(super) async fn ready(
-    ctx: &Ctx,
-    creator: &Creator,
-    a: &str,
-    b: &str,
-) -> Reply<Option<[(Cid, String, Role); 2]>> {
-    let compat = ctx.compat()?;
-    if !compat.speaks() {
+fn switched_off() -> Refusal {
+    Refusal::new(403, code::SWITCHED_OFF, "no device stands behind these components")
+        .detail("--allow-pairing-without-proofs would have the bridge bind and pair them")
+}
+
+/// Whether two components are the bridge's, or would be if it made those up that are missing.
+async fn would_be_held(ctx: &Ctx, ids: [&str; 2]) -> Reply<bool> {
+    let (here, ids) = (ctx.clone(), ids.map(str::to_owned));
+    let read = move |chain: &node::Chain| {
+        let snapshot = chain.read()?;
+        for id in &ids {
+            let cid = Cid::of(id);
+            let held = match snapshot.component(&cid)? {
+                Some(component) => here.holds(&cid, &component)?,
+                None => ::lct::id::valid_component_id(id),
+            };
+            if !held {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    ctx.app.blocking(read).await
+}
+
+/// Two registered components, the one nearer the app first, if the bridge speaks for both.
+async fn held(ctx: &Ctx, a: &str, b: &str) -> Reply<Option<[(Cid, String, Role); 2]>> {
+    if !ctx.compat()?.speaks() {
         return Ok(None);
     }
-    ctx.make_missing(creator, [a, b]).await?;
     let (here, a, b) = (ctx.clone(), a.to_owned(), b.to_owned());
     let read = move |chain: &node::Chain| {
         let snapshot = chain.read()?;
@@ -282,14 +304,46 @@ pub(super) async fn ready(
         }
         Ok(<[(Cid, String, Role); 2]>::try_from(held).ok())
     };
-    let held = ctx.app.blocking(read).await?;
+    ctx.app.blocking(read).await
+}
+
+/// The bridge answers for components of one owner to nobody but that owner.
+async fn own(ctx: &Ctx, creator: &Creator, sides: &[(Cid, String, Role); 2]) -> Reply<()> {
+    let cids = [sides[0].0, sides[1].0];
+    let read = move |chain: &node::Chain| {
+        let snapshot = chain.read()?;
+        Ok([snapshot.ownership(&cids[0])?, snapshot.ownership(&cids[1])?])
+    };
+    let owners = ctx.app.blocking(read).await?;
+    if owners.into_iter().all(|owned| owned.is_some_and(|owned| owned.owner == creator.key)) {
+        return Ok(());
+    }
+    let refusal = Refusal::new(403, code::CREATOR_DENIED, "the components belong to somebody else");
+    Err(refusal.detail(format!("creator: {}", creator.name)))
+}
+
+/// Components for which the bridge speaks are made up and bound, where it may; whether it speaks for both.
+pub(super) async fn ready(
+    ctx: &Ctx,
+    creator: &Creator,
+    a: &str,
+    b: &str,
+) -> Reply<Option<[(Cid, String, Role); 2]>> {
+    let compat = ctx.compat()?;
+    if !compat.speaks() {
+        return Ok(None);
+    }
+    // What is refused leaves nothing behind.
+    if !compat.allow.pairing_without_proofs && would_be_held(ctx, [a, b]).await? {
+        return Err(switched_off());
+    }
+    ctx.make_missing(creator, [a, b]).await?;
+    let held = held(ctx, a, b).await?;
     if let Some(sides) = &held {
         if !compat.allow.pairing_without_proofs {
-            let refusal = Refusal::new(403, code::SWITCHED_OFF, "no device stands behind these components");
-            return Err(
-                refusal.detail("--allow-pairing-without-proofs would have the bridge bind and pair them")
-            );
+            return Err(switched_off());
         }
+        own(ctx, creator, sides).await?;
         ctx.bind_held(creator, sides).await?;
     }
     Ok(held)
@@ -370,13 +424,16 @@ async fn find(ctx: &Ctx, challenge_id: &str) -> Reply<Order> {
 async fn pair_held(ctx: &Ctx, creator: &Creator, challenge_id: &str) -> Reply<[String; 2]> {
     let none = || [String::new(), String::new()];
     let id: [u8; 16] = parse("challenge_id", "challenge", required("challenge_id", challenge_id)?)?;
-    let Some(Held { certificate, order }) = said(ctx, &id)?.held else { return Ok(none()) };
+    let Some(Held { certificate, order, creator: asked }) = said(ctx, &id)?.held else { return Ok(none()) };
+    if asked != creator.name {
+        let refusal = Refusal::new(403, code::CREATOR_DENIED, "another creator asked for this pairing");
+        return Err(refusal.detail(format!("creator: {}", creator.name)));
+    }
     if find(ctx, challenge_id).await?.state != State::Waiting {
         return Ok(none());
     }
     if !ctx.compat()?.allow.pairing_without_proofs {
-        let refusal = Refusal::new(403, code::SWITCHED_OFF, "no device stands behind these components");
-        return Err(refusal.detail("--allow-pairing-without-proofs would have the bridge pair them"));
+        return Err(switched_off());
     }
     let paired = ctx.pair_held(&certificate.0, [Cid::of(&order.a), Cid::of(&order.b)]).await?;
     let (creator, challenge, tx) = (&creator.name, challenge_id, hash(&paired.tx));
@@ -436,8 +493,8 @@ fn completed(snapshot: &Snapshot<'_>, order: &Order, said: &str) -> Reply<Comple
         use ledger::tx::Body::{PairComplete, PairRenew};
         matches!(body, PairComplete(p) | PairRenew { paired: p, .. } if p.pairing_id == pairing_id)
     };
-    let (tx, _) = find_tx(snapshot, pairing.height, is)?
-        .ok_or_else(|| Refusal::internal(&"a pairing without its transaction"))?;
+    // Of a block that is not kept any more it is empty.
+    let txhash = find_tx(snapshot, pairing.height, is)?.map(|(tx, _)| hash(&tx)).unwrap_or_default();
     let lcts = snapshot.lcts_of(&cid_b)?;
     let both = |l: &ledger::records::Lct| [l.a, l.b].contains(&cid_a);
     let lct = lcts.iter().filter(|(_, l)| both(l)).max_by_key(|(_, l)| l.height);
@@ -453,7 +510,7 @@ fn completed(snapshot: &Snapshot<'_>, order: &Order, said: &str) -> Reply<Comple
             Some(ppm) => format!("trust_score:{:.6},{context}", super::ratio(ppm)),
             None => context,
         },
-        txhash: hash(&tx),
+        txhash,
         state: "completed".into(),
         split_key_a: String::new(),
         split_key_b: String::new(),
@@ -505,7 +562,7 @@ pub(crate) async fn revoke(ctx: Ctx, rq: RevokePairingRequest) -> Reply<RevokePa
         sides(&snapshot, &name(&lct.a)?, &name(&lct.b)?)
     };
     let (sides, _) = ctx.app.blocking(read).await?;
-    if let Some(held) = ready(&ctx, &creator, &sides[0].1, &sides[1].1).await? {
+    if let Some(held) = held(&ctx, &sides[0].1, &sides[1].1).await? {
         return end_held(ctx, &creator, rq, held).await;
     }
     let order = order(&ctx, &creator, Task::Unpair, sides).await?;

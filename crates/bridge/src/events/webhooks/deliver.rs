@@ -17,6 +17,8 @@ use super::{
     super::feed,
     Pace, filter,
     outbox::{DEAD_MAX, Hook},
+    place::Public,
+    receiver,
 };
 use crate::{
     Shared,
@@ -27,8 +29,6 @@ use crate::{
 const PAGE: usize = 64;
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// Longest reason that is kept.
-const REASON_MAX: usize = 200;
 /// Pause after the outbox or the ledger failed.
 const BROKEN: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,8 @@ struct Sender {
 
 /// Delivers for as long as the bridge runs. Who drops this ends every delivery where it stands.
 pub(crate) async fn run(shared: &Arc<Shared>, pace: Pace) {
-    let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(pace.answer).build();
+    let builder = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(pace.answer);
+    let client = builder.dns_resolver(Public).build();
     let client = match client {
         Ok(client) => client,
         Err(why) => {
@@ -203,23 +204,27 @@ async fn send(
     now: u64,
     [name, event_type, body]: [&str; 3],
 ) -> Result<(), String> {
+    // It is looked at again, because the file may be older than what is looked at.
+    let url = receiver(&hook.url)?;
     let request = client
-        .post(&hook.url)
+        .post(url)
         .header("content-type", "application/json")
         .header("x-event-id", name)
         .header("x-event-type", event_type)
         .header("x-event-timestamp", now)
         .header("x-event-signature", signature(&hook.secret.0.0, now, body));
     let answer = request.body(body.to_owned()).send().await;
-    let mut why = match answer {
+    let why = match answer {
         Ok(answer) if answer.status().is_success() => return Ok(()),
         Ok(answer) => format!("status {}", answer.status().as_u16()),
         Err(e) if e.is_timeout() => "no answer in time".into(),
-        Err(e) => innermost(&e),
+        Err(e) => {
+            // Who may only look is not told what the network around this machine is like; the log is.
+            let told = if e.is_connect() { "no connection" } else { "no answer" };
+            tracing::debug!(event = name, why = innermost(&e), "a receiver was not reached");
+            told.into()
+        }
     };
-    if let Some((at, _)) = why.char_indices().nth(REASON_MAX) {
-        why.truncate(at);
-    }
     Err(why)
 }
 

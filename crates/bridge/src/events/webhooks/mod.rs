@@ -6,12 +6,17 @@
 
 mod deliver;
 mod outbox;
+mod place;
 pub(super) mod routes;
 
 pub(crate) use deliver::run;
 pub use outbox::OutboxError;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use api::{
     encoding::{Fixed, Hex},
@@ -54,17 +59,21 @@ pub(crate) struct Webhooks {
     outbox: Outbox,
     /// Tells the deliverer that an operator changed something.
     changed: watch::Sender<()>,
+    /// Orders are done one after the other: each looks before it writes.
+    turn: Mutex<()>,
 }
 
 impl Webhooks {
     pub fn open(path: &Path, chain_id: &Digest) -> Result<Self, OutboxError> {
-        Ok(Webhooks { outbox: Outbox::open(path, chain_id)?, changed: watch::Sender::new(()) })
+        let outbox = Outbox::open(path, chain_id)?;
+        Ok(Webhooks { outbox, changed: watch::Sender::new(()), turn: Mutex::new(()) })
     }
 
     fn view(&self, id: &Hex<16>, hook: &Hook) -> Reply<Webhook> {
         Ok(Webhook {
             id: *id,
-            url: hook.url.clone(),
+            // A query often holds what lets one in at the receiver.
+            url: hook.url.split(['?', '#']).next().unwrap_or_default().into(),
             types: hook.types.clone(),
             component: hook.component.clone(),
             state: if hook.suspended { "suspended" } else { "active" }.into(),
@@ -111,6 +120,8 @@ impl Webhooks {
             "" => After::Now,
             text => text.parse().map_err(|e| Refusal::format(format!("after: {e}")))?,
         };
+        // Each write is one transaction, so a panic of another thread leaves nothing half done.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.outbox.hook(&order.id)?;
         let done = match order.action {
             Action::Add => {
@@ -119,6 +130,11 @@ impl Webhooks {
                         return self.view(&order.id, &kept);
                     }
                     return Err(Refusal::new(409, code::REPLAY, "another web hook has this id"));
+                }
+                // The order that added it is still good, and would come with the old address.
+                if self.outbox.removed(&order.id, now)? {
+                    let refusal = Refusal::new(409, code::REPLAY, "the web hook with this id was removed");
+                    return Err(refusal.detail("id: draw another one"));
                 }
                 if self.outbox.hooks()?.len() >= HOOKS_MAX {
                     let refusal =
@@ -131,7 +147,10 @@ impl Webhooks {
                 }
                 filter(&order.types, &order.component).map_err(Refusal::format)?;
                 let mut secret = Fixed([0; 32]);
-                crate::entropy::with(|rng| rng.fill_bytes(&mut secret.0))?;
+                let round = crate::entropy::with(|rng| {
+                    rng.fill_bytes(&mut secret.0);
+                    rng.next_u64()
+                })?;
                 let hook = Hook {
                     url: order.url.clone(),
                     types: order.types.clone(),
@@ -143,14 +162,14 @@ impl Webhooks {
                     dead: 0,
                     error: String::new(),
                     suspended: false,
-                    round: 0,
+                    round,
                 };
                 self.outbox.put(&order.id, &hook, None, None)?;
                 Webhook { secret: Some(Hex(secret.0)), ..self.view(&order.id, &hook)? }
             }
             Action::Remove => {
                 let hook = kept.ok_or_else(unknown)?;
-                self.outbox.reset(&order.id, None)?;
+                self.outbox.remove(&order.id, now, now.saturating_add(ORDER_MAX_S))?;
                 self.view(&order.id, &hook)?
             }
             Action::Replay => {
@@ -158,8 +177,8 @@ impl Webhooks {
                 hook.cursor = feed::place(&snapshot, after)?;
                 (hook.tries, hook.dead, hook.suspended) = (0, 0, false);
                 hook.error.clear();
-                hook.round += 1;
-                self.outbox.reset(&order.id, Some(&hook))?;
+                hook.round = hook.round.wrapping_add(1);
+                self.outbox.reset(&order.id, &hook)?;
                 self.view(&order.id, &hook)?
             }
         };
@@ -179,7 +198,8 @@ fn filter(types: &str, component: &str) -> Result<Filter, String> {
     Filter::new(Some(types).filter(|t| !t.is_empty()), Some(component).filter(|c| !c.is_empty()).map(of))
 }
 
-/// Checks the address of a receiver: https, or http to this machine, where nobody listens in between.
+/// Checks the address of a receiver: https to the public network, or http to this machine, where nobody listens in
+/// between.
 fn receiver(url: &str) -> Result<reqwest::Url, String> {
     let parsed = reqwest::Url::parse(url).map_err(|e| format!("url: {e}"))?;
     let loopback = parsed.host_str().is_some_and(api::client::is_loopback);
@@ -187,6 +207,9 @@ fn receiver(url: &str) -> Result<reqwest::Url, String> {
         _ if url.len() > URL_MAX => Err(format!("url: at most {URL_MAX} bytes")),
         _ if !parsed.username().is_empty() || parsed.password().is_some() => {
             Err("url: without user and password; events are signed".into())
+        }
+        "https" if !place::named(&parsed) => {
+            Err("url: https goes to a public address; http to this machine".into())
         }
         "https" => Ok(parsed),
         "http" if loopback => Ok(parsed),

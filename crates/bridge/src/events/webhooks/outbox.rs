@@ -20,6 +20,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 const HOOKS: TableDefinition<'_, [u8; 16], &[u8]> = TableDefinition::new("webhooks");
 const DEAD: TableDefinition<'_, ([u8; 16], u64, u32, u32), &[u8]> = TableDefinition::new("dead letters");
+/// Ids of web hooks that were removed, and until when none is added under them.
+const REMOVED: TableDefinition<'_, [u8; 16], u64> = TableDefinition::new("removed");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Version of the file.
 const FORMAT: u8 = 1;
@@ -82,7 +84,8 @@ pub(super) struct Hook {
     pub dead: u64,
     pub error: String,
     pub suspended: bool,
-    /// How often an operator set the cursor: what was on its way for an earlier one counts no more.
+    /// Drawn when it is added, and another one whenever an operator sets the cursor: what was on its way for an
+    /// earlier one counts no more.
     pub round: u64,
 }
 
@@ -105,6 +108,7 @@ impl Outbox {
         outbox.change(|txn| {
             txn.open_table(HOOKS)?;
             txn.open_table(DEAD)?;
+            txn.open_table(REMOVED)?;
             let mut meta = txn.open_table(META)?;
             if meta.is_empty()? {
                 meta.insert("format", [FORMAT].as_slice())?;
@@ -200,18 +204,35 @@ impl Outbox {
         })
     }
 
-    /// Forgets what was given up for a web hook, and the web hook itself unless it goes on as `hook`.
-    pub fn reset(&self, id: &Hex<16>, hook: Option<&Hook>) -> Kept<()> {
-        let bytes = hook.map(|hook| Zeroizing::new(json(hook)));
+    /// Forgets what was given up for a web hook, which goes on as `hook`.
+    pub fn reset(&self, id: &Hex<16>, hook: &Hook) -> Kept<()> {
+        let bytes = Zeroizing::new(json(hook));
         self.change(|txn| {
             txn.open_table(DEAD)?.retain_in(letters_of(id), |_, _| false)?;
-            let mut hooks = txn.open_table(HOOKS)?;
-            match &bytes {
-                Some(bytes) => hooks.insert(id.0, bytes.as_slice())?,
-                None => hooks.remove(id.0)?,
-            };
+            txn.open_table(HOOKS)?.insert(id.0, bytes.as_slice())?;
             Ok(())
         })
+    }
+
+    /// Forgets a web hook and what was given up for it; what remains is that its id is taken until `until`.
+    pub fn remove(&self, id: &Hex<16>, now: u64, until: u64) -> Kept<()> {
+        self.change(|txn| {
+            txn.open_table(DEAD)?.retain_in(letters_of(id), |_, _| false)?;
+            txn.open_table(HOOKS)?.remove(id.0)?;
+            let mut removed = txn.open_table(REMOVED)?;
+            removed.retain(|_, until| until >= now)?;
+            removed.insert(id.0, until)?;
+            Ok(())
+        })
+    }
+
+    /// Whether a web hook with this id was removed so lately that an order from before could still come.
+    pub fn removed(&self, id: &Hex<16>, now: u64) -> Kept<bool> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.db.begin_read()?.open_table(REMOVED)?;
+            Ok(table.get(id.0)?.is_some_and(|until| until.value() >= now))
+        };
+        read().map_err(|e| self.fail(e))
     }
 
     /// What was given up for a web hook, by event.

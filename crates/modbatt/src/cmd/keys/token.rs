@@ -1,6 +1,6 @@
 //! Signing keys into a token, or out of its own generator (`spec/api.md`, A211).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lct::sign::PublicKey;
 use lct::spk::{OpeningKey, Spk, SpkSecret};
@@ -8,7 +8,7 @@ use lct::spk::{OpeningKey, Spk, SpkSecret};
 use super::protect::{erase, synced};
 use super::{At, Failure, Outcome, print};
 use crate::cmd::data_dir::replace_file;
-use crate::cmd::os_rng;
+use crate::cmd::{os_rng, reason};
 use crate::custody::authority::{Kept, Keys};
 use crate::custody::token::{Held, Place};
 use crate::custody::{Custody, EncryptedFiles, Unlock};
@@ -71,7 +71,19 @@ pub fn import(args: &Import) -> Result<Outcome, Failure> {
         Kept::Encrypted => args.unlock.passphrase.existing()?,
         _ => args.unlock.passphrase.new_one()?,
     };
+    let both = key == Kept::Encrypted && keys.file("").exists();
     let key = keys.open_file(&key, &passphrase)?;
+    if both && !is_erased(&keys.file(""))? {
+        // Both files are erased at the end: a key that only one of them holds must not go with them.
+        let plain = keys.open_file(&Kept::Plain, &passphrase)?;
+        if plain.public() != key.public() {
+            return Err(Failure::Failed(format!(
+                "{} holds another key than {}; move the wrong one away, then do it again",
+                keys.file(".age").display(),
+                keys.file("").display()
+            )));
+        }
+    }
     let secret = key.secret().ok_or_else(missing)?;
     if let Some(Kept::Token(held)) = &kept
         && held.public != secret.public().0
@@ -97,6 +109,13 @@ pub fn import(args: &Import) -> Result<Outcome, Failure> {
         keys.opening_file().display(),
     ))?;
     Ok(Outcome::Good)
+}
+
+/// Whether a plain key file is what [`erase`] leaves where it is cut: nothing but zeros.
+fn is_erased(path: &Path) -> Result<bool, Failure> {
+    let bytes = std::fs::read(path).map(zeroize::Zeroizing::new);
+    let bytes = bytes.map_err(|e| Failure::Failed(format!("{}: {}", path.display(), reason(&e))))?;
+    Ok(bytes.iter().all(|byte| *byte == 0))
 }
 
 /// The opening key first, then where the signing key lies: from then on the token counts.
@@ -131,6 +150,12 @@ pub fn generate(args: &Generate) -> Result<Outcome, Failure> {
             "there are keys at {} already; name another file",
             args.file.display()
         )));
+    }
+    // It may open the logs of an earlier authority, whose `.token` was moved away.
+    let opening = keys.opening_file();
+    if opening.exists() {
+        let opening = opening.display();
+        return Err(Failure::Input(format!("{opening} is there already; move it away or name another file")));
     }
     let place = args.which.place()?;
     let passphrase = args.unlock.passphrase.new_one()?;

@@ -9,10 +9,10 @@ use node::archive::{self, ArchiveError, Start};
 use serde_json::json;
 
 use super::super::checkpoint::refused;
-use super::super::data_dir::DataDir;
+use super::super::data_dir::{DataDir, sync_folder};
 use super::super::verify::read_bounded;
 use super::super::{Failure, Outcome, ask, print, reason};
-use super::{At, Ledger, Progress, failure, open, table};
+use super::{At, Ledger, Progress, failure, open, scratch, table};
 
 /// Arguments of `modbatt ledger export`.
 #[derive(clap::Args)]
@@ -119,7 +119,14 @@ fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), Fail
     name.push(".part");
     let part = path.with_file_name(name);
     let fail = |e: io::Error| Failure::Failed(format!("{}: {}", part.display(), reason(&e)));
-    let mut out = BufWriter::new(File::create(&part).map_err(fail)?);
+    let created = File::create_new(&part).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => Failure::Failed(format!(
+            "{} is there already: another program writes it, or one was cut; remove it when none runs",
+            part.display()
+        )),
+        _ => fail(e),
+    })?;
+    let mut out = BufWriter::new(created);
     let filled = fill(&mut out).and_then(|()| {
         out.flush().map_err(fail)?;
         out.get_ref().sync_all().map_err(fail)?;
@@ -128,7 +135,9 @@ fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<(), Fail
     filled.inspect_err(|_| {
         // The first failure is the one to report; what is left of the file is of no use.
         let _left = fs::remove_file(&part);
-    })
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(folder).map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), reason(&e))))
 }
 
 fn written(path: &Path, height: Option<u64>, json: bool) -> Result<Outcome, Failure> {
@@ -164,7 +173,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     let mut progress = Progress::new("height");
     let input = BufReader::new(file);
     let made = if args.verify {
-        let beside = dir.path().join("ledger.verifying");
+        let beside = scratch(&dir)?;
         let made = archive::restore_apart(&beside, input, trust, |height| progress.at(height));
         // Whether it could be removed says nothing about the file.
         let _left = fs::remove_dir_all(&beside);
@@ -174,7 +183,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     };
     drop(progress);
     let made = made.map_err(|e| match e {
-        ArchiveError::Store(e) => failure(&e),
+        ArchiveError::Store(e @ (node::Error::DiskFull(_) | node::Error::Io { .. })) => failure(&e),
         ArchiveError::Occupied(path) => Failure::Failed(format!(
             "{} is not empty, nothing was changed; move it away first",
             path.display()
@@ -184,7 +193,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     print(&if args.json {
         let object = json!({
             "file": name.to_string(), "restored": !args.verify, "base": made.base, "height": made.height,
-            "state_root": hex::encode(made.state_root), "batches": made.batches,
+            "state_root": hex::encode(made.state_root), "batches": made.batches, "unrecorded": made.unrecorded,
         });
         format!("{object}\n")
     } else {
@@ -195,6 +204,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
                 ("height", made.height.to_string()),
                 ("state root", hex::encode(made.state_root)),
                 ("batches", made.batches.to_string()),
+                ("  left out", format!("{} that no block holds", made.unrecorded)),
             ])
     })?;
     Ok(Outcome::Good)

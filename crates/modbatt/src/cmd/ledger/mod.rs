@@ -21,7 +21,7 @@ use api::transaction::INCLUDED;
 use ledger::tx::Body;
 
 use super::data_dir::{DataDir, Run};
-use super::{Failure, Outcome, ask, os_rng};
+use super::{Failure, Outcome, ask, os_rng, reason};
 
 /// Blocks for which a transaction stays valid.
 const EXPIRY_BLOCKS: u64 = 1_000;
@@ -181,6 +181,35 @@ pub enum Ledger {
     Here(Box<node::ReadOnly>),
     /// From the program that runs on it.
     At(api::Client),
+}
+
+/// Opens a directory's ledger to run it. Whoever makes the directory founds its ledger: where it is missing now it was lost,
+/// and a new one would sign other blocks of the heights that were certified already.
+pub fn founded(dir: &DataDir) -> Result<node::Chain, Failure> {
+    let folder = dir.ledger();
+    if !node::Chain::is_founded(&folder) {
+        return Err(Failure::Input(format!(
+            "{} has no `ledger.redb`, and no other chain is begun in its place: put the folder back, or move what is left of \
+             it away and run `modbatt ledger restore` with the last snapshot or export",
+            folder.display()
+        )));
+    }
+    node::Chain::open(&folder, dir.genesis()).map_err(|e| failure(&e))
+}
+
+/// A folder beside the ledger, of a name that nobody else works under, to make a ledger in and remove it.
+fn scratch(dir: &DataDir) -> Result<PathBuf, Failure> {
+    let process = std::process::id();
+    let mut number = 0_u32;
+    loop {
+        let path = dir.path().join(format!("ledger.verifying-{process}-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            // A run that was cut left it.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && number < u32::MAX => number += 1,
+            Err(e) => return Err(Failure::Failed(format!("{}: {}", path.display(), reason(&e)))),
+        }
+    }
 }
 
 /// Opens a directory's ledger for reading, or finds who runs on it.

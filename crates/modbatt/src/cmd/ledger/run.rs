@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use node::Chain;
 use serde_json::json;
 
 use super::super::data_dir::DataDir;
@@ -12,7 +11,7 @@ use super::super::demo::{self, unix_ms};
 use super::super::keys::AUTHORITY;
 use super::super::service::Service;
 use super::super::{Failure, Outcome, print, reason};
-use super::{At, failure};
+use super::{At, founded};
 use crate::custody::Unlock;
 use crate::custody::authority::Keys;
 
@@ -61,9 +60,10 @@ pub fn init(args: &Init) -> Result<Outcome, Failure> {
 pub fn run(args: &Run) -> Result<Outcome, Failure> {
     let missing = || Failure::Input(format!("there is no data directory {}", args.data_dir.display()));
     let dir = DataDir::open_or_create(&args.data_dir, || Err(missing()), |_| Err(missing()))?;
+    // First, so that nobody is asked for a passphrase in vain.
+    let chain = Arc::new(founded(&dir)?);
     let authority = Keys::at(&dir.keys().join(AUTHORITY))?.open(&args.unlock)?;
     let keys = (authority, demo::validator(&dir)?);
-    let chain = Arc::new(Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| failure(&e))?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start: {}", reason(&e))))?;
     // A demo may have run ahead of the clock on the wall: block time never goes back.

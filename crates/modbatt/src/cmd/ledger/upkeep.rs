@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::data_dir::DataDir;
 use super::super::demo::unix_ms;
 use super::super::{Failure, Outcome, print};
-use super::{At, Progress, at_rest, failure, table};
+use super::{At, Progress, at_rest, failure, scratch, table};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
@@ -38,7 +38,7 @@ pub fn verify_chain(args: &VerifyChain) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.at.data_dir)?;
     let ledger = at_rest(&dir)?;
     let mut progress = Progress::new("height");
-    let scratch = dir.path().join("ledger.verifying");
+    let scratch = scratch(&dir)?;
     let found = verify(&ledger, &scratch, &dir.genesis().trust(), |height| progress.at(height));
     drop(progress);
     let v = match found {

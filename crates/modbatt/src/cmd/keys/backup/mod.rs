@@ -5,6 +5,7 @@ mod restore;
 pub use restore::{Rehearse, Restore, rehearse, restore};
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bridge::AuthorityKey;
@@ -126,6 +127,7 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
         replace_file(&args.out.join(name), bytes)?;
     }
     synced(&args.out)?;
+    synced(folder_of(&args.out))?;
     let mut text = format!(
         "backup {} of {}, {} of {} shares restore it, in {}\n",
         hex::encode(&id[..8]),
@@ -203,7 +205,7 @@ pub fn release(args: &Release) -> Result<Outcome, Failure> {
     let part = opened(&share, &args.share, &Holder::of(&key, &args.unlock)?)?;
     let sealed = Share::seal((share.set, share.number), &part, &args.to, &mut os_rng()?);
     let sealed = sealed.map_err(|e| Failure::Failed(e.to_string()))?;
-    replace_file(&args.output, &sealed.to_bytes())?;
+    write_new(&args.output, &sealed.to_bytes())?;
     print(&format!(
         "share {} of backup {} for {}: {}\n",
         share.number,
@@ -212,6 +214,27 @@ pub fn release(args: &Release) -> Result<Outcome, Failure> {
         args.output.display()
     ))?;
     Ok(Outcome::Good)
+}
+
+/// Writes a file that is not there yet: what is there may be somebody's only share or key.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fail = |e: io::Error| Failure::Failed(format!("{}: {}", path.display(), reason(&e)));
+    let mut file = fs::File::create_new(path).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::Input(format!("{} is there already; name a new file", path.display()))
+        }
+        _ => fail(e),
+    })?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail).inspect_err(|_| {
+        // The first failure is the one to report; a part of a file would be in the way of the next attempt.
+        let _left = fs::remove_file(path);
+    })?;
+    synced(folder_of(path))
+}
+
+/// The folder in which the name of `path` stands.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whoever opens shares.

@@ -11,7 +11,7 @@ use lct::sign::{PublicKey, SigningKey};
 use lct::spk::SpkSecret;
 use ledger::records::{AccountRole, Status};
 
-use super::{Holder, combined, opened, read_share};
+use super::{Holder, combined, folder_of, opened, read_share};
 use crate::cmd::data_dir::DataDir;
 use crate::cmd::factory::files::read_bounded;
 use crate::cmd::keys::protect::synced;
@@ -118,6 +118,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
         text += &format!("{} restored: {}\n", named.name, files.place(&named.name));
     }
     synced(&args.out)?;
+    synced(folder_of(&args.out))?;
     text += "Move each file to where its keys are kept, and remove the folder\n";
     print(&text)?;
     Ok(Outcome::Good)
@@ -156,15 +157,16 @@ pub fn rehearse(args: &Rehearse) -> Result<Outcome, Failure> {
             Public::Spk(_) if is_authority(&dir, &expected)? => "the ledger has it as an authority in force",
             Public::Signing(_) if dir.genesis().roots.contains(&expected) => "the ledger trusts it as a root",
             Public::Signing(_) if named.name.starts_with("batch-") => {
-                "a batch authority, which its root vouches for"
+                "named a batch authority, NOT CHECKED: its certificate is neither here nor on the ledger"
             }
             _ => "but THE LEDGER DOES NOT KNOW IT",
         };
+        let key = hex::encode(expected.0);
         if !signs || known.starts_with("but") {
             outcome = Outcome::Bad;
         }
         let signs = if signs { "restored in memory, signed a challenge" } else { "DOES NOT SIGN" };
-        text += &format!("{}: {signs}; {known}\n", named.name);
+        text += &format!("{}, key {key}: {signs}; {known}\n", named.name);
     }
     text += "Nothing was written\n";
     print(&text)?;
