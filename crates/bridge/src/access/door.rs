@@ -344,7 +344,8 @@ mod tests {
         let one = NonZeroU32::MIN;
         let door = Door::new(None, Rate { per_second: one, burst: one }, 0);
         let peer = Peer { address: IpAddr::from([10, 0, 0, 1]), certificate: None };
-        let who = |name: &str| Principal { name: name.into(), means: Means::Token, ..Principal::local() };
+        let who =
+            |name: &str| Principal { name: name.into(), means: Means::Certificate, ..Principal::local() };
         assert!(door.count(Some(&who("ann")), &peer).is_ok());
         let refused = door.count(Some(&who("ann")), &peer).unwrap_err();
         assert_eq!((refused.0.status, refused.0.code.as_str()), (429, code::RATE));

@@ -452,7 +452,13 @@ mod tests {
 
         let last = file.set("ann", None, Some(true)).unwrap_err();
         assert!(matches!(last, UsersError::LastAdministrator(_)), "{last}");
-        file.add(User::new("bob", Role::Administrator, None).unwrap()).unwrap();
+        let mut bob = User::new("bob", Role::Administrator, None).unwrap();
+        file.add(bob.clone()).unwrap();
+        let last = file.set("ann", None, Some(true)).unwrap_err();
+        assert!(matches!(last, UsersError::LastAdministrator(_)), "one without any means is none");
+        file.users.retain(|user| user.name != "bob");
+        bob.set_passphrase("another long passphrase").unwrap();
+        file.add(bob).unwrap();
         file.set("ann", Some(Role::Viewer), Some(true)).unwrap();
         file.write(&path).unwrap();
         assert!(!ann(&users).is_active(5), "shut out at once");
