@@ -1,6 +1,6 @@
 //! Who asks, and whether he may (A130 to A133).
 //!
-//! A [`Principal`] is made once per request, before any handler runs, and [`gate`] is the one place that holds it
+//! A [`Principal`] is made once per request, before any handler runs, and `gate` is the one place that holds it
 //! against the [`Class`] of what is asked. Handlers extract it where a name counts (`creator`); none of them decides.
 
 pub(crate) mod door;

@@ -1,7 +1,7 @@
 //! Clients that cannot sign (A150 to A158): the bridge signs for named creators with keys that it was given, and speaks the
 //! older contract of routes, fields and words.
 //!
-//! [`ops`] holds one function per operation, on typed requests and answers; REST ([`router`]) and other transports call
+//! [`ops`] holds one function per operation, on typed requests and answers; REST (`router`) and other transports call
 //! them. What such a call may do is what the account of its creator may do on the ledger: nothing here stands in for a
 //! check. Where an operation needs more, a switch of [`Allow`] names the risk, and without it the call is refused.
 
