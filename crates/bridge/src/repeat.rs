@@ -165,16 +165,7 @@ fn asker(parts: &Parts) -> Digest {
     let part = |name| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     let known = parts.extensions.get::<Known>();
     let who = known.map_or(String::new(), |Known(who)| format!("{:?} {:?}", who.name, who.scope));
-    sha256(&[
-        b"asker",
-        who.as_bytes(),
-        b"|",
-        part("x-api-key"),
-        b"|",
-        part("x-client-profile"),
-        b"|",
-        part("host"),
-    ])
+    sha256(&[b"asker", who.as_bytes(), b"|", part("x-api-key"), b"|", part("x-client-profile")])
 }
 
 /// Whether an answer may be kept at all: a login, and the secret of a web hook, are told once.
