@@ -187,7 +187,7 @@ impl Client {
             .timeout(ANSWER_TIMEOUT);
         if let Some(pem) = access.authority {
             let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|e| refuse(&format!("the authority's certificate: {}", chain(&e))))?;
+                .map_err(|e| refuse(&format!("the authority's certificate: {}", innermost(&e))))?;
             if roots.is_empty() {
                 return Err(refuse("the authority's certificate: there is none in PEM"));
             }
@@ -195,10 +195,10 @@ impl Client {
         }
         if let Some(pem) = access.identity {
             let identity = reqwest::Identity::from_pem(pem.as_bytes())
-                .map_err(|e| refuse(&format!("the client's certificate: {}", chain(&e))))?;
+                .map_err(|e| refuse(&format!("the client's certificate: {}", innermost(&e))))?;
             http = http.identity(identity);
         }
-        let http = http.build().map_err(|e| refuse(&chain(&e)))?;
+        let http = http.build().map_err(|e| refuse(&innermost(&e)))?;
         let credential = access.credential.clone().map(Arc::new);
         Ok(Client { http, base, height: None, credential })
     }
@@ -662,8 +662,8 @@ impl Client {
     /// Sends a request and reads the body of a successful answer.
     async fn send(&self, request: RequestBuilder) -> Answer<(String, Vec<u8>)> {
         let (http, request) = request.build_split();
-        let mut request =
-            request.map_err(|e| ClientError::Address { url: self.base.to_string(), reason: chain(&e) })?;
+        let mut request = request
+            .map_err(|e| ClientError::Address { url: self.base.to_string(), reason: innermost(&e) })?;
         if let Some(credential) = &self.credential {
             prove(&mut request, credential)?;
         }
@@ -742,14 +742,14 @@ fn failure(url: &str, e: &reqwest::Error) -> ClientError {
     if e.is_timeout() && !e.is_connect() {
         ClientError::TimedOut { url }
     } else if e.is_body() || e.is_decode() {
-        ClientError::Malformed { url, reason: chain(e) }
+        ClientError::Malformed { url, reason: innermost(e) }
     } else {
-        ClientError::Unreachable { url, reason: chain(e) }
+        ClientError::Unreachable { url, reason: innermost(e) }
     }
 }
 
 /// The innermost cause: what lies above it repeats the address.
-fn chain(e: &dyn std::error::Error) -> String {
+pub fn innermost(e: &dyn std::error::Error) -> String {
     let mut at = e;
     while let Some(source) = at.source() {
         at = source;

@@ -247,8 +247,10 @@ impl Door {
         let users = users.now().map_err(|e| Refusal::unavailable(&e))?;
         let user = users.users.iter().find(|user| user.name == login.user);
         let right = check_passphrase(user, &login.passphrase);
+        // What was typed as a name may be a passphrase in the wrong field.
+        let named = user.map_or("nobody known", |user| user.name.as_str());
         let Some(user) = user.filter(|user| right && user.is_active(now_s)) else {
-            tracing::warn!(target: "security", user = %login.user.escape_debug(), from = %peer.address, "login refused");
+            tracing::warn!(target: "security", user = named, from = %peer.address, "login refused");
             return Err(refuse());
         };
         let token = draw_token()?;

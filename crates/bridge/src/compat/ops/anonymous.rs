@@ -221,22 +221,6 @@ pub struct MetadataResponse {
     pub timestamp: i64,
 }
 
-/// `YYYY-MM-DDTHH:MM:SSZ`.
-pub(super) fn date(unix_s: u64) -> String {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    // Days since 0000-03-01, in eras of 400 years (Hinnant, chrono-compatible date algorithms).
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
-}
-
 fn digest(field: &str, text: &str) -> Reply<Digest> {
     required(field, text)?
         .parse::<api::Hex<32>>()
@@ -342,7 +326,7 @@ pub(crate) async fn authorize(ctx: Ctx, rq: AuthorizeAnonymousRequest) -> Reply<
     Ok(AuthorizeAnonymousResponse {
         authorization_id: id("auth", &of),
         status: "active".into(),
-        expires_at: date(granted.expires_ms / 1000),
+        expires_at: api::event::rfc3339(granted.expires_ms / 1000),
         component_hash_a: hex::encode(a),
         component_hash_b: hex::encode(b),
         context: rq.context,
@@ -391,7 +375,7 @@ pub(crate) async fn revoke(ctx: Ctx, rq: RevokeAnonymousRequest) -> Reply<Revoke
     Ok(RevokeAnonymousResponse {
         revocation_id: id("revocation", &tx),
         status: "revoked".into(),
-        effective_at: date(at_ms.saturating_add(urgency.delay_ms()) / 1000),
+        effective_at: api::event::rfc3339(at_ms.saturating_add(urgency.delay_ms()) / 1000),
         target_hash: hex::encode(target),
         component_hash: hex::encode(target),
         reason,
@@ -444,7 +428,7 @@ mod tests {
             (4_107_542_399, "2100-02-28T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(date(unix), text);
+            assert_eq!(api::event::rfc3339(unix), text);
         }
     }
 

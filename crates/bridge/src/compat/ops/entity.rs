@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use super::{
     super::{Ctx, ids::parse},
-    anonymous::date,
     known, pairing, required,
     trust::denied,
 };
@@ -271,7 +270,7 @@ fn of(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<EntityResponse> {
         hardware_serial: c.serial,
         public_key: hex::encode(c.device_key.0),
         txhash,
-        created_at: date(c.time_ms / 1000),
+        created_at: api::event::rfc3339(c.time_ms / 1000),
         blockchain_address: hex::encode(cid.0),
     })
 }
@@ -288,7 +287,7 @@ pub(crate) async fn create(ctx: Ctx, rq: CreateEntityRequest) -> Reply<EntityRes
         let snapshot = chain.read()?;
         let id =
             [rq.unique_id, rq.component_id, rq.hardware_serial.clone()].into_iter().find(|id| !id.is_empty());
-        let id = id.unwrap_or_default();
+        let id = id.ok_or_else(|| Refusal::format("unique_id: missing"))?;
         let cid = match snapshot.with_serial(&id)? {
             Some(cid) => cid,
             None => known(&snapshot, "unique_id", &id)?,
@@ -356,7 +355,7 @@ pub(crate) async fn pair(ctx: Ctx, rq: PairEntitiesRequest) -> Reply<PairEntitie
         state: asked.state,
         pairing_id: format!("pairing:web4:{}", hex::encode(order)),
         challenge: asked.challenge_id,
-        expires_at: date(asked.expires_at.cast_unsigned()),
+        expires_at: api::event::rfc3339(asked.expires_at.cast_unsigned()),
     })
 }
 

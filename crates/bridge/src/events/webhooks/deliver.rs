@@ -221,7 +221,7 @@ async fn send(
         Err(e) => {
             // Who may only look is not told what the network around this machine is like; the log is.
             let told = if e.is_connect() { "no connection" } else { "no answer" };
-            tracing::debug!(event = name, why = innermost(&e), "a receiver was not reached");
+            tracing::debug!(event = name, why = api::client::innermost(&e), "a receiver was not reached");
             told.into()
         }
     };
@@ -235,15 +235,6 @@ fn signature(secret: &[u8; 32], timestamp: u64, body: &str) -> String {
     mac.update(b".");
     mac.update(body.as_bytes());
     hex::encode(mac.finalize().into_bytes())
-}
-
-/// The innermost cause: what lies above it repeats the address.
-fn innermost(e: &dyn std::error::Error) -> String {
-    let mut at = e;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
 }
 
 #[cfg(test)]
