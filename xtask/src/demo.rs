@@ -27,15 +27,20 @@ pub fn run(args: &[String]) -> Result<()> {
 pub enum Profile {
     /// To be used.
     Release,
-    /// To be tested: what the tests compile anyway.
+    /// To be tested: the one that the tests of the command compile and start, with the features that cargo gives
+    /// the workspace's tests. Built by itself it would be compiled with other features, and all beneath it once more.
     Dev,
 }
 
 /// Builds the binary, with cargo's own progress, and says where it lies.
 pub fn build(profile: Profile) -> Result<PathBuf> {
+    let selection: &[&str] = match profile {
+        Profile::Release => &["--release", "--package", "modbatt", "--bin", "modbatt"],
+        Profile::Dev => &["--workspace", "--test", "cli"],
+    };
     let mut child = shell::cargo()
-        .args(["build", "--package", "modbatt", "--bin", "modbatt"])
-        .args(matches!(profile, Profile::Release).then_some("--release"))
+        .arg("build")
+        .args(selection)
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
         .spawn()
