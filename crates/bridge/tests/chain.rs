@@ -2,11 +2,17 @@
 
 use crate::common::*;
 
+use api::{
+    Blob,
+    telemetry::{Batch, Entry},
+};
 use lct::id::Cid;
 use ledger::codec::Canonical;
 use ledger::{
     excerpt::{Excerpt, ExcerptError},
+    receipt::verify,
     records::{Component, key},
+    tx::Body,
 };
 use node::archive::restore;
 
@@ -35,6 +41,7 @@ async fn what_the_state_holds_is_proved_and_the_whole_ledger_can_be_fetched_whil
         ("/ledger/state/00?hight=1", 400),
         ("/ledger/blocks/9999", 404),
         ("/ledger/blocks/-1", 400),
+        ("/ledger/blocks/0", 400),
         ("/ledger/archive?height=9999", 404),
     ] {
         let answer = world.get(path).await;
@@ -62,5 +69,52 @@ async fn what_the_state_holds_is_proved_and_the_whole_ledger_can_be_fetched_whil
     let height = client.ledger_status().await.unwrap().height;
     let too_late = world.get(&format!("/ledger/archive?height={height}")).await;
     assert_eq!(too_late.problem().code, "W4_ERR_HEIGHT_FUTURE");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pruned_is_said_to_be_and_receipts_outlive_it() {
+    let mut world = World::new().await;
+    let (_, pack, bonded) = world.commissioned().await;
+    let first = world.client.block(1).await.unwrap().transactions[0].txhash;
+    let old = world.receipt(&format!("/receipts/{first}")).await;
+    let sent = records(pack.cid, 0, 2, world.now_s());
+    let tx = world.tx(batch_body(&sent, bonded.keys[1].signing_key()).1).await;
+    let entries = sent.iter().map(|r| Entry::Record(Blob(encoded(r)))).collect();
+    world.client.submit_batch(&Batch { transaction: Blob(tx.bytes), records: entries }).await.unwrap();
+    let of_record = world.receipt("/receipts/pack-0001/1").await;
+    let begun = world.client.ledger_status().await.unwrap().height;
+    // Blocks of transactions that change nothing.
+    while world.chain.tip().height < begun + 104 {
+        let same = Body::LctCreate { a: pack.cid, b: pack.cid, context: "x".into() };
+        let id = world.chain.submit(world.tx(same).await.bytes).unwrap();
+        world.chain.wait(&id).await.unwrap();
+    }
+    assert!(world.chain.prune(begun, 0).unwrap().blocks > 0);
+    let tip = world.chain.tip().height;
+    for path in
+        ["/ledger/blocks/1", "/ledger/archive", "/components/pack-0001?height=1", "/governance?height=0"]
+    {
+        let told = world.get(path).await.problem();
+        assert_eq!((told.status, told.code.as_str()), (410, "W4_ERR_HEIGHT_PRUNED"), "{path}");
+        assert!(told.detail.unwrap().contains("the oldest one kept is of height"), "{path}");
+    }
+    let key: String = key::component(&pack.cid).iter().map(|byte| format!("{byte:02x}")).collect();
+    for (height, status) in [(tip - 101, 410), (tip - 100, 200), (tip, 200), (tip + 1000, 404)] {
+        let told = world.get(&format!("/ledger/state/{key}?height={height}")).await;
+        assert_eq!(told.status, status, "height {height} of {tip}");
+    }
+    assert_eq!(
+        world.get(&format!("/ledger/blocks/{}", tip + 1000)).await.problem().code,
+        "W4_ERR_HEIGHT_FUTURE"
+    );
+    // What was issued stays what it was; of what is gone nothing new is issued, of records that are kept it is.
+    for receipt in [&old, &of_record] {
+        verify(receipt, Some(&world.trust())).unwrap();
+    }
+    assert_eq!(world.get(&format!("/receipts/{first}")).await.status, 404);
+    assert_eq!(world.receipt("/receipts/pack-0001/1").await, of_record);
+    world.restart().await;
+    assert_eq!(world.get("/ledger/blocks/1").await.problem().code, "W4_ERR_HEIGHT_PRUNED");
     world.stop().await;
 }

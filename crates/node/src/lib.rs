@@ -28,4 +28,4 @@ pub mod verify;
 
 pub use chain::{Chain, Fate, Pruned, ReadOnly, SubmitError};
 pub use error::Error;
-pub use snapshot::{Snapshot, Status};
+pub use snapshot::{Snapshot, Span, Status};

@@ -29,14 +29,14 @@ use ledger::{
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use crate::{
     error::Error,
     past::{StateView, Undo},
     store::{
-        BASE, BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META, RESULTS, STATE,
-        StateTable, Store, TXS, subtree,
+        BASE, BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META, RESULTS, SIDES,
+        STATE, StateTable, Store, TXS, subtree,
     },
 };
 
@@ -106,6 +106,57 @@ pub struct LoggedEvent {
     pub id: (u64, u32, u32),
     /// The event.
     pub event: Event,
+}
+
+/// Some of what is asked for, in order: at most so many, behind a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span<C> {
+    /// What was told last; `None` begins at the beginning, or backward at the end.
+    pub after: Option<C>,
+    /// Most that is told.
+    pub limit: usize,
+    /// From the greatest to the smallest.
+    pub backward: bool,
+}
+
+impl<C> Span<C> {
+    /// All of it.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { after: None, limit: usize::MAX, backward: false }
+    }
+
+    /// The first `limit` behind `after`.
+    #[must_use]
+    pub fn of(after: Option<C>, limit: usize) -> Self {
+        Self { after, limit, backward: false }
+    }
+
+    /// The last `limit` before `before`, the greatest first.
+    #[must_use]
+    pub fn back(before: Option<C>, limit: usize) -> Self {
+        Self { after: before, limit, backward: true }
+    }
+
+    /// The same span with the cursor as the state has it.
+    fn at<'a>(&self, after: Option<&'a [u8]>) -> Span<&'a [u8]> {
+        Span { after, limit: self.limit, backward: self.backward }
+    }
+}
+
+impl Span<&[u8]> {
+    /// Whether `rest` lies behind `after` in the direction of this span.
+    fn goes_on(&self, after: &[u8], rest: &[u8]) -> bool {
+        if self.backward { rest < after } else { rest > after }
+    }
+}
+
+/// The first key behind all that begin with `prefix`.
+fn next_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut next = prefix[..=last].to_vec();
+    next[last] += 1;
+    Some(next)
 }
 
 /// A consistent view of a ledger. Blocks committed later do not show.
@@ -197,29 +248,58 @@ impl<'a> Snapshot<'a> {
 
     /// All objects whose key begins with `prefix`, by the rest of their keys.
     fn scan<T: Canonical>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, Error> {
-        let mut found = Vec::new();
-        for entry in self.state.range(prefix..).map_err(|e| self.store.fail(e))? {
-            let (key, value) = entry.map_err(|e| self.store.fail(e))?;
-            let Some(rest) = key.value().strip_prefix(prefix) else {
-                break;
-            };
-            let object = T::from_bytes(value.value()).map_err(|e| self.store.damaged(e))?;
-            found.push((rest.to_vec(), object));
-        }
-        let Some((_, undo)) = &self.undo else { return Ok(found) };
-        let mut rows: BTreeMap<Vec<u8>, T> = found.into_iter().collect();
-        for (rest, old) in undo.under(prefix).map_err(|e| self.store.fail(e))? {
-            match old {
-                Some(value) => {
-                    let object = T::from_bytes(&value).map_err(|e| self.store.damaged(e))?;
-                    rows.insert(rest, object);
+        self.rows_of(prefix, &Span::all())
+    }
+
+    /// The objects in a span of those whose key begins with `prefix`, by the rest of their keys, in the span's order. What
+    /// is read is as long as the span, and what the blocks since this snapshot wrote.
+    fn rows_of<T: Canonical>(&self, prefix: &[u8], span: &Span<&[u8]>) -> Result<Vec<(Vec<u8>, T)>, Error> {
+        let fail = |e: redb::Error| self.store.fail(e);
+        let mut undone = match &self.undo {
+            None => BTreeMap::new(),
+            Some((_, undo)) => undo.under(prefix).map_err(fail)?,
+        };
+        undone.retain(|rest, _| span.after.is_none_or(|after| span.goes_on(after, rest)));
+        // Each of them takes at most one away.
+        let enough = span.limit.saturating_add(undone.len());
+        let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut take = |entry: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), _>| {
+            let (key, value) = entry.map_err(|e: redb::StorageError| fail(e.into()))?;
+            let rest = key.value().strip_prefix(prefix);
+            let goes_on = rest.is_some() && rows.len() < enough;
+            if let Some(rest) = rest.filter(|_| goes_on) {
+                rows.insert(rest.to_vec(), Some(value.value().to_vec()));
+            }
+            Ok::<_, Error>(goes_on)
+        };
+        let at = span.after.map(|after| [prefix, after].concat());
+        if span.backward {
+            let end = at.or_else(|| next_prefix(prefix));
+            let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            for entry in self.state.range::<&[u8]>((Bound::Unbounded, end)).map_err(|e| fail(e.into()))?.rev()
+            {
+                if !take(entry)? {
+                    break;
                 }
-                None => {
-                    rows.remove(&rest);
+            }
+        } else {
+            let begin = at.as_deref().map_or(Bound::Included(prefix), Bound::Excluded);
+            for entry in self.state.range::<&[u8]>((begin, Bound::Unbounded)).map_err(|e| fail(e.into()))? {
+                if !take(entry)? {
+                    break;
                 }
             }
         }
-        Ok(rows.into_iter().collect())
+        rows.append(&mut undone);
+        let row = |(rest, value): (Vec<u8>, Option<Vec<u8>>)| {
+            let object = T::from_bytes(&value?).map_err(|e| self.store.damaged(e));
+            Some(object.map(|object| (rest, object)))
+        };
+        if span.backward {
+            rows.into_iter().rev().filter_map(row).take(span.limit).collect()
+        } else {
+            rows.into_iter().filter_map(row).take(span.limit).collect()
+        }
     }
 
     fn scan_ids<T: Canonical, const N: usize, I>(
@@ -227,9 +307,43 @@ impl<'a> Snapshot<'a> {
         prefix: &[u8],
         id: impl Fn([u8; N]) -> I,
     ) -> Result<Vec<(I, T)>, Error> {
-        let rows = self.scan(prefix)?.into_iter();
+        self.with_ids(self.scan(prefix)?, id)
+    }
+
+    fn with_ids<T, const N: usize, I>(
+        &self,
+        rows: Vec<(Vec<u8>, T)>,
+        id: impl Fn([u8; N]) -> I,
+    ) -> Result<Vec<(I, T)>, Error> {
         let bad = |_| self.store.damaged("a key of the state has the wrong length");
-        rows.map(|(key, object)| Ok((id(key.try_into().map_err(bad)?), object))).collect()
+        rows.into_iter().map(|(key, object)| Ok((id(key.try_into().map_err(bad)?), object))).collect()
+    }
+
+    /// What a component is a side of, of one kind of entries of the state.
+    fn sides_of<T: Canonical, const N: usize, I>(
+        &self,
+        cid: &Cid,
+        kind: &[u8],
+        id: impl Fn([u8; N]) -> I,
+        span: &Span<[u8; N]>,
+    ) -> Result<Vec<(I, T)>, Error> {
+        let table = self.txn.open_table(SIDES).map_err(|e| self.store.fail(e))?;
+        let of_kind = [&cid.0, kind].concat();
+        let after = span.after.map(|after| [of_kind.as_slice(), &after].concat());
+        let begin = after.as_deref().map_or(Bound::Included(of_kind.as_slice()), Bound::Excluded);
+        let mut found = Vec::new();
+        for entry in table.range::<&[u8]>((begin, Bound::Unbounded)).map_err(|e| self.store.fail(e))? {
+            let (at, ()) = entry.map(|(at, row)| (at, row.value())).map_err(|e| self.store.fail(e))?;
+            let Some(rest) = at.value().strip_prefix(of_kind.as_slice()) else { break };
+            if found.len() == span.limit {
+                break;
+            }
+            // One that came after this snapshot is not there.
+            if let Some(object) = self.get(&[kind, rest].concat())? {
+                found.push((rest.to_vec(), object));
+            }
+        }
+        self.with_ids(found, id)
     }
 
     /// The figures of the ledger.
@@ -402,9 +516,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn lcts_of(&self, cid: &Cid) -> Result<Vec<(Digest, Lct)>, Error> {
-        let mut lcts = self.scan_ids(key::LCTS, |id: Digest| id)?;
-        lcts.retain(|(_, lct): &(_, Lct)| lct.a == *cid || lct.b == *cid);
-        Ok(lcts)
+        self.sides_of(cid, key::LCTS, |id: Digest| id, &Span::all())
     }
 
     /// A binding.
@@ -420,9 +532,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn bindings_of(&self, cid: &Cid) -> Result<Vec<(BindingId, Binding)>, Error> {
-        let mut bindings = self.scan_ids(key::BINDINGS, BindingId)?;
-        bindings.retain(|(_, b): &(_, Binding)| b.a == *cid || b.b == *cid);
-        Ok(bindings)
+        self.sides_of(cid, key::BINDINGS, BindingId, &Span::all())
     }
 
     /// The owner of a statement signing key.
@@ -475,9 +585,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn pairings_of(&self, cid: &Cid) -> Result<Vec<(PairingId, Pairing)>, Error> {
-        let mut pairings = self.scan_ids(key::PAIRINGS, PairingId)?;
-        pairings.retain(|(_, p): &(_, Pairing)| p.a == *cid || p.b == *cid);
-        Ok(pairings)
+        self.sides_of(cid, key::PAIRINGS, PairingId, &Span::all())
     }
 
     /// How far a component's telemetry reaches.

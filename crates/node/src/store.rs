@@ -158,6 +158,9 @@ impl Store {
             let (found, expected) = (hex(&chain_id), hex(&expected));
             return Err(Error::OtherChain { path: dir.into(), found, expected });
         }
+        if !store.is_indexed()? {
+            store.make_indexes()?;
+        }
         Ok((store, head))
     }
 
@@ -198,22 +201,31 @@ impl Store {
         txn.commit().map_err(|e| self.fail(e))
     }
 
-    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first.
+    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first, and one without indexes gets them.
     pub fn open_read_only(dir: &Path) -> Result<(Self, Head), Error> {
         let path = dir.join(FILE);
         if !path.exists() {
             return Err(Error::Missing(dir.into()));
         }
-        let db = match Database::builder().open_read_only(&path) {
-            Err(redb::DatabaseError::RepairAborted) => {
-                drop(Database::open(&path).map_err(|e| Error::store(&path, e))?);
-                Database::builder().open_read_only(&path)
-            }
-            other => other,
+        let open = || -> Result<Self, Error> {
+            let db = match Database::builder().open_read_only(&path) {
+                Err(redb::DatabaseError::RepairAborted) => {
+                    drop(Database::open(&path).map_err(|e| Error::store(&path, e))?);
+                    Database::builder().open_read_only(&path)
+                }
+                other => other,
+            };
+            let handle = Handle::Read(db.map_err(|e| Error::store(&path, e))?);
+            Ok(Self { handle, path: path.clone(), relaxed: false })
         };
-        let handle = Handle::Read(db.map_err(|e| Error::store(&path, e))?);
-        let store = Self { handle, path, relaxed: false };
+        let mut store = open()?;
         let head = store.identity()?.ok_or(Error::Missing(dir.into()))?.1;
+        if !store.is_indexed()? {
+            drop(store);
+            let db = Database::open(&path).map_err(|e| Error::store(&path, e))?;
+            Self { handle: Handle::Write(db), path: path.clone(), relaxed: false }.make_indexes()?;
+            store = open()?;
+        }
         Ok((store, head))
     }
 
@@ -395,6 +407,8 @@ impl Store {
                 before.retain_in::<(u64, &[u8]), _>(..(oldest + 1, &[][..]), |_, _| false)?;
                 versions.retain_in(..oldest, |_, _| false)?;
                 put_history(&mut txn.open_table(HISTORY)?, height, &new.head.tip.block_id)?;
+                index::follow(&txn, &new.outcome.writes)?;
+                index::forget(&txn, new.head.tip.time_ms, oldest)?;
                 if let Some(update) = new.update {
                     put_tree(&txn, update)?;
                 }
@@ -533,11 +547,13 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
 }
 
 mod founding;
+mod index;
 #[cfg(test)]
 mod power;
 mod prune;
 
 pub(crate) use founding::Founding;
+pub(crate) use index::{MARKET, SIDES};
 
 #[cfg(test)]
 mod tests {

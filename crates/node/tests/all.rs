@@ -5,6 +5,7 @@ mod archive;
 mod crash;
 mod engine;
 mod governance;
+mod pages;
 mod past;
 mod receipts;
 mod replica;

@@ -72,11 +72,14 @@ pub(crate) async fn state(
 #[utoipa::path(
     get,
     path = "/ledger/blocks/{height}",
-    params(("height" = u64, Path)),
+    params(("height" = u64, Path, minimum = 1)),
     responses((status = 200, body = BlockView), (status = 404), (status = 410))
 )]
 pub(crate) async fn block(State(app): App, Segments(height): Segments<String>) -> Reply<Json<BlockView>> {
     let height: u64 = height.parse().map_err(|_| Refusal::format("height: a number"))?;
+    if height == 0 {
+        return Err(Refusal::format("height: blocks begin at 1; height 0 is the genesis (GET /authority)"));
+    }
     app.blocking(move |chain| {
         let snapshot = chain.read()?;
         let Some((block, certificate)) = snapshot.block(height)?.zip(snapshot.certificate(height)?) else {

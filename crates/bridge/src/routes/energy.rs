@@ -12,7 +12,7 @@ use api::{
 use axum::{Json, extract::State};
 use lct::trade::TradeId;
 use ledger::tx::Subject;
-use node::Snapshot;
+use node::{Snapshot, Span};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -47,7 +47,7 @@ fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Account> {
         pool,
         owner: snapshot.ownership(&cid)?.map(|o| o.owner),
         transfers: snapshot.transfers_of(&cid)?,
-        offers: snapshot.offers_of(&cid)?,
+        offers: snapshot.offers_of(&cid, &Span::all())?,
         height: snapshot.tip().height,
         time_ms: snapshot.tip().time_ms,
     };
@@ -72,7 +72,7 @@ pub(crate) async fn cycles(
 ) -> Reply<Json<Cycles>> {
     app.state(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &pack)?;
-        let rows = snapshot.cycles_of(&cid)?;
+        let rows = snapshot.cycles_of(&cid, &Span::all())?;
         let last = rows.iter().skip(rows.len().saturating_sub(ROWS_MAX));
         Ok(Json(Cycles {
             component_id: component_id(snapshot, &cid)?,
@@ -112,8 +112,7 @@ pub(crate) async fn cycle(
         let cid = cid_of(snapshot, &pack)?;
         let found = snapshot.cycle(&cid, number)?.ok_or_else(|| unknown("the pack has no such cycle"))?;
         let owed = snapshot.owed(&Subject::Cycle { cid, cycle: number })?;
-        let mut rows = snapshot.events_in(&cid, number)?;
-        rows.retain(|(seq, _)| events.after.is_none_or(|after| *seq > after));
+        let mut rows = snapshot.events_in(&cid, number, &Span::of(events.after, ROWS_MAX + 1))?;
         let more = rows.len() > ROWS_MAX;
         rows.truncate(ROWS_MAX);
         Ok(Json(Cycled {
@@ -180,15 +179,7 @@ pub(crate) async fn offers(State(app): App, Options(wanted): Options<Wanted>) ->
     };
     app.state(wanted.height, move |snapshot| {
         let tip = snapshot.tip();
-        let mut standing = Vec::new();
-        for (id, offer) in snapshot.offers()? {
-            let owner = snapshot.ownership(&offer.cid)?.map(|o| o.owner);
-            let open = offer.stands(owner.as_ref()) && tip.time_ms < offer.until_ms;
-            if open && capacity.is_none_or(|capacity| capacity == offer.capacity) {
-                standing.push((id, offer));
-            }
-        }
-        standing.sort_by_key(|(id, offer)| (offer.price, id.0));
+        let standing = snapshot.market(capacity, &Span::all())?;
         let count = standing.len() as u64;
         let mut offers = Vec::new();
         for (id, offer) in standing.iter().take(ROWS_MAX) {

@@ -136,7 +136,7 @@ fn recorded(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<api::energy::Acc
         pool,
         owner: snapshot.ownership(&cid)?.map(|o| o.owner),
         transfers: snapshot.transfers_of(&cid)?,
-        offers: snapshot.offers_of(&cid)?,
+        offers: snapshot.offers_of(&cid, &node::Span::all())?,
         height: snapshot.tip().height,
         time_ms: snapshot.tip().time_ms,
     };

@@ -26,6 +26,7 @@ fn the_ledger_is_read_proved_copied_and_checked() {
     let block = good(&["block", "3"]);
     assert_eq!(block["transactions"][0]["txhash"], Value::from(installation.txs[2].as_str()));
     assert_eq!(block["transactions"][0]["kind"], Value::from("binding/record"));
+    ledger(&["block", "0"]).fails(2, &["blocks begin at 1", "height 0 is the genesis"]);
     ledger(&["block", "99"]).fails(1, &["no block of height 99"]);
 
     // Before and after the discharge of block 6.

@@ -8,6 +8,7 @@ use ledger::{
 };
 
 use super::*;
+use crate::store::MARKET;
 
 /// What is owed for a cycle or transfer, and who objected to that.
 pub type Owed = (Option<Settlement>, Option<Objection>);
@@ -71,17 +72,18 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
-    /// Every energy cycle of a pack, by number, with its settlement and the objection to it.
+    /// Energy cycles of a pack, by number, with what is owed for each.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn cycles_of(&self, cid: &Cid) -> Result<Vec<CycleRow>, Error> {
-        let rows = self.scan_ids(&key::cycles_of(cid), u32::from_be_bytes)?.into_iter();
+    pub fn cycles_of(&self, cid: &Cid, span: &Span<u32>) -> Result<Vec<CycleRow>, Error> {
+        let after = span.after.map(u32::to_be_bytes);
+        let rows = self.rows_of(&key::cycles_of(cid), &span.at(after.as_ref().map(|a| a.as_slice())))?;
         let row = |(number, cycle)| -> Result<CycleRow, Error> {
             let subject = Subject::Cycle { cid: *cid, cycle: number };
             Ok(CycleRow { number, cycle, owed: self.owed(&subject)? })
         };
-        rows.map(row).collect()
+        self.with_ids(rows, u32::from_be_bytes)?.into_iter().map(row).collect()
     }
 
     /// The settlement of a cycle or transfer, and the objection to it.
@@ -92,29 +94,92 @@ impl Snapshot<'_> {
         Ok((self.get(&key::settlement(subject))?, self.get(&key::objection(subject))?))
     }
 
-    /// The recorded energy events of a cycle, by number.
+    /// Recorded energy events of a cycle, by number.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn events_in(&self, cid: &Cid, cycle: u32) -> Result<Vec<(u32, EnergyRecord)>, Error> {
-        self.scan_ids(&key::energy_in(cid, cycle), u32::from_be_bytes)
+    pub fn events_in(
+        &self,
+        cid: &Cid,
+        cycle: u32,
+        span: &Span<u32>,
+    ) -> Result<Vec<(u32, EnergyRecord)>, Error> {
+        let after = span.after.map(u32::to_be_bytes);
+        let rows =
+            self.rows_of(&key::energy_in(cid, cycle), &span.at(after.as_ref().map(|a| a.as_slice())))?;
+        self.with_ids(rows, u32::from_be_bytes)
     }
 
-    /// Every offer, by id.
+    /// Offers about a pack, by id, those that ended too.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn offers(&self) -> Result<Vec<(TradeId, Offer)>, Error> {
-        self.scan_ids(key::OFFERS, TradeId)
+    pub fn offers_of(&self, cid: &Cid, span: &Span<TradeId>) -> Result<Vec<(TradeId, Offer)>, Error> {
+        let span = Span::of(span.after.map(|id| id.0), span.limit);
+        self.sides_of(cid, key::OFFERS, TradeId, &span)
     }
 
-    /// Every offer about a pack, by id.
+    /// The offers of everybody that stand and have not ended, the cheapest first, then by id; of energy, of capacity (`true`),
+    /// or of both. A cursor is the price and id of an offer, whether it stands or not. The span is never backward.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn offers_of(&self, cid: &Cid) -> Result<Vec<(TradeId, Offer)>, Error> {
-        let mut offers = self.offers()?;
-        offers.retain(|(_, offer)| offer.cid == *cid);
-        Ok(offers)
+    pub fn market(
+        &self,
+        capacity: Option<bool>,
+        span: &Span<(u64, TradeId)>,
+    ) -> Result<Vec<(TradeId, Offer)>, Error> {
+        let table = self.txn.open_table(MARKET).map_err(|e| self.store.fail(e))?;
+        let mut found = BTreeMap::new();
+        let after = span.after.map(|(price, id)| (price, id.0));
+        for side in [false, true] {
+            if capacity.is_some_and(|capacity| capacity != side) {
+                continue;
+            }
+            let (side, mut told) = (u8::from(side), 0);
+            let begin = match &after {
+                None => Bound::Included((side, 0, &[][..])),
+                Some((price, id)) => Bound::Excluded((side, *price, id.as_slice())),
+            };
+            let end = Bound::Excluded((side + 1, 0, &[][..]));
+            let range = table.range::<(u8, u64, &[u8])>((begin, end)).map_err(|e| self.store.fail(e))?;
+            for entry in range {
+                if told == span.limit {
+                    break;
+                }
+                let (at, until_ms) = entry.map_err(|e| self.store.fail(e))?;
+                if until_ms.value() <= self.tip().time_ms {
+                    continue;
+                }
+                let (_, price, id) = at.value();
+                let id = id.try_into().map_err(|_| self.store.damaged("an offer has no id"))?;
+                if let Some(offer) = self.offer(&TradeId(id))?
+                    && self.is_open(&offer)?
+                {
+                    found.insert((price, id), offer);
+                    told += 1;
+                }
+            }
+        }
+        // Offers that were withdrawn since this snapshot are in the market no more.
+        if let Some((_, undo)) = &self.undo {
+            for id in undo.under(key::OFFERS).map_err(|e| self.store.fail(e))?.into_keys() {
+                let id = id.try_into().map_err(|_| self.store.damaged("an offer has no id"))?;
+                let Some(offer) = self.offer(&TradeId(id))? else { continue };
+                let at = (offer.price, id);
+                let asked = capacity.is_none_or(|capacity| capacity == offer.capacity)
+                    && after.is_none_or(|after| at > after);
+                if asked && self.is_open(&offer)? {
+                    found.insert(at, offer);
+                }
+            }
+        }
+        Ok(found.into_iter().map(|((_, id), offer)| (TradeId(id), offer)).take(span.limit).collect())
+    }
+
+    /// Whether an offer stands and has not ended at this block's time (L218).
+    fn is_open(&self, offer: &Offer) -> Result<bool, Error> {
+        let owner = self.ownership(&offer.cid)?.map(|o| o.owner);
+        Ok(offer.stands(owner.as_ref()) && self.tip().time_ms < offer.until_ms)
     }
 }

@@ -1,0 +1,134 @@
+//! Indexes beside the state, so that what belongs to a component and what the market has is found without reading everybody's.
+//!
+//! They follow from the state: nothing proves them, who finds a key by them reads the state there, and where they are missing
+//! they are made.
+
+use lct::id::Cid;
+use ledger::{
+    block::Block,
+    codec::Canonical,
+    records::{Binding, Lct, Offer, Pairing, key},
+    state::Writes,
+};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::{BLOCKS, Bytes, Error, Handle, META, STATE, Store};
+
+/// What a component is a side of: its cid, and the state's key of an LCT, a binding, a pairing or an offer.
+pub(crate) const SIDES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("sides");
+/// Offers that may stand: 1 for capacity, price, id; its end. One that ended stays as long as a state is kept in which it had not.
+pub(crate) const MARKET: TableDefinition<'_, (u8, u64, Bytes), u64> = TableDefinition::new("market");
+/// The same by their ends.
+const ENDS: TableDefinition<'_, (u64, u8, u64, Bytes), ()> = TableDefinition::new("ends of offers");
+/// Which indexes a database has.
+const INDEXES: &str = "indexes";
+const VERSION: &[u8] = &[1];
+
+fn unreadable(e: impl ToString) -> redb::Error {
+    redb::Error::Corrupted(e.to_string())
+}
+
+/// Of whom an entry of the state is.
+fn sides(at: &[u8], value: &[u8]) -> Result<Vec<Cid>, redb::Error> {
+    if at.starts_with(key::LCTS) {
+        let lct = Lct::from_bytes(value).map_err(unreadable)?;
+        return Ok(vec![lct.a, lct.b]);
+    }
+    if at.starts_with(key::BINDINGS) {
+        let binding = Binding::from_bytes(value).map_err(unreadable)?;
+        return Ok(vec![binding.a, binding.b]);
+    }
+    if at.starts_with(key::PAIRINGS) {
+        let pairing = Pairing::from_bytes(value).map_err(unreadable)?;
+        return Ok(vec![pairing.a, pairing.b]);
+    }
+    Ok(Vec::new())
+}
+
+/// Follows what a block wrote. None of these entries ever leaves the state.
+pub(super) fn follow(txn: &WriteTransaction, writes: &Writes) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(SIDES)?;
+    for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS] {
+        for (at, value) in put_under(writes, prefix) {
+            for Cid(cid) in sides(at, value)? {
+                table.insert([&cid, at].concat().as_slice(), ())?;
+            }
+        }
+    }
+    let (mut market, mut ends) = (txn.open_table(MARKET)?, txn.open_table(ENDS)?);
+    for (at, value) in put_under(writes, key::OFFERS) {
+        let offer = Offer::from_bytes(value).map_err(unreadable)?;
+        let id = at.strip_prefix(key::OFFERS).unwrap_or_default();
+        table.insert([&offer.cid.0, at].concat().as_slice(), ())?;
+        let (side, price, until) = (u8::from(offer.capacity), offer.price, offer.until_ms);
+        if offer.withdrawn_by == [0; 32] {
+            market.insert((side, price, id), until)?;
+            ends.insert((until, side, price, id), ())?;
+        } else {
+            market.remove((side, price, id))?;
+            ends.remove((until, side, price, id))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a block put under keys that begin with `prefix`.
+fn put_under<'a>(writes: &'a Writes, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let entries = writes.range(prefix.to_vec()..).take_while(move |(at, _)| at.starts_with(prefix));
+    entries.filter_map(|(at, value)| Some((at.as_slice(), value.as_deref()?)))
+}
+
+/// Takes offers from the market that had ended by the oldest state that is kept, which is that of height `oldest`.
+pub(super) fn forget(txn: &WriteTransaction, now_ms: u64, oldest: u64) -> Result<(), redb::Error> {
+    let mut ends = txn.open_table(ENDS)?;
+    if ends.first()?.is_none_or(|(end, _)| end.value().0 > now_ms) {
+        return Ok(());
+    }
+    let blocks = txn.open_table(BLOCKS)?;
+    let Some(block) = blocks.get(oldest)? else { return Ok(()) };
+    let then_ms = Block::from_bytes(block.value()).map_err(unreadable)?.header.time_ms;
+    let mut market = txn.open_table(MARKET)?;
+    let ended = ..(then_ms.saturating_add(1), 0, 0, &[][..]);
+    for entry in ends.extract_from_if::<(u64, u8, u64, &[u8]), _>(ended, |_, ()| true)? {
+        let (end, _) = entry?;
+        let (_, side, price, id) = end.value();
+        market.remove((side, price, id))?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Whether the indexes of this version are there.
+    pub(super) fn is_indexed(&self) -> Result<bool, Error> {
+        let txn = self.begin_read()?;
+        let meta = txn.open_table(META).map_err(|e| self.fail(e))?;
+        Ok(meta.get(INDEXES).map_err(|e| self.fail(e))?.is_some_and(|found| found.value() == VERSION))
+    }
+
+    /// Makes the indexes from the state.
+    pub(super) fn make_indexes(&self) -> Result<(), Error> {
+        let Handle::Write(db) = &self.handle else {
+            return Err(Error::Missing(self.path.clone()));
+        };
+        let write = || -> Result<(), redb::Error> {
+            let read = db.begin_read()?;
+            let state = read.open_table(STATE)?;
+            let txn = db.begin_write()?;
+            for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS, key::OFFERS] {
+                for entry in state.range(prefix..)? {
+                    let (at, value) = entry?;
+                    if !at.value().starts_with(prefix) {
+                        break;
+                    }
+                    follow(&txn, &Writes::from([(at.value().to_vec(), Some(value.value().to_vec()))]))?;
+                }
+            }
+            // A state without any of these has the tables too.
+            follow(&txn, &Writes::new())?;
+            txn.open_table(META)?.insert(INDEXES, VERSION)?;
+            txn.commit()?;
+            Ok(())
+        };
+        write().map_err(|e| self.fail(e))
+    }
+}
