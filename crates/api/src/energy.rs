@@ -288,7 +288,7 @@ impl CycleView {
             start_ms: c.start_ms,
             end_ms: c.end_ms,
             closed_at: (c.closed_ms > 0).then_some(c.closed_ms / 1000),
-            owner: (c.owner != NOBODY).then_some(Hex(c.owner.0)),
+            owner: c.owner.filter(|owner| *owner != NOBODY).map(|owner| Hex(owner.0)),
             owed: Owed::of(owed),
         }
     }

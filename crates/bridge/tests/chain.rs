@@ -12,7 +12,6 @@ use ledger::{
     excerpt::{Excerpt, ExcerptError},
     receipt::verify,
     records::{Component, key},
-    tx::Body,
 };
 use node::archive::restore;
 
@@ -79,15 +78,15 @@ async fn what_is_pruned_is_said_to_be_and_receipts_outlive_it() {
     let first = world.client.block(1).await.unwrap().transactions[0].txhash;
     let old = world.receipt(&format!("/receipts/{first}")).await;
     let sent = records(pack.cid, 0, 2, world.now_s());
-    let tx = world.tx(batch_body(&sent, bonded.keys[1].signing_key()).1).await;
+    let body = batch_body(&sent, bonded.keys[1].signing_key()).1;
+    let tx = world.tx(body.clone()).await;
     let entries = sent.iter().map(|r| Entry::Record(Blob(encoded(r)))).collect();
     world.client.submit_batch(&Batch { transaction: Blob(tx.bytes), records: entries }).await.unwrap();
     let of_record = world.receipt("/receipts/pack-0001/1").await;
     let begun = world.client.ledger_status().await.unwrap().height;
-    // Blocks of transactions that change nothing.
+    // Blocks of transactions that are refused.
     while world.chain.tip().height < begun + 104 {
-        let same = Body::LctCreate { a: pack.cid, b: pack.cid, context: "x".into() };
-        let id = world.chain.submit(world.tx(same).await.bytes).unwrap();
+        let id = world.chain.submit(world.tx(body.clone()).await.bytes).unwrap();
         world.chain.wait(&id).await.unwrap();
     }
     assert!(world.chain.prune(begun, 0).unwrap().blocks > 0);

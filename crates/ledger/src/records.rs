@@ -124,26 +124,40 @@ impl Field for State {
 /// Declares a state object: a struct, and its encoding as `{0: 1, 1: first field, 2: second field, ...}`.
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $t:ty = $key:literal,)* }) => {
+        object! { $(#[$meta])* $name { $($(#[$doc])* $field: $t = $key,)* } and perhaps {} }
+    };
+    // The last field stands in its object or is left out.
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $t:ty = $key:literal,)* }
+     and perhaps { $($(#[$last_doc:meta])* $last:ident: $last_t:ty = $last_key:literal,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $name { $($(#[$doc])* pub $field: $t,)* }
+        pub struct $name { $($(#[$doc])* pub $field: $t,)* $($(#[$last_doc])* pub $last: Option<$last_t>,)? }
 
         impl $name { /// Its fields, for who shows what is stored.
-            pub const FIELDS: &'static [FieldName] = &[$(($key, stringify!($field), stringify!($t))),*];
+            pub const FIELDS: &'static [FieldName] = &[
+                $(($key, stringify!($field), stringify!($t)),)* $(($last_key, stringify!($last), stringify!($last_t)),)?
+            ];
         }
         impl Canonical for $name {
             fn write(&self, w: &mut Writer) {
                 let pairs = [$($key),*].len() + 1;
+                $(let pairs = pairs + usize::from(self.$last.is_some());)?
                 w.object(pairs, VERSION);
                 $(w.uint($key); Field::put(&self.$field, w);)*
+                $(if let Some(last) = &self.$last { w.uint($last_key); Field::put(last, w); })?
             }
             fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
                 let pairs = [$($key),*].len() as u64 + 1;
-                r.object(pairs, VERSION)?;
-                Ok(Self { $($field: { r.key($key)?; Field::take(r)? },)* })
+                object!(@open r, pairs $(, $last)?);
+                Ok(Self {
+                    $($field: { r.key($key)?; Field::take(r)? },)*
+                    $($last: if $last { r.key($last_key)?; Some(Field::take(r)?) } else { None },)?
+                })
             }
         }
     };
+    (@open $r:ident, $pairs:ident) => { $r.object($pairs, VERSION)?; };
+    (@open $r:ident, $pairs:ident, $last:ident) => { let $last = $r.object_with_optional($pairs, VERSION)?; };
 }
 
 macro_rules! codes {
@@ -673,8 +687,9 @@ object! {
         excess: u64 = 6,
         /// Block time of its close, Unix milliseconds; 0 while it is open.
         closed_ms: u64 = 7,
+    } and perhaps {
         /// Who owned the pack when the last event ended, as it was known at the close (L224); [`NOBODY`] before that and where
-        /// nobody did.
+        /// nobody did. A cycle that was closed by a build without L224 has none (L226).
         owner: PublicKey = 8,
     }
 }

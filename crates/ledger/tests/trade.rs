@@ -431,7 +431,7 @@ fn a_cycle_is_settled_with_whose_it_was() {
     }
     // A pack that nobody owned then has a cycle that nobody owns: only an authority settles it, and nobody quotes.
     let mut bench = ended();
-    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = NOBODY);
+    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = Some(NOBODY));
     bench.time_ms += DAY_MS;
     bench.refuse("nobody's", settle(cycle(), Some((&quote(), BOTH))), SettleOwner);
 }
@@ -529,7 +529,7 @@ fn objections_hold_a_settlement_up() {
 
     // A party with an account may object: here the operator owned the pack.
     let mut bench = ended();
-    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = key("operator").public());
+    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = Some(key("operator").public()));
     assert_eq!(bench.send(1, object(cycle(), 4)), None);
 }
 

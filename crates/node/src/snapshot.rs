@@ -19,7 +19,7 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Consent, Cycle, Delegated,
+        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Consent, Delegated,
         EnergyRecord, Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey,
         TelemetryHead, Totals, Validation, key,
     },
@@ -620,14 +620,6 @@ impl<'a> Snapshot<'a> {
         Ok(held.is_some_and(|(first, batch)| {
             first == s.first_seq && batch.count == s.count && batch.root == s.root
         }))
-    }
-
-    /// The sums of an energy cycle.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn cycle(&self, cid: &Cid, cycle: u32) -> Result<Option<Cycle>, Error> {
-        self.get(&key::cycle(cid, cycle))
     }
 
     /// The recorded energy events of a pack: cycle, sequence number, event.

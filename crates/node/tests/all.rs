@@ -5,6 +5,7 @@ mod archive;
 mod crash;
 mod engine;
 mod governance;
+mod older;
 mod pages;
 mod past;
 mod receipts;

@@ -112,7 +112,7 @@ pub(super) fn event<V: View>(
         end_ms: e.start_ms,
         excess: 0,
         closed_ms: 0,
-        owner: NOBODY,
+        owner: Some(NOBODY),
     });
     let beyond = if e.kind == EnergyKind::Charge { Rejection::EnergyAdp } else { Rejection::EnergyAtp };
     let m = plan(&pool, &e)?;
@@ -187,7 +187,7 @@ pub(super) fn close<V: View>(
     ensure(recorded == stated, Rejection::CycleMismatch)?;
 
     cycle.closed_ms = context.header.time_ms;
-    cycle.owner = owner_when(state, &c.cid, c.end_ms)?.unwrap_or(NOBODY);
+    cycle.owner = Some(owner_when(state, &c.cid, c.end_ms)?.unwrap_or(NOBODY));
     state.put(cycle_key, &cycle);
     relation::cycle_closed(state, context, &c.cid, c.cycle, &cycle)?;
     let pool: Option<Pool> = load(state, &key::pool(&c.cid))?;

@@ -28,6 +28,8 @@ mod trust;
 mod validate;
 mod withdraw;
 
+pub use ownership::cycle_owner;
+
 pub(crate) use govern::take_effect;
 pub(crate) use telemetry::batch_recorded;
 

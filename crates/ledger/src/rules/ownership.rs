@@ -14,7 +14,9 @@ use lct::{
 use super::{Context, Stop, ensure, lifecycle::certified, not_future, withdraw};
 use crate::{
     outcome::Event,
-    records::{Binding, Component, Consent as Agreed, Hop, Ownership, Pairing, SigningKey, key},
+    records::{
+        Binding, Component, Consent as Agreed, Cycle, Hop, NOBODY, Ownership, Pairing, SigningKey, key,
+    },
     reject::Rejection,
     state::{Halt, Overlay, View, load},
     tx::Target,
@@ -146,6 +148,18 @@ pub(super) fn owner_when(view: &impl View, cid: &Cid, time_ms: u64) -> Result<Op
         }
     }
     Ok(None)
+}
+
+/// Whose a closed cycle is (L224), [`NOBODY`] where nobody was. Where its close does not say, the hops that are recorded by now tell
+/// (L226).
+///
+/// # Errors
+/// [`Halt`] when the store is broken.
+pub fn cycle_owner(view: &impl View, cid: &Cid, cycle: &Cycle) -> Result<PublicKey, Halt> {
+    match cycle.owner {
+        Some(owner) => Ok(owner),
+        None => Ok(owner_when(view, cid, cycle.end_ms)?.unwrap_or(NOBODY)),
+    }
 }
 
 /// Whether `key` owns what `target` is about: a component, or a side of a relation.

@@ -10,7 +10,7 @@ use lct::{
     trade::Quote,
 };
 
-use super::{Context, Stop, count, ensure};
+use super::{Context, Stop, count, ensure, ownership::cycle_owner};
 use crate::{
     energy::{efficiency, worth},
     outcome::Event,
@@ -44,14 +44,15 @@ fn ended<V: View>(state: &Overlay<V>, subject: &Subject, other: PublicKey) -> Re
             let recorded: Option<Cycle> = load(state, &key::cycle(cid, *cycle))?;
             let c = recorded.ok_or(Rejection::SettleUnknown)?;
             ensure(c.closed_ms > 0, Rejection::SettleOpen)?;
-            let (payer, payee) = if c.charged >= c.discharged { (c.owner, other) } else { (other, c.owner) };
+            let owner = cycle_owner(state, cid, &c)?;
+            let (payer, payee) = if c.charged >= c.discharged { (owner, other) } else { (other, owner) };
             Ok(Ended {
                 at_ms: c.closed_ms,
                 mwh: c.charged.abs_diff(c.discharged),
                 price: None,
                 payer,
                 payee,
-                cycle: Some((c.owner, efficiency(c.charged, c.discharged))),
+                cycle: Some((owner, efficiency(c.charged, c.discharged))),
             })
         }
         Subject::Transfer(id) => {

@@ -2,7 +2,8 @@
 
 use lct::trade::TradeId;
 use ledger::{
-    records::{FLOWS, Objection, Offer, Settlement, Transfer},
+    records::{Cycle, FLOWS, NOBODY, Objection, Offer, Settlement, Transfer},
+    rules::cycle_owner,
     state::View,
     tx::Subject,
 };
@@ -72,6 +73,21 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
+    /// An energy cycle of a pack.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn cycle(&self, cid: &Cid, cycle: u32) -> Result<Option<Cycle>, Error> {
+        self.get(&key::cycle(cid, cycle))?.map(|cycle| self.owned(cid, cycle)).transpose()
+    }
+
+    /// A cycle with its owner, also where its close does not say whose it is (L226).
+    fn owned(&self, cid: &Cid, cycle: Cycle) -> Result<Cycle, Error> {
+        let owner = cycle_owner(&self.view(), cid, &cycle)?;
+        let owner = if cycle.closed_ms > 0 { owner } else { NOBODY };
+        Ok(Cycle { owner: Some(owner), ..cycle })
+    }
+
     /// Energy cycles of a pack, by number, with what is owed for each.
     ///
     /// # Errors
@@ -81,7 +97,7 @@ impl Snapshot<'_> {
         let rows = self.rows_of(&key::cycles_of(cid), &span.at(after.as_ref().map(|a| a.as_slice())))?;
         let row = |(number, cycle)| -> Result<CycleRow, Error> {
             let subject = Subject::Cycle { cid: *cid, cycle: number };
-            Ok(CycleRow { number, cycle, owed: self.owed(&subject)? })
+            Ok(CycleRow { number, cycle: self.owned(cid, cycle)?, owed: self.owed(&subject)? })
         };
         self.with_ids(rows, u32::from_be_bytes)?.into_iter().map(row).collect()
     }
