@@ -529,7 +529,9 @@ fn objections_hold_a_settlement_up() {
 
     // A party with an account may object: here the operator owned the pack.
     let mut bench = ended();
-    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| c.owner = Some(key("operator").public()));
+    bench.change(state_key::cycle(&Cid::of("pack-1"), 1), |c: &mut Cycle| {
+        c.owner = Some(key("operator").public())
+    });
     assert_eq!(bench.send(1, object(cycle(), 4)), None);
 }
 

@@ -19,9 +19,9 @@ use ledger::{
     outcome::{Event, TxResult},
     proof::StateProof,
     records::{
-        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Consent, Delegated,
-        EnergyRecord, Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey,
-        TelemetryHead, Totals, Validation, key,
+        AccessPoint, Account, ActRecord, Anchor, Batch, Binding, Component, Consent, Delegated, EnergyRecord,
+        Hop, Lct, Nonce, Ownership, Pairing, Pairings, Pool, Revocation, SigningKey, TelemetryHead, Totals,
+        Validation, key,
     },
     standing::{self, Standing},
     state::load,

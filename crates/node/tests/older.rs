@@ -40,7 +40,11 @@ fn a_cycle_that_does_not_say_whose_it_is_is_read_shown_settled_and_gone_on_with(
         let reader = ReadOnly::open(dir.path(), Some(&chain_id())).unwrap();
         let snapshot = reader.read().unwrap();
         let told = owners(snapshot.cycles_of(&pack, &Span::all()).unwrap());
-        assert_eq!(told, [first, second, NOBODY], "by the hops and the ends of the cycles; an open one is nobody's yet");
+        assert_eq!(
+            told,
+            [first, second, NOBODY],
+            "by the hops and the ends of the cycles; an open one is nobody's yet"
+        );
         let stored: Cycle = snapshot.get(&state_key::cycle(&pack, 1)).unwrap().unwrap();
         assert_eq!(stored.owner, None, "the fixture is what it says");
     }
@@ -84,7 +88,8 @@ fn a_cycle_that_does_not_say_whose_it_is_is_read_shown_settled_and_gone_on_with(
         let label = if number == 1 { "owner-1" } else { "owner-2" };
         let price = Some(agreed(&quote, [&key(label), &key("other")]));
         send(Body::Settle { subject, price }, at_ms + 2 * DAY_MS + u64::from(number));
-        let settled: Settlement = chain.read().unwrap().get(&state_key::settlement(&subject)).unwrap().unwrap();
+        let settled: Settlement =
+            chain.read().unwrap().get(&state_key::settlement(&subject)).unwrap().unwrap();
         assert_eq!((settled.payer, settled.payee), (owner, key("other").public()), "cycle {number}");
     }
 }
