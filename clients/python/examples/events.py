@@ -8,29 +8,26 @@ come twice.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 
-from modbatt import Client
+from connect import arguments, connect
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bridge", help="address, for example http://127.0.0.1:8080")
-    parser.add_argument("--ca-file", type=Path, help="certificates that the bridge's own chains to")
+    parser = arguments(__doc__)
     parser.add_argument("--cursor", type=Path, help="file that keeps what was printed last")
     parser.add_argument("--after", default="start", help="id of an event, start or now; the file goes before")
     parser.add_argument("--types", help="words of the catalogue, separated by commas")
     parser.add_argument("--once", action="store_true", help="end where the ledger ends")
     args = parser.parse_args()
 
-    bridge, after = Client(args.bridge, ca_file=args.ca_file), args.after
+    bridge, after = connect(args), args.after
     if args.cursor is not None and args.cursor.exists():
         after = args.cursor.read_text("ascii")
     while True:
-        page = bridge.events(after, args.types)
+        page = bridge.get_events(after=after, types=args.types)
         if "gap" in page:
             raise SystemExit(f"events are missing: {page['gap']['reason']}; read anew what you keep a copy of")
         for event in page["events"]:

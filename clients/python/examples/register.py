@@ -7,34 +7,28 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 from pathlib import Path
 
-from modbatt import AccountKey, Client
+from connect import arguments, connect
+from modbatt import AccountKey
 from modbatt.transactions import register
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bridge", help="address, for example http://127.0.0.1:8080")
-    parser.add_argument("--ca-file", type=Path, help="certificates that the bridge's own chains to")
+    parser = arguments(__doc__)
     parser.add_argument("--key", type=Path, required=True, help="PEM file of the operator's account")
     parser.add_argument("--component", type=Path, required=True, help="what the factory gave with the component")
     args = parser.parse_args()
 
     given = json.loads(args.component.read_text("utf-8"))
     statement, proof = (base64.b64decode(given[name], validate=True) for name in ("statement", "proof"))
-    bridge, key = Client(args.bridge, ca_file=args.ca_file), AccountKey.load(args.key)
+    bridge, key = connect(args), AccountKey.load(args.key)
     transaction = bridge.signed(register(statement, proof), key)
     # The same registration again gives the same answer: after a failure this is simply run anew.
-    body = {
-        "creator": "fleet",
-        "component_data": {},
-        "transaction": base64.b64encode(transaction.data).decode(),
-    }
-    done = bridge.post("components", "register", body=body)
+    encoded = base64.b64encode(transaction.data).decode()
+    done = bridge.post_components_register({"creator": "fleet", "component_data": {}, "transaction": encoded})
     print(json.dumps({"component_id": done["component_id"], "lct_id": done["lct_id"], "txhash": done["txhash"]}))
 
 

@@ -8,11 +8,11 @@ the bridge that is asked.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 
+from connect import arguments, connect
 from modbatt import Client, Refusal
 from modbatt.receipts import trust_of, verify
 from modbatt.transactions import cid
@@ -22,7 +22,7 @@ def receipt_of(bridge: Client, component: str, seq: int) -> bytes:
     """Waits for the block behind that of the record: only then is it certified."""
     while True:
         try:
-            return bridge.record_receipt(component, seq)
+            return bridge.get_receipts_id_seq(component, seq)
         except Refusal as refusal:
             if refusal.code != "W4_ERR_RECEIPT_PENDING":
                 raise
@@ -30,15 +30,13 @@ def receipt_of(bridge: Client, component: str, seq: int) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bridge", help="address, for example http://127.0.0.1:8080")
-    parser.add_argument("--ca-file", type=Path, help="certificates that the bridge's own chains to")
+    parser = arguments(__doc__)
     parser.add_argument("--trust", type=Path, required=True, help="genesis or validators of the chain")
     parser.add_argument("component", help="component id of the pack")
     parser.add_argument("seq", type=int, help="number of the record")
     args = parser.parse_args()
 
-    bridge = Client(args.bridge, ca_file=args.ca_file)
+    bridge = connect(args)
     proved = verify(receipt_of(bridge, args.component, args.seq), trust_of(args.trust))
     record = proved.record
     if record is None or record.cid != cid(args.component) or record.seq != args.seq:

@@ -112,7 +112,7 @@ class Answers(unittest.TestCase):
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         try:
-            return Client(f"http://127.0.0.1:{server.server_address[1]}").get("health")
+            return Client(f"http://127.0.0.1:{server.server_address[1]}").get_health()
         finally:
             thread.join()
             server.server_close()
@@ -131,7 +131,7 @@ class Answers(unittest.TestCase):
             with self.subTest(body=body[:9]), self.assertRaises(Malformed):
                 self.ask(status, media, body)
         with self.assertRaises(Unreachable):
-            Client("http://127.0.0.1:1").get("health")
+            Client("http://127.0.0.1:1").get_health()
 
     def test_addresses_that_leave_this_machine_in_clear_are_refused(self) -> None:
         for address in ("http://10.0.0.1:8080", "http://localhost.example.org", "http://127.0.0.1/api", "ftp://x", ""):

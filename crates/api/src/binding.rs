@@ -1,17 +1,24 @@
 //! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`.
 
 use crate::encoding::{Blob, ComponentId, Fixed, Hex, Label};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// The same thing for side A and side B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Sides<T> {
     /// The side nearer the app: lower role, of equal roles the smaller cid.
+    #[serde(deserialize_with = "present")]
     pub a: T,
     /// The other side.
+    #[serde(deserialize_with = "present")]
     pub b: T,
+}
+
+/// Reads a member that is there, also where it may be `null` (A3).
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(member: D) -> Result<T, D::Error> {
+    T::deserialize(member)
 }
 
 /// A party of a binding.

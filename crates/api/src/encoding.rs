@@ -187,7 +187,7 @@ impl ToSchema for ComponentId {}
 
 impl PartialSchema for Label {
     fn schema() -> RefOr<Schema> {
-        text("^[^\\p{Cc}]{1,64}$", "1 to 64 bytes of UTF-8 without control characters.".into())
+        text("^[^\\x00-\\x1f\\x7f-\\x9f]{1,64}$", "1 to 64 bytes of UTF-8 without control characters.".into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading requests: whatever is wrong with one becomes a problem body that names field and reason.
 
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, strict::Strict};
 use api::problem::code;
 use axum::{
     body::Bytes,
@@ -35,7 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// Reads exactly one JSON value.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+    let value = serde_path_to_error::deserialize(Strict(&mut json)).map_err(|e| {
         let path = e.path().to_string();
         let reason = e.into_inner();
         if path == "." {
@@ -108,7 +108,12 @@ mod tests {
             (r#""component_id":"abd","#, "", "b: missing field `component_id`"),
             (r#""creator":"x","#, "", "missing field `creator`"),
             ("creator", "creater", "unknown field `creater`"),
-            (r#"{"creator""#, r#"[{"creator""#, "invalid type: map, expected a string"),
+            (r#"{"creator""#, r#"[{"creator""#, "invalid type: sequence, expected struct Begin"),
+            (
+                r#"{"component_id":"abd","access":""}"#,
+                r#"["abd",""]"#,
+                "b: invalid type: sequence, expected struct Party",
+            ),
         ] {
             let Refusal(p) = parse::<T>(good.replacen(from, to, 1).as_bytes()).unwrap_err();
             let detail = p.detail.unwrap();

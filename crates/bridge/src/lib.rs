@@ -20,6 +20,7 @@ mod refusal;
 mod repeat;
 mod rest;
 mod routes;
+mod strict;
 
 pub use authority::{
     ceremonies::CeremonyError,

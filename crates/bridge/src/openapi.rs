@@ -3,9 +3,9 @@
 //! What is true of every route is added here: a handler names its path, its parameters, its answer and the statuses that
 //! are its own.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use api::{PREFIX, Problem};
+use api::{PREFIX, Problem, session::PROOF_HEADER};
 use axum::{
     Router,
     body::Bytes,
@@ -19,12 +19,13 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::Shared;
+use crate::{Shared, access::Class, events::catalogue};
 
 /// Where the contract lies.
 const DOCUMENT: &str = "/openapi.json";
-/// Statuses that any request may get.
-const ALWAYS: [u16; 4] = [408, 421, 500, 503];
+/// Statuses that any request may get, and one that needs somebody who asks (A130 to A136).
+const ALWAYS: [u16; 5] = [408, 421, 429, 500, 503];
+const WITH_PRINCIPAL: [u16; 2] = [401, 403];
 /// Statuses of a request with parameters or a body, and of one with a body.
 const WITH_INPUT: [u16; 1] = [400];
 const WITH_BODY: [u16; 2] = [413, 415];
@@ -70,6 +71,12 @@ fn complete(contract: utoipa::openapi::OpenApi) -> Value {
         "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
     });
     contract["servers"] = json!([{"url": "/"}]);
+    contract["components"]["securitySchemes"] = json!({
+        "token": {"type": "http", "scheme": "bearer", "description": "From POST /sessions, or of a user (A134)."},
+        "proof": {"type": "apiKey", "in": "header", "name": PROOF_HEADER,
+            "description": "That the token's key made this request: TIME.NONCE.SIGNATURE (A134)."},
+        "certificate": {"type": "mutualTLS", "description": "Of a user (A139)."},
+    });
     for (path, methods) in members(&mut contract["paths"]) {
         for (method, operation) in members(methods) {
             describe(path, method, operation);
@@ -89,9 +96,20 @@ fn describe(path: &str, method: &str, operation: &mut Value) {
     words.extend(inner.is_none().then_some("at_root"));
     operation["operationId"] = words.join("_").into();
     operation["tags"] = json!([words[1]]);
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if parameter["name"] == "types" {
+            let words: BTreeSet<_> = catalogue::words().collect();
+            let one = words.into_iter().collect::<Vec<_>>().join("|");
+            parameter["schema"]["pattern"] = format!("^({one})(,({one}))*$").into();
+        }
+    }
     let body = operation.get("requestBody").is_some();
     let input = body || operation.get("parameters").is_some();
     let mut statuses = ALWAYS.to_vec();
+    let public = Class::of(&method.to_uppercase().parse().unwrap_or_default(), path) == Class::Public;
+    operation["security"] =
+        if public { json!([]) } else { json!([{"token": [], "proof": []}, {"certificate": []}]) };
+    statuses.extend(if public { &[] } else { &WITH_PRINCIPAL[..] });
     statuses.extend(if input { &WITH_INPUT[..] } else { &[] });
     statuses.extend(if body { &WITH_BODY[..] } else { &[] });
     let responses = &mut operation["responses"];
@@ -105,7 +123,8 @@ fn describe(path: &str, method: &str, operation: &mut Value) {
         let status = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.unwrap_or(StatusCode::OK);
         response["description"] = status.canonical_reason().unwrap_or_default().into();
-        if !status.is_success() {
+        // Unless the route says what else it tells then.
+        if !status.is_success() && response.get("content").is_none() {
             let schema = json!({"$ref": "#/components/schemas/Problem"});
             response["content"] = json!({"application/json": {"schema": schema}});
         }

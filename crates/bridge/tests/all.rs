@@ -11,6 +11,7 @@ mod events;
 mod front;
 mod held;
 mod orders;
+mod outside;
 mod policy;
 mod rebinding;
 mod refusals;

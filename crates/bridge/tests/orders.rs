@@ -12,7 +12,7 @@ use lct::{id::Cid, sign::SigningKey};
 const APP: &str = "app-0001";
 
 /// An order as `key` signs it; expires a minute from the bridge's time.
-async fn order(world: &World, key: &SigningKey, id: u8, task: Task, a: &str, b: &str) -> Place {
+pub async fn order(world: &World, key: &SigningKey, id: u8, task: Task, a: &str, b: &str) -> Place {
     let expires_at = world.client.time_token().await.unwrap().time + 60;
     sign(world, key, [id; 16], task, a, b, expires_at)
 }
@@ -42,7 +42,7 @@ fn sign(
     }
 }
 
-fn outcome(world: &World, key: &SigningKey, id: [u8; 16], state: State, said: &str) -> Outcome {
+pub fn outcome(world: &World, key: &SigningKey, id: [u8; 16], state: State, said: &str) -> Outcome {
     let signature = key.sign(&outcome_digest(&world.chain.chain_id(), &id, state, said), &mut rng());
     Outcome { state, said: said.into(), key: Hex(key.public().0), signature: Fixed(signature.0) }
 }

@@ -45,7 +45,7 @@ fn bytes(rows: &Rows) -> Vec<u8> {
 }
 
 /// An order of the operator with the table of the factory.
-fn order(world: &World, version: u32, rotation: Rotation, ids: &[BindingId]) -> Propose {
+pub fn order(world: &World, version: u32, rotation: Rotation, ids: &[BindingId]) -> Propose {
     order_by(world, &world.operator, version, rotation, &bytes(&factory_rows()), ids)
 }
 
@@ -59,7 +59,7 @@ async fn standing(world: &World, id: BindingId) -> [u32; 3] {
 }
 
 /// What both entities sign under a proposal.
-fn signatures(proposal: &[u8], bonded: &Bonded) -> Sides<Fixed<64>> {
+pub fn signatures(proposal: &[u8], bonded: &Bonded) -> Sides<Fixed<64>> {
     let body = &proposal[..proposal.len() - 64];
     let [a, b] = &bonded.keys;
     let sign = |key: &SigningKey| Fixed(key.sign(&digest_of(body), &mut rng()).0);

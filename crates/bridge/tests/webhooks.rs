@@ -85,7 +85,7 @@ impl Receiver {
     }
 }
 
-fn order(world: &World, key: &SigningKey, id: u8, action: Action, url: &str, after: &str) -> Order {
+pub fn order(world: &World, key: &SigningKey, id: u8, action: Action, url: &str, after: &str) -> Order {
     let mut order = Order {
         creator: "test".into(),
         id: Hex([id; 16]),

@@ -2,12 +2,14 @@
 
 from .client import Client, Malformed, Refusal, Unreachable
 from .keys import AccountKey
+from .session import Credential
 from .transactions import Body, Envelope, FormError, Signed, SignedTransaction, sign
 
 __all__ = [
     "AccountKey",
     "Body",
     "Client",
+    "Credential",
     "Envelope",
     "FormError",
     "Malformed",

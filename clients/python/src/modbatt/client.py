@@ -1,4 +1,4 @@
-"""A connection to one bridge: errors, TLS and bounds. What the routes take and answer is in spec/api.md and `GET /openapi.json`."""
+"""A connection to one bridge: errors, TLS, proofs and bounds. Its routes are in `routes`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import http.client
 import ipaddress
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from .keys import AccountKey
+from .routes import Routes, Transaction
+from .session import Credential
 from .transactions import Body, Envelope, SignedTransaction, sign
 
 #: Longest answer that is read, in bytes.
@@ -44,11 +46,12 @@ class Malformed(Exception):
     """The answer is not what the contract says."""
 
 
-class Client:
+class Client(Routes):
     """Calls the bridge at `address`: `https://HOST:PORT`, or `http://` to this machine alone (A7).
 
     `ca_file` holds the certificates that the bridge's own must chain to, instead of those of the system; `certificate` and
-    `certificate_key` are PEM files by which this client names itself. It retries nothing.
+    `certificate_key` are PEM files by which this client names itself, `credential` is a token with its key, from `log_in` or
+    as `modbatt user token` gives it. It retries nothing.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Client:
         ca_file: Path | None = None,
         certificate: Path | None = None,
         certificate_key: Path | None = None,
-        token: str | None = None,
+        credential: Credential | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         parts = urlsplit(address)
@@ -74,39 +77,37 @@ class Client:
         elif not _is_loopback(parts.hostname):
             raise ValueError("http is in clear and stays on this machine; use https")
         self._host, self._port = parts.hostname, parts.port
-        self._token, self._timeout_s = token, timeout_s
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        # As `http.client` writes `Host`.
+        usual = 443 if self._tls else 80
+        self._authority = host if self._port in (None, usual) else f"{host}:{self._port}"
+        self._credential, self._timeout_s = credential, timeout_s
 
-    def get(self, *segments: str, **query: object) -> Any:
-        """`GET` of the route with these segments below the prefix: `get("components", "pack-0001", "trust")`."""
-        return self.call("GET", _path(segments), query)
+    def log_in(self, user: str, passphrase: str) -> None:
+        """Asks as this user from here on, with a key drawn for the session; he is present for five minutes (A135)."""
+        key = AccountKey.generate()
+        given = self.post_sessions({"user": user, "passphrase": passphrase, "key": key.public.hex()})
+        self._credential = Credential(given["token"], key)
 
-    def post(self, *segments: str, body: object, **query: object) -> Any:
-        """`POST` of a JSON body to the route with these segments below the prefix."""
-        return self.call("POST", _path(segments), query, body)
-
-    def submit(self, transaction: SignedTransaction, *, wait: bool = True) -> dict[str, Any]:
+    def submit(self, transaction: SignedTransaction, *, wait: bool = True) -> Transaction:
         """Sends a transaction; with `wait` the answer comes once a block holds it (A33)."""
-        body = {"transaction": base64.b64encode(transaction.data).decode()}
-        return dict(self.post("transactions", body=body, wait=int(wait)))
+        body = base64.b64encode(transaction.data).decode()
+        return self.post_transactions({"transaction": body}, wait=int(wait))
 
-    def receipt(self, transaction_id: bytes) -> bytes:
-        """The receipt of a transaction (A38)."""
-        return bytes(self.get("receipts", transaction_id.hex()))
-
-    def record_receipt(self, component: str, seq: int) -> bytes:
-        """The receipt of a telemetry record (A38)."""
-        return bytes(self.get("receipts", component, str(seq)))
-
-    def events(self, after: str = "start", types: str | None = None) -> dict[str, Any]:
-        """A page of what happened on the ledger; its `cursor` is the next `after` (A183)."""
-        return dict(self.get("events", after=after, types=types))
-
-    def call(self, method: str, path: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        *,
+        answers: Collection[int] = (200,),
+    ) -> Any:
+        given = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         target = f"{path}?{urlencode(given)}" if given else path
         headers = {"Accept": "*/*"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self._credential is not None:
+            headers |= self._credential.headers(method, self._authority, target)
         data = None
         if body is not None:
             data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
@@ -118,7 +119,7 @@ class Client:
             said = json.loads(answer)
         except ValueError as error:
             raise Malformed(f"{method} {target}: status {status}, and no JSON: {error}") from None
-        if status == 200:
+        if status in answers:
             return said
         if not isinstance(said, dict) or not {"error", "code"} <= said.keys():
             raise Malformed(f"{method} {target}: status {status} without a problem body")
@@ -147,8 +148,8 @@ class Client:
 
     def envelope(self, key: AccountKey) -> Envelope:
         """What the account's next transaction is bound to. Without a bridge it is written down by hand."""
-        account = self.get("accounts", key.public.hex())
-        chain_id = bytes.fromhex(self.get("authority")["chain_id"])
+        account = self.get_accounts_key(key.public.hex())
+        chain_id = bytes.fromhex(self.get_authority()["chain_id"])
         return Envelope(chain_id, account["next_nonce"], account["height"] + EXPIRY_BLOCKS)
 
     def signed(self, body: Body, key: AccountKey) -> SignedTransaction:
@@ -156,8 +157,8 @@ class Client:
         return sign(body, self.envelope(key), key)
 
 
-def _path(segments: tuple[str, ...]) -> str:
-    return "/api/v1/" + "/".join(quote(segment, safe="") for segment in segments)
+def _word(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _is_loopback(host: str) -> bool:

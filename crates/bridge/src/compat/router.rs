@@ -25,6 +25,7 @@ use crate::{
     access::Known,
     refusal::{Refusal, Reply},
     repeat::Once,
+    strict::Strict,
 };
 
 /// What becomes of a call of the older contract.
@@ -202,7 +203,7 @@ async fn read<Rq: Serialize + DeserializeOwned>(
         fields.insert((*name).into(), Value::String(value));
     }
     let given: Vec<String> = fields.keys().cloned().collect();
-    let rq: Rq = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|e| {
+    let rq: Rq = serde_path_to_error::deserialize(Strict(Value::Object(fields))).map_err(|e| {
         let path = e.path().to_string();
         Refusal::format(format!("{path}: {}", e.into_inner()))
     })?;

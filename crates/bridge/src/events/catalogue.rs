@@ -134,13 +134,14 @@ pub fn known(name: &str) -> Result<(), String> {
     if let Some((_, why)) = NEVER.iter().find(|(never, _)| *never == name) {
         return Err(format!("there is no event `{name}`: {why}"));
     }
-    let named = NAMES.iter().flat_map(|(_, names)| *names).any(|n| *n == name);
-    let further = [LCT_TERMINATED, COMPONENT_VERIFIED].contains(&name);
-    if named || further || PLAIN.iter().any(|plain| small(plain) == name) {
-        Ok(())
-    } else {
-        Err(format!("there is no event `{name}`"))
-    }
+    if words().any(|word| word == name) { Ok(()) } else { Err(format!("there is no event `{name}`")) }
+}
+
+/// Every name that an event can have; some twice.
+pub fn words() -> impl Iterator<Item = Cow<'static, str>> {
+    let named = NAMES.iter().flat_map(|(_, names)| *names).copied();
+    let further = [LCT_TERMINATED, COMPONENT_VERIFIED];
+    named.chain(further).map(Cow::from).chain(PLAIN.iter().map(|plain| small(plain).into()))
 }
 
 /// An event as it can be told, with all that a filter asks about.

@@ -4,7 +4,7 @@
 //! the ledger's events into those of the API, [`feed`] makes pages of them, `follow` goes on with a page whenever a block
 //! came. What a reader has seen is its cursor, so one that is slow or away falls behind on its own and holds up nobody.
 
-mod catalogue;
+pub(crate) mod catalogue;
 pub mod feed;
 mod follow;
 mod routes;

@@ -109,7 +109,8 @@ pub(crate) async fn block(State(app): App, Segments(height): Segments<String>) -
     )
 )]
 pub(crate) async fn archive(State(app): App, Options(when): Options<When>) -> Reply<Response> {
-    let start = when.height.map_or(Start::Genesis, Start::State);
+    // Behind the genesis lies nothing: what begins there is an export.
+    let start = when.height.filter(|height| *height > 0).map_or(Start::Genesis, Start::State);
     let place = ARCHIVES.try_acquire().map_err(|_| {
         Refusal::new(503, code::BUSY, "two archives are being written; try again when one is done")
     })?;

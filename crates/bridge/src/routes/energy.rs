@@ -158,6 +158,7 @@ pub(crate) async fn transfer(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// `energy` or `capacity`; both where it is left out.
+    #[param(pattern = "^(energy|capacity)$")]
     what: Option<String>,
     /// Height of the block; the last one where it is left out.
     height: Option<u64>,

@@ -25,6 +25,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Look {
     /// Hops, 1 to 10; 3 where it is left out.
+    #[param(minimum = 1, maximum = 10)]
     depth: Option<u8>,
     /// Whether it is told how far each is to be relied on.
     #[serde(default)]

@@ -20,7 +20,7 @@ use api::{
     sign::{Envelope, SignedTx, sign},
 };
 use bridge::{
-    AuthorityKey, Bridge, Config,
+    AuthorityKey, Bridge, Config, Front,
     compat::{Allow, Creators, Issuer, Profile, Settings},
     events::webhooks::Pace,
 };
@@ -209,6 +209,8 @@ pub struct World {
     pub compat: Option<(Profile, Allow)>,
     /// Whether the bridge has the batch authority's key, to make components up.
     pub speaks: bool,
+    /// How it is reached, and by whom.
+    pub front: Front,
     /// Milliseconds by which the simulated clock was set forward.
     skew: Arc<AtomicU64>,
     running: Option<Running>,
@@ -283,6 +285,7 @@ impl World {
             answers: Mutex::default(),
             compat,
             speaks: false,
+            front: Front::default(),
             skew: Arc::default(),
             running: None,
             dir,
@@ -346,11 +349,9 @@ impl World {
             webhooks: self.dir.path().join("webhooks.redb"),
         })
         .unwrap()
-        .with_pace(Pace {
-            pause: Duration::from_millis(20),
-            tries: 4,
-            answer: Duration::from_millis(300),
-        });
+        .with_pace(Pace { pause: Duration::from_millis(20), tries: 4, answer: Duration::from_millis(300) })
+        .behind(&self.front)
+        .unwrap();
         let bridge = match self.compat {
             None => bridge,
             Some((profile, allow)) => bridge
