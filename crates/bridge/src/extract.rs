@@ -15,21 +15,25 @@ pub(crate) struct Body<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         // A page of another origin can send a form or plain text without asking, but not this.
         let media = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let essence = media.split(';').next().unwrap_or("").trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Refusal::new(415, code::MEDIA, "the body must be declared as application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|e| match e.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Refusal::new(413, code::SIZE, "the body is larger than this route allows")
-            }
-            _ => Refusal::format("the body could not be read"),
-        })?;
-        parse(&bytes).map(Body)
+        parse(&bytes(request).await?).map(Body)
     }
+}
+
+/// The whole body, as long as may be where it is read.
+pub(crate) async fn bytes(request: Request) -> Result<Bytes, Refusal> {
+    Bytes::from_request(request, &()).await.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new(413, code::SIZE, "the body is larger than this route allows")
+        }
+        _ => Refusal::format("the body could not be read"),
+    })
 }
 
 /// Reads exactly one JSON value.

@@ -21,6 +21,7 @@ mod repeat;
 mod rest;
 mod routes;
 mod strict;
+mod work;
 
 pub use authority::{
     ceremonies::CeremonyError,
@@ -53,8 +54,8 @@ use tokio::{net::TcpListener, sync::watch};
 /// Unix milliseconds; in a simulation the simulated ones, the same as the engine's.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// How long running requests may go on after the shutdown began.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long running requests may go on after the shutdown began: each as long as it may take, and to be read by its asker.
+const GRACE: Duration = rest::REQUEST_TIMEOUT.saturating_add(Duration::from_secs(5));
 /// Pause between two looks for what the ledger is to withdraw, and after something that it did not take.
 const WITHDRAW: Duration = Duration::from_secs(1);
 const WITHDRAW_AGAIN: Duration = Duration::from_secs(60);
@@ -134,6 +135,8 @@ pub(crate) struct Shared {
     pub compat: Option<compat::Compat>,
     /// What was answered to writes that are to happen once.
     pub answers: repeat::Answers,
+    /// Changes under way.
+    pub works: work::Works,
     pub front: front::Open,
     pub metrics: ops::metrics::Metrics,
     pub began: Instant,
@@ -173,6 +176,7 @@ impl Bridge {
             genesis,
             compat: None,
             answers: repeat::Answers::default(),
+            works: work::Works::default(),
             front,
             metrics,
             began,
@@ -210,8 +214,8 @@ impl Bridge {
         *self.shared.authority.spk()
     }
 
-    /// Serves `listener` until `shutdown` resolves; running requests then have 5 seconds to end. When this
-    /// returns, the authority has stopped and every ceremony is on disk.
+    /// Serves `listener` until `shutdown` resolves, and then until every request that was taken has ended, also those
+    /// whose askers have gone (A138). When this returns, the authority has stopped and every ceremony is on disk.
     ///
     /// # Errors
     /// [`BridgeError::NotLoopback`], [`BridgeError::Listener`].
@@ -223,14 +227,18 @@ impl Bridge {
         let address = listener.local_addr().map_err(BridgeError::Listener)?;
         let Bridge { shared, thread, pace } = self;
         let tls = shared.front.tls.clone();
-        if !address.ip().is_loopback() && (tls.is_none() || !shared.front.door.has_users()) {
+        let users = shared.front.door.has_users().map_err(BridgeError::Start)?;
+        if !address.ip().is_loopback() && !(tls.is_some() && users) {
             return Err(BridgeError::NotLoopback(address));
         }
         let shared = Arc::new(shared);
         let (stop, stops) = watch::channel(false);
         let server = front::server::serve(listener, tls, rest::router(shared.clone()), stops);
         tokio::select! {
-            () = server => {}
+            () = async {
+                server.await;
+                shared.works.idle().await;
+            } => {}
             () = async {
                 shutdown.await;
                 shared.streams.end();

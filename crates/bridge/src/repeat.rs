@@ -1,4 +1,6 @@
 //! Asking again (A159, A160): a read whose answer is the same needs no body, and a write under the same key happens once.
+//!
+//! A change begins when its request is there as a whole, and then goes on to its end, whoever hangs up (A126).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,8 +9,8 @@ use std::{
 
 use api::{TELEMETRY_BODY_MAX, problem::code};
 use axum::{
-    body::{Body, HttpBody, to_bytes},
-    extract::{Request, State},
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -18,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Shared,
-    access::Known,
+    access::{Class, Known},
+    extract,
     refusal::{Refusal, Reply},
 };
 
@@ -46,8 +49,15 @@ pub(crate) struct Given {
     asked: Digest,
     /// Unix seconds.
     pub at: u64,
+    #[serde(default = "fine")]
+    status: u16,
     /// The body; `None` when it held key material.
     body: Option<String>,
+}
+
+/// Status of an answer that names none.
+fn fine() -> u16 {
+    StatusCode::OK.as_u16()
 }
 
 /// What was given under which name.
@@ -108,7 +118,7 @@ impl Answers {
     }
 }
 
-/// Forgets a request that was cut off before it was answered.
+/// Forgets a request that failed before it was answered.
 struct Begun<'a>(&'a Answers, Digest, Option<Given>);
 
 impl Drop for Begun<'_> {
@@ -123,14 +133,38 @@ pub(crate) async fn repeated(State(app): State<Arc<Shared>>, request: Request, n
         let known = request.headers().get(header::IF_NONE_MATCH).cloned();
         return tagged(next.run(request).await, known).await;
     }
-    match request.headers().get(KEY).cloned() {
-        None => next.run(request).await,
-        Some(_) if tells_a_secret(request.uri().path()) => next.run(request).await,
-        Some(key) => match once(&app, key, request, next).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
-        },
+    let class = Class::of(request.method(), request.uri().path());
+    if matches!(class, Class::Public | Class::Read) {
+        return next.run(request).await;
     }
+    let key = request.headers().get(KEY).cloned().filter(|_| !tells_a_secret(request.uri().path()));
+    let who = request.extensions().get::<Known>().map_or_else(|| "-".into(), |Known(who)| who.name.clone());
+    let (asked, bytes) = match whole(request).await {
+        Ok(whole) => whole,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let shared = app.clone();
+    let work = async move {
+        match key {
+            None => next.run(Request::from_parts(asked, Body::from(bytes))).await,
+            Some(key) => {
+                once(&shared, key, (asked, bytes), next).await.unwrap_or_else(IntoResponse::into_response)
+            }
+        }
+    };
+    let unheard = move |response: &Response| {
+        let (class, status) = (class.word(), response.status().as_u16());
+        tracing::info!(target: "audit", who, class, status, "done after its asker had gone");
+    };
+    app.works.run(work, unheard).await
+}
+
+/// The request with its body, which comes as slowly as its sender likes: until it is there nothing has begun.
+async fn whole(request: Request) -> Reply<(Parts, Bytes)> {
+    let (parts, body) = request.into_parts();
+    let mut bounded = Request::new(body);
+    DefaultBodyLimit::max(TELEMETRY_BODY_MAX).apply(&mut bounded);
+    Ok((parts, extract::bytes(bounded).await?))
 }
 
 /// Gives an answer a tag, or leaves its body out where the asker has it.
@@ -173,15 +207,11 @@ fn tells_a_secret(path: &str) -> bool {
     path.ends_with("/sessions") || path.ends_with("/webhooks")
 }
 
-async fn once(app: &Shared, key: HeaderValue, request: Request, next: Next) -> Reply<Response> {
+async fn once(app: &Shared, key: HeaderValue, (parts, bytes): (Parts, Bytes), next: Next) -> Reply<Response> {
     let valid = (1..=KEY_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
     if !valid {
         return Err(Refusal::format(format!("Idempotency-Key: 1 to {KEY_MAX} visible ASCII characters")));
     }
-    let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, TELEMETRY_BODY_MAX)
-        .await
-        .map_err(|_| Refusal::new(413, code::SIZE, "the body is larger than any route allows"))?;
     let path = parts.uri.path_and_query().map_or("", |p| p.as_str());
     let lengths = [path.len(), bytes.len()].map(|n| (n as u64).to_be_bytes());
     let asked = sha256(&[parts.method.as_str().as_bytes(), &lengths.concat(), path.as_bytes(), &bytes]);
@@ -197,7 +227,10 @@ async fn once(app: &Shared, key: HeaderValue, request: Request, next: Next) -> R
         return match given.body {
             _ if given.asked != asked => Err(Refusal::new(409, code::REPLAY, "another request had this key")
                 .detail("Idempotency-Key: one key is for one request")),
-            Some(body) => Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response()),
+            Some(body) => {
+                let status = StatusCode::from_u16(given.status).map_err(|e| Refusal::internal(&e))?;
+                Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+            }
             None => Err(Refusal::new(
                 409,
                 code::REPLAY,
@@ -208,14 +241,16 @@ async fn once(app: &Shared, key: HeaderValue, request: Request, next: Next) -> R
     let mut begun = Begun(&app.answers, name, None);
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     let short = response.body().size_hint().exact().is_some_and(|n| n <= KEPT_MAX as u64);
-    if response.status() != StatusCode::OK || !short {
+    // What was sent and not seen in a block may still be in one: asked anew it would be sent anew.
+    let begun_or_done = matches!(response.status(), StatusCode::OK | StatusCode::GATEWAY_TIMEOUT);
+    if !begun_or_done || !short {
         return Ok(response);
     }
     let secret = response.extensions().get::<Once>().is_some();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, KEPT_MAX).await.map_err(|e| Refusal::internal(&e))?;
     let text = if secret { None } else { String::from_utf8(bytes.to_vec()).ok() };
-    let given = Given { asked, at: now, body: text };
+    let given = Given { asked, at: now, status: parts.status.as_u16(), body: text };
     if let Some(compat) = &app.compat {
         compat.book.put(&stored_name, &given)?;
     }

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long a request may take, its body and the wait for a block included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Names a request in the answer and in the logs.
 const REQUEST_ID: &str = "x-request-id";

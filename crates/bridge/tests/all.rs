@@ -10,6 +10,7 @@ mod delivery;
 mod events;
 mod front;
 mod held;
+mod lasting;
 mod orders;
 mod outside;
 mod policy;

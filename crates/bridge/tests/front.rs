@@ -23,12 +23,12 @@ use bridge::{
 use lct::sign::SigningKey;
 use tokio::net::TcpListener;
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// A second bridge on the chain of `world`, behind `front`.
-async fn served(
+pub(crate) async fn served(
     world: &World,
     dir: &std::path::Path,
     front: &Front,

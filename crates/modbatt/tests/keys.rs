@@ -9,6 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rand_chacha::rand_core::SeedableRng;
+
+use lct::backup::Share;
+use lct::secret::Secret;
+use lct::spk::Spk;
 use process::{Ended, Running, run, start, start_with};
 
 const LIBRARIES: [&str; 3] = [
@@ -270,6 +275,34 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
     ] {
         gathered("rehearse", backup, shares, &known).fails_at_once(what, &[says]);
     }
+    // A custodian who seals something else: with as many shares as are needed nobody can tell whose, with one more it is named.
+    let forge = |number: u8| {
+        let path = at(&format!("false-{number}"));
+        let share = Share::read(&fs::read(&released[0]).unwrap()).unwrap();
+        let to = Spk::from_slice(&hex::decode(&restorer.1).unwrap()).unwrap();
+        let made = Secret::from_slice(&[number; 32]).unwrap();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([number; 32]);
+        let share = Share::seal((share.set, number), &made, &to, &mut rng).unwrap();
+        fs::write(&path, share.to_bytes()).unwrap();
+        path
+    };
+    let (false_5, false_4) = (forge(5), forge(4));
+    let told = |shares: &[&Path]| {
+        let ended = gathered("rehearse", &backup, shares, &known);
+        assert_eq!(ended.code, Some(1), "{}", ended.out);
+        ended
+    };
+    assert!(told(&[a, &false_5, b]).err.contains("bring further shares, which show which one"));
+    assert!(told(&[a, &false_5, &false_4, b]).err.contains("fewer than are needed"));
+    for shares in [&[&false_5, a, b, c][..], &[a, b, &false_5, c], &[&false_4, a, &false_5, b, c]] {
+        let out = told(shares).out;
+        assert!(out.contains("the ledger has it as an authority in force"), "{out}");
+        for path in [&false_5, &false_4] {
+            let named = out.contains(&format!("{} (share", text(path)));
+            assert_eq!(named, shares.contains(&path.as_path()), "{out}");
+        }
+        assert_eq!(out.matches("FALSE").count(), shares.len() - 3, "{out}");
+    }
     let before = fs::read_dir(temp.path()).unwrap().count();
     for three in [[a, b, c], [d, b, a], [c, d, a]] {
         let told = gathered("rehearse", &backup, &three, &known);
@@ -280,7 +313,7 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
     // The keys are lost, and come back.
     fs::remove_file(dir.join("keys/authority")).unwrap();
     let restored = at("restored");
-    gathered("restore", &backup, &[d, c, b], &["--out", text(&restored)]).good();
+    gathered("restore", &backup, &[d, &false_5, c, b], &["--out", text(&restored)]).good();
     gathered("restore", &backup, &[d, c, b], &["--out", text(&restored)])
         .fails_at_once("again", &["is there"]);
     fs::rename(restored.join("authority.age"), dir.join("keys/authority.age")).unwrap();

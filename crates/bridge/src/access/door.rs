@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,8 @@ use lct::{Digest, hash::sha256, sign::PublicKey};
 
 use super::{
     Means, Principal, Scope,
-    users::{User, Users, check_passphrase, draw_token},
+    tries::Tries,
+    users::{User, UserFile, Users, check_passphrase, draw_token},
 };
 use crate::refusal::{Refusal, Reply};
 
@@ -36,8 +37,6 @@ const PRESENCE_S: u64 = 300;
 const SESSIONS_MAX: usize = 10_000;
 /// Most proofs that are remembered for each stretch of time.
 const PROOFS_MAX: usize = 500_000;
-/// Passphrases that may be tried a minute, by one address and for one user.
-const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 /// After so many keys the limiters forget those that are idle.
 const KEYS_MAX: usize = 10_000;
 
@@ -82,6 +81,17 @@ struct Used {
     older: HashSet<Digest>,
 }
 
+/// What somebody showed to prove who he is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Nothing: he opened a connection where no users are.
+    Nothing,
+    /// A token, by its hash.
+    Token(Digest),
+    /// A certificate, by its fingerprint.
+    Certificate(Digest),
+}
+
 /// Decides who somebody is.
 pub(crate) struct Door {
     users: Option<Users>,
@@ -90,7 +100,7 @@ pub(crate) struct Door {
     sessions: Mutex<HashMap<Digest, Live>>,
     used: Mutex<Used>,
     rate: DefaultKeyedRateLimiter<String>,
-    tries: DefaultKeyedRateLimiter<String>,
+    tries: Tries,
 }
 
 impl Door {
@@ -102,53 +112,69 @@ impl Door {
             sessions: Mutex::default(),
             used: Mutex::default(),
             rate: RateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
-            tries: RateLimiter::keyed(Quota::per_minute(TRIES)),
+            tries: Tries::new(),
         }
     }
 
-    /// Whether users are configured.
-    pub fn has_users(&self) -> bool {
-        self.users.is_some()
+    /// Whether there are users; without any whoever may open a connection is the local operator.
+    pub fn has_users(&self) -> Reply<bool> {
+        Ok(self.users()?.is_some())
     }
 
-    /// Who makes the request; nobody where no means is shown.
-    pub fn known(&self, request: &Request, peer: &Peer, now_ms: u64) -> Reply<Option<Principal>> {
-        let Some(users) = &self.users else { return Ok(Some(Principal::local())) };
-        let users = users.now().map_err(|e| Refusal::unavailable(&e))?;
+    /// The users as their file has them at this moment, if there are any.
+    fn users(&self) -> Reply<Option<Arc<UserFile>>> {
+        let users = self.users.as_ref().map(Users::now).transpose().map_err(|e| Refusal::unavailable(&e))?;
+        Ok(users.flatten())
+    }
+
+    /// Who makes the request, and what he showed; nobody where no means is shown.
+    pub fn known(&self, request: &Request, peer: &Peer, now_ms: u64) -> Reply<Option<(Principal, Shown)>> {
+        let Some(users) = self.users()? else { return Ok(Some((Principal::local(), Shown::Nothing))) };
         let now_s = now_ms / 1000;
         if let Some(token) = bearer(request.headers())? {
             let hash = token_hash(token);
-            let live = self.live(&hash, now_s);
-            let (user, key, components, present) = match live {
-                Some((name, key, present)) => {
-                    let user = users.users.iter().find(|user| user.name == name);
-                    (user, key, None, present)
-                }
-                None => {
-                    let mut all = users.users.iter().flat_map(|u| u.tokens.iter().map(move |t| (u, t)));
-                    let (user, token) = all
-                        .find(|(_, token)| token.hash.0 == hash && now_s < token.expires_at)
-                        .ok_or_else(unknown)?;
-                    (Some(user), PublicKey(token.key.0), token.components.clone(), false)
-                }
-            };
-            let user = user.filter(|user| user.is_active(now_s)).ok_or_else(unknown)?;
+            let (principal, key) = self.holder(&users, &hash, now_s)?;
             // Before the proof is kept, so that nobody alone fills the memory of proofs.
-            within(&self.rate, format!("user {}", user.name))?;
+            within(&self.rate, format!("user {}", principal.name))?;
             self.prove(request, token, &hash, &key, now_ms)?;
-            let scope = components.map_or_else(|| user.scope(), Scope::Components);
-            return Ok(Some(principal(user, scope, Means::Token, present)));
+            return Ok(Some((principal, Shown::Token(hash))));
         }
-        if let Some(fingerprint) = peer.certificate {
-            let holds = |user: &&User| {
-                let mut all = user.certificates.iter();
-                all.any(|c| c.fingerprint.0 == fingerprint && now_s < c.expires_at)
-            };
-            let user = users.users.iter().find(holds).filter(|user| user.is_active(now_s));
-            let user = user.ok_or_else(unknown)?;
-            return Ok(Some(principal(user, user.scope(), Means::Certificate, false)));
-        }
-        Ok(None)
+        let Some(fingerprint) = peer.certificate else { return Ok(None) };
+        Ok(Some((certified(&users, &fingerprint, now_s)?, Shown::Certificate(fingerprint))))
+    }
+
+    /// Whether what was shown still stands for `principal`, with the same role and scope.
+    pub fn stands(&self, principal: &Principal, shown: Shown, now_s: u64) -> Reply<bool> {
+        let users = self.users()?;
+        let found = match (shown, &users) {
+            (Shown::Nothing, None) => return Ok(true),
+            (Shown::Token(hash), Some(users)) => self.holder(users, &hash, now_s).map(|(found, _)| found),
+            (Shown::Certificate(fingerprint), Some(users)) => certified(users, &fingerprint, now_s),
+            _ => return Ok(false),
+        };
+        let same = |found: Principal| {
+            (&found.name, found.role, &found.scope) == (&principal.name, principal.role, &principal.scope)
+        };
+        Ok(found.is_ok_and(same))
+    }
+
+    /// Whose token this is, and the key that its requests are signed with.
+    fn holder(&self, users: &UserFile, hash: &Digest, now_s: u64) -> Reply<(Principal, PublicKey)> {
+        let (user, key, components, present) = match self.live(hash, now_s) {
+            Some((name, key, present)) => {
+                (users.users.iter().find(|user| user.name == name), key, None, present)
+            }
+            None => {
+                let mut all = users.users.iter().flat_map(|u| u.tokens.iter().map(move |t| (u, t)));
+                let (user, token) = all
+                    .find(|(_, token)| token.hash.0 == *hash && now_s < token.expires_at)
+                    .ok_or_else(unknown)?;
+                (Some(user), PublicKey(token.key.0), token.components.clone(), false)
+            }
+        };
+        let user = user.filter(|user| user.is_active(now_s)).ok_or_else(unknown)?;
+        let scope = components.map_or_else(|| user.scope(), Scope::Components);
+        Ok((principal(user, scope, Means::Token, present), key))
     }
 
     fn live(&self, hash: &Digest, now_s: u64) -> Option<(String, PublicKey, bool)> {
@@ -226,25 +252,27 @@ impl Door {
         }
     }
 
+    /// Counts a try to log in; what is returned is to be waited for before it is looked at.
+    pub fn count_try(&self, login: &Login, peer: &Peer) -> Reply<Duration> {
+        self.tries.count(&login.user, peer.address)
+    }
+
     /// Logs a user in. Takes some 20 ms and 19 MiB.
     pub fn log_in(&self, login: &Login, peer: &Peer, now_s: u64) -> Reply<Session> {
         let refuse =
             || Refusal::new(401, code::ACCESS_REQUIRED, "there is no such user with this passphrase");
-        let users = self.users.as_ref().ok_or_else(|| {
+        let users = self.users()?.ok_or_else(|| {
             Refusal::new(
                 409,
                 code::ACCESS_REQUIRED,
                 "no users are configured here; whoever sits at this machine may do everything",
             )
         })?;
-        within(&self.tries, format!("address {}", peer.address))?;
-        within(&self.tries, format!("user {}", login.user.chars().take(64).collect::<String>()))?;
         let key =
             PublicKey::from_slice(&login.key.0).map_err(|_| Refusal::format("key: no P-256 public key"))?;
         if login.passphrase.len() > PASSPHRASE_MAX {
             return Err(refuse());
         }
-        let users = users.now().map_err(|e| Refusal::unavailable(&e))?;
         let user = users.users.iter().find(|user| user.name == login.user);
         let right = check_passphrase(user, &login.passphrase);
         // What was typed as a name may be a passphrase in the wrong field.
@@ -265,6 +293,16 @@ impl Door {
         tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
         Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
     }
+}
+
+/// Whose certificate this is.
+fn certified(users: &UserFile, fingerprint: &Digest, now_s: u64) -> Reply<Principal> {
+    let holds = |user: &&User| {
+        let mut all = user.certificates.iter();
+        all.any(|c| c.fingerprint.0 == *fingerprint && now_s < c.expires_at)
+    };
+    let user = users.users.iter().find(holds).filter(|user| user.is_active(now_s)).ok_or_else(unknown)?;
+    Ok(principal(user, user.scope(), Means::Certificate, false))
 }
 
 fn principal(user: &User, scope: Scope, means: Means, present: bool) -> Principal {
@@ -303,7 +341,8 @@ fn bearer(headers: &HeaderMap) -> Reply<Option<&str>> {
     }
 }
 
-fn within(limiter: &DefaultKeyedRateLimiter<String>, key: String) -> Reply<()> {
+/// Counts for `key`, or says when to come again.
+pub(super) fn within(limiter: &DefaultKeyedRateLimiter<String>, key: String) -> Reply<()> {
     if limiter.len() > KEYS_MAX {
         limiter.retain_recent();
     }

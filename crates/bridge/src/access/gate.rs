@@ -13,7 +13,7 @@ use axum::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Class, Denied, Known, Principal, Scope, door::Peer, now_ms};
+use super::{Class, Denied, Known, Principal, Scope, door::Peer, now_ms, pass::Pass};
 use crate::{
     Shared, extract,
     refusal::{Refusal, Reply},
@@ -74,7 +74,11 @@ pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next:
     match admit(&app, request).await {
         Ok(request) => {
             let known = request.extensions().get::<Known>().cloned();
+            let pass = request.extensions().get::<Pass>().cloned();
             let mut response = next.run(request).await;
+            if let Some(pass) = pass {
+                response = pass.bound(response);
+            }
             if let Some(known) = known {
                 // For the log of what was done.
                 response.extensions_mut().insert(known);
@@ -85,7 +89,7 @@ pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next:
     }
 }
 
-async fn admit(app: &Shared, mut request: Request) -> Reply<Request> {
+async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
     let peer = peer(&request);
     let class = Class::of(request.method(), request.uri().path());
     let known = app.front.door.known(&request, &peer, now_ms());
@@ -102,8 +106,8 @@ async fn admit(app: &Shared, mut request: Request) -> Reply<Request> {
             return Err(refusal);
         }
     };
-    app.front.door.count(known.as_ref(), &peer)?;
-    let Some(principal) = known else {
+    app.front.door.count(known.as_ref().map(|(principal, _)| principal), &peer)?;
+    let Some((principal, shown)) = known else {
         if class == Class::Public {
             return Ok(request);
         }
@@ -120,7 +124,9 @@ async fn admit(app: &Shared, mut request: Request) -> Reply<Request> {
     request = allowed.inspect_err(|Refusal(problem)| {
         tracing::warn!(target: "security", who = %principal.name, from = %peer.address, code = %problem.code, "denied");
     })?;
-    request.extensions_mut().insert(Known(Arc::new(principal)));
+    let principal = Arc::new(principal);
+    request.extensions_mut().insert(Pass::new(app, principal.clone(), shown));
+    request.extensions_mut().insert(Known(principal));
     Ok(request)
 }
 
@@ -213,6 +219,8 @@ pub(crate) async fn log_in(
     axum::Extension(peer): axum::Extension<Peer>,
     extract::Body(login): extract::Body<api::session::Login>,
 ) -> Reply<Json<api::session::Session>> {
+    let wait = app.front.door.count_try(&login, &peer)?;
+    tokio::time::sleep(wait).await;
     let now_s = now_ms() / 1000;
     let _turn = CHECKS.acquire().await.map_err(|e| Refusal::internal(&e))?;
     let logged = tokio::task::spawn_blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;

@@ -5,6 +5,8 @@
 
 pub(crate) mod door;
 pub(crate) mod gate;
+pub(crate) mod pass;
+mod tries;
 pub mod users;
 
 pub use door::Rate;

@@ -351,6 +351,8 @@ pub(crate) struct Users {
 struct Read {
     stamp: Option<(SystemTime, u64)>,
     file: Arc<UserFile>,
+    /// Whether there ever were users: with their file gone nobody is let in, instead of everybody.
+    seen: bool,
 }
 
 impl std::fmt::Debug for Read {
@@ -363,18 +365,20 @@ impl Users {
     pub fn open(path: PathBuf) -> Result<Self, UsersError> {
         let stamp = stamp(&path);
         let file = Arc::new(UserFile::read(&path)?);
-        Ok(Users { path, read: Mutex::new(Read { stamp, file }) })
+        let seen = !file.users.is_empty();
+        Ok(Users { path, read: Mutex::new(Read { stamp, file, seen }) })
     }
 
-    /// The users as the file has them at this moment.
-    pub fn now(&self) -> Result<Arc<UserFile>, UsersError> {
+    /// The users as the file has them at this moment; `None` where there are none and were none since the start.
+    pub fn now(&self) -> Result<Option<Arc<UserFile>>, UsersError> {
         let stamp = stamp(&self.path);
         let mut read = self.lock();
         if read.stamp != stamp {
             read.file = Arc::new(UserFile::read(&self.path)?);
             read.stamp = stamp;
+            read.seen |= !read.file.users.is_empty();
         }
-        Ok(read.file.clone())
+        Ok(read.seen.then(|| read.file.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Read> {
@@ -444,7 +448,7 @@ mod tests {
             !text.contains("a long passphrase") && !text.contains(&**token) && !text.contains(&token[4..])
         );
         let users = Users::open(path.clone()).unwrap();
-        let ann = |users: &Users| users.now().unwrap().users[0].clone();
+        let ann = |users: &Users| users.now().unwrap().unwrap().users[0].clone();
         assert!(check_passphrase(Some(&ann(&users)), "a long passphrase"));
         assert!(!check_passphrase(Some(&ann(&users)), "a long passphrasf"));
         assert!(!check_passphrase(None, "a long passphrase"));
@@ -465,5 +469,12 @@ mod tests {
         assert_eq!(ann(&users).role, Role::Viewer);
         fs::write(&path, "{").unwrap();
         assert!(users.now().is_err(), "a damaged file lets nobody in");
+        fs::remove_file(&path).unwrap();
+        assert!(users.now().unwrap().unwrap().users.is_empty(), "nor does one that is gone");
+        // The first ones come while the bridge runs.
+        let users = Users::open(path.clone()).unwrap();
+        assert!(users.now().unwrap().is_none());
+        file.write(&path).unwrap();
+        assert!(users.now().unwrap().is_some());
     }
 }

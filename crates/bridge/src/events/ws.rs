@@ -1,9 +1,10 @@
 //! `GET /ws`: events as they come, over a WebSocket (A186).
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use api::event::{After, Query};
 use axum::{
+    Extension,
     extract::{
         State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket, close_code},
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{
     Shared,
+    access::pass::Pass,
     extract::Options,
     refusal::{Refusal, Reply},
 };
@@ -44,6 +46,7 @@ const SILENT: Duration = Duration::from_secs(45);
 )]
 pub(crate) async fn socket(
     State(app): State<Arc<Shared>>,
+    Extension(pass): Extension<Pass>,
     headers: HeaderMap,
     Options(query): Options<Query>,
     upgrade: WebSocketUpgrade,
@@ -56,7 +59,7 @@ pub(crate) async fn socket(
     let items = follow(&app, after, filter)?;
     let ended = app.streams.ended();
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
-    Ok(upgrade.on_upgrade(move |socket| serve(socket, items, ended)))
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, items, ended, pass)))
 }
 
 /// Sends one message; `false` when the client is gone or takes nothing.
@@ -64,7 +67,13 @@ async fn send(socket: &mut WebSocket, message: Message) -> bool {
     matches!(timeout(STALLED, socket.send(message)).await, Ok(Ok(())))
 }
 
-async fn serve(mut socket: WebSocket, mut items: mpsc::Receiver<Item>, mut ended: watch::Receiver<bool>) {
+async fn serve(
+    mut socket: WebSocket,
+    mut items: mpsc::Receiver<Item>,
+    mut ended: watch::Receiver<bool>,
+    pass: Pass,
+) {
+    let mut void = pin!(pass.void());
     let mut heard = Instant::now();
     let mut heartbeat = interval_at(heard + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,6 +104,7 @@ async fn serve(mut socket: WebSocket, mut items: mpsc::Receiver<Item>, mut ended
                 }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
+            () = &mut void => break (close_code::POLICY, "who asked may not ask any more"),
             () = async { drop(ended.wait_for(|ended| *ended).await) } => {
                 break (close_code::AWAY, "the bridge ends; come back with the last id");
             }

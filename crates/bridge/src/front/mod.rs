@@ -18,7 +18,7 @@ use crate::{
 /// opens a connection is the local operator.
 #[derive(Debug, Clone, Default)]
 pub struct Front {
-    /// The file of its users; without one it only serves this machine.
+    /// The file of its users. While there are none, it only serves this machine; the first ones count at once.
     pub users: Option<PathBuf>,
     /// How often each principal may ask.
     pub rate: Rate,

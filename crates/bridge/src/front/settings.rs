@@ -10,7 +10,10 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
 use super::{Front, tls};
-use crate::{access::Rate, ops::logs::Logs};
+use crate::{
+    access::Rate,
+    ops::logs::{Logs, Retention},
+};
 
 /// Prefix of the variables of the environment; `MODBATT_SERVE_LISTEN` is `listen`.
 pub const PREFIX: &str = "MODBATT_SERVE";
@@ -39,12 +42,20 @@ pub struct Settings {
     pub logs: Option<PathBuf>,
     /// Days that audits are kept, 1 to 3650.
     pub audit_days: usize,
+    /// Most MiB (1 048 576 bytes) of all its files together, 1 to 1048576; the oldest go first.
+    pub audit_mib: u64,
     /// Days that the security log is kept, 1 to 3650.
     pub security_days: usize,
+    /// Most MiB (1 048 576 bytes) of all its files together, 1 to 1048576; the oldest go first.
+    pub security_mib: u64,
     /// Days that the log of operation is kept, 1 to 3650.
     pub operation_days: usize,
+    /// Most MiB (1 048 576 bytes) of all its files together, 1 to 1048576; the oldest go first.
+    pub operation_mib: u64,
     /// Days that the debug log is kept, 0 for none.
     pub debug_days: usize,
+    /// Most MiB (1 048 576 bytes) of all its files together, 1 to 1048576; the oldest go first.
+    pub debug_mib: u64,
 }
 
 impl Default for Settings {
@@ -61,9 +72,13 @@ impl Default for Settings {
             requests_at_once: rate.burst,
             logs: None,
             audit_days: 365,
+            audit_mib: 1024,
             security_days: 180,
+            security_mib: 512,
             operation_days: 30,
+            operation_mib: 512,
             debug_days: 0,
+            debug_mib: 512,
         }
     }
 }
@@ -129,8 +144,19 @@ impl Settings {
             ("operation_days", self.operation_days, 1),
             ("debug_days", self.debug_days, 0),
         ];
-        match kept.into_iter().find(|(_, days, least)| !(*least..=3650).contains(days)) {
-            Some((name, _, least)) => Err(SettingsError(format!("{name}: {least} to 3650 days"))),
+        if let Some((name, _, least)) =
+            kept.into_iter().find(|(_, days, least)| !(*least..=3650).contains(days))
+        {
+            return Err(SettingsError(format!("{name}: {least} to 3650 days")));
+        }
+        let sizes = [
+            ("audit_mib", self.audit_mib),
+            ("security_mib", self.security_mib),
+            ("operation_mib", self.operation_mib),
+            ("debug_mib", self.debug_mib),
+        ];
+        match sizes.into_iter().find(|(_, mib)| !(1..=1 << 20).contains(mib)) {
+            Some((name, _)) => Err(SettingsError(format!("{name}: 1 to 1048576 MiB"))),
             None => Ok(()),
         }
     }
@@ -158,19 +184,18 @@ impl Settings {
                 tls::Identity::Own { folder: data.join("tls"), names }
             }
         });
-        let users = data.join("users.json");
         let rate = Rate { per_second: self.requests_per_second, burst: self.requests_at_once };
-        Front { users: users.exists().then_some(users), rate, tls, names }
+        Front { users: Some(data.join("users.json")), rate, tls, names }
     }
 
     /// Where it logs. `data` as for [`Settings::front`].
     pub fn logs(&self, data: &Path) -> Logs {
         Logs {
             folder: self.logs.clone().unwrap_or_else(|| data.join("logs")),
-            audit_days: self.audit_days,
-            security_days: self.security_days,
-            operation_days: self.operation_days,
-            debug_days: self.debug_days,
+            audit: Retention { days: self.audit_days, mib: self.audit_mib },
+            security: Retention { days: self.security_days, mib: self.security_mib },
+            operation: Retention { days: self.operation_days, mib: self.operation_mib },
+            debug: Retention { days: self.debug_days, mib: self.debug_mib },
         }
     }
 }
@@ -205,6 +230,7 @@ mod tests {
             ("lisen = \"127.0.0.1:1\"", "lisen"),
             ("listen = \"here\"", "listen"),
             ("audit_days = 0", "audit_days: 1 to 3650"),
+            ("audit_mib = 0", "audit_mib: 1 to 1048576 MiB"),
             ("debug_days = 9999", "debug_days: 0 to 3650"),
             ("requests_per_second = 0", "requests_per_second"),
             ("tls_key = \"x\"", "together"),

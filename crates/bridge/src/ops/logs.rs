@@ -1,4 +1,4 @@
-//! Four logs, each in files of its own with a retention of its own (A143).
+//! Four logs, each in files of its own with a retention of its own, by days and by size (A143).
 //!
 //! | log | what | target |
 //! |---|---|---|
@@ -10,28 +10,36 @@
 //! A line is one JSON object. Bodies, tokens and passphrases never reach a log: nothing that holds one has a way to be
 //! printed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use tracing::{Level, Metadata, Subscriber};
-use tracing_appender::{
-    non_blocking::{NonBlockingBuilder, WorkerGuard},
-    rolling::{RollingFileAppender, Rotation},
-};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt as _, registry::LookupSpan};
 
-/// Where the logs go, and for how many days each is kept.
+pub use super::rolling::Retention;
+use super::rolling::{Place, Rolling};
+
+/// How often is looked for files that are too old, also while nothing is said.
+const LOOK: Duration = Duration::from_secs(3_600);
+
+/// Where the logs go, and how much of each is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logs {
     /// The folder.
     pub folder: PathBuf,
-    /// Days that audits are kept.
-    pub audit_days: usize,
-    /// Days that the security log is kept.
-    pub security_days: usize,
-    /// Days that the log of operation is kept.
-    pub operation_days: usize,
-    /// Days that the debug log is kept; none is written for 0.
-    pub debug_days: usize,
+    /// What is kept of the audits.
+    pub audit: Retention,
+    /// What is kept of the security log.
+    pub security: Retention,
+    /// What is kept of the log of operation.
+    pub operation: Retention,
+    /// What is kept of the debug log.
+    pub debug: Retention,
 }
 
 /// The logs cannot be written.
@@ -46,6 +54,8 @@ pub struct LogError {
 #[derive(Debug)]
 pub struct Open {
     _guards: Vec<WorkerGuard>,
+    /// Its end ends the thread that removes what is too old.
+    _kept: mpsc::Sender<()>,
 }
 
 impl Logs {
@@ -67,40 +77,52 @@ impl Logs {
     pub fn open(&self) -> Result<(impl Subscriber + Send + Sync + 'static, Open), LogError> {
         crate::durable::private_folder(&self.folder)
             .map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
-        let mut guards = Vec::new();
-        let mut log = |name: &str, days| -> Result<_, LogError> {
-            if days == 0 {
+        let (mut guards, mut places) = (Vec::new(), Vec::new());
+        let mut log = |name: &'static str, keep: Retention| -> Result<_, LogError> {
+            if keep.days == 0 {
                 return Ok(None);
             }
-            let (writer, guard) = file(&self.folder, name, days)?;
+            let place = Place { folder: self.folder.clone(), name, keep };
+            let (writer, guard) = file(place.clone())?;
             guards.push(guard);
+            places.push(place);
             Ok(Some(writer))
         };
         let subscriber = tracing_subscriber::registry()
-            .with(log("audit", self.audit_days)?.map(|to| layer(to, |m| m.target() == "audit")))
-            .with(log("security", self.security_days)?.map(|to| layer(to, |m| m.target() == "security")))
-            .with(log("operation", self.operation_days)?.map(|to| {
+            .with(log("audit", self.audit)?.map(|to| layer(to, |m| m.target() == "audit")))
+            .with(log("security", self.security)?.map(|to| layer(to, |m| m.target() == "security")))
+            .with(log("operation", self.operation)?.map(|to| {
                 layer(to, |m| !matches!(m.target(), "audit" | "security") && *m.level() <= Level::INFO)
             }))
-            .with(log("debug", self.debug_days)?.map(|to| layer(to, |m| *m.level() <= Level::DEBUG)));
-        Ok((subscriber, Open { _guards: guards }))
+            .with(log("debug", self.debug)?.map(|to| layer(to, |m| *m.level() <= Level::DEBUG)));
+        let (kept, ends) = mpsc::channel();
+        let remove = move || {
+            while ends.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                for place in &places {
+                    if let Err(e) = place.prune(now_s(), 0) {
+                        tracing::warn!("old files of the {} log are not removed: {e}", place.name);
+                    }
+                }
+            }
+        };
+        let started = thread::Builder::new().name("logs".into()).spawn(remove);
+        started.map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
+        Ok((subscriber, Open { _guards: guards, _kept: kept }))
     }
 }
 
 type Writer = tracing_appender::non_blocking::NonBlocking;
 
-fn file(folder: &Path, name: &str, days: usize) -> Result<(Writer, WorkerGuard), LogError> {
-    let fail = |e: &dyn std::fmt::Display| LogError { path: folder.join(name), what: e.to_string() };
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix(name)
-        .filename_suffix("log")
-        .max_log_files(days)
-        .build(folder)
-        .map_err(|e| fail(&e))?;
+fn file(place: Place) -> Result<(Writer, WorkerGuard), LogError> {
     // Audits are never dropped for want of a place in the queue: whoever is audited waits.
-    let lossy = !matches!(name, "audit" | "security");
-    Ok(NonBlockingBuilder::default().lossy(lossy).finish(appender))
+    let lossy = !matches!(place.name, "audit" | "security");
+    let path = place.folder.join(place.name);
+    let rolling = Rolling::open(place, now_s).map_err(|e| LogError { path, what: e.to_string() })?;
+    Ok(NonBlockingBuilder::default().lossy(lossy).finish(rolling))
+}
+
+fn now_s() -> u64 {
+    crate::access::now_ms() / 1000
 }
 
 fn layer<S>(writer: Writer, wants: fn(&Metadata<'_>) -> bool) -> Box<dyn Layer<S> + Send + Sync>
@@ -122,10 +144,10 @@ mod tests {
         let folder = dir.path().join("logs");
         let logs = Logs {
             folder: folder.clone(),
-            audit_days: 3,
-            security_days: 2,
-            operation_days: 1,
-            debug_days: 0,
+            audit: Retention { days: 3, mib: 1 },
+            security: Retention { days: 2, mib: 1 },
+            operation: Retention { days: 1, mib: 1 },
+            debug: Retention { days: 0, mib: 1 },
         };
         let (subscriber, open) = logs.open().unwrap();
         tracing::subscriber::with_default(subscriber, || {

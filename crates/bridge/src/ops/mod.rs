@@ -2,3 +2,4 @@
 
 pub mod logs;
 pub(crate) mod metrics;
+mod rolling;

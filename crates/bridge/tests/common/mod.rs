@@ -217,10 +217,10 @@ pub struct World {
 }
 
 struct Running {
+    clock: bridge::Clock,
     stop_bridge: oneshot::Sender<()>,
-    stop_engine: oneshot::Sender<()>,
     bridge: JoinHandle<()>,
-    engine: JoinHandle<()>,
+    engine: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl World {
@@ -373,13 +373,37 @@ impl World {
         let bridge = tokio::spawn(async move {
             bridge.serve(listener, async { drop(stopped.await) }).await.unwrap();
         });
+        self.running = Some(Running { clock, stop_bridge, bridge, engine: None });
+        self.go_on();
+    }
+
+    /// Makes blocks, after a start or [`World::stand_still`].
+    pub fn go_on(&mut self) {
         let solo = Solo::new(self.chain.clone(), self.validator.clone()).unwrap();
-        let (stop_engine, stopped) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
         let config = solo::Config { min_gap: std::time::Duration::from_millis(2) };
+        let running = self.running.as_mut().unwrap();
+        let clock = running.clock.clone();
         let engine = tokio::spawn(async move {
             solo.run(config, move || clock(), async { drop(stopped.await) }).await.unwrap();
         });
-        self.running = Some(Running { stop_bridge, stop_engine, bridge, engine });
+        running.engine = Some((stop, engine));
+    }
+
+    /// Makes no further block: what waits for one waits.
+    pub async fn stand_still(&mut self) {
+        let (stop, engine) = self.running.as_mut().unwrap().engine.take().unwrap();
+        stop.send(()).unwrap();
+        engine.await.unwrap();
+    }
+
+    /// Begins the end of the bridge; what is returned ends with it.
+    pub fn end(&mut self) -> JoinHandle<()> {
+        let Running { clock, stop_bridge, bridge, engine } = self.running.take().unwrap();
+        stop_bridge.send(()).unwrap();
+        let (stop_bridge, _) = oneshot::channel();
+        self.running = Some(Running { clock, stop_bridge, bridge: tokio::spawn(async {}), engine });
+        bridge
     }
 
     /// Stops bridge and engine.
@@ -387,8 +411,10 @@ impl World {
         let running = self.running.take().unwrap();
         running.stop_bridge.send(()).unwrap();
         running.bridge.await.unwrap();
-        running.stop_engine.send(()).unwrap();
-        running.engine.await.unwrap();
+        if let Some((stop, engine)) = running.engine {
+            stop.send(()).unwrap();
+            engine.await.unwrap();
+        }
     }
 
     /// Stops everything, reopens ledger and bridge from disk.

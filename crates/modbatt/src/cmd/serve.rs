@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bridge::access::users::UserFile;
 use bridge::front::settings::Settings;
 
 use super::data_dir::DataDir;
@@ -53,7 +54,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let settings = Settings::read(args.config.as_deref(), environment, &flags)
         .map_err(|e| Failure::Input(format!("settings: {e}")))?;
     let front = settings.front(&args.data_dir);
-    if !settings.listen.ip().is_loopback() && front.users.is_none() {
+    let users = front.users.as_deref().map(UserFile::read).transpose();
+    let users = users.map_err(|e| Failure::Input(e.to_string()))?.is_some_and(|file| !file.users.is_empty());
+    if !settings.listen.ip().is_loopback() && !users {
         let dir = args.data_dir.display();
         return Err(Failure::Input(format!(
             "{} is reached by others, and there are no users: make the first with `modbatt user add NAME \
@@ -62,7 +65,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         )));
     }
     if args.check {
-        let who = if front.users.is_some() { "users" } else { "whoever sits at this machine" };
+        let who = if users { "users" } else { "whoever sits at this machine" };
         let how = if settings.has_tls() { "https" } else { "http" };
         print(&format!("settings are in order: {how}://{} for {who}\n", settings.listen))?;
         return Ok(Outcome::Good);

@@ -269,25 +269,78 @@ fn opened(share: &Share, path: &Path, holder: &Holder) -> Result<Secret<32>, Fai
     })
 }
 
-/// Puts the backup key together. Every share is of this backup, under a number of its own.
-fn combined(bytes: &[u8], backup: &Backup, shares: &[(Share, Secret<32>)]) -> Result<Secret<32>, Failure> {
+/// Puts the backup key together out of the shares that fit, and tells the numbers of those that do not. Every share is of this
+/// backup, under a number of its own.
+fn combined(
+    bytes: &[u8],
+    backup: &Backup,
+    shares: &[(Share, Secret<32>)],
+) -> Result<(Secret<32>, Vec<u8>), Failure> {
     let needed = usize::from(backup.set.threshold);
-    let mut parts: Vec<Vec<u8>> = shares
-        .iter()
-        .take(needed)
-        .map(|(share, part)| [&[share.number][..], part.expose()].concat())
-        .collect();
+    let fits = |chosen: &[usize]| {
+        let key = joined(chosen.iter().filter_map(|i| shares.get(*i)))?;
+        matches!(Backup::is_opened_by(bytes, &key), Ok(true)).then_some(key)
+    };
+    // At most 16 shares: 12870 choices.
+    let mut chosen: Vec<usize> = (0..needed).collect();
+    let key = loop {
+        match fits(&chosen) {
+            Some(key) => break key,
+            None if next_choice(&mut chosen, shares.len()) => {}
+            None => return Err(Failure::Failed(false_shares(needed, shares.len()))),
+        }
+    };
+    // Beside enough true ones, one that takes the place of another shows what it is.
+    let Some((_, kept)) = chosen.split_last() else {
+        return Err(Failure::Failed(false_shares(needed, shares.len())));
+    };
+    let others = (0..shares.len()).filter(|i| !chosen.contains(i));
+    let wrong = others.filter(|i| fits(&[kept, &[*i]].concat()).is_none());
+    let wrong = wrong.filter_map(|i| shares.get(i)).map(|(share, _)| share.number).collect();
+    Ok((key, wrong))
+}
+
+/// What shares make together, be it the key or not.
+fn joined<'a>(shares: impl Iterator<Item = &'a (Share, Secret<32>)>) -> Option<Secret<32>> {
+    let mut parts: Vec<Vec<u8>> =
+        shares.map(|(share, part)| [&[share.number][..], part.expose()].concat()).collect();
     let whole = Gf256::combine_bytes(&parts).map(Zeroizing::new);
     parts.iter_mut().for_each(Zeroize::zeroize);
-    let failed =
-        |_| Failure::Failed("the shares do not make a key; ask the custodians for them again".into());
-    let key = whole.map_err(failed)?;
-    let key = Secret::from_slice(&key).map_err(|e| Failure::Failed(e.to_string()))?;
-    match Backup::is_opened_by(bytes, &key) {
-        Ok(true) => Ok(key),
-        _ => Err(Failure::Failed(
-            "the shares make another key than the one of this backup: one of them was not sealed from it"
-                .into(),
-        )),
+    Secret::from_slice(&whole.ok()?).ok()
+}
+
+/// The next choice of as many of `all` in order; `false` after the last one.
+fn next_choice(chosen: &mut [usize], all: usize) -> bool {
+    let count = chosen.len();
+    let Some(at) = (0..count).rev().find(|i| chosen[*i] < all - count + i) else { return false };
+    chosen[at] += 1;
+    for i in at + 1..count {
+        chosen[i] = chosen[i - 1] + 1;
+    }
+    true
+}
+
+fn false_shares(needed: usize, given: usize) -> String {
+    let how = match given - needed {
+        0 => "one of them was not sealed from it; bring further shares, which show which one",
+        _ => "fewer than are needed were sealed from it; bring further shares",
+    };
+    format!("the shares make another key than the one of this backup: {how}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_comes_once() {
+        for (count, all, choices) in [(2, 4, 6), (3, 5, 10), (5, 5, 1), (8, 16, 12_870)] {
+            let mut chosen: Vec<usize> = (0..count).collect();
+            let mut seen = std::collections::BTreeSet::from([chosen.clone()]);
+            while next_choice(&mut chosen, all) {
+                assert!(seen.insert(chosen.clone()) && chosen.is_sorted() && chosen.iter().all(|i| *i < all));
+            }
+            assert_eq!(seen.len(), choices);
+        }
     }
 }

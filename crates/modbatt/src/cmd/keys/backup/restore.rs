@@ -1,5 +1,6 @@
 //! What a backup is for: restoring the keys, and trying that without writing anything.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -36,8 +37,8 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// The secrets, each with its name.
-    fn open(&self) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+    /// The secrets, each with its name, and which shares are false.
+    fn open(&self) -> Result<(Vec<(Named, Secret<32>)>, String), Failure> {
         let bytes = read_bounded(&self.backup, "backup")?;
         let damaged = |_| {
             let path = self.backup.display();
@@ -73,11 +74,23 @@ impl Gathered {
         let parts = shares.into_iter().zip(&self.share);
         let parts = parts.map(|(share, path)| opened(&share, path, &holder).map(|part| (share, part)));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let key = combined(&bytes, &backup, &parts)?;
+        let (key, wrong) = combined(&bytes, &backup, &parts)?;
         let changed =
             |_| Failure::Failed("the backup was changed since it was made; take another copy".into());
         let secrets = Backup::open(&bytes, &key).map_err(changed)?;
-        Ok(backup.keys.into_iter().zip(secrets).collect())
+        let mut said = String::new();
+        for (path, (share, _)) in
+            self.share.iter().zip(&parts).filter(|(_, (share, _))| wrong.contains(&share.number))
+        {
+            let _ = writeln!(
+                said,
+                "{} (share {} of custodian {}) is FALSE: it was not sealed from this backup and was left out",
+                path.display(),
+                share.number,
+                share.custodian
+            );
+        }
+        Ok((backup.keys.into_iter().zip(secrets).collect(), said))
     }
 }
 
@@ -98,7 +111,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     if args.out.symlink_metadata().is_ok() {
         return Err(Failure::Input(format!("{} is there already; name a new folder", args.out.display())));
     }
-    let keys = args.gathered.open()?;
+    let (keys, mut text) = args.gathered.open()?;
     let passphrase = match &args.new_passphrase_file {
         Some(path) => PassphraseArgs::of_file(path).new_one()?,
         None => args.gathered.unlock.passphrase.new_one()?,
@@ -106,7 +119,6 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     let failed = |e: std::io::Error| Failure::Failed(format!("{}: {}", args.out.display(), reason(&e)));
     fs::create_dir(&args.out).map_err(failed)?;
     let files = EncryptedFiles::new(&args.out, &passphrase);
-    let mut text = String::new();
     for (named, secret) in &keys {
         match named.public {
             Public::Spk(_) => {
@@ -136,10 +148,10 @@ pub struct Rehearse {
 /// Runs `modbatt keys rehearse`: everything but the writing.
 pub fn rehearse(args: &Rehearse) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
-    let keys = args.gathered.open()?;
+    let (keys, mut text) = args.gathered.open()?;
     let mut rng = os_rng()?;
-    let mut text = String::new();
-    let mut outcome = Outcome::Good;
+    // A backup that was rehearsed has as many good shares as the set says.
+    let mut outcome = if text.is_empty() { Outcome::Good } else { Outcome::Bad };
     for (named, secret) in &keys {
         let failed = |e: lct::Error| Failure::Failed(e.to_string());
         let (signer, expected) = match &named.public {

@@ -1,0 +1,85 @@
+//! What lasts longer than a request, a stream, ends soon after whoever opened it may not ask any more (A128).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    response::Response,
+};
+use hyper::body::{Frame, SizeHint};
+
+use super::{Principal, door::Shown, now_ms};
+use crate::Shared;
+
+/// How often a stream is asked whose it is.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whose request this is, and what he showed; left with the request by `gate`.
+#[derive(Clone)]
+pub(crate) struct Pass {
+    // A stream must not keep the ledger open.
+    app: Weak<Shared>,
+    who: Arc<Principal>,
+    shown: Shown,
+}
+
+impl Pass {
+    pub fn new(app: &Arc<Shared>, who: Arc<Principal>, shown: Shown) -> Self {
+        Pass { app: Arc::downgrade(app), who, shown }
+    }
+
+    /// Resolves when he may not ask any more: shut out, another role or scope, what he showed was taken back or ran out.
+    pub async fn void(self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(app) = self.app.upgrade() else { return };
+            // A file of users that cannot be read lets nobody in.
+            if !app.front.door.stands(&self.who, self.shown, now_ms() / 1000).unwrap_or(false) {
+                tracing::info!(target: "security", who = %self.who.name, "a stream ends: its reader may not ask any more");
+                return;
+            }
+        }
+    }
+
+    /// Ends the body of an answer that goes on and on when the pass is void.
+    pub fn bound(self, response: Response) -> Response {
+        if response.body().size_hint().exact().is_some() {
+            return response;
+        }
+        response.map(|body| Body::new(Bound { body, void: Some(Box::pin(self.void())) }))
+    }
+}
+
+/// A body that ends with a pass.
+struct Bound {
+    body: Body,
+    /// Taken out when it resolved.
+    void: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl HttpBody for Bound {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(void) = &mut self.void else { return Poll::Ready(None) };
+        if void.as_mut().poll(context).is_ready() {
+            self.void = None;
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
