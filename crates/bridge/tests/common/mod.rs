@@ -409,7 +409,8 @@ impl World {
     /// Stops bridge and engine.
     pub async fn stop(&mut self) {
         let running = self.running.take().unwrap();
-        running.stop_bridge.send(()).unwrap();
+        // Ended before is as good.
+        let _ended = running.stop_bridge.send(());
         running.bridge.await.unwrap();
         if let Some((stop, engine)) = running.engine {
             stop.send(()).unwrap();
