@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::{python, shell};
+use crate::{load, python, shell};
 
 pub mod firmware;
 
@@ -33,13 +33,14 @@ const VERIFIERS: [Build; 3] = {
     [portable, native, Build { name: "no-host-library", flags: "", features: &["--no-default-features"] }]
 };
 
-const NAMES: [&str; 5] = ["link", "tiers", "receipt", "ledger", "firmware"];
+const NAMES: [&str; 6] = ["link", "tiers", "receipt", "ledger", "bridge", "firmware"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
     let (name, json, quick) = options(args)?;
     let mut document = match name {
         "firmware" => firmware::run()?,
+        "bridge" => load::bench(quick)?,
         // Time on the buses is the same in every build.
         "tiers" => host(name, quick, &BUILDS[..1])?,
         // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.

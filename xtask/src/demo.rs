@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use crate::shell;
 
@@ -48,7 +47,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     let mut binary = None;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
-            binary = executable(&line.context("cannot read cargo's messages")?).or(binary);
+            binary = shell::executable(&line.context("cannot read cargo's messages")?, "modbatt").or(binary);
         }
     }
     let status = child.wait().context("cannot wait for cargo")?;
@@ -56,13 +55,6 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
         bail!("modbatt could not be built ({status}); the reason stands above");
     }
     binary.context("cargo named no executable for modbatt")
-}
-
-/// The path of the built program, if this line of cargo's messages names it.
-fn executable(line: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    (message["reason"] == "compiler-artifact" && message["target"]["name"] == "modbatt").then_some(())?;
-    message["executable"].as_str().map(PathBuf::from)
 }
 
 /// Replaces this process, so that signals and the exit code need no forwarding.
@@ -76,31 +68,4 @@ fn become_program(command: &mut Command) -> Result<()> {
 fn become_program(command: &mut Command) -> Result<()> {
     let status = command.status()?;
     std::process::exit(status.code().unwrap_or(1));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_artifact_of_the_binary_names_the_executable() {
-        let cases = [
-            (
-                r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":"/t/release/modbatt"}"#,
-                true,
-            ),
-            // The library target of the same name has no executable.
-            (r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":null}"#, false),
-            (
-                r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"executable":"/t/b"}"#,
-                false,
-            ),
-            (r#"{"reason":"build-finished","success":true}"#, false),
-            ("not json", false),
-        ];
-        for (line, named) in cases {
-            let expected = named.then(|| PathBuf::from("/t/release/modbatt"));
-            assert_eq!(executable(line), expected, "{line}");
-        }
-    }
 }

@@ -14,10 +14,12 @@ mod deny;
 #[cfg(test)]
 mod determinism;
 mod fuzz;
+mod load;
 mod model;
 mod protocol_models;
 mod python;
 mod shell;
+mod soak;
 mod suite;
 mod tidy;
 mod token;
@@ -30,11 +32,11 @@ struct Subcommand {
     run: fn(&[String]) -> Result<()>,
 }
 
-const COMMANDS: [Subcommand; 5] = [
+const COMMANDS: [Subcommand; 6] = [
     Subcommand {
         name: "bench",
         usage: "bench NAME [--json] [--quick]",
-        about: "speed beside peers in the same run; benches: link, tiers, receipt, ledger, firmware",
+        about: "speed beside peers in the same run; benches: link, tiers, receipt, ledger, bridge, firmware",
         run: bench::run,
     },
     Subcommand {
@@ -42,6 +44,12 @@ const COMMANDS: [Subcommand; 5] = [
         usage: "demo [ARGS...]",
         about: "build modbatt in release and run `modbatt demo ARGS...`",
         run: demo::run,
+    },
+    Subcommand {
+        name: "soak",
+        usage: "soak NAME [--minutes N]",
+        about: "runs that take long and end with a verdict, outside CI; soaks: bridge, gateways",
+        run: soak::run,
     },
     Subcommand {
         name: "test",

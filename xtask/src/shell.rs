@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// The repository's root, wherever the user stands when typing the command.
 pub fn root() -> PathBuf {
@@ -46,6 +47,13 @@ pub fn install(package: &str, version: &str, extra: &[&str]) -> Result<()> {
     command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     run(command.args(["install", package, "--version", &exact, "--locked"]).args(extra))
         .with_context(|| format!("{package} could not be installed"))
+}
+
+/// The path of the program `name` that cargo built, if this line of its messages names it.
+pub fn executable(line: &str, name: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    (message["reason"] == "compiler-artifact" && message["target"]["name"] == name).then_some(())?;
+    message["executable"].as_str().map(PathBuf::from)
 }
 
 /// Whether the program can be started and answers with success, without showing anything.
@@ -118,5 +126,27 @@ mod tests {
     fn the_root_holds_the_workspace_manifest() {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn only_the_artifact_of_the_binary_names_the_executable() {
+        let cases = [
+            (
+                r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":"/t/release/modbatt"}"#,
+                true,
+            ),
+            // The library target of the same name has no executable.
+            (r#"{"reason":"compiler-artifact","target":{"name":"modbatt"},"executable":null}"#, false),
+            (
+                r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"executable":"/t/b"}"#,
+                false,
+            ),
+            (r#"{"reason":"build-finished","success":true}"#, false),
+            ("not json", false),
+        ];
+        for (line, named) in cases {
+            let expected = named.then(|| PathBuf::from("/t/release/modbatt"));
+            assert_eq!(executable(line, "modbatt"), expected, "{line}");
+        }
     }
 }

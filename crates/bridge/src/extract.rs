@@ -1,9 +1,9 @@
 //! Reading requests: whatever is wrong with one becomes a problem body that names field and reason.
 
 use crate::{refusal::Refusal, strict::Strict};
-use api::problem::code;
+use api::{TELEMETRY_BODY_MAX, problem::code};
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
 };
@@ -28,10 +28,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// The whole body, as long as may be where it is read.
 pub(crate) async fn bytes(request: Request) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(413, code::SIZE, "the body is larger than this route allows");
+    // Said beforehand: nobody waits for it.
+    if request.body().size_hint().lower() > TELEMETRY_BODY_MAX as u64 {
+        return Err(too_large());
+    }
     Bytes::from_request(request, &()).await.map_err(|e| match e.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(413, code::SIZE, "the body is larger than this route allows")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Refusal::format("the body could not be read"),
     })
 }

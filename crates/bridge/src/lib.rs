@@ -54,8 +54,8 @@ use tokio::{net::TcpListener, sync::watch};
 /// Unix milliseconds; in a simulation the simulated ones, the same as the engine's.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// How long running requests may go on after the shutdown began: each as long as it may take, and to be read by its asker.
-const GRACE: Duration = rest::REQUEST_TIMEOUT.saturating_add(Duration::from_secs(5));
+/// How long running requests may go on after the shutdown began, beyond what each may take: to be read by its asker.
+const GRACE: Duration = Duration::from_secs(5);
 /// Pause between two looks for what the ledger is to withdraw, and after something that it did not take.
 const WITHDRAW: Duration = Duration::from_secs(1);
 const WITHDRAW_AGAIN: Duration = Duration::from_secs(60);
@@ -233,7 +233,8 @@ impl Bridge {
         }
         let shared = Arc::new(shared);
         let (stop, stops) = watch::channel(false);
-        let server = front::server::serve(listener, tls, rest::router(shared.clone()), stops);
+        let router = rest::router(shared.clone());
+        let server = front::server::serve(listener, tls, router, shared.front.patience, stops);
         tokio::select! {
             () = async {
                 server.await;
@@ -243,8 +244,9 @@ impl Bridge {
                 shutdown.await;
                 shared.streams.end();
                 stop.send_replace(true);
-                tokio::time::sleep(GRACE).await;
-                tracing::warn!("requests were still running {} s after the end began", GRACE.as_secs());
+                let grace = shared.front.patience.request + GRACE;
+                tokio::time::sleep(grace).await;
+                tracing::warn!("requests were still running {} s after the end began", grace.as_secs());
             } => {}
             () = withdraw(&shared) => {}
             () = events::webhooks::run(&shared, pace) => {}

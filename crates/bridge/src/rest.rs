@@ -1,9 +1,6 @@
 //! The router, and what applies to every request: time, size, host, headers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use api::{BODY_MAX, PREFIX, Problem, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
@@ -30,9 +27,6 @@ use crate::{
         mrh, ops, order, pairing, policy, queue, receipt, registry, revocation, telemetry, transaction,
     },
 };
-
-/// How long a request may take, its body and the wait for a block included.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Names a request in the answer and in the logs.
 const REQUEST_ID: &str = "x-request-id";
@@ -167,7 +161,7 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
         if !app.front.answers_to(host_of(authority(&request))) {
             return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
         }
-        tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(|_| {
+        tokio::time::timeout(app.front.patience.request, next.run(request)).await.map_err(|_| {
             Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
         })
     };
@@ -179,6 +173,9 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
         let known = response.extensions().get::<Known>();
         let who = known.map_or("-", |Known(principal)| principal.name.as_str());
         span.in_scope(|| tracing::info!(target: "audit", who, class = class.word(), status, "asked"));
+    }
+    if is_strange(&response) {
+        response = in_our_words(status).into_response();
     }
     if wants_problem && let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = as_problem_json(response, &problem);
@@ -193,6 +190,27 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
         headers.insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Whether it is a refusal by a library, in words of its own: there is one form of refusal (A5).
+fn is_strange(response: &Response) -> bool {
+    let media =
+        response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    refused && !["application/json", "application/grpc"].iter().any(|known| media.starts_with(known))
+}
+
+fn in_our_words(status: u16) -> Refusal {
+    let (code, words) = match status {
+        404 => (code::ROUTE, "there is no such route"),
+        405 => (code::METHOD, "this route does not have that method"),
+        413 => (code::SIZE, "the body is larger than this route allows"),
+        415 => (code::MEDIA, "the body is not declared as what this route takes"),
+        400..=499 => (code::FORMAT, "the request does not have the documented form"),
+        _ => (code::INTERNAL, "the bridge failed; its log says why"),
+    };
+    Refusal::new(status, code, words)
 }
 
 /// The caller's name for the request if it is a plain one, otherwise a random one.
@@ -228,10 +246,13 @@ fn as_problem_json(response: Response, problem: &Problem) -> Response {
     Response::from_parts(parts, body.to_string().into())
 }
 
-/// The host, and the port if one is named, that a request is for.
+/// The host, and the port if one is named, that a request is for; empty where it names none, or two (A145).
 pub(crate) fn authority(request: &Request) -> &str {
-    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or(""));
-    named.or_else(|| request.uri().authority().map(|a| a.as_str())).unwrap_or("")
+    let inner = request.uri().authority().map(|a| a.as_str());
+    let named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or(""));
+    let mut all = inner.into_iter().chain(named);
+    let first = all.next().unwrap_or("");
+    if all.all(|other| other.eq_ignore_ascii_case(first)) { first } else { "" }
 }
 
 fn host_of(authority: &str) -> &str {

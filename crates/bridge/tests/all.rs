@@ -10,6 +10,8 @@ mod delivery;
 mod events;
 mod front;
 mod held;
+mod hostile;
+mod hostile_wire;
 mod lasting;
 mod orders;
 mod outside;

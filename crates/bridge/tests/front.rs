@@ -1,12 +1,8 @@
 //! The bridge as others reach it: TLS, users, proofs, roles, limits (A130 to A142).
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::{Duration, SystemTime},
-};
+use std::time::SystemTime;
 
-use crate::common::World;
+use crate::common::{World, talk};
 use api::{
     Client, ClientError, Hex,
     client::{Access, Credential},
@@ -160,19 +156,6 @@ async fn users_come_in_over_tls_and_nobody_else() {
     let bare = http.get(format!("{url}{path}")).bearer_auth(&*token).send().await.unwrap();
     assert_eq!(bare.json::<api::Problem>().await.unwrap().code, "W4_ERR_ACCESS_PROOF");
     stop.send(()).unwrap();
-}
-
-/// Sends bytes as they are, and returns what comes back until the end.
-fn talk(address: &str, parts: &[&[u8]]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    for part in parts {
-        // A server that has seen enough hangs up.
-        let _closed = stream.write_all(part);
-    }
-    let mut answer = Vec::new();
-    let _reset = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

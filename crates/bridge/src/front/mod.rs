@@ -2,9 +2,10 @@
 
 pub(crate) mod server;
 pub mod settings;
+mod stall;
 pub mod tls;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     BridgeError,
@@ -27,12 +28,33 @@ pub struct Front {
     /// The names and addresses under which it is reached, besides those of its own machine; any, if it speaks TLS and
     /// none is given.
     pub names: Vec<String>,
+    /// How long it waits for them.
+    pub patience: Patience,
+}
+
+/// How long a client is waited for (A8, A137, A144).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the handshake of TLS, and for the header of a request from when its connection is free for it.
+    pub header: Duration,
+    /// For a request: its body, what it has done, and the wait for a block.
+    pub request: Duration,
+    /// For a client that takes nothing of what it asked for.
+    pub reader: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Patience { header: s(10), request: s(45), reader: s(30) }
+    }
 }
 
 /// A [`Front`] at work.
 pub(crate) struct Open {
     pub door: Door,
     pub tls: Option<tokio_rustls::TlsAcceptor>,
+    pub patience: Patience,
     names: Vec<String>,
 }
 
@@ -41,7 +63,8 @@ impl Open {
     pub fn new(front: &Front, now_ms: u64) -> Result<Self, BridgeError> {
         let users = front.users.clone().map(Users::open).transpose()?;
         let tls = front.tls.as_ref().map(tls::acceptor).transpose()?;
-        Ok(Open { door: Door::new(users, front.rate, now_ms), tls, names: front.names.clone() })
+        let door = Door::new(users, front.rate, now_ms);
+        Ok(Open { door, tls, patience: front.patience, names: front.names.clone() })
     }
 
     /// Whether requests for this host are answered: a page from elsewhere whose name was made to resolve to this machine

@@ -17,18 +17,17 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use super::{Patience, stall::Impatient};
 use crate::access::door::Peer;
 
-/// How long the handshake of TLS may take, and then the header of a request.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest header of a request, in bytes, and most lines of it.
 const HEADER_MAX: usize = 32 << 10;
 const HEADER_LINES: usize = 64;
 /// Most requests at the same time on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 128;
-/// How often a quiet connection of HTTP/2 is asked whether somebody is still there.
+/// How often a quiet connection of HTTP/2 is asked whether somebody is still there, and how long for the answer.
 const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(10);
 /// Most connections at the same time; a further one waits in the system's queue.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Pause after the system did not give a connection, for example because too many files are open.
@@ -39,14 +38,15 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    patience: Patience,
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(patience.header);
     http.http1().max_buf_size(HEADER_MAX).max_headers(HEADER_LINES);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(HANDSHAKE_TIMEOUT);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
     http.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_MAX as u32);
     // Which version is spoken is agreed in the handshake: to wait for the first bytes of a connection to say so has no end.
     let (one, two) = (Arc::new(http.clone().http1_only()), Arc::new(http.http2_only()));
@@ -66,13 +66,14 @@ pub(crate) async fn serve(
         };
         // Answers are small and whole: waiting for more to send only makes them late.
         let _only_slower = stream.set_nodelay(true);
+        let stream = Impatient::new(stream, patience.reader);
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
         let (one, two) = (one.clone(), two.clone());
         tokio::spawn(async move {
             let _place = place;
             match tls {
                 None => converse(&one, stream, Peer { address, certificate: None }, router, watcher).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(patience.header, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                         let certificate = shown.map(|first| sha256(&[first]));

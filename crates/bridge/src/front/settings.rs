@@ -185,7 +185,7 @@ impl Settings {
             }
         });
         let rate = Rate { per_second: self.requests_per_second, burst: self.requests_at_once };
-        Front { users: Some(data.join("users.json")), rate, tls, names }
+        Front { users: Some(data.join("users.json")), rate, tls, names, ..Front::default() }
     }
 
     /// Where it logs. `data` as for [`Settings::front`].

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A failed step of a fixture fails the test.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -241,9 +243,17 @@ impl World {
         World::with(None).await
     }
 
+    /// A bridge that is reached through `front`.
+    pub async fn behind(front: Front) -> World {
+        let mut world = World::new().await;
+        world.front = front;
+        world.restart().await;
+        world
+    }
+
     /// The key of the batch authority as the bridge reads it.
     fn issuer(&self) -> Issuer {
-        use std::{io::Write, os::unix::fs::OpenOptionsExt};
+        use std::os::unix::fs::OpenOptionsExt;
         let path = self.dir.path().join("batch");
         let key = self.factory.batch.to_bytes();
         let mut options = std::fs::OpenOptions::new();
@@ -779,4 +789,35 @@ pub fn foreign_signature() -> Signature {
 
 pub fn fresh_spk() -> SpkSecret {
     SpkSecret::from_seed(Secret::random(&mut rng())).unwrap()
+}
+
+/// Sends bytes over a connection of their own, and returns what comes back until its end.
+pub fn talk(address: &str, parts: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for part in parts {
+        // A server that has seen enough hangs up.
+        let _closed = stream.write_all(part);
+    }
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Where product code of this process has panicked since the first call: a server answers on after it, so it is looked for.
+pub fn panics() -> Vec<String> {
+    static SEEN: OnceLock<Arc<Mutex<Vec<String>>>> = OnceLock::new();
+    let seen = SEEN.get_or_init(|| {
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let (all, before) = (seen.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            if !place.contains("tests/") {
+                all.lock().unwrap().push(place);
+            }
+            before(panic);
+        }));
+        seen
+    });
+    seen.lock().unwrap().clone()
 }

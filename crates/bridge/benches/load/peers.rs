@@ -1,0 +1,140 @@
+//! What stands beside the bridge: a bare axum handler, the kernel's own share, and the ledger without a bridge.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Bytes, extract::Request, http::header, serve::ListenerExt};
+use mio::{Events, Interest, Poll, Token, net::TcpListener};
+use node::{
+    Chain,
+    engine::solo::{self, Solo},
+};
+use serde_json::json;
+
+/// Names of the modes in which this program is a peer.
+pub const AXUM: &str = "serve-axum";
+pub const KERNEL: &str = "serve-kernel";
+pub const LEDGER: &str = "apply";
+
+fn input() -> Vec<u8> {
+    let mut answer = Vec::new();
+    std::io::stdin().read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    // As `modbatt serve` has it.
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
+/// Answers every request, read to its end, with the body of the answer on standard input, as JSON.
+pub fn axum() {
+    let answer = input();
+    let head = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let body = Bytes::copy_from_slice(&answer[head + 4..]);
+    let handler = move |request: Request| async move {
+        axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+        ([(header::CONTENT_TYPE, "application/json")], body)
+    };
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        axum::serve(listener, Router::new().fallback(handler)).await.unwrap();
+    });
+}
+
+/// Reads and writes: whatever comes in one piece is answered with the bytes on standard input.
+pub fn kernel() {
+    const LISTENER: Token = Token(usize::MAX);
+    let answer = input();
+    let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    let mut poll = Poll::new().unwrap();
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).unwrap();
+    let (mut events, mut streams, mut next) = (Events::with_capacity(256), HashMap::new(), 0);
+    let mut read = vec![0; 64 << 10];
+    loop {
+        poll.poll(&mut events, None).unwrap();
+        for event in &events {
+            if event.token() == LISTENER {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    stream.set_nodelay(true).unwrap();
+                    poll.registry().register(&mut stream, Token(next), Interest::READABLE).unwrap();
+                    streams.insert(next, stream);
+                    next += 1;
+                }
+                continue;
+            }
+            let Token(id) = event.token();
+            let Some(stream) = streams.get_mut(&id) else { continue };
+            match stream.read(&mut read) {
+                Ok(0) => drop(streams.remove(&id)),
+                // A client asks one thing after the other: the answer fits into what the system keeps.
+                Ok(_) => stream.write_all(&answer).unwrap(),
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => drop(streams.remove(&id)),
+            }
+        }
+    }
+}
+
+/// Applies the transactions on standard input, each after its length, to the ledger of a data directory, as the engine of
+/// `modbatt serve` does; prints how long that took and what it computed.
+pub fn ledger(dir: &Path) {
+    let bytes = input();
+    let (mut txs, mut rest) = (Vec::new(), &bytes[..]);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (tx, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        txs.push(tx.to_vec());
+        rest = after;
+    }
+    let genesis = api::genesis::from_json(&fs::read_to_string(dir.join("genesis.json")).unwrap()).unwrap();
+    let key = fs::read(dir.join("keys/validator")).unwrap();
+    let key = ed25519_dalek::SigningKey::from_bytes(key[..].try_into().unwrap());
+    let chain = Arc::new(Chain::open(&dir.join("ledger"), &genesis).unwrap());
+    let start_ms = chain.tip().time_ms + 1;
+    let solo = Solo::new(chain.clone(), key).unwrap();
+    runtime().block_on(async {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let began = Instant::now();
+        let now = move || start_ms + began.elapsed().as_millis() as u64;
+        let engine = tokio::spawn(solo.run(solo::Config::default(), now, async { drop(stopped.await) }));
+        let before = chain.status().unwrap().txs;
+        let (cpu, count) = (own_cpu(), txs.len() as u64);
+        let submitter = chain.clone();
+        let submitted = tokio::task::spawn_blocking(move || {
+            for tx in txs {
+                while let Err(e) = submitter.submit(tx.clone()) {
+                    assert!(matches!(e, node::SubmitError::Full), "{e}");
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+        });
+        submitted.await.unwrap();
+        while chain.status().unwrap().txs < before + count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (seconds, cpu) = (began.elapsed().as_secs_f64(), own_cpu() - cpu);
+        stop.send(()).unwrap();
+        engine.await.unwrap().unwrap();
+        println!(
+            "{}",
+            json!({ "cpu_us": cpu.as_secs_f64() * 1e6 / count as f64, "per_s": count as f64 / seconds })
+        );
+    });
+}
+
+/// Processor time of this process so far.
+fn own_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
