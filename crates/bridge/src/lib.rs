@@ -14,6 +14,7 @@ pub mod events;
 mod extract;
 pub mod field;
 pub mod front;
+pub mod grpc;
 mod openapi;
 pub mod ops;
 mod refusal;

@@ -19,7 +19,7 @@ use utoipa_axum::{
 use crate::{
     Shared,
     access::{Class, Known, gate, gate::PATH_LOGGED, users::random},
-    compat, events, openapi,
+    compat, events, grpc, openapi,
     refusal::Refusal,
     repeat,
     routes::{
@@ -38,6 +38,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let routes = routes
         .merge(openapi::published(contract))
         .merge(compat::native())
+        .merge(grpc::router(&shared))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(no_route)
         .method_not_allowed_fallback(other_method)
@@ -153,6 +154,7 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     let id = request_id(request.headers());
     let class = Class::of(request.method(), request.uri().path());
     let wants_problem = accepts_problem(request.headers());
+    let over_grpc = grpc::is_call(&request);
     let (method, path) =
         (request.method().clone(), request.uri().path().chars().take(PATH_LOGGED).collect::<String>());
     let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
@@ -167,7 +169,10 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     };
     let mut response = answer.instrument(span.clone()).await.into_response();
     cut.answered = true;
-    let status = response.status().as_u16();
+    if over_grpc {
+        response = grpc::dressed(response);
+    }
+    let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
     app.metrics.answered(class, status, began.elapsed());
     if !matches!(class, Class::Public | Class::Read) {
         let known = response.extensions().get::<Known>();

@@ -9,6 +9,7 @@ mod contract;
 mod delivery;
 mod events;
 mod front;
+mod grpc;
 mod held;
 mod hostile;
 mod hostile_wire;

@@ -15,9 +15,9 @@ use lct::{
 use ledger::tx::Body;
 use serde_json::{Value, json};
 
-const PACK: &str = "MODBATT-PACK-RC001-A";
-const MODULE: &str = "MODBATT-MOD-RC001-001";
-const HOST: &str = "MODBATT-HOST-RC001";
+pub const PACK: &str = "MODBATT-PACK-RC001-A";
+pub const MODULE: &str = "MODBATT-MOD-RC001-001";
+pub const HOST: &str = "MODBATT-HOST-RC001";
 
 /// One request as a client writes it; an empty body goes out without one.
 pub async fn ask(world: &World, method: &str, path: &str, body: &str) -> Answer {
@@ -77,7 +77,7 @@ fn taken_for_success(answer: &Value) -> bool {
 }
 
 /// Pack, module and host as their manufacturer made them, registered, and bound: host to pack, pack to module.
-async fn parts(world: &World) -> ([Device; 3], [Bonded; 2]) {
+pub async fn parts(world: &World) -> ([Device; 3], [Bonded; 2]) {
     let pack = world.factory.device(PACK, Role::Pack);
     let module = world.factory.device(MODULE, Role::Module);
     let host = world.factory.device(HOST, Role::App);
@@ -89,7 +89,7 @@ async fn parts(world: &World) -> ([Device; 3], [Bonded; 2]) {
 }
 
 /// The manufacturer hands a component to a creator.
-async fn hand_over(world: &World, device: &Device, creator: &str) {
+pub async fn hand_over(world: &World, device: &Device, creator: &str) {
     let creators = world.creators();
     let taker = creators.key(creator).unwrap();
     let component = world.chain.read().unwrap().component(&device.cid).unwrap().unwrap();
@@ -114,7 +114,7 @@ async fn hand_over(world: &World, device: &Device, creator: &str) {
 }
 
 /// What the gateway does with the order that waits: the devices pair, and it says so.
-async fn gateway_pairs(world: &World, a: &Device, b: &Device, bonded: &Bonded) {
+pub async fn gateway_pairs(world: &World, a: &Device, b: &Device, bonded: &Bonded) {
     let waiting = world.client.orders().await.unwrap().orders;
     let order: &Order = waiting.first().expect("an order waits");
     assert_eq!((order.a.as_str(), order.b.as_str()), (a.id.as_str(), b.id.as_str()));

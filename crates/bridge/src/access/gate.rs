@@ -13,9 +13,9 @@ use axum::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Class, Denied, Known, Principal, Scope, door::Peer, now_ms, pass::Pass};
+use super::{Class, Denied, Known, Principal, Scope, door::Peer, methods, now_ms, pass::Pass};
 use crate::{
-    Shared, extract,
+    Shared, extract, grpc,
     refusal::{Refusal, Reply},
 };
 
@@ -74,7 +74,8 @@ pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next:
     match admit(&app, request).await {
         Ok(request) => {
             let known = request.extensions().get::<Known>().cloned();
-            let pass = request.extensions().get::<Pass>().cloned();
+            // A stream of gRPC ends with a status, which is its own affair.
+            let pass = request.extensions().get::<Pass>().cloned().filter(|_| !grpc::is_call(&request));
             let mut response = next.run(request).await;
             if let Some(pass) = pass {
                 response = pass.bound(response);
@@ -139,7 +140,9 @@ pub(crate) fn peer(request: &Request) -> Peer {
 /// Lets a request through that is about the principal's components only. What it is about stands in its path or, for events,
 /// in its query; whatever else it names, there or in its body, has to be his too.
 async fn in_scope(principal: &Principal, request: Request, class: Class) -> Reply<Request> {
-    let path = request.uri().path();
+    let asks = methods::asks(request.uri().path());
+    // Of a method, that of the route that asks the same; the members in its path are looked up below.
+    let path = asks.map_or(request.uri().path(), |asks| asks.path);
     let resource = path.strip_prefix(api::PREFIX).unwrap_or(path).split('/').nth(1).unwrap_or("");
     let free = UNSCOPED.contains(&resource) || path.ends_with("/ledger/status");
     if class == Class::Public || free {
@@ -147,7 +150,8 @@ async fn in_scope(principal: &Principal, request: Request, class: Class) -> Repl
     }
     let mut named = Vec::new();
     let mut before = "";
-    for segment in path.strip_prefix(api::PREFIX).unwrap_or(path).split('/').skip(2) {
+    let segments = path.strip_prefix(api::PREFIX).unwrap_or(path).split('/').skip(2);
+    for segment in segments.filter(|_| asks.is_none()) {
         // A number is one of somebody's records or cycles.
         let counted = segment.bytes().all(|b| b.is_ascii_digit())
             && (before == "cycles" || principal.scope.covers(before));
@@ -170,8 +174,17 @@ async fn in_scope(principal: &Principal, request: Request, class: Class) -> Repl
     let bytes = axum::body::to_bytes(body, api::TELEMETRY_BODY_MAX)
         .await
         .map_err(|_| Refusal::new(413, code::SIZE, "the body is larger than any route allows"))?;
-    if let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
-        components(&value, DEPTH_MAX, &mut named);
+    let said = match asks {
+        Some(asks) if grpc::is_grpc(&parts.headers) => grpc::members(asks.name, &bytes),
+        _ => serde_json::from_slice(&bytes).ok(),
+    };
+    if let Some(value) = &said {
+        components(value, DEPTH_MAX, &mut named);
+    }
+    for member in asks.into_iter().flat_map(methods::Asks::named) {
+        about = true;
+        let id = said.as_ref().and_then(|said| said.get(member)).and_then(Value::as_str);
+        named.push(id.unwrap_or("").to_owned());
     }
     if !about || !named.iter().all(|id| principal.scope.covers(id)) {
         return Err(Denied::Scope.into());
@@ -252,6 +265,45 @@ mod tests {
         }
     }
 
+    /// A method of gRPC is about what its message names; what cannot be read names nobody.
+    #[tokio::test]
+    async fn a_scope_reads_messages() {
+        use prost::Message;
+        let principal = Principal { scope: Scope::Components(vec!["pack-1".into()]), ..Principal::local() };
+        let framed = |message: &[u8]| {
+            let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+            [&[0], &length[..], message].concat()
+        };
+        let id = |id: &str| grpc::proto::GetComponentRequest { component_id: id.into() }.encode_to_vec();
+        let verify = |verifier: &str, id: &str| grpc::proto::VerifyComponentRequest {
+            verifier: verifier.into(),
+            component_id: id.into(),
+            context: String::new(),
+        };
+        let events =
+            |id: &str| grpc::proto::StreamEventsRequest { component_id: id.into(), ..Default::default() };
+        for (name, body, may) in [
+            ("GetComponent", framed(&id("pack-1")), true),
+            ("GetComponent", framed(&id("pack-2")), false),
+            ("GetComponent", framed(&[]), false),
+            ("GetComponent", id("pack-1"), false),
+            ("GetComponent", [framed(&id("pack-1")), framed(&id("pack-2"))].concat(), false),
+            ("GetComponent", [id("pack-1"), id("pack-2")].concat(), false),
+            ("GetComponent", framed(&[id("pack-1"), id("pack-2")].concat()), false),
+            ("VerifyComponent", framed(&verify("ann", "pack-1").encode_to_vec()), true),
+            ("VerifyComponent", framed(&verify("pack-1", "pack-2").encode_to_vec()), false),
+            ("StreamEvents", framed(&events("pack-1").encode_to_vec()), true),
+            ("StreamEvents", framed(&events("").encode_to_vec()), false),
+            ("GetAccounts", framed(&[]), true),
+            ("Everything", framed(&id("pack-1")), false),
+        ] {
+            let uri = format!("/{}/{name}", methods::SERVICE);
+            let request =
+                Request::post(uri).header("content-type", "application/grpc").body(Body::from(body));
+            assert_eq!(in_scope(&principal, request.unwrap(), Class::Read).await.is_ok(), may, "{name}");
+        }
+    }
+
     #[tokio::test]
     async fn a_scope_shuts_what_names_others_or_nobody() {
         let cid = lct::id::Cid::of("pack-1");
@@ -290,7 +342,17 @@ mod tests {
             ("/api/v1/energy/pack-1", r#"{"list":[{"taker":"pack-2"}]}"#, false),
             ("/api/v1/orders", "{}", false),
             ("/api/v1/orders", "no json", false),
-            ("/api_bridge.v1.ApiBridgeService/GetComponent", "", false),
+            ("/api_bridge.v1.APIBridgeService/GetComponent", "", false),
+            ("/APIBridgeService/GetComponent", r#"{"component_id":"pack-1"}"#, true),
+            ("/APIBridgeService/GetComponent", r#"{"component_id":"pack-2"}"#, false),
+            ("/APIBridgeService/GetComponent", r#"{"id":"pack-1"}"#, false),
+            ("/APIBridgeService/ListProxyQueue", r#"{"proxy_id":"pack-1","component_id":"pack-2"}"#, false),
+            (
+                "/APIBridgeService/CreateEnergyOperation",
+                r#"{"component_a":"pack-1","component_b":"module-1"}"#,
+                false,
+            ),
+            ("/APIBridgeService/Everything", r#"{"component_id":"pack-1"}"#, false),
         ] {
             assert_eq!(admitted(uri, body).await, may, "{uri} {body}");
         }

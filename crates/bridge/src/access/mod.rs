@@ -5,6 +5,7 @@
 
 pub(crate) mod door;
 pub(crate) mod gate;
+pub(crate) mod methods;
 pub(crate) mod pass;
 mod tries;
 pub mod users;
@@ -97,8 +98,8 @@ pub enum Class {
     Critical,
 }
 
-/// Last segment of a gRPC method that changes nothing begins with one of these.
-const GRPC_READS: [&str; 6] = ["Get", "List", "Check", "Verify", "Stream", "Subscribe"];
+/// Says of no component and of nobody whether the bridge serves.
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// Segments below which a change is of level 5 and above.
 const CRITICAL: [&str; 5] = ["orders", "revocations", "policies", "delegations", "webhooks"];
 /// Segments below which a change is one of the installation.
@@ -133,26 +134,22 @@ impl Class {
     /// What a request with this method and path is about. What is not known here is a change, so that a route that
     /// was forgotten is refused to readers rather than open to all.
     pub fn of(method: &Method, path: &str) -> Class {
-        let mut segments = path.split('/').filter(|s| !s.is_empty());
-        let first = segments.next().unwrap_or("");
-        if path.starts_with("/grpc.") {
+        if let Some(asks) = methods::asks(path) {
+            return Class::of(&asks.method, asks.path);
+        }
+        if path == GRPC_HEALTH {
             return Class::Public;
         }
-        // The older contract has its methods under a name of their own.
-        if (first.contains('.') || first == "APIBridgeService") && method == Method::POST {
-            let name = segments.next().unwrap_or("");
-            return match name {
-                _ if GRPC_READS.iter().any(|verb| name.starts_with(verb)) => Class::Read,
-                _ if ["Revoke", "Issue"].iter().any(|verb| name.starts_with(verb)) => Class::Critical,
-                _ if ["Register", "Complete", "Initiate", "Create"].iter().any(|v| name.starts_with(v)) => {
-                    Class::Infrastructure
-                }
-                _ => Class::Write,
-            };
+        // What describes the service, and what the service does not have.
+        if path.starts_with("/grpc.") {
+            return Class::Read;
+        }
+        if methods::is_of_service(path) {
+            return Class::Critical;
         }
         let resource = match path.strip_prefix(api::PREFIX) {
             Some(rest) => rest.split('/').nth(1).unwrap_or(""),
-            None => first,
+            None => path.split(['/', '?']).find(|s| !s.is_empty()).unwrap_or(""),
         };
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         match resource {
@@ -308,14 +305,28 @@ mod tests {
             (Method::POST, "/api/v1/transactions", Class::Write),
             (Method::POST, "/api/v1/telemetry/batches", Class::Write),
             (Method::DELETE, "/api/v1/whatever/comes", Class::Write),
-            (Method::POST, "/api_bridge.v1.ApiBridgeService/GetComponent", Class::Read),
-            (Method::POST, "/api_bridge.v1.ApiBridgeService/RegisterComponent", Class::Infrastructure),
-            (Method::POST, "/api_bridge.v1.ApiBridgeService/RevokePairing", Class::Critical),
-            (Method::POST, "/api_bridge.v1.ApiBridgeService/TransferEnergy", Class::Write),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/GetComponent", Class::Read),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/VerifyComponent", Class::Infrastructure),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/RegisterComponent", Class::Infrastructure),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/CancelRequest", Class::Infrastructure),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/RevokePairing", Class::Critical),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/UpdateLCTStatus", Class::Critical),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/UpdateAuthorization", Class::Critical),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/CreateEnergyOperation", Class::Write),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/StreamEvents", Class::Read),
+            (Method::POST, "/api_bridge.v1.APIBridgeService/GetEverything", Class::Critical),
+            (Method::GET, "/api_bridge.v1.APIBridgeService/GetEverything", Class::Critical),
+            (Method::POST, "/api_bridge.v2.APIBridgeService/GetComponent", Class::Critical),
             (Method::POST, "/grpc.health.v1.Health/Check", Class::Public),
+            (Method::POST, "/grpc.health.v1.Health/Watch", Class::Read),
+            (Method::POST, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Class::Read),
+            (Method::GET, "/proto/api_bridge.proto", Class::Read),
+            (Method::GET, "/openapi.json", Class::Read),
             (Method::POST, "/APIBridgeService/GetLCT", Class::Read),
             (Method::POST, "/APIBridgeService/InitiatePairing", Class::Infrastructure),
             (Method::POST, "/APIBridgeService/RevokePairing", Class::Critical),
+            (Method::POST, "/APIBridgeService/UpdateLCTStatus", Class::Critical),
+            (Method::POST, "/APIBridgeService/Everything", Class::Critical),
             (Method::PUT, "/lct/abc/status", Class::Critical),
             (Method::DELETE, "/api/v1/authorization/abc", Class::Critical),
             (Method::POST, "/api/v1/authorization/pairing", Class::Infrastructure),

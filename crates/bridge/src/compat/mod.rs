@@ -18,7 +18,7 @@ pub use creators::Creators;
 pub use dress::Profile;
 pub use held::Issuer;
 pub use router::{Verdict, calls};
-pub(crate) use router::{native, profiles};
+pub(crate) use router::{methods, native, profiles};
 
 use std::{
     path::PathBuf,

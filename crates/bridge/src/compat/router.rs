@@ -8,6 +8,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{Method, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
@@ -24,7 +25,7 @@ use crate::{
     Shared,
     access::Known,
     refusal::{Refusal, Reply},
-    repeat::Once,
+    repeat::{Once, repeated},
     strict::Strict,
 };
 
@@ -83,6 +84,16 @@ pub fn calls() -> Vec<(String, &'static str, bool, Verdict)> {
 pub(crate) fn native() -> Router<Arc<Shared>> {
     let ours = table().into_iter().filter(|call| call.served == Served::All);
     ours.fold(Router::new(), |router, call| router.route(&format!("{PREFIX}{}", call.path), call.handler))
+}
+
+/// The methods of the service, for those who ask them over gRPC, where each write under a key happens once as well.
+pub(crate) fn methods(app: Arc<Shared>) -> Router {
+    let ours = table().into_iter().filter(|call| call.path.starts_with("/APIBridgeService/"));
+    let routes = ours.fold(Router::new(), |router, call| router.route(call.path, call.handler));
+    routes
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(app.clone(), repeated))
+        .with_state(app)
 }
 
 /// Every route under both of its names; what is not there is asked of `native`.

@@ -12,7 +12,9 @@ mod sse;
 pub mod webhooks;
 mod ws;
 
-pub(crate) use follow::Streams;
+pub(crate) use follow::{Item, Streams, follow};
+pub(crate) use routes::asked;
+pub(crate) use sse::json;
 
 use std::sync::Arc;
 

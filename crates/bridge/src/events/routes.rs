@@ -39,7 +39,7 @@ pub(crate) async fn events(State(app): App, Options(query): Options<Query>) -> R
 }
 
 /// Place and filter of a query; `otherwise` where it names no place.
-pub(super) fn asked(chain: &Chain, query: &Query, otherwise: After) -> Reply<(Place, Filter)> {
+pub(crate) fn asked(chain: &Chain, query: &Query, otherwise: After) -> Reply<(Place, Filter)> {
     let snapshot = chain.read()?;
     let after = match &query.after {
         Some(text) => text.parse().map_err(|e| Refusal::format(format!("after: {e}")))?,

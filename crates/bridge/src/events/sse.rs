@@ -61,6 +61,6 @@ fn event(item: &Item) -> sse::Event {
 }
 
 /// JSON on one line.
-pub(super) fn json(value: &impl serde::Serialize) -> String {
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("events and gaps have text keys only")
 }

@@ -30,6 +30,10 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
 /// Most connections at the same time; a further one waits in the system's queue.
 const CONNECTIONS_MAX: usize = 4_096;
+/// How a client begins that knows without a handshake that HTTP/2 is spoken here (RFC 9113, 3.3): no request of HTTP/1 does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// Pause between two looks at a connection of which only the first bytes came.
+const LOOK: Duration = Duration::from_millis(5);
 /// Pause after the system did not give a connection, for example because too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -48,7 +52,7 @@ pub(crate) async fn serve(
     http.http1().max_buf_size(HEADER_MAX).max_headers(HEADER_LINES);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
     http.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_MAX as u32);
-    // Which version is spoken is agreed in the handshake: to wait for the first bytes of a connection to say so has no end.
+    // Which version is spoken is agreed in the handshake of TLS, or said by the first bytes, for which nobody waits without end.
     let (one, two) = (Arc::new(http.clone().http1_only()), Arc::new(http.http2_only()));
     loop {
         let accepted = tokio::select! {
@@ -66,13 +70,28 @@ pub(crate) async fn serve(
         };
         // Answers are small and whole: waiting for more to send only makes them late.
         let _only_slower = stream.set_nodelay(true);
-        let stream = Impatient::new(stream, patience.reader);
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
-        let (one, two) = (one.clone(), two.clone());
+        let (one, two, mut stops) = (one.clone(), two.clone(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
+            let two_is_known = match tls {
+                // The handshake says so.
+                Some(_) => false,
+                None => {
+                    let begun = tokio::select! {
+                        _ = stops.wait_for(|up| *up) => return,
+                        begun = tokio::time::timeout(patience.header, begins_with_preface(&stream)) => begun,
+                    };
+                    let Ok(Ok(preface)) = begun else { return };
+                    preface
+                }
+            };
+            let stream = Impatient::new(stream, patience.reader);
             match tls {
-                None => converse(&one, stream, Peer { address, certificate: None }, router, watcher).await,
+                None => {
+                    let http = if two_is_known { &two } else { &one };
+                    converse(http, stream, Peer { address, certificate: None }, router, watcher).await;
+                }
                 Some(tls) => match tokio::time::timeout(patience.header, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
@@ -99,6 +118,23 @@ async fn accept(
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     Ok((stream, address.ip(), place))
+}
+
+/// Whether a connection begins as one of HTTP/2 does; what was looked at is still there to be read.
+async fn begins_with_preface(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut begin).await?;
+        let seen = begin.get(..n).unwrap_or_default();
+        if n == 0 || !PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        if n == PREFACE.len() {
+            return Ok(true);
+        }
+        // What came is told again at once, so that there is nothing to wait for.
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

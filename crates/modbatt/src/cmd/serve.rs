@@ -99,7 +99,11 @@ async fn serve(
         Ok((bridge, if settings.has_tls() { "https" } else { "http" }))
     })
     .await?;
-    say(&format!("bridge and ledger at {}, chain {}", service.url, hex::encode(&dir.chain_id()[..8])));
+    say(&format!(
+        "bridge, over REST and gRPC, and ledger at {}, chain {}",
+        service.url,
+        hex::encode(&dir.chain_id()[..8])
+    ));
     tokio::select! {
         () = end => {}
         failure = service.died() => return Err(failure),

@@ -399,7 +399,10 @@ async fn operate(
     })
     .await?;
     let url = service.url.clone();
-    say(&format!("bridge and ledger at {url}, chain {}", hex::encode(&dir.chain_id()[..8])));
+    say(&format!(
+        "bridge, over REST and gRPC, and ledger at {url}, chain {}",
+        hex::encode(&dir.chain_id()[..8])
+    ));
 
     let pack = installation.pack.cid();
     let bench = bench::Bench {

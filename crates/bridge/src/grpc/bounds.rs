@@ -1,0 +1,118 @@
+//! What bounds a call of gRPC beyond what bounds every request: its deadline, and the end of the bridge (A196).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use api::problem::code;
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::{
+    HeaderMap,
+    body::{Body as HttpBody, Frame},
+    header,
+};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::status::timeout;
+use crate::{Shared, access::pass::Pass, refusal::Refusal};
+
+/// How long somebody may ask what the service has.
+const REFLECTION: Duration = Duration::from_secs(45);
+/// After so long every stream ends, and its reader comes back with its cursor.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Whether a request speaks gRPC. A page of another origin cannot send this type without asking.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    media == b"application/grpc" || media == b"application/grpc+proto"
+}
+
+/// Whether a request is a call of gRPC, of whatever service.
+pub(crate) fn is_call(request: &Request) -> bool {
+    let service = request.uri().path().split('/').nth(1);
+    is_grpc(request.headers()) && service.is_some_and(|name| name.contains('.'))
+}
+
+/// Lets a call run until its deadline, and its stream until then, until the bridge ends, or its reader may not ask any more.
+pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if !is_grpc(request.headers()) {
+        let refusal = Refusal::new(415, code::MEDIA, "this is a method of gRPC");
+        return refusal.detail("content-type: application/grpc, or application/grpc+proto").into_response();
+    }
+    let asked = request.headers().get("grpc-timeout").map(|value| value.to_str().ok().and_then(timeout));
+    let Some(asked) = asked.unwrap_or(Some(LONGEST)) else {
+        return Refusal::format("grpc-timeout: up to 8 digits and one of H, M, S, m, u, n").into_response();
+    };
+    let name = request.uri().path().rsplit('/').next().unwrap_or("");
+    let (reflects, watches) = (name == "ServerReflectionInfo", name == "Watch" || name.starts_with("Stream"));
+    let pass = request.extensions().get::<Pass>().cloned();
+    let deadline = Instant::now() + asked.min(if reflects { REFLECTION } else { LONGEST });
+    let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
+        return late().into_http();
+    };
+    if !reflects && !watches {
+        return response;
+    }
+    let mut ended = app.streams.ended();
+    let void = async {
+        match pass {
+            Some(pass) => pass.void().await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = Box::pin(async move {
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => late(),
+            // An error means that the bridge is gone already.
+            _ = ended.wait_for(|ended| *ended) => Status::unavailable("the bridge ends; come back"),
+            () = void => {
+                Refusal::new(401, code::ACCESS_REQUIRED, "whoever opened the stream may not ask any more").into()
+            }
+        }
+    });
+    response.map(|body| Body::new(Ending { body, end: Some(end) }))
+}
+
+fn late() -> Status {
+    Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect").into()
+}
+
+/// A body that ends with a status of its own when its time has come.
+struct Ending {
+    body: Body,
+    /// `None` once it came.
+    end: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
+}
+
+impl HttpBody for Ending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(end) = &mut self.end else { return Poll::Ready(None) };
+        let Poll::Ready(status) = end.as_mut().poll(context) else {
+            return Pin::new(&mut self.body).poll_frame(context);
+        };
+        self.end = None;
+        let mut trailers = HeaderMap::new();
+        let written = status.add_header(&mut trailers);
+        Poll::Ready(written.is_ok().then_some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.end.is_none() || self.body.is_end_stream()
+    }
+}
