@@ -18,7 +18,7 @@ use crate::{
     queue, receipt, registry, revocation, session,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
-    trust::Trust,
+    trust::{History, Trust},
     webhook,
 };
 use ::lct::sign::{PublicKey, SigningKey};
@@ -283,6 +283,38 @@ impl Client {
     /// `GET /components/{id}/trust`, by component id or cid.
     pub async fn trust(&self, id: &str) -> Answer<Trust> {
         self.get(&["components", id, "trust"]).await
+    }
+
+    /// `GET /components/{id}/trust/history`: changes after the one of number `after`, in a context, of the component or of a
+    /// relation of it.
+    pub async fn trust_history(
+        &self,
+        id: &str,
+        context: &str,
+        relation: Option<&Hex<16>>,
+        after: Option<u64>,
+    ) -> Answer<History> {
+        let (relation, after) = (relation.map(Hex::to_string), after.map(|after| after.to_string()));
+        let more = [("relation", relation.as_deref()), ("after", after.as_deref())];
+        let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let query: Vec<_> = [("context", context)].into_iter().chain(more).collect();
+        self.get_with(&["components", id, "trust", "history"], &query).await
+    }
+
+    /// `GET /components/{id}/trust/history/{number}`: what proves a change, an excerpt (`spec/ledger.md`, L250).
+    pub async fn trust_proof(
+        &self,
+        id: &str,
+        context: &str,
+        relation: Option<&Hex<16>>,
+        number: u64,
+    ) -> Answer<Vec<u8>> {
+        let mut url = self.url(&["components", id, "trust", "history", &number.to_string()]);
+        url.query_pairs_mut().append_pair("context", context);
+        if let Some(relation) = relation {
+            url.query_pairs_mut().append_pair("relation", &relation.to_string());
+        }
+        self.file_at(url).await
     }
 
     /// `GET /components/{id}/relations`, by component id or cid.
@@ -651,7 +683,11 @@ impl Client {
     }
 
     async fn file(&self, segments: &[&str]) -> Answer<Vec<u8>> {
-        let (url, body) = self.send(self.http.request(Method::GET, self.url(segments))).await?;
+        self.file_at(self.url(segments)).await
+    }
+
+    async fn file_at(&self, url: Url) -> Answer<Vec<u8>> {
+        let (url, body) = self.send(self.http.request(Method::GET, url)).await?;
         if body.len() > receipt::MAX_LEN {
             let reason = format!("{} bytes are more than any receipt has", body.len());
             return Err(ClientError::Malformed { url, reason });

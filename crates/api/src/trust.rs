@@ -34,6 +34,69 @@ pub struct Change {
     pub txhash: Hex<32>,
 }
 
+impl Change {
+    /// A recorded change.
+    #[must_use]
+    pub fn of(c: &ledger::records::Change) -> Self {
+        let [talent, training, temperament] = c.t3.dimensions().map(Ppm::get);
+        Change {
+            cause: c.cause.name().into(),
+            voucher: c.voucher.name().into(),
+            by: Hex(c.by.0),
+            talent,
+            training,
+            temperament,
+            time: c.time_ms / 1000,
+            txhash: Hex(c.tx),
+        }
+    }
+}
+
+/// Most changes of one answer of `GET /components/{id}/trust/history`.
+pub const HISTORY_MAX: usize = 256;
+
+/// A change of a tensor in its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Past {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Height of its block; absent where the ledger does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+    /// `kept`: the tensor as it was after that block is proved by `GET /components/{id}/trust/history/{number}`; `pending`: it will
+    /// be with the next block; `pruned`: what proved it is not kept.
+    pub proof: String,
+    /// The change.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// Answer of `GET /components/{id}/trust/history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TrustHistory)]
+pub struct History {
+    /// The component's id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// `operation`, `energy`, `critical_safety` or `diagnostic`.
+    pub context: String,
+    /// Of a relation its binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<Hex<16>>,
+    /// Changes there were.
+    pub count: u64,
+    /// Number of the first that is kept; those before it were made before this ledger began to keep them.
+    pub first: u64,
+    /// At most [`HISTORY_MAX`] of them, by number.
+    pub changes: Vec<Past>,
+    /// The last one told where there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
 /// What is known of a subject in a context, at the time of the answer. Shares are in ppm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct View {
@@ -82,19 +145,7 @@ impl View {
     pub fn of(standing: &Standing, context: TrustContext, weights: &Weights) -> Self {
         let [talent, training, temperament] = standing.t3.dimensions().map(Ppm::get);
         let [pairing_basic, pairing_enhanced, pairing_critical, energy] = standing.gates(context, weights);
-        let changes = standing.tensor.changes.0.iter().map(|c| {
-            let [talent, training, temperament] = c.t3.dimensions().map(Ppm::get);
-            Change {
-                cause: c.cause.name().into(),
-                voucher: c.voucher.name().into(),
-                by: Hex(c.by.0),
-                talent,
-                training,
-                temperament,
-                time: c.time_ms / 1000,
-                txhash: Hex(c.tx),
-            }
-        });
+        let changes = standing.tensor.changes.0.iter().map(Change::of);
         View {
             context: context.name().into(),
             score: standing.score.get(),

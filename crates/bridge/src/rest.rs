@@ -25,6 +25,7 @@ use crate::{
     routes::{
         account, binding, chain, commitment, component, context, delegation, energy, governance, health, lct,
         mrh, ops, order, pairing, policy, queue, receipt, registry, revocation, telemetry, transaction,
+        trust,
     },
 };
 
@@ -69,7 +70,9 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(component::anchors))
         .routes(routes!(component::relations))
         .routes(routes!(component::statements))
-        .routes(routes!(component::trust))
+        .routes(routes!(trust::trust))
+        .routes(routes!(trust::history))
+        .routes(routes!(trust::proof))
         .routes(routes!(registry::history))
         .routes(routes!(registry::config))
         .routes(routes!(registry::authorizations))

@@ -10,7 +10,7 @@ use crate::{
     codec::Canonical,
     genesis::{Genesis, Params, ValidatorSet},
     outcome::TxResult,
-    records::{Account, Pool, Roots, RulesVersion, Status, Totals, key},
+    records::{Account, Change, Pool, Roots, RulesVersion, Status, Tensor, Totals, key},
     rules::{Context, Stop, apply, take_effect},
     state::{Halt, Overlay, View, Writes, load},
     tx::{MAX_TX, Tx},
@@ -168,7 +168,12 @@ pub struct Outcome {
     pub results: Vec<TxResult>,
     /// RFC 6962 root over the results' bytes.
     pub result_root: Digest,
+    /// Every change of a tensor, in order (L227): a block may change one more often than it keeps.
+    pub noted: Vec<NotedChange>,
 }
+
+/// A change of a tensor: the tensor's key, the change's number from 1, and the change.
+pub type NotedChange = (Vec<u8>, u64, Change);
 
 /// The state of a chain right after genesis.
 #[must_use]
@@ -203,6 +208,16 @@ pub fn apply_tx<V: View>(
     context: &Context<'_>,
     bytes: &[u8],
 ) -> Result<TxResult, Halt> {
+    apply_noting(state, context, bytes, &mut Vec::new())
+}
+
+/// As [`apply_tx`]; the changes of tensors go to `noted`.
+fn apply_noting<V: View>(
+    state: &mut Overlay<V>,
+    context: &Context<'_>,
+    bytes: &[u8],
+    noted: &mut Vec<NotedChange>,
+) -> Result<TxResult, Halt> {
     let mut scratch = Overlay::new(&*state);
     let (result, writes) = match apply(&mut scratch, context, bytes) {
         Ok(events) => (TxResult { rejection: None, events }, scratch.into_writes()),
@@ -215,6 +230,15 @@ pub fn apply_tx<V: View>(
         }
         Err(Stop::Halt(halt)) => return Err(halt),
     };
+    let tensors = writes.range(key::TENSORS.to_vec()..).take_while(|(key, _)| key.starts_with(key::TENSORS));
+    for (key, value) in tensors {
+        let Some(value) = value else { continue };
+        let tensor = Tensor::from_bytes(value).map_err(Halt::Corrupt)?;
+        let before: Option<Tensor> = load(state, key)?;
+        let known: Vec<_> = before.iter().flat_map(Tensor::numbered).collect();
+        let fresh = tensor.numbered().filter(|change| !known.contains(change));
+        noted.extend(fresh.map(|(number, change)| (key.clone(), number, *change)));
+    }
     state.absorb(writes);
     let mut totals: Totals = require(state, key::TOTALS)?;
     if result.accepted() {
@@ -249,7 +273,7 @@ pub fn execute_verified<V: View>(view: V, block: &Block, verified: &[bool]) -> R
     let roots: Roots = require(&view, key::ROOTS)?;
     let before: Totals = require(&view, key::TOTALS)?;
     let mut state = Overlay::new(view);
-    let mut results = Vec::with_capacity(block.txs.len());
+    let (mut results, mut noted) = (Vec::with_capacity(block.txs.len()), Vec::new());
     for (i, bytes) in block.txs.iter().enumerate() {
         let context = Context {
             header: &block.header,
@@ -258,12 +282,13 @@ pub fn execute_verified<V: View>(view: V, block: &Block, verified: &[bool]) -> R
             tx_id: Tx::id_of(bytes),
             verified: verified.get(i).copied().unwrap_or(false),
         };
-        results.push(apply_tx(&mut state, &context, bytes)?);
+        results.push(apply_noting(&mut state, &context, bytes, &mut noted)?);
     }
     take_effect(&mut state, block.header.height.saturating_add(1))?;
     check_invariants(&state, &before)?;
     let bytes: Vec<_> = results.iter().map(Canonical::to_bytes).collect();
-    Ok(Outcome { writes: state.into_writes(), results, result_root: merkle::root(&result_leaves(&bytes)) })
+    let result_root = merkle::root(&result_leaves(&bytes));
+    Ok(Outcome { writes: state.into_writes(), results, result_root, noted })
 }
 
 /// Conservation (L56): every pool the block touched balances, and so do the totals.

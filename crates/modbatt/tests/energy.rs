@@ -179,6 +179,70 @@ fn an_owner_offers_energy_and_takes_it_back() {
     ] {
         modbatt(args).fails_at_once(what, &[words]);
     }
+    // What a module runs, vouched for by the authority where it is another hardware, by its own word where it is a later firmware.
+    let (module, image) = (file("module.key"), file("image.bin"));
+    fs::write(&module, &fs::read(dir.join("keys/device-module-0001")).unwrap()[..32]).unwrap();
+    fs::write(&image, b"firmware").unwrap();
+    let runs = |hardware: &str, firmware: &str, more: &[&str]| {
+        let told =
+            ["--hardware", hardware, "--firmware", firmware, "--image", &image, "--device-key", &module];
+        modbatt(&[&["component", "version", "module-0001"], &told[..], more].concat())
+    };
+    runs("7", "3", &[]).fails_at_once("nobody vouches", &["W4_ERR_VERSION_VOUCH"]);
+    runs("7", "3", &["--vouch-key", authority]).good();
+    runs("7", "4", &[]).good();
+    runs("7", "3", &[]).fails_at_once("back", &["W4_ERR_VERSION_VOUCH"]);
+    runs("7", "4", &["--vouch-key", authority]).fails_at_once("the same", &["W4_ERR_VERSION_INVALID"]);
+    let shown = modbatt(&["component", "show", "module-0001", "--json"]).json();
+    let versions: Vec<_> = shown["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| {
+            (
+                v["hardware"].as_u64(),
+                v["firmware"].as_u64(),
+                v["vouched"].as_bool(),
+                v["image"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let hash = lct::hash::sha256(&[b"firmware"]).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let expected = [(Some(7), Some(3), Some(true), &*hash), (Some(7), Some(4), Some(false), &*hash)];
+    assert_eq!(versions, expected, "{shown}");
+
+    // Every change of what is known of a part, from the first one, proved to who has the genesis; and of its relation.
+    let genesis = dir.join("genesis.json");
+    let history = |id: &str, more: &[&str]| {
+        modbatt(
+            &[&["trust", "history", id, "--check", genesis.to_str().unwrap()], more, &["--json"]].concat(),
+        )
+    };
+    let told = history("pack-0001", &[]).good().json();
+    let numbers = |name: &str| {
+        told[name]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["number"].as_u64().or(row.as_u64()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let count = told["count"].as_u64().unwrap();
+    assert!(count >= 3, "a baseline, and two pairings of it: {told}");
+    assert_eq!((numbers("changes"), &told["first"]), ((1..=count).collect(), &1.into()), "{told}");
+    assert_eq!(told["changes"][0]["cause"], "baseline", "{told}");
+    let kept = told["changes"].as_array().unwrap().iter().filter(|row| row["proof"] == "kept").count();
+    assert_eq!(numbers("proved").len(), kept, "{told}");
+    let trust = modbatt(&["trust", "show", "pack-0001", "--json"]).json();
+    let relation = trust["relations"][0]["binding_id"].as_str().unwrap();
+    let of_relation = history("pack-0001", &["--relation", relation]).good().json();
+    assert_eq!((&of_relation["relation"], &of_relation["first"]), (&relation.into(), &1.into()));
+    history("pack-0001", &["--relation", &none]).fails_at_once("no relation", &["W4_ERR_BINDING_NOT_FOUND"]);
+    history("module-0001", &["--context", "diagnostic"])
+        .fails_at_once("no tensor", &["W4_ERR_TRUST_NOT_FOUND"]);
+    let words = modbatt(&["trust", "history", "pack-0001", "--after", "1"]).good().out.clone();
+    assert!(words.contains("change(s)") && !words.contains("baseline by"), "{words}");
+
     let may = modbatt(&["component", "may", "app-0001", "pack-0001"]);
     assert!(
         may.out.contains("does not let pack-0001 be paired") && may.out.contains("no authorization"),

@@ -139,6 +139,37 @@ fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {
     let mut second = tokens.start(&[&demo[..], &["--pin-file", text(&tokens.pin)]].concat());
     second.wait_ready();
     tokens.run(&[&["pair", "app-0001", "pack-0001"], &at[..]].concat()).good();
+    // It governs too, as the account that it is; who sends is asked for its PIN like the bridge.
+    let (account, pin) = (keys.join("authority"), ["--pin-file", text(&tokens.pin)]);
+    let auditor = "02".to_owned() + &"7c".repeat(31) + "00";
+    let govern = ["govern", "account", "auditor", &auditor, "--account-key", text(&account)];
+    let govern = |more: &[&str]| tokens.run(&[&govern[..], &at, more].concat());
+    govern(&[]).fails_at_once("no PIN", &["a PIN is needed"]);
+    govern(&["--pin-file", text(&wrong)]).fails_at_once("wrong PIN", &["the PIN is wrong"]);
+    govern(&pin).good();
+    let shown = tokens.run(&[&["govern", "show", "--json"], &at[..]].concat()).good().json();
+    let accounts = shown["accounts"]["accounts"].as_array().unwrap();
+    assert!(accounts.iter().any(|a| a["public_key"] == *auditor && a["role"] == "auditor"), "{shown}");
+    // And decides what is objected to the cycle of the first run.
+    let energy = |args: &[&str]| {
+        let by = ["--pack", "pack-0001", "--cycle", "1", "--account-key", text(&account)];
+        tokens.run(&[&["energy"], args, &by, &at, &pin].concat())
+    };
+    let objection = || {
+        let cycles =
+            tokens.run(&[&["energy", "cycles", "pack-0001", "--json"], &at[..]].concat()).good().json();
+        assert!(cycles["cycles"][0]["closed_at"].is_u64(), "{cycles}");
+        let told = &cycles["cycles"][0]["objection"];
+        (told["reason"].as_str().map(str::to_owned), told["state"].as_str().map(str::to_owned))
+    };
+    let is = |state: &str| (Some("wrong_measurement".to_owned()), Some(state.to_owned()));
+    assert_eq!(objection(), (None, None));
+    energy(&["object", "--reason", "wrong_measurement"]).good();
+    assert_eq!(objection(), is("open"));
+    energy(&["settle"]).fails_at_once("too early", &["W4_ERR_SETTLE_WINDOW"]);
+    energy(&["decide", "--as", "dismiss"]).good();
+    assert_eq!(objection(), is("dismissed"));
+    energy(&["decide", "--as", "uphold"]).fails_at_once("decided", &["W4_ERR_OBJECTION_DECIDED"]);
     second.interrupt();
     let ended = second.wait();
     ended.good();

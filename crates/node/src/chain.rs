@@ -448,7 +448,8 @@ impl Chain {
             Some(update) => {
                 let accepted = block.txs.iter().zip(&outcome.results).filter(|(_, r)| r.accepted());
                 let txs = accepted.filter_map(|(bytes, _)| Tx::from_bytes(bytes).ok());
-                let keys: BTreeSet<_> = txs.filter_map(|tx| evidence_keys(&tx)).flatten().collect();
+                let mut keys: BTreeSet<_> = txs.filter_map(|tx| evidence_keys(&tx)).flatten().collect();
+                keys.extend(outcome.noted.iter().map(|(tensor, ..)| tensor.clone()));
                 let after = after(&snapshot, &outcome.writes);
                 self.store.prove(snapshot.txn(), update, &after, &keys.into_iter().collect::<Vec<_>>())?
             }

@@ -44,8 +44,10 @@ mod context;
 mod energy;
 mod governance;
 mod registry;
+mod trust;
 
 pub use energy::{CycleRow, Owed};
+pub use trust::{ChangeRow, History, Proof};
 
 /// Figures of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -464,35 +466,6 @@ impl<'a> Snapshot<'a> {
         };
         let rows = self.scan_ids(&key::validations_of(cid), position)?;
         Ok(rows.into_iter().map(|((boot, seq), validation)| (boot, seq, validation)).collect())
-    }
-
-    /// What is known of a component at the time of the last block, in each context in which it was ever judged.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn standings(&self, cid: &Cid) -> Result<Vec<(TrustContext, Standing)>, Error> {
-        let (weights, now_ms) = (self.params()?.trust, self.tip().time_ms);
-        let mut found = Vec::new();
-        for context in TrustContext::ALL {
-            let standing = standing::component(&self.view(), &weights, cid, context, now_ms)?;
-            found.extend(standing.map(|s| (context, s)));
-        }
-        Ok(found)
-    }
-
-    /// What is known of the relations of a component that were ever paired, with the other side of each.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn relation_standings(&self, cid: &Cid) -> Result<Vec<(BindingId, Cid, Standing)>, Error> {
-        let (weights, now_ms) = (self.params()?.trust, self.tip().time_ms);
-        let mut found = Vec::new();
-        for (id, binding) in self.bindings_of(cid)? {
-            let peer = if binding.a == *cid { binding.b } else { binding.a };
-            let standing = standing::relation(&self.view(), &weights, &id, now_ms)?;
-            found.extend(standing.map(|s| (id, peer, s)));
-        }
-        Ok(found)
     }
 
     /// All components, by cid.

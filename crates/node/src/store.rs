@@ -409,6 +409,7 @@ impl Store {
                 put_history(&mut txn.open_table(HISTORY)?, height, &new.head.tip.block_id)?;
                 index::follow(&txn, &new.outcome.writes)?;
                 index::forget(&txn, new.head.tip.time_ms, oldest)?;
+                changes::follow(&txn, height, &new.outcome.noted)?;
                 if let Some(update) = new.update {
                     put_tree(&txn, update)?;
                 }
@@ -546,12 +547,14 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
     Ok(())
 }
 
+mod changes;
 mod founding;
 mod index;
 #[cfg(test)]
 mod power;
 mod prune;
 
+pub(crate) use changes::CHANGES;
 pub(crate) use founding::Founding;
 pub(crate) use index::{MARKET, SIDES};
 
@@ -597,7 +600,7 @@ mod tests {
         let txn = store.begin_read()?;
         let update = store.tree_update(&txn, head, &writes)?.unwrap();
         drop(txn);
-        let outcome = Outcome { writes, results: vec![], result_root: [0; 32] };
+        let outcome = Outcome { writes, results: vec![], result_root: [0; 32], noted: vec![] };
         let head = Head { tip: Tip::after(&block, &outcome, update.root), tree_version: update.version };
         let new = NewBlock {
             block: &block,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod archive;
+mod changes;
 mod crash;
 mod engine;
 mod governance;

@@ -857,6 +857,22 @@ class Party(TypedDict):
     component_id: str
 
 
+class Past(TypedDict):
+    """A change of a tensor in its history."""
+
+    by: str
+    cause: str
+    talent: int
+    temperament: int
+    time: int
+    training: int
+    txhash: str
+    voucher: str
+    height: NotRequired[int]
+    number: int
+    proof: str
+
+
 class Periods(TypedDict):
     """Rotation periods (`spec/channel.md`, H110)."""
 
@@ -1298,6 +1314,20 @@ class Trust(TypedDict):
     time: int
 
 
+class TrustHistory(TypedDict):
+    """Answer of `GET /components/{id}/trust/history`."""
+
+    changes: list[Past]
+    cid: str
+    component_id: str
+    context: str
+    count: int
+    first: int
+    height: int
+    next: NotRequired[int]
+    relation: NotRequired[str]
+
+
 class ValidatorView(TypedDict):
     """Who decides on blocks."""
 
@@ -1529,6 +1559,16 @@ class Routes:
         """How far a component and its relations are to be relied on (A111)."""
         given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/trust", {"height": height}, None)
         return cast("Trust", given)
+
+    def get_components_id_trust_history(self, id: str, *, context: str | None = None, relation: str | None = None, after: int | None = None, height: int | None = None) -> TrustHistory:
+        """Every change of a tensor from the first one on, with what made it (A163)."""
+        given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/trust/history", {"context": context, "relation": relation, "after": after, "height": height}, None)
+        return cast("TrustHistory", given)
+
+    def get_components_id_trust_history_number(self, id: str, number: int, *, context: str | None = None, relation: str | None = None) -> bytes:
+        """What proves a change: an excerpt of the tensor as it was after the change's block (A164)."""
+        given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/trust/history/{quote(str(number), safe='')}", {"context": context, "relation": relation}, None)
+        return cast("bytes", given)
 
     def get_delegations(self, *, height: int | None = None) -> Delegations:
         """Every delegation that the ledger holds (A71)."""

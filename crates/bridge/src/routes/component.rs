@@ -1,6 +1,5 @@
 //! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
-//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66),
-//! `GET /components/{id}/trust` (A111).
+//! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66).
 
 use api::{
     component::{
@@ -9,7 +8,6 @@ use api::{
     },
     encoding::{ComponentId, Hex},
     problem::code,
-    trust::Trust,
 };
 use axum::{Json, extract::State};
 use lct::{id::Cid, registration::Registration, revocation::Reason, validation::Protocol};
@@ -238,32 +236,6 @@ pub(crate) async fn statements(
         let all = snapshot.validations_of(&cid)?;
         let stated = Statements::of(component_id(snapshot, &cid)?, &cid, snapshot.tip().height, &all);
         stated.map(Json).map_err(|e| Refusal::internal(&e))
-    })
-    .await
-}
-
-/// How far a component and its relations are to be relied on (A111).
-#[utoipa::path(
-    get,
-    path = "/components/{id}/trust",
-    params(("id" = ComponentId, Path), When),
-    responses((status = 200, body = Trust), (status = 404), (status = 410))
-)]
-pub(crate) async fn trust(
-    State(app): App,
-    Segments(id): Segments<String>,
-    Options(when): Options<When>,
-) -> Reply<Json<Trust>> {
-    app.state(when.height, move |snapshot| {
-        let cid = cid_of(snapshot, &id)?;
-        let tip = snapshot.tip();
-        Ok(Json(Trust::of(
-            (component_id(snapshot, &cid)?, &cid),
-            (tip.height, tip.time_ms),
-            &snapshot.params()?.trust,
-            &snapshot.standings(&cid)?,
-            &snapshot.relation_standings(&cid)?,
-        )))
     })
     .await
 }

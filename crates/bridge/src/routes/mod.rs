@@ -22,6 +22,7 @@ pub(crate) mod registry;
 pub(crate) mod revocation;
 pub(crate) mod telemetry;
 pub(crate) mod transaction;
+pub(crate) mod trust;
 
 use std::{sync::Arc, time::Duration};
 

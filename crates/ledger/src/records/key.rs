@@ -23,6 +23,8 @@ pub const COMPONENTS: &[u8] = b"cmp/";
 pub const LCTS: &[u8] = b"lct/";
 /// Table of [`Binding`]s.
 pub const BINDINGS: &[u8] = b"bnd/";
+/// Table of [`Tensor`]s.
+pub const TENSORS: &[u8] = b"tns/";
 /// Table of [`Pairing`]s.
 pub const PAIRINGS: &[u8] = b"par/";
 

@@ -126,36 +126,51 @@ pub const MAX_CHANGES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes(pub Vec<Change>);
 
+impl Field for Change {
+    fn put(&self, w: &mut Writer) {
+        w.array(8);
+        self.cause.put(w);
+        self.voucher.put(w);
+        self.by.put(w);
+        self.t3.dimensions().iter().for_each(|d| d.put(w));
+        self.time_ms.put(w);
+        Field::put(&self.tx, w);
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
+        if r.array(8)? != 8 {
+            return Err(FormatError::Unexpected);
+        }
+        Ok(Self {
+            cause: Field::take(r)?,
+            voucher: Field::take(r)?,
+            by: Field::take(r)?,
+            t3: T3::of([Field::take(r)?, Field::take(r)?, Field::take(r)?]),
+            time_ms: Field::take(r)?,
+            tx: Field::take(r)?,
+        })
+    }
+}
+
 impl Field for Changes {
     fn put(&self, w: &mut Writer) {
         w.array(self.0.len());
         for change in &self.0 {
-            w.array(8);
-            change.cause.put(w);
-            change.voucher.put(w);
-            change.by.put(w);
-            change.t3.dimensions().iter().for_each(|d| d.put(w));
-            change.time_ms.put(w);
-            Field::put(&change.tx, w);
+            change.put(w);
         }
     }
     fn take(r: &mut Reader<'_>) -> Result<Self, FormatError> {
         let n = r.array(MAX_CHANGES)?;
-        let mut changes = Vec::with_capacity(n);
-        for _ in 0..n {
-            if r.array(8)? != 8 {
-                return Err(FormatError::Unexpected);
-            }
-            changes.push(Change {
-                cause: Field::take(r)?,
-                voucher: Field::take(r)?,
-                by: Field::take(r)?,
-                t3: T3::of([Field::take(r)?, Field::take(r)?, Field::take(r)?]),
-                time_ms: Field::take(r)?,
-                tx: Field::take(r)?,
-            });
-        }
-        Ok(Self(changes))
+        (0..n).map(|_| Field::take(r)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+object! {
+    /// A change of a tensor where all of them are kept (L227).
+    Noted {
+        /// Height of the block in which it was noted.
+        height: u64 = 1,
+        /// The change.
+        change: Change = 2,
     }
 }
 
@@ -231,6 +246,13 @@ impl Tensor {
             count: 0,
             changes: Changes(Vec::new()),
         }
+    }
+
+    /// The changes that it keeps, oldest first, with their numbers; the first change ever is 1.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Change)> {
+        let kept = &self.changes.0;
+        let gone = self.count.saturating_sub(kept.len() as u64);
+        (gone + 1..).zip(kept)
     }
 
     /// T3 at `now_ms`, and the instant up to which idleness is counted in it (L194).

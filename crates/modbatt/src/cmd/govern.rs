@@ -7,13 +7,13 @@ use std::str::FromStr;
 use api::encoding::Hex;
 use api::genesis::ParamsText;
 use api::governance::{Accounts, Decided, Governed, ValidatorView};
-use lct::sign::PublicKey;
+use lct::sign::{PublicKey, Signer as _};
 use ledger::genesis::ValidatorSet;
 use ledger::records::AccountRole;
 use ledger::tx::{Body, Change, Governance};
 use serde::Serialize;
 
-use super::send::{At, There, key_file};
+use super::send::{At, There};
 use super::verify::read_bounded;
 use super::{Asked, Failure, Outcome, ask, os_rng};
 
@@ -87,7 +87,8 @@ struct Root {
     /// Root that goes, 66 hex digits
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     withdraw: Option<PublicKey>,
-    /// Private key of the root that goes, 32 bytes: so a manufacturer renews or withdraws its own
+    /// Private key of the root that goes, 32 bytes or in a token that FILE.token names: so a manufacturer renews or withdraws
+    /// its own
     #[arg(long, value_name = "FILE", requires = "withdraw")]
     root_key: Option<PathBuf>,
     #[command(flatten)]
@@ -173,13 +174,14 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 fn root(args: &Root) -> Result<Outcome, Failure> {
-    let key = args.root_key.as_deref().map(key_file).transpose()?;
+    let key = args.root_key.as_deref().map(|path| args.sent.at.signatory(path)).transpose()?;
     let (added, withdrawn) = (args.add, args.withdraw);
     let change = |chain_id: &lct::Digest, height| {
         let signature = match (&key, &withdrawn) {
             (Some(key), Some(goes)) => {
                 let digest = Change::root_digest(chain_id, height, goes, added.as_ref());
-                Some(key.sign(&digest, &mut os_rng()?))
+                let mut rng = os_rng()?;
+                Some(key.with(|hand| hand.sign(&digest, &mut rng))?)
             }
             _ => None,
         };

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use api::Client;
 use api::sign::Envelope;
 use api::transaction::REFUSED;
-use bridge::AuthorityKey;
+use bridge::{AuthorityKey, Hand, Source};
 use lct::Digest;
-use lct::sign::SigningKey;
+use lct::sign::{PublicKey, SigningKey};
 use ledger::tx::{Body, TxId};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, ask, demo, os_rng, print, reason};
+use crate::custody::Unlock;
+use crate::custody::authority::{Kept, Keys};
 
 /// Blocks for which a transaction stays valid.
 const EXPIRY_BLOCKS: u64 = 10_000;
@@ -33,18 +35,57 @@ pub fn key_file(path: &Path) -> Result<SigningKey, Failure> {
     SigningKey::from_bytes(&scalar).map_err(|_| unusable("it is no P-256 scalar"))
 }
 
+/// Who signs: with a private key of this process, or with an authority's, which may lie in a token.
+pub enum Signatory {
+    Here(SigningKey),
+    Authority(Box<AuthorityKey>),
+}
+
+impl Signatory {
+    /// The key at `path`: a file that [`key_file`] reads, or what stands in its place (A210, A211).
+    pub fn open(path: &Path, unlock: &Unlock) -> Result<Self, Failure> {
+        let keys = Keys::at(path)?;
+        match keys.kept()? {
+            Some(Kept::Encrypted | Kept::Token(_)) => Ok(Self::Authority(Box::new(keys.open(unlock)?))),
+            Some(Kept::Plain) | None => key_file(path).map(Self::Here),
+        }
+    }
+
+    /// The key under which its signatures verify.
+    pub fn public(&self) -> PublicKey {
+        match self {
+            Self::Here(key) => key.public(),
+            Self::Authority(key) => key.public().sign_pub(),
+        }
+    }
+
+    /// Runs `f` with what signs.
+    pub fn with<T>(&self, f: impl FnOnce(&Hand<'_>) -> T) -> Result<T, Failure> {
+        let source = match self {
+            Self::Here(key) => Source::Here(key),
+            Self::Authority(key) => key.source(),
+        };
+        source.with(f).map_err(|e| Failure::Failed(e.to_string()))
+    }
+}
+
 /// A way to a ledger, with an account.
 pub struct Sender {
     client: Client,
     chain_id: Digest,
-    key: SigningKey,
+    signatory: Signatory,
 }
 
 impl Sender {
     /// Sends to the bridge at `url`, for chain `chain_id`, signed with `key`.
     pub fn new(url: &str, chain_id: Digest, key: SigningKey) -> Result<Self, Failure> {
+        Self::by(url, chain_id, Signatory::Here(key))
+    }
+
+    /// The same, signed by `signatory`.
+    pub fn by(url: &str, chain_id: Digest, signatory: Signatory) -> Result<Self, Failure> {
         let client = Client::new(url).map_err(|e| Failure::Input(e.to_string()))?;
-        Ok(Sender { client, chain_id, key })
+        Ok(Sender { client, chain_id, signatory })
     }
 
     /// Signs `body` and returns the transaction once it took effect.
@@ -53,10 +94,14 @@ impl Sender {
         let sent = ask(async {
             let mut tries = 0;
             loop {
-                let account = self.client.account(&self.key.public()).await?;
+                let account = self.client.account(&self.signatory.public()).await?;
                 let expiry_height = account.height + EXPIRY_BLOCKS;
                 let envelope = Envelope { chain_id: self.chain_id, nonce: account.next_nonce, expiry_height };
-                let tx = api::sign::sign(body.clone(), &envelope, &self.key, &mut rng);
+                let body = body.clone();
+                let tx = match self.signatory.with(|hand| api::sign::sign(body, &envelope, hand, &mut rng)) {
+                    Ok(tx) => tx,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 let sent = self.client.submit(&tx.bytes, true).await;
                 let code = match &sent {
                     Ok(sent) => sent.code.as_deref(),
@@ -65,11 +110,11 @@ impl Sender {
                 // Somebody else sends with this account too.
                 let overtaken = matches!(code, Some("W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE"));
                 if !overtaken || tries == TRIES {
-                    return sent;
+                    return sent.map(Ok);
                 }
                 tries += 1;
             }
-        })?;
+        })??;
         if sent.status == REFUSED {
             let (code, error) = (sent.code.unwrap_or_default(), sent.error.unwrap_or_default());
             return Err(Failure::Failed(format!("the ledger refuses it: {error} ({code})")));
@@ -84,10 +129,12 @@ pub struct At {
     /// The data directory of the installation, which runs
     #[arg(long, value_name = "DIR", default_value = "modbatt-data")]
     data_dir: PathBuf,
-    /// Private key of the account that sends it, 32 bytes, or the key file of an authority [default: the operator of the
-    /// installation]
+    /// Private key of the account that sends it, 32 bytes, or the key of an authority: plain, encrypted, or in a token that
+    /// FILE.token names [default: the operator of the installation]
     #[arg(long, value_name = "FILE")]
     account_key: Option<PathBuf>,
+    #[command(flatten)]
+    unlock: Unlock,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -104,12 +151,17 @@ impl At {
     /// Opens the way.
     pub fn open(&self) -> Result<There, Failure> {
         let (dir, Run { url, .. }) = DataDir::open_running(&self.data_dir, "its ledger can take it")?;
-        let key = match &self.account_key {
-            Some(path) => key_file(path)?,
-            None => demo::operator(&dir)?,
+        let signatory = match &self.account_key {
+            Some(path) => self.signatory(path)?,
+            None => Signatory::Here(demo::operator(&dir)?),
         };
         let client = Client::new(&url).map_err(|e| Failure::Input(e.to_string()))?;
-        Ok(There { sender: Sender::new(&url, *dir.chain_id(), key)?, client, dir })
+        Ok(There { sender: Sender::by(&url, *dir.chain_id(), signatory)?, client, dir })
+    }
+
+    /// Another key, opened with the same passphrase and PIN.
+    pub fn signatory(&self, path: &Path) -> Result<Signatory, Failure> {
+        Signatory::open(path, &self.unlock)
     }
 
     /// Tells that a transaction took effect: `words`, and the `id` of what it is about.

@@ -12,7 +12,7 @@ use ledger::{
 };
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{BLOCKS, Bytes, Error, Handle, META, STATE, Store};
+use super::{BLOCKS, Bytes, Error, Handle, META, STATE, Store, changes};
 
 /// What a component is a side of: its cid, and the state's key of an LCT, a binding, a pairing or an offer.
 pub(crate) const SIDES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("sides");
@@ -22,9 +22,9 @@ pub(crate) const MARKET: TableDefinition<'_, (u8, u64, Bytes), u64> = TableDefin
 const ENDS: TableDefinition<'_, (u64, u8, u64, Bytes), ()> = TableDefinition::new("ends of offers");
 /// Which indexes a database has.
 const INDEXES: &str = "indexes";
-const VERSION: &[u8] = &[1];
+const VERSION: &[u8] = &[2];
 
-fn unreadable(e: impl ToString) -> redb::Error {
+pub(super) fn unreadable(e: impl ToString) -> redb::Error {
     redb::Error::Corrupted(e.to_string())
 }
 
@@ -114,17 +114,22 @@ impl Store {
             let read = db.begin_read()?;
             let state = read.open_table(STATE)?;
             let txn = db.begin_write()?;
-            for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS, key::OFFERS] {
+            for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS, key::OFFERS, key::TENSORS] {
                 for entry in state.range(prefix..)? {
                     let (at, value) = entry?;
                     if !at.value().starts_with(prefix) {
                         break;
+                    }
+                    if prefix == key::TENSORS {
+                        changes::take_in(&txn, at.value(), value.value())?;
+                        continue;
                     }
                     follow(&txn, &Writes::from([(at.value().to_vec(), Some(value.value().to_vec()))]))?;
                 }
             }
             // A state without any of these has the tables too.
             follow(&txn, &Writes::new())?;
+            changes::follow(&txn, 0, &[])?;
             txn.open_table(META)?.insert(INDEXES, VERSION)?;
             txn.commit()?;
             Ok(())
