@@ -27,9 +27,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     #[cfg(feature = "host")]
     if let [what, rest @ ..] = args.as_slice()
-        && what == ledger::CHILD
+        && let Some((_, run)) = ledger::PROGRAMS.iter().find(|(name, _)| name == what)
     {
-        return match ledger::child(rest) {
+        return match run(rest) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failure(&error),
         };

@@ -29,6 +29,12 @@ pub fn thread_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Time of all threads of this program on their CPUs, in nanoseconds since it began.
+pub fn process_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// What reading the clock twice costs by itself.
 fn clock_ns() -> f64 {
     median((0..1_001).map(|_| {

@@ -162,6 +162,11 @@ fn options(args: &[String]) -> Result<(&str, bool, bool)> {
     Ok((name.with_context(|| format!("name a bench: {names}"))?, json, quick))
 }
 
+/// The program of the benches for any CPU of this architecture.
+pub fn portable() -> Result<PathBuf> {
+    compile(&BUILDS[0])
+}
+
 fn compile(build: &Build) -> Result<PathBuf> {
     let target = shell::root().join("target/bench").join(build.name);
     shell::run(

@@ -63,6 +63,12 @@ const COMMANDS: [Subcommand; 6] = [
         about: "rules about the tree: arrows between crates, file headers, links",
         run: tidy::run,
     },
+    Subcommand {
+        name: "soak",
+        usage: "soak NAME [OPTIONS]",
+        about: "what shows after long or at size; soaks: ledger [--components N] [--records N]",
+        run: soak::run,
+    },
     Subcommand { name: "help", usage: "help", about: "this table", run: help },
 ];
 

@@ -20,10 +20,13 @@ mod open;
 mod peers;
 mod postgres;
 mod records;
+mod soak;
 mod state;
 mod transactions;
 
-pub use open::{CHILD, child};
+/// What this program does besides benches, by its first argument.
+pub const PROGRAMS: [(&str, fn(&[String]) -> Result<()>); 2] =
+    [(open::CHILD, open::child), (soak::SOAK, soak::soak)];
 
 /// How much is measured.
 struct Size {

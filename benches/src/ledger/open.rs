@@ -72,7 +72,7 @@ pub fn child(args: &[String]) -> Result<()> {
         let tip = snapshot.tip();
         ensure!(tip == chain.tip(), "the tip is that of the store");
         let past = snapshot.at(tip.height)?;
-        ensure!(past.root() == tip.state_root, "the root is that of the tip");
+        ensure!(past.tip().state_root == tip.state_root, "the root is that of the tip");
         for _ in 0..if components > 0 { PROOFS } else { 0 } {
             let cid = Cid::of(&name(rng.next_u64() as usize % components));
             let proof = past.prove(&state_key::component(&cid))?;

@@ -15,7 +15,7 @@ use crate::{
     health::{BlockchainStatus, Health, LedgerStatus},
     lct, ledger, mrh, order, pairing, policy,
     problem::Problem,
-    queue, receipt, registry, revocation, session,
+    queue, receipt, registry, revocation, series, session,
     telemetry::{Batch, Stored},
     transaction::{Submit, Transaction},
     trust::{History, Trust},
@@ -590,6 +590,17 @@ impl Client {
     /// `POST /telemetry/batches`; answers once the records are on disk.
     pub async fn submit_batch(&self, batch: &Batch) -> Answer<Stored> {
         self.post(&["telemetry", "batches"], batch).await
+    }
+
+    /// `GET /telemetry/{id}/series`: the records of a component over time, by component id or cid.
+    pub async fn series(&self, id: &str, wanted: &series::Wanted) -> Answer<series::Series> {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let (from, to) = (number(wanted.from_ms), number(wanted.to_ms));
+        let optional = [("from_ms", &from), ("to_ms", &to), ("quantity", &wanted.quantity)];
+        let given = optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let query: Vec<_> =
+            std::iter::once(("resolution", wanted.resolution.as_str())).chain(given).collect();
+        self.get_with(&["telemetry", id, "series"], &query).await
     }
 
     /// `GET /receipts/{hash}`: the receipt file of a transaction.

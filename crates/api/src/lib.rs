@@ -35,6 +35,7 @@ pub mod queue;
 pub mod receipt;
 pub mod registry;
 pub mod revocation;
+pub mod series;
 pub mod session;
 pub mod sign;
 pub mod telemetry;

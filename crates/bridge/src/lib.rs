@@ -35,6 +35,7 @@ pub use entropy::NoEntropy;
 pub use front::Front;
 pub use openapi::contract;
 pub use refusal::Refusal;
+pub use routes::telemetry::over_time;
 
 use std::{
     future::Future,
@@ -250,6 +251,7 @@ impl Bridge {
                 tracing::warn!("requests were still running {} s after the end began", grace.as_secs());
             } => {}
             () = withdraw(&shared) => {}
+            () = routes::telemetry::follow(&shared) => {}
             () = events::webhooks::run(&shared, pace) => {}
         }
         shared.authority.stop().await;

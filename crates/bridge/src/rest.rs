@@ -111,6 +111,7 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(policy::sign))
         .routes(routes!(transaction::submit))
         .routes(routes!(transaction::transaction))
+        .routes(routes!(telemetry::series))
         .routes(routes!(telemetry::batch).layer(DefaultBodyLimit::max(TELEMETRY_BODY_MAX)))
         .routes(routes!(receipt::of_transaction))
         .routes(routes!(receipt::of_record))

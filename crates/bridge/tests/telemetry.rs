@@ -4,6 +4,7 @@ use crate::common;
 
 use api::{
     Blob, Client, Fixed, Hex,
+    series::Wanted,
     telemetry::{Batch, Entry, Gap, Stored},
 };
 use common::{World, batch_body, encoded, records, rng};
@@ -37,6 +38,41 @@ async fn a_batch_with_a_gap_is_stored_and_its_records_proved() {
     assert_eq!((again.stored, again.gaps, again.status.as_str()), (99, 1, "included"));
     let status = world.client.ledger_status().await.unwrap();
     assert_eq!((status.batches, status.records), (1, 100));
+
+    // The same records over time: all but the one that was lost.
+    let day = |quantity: Option<&str>| Wanted {
+        resolution: "day".into(),
+        from_ms: None,
+        to_ms: None,
+        quantity: quantity.map(Into::into),
+    };
+    for id in ["pack-0001", &pack.cid.to_string()] {
+        let series = world.client.series(id, &day(Some("permission"))).await.unwrap();
+        assert_eq!(
+            (series.component_id.as_str(), series.cid.0, series.complete),
+            ("pack-0001", pack.cid.0, true)
+        );
+        let records: u32 = series.buckets.iter().map(|bucket| bucket.records).sum();
+        // Midnight may lie among them.
+        let (first, last) = (series.buckets.first().unwrap(), series.buckets.last().unwrap());
+        assert_eq!((records, last.last_ms), (99, sent[99].time_ms));
+        let (least, most) = (first.quantities[0].min, last.quantities[0].max);
+        assert_eq!((least, most, last.quantities[0].last), (0, 99, Some(99)));
+    }
+    let whole = world.client.series("pack-0001", &day(None)).await.unwrap();
+    let names: Vec<_> =
+        whole.buckets[0].quantities.iter().map(|q| (q.name.as_str(), q.min, q.mean)).collect();
+    assert_eq!((names[0].0, names[1].0, names[2]), ("state", "permission", ("soc_ppm", -7, -7)));
+    let to = whole.buckets[0].start_ms;
+    let before = world.client.series("pack-0001", &Wanted { to_ms: Some(to), ..day(None) }).await.unwrap();
+    assert_eq!(before.buckets, []);
+    for (path, status) in [
+        ("/telemetry/pack-0001/series?resolution=week", 400),
+        ("/telemetry/pack-0001/series", 400),
+        ("/telemetry/pack-0009/series?resolution=day", 404),
+    ] {
+        assert_eq!(world.get(path).await.problem().status, status, "{path}");
+    }
 
     // A record's receipt: by id, by cid, and verified without us.
     let verdict = verify(&file, Some(&world.trust())).unwrap();

@@ -80,6 +80,12 @@ pub enum Failure {
     Input(String),
 }
 
+impl From<bridge::Refusal> for Failure {
+    fn from(refusal: bridge::Refusal) -> Self {
+        Failure::Failed(refusal.0.to_string())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

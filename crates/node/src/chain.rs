@@ -34,9 +34,10 @@ use crate::{
     past::StateView,
     receipts::ReceiptFailure,
     segments::{Appended, SegmentError, Segments, Stored, StoredBatch},
+    series::{Answer, Followed, Keeper, Question},
     signatures::Verifier,
     snapshot::{Snapshot, Status},
-    store::{Head, NewBlock, Store},
+    store::{Head, NewBlock, Store, migrate},
 };
 
 const SEGMENTS: &str = "segments";
@@ -114,6 +115,7 @@ pub struct Chain {
     waiters: Mutex<BTreeMap<TxId, Vec<oneshot::Sender<Fate>>>>,
     verifier: Verifier,
     segments: Segments,
+    series: Mutex<Keeper>,
     work: Notify,
     height: watch::Sender<u64>,
 }
@@ -125,13 +127,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Chain {
-    /// Opens the ledger in `dir` or founds it with `genesis`.
+    /// Opens the ledger in `dir` or founds it with `genesis`. One of an earlier format gets this one's first (L257).
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::OtherChain`], [`Error::FormatVersion`], [`Error::Corrupted`],
+    /// [`Error::Locked`], [`Error::OtherChain`], [`Error::FormatVersion`], [`Error::NotMigrated`], [`Error::Corrupted`],
     /// [`Error::DiskFull`], [`Error::Genesis`] or [`Error::Io`].
     pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
-        let (store, head) = Store::open(dir, genesis)?;
+        let (store, head) = match Store::open(dir, genesis) {
+            Err(Error::FormatVersion { found, known, .. }) if found < known => {
+                migrate::migrate(dir, genesis, found)?;
+                Store::open(dir, genesis)?
+            }
+            other => other?,
+        };
         Self::with(dir, store, head)
     }
 
@@ -160,6 +168,7 @@ impl Chain {
             waiters: Mutex::default(),
             verifier: Verifier::default(),
             segments,
+            series: Mutex::new(Keeper::new(dir, head.tip.chain_id)),
             work: Notify::new(),
             height: watch::Sender::new(head.tip.height),
         })
@@ -242,7 +251,11 @@ impl Chain {
     /// [`Error`].
     pub fn prune(&self, below: u64, before_ms: u64) -> Result<Pruned, Error> {
         let _guard = lock(&self.committing);
+        // What is forgotten was summed up before, and nobody reads files while they go.
+        let mut series = lock(&self.series);
+        while before_ms > 0 && !series.follow(&self.segments)?.complete {}
         let files = self.segments.prune(before_ms)?;
+        drop(series);
         let blocks = self.store.prune(below, |block| {
             block.txs.iter().filter_map(|tx| Tx::from_bytes(tx).ok()).any(|tx| match &tx.unsigned.body {
                 Body::Batch(signed) => BatchStatement::decode(&signed.statement)
@@ -520,6 +533,22 @@ impl Chain {
         self.segments.stored()
     }
 
+    /// The records of a component over time (L252 to L255), those that are on disk by now.
+    ///
+    /// # Errors
+    /// [`Error`] when a file cannot be read or is damaged, or the sums cannot be written.
+    pub fn series(&self, question: &Question) -> Result<Answer, Error> {
+        lock(&self.series).ask(&self.segments, question)
+    }
+
+    /// Sums up what was stored since, so that nobody who asks waits for it.
+    ///
+    /// # Errors
+    /// As [`Chain::series`].
+    pub fn follow(&self) -> Result<Followed, Error> {
+        lock(&self.series).follow(&self.segments)
+    }
+
     /// Number of the last record of a component that a stored batch covers.
     #[must_use]
     pub fn last_stored(&self, cid: &Cid) -> Option<u32> {
@@ -563,6 +592,7 @@ fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl
 pub struct ReadOnly {
     store: Store,
     segments: Segments,
+    series: Mutex<Keeper>,
 }
 
 impl ReadOnly {
@@ -579,7 +609,8 @@ impl ReadOnly {
             return Err(Error::OtherChain { path: dir.into(), found, expected });
         }
         let segments = Segments::open_read_only(&dir.join(SEGMENTS), found)?;
-        Ok(Self { store, segments })
+        let series = Mutex::new(Keeper::new(dir, found));
+        Ok(Self { store, segments, series })
     }
 
     /// A view of the ledger.
@@ -610,6 +641,14 @@ impl ReadOnly {
     #[must_use]
     pub fn segments(&self) -> &Segments {
         &self.segments
+    }
+
+    /// The records of a component over time. The sums are kept beside the ledger, also by who only reads it.
+    ///
+    /// # Errors
+    /// As [`Chain::series`].
+    pub fn series(&self, question: &Question) -> Result<Answer, Error> {
+        lock(&self.series).ask(&self.segments, question)
     }
 
     /// The receipt of a transaction.

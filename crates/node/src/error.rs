@@ -21,7 +21,10 @@ pub enum Error {
         expected: String,
     },
     /// The directory was written by another version of the format.
-    #[error("{} has ledger format version {found}; this build knows version {known}", .path.display())]
+    #[error(
+        "{} has format version {found}; this build knows version {known}{}",
+        .path.display(), if found < known { ", which a ledger gets when it is run" } else { "" }
+    )]
     FormatVersion {
         /// The directory.
         path: PathBuf,
@@ -29,6 +32,22 @@ pub enum Error {
         found: u32,
         /// The version of this build.
         known: u32,
+    },
+    /// The ledger has an earlier format, and this build cannot execute its blocks.
+    #[error(
+        "{} has ledger format version {found}, and this build does not come from its block {height} to what it says: {why}; \
+         nothing was changed, the build that wrote it still opens it",
+        .path.display()
+    )]
+    NotMigrated {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Height of the block.
+        height: u64,
+        /// What is wrong with it.
+        why: String,
     },
     /// There is no ledger in the directory.
     #[error("there is no ledger in {}", .0.display())]
@@ -70,6 +89,28 @@ pub enum Error {
     /// The engine's keys are not those of enough validators for this kind of engine.
     #[error("the solo engine's keys do not hold more than two thirds of the voting power")]
     NotTheValidator,
+    /// The ledger lacks blocks that its validator signed: it would sign others of their heights.
+    #[error(
+        "the validator signed blocks up to height {signed} ({}), and this ledger ends at {height}: it was put back from an older copy, and \
+         does not sign other blocks of these heights; restore the newest snapshot or export",
+        .path.display()
+    )]
+    SignedBefore {
+        /// The file that says so.
+        path: PathBuf,
+        /// Height of the last block signed.
+        signed: u64,
+        /// Height of the ledger's last block.
+        height: u64,
+    },
+    /// The ledger holds another block at a height that its validator signed.
+    #[error("the validator signed another block of height {height} ({}) than the one of this ledger: it is another history of the chain", .path.display())]
+    OtherHistory {
+        /// The file that says so.
+        path: PathBuf,
+        /// The height.
+        height: u64,
+    },
     /// A background task of the engine ended without an answer.
     #[error("the engine's task was interrupted")]
     Interrupted,

@@ -5,6 +5,7 @@
 //! * [`archive`]: a whole ledger in one stream, and a replica from it.
 //! * [`verify`]: everything computed once more.
 //! * [`segments`]: telemetry records in append-only files, durable before they are acknowledged.
+//! * [`series`]: those records over time, summed up.
 //! * [`engine`]: who decides on blocks. [`engine::solo`] is one machine with one validator key.
 //!
 //! Blocks, certificates, results, state, state tree, evidence and indexes change in ONE redb transaction per
@@ -20,6 +21,7 @@ mod mempool;
 pub mod past;
 pub mod receipts;
 pub mod segments;
+pub mod series;
 mod signatures;
 pub mod snapshot;
 mod store;

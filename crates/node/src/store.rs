@@ -147,10 +147,9 @@ impl Store {
         if !path.exists() {
             Self::create(dir, genesis)?;
         }
-        let db = Database::builder().set_cache_size(CACHE_BYTES).open(&path);
-        let handle = Handle::Write(db.map_err(|e| Error::store(&path, e))?);
-        let store = Self { handle, path, relaxed: false };
-        let Some((chain_id, head)) = store.identity()? else {
+        let (db, identity) = file::open(&path, CACHE_BYTES, |txn| identity(&txn, &path))?;
+        let store = Self { handle: Handle::Write(db), path, relaxed: false };
+        let Some((chain_id, head)) = identity else {
             return Err(store.damaged("it has no genesis"));
         };
         let expected = genesis.chain_id();
@@ -208,18 +207,10 @@ impl Store {
             return Err(Error::Missing(dir.into()));
         }
         let open = || -> Result<Self, Error> {
-            let db = match Database::builder().open_read_only(&path) {
-                Err(redb::DatabaseError::RepairAborted) => {
-                    drop(Database::open(&path).map_err(|e| Error::store(&path, e))?);
-                    Database::builder().open_read_only(&path)
-                }
-                other => other,
-            };
-            let handle = Handle::Read(db.map_err(|e| Error::store(&path, e))?);
-            Ok(Self { handle, path: path.clone(), relaxed: false })
+            Ok(Self { handle: Handle::Read(file::read_only(&path)?), path: path.clone(), relaxed: false })
         };
         let mut store = open()?;
-        let head = store.identity()?.ok_or(Error::Missing(dir.into()))?.1;
+        let head = file::guarded(&path, || store.identity())?.ok_or(Error::Missing(dir.into()))?.1;
         if !store.is_indexed()? {
             drop(store);
             let db = Database::open(&path).map_err(|e| Error::store(&path, e))?;
@@ -247,26 +238,8 @@ impl Store {
         .map_err(|e| self.fail(e))
     }
 
-    /// Chain id and head; `None` for a file that was created but never founded.
     fn identity(&self) -> Result<Option<(Digest, Head)>, Error> {
-        let txn = self.begin_read()?;
-        let meta = match txn.open_table(META) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            other => other.map_err(|e| self.fail(e))?,
-        };
-        let read = |name: &str| -> Result<Vec<u8>, Error> {
-            let value = meta.get(name).map_err(|e| self.fail(e))?;
-            value.map(|v| v.value().to_vec()).ok_or_else(|| self.damaged(format!("its {name} is missing")))
-        };
-        let format =
-            read("format")?.try_into().map_err(|_| self.damaged("its format version is unreadable"))?;
-        let found = u32::from_be_bytes(format);
-        if found != FORMAT {
-            return Err(Error::FormatVersion { path: self.path.clone(), found, known: FORMAT });
-        }
-        let chain_id = read("chain")?.try_into().map_err(|_| self.damaged("its chain id is unreadable"))?;
-        let head = Head::from_bytes(&read("head")?).map_err(|e| self.damaged(format!("its head: {e}")))?;
-        Ok(Some((chain_id, head)))
+        identity(&self.begin_read()?, &self.path)
     }
 
     /// The genesis the chain was founded with.
@@ -441,6 +414,29 @@ impl Store {
     }
 }
 
+/// Chain id and head of the ledger at `path`; `None` for a file that was created but never founded.
+fn identity(txn: &ReadTransaction, path: &Path) -> Result<Option<(Digest, Head)>, Error> {
+    let fail = |e: redb::Error| Error::store(path, e);
+    let damaged = |what: String| Error::corrupted(path, what);
+    let meta = match txn.open_table(META) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        other => other.map_err(|e| fail(e.into()))?,
+    };
+    let read = |name: &str| -> Result<Vec<u8>, Error> {
+        let value = meta.get(name).map_err(|e| fail(e.into()))?;
+        value.map(|v| v.value().to_vec()).ok_or_else(|| damaged(format!("its {name} is missing")))
+    };
+    let format =
+        read("format")?.try_into().map_err(|_| damaged("its format version is unreadable".into()))?;
+    let found = u32::from_be_bytes(format);
+    if found != FORMAT {
+        return Err(Error::FormatVersion { path: path.into(), found, known: FORMAT });
+    }
+    let chain_id = read("chain")?.try_into().map_err(|_| damaged("its chain id is unreadable".into()))?;
+    let head = Head::from_bytes(&read("head")?).map_err(|e| damaged(format!("its head: {e}")))?;
+    Ok(Some((chain_id, head)))
+}
+
 /// A block to be stored and everything derived from it.
 pub(crate) struct NewBlock<'a> {
     pub block: &'a Block,
@@ -548,10 +544,12 @@ fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::E
 }
 
 mod changes;
+pub(crate) mod file;
 mod founding;
 mod index;
+pub(crate) mod migrate;
 #[cfg(test)]
-mod power;
+pub(crate) mod power;
 mod prune;
 
 pub(crate) use changes::CHANGES;

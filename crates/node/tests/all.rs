@@ -5,6 +5,7 @@ mod archive;
 mod changes;
 mod crash;
 mod engine;
+mod formats;
 mod governance;
 mod older;
 mod pages;
@@ -12,5 +13,6 @@ mod past;
 mod receipts;
 mod replica;
 mod segments;
+mod signed;
 #[path = "../../ledger/tests/world/mod.rs"]
 mod world;

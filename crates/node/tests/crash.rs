@@ -20,6 +20,7 @@ use node::{
     engine::solo::Solo,
     receipts::ReceiptFailure,
     segments::{Entry, StoredBatch},
+    series::{Anew, Question, Resolution},
 };
 use rand_chacha::{
     ChaCha20Rng,
@@ -59,6 +60,9 @@ fn victim(dir: &Path) {
                 let statement = batch_statement("module-1", n * 5, 5);
                 let entries = records("module-1", n * 5, 5).into_iter().map(Entry::Record).collect();
                 chain.append(&[StoredBatch { statement: batch_bytes(&statement), entries }]).unwrap();
+                if n % 3 == 2 {
+                    chain.follow().unwrap();
+                }
                 if !say(format!("batches {}", n + 1)) {
                     return;
                 }
@@ -145,6 +149,18 @@ fn check(dir: &Path, acknowledged: Acknowledged) {
         let (_, kept) = chain.stored_batch(&Cid::of("module-1"), n * 5).unwrap().unwrap();
         assert_eq!(kept.entries.len(), 5, "{what}: batch {n}");
     }
+    // Each record is in the sums once.
+    let question = Question {
+        cid: Cid::of("module-1"),
+        resolution: Resolution::Day,
+        from_ms: 0,
+        to_ms: u64::MAX,
+        limit: usize::MAX,
+    };
+    let sums = chain.series(&question).unwrap();
+    let records: u32 = sums.buckets.iter().map(|(_, bucket)| bucket.records).sum();
+    assert_eq!((records, sums.followed.complete), (batches * 5, true), "{what}");
+    assert!(matches!(sums.followed.anew, None | Some(Anew::Missing)), "{what}: {:?}", sums.followed);
     let missing = chain.receipt_record(&Cid::of("module-1"), 0);
     assert!(matches!(missing, Err(ReceiptFailure::UnknownRecord { .. })), "no block holds the batches");
     drop(snapshot);

@@ -28,6 +28,7 @@ KINDS = {
     "/mrh/": "entity",
     "/orders/": "order",
     "/policies/": "binding",
+    "/telemetry/": "component",
     "/pairings/": "pairing",
     "/lct/": "lct",
     "/transactions/": "hash",

@@ -268,6 +268,11 @@ impl DataDir {
         &self.chain_id
     }
 
+    /// What the validator signed last; apart from the ledger, which may be put back from a copy.
+    pub fn signed(&self) -> PathBuf {
+        self.path().join("validator.signed")
+    }
+
     /// Where the replica keeps its files.
     pub fn ledger(&self) -> PathBuf {
         self.path.join("ledger")

@@ -40,7 +40,8 @@ impl Service {
         let address = listener.local_addr().map_err(|e| unheard(listen, &e))?;
         let (stop_bridge, bridge_stops) = watch::channel(false);
         let (stop_engine, engine_stops) = watch::channel(false);
-        let engine = Solo::new(chain.clone(), validator).map_err(|e| ledger::failure(&e))?;
+        let engine = Solo::new(chain.clone(), validator).and_then(|engine| engine.remembering(&dir.signed()));
+        let engine = engine.map_err(|e| ledger::failure(&e))?;
         let now = clock.clone();
         let engine = tokio::spawn(engine.run(solo::Config::default(), move || now(), raised(engine_stops)));
         let config = Config {

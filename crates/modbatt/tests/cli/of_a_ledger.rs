@@ -39,6 +39,20 @@ fn the_ledger_is_read_proved_copied_and_checked() {
     ledger(&["query", "component", "pack-1", "--height", "50"]).fails(1, &["height 50 is not reached"]);
     ledger(&["query", "component"]).fails(2, &["needs the ID"]);
 
+    let series = |args: &[&str]| ledger(&[&["series", "pack-1", "--resolution", "day"], args].concat());
+    let first = series(&[]);
+    assert!(first.err.contains("there were no sums"), "{}", first.err);
+    let days = first.json();
+    assert_eq!((&days["buckets"][0]["records"], &days["complete"]), (&5.into(), &true.into()));
+    // A damaged file is said, and made anew.
+    fs::write(installation.dir.join("ledger/series.redb"), "x").unwrap();
+    let anew = series(&[]);
+    assert!(anew.err.contains("could not be used"), "{}", anew.err);
+    assert_eq!((anew.json(), series(&[]).err), (days, String::new()));
+    assert_eq!(series(&["--quantity", "nothing"]).code, 1);
+    assert_eq!(series(&["--to", "5"]).code, 1);
+    ledger(&["series", "pack-2"]).fails(1, &["not registered"]);
+
     let (proof, genesis) = (installation.file("proof"), installation.dir.join("genesis.json"));
     let check =
         |trust: &Path| run(&["ledger", "proof", "--check", text(&proof), "--trust", text(trust), "--json"]);

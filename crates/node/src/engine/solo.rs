@@ -3,7 +3,12 @@
 //! A block is cut promptly when transactions wait, at once when they fill one, and never while idle, except ONE
 //! empty block after the last non-empty one, so that the last state has a certified root.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use ed25519_dalek::{Signer, SigningKey};
 use ledger::{
@@ -14,6 +19,7 @@ use ledger::{
 };
 use tokio::time::Instant;
 
+use super::signed::Signed;
 use crate::{Chain, Error, past::PastError};
 
 /// How the engine paces blocks.
@@ -33,6 +39,7 @@ impl Default for Config {
 pub struct Solo {
     chain: Arc<Chain>,
     keys: Vec<SigningKey>,
+    signed: Option<Mutex<Signed>>,
 }
 
 impl Solo {
@@ -52,9 +59,19 @@ impl Solo {
     pub fn with_keys(chain: Arc<Chain>, mut keys: Vec<SigningKey>) -> Result<Self, Error> {
         keys.sort_by_key(|key| key.verifying_key().to_bytes());
         keys.dedup_by_key(|key| key.verifying_key().to_bytes());
-        let engine = Self { chain, keys };
+        let engine = Self { chain, keys, signed: None };
         engine.proposer()?;
         Ok(engine)
+    }
+
+    /// Has it note what it signs in the file at `path`, which is kept apart from the ledger, and sign nothing that an older copy of
+    /// the ledger lacks (L256).
+    ///
+    /// # Errors
+    /// As [`Signed::open`].
+    pub fn remembering(mut self, path: &Path) -> Result<Self, Error> {
+        self.signed = Some(Mutex::new(Signed::open(path, &self.chain)?));
+        Ok(self)
     }
 
     /// The keys that count for the next block.
@@ -101,7 +118,15 @@ impl Solo {
         if block.txs.is_empty() && self.chain.tip().tx_count == 0 {
             return Ok(None);
         }
-        self.chain.commit(&block, &self.certify(&block)).map(Some)
+        let mut signed = self.signed.as_ref().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(signed) = &mut signed {
+            signed.begin(block.header.height, block.header.id())?;
+        }
+        let tip = self.chain.commit(&block, &self.certify(&block))?;
+        if let Some(signed) = &mut signed {
+            signed.stored()?;
+        }
+        Ok(Some(tip))
     }
 
     /// Makes blocks until nothing waits and the last state is certified.

@@ -95,8 +95,8 @@ pub(super) struct Found {
 
 /// What stands at a place in a file.
 pub(super) enum Frame {
-    /// A frame's batches; its payload is in the buffer.
-    Whole(Vec<Found>),
+    /// A frame's header and batches; its payload is in the buffer.
+    Whole([u8; FRAME_HEADER], Vec<Found>),
     /// An append that never finished: it ends at the end of the file.
     Torn,
     /// Bytes that no interrupted append leaves behind.
@@ -107,10 +107,24 @@ pub(super) enum Frame {
 const SECTOR: u64 = 512;
 
 /// Reads the frame that begins here, at `offset` of a file of `version`, into `payload`.
-pub(super) fn read_frame(
+pub(super) fn read_frame(file: &mut impl Read, at: (u8, u64), payload: &mut Vec<u8>) -> io::Result<Frame> {
+    read(file, at, payload, true)
+}
+
+/// As [`read_frame`], for who holds one batch against its statement himself: of the others only the statements are checked.
+pub(super) fn read_statements(
+    file: &mut impl Read,
+    at: (u8, u64),
+    payload: &mut Vec<u8>,
+) -> io::Result<Frame> {
+    read(file, at, payload, false)
+}
+
+fn read(
     file: &mut impl Read,
     (version, offset): (u8, u64),
     payload: &mut Vec<u8>,
+    roots: bool,
 ) -> io::Result<Frame> {
     let mut header = Vec::with_capacity(FRAME_HEADER);
     payload.clear();
@@ -129,14 +143,14 @@ pub(super) fn read_frame(
     if payload.len() < size {
         return Ok(Frame::Torn);
     }
-    match checked(&header, version, payload) {
-        Some(found) => Ok(Frame::Whole(found)),
+    match checked(&header, version, payload, roots) {
+        Some(found) => Ok(Frame::Whole(header, found)),
         None => Ok(if file.read(&mut [0])? == 0 { Frame::Torn } else { Frame::Damaged }),
     }
 }
 
 /// The length of the payload that a header states, if it is one.
-fn length(header: &[u8]) -> Option<usize> {
+pub(super) fn length(header: &[u8]) -> Option<usize> {
     let (length, rest) = header.split_first_chunk::<4>()?;
     let size = u32::from_be_bytes(*length) as usize;
     (size <= MAX_PAYLOAD && rest.starts_with(&sha256(&[length])[..4])).then_some(size)
@@ -172,15 +186,15 @@ fn holds_another(bytes: &[u8]) -> bool {
     })
 }
 
-/// The batches of a payload, if it is the one that was written under this header.
-fn checked(header: &[u8; FRAME_HEADER], version: u8, payload: &[u8]) -> Option<Vec<Found>> {
+/// The batches of a payload, if it is the one that was written under this header; with `roots` their records are judged too.
+fn checked(header: &[u8; FRAME_HEADER], version: u8, payload: &[u8], roots: bool) -> Option<Vec<Found>> {
     // Version 1 hashes the payload; in version 2 the statements commit to the records.
-    let rooted = version > 1;
-    if !rooted && header[8..] != sha256(&[payload])[..8] {
+    let hashed = version == 1;
+    if hashed && header[8..] != sha256(&[payload])[..8] {
         return None;
     }
-    let (found, statements) = batches(payload, rooted).ok()?;
-    (!rooted || header[8..] == statements_check(statements.into_iter())).then_some(found)
+    let (found, statements) = batches(payload, roots && !hashed).ok()?;
+    (hashed || header[8..] == statements_check(statements.into_iter())).then_some(found)
 }
 
 /// The statements of a payload.

@@ -34,7 +34,7 @@ use ledger::{
 };
 
 use crate::{cores, error::Error};
-use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame};
+use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame, read_statements};
 use group::{Group, Sealed};
 use listing::{Listed, Listing};
 
@@ -186,6 +186,34 @@ impl StoredBatch {
 pub(crate) fn statements(payload: &[u8]) -> Result<Vec<BatchStatement>, Error> {
     let found = frame::statements(payload).map_err(|e| Error::corrupted(Path::new("segments"), e))?;
     Ok(found)
+}
+
+/// A frame that was read: number of its file, where it begins there, and its header, by which it is told from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    file: u32,
+    offset: u64,
+    header: [u8; frame::FRAME_HEADER],
+}
+
+impl Mark {
+    /// Where the frame ends in its file.
+    fn end(&self) -> u64 {
+        let payload = frame::length(&self.header).unwrap_or(0);
+        self.offset.saturating_add((frame::FRAME_HEADER + payload) as u64)
+    }
+
+    /// `u32 file || u64 offset || header`.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.file.to_be_bytes().as_slice(), &self.offset.to_be_bytes(), &self.header].concat()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, lct::Error> {
+        let mut f = lct::codec::Fields::new(bytes);
+        let mark = Self { file: f.u32()?, offset: f.u64()?, header: f.array()? };
+        f.end()?;
+        Ok(mark)
+    }
 }
 
 /// Where a batch is stored.
@@ -427,27 +455,60 @@ impl Segments {
         &self,
         mut each: impl FnMut(&[u8], u64) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.frames_after(None, |_, payload, batches| each(payload, batches).map(|()| true))
+    }
+
+    /// As [`Segments::each_frame`], only those after the one at `mark`, which may be in a file that is gone. `each` is told
+    /// where its frame stands, and says whether it wants another one.
+    pub(crate) fn frames_after<E: From<Error>>(
+        &self,
+        mark: Option<&Mark>,
+        mut each: impl FnMut(&Mark, &[u8], u64) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let (from, at) = mark.map_or((0, 0), |mark| (mark.file, mark.end()));
         // Before the files are listed: what is in one of those after it was stored later.
         let (last, end) = self.end();
         let mut payload = Vec::new();
-        for number in self.numbers()?.into_iter().filter(|number| *number <= last) {
+        for number in self.numbers()?.into_iter().filter(|number| (from..=last).contains(number)) {
             let path = self.path(number);
             let fail = |e| E::from(Error::io(&path, e));
             let mut file = File::open(&path).map_err(fail)?;
             let len = if number == last { end } else { file.metadata().map_err(fail)?.len() };
             let version = self.version(&mut file, &path)?;
-            let mut file = io::BufReader::new(file.take(len.saturating_sub(FILE_HEADER)));
-            let mut offset = FILE_HEADER;
+            let mut offset = if number == from { at } else { FILE_HEADER };
+            file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+            let mut file = io::BufReader::new(file.take(len.saturating_sub(offset)));
             while offset < len {
                 let frame = read_frame(&mut file, (version, offset), &mut payload).map_err(fail)?;
-                let Frame::Whole(found) = frame else {
+                let Frame::Whole(header, found) = frame else {
                     return Err(Error::corrupted(&path, format!("the frame at byte {offset}")).into());
                 };
-                each(&payload, found.len() as u64)?;
+                if !each(&Mark { file: number, offset, header }, &payload, found.len() as u64)? {
+                    return Ok(());
+                }
                 offset += (frame::FRAME_HEADER + payload.len()) as u64;
             }
         }
         Ok(())
+    }
+
+    /// Whether the frame at `mark` is there, or was before its file was pruned.
+    pub(crate) fn has(&self, mark: &Mark) -> Result<bool, Error> {
+        let end = self.end();
+        if (mark.file, mark.end()) > end {
+            return Ok(false);
+        }
+        let path = self.path(mark.file);
+        let mut header = Vec::new();
+        let read = File::open(&path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(mark.offset))?;
+            file.take(frame::FRAME_HEADER as u64).read_to_end(&mut header)
+        });
+        match read {
+            Ok(_) => Ok(header == mark.header),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(Error::io(&path, e)),
+        }
     }
 
     /// Removes the files, from the first on, all of whose records are older than `before_ms`; the file that grows stays.
@@ -499,10 +560,8 @@ impl Segments {
         let mut payload = Vec::new();
         while end < len {
             let damaged = || Error::corrupted(&path, format!("the frame at byte {end}"));
-            let Frame::Whole(found) = read_frame(&mut file, (version, end), &mut payload).map_err(fail)?
-            else {
-                return Err(damaged());
-            };
+            let frame = read_frame(&mut file, (version, end), &mut payload).map_err(fail)?;
+            let Frame::Whole(_, found) = frame else { return Err(damaged()) };
             for (i, batch) in found.iter().enumerate() {
                 listed.push(Listed::of(end, i, &batch.statement, batch.present).ok_or_else(damaged)?);
             }
@@ -534,7 +593,7 @@ impl Segments {
         file.seek(SeekFrom::Start(place.offset.into())).map_err(fail)?;
         let mut payload = Vec::new();
         let at = (version, place.offset.into());
-        let Frame::Whole(found) = read_frame(&mut file, at, &mut payload).map_err(fail)? else {
+        let Frame::Whole(_, found) = read_statements(&mut file, at, &mut payload).map_err(fail)? else {
             return Err(damaged());
         };
         let Found { from, to, .. } = found.get(usize::from(place.index)).ok_or_else(damaged)?;
@@ -647,7 +706,7 @@ impl Segments {
         while end < len {
             let damaged = || Error::corrupted(&path, format!("the frame at byte {end}"));
             match read_frame(&mut file, (version, end), &mut payload).map_err(fail)? {
-                Frame::Whole(found) => {
+                Frame::Whole(_, found) => {
                     for (i, batch) in found.iter().enumerate() {
                         listed.push(Listed::of(end, i, &batch.statement, batch.present).ok_or_else(damaged)?);
                     }

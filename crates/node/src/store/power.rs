@@ -24,7 +24,7 @@ const SECTOR: u64 = 512;
 
 /// What was asked of a disk.
 #[derive(Clone, Debug)]
-enum Operation {
+pub(crate) enum Operation {
     Write(u64, Vec<u8>),
     Length(u64),
     Sync,
@@ -76,15 +76,23 @@ struct State {
 
 /// A disk that remembers what it was asked.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 impl Disk {
-    fn of(image: Vec<u8>) -> Self {
+    pub fn of(image: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(State { image, ..State::default() })))
     }
 
-    fn operations(&self) -> usize {
+    pub fn operations(&self) -> usize {
         self.0.lock().unwrap().log.len()
+    }
+
+    pub fn log(&self) -> Vec<Operation> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    pub fn image(&self) -> Vec<u8> {
+        self.0.lock().unwrap().image.clone()
     }
 
     fn record(&self, operation: Operation) -> io::Result<()> {
@@ -154,8 +162,7 @@ fn run(blocks: u64) -> Run {
         acknowledged.push((disk.operations(), height));
     }
     // Without closing it: power goes while it runs.
-    let log = disk.0.lock().unwrap().log.clone();
-    Run { log, acknowledged }
+    Run { log: disk.log(), acknowledged }
 }
 
 /// The store that comes up from an image has `acknowledged` or the block after it, and all of that.
@@ -180,41 +187,50 @@ fn check(image: Vec<u8>, acknowledged: u64, what: &str) -> (Store, Head) {
     (store, head)
 }
 
-/// Cuts the power after every operation of `blocks` blocks, `images` times each.
-fn cuts(blocks: u64, images: u32) -> usize {
-    let Run { log, acknowledged } = run(blocks);
+/// What a disk may hold that lost its power after `first` or more of the operations of `log`: `images` for each of them.
+/// `each` gets one, the number of operations that were done, and which of the images it is; 0 is that of a process that was
+/// killed, whose system still has everything.
+pub(crate) fn cut_images(
+    log: &[Operation],
+    first: usize,
+    images: u32,
+    mut each: impl FnMut(Vec<u8>, usize, u32),
+) {
     let (mut synced, mut pending): (Vec<u8>, Vec<&Operation>) = (Vec::new(), Vec::new());
-    let (mut count, first) = (0, acknowledged[0].0);
-    for (done, operation) in log.iter().enumerate() {
+    for (operation, done) in log.iter().zip(1..) {
         match operation {
             Operation::Sync => pending.drain(..).for_each(|operation| operation.apply(&mut synced)),
             other => pending.push(other),
         }
-        let done = done + 1;
-        if done < first {
-            continue;
-        }
-        let height = acknowledged.iter().rev().find(|(at, _)| *at <= done).unwrap().1;
-        for n in 0..images {
+        for n in 0..if done < first { 0 } else { images } {
             let mut image = synced.clone();
             let mut rng = ChaCha20Rng::seed_from_u64(done as u64 * 1_000 + u64::from(n));
             for operation in &pending {
                 match n {
-                    // Killed: the system still has everything.
                     0 => operation.apply(&mut image),
                     // Nothing of it arrived.
                     1 => {}
                     _ => operation.apply_some(&mut image, &mut rng),
                 }
             }
-            let (store, head) = check(image, height, &format!("cut after {done}, image {n}"));
-            if n == 0 {
-                let next = store_next(&store, &head).unwrap();
-                assert_eq!(next.tip.height, head.tip.height + 1, "it goes on");
-            }
-            count += 1;
+            each(image, done, n);
         }
     }
+}
+
+/// Cuts the power after every operation of `blocks` blocks, `images` times each.
+fn cuts(blocks: u64, images: u32) -> usize {
+    let Run { log, acknowledged } = run(blocks);
+    let mut count = 0;
+    cut_images(&log, acknowledged[0].0, images, |image, done, n| {
+        let height = acknowledged.iter().rev().find(|(at, _)| *at <= done).unwrap().1;
+        let (store, head) = check(image, height, &format!("cut after {done}, image {n}"));
+        if n == 0 {
+            let next = store_next(&store, &head).unwrap();
+            assert_eq!(next.tip.height, head.tip.height + 1, "it goes on");
+        }
+        count += 1;
+    });
     println!("{count} power cuts in {blocks} blocks of the database: nothing lost, nothing by half");
     count
 }
@@ -246,7 +262,7 @@ fn a_full_disk_is_said_and_loses_nothing() {
             assert!(matches!(e, Error::DiskFull(_)), "{what}: {e}");
         }
         drop(store);
-        let image = disk.0.lock().unwrap().image.clone();
+        let image = disk.image();
         let (store, head) = check(image, 1, &what);
         store_next(&store, &head).unwrap();
     }

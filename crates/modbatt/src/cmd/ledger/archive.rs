@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ledger::checkpoint::{Checkpoint, MAX_LEN};
 use node::archive::{self, ArchiveError, Start};
+use node::engine::signed::Signed;
 use serde_json::json;
 
 use super::super::checkpoint::refused;
@@ -169,6 +170,12 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     if trust.chain_id != *dir.chain_id() {
         return Err(Failure::Input("the checkpoint is of another chain than the data directory".into()));
     }
+    // From here on nobody can tell which of the blocks that were signed the ledger held.
+    let signed = if args.verify {
+        None
+    } else {
+        Signed::settle(&dir.signed(), dir.chain_id()).map_err(|e| failure(&e))?
+    };
     let trust = (&trust, checkpoint.as_ref().map(|checkpoint| &checkpoint.statement));
     let mut progress = Progress::new("height");
     let input = BufReader::new(file);
@@ -190,6 +197,13 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
         )),
         other => Failure::Failed(format!("{name} is not restored: {other}")),
     })?;
+    if let Some(signed) = signed.filter(|signed| *signed > made.height) {
+        // It is restored all the same: it can be read.
+        let _closed = writeln!(
+            io::stderr(),
+            "modbatt: the validator signed blocks up to height {signed}, which this copy lacks: nothing will be added to it"
+        );
+    }
     print(&if args.json {
         let object = json!({
             "file": name.to_string(), "restored": !args.verify, "base": made.base, "height": made.height,

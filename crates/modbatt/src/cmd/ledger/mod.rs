@@ -7,6 +7,7 @@ mod object;
 mod proof;
 mod query;
 mod run;
+mod series;
 mod status;
 mod tx;
 mod upkeep;
@@ -47,6 +48,8 @@ enum Command {
     Tx(tx::Args),
     /// Show an object of the state, also of an earlier height
     Query(query::Args),
+    /// Show the records of a component over time
+    Series(series::Args),
     /// Show a block
     Block(block::Args),
     /// Write or check a proof of what the state holds, or does not hold, under a key
@@ -82,6 +85,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Status(args) => status::run(args),
         Command::Tx(args) => tx::run(args),
         Command::Query(args) => query::run(args),
+        Command::Series(args) => series::run(args),
         Command::Block(args) => block::run(args),
         Command::Proof(args) => proof::run(args),
         Command::Export(args) => archive::export(args),
