@@ -47,8 +47,8 @@ const COMMANDS: [Subcommand; 6] = [
     },
     Subcommand {
         name: "soak",
-        usage: "soak NAME [--minutes N]",
-        about: "runs that take long and end with a verdict, outside CI; soaks: bridge, gateways",
+        usage: "soak NAME [--minutes N] [--components N] [--records N]",
+        about: "runs that take long, outside CI; soaks: bridge, gateways (--minutes), ledger (sizes)",
         run: soak::run,
     },
     Subcommand {
@@ -62,12 +62,6 @@ const COMMANDS: [Subcommand; 6] = [
         usage: "tidy",
         about: "rules about the tree: arrows between crates, file headers, links",
         run: tidy::run,
-    },
-    Subcommand {
-        name: "soak",
-        usage: "soak NAME [OPTIONS]",
-        about: "what shows after long or at size; soaks: ledger [--components N] [--records N]",
-        run: soak::run,
     },
     Subcommand { name: "help", usage: "help", about: "this table", run: help },
 ];
