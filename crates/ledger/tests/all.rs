@@ -10,6 +10,7 @@ mod governance;
 mod history;
 mod horizon;
 mod queue;
+mod reached;
 mod receipts;
 mod registry;
 mod registry_receipts;

@@ -58,7 +58,7 @@ fn put_state(bench: &mut Bench, id: &str, to: State) {
 }
 
 #[test]
-fn rules_of_authorisations() {
+pub fn rules_of_authorisations() {
     let mut bench = Bench::running();
     bench.accept(register("sensor-1", Role::Sensor));
     bench.accept(register("module-2", Role::Module));
@@ -190,7 +190,7 @@ fn hidden(bench: &Bench, trust_ppm: Option<u32>) -> Option<Denied> {
 }
 
 #[test]
-fn rules_of_what_is_recorded_under_commitments() {
+pub fn rules_of_what_is_recorded_under_commitments() {
     let mut bench = Bench::new();
     bench.accept(recorded("pack-9", "pack"));
     bench.accept(recorded("module-9", "module"));
@@ -248,7 +248,7 @@ fn rules_of_what_is_recorded_under_commitments() {
 }
 
 #[test]
-fn what_holds_under_commitments() {
+pub fn what_holds_under_commitments() {
     let mut bench = Bench::new();
     assert_eq!(hidden(&bench, None), Some(Denied::Unknown));
     for body in [

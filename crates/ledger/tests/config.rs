@@ -49,7 +49,7 @@ fn command(seq: u32, parameter: u8, value: i32) -> (CommandReference, Body) {
 }
 
 #[test]
-fn rejections_of_a_setting_in_their_order() {
+pub fn rejections_of_a_setting_in_their_order() {
     let mut bench = Bench::running();
     bench.accept(register("pack-2", Role::Pack));
     bench.accept(Body::Revoke { target: Target::Component(Cid::of("pack-2")), reason: 2 });
@@ -96,7 +96,7 @@ fn rejections_of_a_setting_in_their_order() {
 }
 
 #[test]
-fn the_ledger_tightens_and_an_operators_command_loosens_once() {
+pub fn the_ledger_tightens_and_an_operators_command_loosens_once() {
     let mut bench = Bench::running();
     bench.accept(Body::ConfigReport(config(CHARGE, 0, 50_000)));
     let first = setting(&bench, CHARGE);
@@ -134,7 +134,7 @@ fn the_ledger_tightens_and_an_operators_command_loosens_once() {
 }
 
 #[test]
-fn reports_are_taken_over_are_late_or_are_a_conflict() {
+pub fn reports_are_taken_over_are_late_or_are_a_conflict() {
     let mut bench = Bench::running();
     let report = |version, value| Body::ConfigReport(config(CHARGE, version, value));
     bench.refuse("unknown parameter", Body::ConfigReport(config(0, 0, 1)), ConfigParameter);
@@ -183,7 +183,7 @@ fn reports_are_taken_over_are_late_or_are_a_conflict() {
 }
 
 #[test]
-fn each_parameter_goes_its_safe_way() {
+pub fn each_parameter_goes_its_safe_way() {
     let mut bench = Bench::running();
     for p in SETTABLE {
         let middle = i32::midpoint(p.least, p.greatest);

@@ -125,7 +125,7 @@ fn pack_module() -> BindingId {
 }
 
 #[test]
-fn delegation_rules() {
+pub fn delegation_rules() {
     let mut bench = Bench::running();
     let (authority, stranger) = (key("authority"), key("stranger"));
     let future = ((bench.time_ms + bench.params.max_future_ms) / 1000) as u32 + 1;
@@ -160,7 +160,7 @@ fn delegation_rules() {
 
 /// What refuses the transaction itself: it is not the next entry of a journal.
 #[test]
-fn act_rules() {
+pub fn act_rules() {
     let mut bench = Bench::running();
     let laptop = Laptop::recorded(&mut bench, &delegation(1), 1);
     let other = Laptop { key: spk(2), ..laptop.clone() };
@@ -197,7 +197,7 @@ fn act_rules() {
 
 /// What becomes of an act that is in its place, in the order in which it is judged.
 #[test]
-fn outcomes() {
+pub fn outcomes() {
     let mut bench = Bench::running();
     bench.accept(register("pack-2", lct::id::Role::Pack));
     bench.accept(bind(APP, ("pack-2", lct::id::Role::Pack)));
@@ -265,7 +265,7 @@ fn outcomes() {
 
 /// Two laptops were away at the same time; what is recorded first stands, and the other hears that it was second.
 #[test]
-fn of_two_the_first_recorded_stands() {
+pub fn of_two_the_first_recorded_stands() {
     let mut bench = Bench::running();
     let [mut a, mut b] = [1, 2].map(|label| Laptop::recorded(&mut bench, &delegation(label), label));
     let at = START_S + 600;
@@ -297,7 +297,7 @@ fn of_two_the_first_recorded_stands() {
 /// A delegation is taken back: for a reason that leaves its holder honest, what was done before stands; from a thief
 /// nothing does.
 #[test]
-fn what_a_revoked_delegate_did_before() {
+pub fn what_a_revoked_delegate_did_before() {
     for (reason, before, after) in [
         (Reason::Retired, None, Some(ActRevoked)),
         (Reason::Unspecified, None, Some(ActRevoked)),

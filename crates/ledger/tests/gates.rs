@@ -33,7 +33,7 @@ fn grant(a: &str, b: &str, level: u8, rule: &str) -> Body {
 }
 
 #[test]
-fn a_transfer_needs_the_trust_of_both_packs() {
+pub fn a_transfer_needs_the_trust_of_both_packs() {
     let mut bench = market();
     bench.params.trust.gates[3] = 600_000;
     let score = |bench: &mut Bench, [one, two]: [u32; 2]| {
@@ -77,7 +77,7 @@ fn a_transfer_needs_the_trust_of_both_packs() {
 /// A part that is bound to nothing that the pack is bound to has no say about it, whoever owns it; and the first word of who has
 /// one moves what is known from operation instead of putting a beginning in its place.
 #[test]
-fn nobody_is_shut_out_of_trade_by_a_first_word() {
+pub fn nobody_is_shut_out_of_trade_by_a_first_word() {
     let mut bench = market();
     bench.params.trust.gates[3] = 600_000;
     for pack in ["pack-1", "pack-2"] {
@@ -112,7 +112,7 @@ fn nobody_is_shut_out_of_trade_by_a_first_word() {
 
 /// Nobody authorised anybody: everybody may. Who did is asked whether the other is trusted as far.
 #[test]
-fn a_pairing_needs_the_trust_that_its_sides_ask_for() {
+pub fn a_pairing_needs_the_trust_that_its_sides_ask_for() {
     let mut bench = Bench::running();
     bench.accept(pair("pack-1", "module-1", 2));
     judged(&mut bench, "module-1", TrustContext::Operation, 600_000);

@@ -50,7 +50,7 @@ fn send_as(bench: &mut Bench, label: &str, nonce: u64, body: Body) -> Option<Rej
 }
 
 #[test]
-fn every_rejection_in_its_order() {
+pub fn every_rejection_in_its_order() {
     let mut bench = Bench::new();
     let point = PublicKey([0xFF; 33]);
     let no_point = Change::Account { role: AccountRole::Owner, key: point };
@@ -111,7 +111,7 @@ fn every_rejection_in_its_order() {
 }
 
 #[test]
-fn a_change_holds_from_its_height_on_and_not_before() {
+pub fn a_change_holds_from_its_height_on_and_not_before() {
     let mut bench = Bench::new();
     let height = bench.height + 2;
     let params = Params { max_batch_records: 7, ..Params::default() };
@@ -152,7 +152,7 @@ fn registration_of_second_root() -> lct::registration::Registration {
 }
 
 #[test]
-fn a_manufacturer_renews_its_own_root_and_no_other() {
+pub fn a_manufacturer_renews_its_own_root_and_no_other() {
     let mut bench = Bench::new();
     bench.accept(govern(account("maker", AccountRole::Manufacturer), bench.height + 2));
     bench.end_block();
@@ -177,7 +177,7 @@ fn a_manufacturer_renews_its_own_root_and_no_other() {
 }
 
 #[test]
-fn an_account_comes_once_and_a_withdrawn_key_never_again() {
+pub fn an_account_comes_once_and_a_withdrawn_key_never_again() {
     let mut bench = Bench::new();
     bench.accept(govern(account("late", AccountRole::Auditor), 50));
     let stored: Account = load(&bench.state, &state_key::account(&key("late").public())).unwrap().unwrap();
@@ -192,7 +192,7 @@ fn an_account_comes_once_and_a_withdrawn_key_never_again() {
 
 /// A replica that is too old for the rules stops before the first block under them, and not a block sooner.
 #[test]
-fn rules_that_a_build_does_not_have_stop_it() {
+pub fn rules_that_a_build_does_not_have_stop_it() {
     let mut bench = Bench::new();
     let height = bench.height + 2;
     bench.accept(govern(Change::Rules(2), height));

@@ -95,7 +95,7 @@ fn profile() -> Content {
 }
 
 #[test]
-fn rules_of_an_lcts_status() {
+pub fn rules_of_an_lcts_status() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(related());
@@ -137,7 +137,7 @@ fn rules_of_an_lcts_status() {
 }
 
 #[test]
-fn rules_of_contexts() {
+pub fn rules_of_contexts() {
     let mut bench = Bench::running();
     bench.accept(related());
     bench.accept(register("module-2", Role::Module));
@@ -236,7 +236,7 @@ fn rules_of_contexts() {
 
 /// A pack that answers for a module signs beside its energy events, as long as the two are bound.
 #[test]
-fn a_pack_counter_signs_what_its_modules_say_of_energy() {
+pub fn a_pack_counter_signs_what_its_modules_say_of_energy() {
     let mut bench = Bench::running();
     let (pack, module) = (key("pack-1"), bound_key("module-1", "pack-1"));
     let towards = bound_key("pack-1", "module-1");

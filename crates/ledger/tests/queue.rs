@@ -56,7 +56,7 @@ fn waiting(bench: &Bench, id: &str) -> Vec<QueueId> {
 }
 
 #[test]
-fn rules_of_queues() {
+pub fn rules_of_queues() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(Body::Revoke { target: Target::Component(Cid::of("module-2")), reason: 2 });
@@ -134,7 +134,7 @@ fn rules_of_queues() {
 
 /// 300 s, 600 s, 1200 s, 2400 s; given up after three tries, an end of a pairing after five.
 #[test]
-fn tries_and_waits() {
+pub fn tries_and_waits() {
     for (what, kind, waits) in [("pair", 1, &[300_u64, 600][..]), ("unpair", 2, &[300, 600, 1200, 2400][..])]
     {
         let mut bench = Bench::running();
@@ -160,7 +160,7 @@ fn tries_and_waits() {
 }
 
 #[test]
-fn what_comes_about_is_completed_and_what_is_late_expires() {
+pub fn what_comes_about_is_completed_and_what_is_late_expires() {
     let mut bench = Bench::running();
     bench.time_ms += 1;
     let again = queued(&mut bench, 0, wish("app-1", "pack-1", 1, 2, NO_PROXY));

@@ -55,7 +55,7 @@ fn owned(bench: &mut Bench, id: &str) -> SigningKey {
 }
 
 #[test]
-fn rules_of_moves() {
+pub fn rules_of_moves() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(moved(&step("module-2", 1, State::Retired), &key("authority")));
@@ -116,7 +116,7 @@ fn rules_of_moves() {
 
 /// Who may lead a component from where to where, all of it.
 #[test]
-fn the_table_of_moves() {
+pub fn the_table_of_moves() {
     use State::{Active, Maintenance, Pending, Retired, Revoked, Suspended};
     // From, to, and whether the authority, the owner and the manufacturer may.
     let allowed = [
@@ -176,7 +176,7 @@ fn the_table_of_moves() {
 
 /// A suspension ends when nobody doubts any more: each takes back its own, and only an authority decides for all.
 #[test]
-fn nobody_lifts_the_suspension_of_another() {
+pub fn nobody_lifts_the_suspension_of_another() {
     let mut bench = Bench::running();
     let owner = owned(&mut bench, "module-1");
     let (maker, authority) = (key("batch"), key("authority"));
@@ -209,7 +209,7 @@ fn nobody_lifts_the_suspension_of_another() {
 }
 
 #[test]
-fn every_move_is_kept_and_the_end_takes_everything_along() {
+pub fn every_move_is_kept_and_the_end_takes_everything_along() {
     let mut bench = Bench::running();
     let owner = owned(&mut bench, "module-1");
     let maker = key("batch");
@@ -255,7 +255,7 @@ fn every_move_is_kept_and_the_end_takes_everything_along() {
 
 /// What a component may say and what it may be put to, in each state (L133).
 #[test]
-fn what_a_state_allows() {
+pub fn what_a_state_allows() {
     let mut bench = Bench::running();
     let authority = key("authority");
     bench.accept(register("module-2", Role::Module));
@@ -304,7 +304,7 @@ fn what_a_state_allows() {
 }
 
 #[test]
-fn where_the_chain_asks_for_it_a_component_waits_to_be_admitted() {
+pub fn where_the_chain_asks_for_it_a_component_waits_to_be_admitted() {
     let mut bench = Bench::new();
     bench.params.admission = 1;
     bench.accept(register("pack-1", Role::Pack));
@@ -337,7 +337,7 @@ fn told(v: &Version, device: &SigningKey, vouched: Option<&SigningKey>) -> Body 
 }
 
 #[test]
-fn rules_of_versions() {
+pub fn rules_of_versions() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(moved(&step("module-2", 1, State::Revoked), &key("batch")));

@@ -80,7 +80,7 @@ fn later() -> Bench {
 }
 
 #[test]
-fn report_rules() {
+pub fn report_rules() {
     let mut bench = later();
     bench.accept(register("module-2", Role::Module));
     bench.accept(register("stranger", Role::Module));
@@ -240,7 +240,7 @@ fn its_own_word_carries_it_little_and_freezes_nothing() {
 }
 
 #[test]
-fn a_witness_belongs_to_another_owner() {
+pub fn a_witness_belongs_to_another_owner() {
     let mut bench = later();
     bench.accept(register("module-2", Role::Module));
     bench.accept(bind(PACK, ("module-2", Role::Module)));

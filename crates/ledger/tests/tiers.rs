@@ -53,7 +53,7 @@ fn each(keys: &[SigningKey; 3]) -> [&SigningKey; 3] {
 }
 
 #[test]
-fn rebinding_rules() {
+pub fn rebinding_rules() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(pair("pack-1", "module-1", 7));
@@ -208,7 +208,7 @@ fn rebinding_rules() {
 
 /// What an owner agrees to (L125).
 #[test]
-fn consent_rules() {
+pub fn consent_rules() {
     let mut bench = Bench::running();
     bench.accept(register("module-2", Role::Module));
     bench.accept(register("module-3", Role::Module));
@@ -265,7 +265,7 @@ fn consent_rules() {
 }
 
 #[test]
-fn factory_rules() {
+pub fn factory_rules() {
     let mut bench = Bench::new();
     for (id, role) in [PACK, MODULE] {
         bench.accept(register(id, role));
@@ -318,7 +318,7 @@ fn factory_rules() {
 }
 
 #[test]
-fn ownership_rules() {
+pub fn ownership_rules() {
     let mut bench = Bench::running();
     bench.accept(pair("pack-1", "module-1", 7));
     let first = first_hop("pack-1", "owner-1");
@@ -410,7 +410,7 @@ fn ownership_rules() {
 
 /// What a side says of a relation that stands (L115): recorded, its own, in force, the same.
 #[test]
-fn relation_rules() {
+pub fn relation_rules() {
     let mut bench = Bench::running();
     let now = bench.time_ms;
     let app_pack = binding_id("app-1", "pack-1");
@@ -465,7 +465,7 @@ fn relation_rules() {
 }
 
 #[test]
-fn witness_rules() {
+pub fn witness_rules() {
     let mut bench = Bench::running();
     let module_key = bound_key("module-1", "pack-1");
     let now = bench.time_ms;

@@ -67,7 +67,7 @@ fn energy_is_locked_and_goes_where_both_packs_say() {
 }
 
 #[test]
-fn what_is_not_delivered_in_time_is_free_again() {
+pub fn what_is_not_delivered_in_time_is_free_again() {
     let mut bench = market();
     bench.accept(send(&bench, 1, 30_000));
     let release = || Body::EnergyRelease { transfer: TradeId([1; 16]) };
@@ -83,7 +83,7 @@ fn what_is_not_delivered_in_time_is_free_again() {
 }
 
 #[test]
-fn two_packs_are_made_equally_full() {
+pub fn two_packs_are_made_equally_full() {
     let mut bench = market();
     let balance = |bench: &Bench, id: u8, most| {
         order_with(&order(id, "pack-1", What::Balance(give(bench, most))), &key("owner-1"))
@@ -100,7 +100,7 @@ fn two_packs_are_made_equally_full() {
 
 /// What is locked is promised: neither a discharge nor an opening takes it.
 #[test]
-fn what_is_locked_stays() {
+pub fn what_is_locked_stays() {
     let mut bench = market();
     bench.accept(send(&bench, 1, 240_000));
     let event = |kind, seq, mwh| energy_with(&energy(kind, 1, seq, mwh), &pack_key());
@@ -119,7 +119,7 @@ fn what_is_locked_stays() {
 
 /// The `n`-th row breaks its own check and those after it.
 #[test]
-fn order_rules() {
+pub fn order_rules() {
     let mut bench = market();
     bench.accept(register("pack-3", Role::Pack));
     bench.accept(bind(APP, ("pack-3", Role::Pack)));
@@ -201,7 +201,7 @@ fn order_rules() {
 }
 
 #[test]
-fn receipt_rules() {
+pub fn receipt_rules() {
     let mut bench = market();
     bench.accept(send(&bench, 1, 1_000));
     bench.accept(send(&bench, 2, 1_000));
@@ -266,7 +266,7 @@ fn receipt_rules() {
 }
 
 #[test]
-fn offers_are_filled_in_order_and_what_returns_is_offered_again() {
+pub fn offers_are_filled_in_order_and_what_returns_is_offered_again() {
     let mut bench = market();
     bench.accept(offer(&bench, 1));
     bench.accept(accept(&bench, 2, 1, 6_000));
@@ -302,7 +302,7 @@ fn an_offer_of_capacity_is_filled_by_who_has_energy() {
 }
 
 #[test]
-fn offer_rules() {
+pub fn offer_rules() {
     let mut bench = market();
     bench.accept(offer(&bench, 1));
     let now = bench.time_ms;
@@ -353,7 +353,7 @@ fn offer_rules() {
 }
 
 #[test]
-fn what_is_owed_comes_from_what_was_recorded() {
+pub fn what_is_owed_comes_from_what_was_recorded() {
     let mut bench = ended();
     bench.time_ms += DAY_MS;
     bench.accept(settle(cycle(), Some((&quote(), BOTH))));
@@ -401,7 +401,7 @@ fn sold(time_ms: u64) -> Body {
 
 /// A cycle is that of who had the pack when its last event ended, by the times that were signed, as known at its close.
 #[test]
-fn a_cycle_is_settled_with_whose_it_was() {
+pub fn a_cycle_is_settled_with_whose_it_was() {
     let end = |bench: &Bench| {
         load::<Cycle>(&bench.state, &state_key::cycle(&Cid::of("pack-1"), 1)).unwrap().unwrap().end_ms
     };
@@ -437,7 +437,7 @@ fn a_cycle_is_settled_with_whose_it_was() {
 }
 
 #[test]
-fn settlement_rules() {
+pub fn settlement_rules() {
     let mut bench = ended();
     bench.accept(energy_with(&energy(EnergyKind::Opening, 2, 0, 0), &pack_key()));
     bench.accept(send(&bench, 3, 10));
@@ -496,7 +496,7 @@ fn settlement_rules() {
 }
 
 #[test]
-fn objections_hold_a_settlement_up() {
+pub fn objections_hold_a_settlement_up() {
     let mut bench = ended();
     let object = |subject, reason| Body::Object { subject, reason };
     let resolve = |subject, upheld| Body::Resolve { subject, upheld };
@@ -536,7 +536,7 @@ fn objections_hold_a_settlement_up() {
 }
 
 #[test]
-fn a_binding_that_is_withdrawn_takes_its_transfers_along_when_their_time_is_over() {
+pub fn a_binding_that_is_withdrawn_takes_its_transfers_along_when_their_time_is_over() {
     let mut bench = market();
     bench.accept(send(&bench, 1, 1_000));
     let [a, b] = sides();

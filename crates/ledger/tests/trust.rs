@@ -59,7 +59,7 @@ fn status_of(bench: &Bench, binding: &BindingId) -> [Status; 4] {
 }
 
 #[test]
-fn a_side_withdraws_what_its_key_is_for() {
+pub fn a_side_withdraws_what_its_key_is_for() {
     use EventKind::{BindingRevocation, PairingRevocation};
     let mut bench = Bench::running();
     let (module, stranger) = (bound_key("pack-1", "module-1"), key("stranger"));
@@ -126,7 +126,7 @@ fn a_side_withdraws_what_its_key_is_for() {
 }
 
 #[test]
-fn an_account_withdraws_what_its_role_allows() {
+pub fn an_account_withdraws_what_its_role_allows() {
     let mut bench = Bench::running();
     let unknown = [
         Target::Component(Cid([9; 16])),
@@ -171,7 +171,7 @@ fn an_account_withdraws_what_its_role_allows() {
 }
 
 #[test]
-fn a_withdrawn_component_is_out_of_everything() {
+pub fn a_withdrawn_component_is_out_of_everything() {
     let mut bench = Bench::running();
     let pack = Cid::of("pack-1");
     bench.accept(revoke(Target::Component(pack)));
@@ -212,7 +212,7 @@ fn two_are_bound_again_after_their_binding_was_withdrawn() {
 }
 
 #[test]
-fn a_component_has_room_for_so_many_bindings_and_a_binding_for_so_many_pairings() {
+pub fn a_component_has_room_for_so_many_bindings_and_a_binding_for_so_many_pairings() {
     let mut bench = Bench::running();
     let full = Bindings((0..MAX_BINDINGS as u8).map(|n| BindingId([n; 16])).collect());
     bench.accept(register("module-2", Role::Module));
@@ -257,7 +257,7 @@ fn renewal(id: u8, renews: u8, max_uses: u32, operations: u8) -> Body {
 }
 
 #[test]
-fn renewal_rules() {
+pub fn renewal_rules() {
     let mut bench = Bench::running();
     bench.accept(pair("pack-1", "module-1", 7));
     let stranger = key("stranger");
@@ -299,7 +299,7 @@ fn renewal_rules() {
 }
 
 #[test]
-fn use_rules() {
+pub fn use_rules() {
     let mut bench = Bench::running();
     bench.accept(renewal(2, 1, 2, 7));
     let session = |id: &str, seq, pairing: u8, t3: u8| {
@@ -346,7 +346,7 @@ fn use_rules() {
 }
 
 #[test]
-fn modification_rules() {
+pub fn modification_rules() {
     let mut bench = Bench::running();
     bench.accept(pair("pack-1", "module-1", 7));
     let now = (bench.time_ms / 1000) as u32;

@@ -1,5 +1,7 @@
 //! A ledger in memory.
 
+use std::{cell::RefCell, collections::BTreeSet};
+
 use lct::{
     energy::EnergyKind,
     id::Role,
@@ -10,6 +12,7 @@ use ledger::{
     codec::Canonical,
     execute::{apply_tx, execute, genesis_writes},
     genesis::Params,
+    outcome::Value,
     records::{Roots, Totals, key as state_key},
     reject::Rejection,
     rules::Context,
@@ -22,6 +25,15 @@ use super::*;
 pub const PACK: (&str, Role) = ("pack-1", Role::Pack);
 pub const MODULE: (&str, Role) = ("module-1", Role::Module);
 pub const APP: (&str, Role) = ("app-1", Role::App);
+
+thread_local! {
+    static REACHED: RefCell<BTreeSet<Rejection>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// What became of the transactions that were refused on this thread, and of the bodies of acts (L123).
+pub fn reached() -> BTreeSet<Rejection> {
+    REACHED.take()
+}
 
 /// A ledger in memory that applies one transaction per block.
 pub struct Bench {
@@ -84,6 +96,12 @@ impl Bench {
         };
         let result = apply_tx(&mut self.state, &context, bytes).unwrap();
         assert_eq!(result.accepted(), !result.events.is_empty(), "an accepted transaction says what it did");
+        let acted = result.events.iter().filter(|event| event.kind == "DelegateActed");
+        let outcomes = acted.filter_map(|event| match event.get("outcome") {
+            Some(Value::Uint(number)) => Rejection::from_number(*number),
+            _ => None,
+        });
+        REACHED.with_borrow_mut(|reached| reached.extend(result.rejection.into_iter().chain(outcomes)));
         result.rejection
     }
 
