@@ -1,6 +1,6 @@
 //! The JSON form of a genesis, and of what a verifier of receipts trusts (A40 to A42).
 //!
-//! The canonical bytes of a genesis are CBOR (`spec/ledger.md`, L10); this form is for people and for the trust file
+//! The canonical bytes of a genesis are CBOR (`spec/ledger.md`, L10, L15); this form is for people and for the trust file
 //! that goes with receipts. It is read strictly: unknown, missing or repeated members are refused, and the
 //! stated chain id must be the one computed from the rest.
 

@@ -1,5 +1,5 @@
 //! Deterministic CBOR (RFC 8949 section 4.2.1) for everything the ledger stores or signs (`spec/ledger.md`,
-//! L2 and L3).
+//! L1 to L3).
 //!
 //! Objects are maps with small ascending integer keys; key 0 is the format version. [`Reader`] accepts exactly
 //! what [`Writer`] produces: shortest integers, definite lengths, no tags, floats or simple values, no bytes

@@ -215,6 +215,7 @@ pub fn payment_share(quality_ppm: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    //! Rule L210.
     use super::*;
 
     const fn transfer(sender: u64, receiver: u64, amount: u64, fee_ppm: u32, cap: Option<u64>) -> Transfer {

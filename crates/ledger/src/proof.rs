@@ -1,4 +1,4 @@
-//! Proofs against a state root that the state holds something, or holds nothing (`spec/ledger.md`, L62, L63, L166).
+//! Proofs against a state root that the state holds something, or holds nothing (`spec/ledger.md`, L62, L63, L166, L230).
 //!
 //! The state tree is a Jellyfish Merkle tree over SHA-256 as crate `jmt` 0.12 builds it (the replica's store does).
 //! `jmt` needs `std` through its dependencies, so this verifier is written out; it is 20 lines because a

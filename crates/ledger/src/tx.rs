@@ -634,7 +634,7 @@ impl Canonical for Body {
     }
 }
 
-/// The part of a transaction that its signer signs.
+/// The part of a transaction that its signer signs (L4, L20).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsigned {
     /// The chain this is for.

@@ -1,4 +1,6 @@
 //! Who may be paired with whom, in the open and under commitments: every rejection in its order, and every answer.
+//!
+//! Rules L135 to L140.
 
 use crate::world;
 

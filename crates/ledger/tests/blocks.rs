@@ -1,4 +1,6 @@
 //! Blocks: what may follow a tip, execution that repeats to the byte, conservation of energy, and proofs.
+//!
+//! Rules L10 to L14, L62, L63, L70 to L74 and L166.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Configuration: every rejection in its order; who may tighten, who may loosen, and what is at odds stays visible.
+//!
+//! Rules L175 to L178.
 
 use crate::world;
 

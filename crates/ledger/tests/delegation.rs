@@ -1,5 +1,7 @@
 //! Delegations and what their holders did without network, brought later: every rejection in its order, what becomes of
 //! an act, and what stands when two of them want the same (`spec/ledger.md`, L120 to L124).
+//!
+//! Rules L120 and L122 to L124.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Governance: every rejection in its order, which role may change what, and from when a change holds.
+//!
+//! Rules L160 to L164.
 
 use crate::world;
 

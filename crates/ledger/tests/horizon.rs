@@ -1,4 +1,6 @@
 //! Contexts of LCTs, their status, and the horizon: every rejection in its order, and what is written by itself.
+//!
+//! Rules L142 and L144 to L150.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Wishes that wait for a device: every rejection in its order, tries, waits and ends.
+//!
+//! Rules L151 to L153.
 
 use crate::world;
 

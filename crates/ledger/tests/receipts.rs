@@ -1,5 +1,7 @@
 //! Every way a receipt can lie is named, even when the validators themselves lie: the receipts here are built by
 //! hand on states and results that no honest chain has, and properly certified.
+//!
+//! Rules L80 to L84, L230 and L231.
 
 use crate::world;
 

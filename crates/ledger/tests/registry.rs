@@ -1,4 +1,6 @@
 //! What becomes of components, and of what they are to each other: every rejection in its order.
+//!
+//! Rules L131 to L134.
 
 use crate::world;
 

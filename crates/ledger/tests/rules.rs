@@ -1,4 +1,6 @@
 //! Rejections of the ledger in the documented order of precedence: one table per group.
+//!
+//! Rules L20, L24 to L26, L31 to L38, L40 to L43, L50 to L56, L58 and L59.
 
 use crate::world;
 

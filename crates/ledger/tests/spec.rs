@@ -109,6 +109,47 @@ fn tables_of_the_state_and_events() {
     println!("{} tables and {} events are those of the specification", built.len(), said.len());
 }
 
+/// Numbers of rules that a text cites: `L5`, `L5 to L7`, also across lines of a comment.
+fn cited(text: &str) -> BTreeSet<u32> {
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let rule = |word: &str| word.strip_prefix('L').and_then(|number| number.parse::<u32>().ok());
+    let mut found: BTreeSet<u32> = words.iter().filter_map(|word| rule(word)).collect();
+    for range in words.windows(3).filter(|range| range[1] == "to") {
+        if let (Some(from), Some(to)) = (rule(range[0]), rule(range[2])) {
+            found.extend(from..=to);
+        }
+    }
+    found
+}
+
+/// Each rule is cited where it is made true, and where a test would fail if it were not.
+#[test]
+fn every_rule_is_cited_by_code_and_by_a_test() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut folders, mut code, mut tests) = (vec![crates.clone()], BTreeSet::new(), BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let inside = entry.strip_prefix(&crates).unwrap();
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&entry).unwrap();
+                let tested = inside.iter().any(|part| part == "tests");
+                let tests_from = if tested { Some(0) } else { text.find("#[cfg(test)]") };
+                let (of_code, of_tests) = text.split_at(tests_from.unwrap_or(text.len()));
+                code.extend(cited(of_code));
+                tests.extend(cited(of_tests));
+            }
+        }
+    }
+    let heads = SPEC.split("**L").skip(1).filter_map(|rest| rest.split_once(".**")?.0.parse::<u32>().ok());
+    let rules: BTreeSet<u32> = heads.collect();
+    assert!(rules.len() > 150, "{}", rules.len());
+    let missing = |by: &BTreeSet<u32>| rules.difference(by).copied().collect::<Vec<_>>();
+    assert_eq!((missing(&code), missing(&tests)), (vec![], vec![]), "not cited by code, by a test");
+}
+
 /// Each code has a sentence and is expected by a test: a check that nobody tried to fail is not there.
 #[test]
 fn every_rejection_has_a_sentence_and_a_test() {

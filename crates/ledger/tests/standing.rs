@@ -1,4 +1,6 @@
 //! Trust on the ledger (L197 to L203): every rejection in its order, what moves a tensor, and what is told of it.
+//!
+//! Rules L190 to L203 and L225.
 
 use crate::world;
 

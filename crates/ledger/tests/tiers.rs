@@ -1,4 +1,6 @@
 //! Rebinding, bindings of the factory, ownership and witnesses: every rejection in its order, and what holds afterwards.
+//!
+//! Rules L110, L112 to L115 and L125.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Energy between packs: transfers, offers, settlement, objections. Every rejection in its order, and conservation.
+//!
+//! Rules L211 to L219 and L224.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Revocation and leases: every rejection in its order, and what is left in force.
+//!
+//! Rules L100 to L106.
 
 use crate::world;
 

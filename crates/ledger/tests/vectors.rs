@@ -1,5 +1,7 @@
 //! The bytes of statements, ids, commitments and bodies are those that the model in `spec/model` computes from the
 //! specification (`spec/vectors/link-more.json`).
+//!
+//! Rules L1 to L6, L21 and L171.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

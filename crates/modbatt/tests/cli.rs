@@ -1,4 +1,6 @@
 //! The command as a user and a script see it: exit codes, sentences, files.
+//!
+//! Rules L15 and L85 of the ledger.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,6 @@
 //! A technician's laptop acts without network, and what it did is brought later.
+//!
+//! Rule L93 of the ledger.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,6 @@
 //! `modbatt factory` as a production line uses it.
+//!
+//! Rule L220 of the ledger.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! Questions about the past: the state as it was after a block, and what proves it; events with a cursor; checkpoints and
+//! Questions about the past: the state as it was after a block, and what proves it; events with a cursor (L168); checkpoints and
 //! what leads from one to another.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};

@@ -1,4 +1,4 @@
-//! The database file: tables, opening, and the one transaction that stores a block.
+//! The database file: tables, opening, and the one transaction that stores a block (`spec/ledger.md`, L92).
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! Whether a ledger is what it says: all that it holds is computed once more from what validators certified.
+//! Whether a ledger is what it says: all that it holds is computed once more from what validators certified (`spec/ledger.md`, L249).
 
 use std::{fs, io, path::Path, thread};
 

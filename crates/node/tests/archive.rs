@@ -1,4 +1,6 @@
 //! A ledger in one stream: what comes out of an archive is the ledger that went in, or nothing.
+//!
+//! Rules L243 to L246, L248 and L249.
 
 use crate::world;
 

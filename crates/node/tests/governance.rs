@@ -1,4 +1,6 @@
 //! A chain whose validators change: it goes on, and receipts of every time hold for who trusts its genesis.
+//!
+//! Rule L165.
 
 use crate::world;
 

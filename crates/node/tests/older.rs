@@ -1,5 +1,7 @@
 //! Data directories that earlier builds wrote: `data/cycles-without-owner` is from before L224, when an energy cycle did not say whose it
 //! is. Of pack-1 it holds a cycle that was closed before the pack was handed over, one that was closed afterwards, and an open one.
+//!
+//! Rule L226.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! Questions about the past, checkpoints and witnesses: what is answered holds for who trusts nobody here.
+//!
+//! Rules L166 to L168, L170 to L174, L223, L250 and L251.
 
 use crate::world;
 

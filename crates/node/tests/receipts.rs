@@ -1,4 +1,6 @@
 //! Receipts hold for what happened, for nothing else, and say so.
+//!
+//! Rule L86.
 
 use crate::world;
 

@@ -1,4 +1,6 @@
 //! A replica's life: founding, queue, blocks, waiting, reopening, and every way its directory can be wrong.
+//!
+//! Rules L76, L77, L92 and L242.
 
 use crate::world;
 

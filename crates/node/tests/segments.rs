@@ -1,4 +1,6 @@
 //! Record files: what is acknowledged is there after a crash, what is not is cut, and damage is told apart.
+//!
+//! Rules L90, L91, L240, L241 and L247.
 
 use crate::world;
 

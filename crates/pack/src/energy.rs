@@ -307,6 +307,7 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    //! Rule L57 of the ledger.
     use super::*;
     use lct::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};

@@ -1,4 +1,4 @@
-//! A receipt as a file.
+//! A receipt as a file (`spec/ledger.md`, L80, L231).
 
 use alloc::{vec, vec::Vec};
 

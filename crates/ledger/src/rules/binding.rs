@@ -1,4 +1,4 @@
-//! Bindings (L36): both entities and the authority signed one record; it puts one signing key
+//! Bindings (L36, sides in the order of L6): both entities and the authority signed one record; it puts one signing key
 //! per entity into force and opens the energy pool of a pack.
 
 use alloc::{vec, vec::Vec};

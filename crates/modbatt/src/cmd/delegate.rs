@@ -1,5 +1,5 @@
 //! `modbatt delegate`: who may act in the authority's place without network, what such a laptop does, and what became of
-//! it (`spec/channel.md`, H160 to H165; `spec/api.md`, A70 to A72). Guide: `docs/offline-service.md`.
+//! it (`spec/channel.md`, H160 to H165; `spec/api.md`, A70 to A72; the journal: `spec/ledger.md`, L93). Guide: `docs/offline-service.md`.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

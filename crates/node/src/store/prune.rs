@@ -1,4 +1,4 @@
-//! What a ledger may forget: blocks of long ago, with their results, proofs and events.
+//! What a ledger may forget: blocks of long ago, with their results, proofs and events (`spec/ledger.md`, L248).
 
 use ledger::{block::Block, codec::Canonical, tx::Tx};
 use redb::{ReadableTable, ReadableTableMetadata};
