@@ -1,4 +1,5 @@
-//! Every rejection is what became of a transaction in one of the tables: not that a test names it, but that a ledger gave it.
+//! Every rejection is what became of a transaction in one of the tables: not that a test names it (`spec.rs`), but that a ledger
+//! gave it.
 
 use ledger::reject::Rejection;
 
@@ -8,6 +9,7 @@ use crate::{
 };
 
 #[test]
+#[ignore = "twelve seconds: the tables once more, on one thread"]
 fn every_rejection_is_given_by_a_ledger() {
     let tables: &[fn()] = &[
         authorizations::rules_of_authorisations,
