@@ -33,7 +33,7 @@ const SAMPLE: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(300);
 const GROWTH_MAX: f64 = 0.02;
 
-/// Runs for `time`; `ok` says whether the memory at the end is within 2 % of that after minute 5 (of a shorter run: after a sixth).
+/// Runs for `time`; until it is settled, writers do not wait, so that caches are as full as they get. `ok` says whether the memory at the end is within 2 % of that after minute 5 (of a shorter run: after a sixth).
 pub fn run(modbatt: &str, time: Duration) -> Value {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(soaked(modbatt, time))
@@ -94,6 +94,8 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
             took
         }));
     }
+    let settled = SETTLED.min(time / 6);
+    let full = Instant::now() + settled;
     for mut account in accounts {
         let (stop, written, address) = (stop.clone(), written.clone(), bridge.address);
         tasks.push(tokio::spawn(async move {
@@ -103,7 +105,9 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
                 let text = String::from_utf8_lossy(answer).into_owned();
                 assert!(text.contains("\"included\""), "{text}");
                 written.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(WRITE_EVERY).await;
+                if Instant::now() >= full {
+                    tokio::time::sleep(WRITE_EVERY).await;
+                }
             }
             Vec::new()
         }));
@@ -151,7 +155,7 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
     let cpu = bridge.cpu().as_secs_f64() / began.elapsed().as_secs_f64();
     bridge.end();
 
-    let (settled, window) = (SETTLED.min(time / 6), Duration::from_secs(60).min(time / 12));
+    let window = Duration::from_secs(60).min(time / 12);
     let mean = |from: Duration| {
         let within = samples.iter().filter(|(at, _)| (from..from + window).contains(at));
         let all: Vec<f64> = within.map(|(_, kib)| *kib as f64).collect();

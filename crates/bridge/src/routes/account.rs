@@ -44,7 +44,7 @@ pub(crate) async fn account(
     let bytes: Hex<33> = id("public key", &key)?;
     let key = PublicKey::from_slice(&bytes.0).map_err(|e| Refusal::format(format!("public key: {e}")))?;
     let chain = app.chain.clone();
-    app.state(when.height, move |snapshot| {
+    app.glance(when.height, move |snapshot| {
         let account = snapshot.account(&key)?;
         let account = account.ok_or_else(|| {
             Refusal::new(404, code::ACCOUNT_NOT_FOUND, "the key has no account on this chain")

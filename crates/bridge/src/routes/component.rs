@@ -127,7 +127,7 @@ pub(crate) async fn component(
     Segments(id): Segments<String>,
     Options(when): Options<When>,
 ) -> Reply<Json<Component>> {
-    app.state(when.height, move |snapshot| view(snapshot, &id).map(Json)).await
+    app.glance(when.height, move |snapshot| view(snapshot, &id).map(Json)).await
 }
 
 /// The anchors of the audit logs of a component (A51).

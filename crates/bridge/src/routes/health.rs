@@ -30,7 +30,7 @@ pub(crate) async fn health(State(app): App) -> Json<Health> {
     responses((status = 200, body = BlockchainStatus))
 )]
 pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
-    let (ledger, errors) = match app.state(None, figures).await {
+    let (ledger, errors) = match app.glance(None, figures).await {
         Ok(figures) => (Some(figures), Vec::new()),
         Err(Refusal(problem)) => (None, vec![problem.error]),
     };
@@ -47,7 +47,7 @@ pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
     responses((status = 200, body = LedgerStatus), (status = 404), (status = 410))
 )]
 pub(crate) async fn ledger(State(app): App, Options(when): Options<When>) -> Reply<Json<LedgerStatus>> {
-    app.state(when.height, figures).await.map(Json)
+    app.glance(when.height, figures).await.map(Json)
 }
 
 pub(super) fn figures(snapshot: &Snapshot<'_>) -> Reply<LedgerStatus> {

@@ -90,6 +90,19 @@ impl Shared {
         .await
     }
 
+    /// The same for a few entries: those of the last state are read where they are asked for, since to hand that to another
+    /// thread costs many times the read.
+    pub async fn glance<T: Send + 'static>(
+        &self,
+        height: Option<u64>,
+        f: impl FnOnce(&Snapshot<'_>) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        match height {
+            Some(_) => self.state(height, f).await,
+            None => f(&self.chain.read()?),
+        }
+    }
+
     /// Unix seconds.
     pub fn now_s(&self) -> u64 {
         (self.clock)() / 1000

@@ -53,7 +53,7 @@ pub(crate) async fn detailed(State(app): App) -> Json<Detailed> {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime: app.began.elapsed().as_secs(),
         checks,
-        ledger: app.state(None, figures).await.ok(),
+        ledger: app.glance(None, figures).await.ok(),
     })
 }
 

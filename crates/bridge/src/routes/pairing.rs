@@ -104,7 +104,7 @@ pub(crate) async fn pairing(
     let Hex(pairing) = id("pairing id", &pairing)?;
     let id = PairingId(pairing);
     let (recorded, tip) =
-        app.state(when.height, move |snapshot| Ok((snapshot.pairing(&id)?, snapshot.tip()))).await?;
+        app.glance(when.height, move |snapshot| Ok((snapshot.pairing(&id)?, snapshot.tip()))).await?;
     // Of the past the ledger's time is the only one.
     let now_ms = if when.height.is_some() { tip.time_ms } else { (app.clock)() };
     let (binding_id, sides, status, created_at, expires_at) = match recorded {

@@ -108,7 +108,7 @@ pub(crate) async fn transaction(
     Segments(hash): Segments<String>,
 ) -> Reply<Json<Transaction>> {
     let Hex(id) = id("transaction hash", &hash)?;
-    let found = app.blocking(move |chain| Ok(chain.read()?.tx(&id)?)).await?;
+    let found = app.glance(None, move |snapshot| Ok(snapshot.tx(&id)?)).await?;
     if let Some(t) = found {
         return Ok(Json(in_block(id, t.height, t.index, &t.result)));
     }
