@@ -149,7 +149,7 @@ fn check(dir: &Path, acknowledged: Acknowledged) {
         let (_, kept) = chain.stored_batch(&Cid::of("module-1"), n * 5).unwrap().unwrap();
         assert_eq!(kept.entries.len(), 5, "{what}: batch {n}");
     }
-    // Each record is in the sums once.
+    // Each record is in the sums once (L254).
     let question = Question {
         cid: Cid::of("module-1"),
         resolution: Resolution::Day,

@@ -1,5 +1,5 @@
 //! Data of earlier and of later builds: what is older is opened or brought to this build's format, what is newer is left
-//! alone. Record files of version 1 are in `segments.rs`.
+//! alone (L257). Record files of version 1 are in `segments.rs`.
 
 use crate::world;
 

@@ -1,4 +1,4 @@
-//! What a validator signed last: an older copy of its ledger signs nothing, a crash stops nobody.
+//! What a validator signed last: an older copy of its ledger signs nothing, a crash stops nobody (L256).
 
 use crate::world;
 

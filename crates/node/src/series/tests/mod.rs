@@ -1,4 +1,4 @@
-//! Sums against the records they are of, also after damage and power cuts.
+//! Sums against the records they are of, also after damage and power cuts (L252 to L255).
 
 use std::collections::BTreeSet;
 
