@@ -27,7 +27,7 @@ use ledger::{
     state::load,
     tx::{Target, TxId},
 };
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -153,6 +153,9 @@ impl Span<&[u8]> {
     }
 }
 
+/// A key of the state, with what is under it.
+type Entry<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
+
 /// The first key behind all that begin with `prefix`.
 fn next_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
@@ -265,7 +268,7 @@ impl<'a> Snapshot<'a> {
         // Each of them takes at most one away.
         let enough = span.limit.saturating_add(undone.len());
         let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        let mut take = |entry: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), _>| {
+        let mut take = |entry: Result<Entry<'_>, _>| {
             let (key, value) = entry.map_err(|e: redb::StorageError| fail(e.into()))?;
             let rest = key.value().strip_prefix(prefix);
             let goes_on = rest.is_some() && rows.len() < enough;
