@@ -949,6 +949,17 @@ class Propose(TypedDict):
     version: int
 
 
+class Quantity(TypedDict):
+    """What one quantity came to."""
+
+    count: int
+    last: NotRequired[int]
+    max: int
+    mean: int
+    min: int
+    name: str
+
+
 class Ready(TypedDict):
     """Answer of `GET /ready`."""
 
@@ -1108,6 +1119,26 @@ class Seen(TypedDict):
     link: str
     via: str
     weight_ppm: int
+
+
+class Series(TypedDict):
+    """The records of a component over time."""
+
+    buckets: list[SeriesBucket]
+    cid: str
+    complete: bool
+    component_id: str
+    next_ms: NotRequired[int]
+    resolution: str
+
+
+class SeriesBucket(TypedDict):
+    """What the records of a span of time came to."""
+
+    last_ms: int
+    quantities: list[Quantity]
+    records: int
+    start_ms: int
 
 
 class Session(TypedDict):
@@ -1764,6 +1795,11 @@ class Routes:
         """Stores the records of a batch, then submits its transaction (A35)."""
         given = self.call("POST", "/api/v1/telemetry/batches", None, body)
         return cast("Stored", given)
+
+    def get_telemetry_id_series(self, id: str, *, resolution: str, from_ms: int | None = None, to_ms: int | None = None, quantity: str | None = None) -> Series:
+        """The records of a component over time, summed up (A226)."""
+        given = self.call("GET", f"/api/v1/telemetry/{quote(str(id), safe='')}/series", {"resolution": resolution, "from_ms": from_ms, "to_ms": to_ms, "quantity": quantity}, None)
+        return cast("Series", given)
 
     def get_time_token(self) -> TimeToken:
         """The time under the signature of the authority (A43)."""
