@@ -220,6 +220,15 @@ impl Client {
         Client { credential: Some(Arc::new(credential)), ..self.clone() }
     }
 
+    /// `POST /gateways/{id}`, `id` being the component id of the gateway's app.
+    pub async fn report_gateway(
+        &self,
+        id: &str,
+        report: &crate::gateway::Report,
+    ) -> Answer<crate::gateway::Reported> {
+        self.post(&["gateways", id], report).await
+    }
+
     /// `GET /health/detailed`.
     pub async fn health_detailed(&self) -> Answer<crate::health::Detailed> {
         self.get(&["health", "detailed"]).await

@@ -1,6 +1,6 @@
 //! `GET /health`, `GET /blockchain/status`, `GET /ledger/status`.
 
-use crate::encoding::Hex;
+use crate::{encoding::Hex, gateway::Heard};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,10 +71,13 @@ pub struct BlockchainStatus {
 /// One thing that a bridge needs to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
-    /// `ledger` or `disk`.
+    /// `ledger`, `bus` or `disk`.
     pub name: String,
     /// Whether it is there.
     pub ok: bool,
+    /// Of the bus that is there: `up`, or `not configured` where no gateway is expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// What is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -107,4 +110,9 @@ pub struct Detailed {
     /// The ledger's figures, where it can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerStatus>,
+    /// Gateways that are expected or were heard.
+    pub gateways: Vec<Heard>,
+    /// Room on the disk of the ledger, in MiB; left out where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_free_mib: Option<u64>,
 }

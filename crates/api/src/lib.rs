@@ -21,6 +21,7 @@ pub mod encoding;
 pub mod energy;
 pub mod entity;
 pub mod event;
+pub mod gateway;
 pub mod genesis;
 pub mod governance;
 pub mod health;

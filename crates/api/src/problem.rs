@@ -81,6 +81,8 @@ pub mod code {
     pub const ACCESS_PRESENCE: &str = "W4_ERR_ACCESS_PRESENCE";
     /// 403: what is asked is about a component outside the scope of whoever asks.
     pub const ACCESS_SCOPE: &str = "W4_ERR_ACCESS_SCOPE";
+    /// The passphrase was given for once: the user sets one of his own first.
+    pub const ACCESS_PASSPHRASE: &str = "W4_ERR_ACCESS_PASSPHRASE";
     /// 400: the transaction is of another kind than the route takes.
     pub const KIND: &str = "W4_ERR_PROTO_KIND";
     /// 404: there is no block of this height yet.

@@ -28,6 +28,9 @@ pub struct Login {
     pub passphrase: String,
     /// The key that the token is to be bound to.
     pub key: Hex<33>,
+    /// A passphrase in the place of that one, from here on: needed where that one was given for once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_passphrase: Option<String>,
 }
 
 impl std::fmt::Debug for Login {
@@ -168,7 +171,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let login = Login { user: "u".into(), passphrase: "hidden".into(), key: Hex([0; 33]) };
+        let login = Login {
+            user: "u".into(),
+            passphrase: "hidden".into(),
+            key: Hex([0; 33]),
+            new_passphrase: Some("hidden".into()),
+        };
         let session =
             Session { token: "hidden".into(), role: "viewer".into(), expires_at: 1, present_until: 1 };
         assert!(!format!("{login:?}{session:?}").contains("hidden"));

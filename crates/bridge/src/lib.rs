@@ -26,6 +26,7 @@ mod work;
 
 pub use authority::{
     ceremonies::CeremonyError,
+    issuance,
     key::{AuthorityKey, KeyError},
     orders::OrdersError,
     revocation::ListError,
@@ -70,7 +71,8 @@ pub struct Config {
     pub clock: Clock,
     /// The authority's key; its signing half must be an authority account of the chain.
     pub key: AuthorityKey,
-    /// File of the ceremonies; created when absent. No one else may write it.
+    /// File of the ceremonies; created when absent. No one else may write it. The log of what the authority issued lies beside
+    /// it ([`authority::issuance::FILE`]).
     pub ceremonies: PathBuf,
     /// File of the revocation list issued last; created when absent. No one else may write it.
     pub revocations: PathBuf,
@@ -92,6 +94,9 @@ pub enum BridgeError {
     /// The file of the revocation list cannot be used.
     #[error(transparent)]
     Revocations(#[from] ListError),
+    /// The log of what was issued cannot be used.
+    #[error(transparent)]
+    Issuances(#[from] authority::issuance::IssuanceError),
     /// The file of users cannot be used.
     #[error(transparent)]
     Users(#[from] access::users::UsersError),
@@ -141,6 +146,12 @@ pub(crate) struct Shared {
     pub works: work::Works,
     pub front: front::Open,
     pub metrics: ops::metrics::Metrics,
+    /// Who hears the buses.
+    pub gateways: ops::gateways::Gateways,
+    /// Least room on the disk, in MiB.
+    pub disk_free_mib: u64,
+    /// Where spans of requests go, if anywhere.
+    pub traces: Option<ops::traces::Traces>,
     pub began: Instant,
     /// Written to see whether the disk takes anything.
     pub probe: PathBuf,
@@ -181,6 +192,9 @@ impl Bridge {
             works: work::Works::default(),
             front,
             metrics,
+            gateways: ops::gateways::Gateways::default(),
+            disk_free_mib: 0,
+            traces: None,
             began,
             probe,
         };
@@ -209,6 +223,22 @@ impl Bridge {
     pub fn behind(mut self, front: &Front) -> Result<Self, BridgeError> {
         self.shared.front = front::Open::new(front, access::now_ms())?;
         Ok(self)
+    }
+
+    /// Is ready only while this holds too.
+    #[must_use]
+    pub fn watching(mut self, watch: ops::Watch) -> Self {
+        let ops::Watch { gateways, disk_free_mib } = watch;
+        self.shared.gateways.expected = gateways;
+        self.shared.disk_free_mib = disk_free_mib;
+        self
+    }
+
+    /// Sends a span of each request to a collector.
+    #[must_use]
+    pub fn with_traces(mut self, traces: ops::traces::Traces) -> Self {
+        self.shared.traces = Some(traces);
+        self
     }
 
     /// The authority's public keys, which devices pin.
@@ -255,6 +285,9 @@ impl Bridge {
             () = events::webhooks::run(&shared, pace) => {}
         }
         shared.authority.stop().await;
+        if let Some(traces) = &shared.traces {
+            traces.end().await;
+        }
         // The thread ends with its last job; a panic in it was reported where it happened.
         let _reported = tokio::task::spawn_blocking(move || thread.join()).await;
         Ok(())

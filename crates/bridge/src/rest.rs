@@ -23,9 +23,9 @@ use crate::{
     refusal::Refusal,
     repeat,
     routes::{
-        account, binding, chain, commitment, component, context, delegation, energy, governance, health, lct,
-        mrh, ops, order, pairing, policy, queue, receipt, registry, revocation, telemetry, transaction,
-        trust,
+        account, binding, chain, commitment, component, context, delegation, energy, gateway, governance,
+        health, lct, mrh, ops, order, pairing, policy, queue, receipt, registry, revocation, telemetry,
+        transaction, trust,
     },
 };
 
@@ -36,6 +36,12 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// All routes over `shared`, and their contract.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let (routes, contract) = native().split_for_parts();
+    if let Some(traces) = &shared.traces {
+        let older = compat::calls()
+            .into_iter()
+            .flat_map(|(_, path, ..)| [path.to_owned(), format!("{PREFIX}{path}")]);
+        traces.know(contract.paths.paths.keys().cloned().chain(older).collect());
+    }
     let routes = routes
         .merge(openapi::published(contract))
         .merge(compat::native())
@@ -79,6 +85,7 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(registry::check))
         .routes(routes!(queue::of_component))
         .routes(routes!(queue::request))
+        .routes(routes!(gateway::report))
         .routes(routes!(governance::governance))
         .routes(routes!(governance::accounts))
         .routes(routes!(commitment::component))
@@ -162,6 +169,8 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     let (method, path) =
         (request.method().clone(), request.uri().path().chars().take(PATH_LOGGED).collect::<String>());
     let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
+    let traced =
+        app.traces.as_ref().map(|traces| traces.begin(request.headers(), (&method, class), (&path, &id)));
     let mut cut = CutOff { span: span.clone(), class, answered: false };
     let answer = async {
         if !app.front.answers_to(host_of(authority(&request))) {
@@ -178,6 +187,10 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     }
     let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
     app.metrics.answered(class, status, began.elapsed());
+    if let Some(traced) = traced {
+        let who = response.extensions().get::<Known>().map(|Known(who)| who.as_ref());
+        traced.answered(who, status);
+    }
     if !matches!(class, Class::Public | Class::Read) {
         let known = response.extensions().get::<Known>();
         let who = known.map_or("-", |Known(principal)| principal.name.as_str());

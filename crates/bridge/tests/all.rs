@@ -22,6 +22,7 @@ mod refusals;
 mod relations;
 mod revocation;
 mod secrets;
+mod seen;
 mod state;
 mod telemetry;
 mod webhooks;

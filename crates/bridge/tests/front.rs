@@ -106,6 +106,7 @@ async fn users_come_in_over_tls_and_nobody_else() {
         user: "ann".into(),
         passphrase: passphrase.into(),
         key: Hex(key.public().0),
+        new_passphrase: None,
     };
     assert_eq!(refused(nobody.log_in(&login("something else")).await).0, 401);
     let session = nobody.log_in(&login(PASSPHRASE)).await.unwrap();
@@ -215,7 +216,9 @@ async fn answers_say_which_request_they_are_of_and_refusals_come_in_both_forms()
         (&404.into(), &body["error"], &"W4_ERR_PROTO_ROUTE".into())
     );
     let ready: api::health::Ready = get("/ready").send().await.unwrap().json().await.unwrap();
-    assert!(ready.ready && ready.checks.len() == 2, "{ready:?}");
+    let states = ready.checks.iter().map(|check| (check.name.as_str(), check.ok, check.state.as_deref()));
+    let expected = [("ledger", true, None), ("bus", true, Some("not configured")), ("disk", true, None)];
+    assert!(ready.ready && states.eq(expected), "{ready:?}");
     let figures = get("/metrics").send().await.unwrap().text().await.unwrap();
     assert!(figures.contains("modbatt_bridge_answers_total{class=\"read\",status=\"404\"} 2"), "{figures}");
 }

@@ -220,3 +220,42 @@ async fn a_stream_ends_with_the_right_of_its_reader() {
     }
     drop(stop);
 }
+
+/// A passphrase that was given for once lets its user set one of his own, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passphrase_given_for_once_is_replaced_with_the_first_login() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.json");
+    let now_s = now_ms() / 1000;
+    let mut file = UserFile::default();
+    let mut once = |name: &str, until: u64| {
+        let mut user = User::new(name, Role::Administrator, None).unwrap();
+        let passphrase = user.give_passphrase_once(until).unwrap();
+        file.add(user).unwrap();
+        passphrase.to_string()
+    };
+    let (first, late) = (once("ann", now_s + 60), once("bob", now_s));
+    file.write(&path).unwrap();
+    let front = Front { users: Some(path.clone()), ..Front::default() };
+    let (port, stop) = served(&world, dir.path(), &front).await;
+    let client = api::Client::new(&format!("http://127.0.0.1:{port}")).unwrap();
+    let key = api::Hex(SigningKey::from_bytes(&[8; 32]).unwrap().public().0);
+    let log_in = async |user: &str, passphrase: &str, wanted: Option<&str>| {
+        let (user, passphrase, new_passphrase) = (user.into(), passphrase.into(), wanted.map(Into::into));
+        let login = api::session::Login { user, passphrase, key, new_passphrase };
+        client.log_in(&login).await.map(drop).map_err(|e| e.code().unwrap_or("-").to_owned())
+    };
+    let refused = |code: &str| Err(format!("W4_ERR_{code}"));
+    let own = "a passphrase of my own";
+    assert_eq!(log_in("ann", &first, None).await, refused("ACCESS_PASSPHRASE"));
+    assert_eq!(log_in("ann", &first, Some("short")).await, refused("PROTO_FORMAT"));
+    assert_eq!(log_in("ann", &first, Some(&first)).await, refused("PROTO_FORMAT"));
+    assert_eq!(log_in("ann", "wrong", Some(own)).await, refused("ACCESS_REQUIRED"));
+    assert_eq!(log_in("bob", &late, Some(own)).await, refused("ACCESS_REQUIRED"), "it ran out");
+    assert_eq!(log_in("ann", &first, Some(own)).await, Ok(()));
+    assert_eq!(log_in("ann", &first, None).await, refused("ACCESS_REQUIRED"), "it opens no more");
+    assert_eq!(log_in("ann", own, None).await, Ok(()));
+    assert!(UserFile::read(&path).unwrap().users[0].once_until().is_none());
+    drop(stop);
+}

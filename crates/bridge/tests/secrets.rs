@@ -238,6 +238,7 @@ async fn what_is_given_once_is_said_nowhere_else() {
         user: "ann-canary".into(),
         passphrase: passphrase.into(),
         key: Hex(key.public().0),
+        new_passphrase: None,
     };
     assert_eq!(world.post("/sessions", &login(WRONG)).await.status, 401);
     let session: Session = world.post("/sessions", &login(PASSPHRASE)).await.json();

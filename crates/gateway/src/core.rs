@@ -27,6 +27,7 @@ use crate::{
     orders::Orders,
     outbox::Job,
 };
+use api::gateway::Bus;
 use lct::{
     Digest,
     binding::Assurance,
@@ -60,6 +61,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How often the pack is told the time.
 const TIME_PERIOD: Duration = Duration::from_secs(10);
+
+/// After so long without a frame the bus is silent.
+const BUS_SILENT: Duration = Duration::from_secs(5);
 
 /// How much later the authority's time is before devices are told it again, in seconds.
 const TOKEN_PERIOD_S: u32 = 3_600;
@@ -238,6 +242,8 @@ pub struct Gateway {
     wanted: Option<RelayState>,
     /// When the pack is told the time again.
     time_due: Instant,
+    /// When something was heard on the bus last.
+    heard: Option<Instant>,
     /// Answers that did not fit their question.
     misfits: u64,
     plan: Plan,
@@ -294,6 +300,7 @@ impl Gateway {
             unix_ms,
             wanted: None,
             time_due: now,
+            heard: None,
             misfits: 0,
             plan: Plan::default(),
             checkup: None,
@@ -421,7 +428,14 @@ impl Gateway {
 
     /// Takes a frame from CAN 1.
     pub fn frame(&mut self, now: Instant, frame: &Frame, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.heard = Some(now);
         Ok(self.app.frame(now, frame, rng)?)
+    }
+
+    /// Whether something was heard on the bus within the last 5 s.
+    pub fn bus(&self, now: Instant) -> Bus {
+        let heard = self.heard.is_some_and(|at| now.saturating_since(at) <= BUS_SILENT);
+        if heard { Bus::Up } else { Bus::Silent }
     }
 
     /// Does what is due.

@@ -1,13 +1,21 @@
 //! What the authority says without being asked: its revocation list, its time, policies and orders of operators, fetched
 //! from the bridge.
 
-use api::{Client, ClientError, order::Order, policy::Standing, revocation::Revocations};
+use api::{
+    Client, ClientError,
+    gateway::{Bus, Report},
+    order::Order,
+    policy::Standing,
+    revocation::Revocations,
+};
 use lct::clock::TOKEN_LEN;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How often the bridge is asked: a revocation or an order is known within this time.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often the bridge is told how the bus is, also while nothing changes.
+const REPORT: Duration = Duration::from_secs(15);
 /// Looks after which the time is fetched although the list is the same.
 const LOOKS_PER_TOKEN: u32 = 60;
 
@@ -65,9 +73,36 @@ impl Look {
     }
 }
 
-/// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells `heard`
-/// what is new or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again.
-pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Word>>) {
+/// What the listener hears, and what it says of the bus.
+#[derive(Debug)]
+pub struct Line {
+    /// The authority's last word.
+    pub words: watch::Receiver<Option<Word>>,
+    /// How the bus is; the bridge is told now and then (A129).
+    pub bus: watch::Sender<Bus>,
+}
+
+impl Line {
+    /// A line, and its other end, for [`listen`].
+    pub fn new() -> (Line, Far) {
+        let (heard, words) = watch::channel(None);
+        let (bus, told) = watch::channel(Bus::Silent);
+        (Line { words, bus }, Far { heard, bus: told })
+    }
+}
+
+/// The other end of a [`Line`].
+#[derive(Debug)]
+pub struct Far {
+    heard: watch::Sender<Option<Word>>,
+    bus: watch::Receiver<Bus>,
+}
+
+/// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells the line
+/// what is new or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again. In
+/// between it is told how the bus of `app` is.
+pub async fn listen(client: Client, pack: String, app: String, Far { heard, bus }: Far) {
+    let mut told = None;
     let mut looks = LOOKS_PER_TOKEN;
     let mut known = 0;
     loop {
@@ -79,6 +114,11 @@ pub async fn listen(client: Client, pack: String, heard: watch::Sender<Option<Wo
             heard.send_replace(Some(word));
         }
         looks = looks.saturating_add(1);
+        let now = *bus.borrow();
+        let due = |(at, of): (Instant, Bus)| of != now || at.elapsed() >= REPORT;
+        if told.is_none_or(due) && client.report_gateway(&app, &Report { bus: now }).await.is_ok() {
+            told = Some((Instant::now(), now));
+        }
         tokio::select! {
             () = heard.closed() => return,
             () = tokio::time::sleep(LOOK) => {}

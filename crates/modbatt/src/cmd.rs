@@ -20,6 +20,7 @@ pub mod factory;
 pub mod govern;
 pub mod keys;
 pub mod ledger;
+pub mod older;
 pub mod openapi;
 pub mod order;
 pub mod owner;

@@ -81,7 +81,7 @@ enum Command {
     Commitment(cmd::commitment::Args),
     /// Show what governs the chain, give accounts, change roots, parameters, validators and rules
     Govern(cmd::govern::Args),
-    /// Show or set the parameters of a pack on the ledger
+    /// Show or set the parameters of a pack on the ledger, or check the settings of the service
     Config(cmd::config::Args),
     /// Hand a component from its manufacturer or its owner to somebody
     Owner(cmd::owner::Args),

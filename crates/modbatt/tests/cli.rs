@@ -6,6 +6,8 @@
 
 #[path = "cli/of_a_ledger.rs"]
 mod of_a_ledger;
+#[path = "cli/of_the_service.rs"]
+mod of_the_service;
 #[path = "../../ledger/tests/world/mod.rs"]
 mod world;
 

@@ -91,7 +91,8 @@ impl Sender {
 fn serve(dir: &str) -> (Running, Client) {
     let mut running = start(&["serve", "--data-dir", dir, "--listen", "127.0.0.1:0"]);
     let at = |said: &str| {
-        let line = said.lines().find_map(|line| line.strip_prefix("bridge and ledger at "))?;
+        let line =
+            said.lines().find_map(|line| line.strip_prefix("bridge, over REST and gRPC, and ledger at "))?;
         Some(line.split_once(',')?.0.to_owned())
     };
     running.wait_for("its address", |_, said| at(said).is_some());

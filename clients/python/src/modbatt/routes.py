@@ -219,6 +219,7 @@ class Check(TypedDict):
     error: NotRequired[str]
     name: str
     ok: bool
+    state: NotRequired[str]
 
 
 class Checked(TypedDict):
@@ -464,6 +465,8 @@ class Detailed(TypedDict):
     """Answer of `GET /health/detailed`."""
 
     checks: list[Check]
+    disk_free_mib: NotRequired[int]
+    gateways: list[Heard]
     ledger: NotRequired[LedgerStatus]
     service: str
     status: str
@@ -591,6 +594,14 @@ class Health(TypedDict):
     timestamp: int
 
 
+class Heard(TypedDict):
+    """What is known of a gateway."""
+
+    bus: NotRequired[Literal["up", "silent"]]
+    id: str
+    seconds: NotRequired[int]
+
+
 class HeldTransaction(TypedDict):
     """A transaction in a block."""
 
@@ -715,6 +726,7 @@ class Login(TypedDict):
     """Body of `POST /sessions`."""
 
     key: str
+    new_passphrase: NotRequired[str | None]
     passphrase: str
     user: str
 
@@ -1048,6 +1060,18 @@ class Replaces(TypedDict):
 
     binding_id: str
     nonce: str
+
+
+class Report(TypedDict):
+    """Body of `POST /gateways/{id}`."""
+
+    bus: Literal["up", "silent"]
+
+
+class Reported(TypedDict):
+    """Answer of `POST /gateways/{id}`."""
+
+    within: int
 
 
 class Request(TypedDict):
@@ -1641,6 +1665,11 @@ class Routes:
         given = self.call("GET", "/api/v1/events", {"after": after, "types": types, "component": component, "limit": limit}, None)
         return cast("Events", given)
 
+    def post_gateways_id(self, id: str, body: Report) -> Reported:
+        """A gateway says how its bus is, by the component id of its app (A129)."""
+        given = self.call("POST", f"/api/v1/gateways/{quote(str(id), safe='')}", None, body)
+        return cast("Reported", given)
+
     def get_governance(self, *, height: int | None = None) -> Governed:
         """What governs the next block, and what is decided for later (A118)."""
         given = self.call("GET", "/api/v1/governance", {"height": height}, None)
@@ -1787,7 +1816,7 @@ class Routes:
         return cast("Revocations", given)
 
     def post_sessions(self, body: Login) -> Session:
-        """Logs a user in (A135)."""
+        """Logs a user in, with another passphrase from here on if one is wanted (A135, A220)."""
         given = self.call("POST", "/api/v1/sessions", None, body)
         return cast("Session", given)
 

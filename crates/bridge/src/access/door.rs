@@ -25,7 +25,7 @@ use lct::{Digest, hash::sha256, sign::PublicKey};
 use super::{
     Means, Principal, Scope,
     tries::Tries,
-    users::{User, UserFile, Users, check_passphrase, draw_token},
+    users::{User, UserFile, Users, UsersError, check_passphrase, draw_token},
 };
 use crate::refusal::{Refusal, Reply};
 
@@ -277,10 +277,15 @@ impl Door {
         let right = check_passphrase(user, &login.passphrase);
         // What was typed as a name may be a passphrase in the wrong field.
         let named = user.map_or("nobody known", |user| user.name.as_str());
-        let Some(user) = user.filter(|user| right && user.is_active(now_s)) else {
+        // One that was given for once and ran out is as good as a wrong one.
+        let opens = |user: &&User| {
+            right && user.is_active(now_s) && user.once_until().is_none_or(|until| now_s < until)
+        };
+        let Some(user) = user.filter(opens) else {
             tracing::warn!(target: "security", user = named, from = %peer.address, "login refused");
             return Err(refuse());
         };
+        self.renew(user, login)?;
         let token = draw_token()?;
         let (expires_at, present_until) = (now_s + SESSION_S, now_s + PRESENCE_S);
         let mut sessions = lock(&self.sessions);
@@ -292,6 +297,31 @@ impl Door {
         sessions.insert(token_hash(&token), live);
         tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
         Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
+    }
+
+    /// Gives whoever proved himself the passphrase that he wants, or tells him that he needs one.
+    fn renew(&self, user: &User, login: &Login) -> Reply<()> {
+        let Some(wanted) = &login.new_passphrase else {
+            return match user.once_until() {
+                None => Ok(()),
+                Some(_) => Err(Refusal::new(
+                    403,
+                    code::ACCESS_PASSPHRASE,
+                    "this passphrase was given for once: set one of your own",
+                )
+                .detail("new_passphrase: it is missing")),
+            };
+        };
+        if *wanted == login.passphrase {
+            return Err(Refusal::format("new_passphrase: it is the one before"));
+        }
+        let Some(users) = &self.users else { return Ok(()) };
+        users.set_passphrase(&user.name, wanted).map_err(|e| match e {
+            UsersError::Invalid(what) => Refusal::format(format!("new_passphrase: {what}")),
+            e => Refusal::unavailable(&e),
+        })?;
+        tracing::info!(target: "security", user = %user.name, "another passphrase");
+        Ok(())
     }
 }
 

@@ -220,12 +220,18 @@ impl From<Denied> for Refusal {
     }
 }
 
-/// Logs a user in (A135).
+/// Logs a user in, with another passphrase from here on if one is wanted (A135, A220).
 #[utoipa::path(
     post,
     path = "/sessions",
     request_body = api::session::Login,
-    responses((status = 200, body = api::session::Session), (status = 401), (status = 409), (status = 429))
+    responses(
+        (status = 200, body = api::session::Session),
+        (status = 401),
+        (status = 403),
+        (status = 409),
+        (status = 429)
+    )
 )]
 pub(crate) async fn log_in(
     State(app): State<Arc<Shared>>,

@@ -144,6 +144,9 @@ pub struct User {
     pub expires_at: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     passphrase: Option<Hashed>,
+    /// The passphrase was given for once, and only opens until then, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once_until: Option<u64>,
     /// His tokens.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -175,6 +178,7 @@ impl User {
             disabled: false,
             expires_at: None,
             passphrase: None,
+            once_until: None,
             tokens: Vec::new(),
             certificates: Vec::new(),
         })
@@ -192,7 +196,32 @@ impl User {
             )));
         }
         self.passphrase = Some(Hashed::of(passphrase)?);
+        self.once_until = None;
         Ok(())
+    }
+
+    /// Draws a passphrase, 96 random bits, that only serves to set another one, until `until`, Unix seconds.
+    ///
+    /// # Errors
+    /// [`UsersError::Entropy`].
+    pub fn give_passphrase_once(&mut self, until: u64) -> Result<Zeroizing<String>, UsersError> {
+        let drawn: Zeroizing<[u8; 12]> = random()?;
+        let digits = Zeroizing::new(hex::encode(drawn.as_slice()));
+        let mut passphrase = Zeroizing::new(String::with_capacity(30));
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && i % 4 == 0 {
+                passphrase.push('-');
+            }
+            passphrase.push(digit);
+        }
+        self.set_passphrase(&passphrase)?;
+        self.once_until = Some(until);
+        Ok(passphrase)
+    }
+
+    /// Until when his passphrase only serves to set another one, Unix seconds; `None` for one of his own.
+    pub fn once_until(&self) -> Option<u64> {
+        self.once_until
     }
 
     /// Makes a token for the holder of `key`, and returns it: only its hash is kept.
@@ -297,6 +326,24 @@ impl UserFile {
         durable::replace_private(path, &text).map_err(fail)
     }
 
+    /// Reads, changes and replaces a file, while nobody else does.
+    ///
+    /// # Errors
+    /// As [`UserFile::read`] and [`UserFile::write`], and what `change` refuses; then nothing is written.
+    pub fn change<T, E: From<UsersError>>(
+        path: &Path,
+        change: impl FnOnce(&mut UserFile) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let lock = path.with_extension("lock");
+        let fail = |source| UsersError::Io { path: lock.clone(), source };
+        let held = fs::File::options().create(true).truncate(false).write(true).open(&lock).map_err(fail)?;
+        held.lock().map_err(fail)?;
+        let mut file = UserFile::read(path)?;
+        let done = change(&mut file)?;
+        file.write(path)?;
+        Ok(done)
+    }
+
     /// The user of this name.
     ///
     /// # Errors
@@ -379,6 +426,11 @@ impl Users {
             read.seen |= !read.file.users.is_empty();
         }
         Ok(read.seen.then(|| read.file.clone()))
+    }
+
+    /// Gives a user another passphrase, in the file.
+    pub fn set_passphrase(&self, name: &str, passphrase: &str) -> Result<(), UsersError> {
+        UserFile::change(&self.path, |file| file.user(name)?.set_passphrase(passphrase))
     }
 
     fn lock(&self) -> MutexGuard<'_, Read> {

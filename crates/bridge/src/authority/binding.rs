@@ -27,7 +27,9 @@ use super::{
     Core, active_binding,
     ceremonies::{Bond, CEREMONY_S, Introduced, Rows, Side, runs},
     displaced::Before,
-    find_tx, ordered,
+    find_tx,
+    issuance::Kind as Noted,
+    ordered,
     policy::Agreement,
 };
 use crate::{
@@ -219,6 +221,8 @@ impl Core {
             if let Some(question) = &questions[own] {
                 bytes.extend(self.leave(&snapshot, &bond, &displaced, own, question)?);
             }
+            let cids = [own, partner].map(|side| bond.sides[side].cid);
+            self.note(Noted::Introduction, id.to_string(), (&bond.creator, &cids), &bytes)?;
             introductions.push(Blob(bytes));
         }
         let packages = self.packages(&bond.sides, &introduced)?;

@@ -18,7 +18,7 @@ use ledger::{
 };
 use node::Snapshot;
 
-use super::{Core, by_operator, component, component_id};
+use super::{Core, by_operator, component, component_id, issuance};
 use crate::refusal::{Refusal, Reply};
 
 fn invalid(detail: impl Into<String>) -> Refusal {
@@ -80,6 +80,7 @@ impl Core {
             })?
             .to_vec();
         let id = DelegationId::of(&statement);
+        self.note(issuance::Kind::Delegation, id.to_string(), (&request.creator, &wanted.packs), &statement)?;
         let tx = self.submit(Body::Delegate { statement })?;
         self.delegations = number;
         let creator = request.creator.as_str();

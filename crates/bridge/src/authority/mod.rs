@@ -9,6 +9,7 @@ mod binding;
 pub(crate) mod ceremonies;
 pub(crate) mod delegation;
 mod displaced;
+pub mod issuance;
 pub mod key;
 pub mod orders;
 mod pairing;
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     roots: Vec<PublicKey>,
     ceremonies: Ceremonies,
     revocations: Issued,
+    issuances: issuance::Log,
     withdrawals: Withdrawals,
     orders: Book,
     /// When the latest certificate of a binding was issued since the start (H53).
@@ -91,7 +93,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Starts the authority of `chain` with its key, the ceremonies in `file`, its revocation list in `list` and its
+    /// Starts the authority of `chain` with its key, the ceremonies in `file` (and what was issued beside it), its revocation list in `list` and its
     /// orders in `book`.
     pub fn start(
         key: AuthorityKey,
@@ -109,6 +111,7 @@ impl Authority {
         let roots = chain.genesis()?.roots;
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
         let revocations = Issued::open(list, &spk.sign_pub())?;
+        let issuances = issuance::Log::open(&file.with_file_name(issuance::FILE), &chain.chain_id())?;
         let orders = Book::open(book, chain.chain_id())?;
         let mut core = Core {
             key,
@@ -118,6 +121,7 @@ impl Authority {
             roots,
             ceremonies,
             revocations,
+            issuances,
             withdrawals: Withdrawals::default(),
             orders,
             certified: BTreeMap::new(),

@@ -28,7 +28,9 @@ use rand_core::Rng;
 use super::{
     Core,
     ceremonies::{CEREMONY_S, Pairing, runs},
-    find_tx, ordered,
+    find_tx,
+    issuance::Kind,
+    ordered,
 };
 use crate::{
     entropy,
@@ -160,6 +162,7 @@ impl Core {
         };
         let remains = self.certify(&metadata, &spks)?;
         let creator = request.creator;
+        self.note(Kind::Pairing, pairing_id.to_string(), (&creator, &[a, b]), &remains.certificate.0)?;
         tracing::info!(%pairing_id, creator, %a, %b, "pairing certificate issued");
         let pairing = Pairing {
             binding_id,

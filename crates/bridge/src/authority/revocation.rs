@@ -21,7 +21,7 @@ use lct::{
 };
 use node::Snapshot;
 
-use super::{Core, by_operator, withdrawal::recorded};
+use super::{Core, by_operator, issuance::Kind, withdrawal::recorded};
 use crate::{
     durable,
     refusal::{Refusal, Reply},
@@ -31,6 +31,9 @@ use crate::{
 const VALID_S: u32 = 7 * 86_400;
 /// Age at which a list is renewed, in seconds: devices that are reached once in six days always hold one in force.
 const RENEW_S: u32 = 86_400;
+
+/// Who has a list issued that is only due.
+const OF_ITS_OWN: &str = "bridge";
 
 /// Why the revocation list of an earlier run cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +127,7 @@ impl Core {
     /// The list in force, renewed when it is a day old.
     pub fn revocation_list(&mut self) -> Reply<Revocations> {
         if self.revocations.is_due(self.now()) {
-            self.issue_list(None)?;
+            self.issue_list(OF_ITS_OWN, None)?;
         }
         let (list, bytes) = self
             .revocations
@@ -169,7 +172,8 @@ impl Core {
             if self.revocations.entries().len() >= ENTRIES_MAX {
                 return Err(Refusal::new(409, code::REVOCATION_FULL, "the revocation list is full"));
             }
-            self.issue_list(Some(Revoked { subject: what, reason: why, time: self.now() }))?;
+            let more = Revoked { subject: what, reason: why, time: self.now() };
+            self.issue_list(&request.creator, Some(more))?;
             self.withdrawals.want(what, why);
             let creator = request.creator.as_str();
             tracing::warn!(creator, kind = request.kind, id = %request.id, reason = request.reason, "revoked");
@@ -178,7 +182,7 @@ impl Core {
     }
 
     /// Signs the next list, with one more entry or none, and makes it durable.
-    fn issue_list(&mut self, more: Option<Revoked>) -> Reply<()> {
+    fn issue_list(&mut self, who: &str, more: Option<Revoked>) -> Reply<()> {
         let exhausted = || Refusal::internal(&"no number of a revocation list is left");
         let (number, previous) = self.revocations.next().ok_or_else(exhausted)?;
         let this_update = self.now();
@@ -187,6 +191,7 @@ impl Core {
         let list = RevocationList { number, this_update, next_update, previous, entries };
         let bytes = self.key.sign(|key, rng| list.issue(key, rng))?;
         let bytes = bytes.map_err(|e| Refusal::internal(&e))?.to_vec();
+        self.note(Kind::Revocations, number.to_string(), (who, &[]), &bytes)?;
         self.revocations.keep(list, bytes).map_err(|e| Refusal::unavailable(&e))?;
         tracing::info!(number, "revocation list issued");
         Ok(())

@@ -12,7 +12,12 @@ use serde::Deserialize;
 use super::{Front, tls};
 use crate::{
     access::Rate,
-    ops::logs::{Logs, Retention},
+    compat::Profile,
+    ops::{
+        Watch,
+        logs::{Logs, Retention},
+        traces::Traces,
+    },
 };
 
 /// Prefix of the variables of the environment; `MODBATT_SERVE_LISTEN` is `listen`.
@@ -38,6 +43,24 @@ pub struct Settings {
     pub requests_per_second: NonZeroU32,
     /// Requests at once of each principal.
     pub requests_at_once: NonZeroU32,
+    /// Serve clients of the older contract as well: `legacy` or `modbatt-win`, the profile of requests that name none (A150 to A158).
+    pub compat: Option<String>,
+    /// Who asks in calls of theirs that name no creator.
+    pub default_creator: Option<String>,
+    /// A switch of [`Allow`](crate::compat::Allow), and so the three behind it; [`Settings::risks`] says what each costs.
+    pub allow_clear_key_halves: bool,
+    /// As above.
+    pub allow_unknown_creators: bool,
+    /// As above; components are certified by the installation's batch authority.
+    pub allow_unknown_components: bool,
+    /// As above.
+    pub allow_pairing_without_proofs: bool,
+    /// Component ids of the apps whose gateways are expected to report; `GET /ready` fails while one does not.
+    pub gateways: Vec<String>,
+    /// Least room on the disk of the ledger, in MiB; with less `GET /ready` fails.
+    pub disk_free_mib: u64,
+    /// Where a collector of OpenTelemetry takes traces by OTLP (http, protobuf), `http://HOST:4318`; none when left out.
+    pub otel_endpoint: Option<String>,
     /// Folder of the logs; `logs` in the data directory when left out.
     pub logs: Option<PathBuf>,
     /// Days that audits are kept, 1 to 3650.
@@ -70,6 +93,15 @@ impl Default for Settings {
             tls_clients: None,
             requests_per_second: rate.per_second,
             requests_at_once: rate.burst,
+            compat: None,
+            default_creator: None,
+            allow_clear_key_halves: false,
+            allow_unknown_creators: false,
+            allow_unknown_components: false,
+            allow_pairing_without_proofs: false,
+            gateways: Vec::new(),
+            disk_free_mib: 256,
+            otel_endpoint: None,
             logs: None,
             audit_days: 365,
             audit_mib: 1024,
@@ -109,7 +141,8 @@ impl Settings {
             .source(Some(environment.into_iter().collect()))
             .try_parsing(true)
             .list_separator(",")
-            .with_list_parse_key("names");
+            .with_list_parse_key("names")
+            .with_list_parse_key("gateways");
         builder = builder.add_source(variables);
         for (name, value) in flags {
             builder = match *name {
@@ -138,6 +171,27 @@ impl Settings {
                 "names: say under which names and addresses clients reach the bridge, for its certificate",
             );
         }
+        if self.compat.is_some() && self.older().is_none() {
+            return refuse(
+                "compat: it is `legacy` or `modbatt-win`; left out, only native clients are served",
+            );
+        }
+        let without = self.risks().first().map(|(name, _)| *name);
+        let without = without.or(self.default_creator.as_ref().map(|_| "default_creator"));
+        if let Some(name) = without.filter(|_| self.compat.is_none()) {
+            return Err(SettingsError(format!(
+                "{name}: it goes with compat, which says how older clients are served"
+            )));
+        }
+        if self.allow_pairing_without_proofs && !self.allow_unknown_components {
+            return refuse("allow_pairing_without_proofs goes with allow_unknown_components");
+        }
+        if let Some(id) = self.gateways.iter().find(|id| !lct::id::valid_component_id(id)) {
+            return Err(SettingsError(format!("gateways: {id:?} is no component id")));
+        }
+        if let Some(endpoint) = &self.otel_endpoint {
+            Traces::check(endpoint).map_err(|e| SettingsError(e.to_string()))?;
+        }
         let kept = [
             ("audit_days", self.audit_days, 1),
             ("security_days", self.security_days, 1),
@@ -159,6 +213,39 @@ impl Settings {
             Some((name, _)) => Err(SettingsError(format!("{name}: 1 to 1048576 MiB"))),
             None => Ok(()),
         }
+    }
+
+    /// The profile of older clients, if they are served.
+    pub fn older(&self) -> Option<Profile> {
+        let named = self.compat.as_deref().and_then(Profile::from_name);
+        named.filter(|profile| *profile != Profile::Native)
+    }
+
+    /// The switches that are on, and what each risks.
+    pub fn risks(&self) -> Vec<(&'static str, &'static str)> {
+        let all = [
+            (
+                self.allow_clear_key_halves,
+                "allow_clear_key_halves",
+                "key halves of LCTs go out in clear, once: whoever reads the answer has the key",
+            ),
+            (
+                self.allow_unknown_creators,
+                "allow_unknown_creators",
+                "whoever may call gets an operator's account by naming a creator of whom nobody heard",
+            ),
+            (
+                self.allow_unknown_components,
+                "allow_unknown_components",
+                "components are made up for whoever names them, with keys that the bridge holds: no device stands behind them",
+            ),
+            (
+                self.allow_pairing_without_proofs,
+                "allow_pairing_without_proofs",
+                "components that were made up are bound and paired by the bridge alone: nothing is proved by it",
+            ),
+        ];
+        all.into_iter().filter(|(on, ..)| *on).map(|(_, name, risk)| (name, risk)).collect()
     }
 
     /// Whether it speaks TLS.
@@ -186,6 +273,11 @@ impl Settings {
         });
         let rate = Rate { per_second: self.requests_per_second, burst: self.requests_at_once };
         Front { users: Some(data.join("users.json")), rate, tls, names, ..Front::default() }
+    }
+
+    /// What is watched for `GET /ready`.
+    pub fn watch(&self) -> Watch {
+        Watch { gateways: self.gateways.clone(), disk_free_mib: self.disk_free_mib }
     }
 
     /// Where it logs. `data` as for [`Settings::front`].
@@ -216,10 +308,15 @@ mod tests {
     fn the_later_wins() {
         assert_eq!(read("", &[], &[]).unwrap(), Settings::default());
         let text = "listen = \"127.0.0.1:1\"\naudit_days = 7\nnames = [\"a\"]\n";
-        let environment =
-            [("MODBATT_SERVE_LISTEN", "127.0.0.1:2"), ("MODBATT_SERVE_NAMES", "b,c"), ("PATH", "x")];
+        let environment = [
+            ("MODBATT_SERVE_LISTEN", "127.0.0.1:2"),
+            ("MODBATT_SERVE_NAMES", "b,c"),
+            ("MODBATT_SERVE_GATEWAYS", "app-1,app-2"),
+            ("PATH", "x"),
+        ];
         let settings = read(text, &environment, &[("listen", "127.0.0.1:3".into())]).unwrap();
         assert_eq!(settings.listen.port(), 3);
+        assert_eq!(settings.watch().gateways, ["app-1", "app-2"]);
         assert_eq!((settings.audit_days, settings.names), (7, vec!["b".to_owned(), "c".to_owned()]));
         assert_eq!(read(text, &environment, &[]).unwrap().listen.port(), 2);
     }
@@ -227,6 +324,15 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_named() {
         for (text, says) in [
+            ("gateways = [\"no good\"]", "gateways: "),
+            ("otel_endpoint = \"collector\"", "otel_endpoint: "),
+            ("compat = \"native\"", "legacy"),
+            ("allow_unknown_creators = true", "allow_unknown_creators: it goes with compat"),
+            ("default_creator = \"x\"", "default_creator: it goes with compat"),
+            (
+                "compat = \"legacy\"\nallow_pairing_without_proofs = true",
+                "goes with allow_unknown_components",
+            ),
             ("lisen = \"127.0.0.1:1\"", "lisen"),
             ("listen = \"here\"", "listen"),
             ("audit_days = 0", "audit_days: 1 to 3650"),
@@ -244,6 +350,17 @@ mod tests {
         assert!(read("", &[("MODBATT_SERVE_LISEN", "x")], &[]).unwrap_err().contains("lisen"));
         let missing = Settings::read(Some(Path::new("/nowhere/x.toml")), [], &[]).unwrap_err();
         assert!(missing.to_string().contains("/nowhere/x.toml"));
+    }
+
+    #[test]
+    fn every_switch_that_is_on_has_its_risk() {
+        let environment =
+            [("MODBATT_SERVE_ALLOW_CLEAR_KEY_HALVES", "true"), ("MODBATT_SERVE_COMPAT", "modbatt-win")];
+        let settings = read("allow_unknown_creators = true", &environment, &[]).unwrap();
+        assert_eq!(settings.older(), Some(Profile::ModbattWin));
+        let names: Vec<&str> = settings.risks().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["allow_clear_key_halves", "allow_unknown_creators"]);
+        assert_eq!(Settings::default().risks(), []);
     }
 
     #[test]

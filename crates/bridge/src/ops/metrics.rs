@@ -35,14 +35,18 @@ pub(crate) struct Metrics {
     running: Gauge,
 }
 
-/// What is read off the ledger when somebody asks.
+/// What is read when somebody asks: of the ledger, and of what it needs.
 #[derive(Debug, Default)]
-pub(crate) struct LedgerFigures {
+pub(crate) struct Figures {
     pub height: u64,
     pub transactions: u64,
     pub refused: u64,
     pub records: u64,
     pub components: u64,
+    /// Gateways that reported within the last minute: with a bus that is up, with a silent one.
+    pub gateways: [u64; 2],
+    /// Bytes, where the system says so.
+    pub disk_free: Option<u64>,
 }
 
 impl Metrics {
@@ -69,7 +73,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn text(&self, ledger: &LedgerFigures) -> Result<String, fmt::Error> {
+    pub fn text(&self, read: &Figures) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("modbatt_bridge");
         registry.register("answers", "Requests answered, by class and status", self.answers.clone());
         registry.register_with_unit("answer", "Time to the answer", Unit::Seconds, self.seconds.clone());
@@ -84,15 +88,21 @@ impl Metrics {
             counter.inc_by(value);
             registry.register(name, help, counter);
         };
-        gauge(&mut registry, "ledger_height", "Height of the last block", ledger.height);
-        gauge(&mut registry, "ledger_components", "Components on the ledger", ledger.components);
-        counter(&mut registry, "ledger_transactions", "Transactions in blocks", ledger.transactions);
-        counter(&mut registry, "ledger_refused", "Transactions in blocks without effect", ledger.refused);
+        gauge(&mut registry, "ledger_height", "Height of the last block", read.height);
+        gauge(&mut registry, "ledger_components", "Components on the ledger", read.components);
+        let [up, silent] = read.gateways;
+        gauge(&mut registry, "gateways_up", "Gateways that report a bus which is up", up);
+        gauge(&mut registry, "gateways_silent", "Gateways that hear nothing on their bus", silent);
+        if let Some(bytes) = read.disk_free {
+            gauge(&mut registry, "disk_free_bytes", "Room on the disk of the ledger", bytes);
+        }
+        counter(&mut registry, "ledger_transactions", "Transactions in blocks", read.transactions);
+        counter(&mut registry, "ledger_refused", "Transactions in blocks without effect", read.refused);
         counter(
             &mut registry,
             "ledger_records",
             "Telemetry records whose roots are on the ledger",
-            ledger.records,
+            read.records,
         );
         let mut text = String::new();
         encode(&mut text, &registry)?;
@@ -120,7 +130,7 @@ mod tests {
         metrics.answered(Class::Read, 200, Duration::from_millis(3));
         metrics.answered(Class::Read, 200, Duration::from_millis(30));
         metrics.answered(Class::Critical, 403, Duration::from_millis(3));
-        let text = metrics.text(&LedgerFigures { height: 7, ..LedgerFigures::default() }).unwrap();
+        let text = metrics.text(&Figures { height: 7, ..Figures::default() }).unwrap();
         for line in [
             "modbatt_bridge_answers_total{class=\"read\",status=\"200\"} 2",
             "modbatt_bridge_answers_total{class=\"critical\",status=\"403\"} 1",
@@ -132,6 +142,6 @@ mod tests {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         drop(running);
-        assert!(metrics.text(&LedgerFigures::default()).unwrap().contains("modbatt_bridge_running 0"));
+        assert!(metrics.text(&Figures::default()).unwrap().contains("modbatt_bridge_running 0"));
     }
 }

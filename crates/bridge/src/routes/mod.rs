@@ -8,6 +8,7 @@ pub(crate) mod component;
 pub(crate) mod context;
 pub(crate) mod delegation;
 pub(crate) mod energy;
+pub(crate) mod gateway;
 pub(crate) mod governance;
 pub(crate) mod health;
 pub(crate) mod lct;

@@ -4,9 +4,13 @@ use std::{
     fs,
     path::Path,
     sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
-use api::health::{Check, Detailed, Ready, SERVICE};
+use api::{
+    gateway::Bus,
+    health::{Check, Detailed, Ready, SERVICE},
+};
 use axum::{
     Json,
     extract::State,
@@ -17,7 +21,7 @@ use axum::{
 use super::{App, health::figures};
 use crate::{
     Shared,
-    ops::metrics::LedgerFigures,
+    ops::metrics::Figures,
     refusal::{Refusal, Reply},
 };
 
@@ -54,10 +58,12 @@ pub(crate) async fn detailed(State(app): App) -> Json<Detailed> {
         uptime: app.began.elapsed().as_secs(),
         checks,
         ledger: app.glance(None, figures).await.ok(),
+        gateways: app.gateways.known(Instant::now()),
+        disk_free_mib: free(&app).await.ok().flatten().map(|bytes| bytes >> 20),
     })
 }
 
-/// The ledger can be read, and the disk under it written.
+/// The ledger can be read, those who hear the buses report, and the disk can be written and has room.
 async fn checks(app: &Shared) -> Vec<Check> {
     let probe = app.probe.clone();
     let ledger = app.blocking(|chain| chain.status().map_err(Refusal::from)).await;
@@ -65,12 +71,40 @@ async fn checks(app: &Shared) -> Vec<Check> {
         Ok(()) => Ok(()),
         Err(e) => Err(Refusal::unavailable(&e)),
     });
-    let check = |name: &str, done: Result<(), Refusal>| Check {
+    let disk = match (disk, free(app).await) {
+        (Ok(()), Ok(Some(bytes))) if bytes >> 20 < app.disk_free_mib => {
+            Err(format!("{} MiB are free, fewer than {}", bytes >> 20, app.disk_free_mib))
+        }
+        (Err(Refusal(problem)), _) | (_, Err(Refusal(problem))) => Err(problem.error),
+        (Ok(()), Ok(_)) => Ok(None),
+    };
+    let check = |name: &str, done: Result<Option<&str>, String>| Check {
         name: name.into(),
         ok: done.is_ok(),
-        error: done.err().map(|Refusal(problem)| problem.error),
+        state: done.as_ref().ok().copied().flatten().map(str::to_owned),
+        error: done.err(),
     };
-    vec![check("ledger", ledger.map(drop)), check("disk", disk)]
+    let ledger = ledger.map(|_| None).map_err(|Refusal(problem)| problem.error);
+    let bus = app.gateways.check(Instant::now()).map(Some);
+    vec![check("ledger", ledger), check("bus", bus), check("disk", disk)]
+}
+
+/// Bytes that are free on the disk of the ledger, where the system says so.
+async fn free(app: &Shared) -> Reply<Option<u64>> {
+    let folder = app.probe.parent().map(Path::to_owned).unwrap_or_default();
+    app.blocking(move |_| room(&folder).map_err(|e| Refusal::unavailable(&e))).await
+}
+
+#[cfg(unix)]
+fn room(folder: &Path) -> std::io::Result<Option<u64>> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let found = rustix::fs::statvfs(folder)?;
+    Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+#[cfg(not(unix))]
+fn room(_: &Path) -> std::io::Result<Option<u64>> {
+    Ok(None)
 }
 
 fn writable(probe: &Path) -> std::io::Result<()> {
@@ -89,14 +123,17 @@ fn writable(probe: &Path) -> std::io::Result<()> {
 )]
 pub(crate) async fn metrics(State(app): App) -> Reply<Response> {
     let status = app.blocking(|chain| Ok(chain.status()?)).await?;
-    let ledger = LedgerFigures {
+    let now = Instant::now();
+    let read = Figures {
         height: status.height,
         transactions: status.txs,
         refused: status.refused,
         records: status.records,
         components: status.components,
+        gateways: [Bus::Up, Bus::Silent].map(|bus| app.gateways.count(bus, now)),
+        disk_free: free(&app).await.ok().flatten(),
     };
-    let text = app.metrics.text(&ledger).map_err(|e| Refusal::internal(&e))?;
+    let text = app.metrics.text(&read).map_err(|e| Refusal::internal(&e))?;
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())
 }

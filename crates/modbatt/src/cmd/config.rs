@@ -1,4 +1,5 @@
-//! `modbatt config`: the parameters of a pack as the ledger has them (`spec/ledger.md`, L175 to L177).
+//! `modbatt config`: the parameters of a pack as the ledger has them (`spec/ledger.md`, L175 to L177), and the settings of the
+//! service checked (`spec/api.md`, A221).
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use ledger::tx::{Body, Config};
 
 use super::order::component;
 use super::send::{At, There};
-use super::{Asked, Failure, Outcome, ask};
+use super::{Asked, Failure, Outcome, ask, serve};
 
 /// Arguments of `modbatt config`.
 #[derive(clap::Args)]
@@ -24,6 +25,8 @@ enum Command {
     Show(Show),
     /// Set a parameter of a pack on the ledger; a limit can only be tightened
     Set(SetArgs),
+    /// Check the settings of `modbatt serve`, say what they come to and what they risk; the same as its --check
+    Check(Box<serve::Args>),
 }
 
 /// Arguments of `modbatt config show`.
@@ -67,6 +70,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Show(args) => show(args),
         Command::Set(args) => set(args),
+        Command::Check(args) => serve::check(args),
     }
 }
 

@@ -8,10 +8,12 @@ use std::time::Instant;
 
 use bridge::access::users::UserFile;
 use bridge::front::settings::Settings;
+use bridge::ops::traces::Traces;
 
 use super::data_dir::DataDir;
 use super::demo::{runtime, say, unix_ms, validator};
 use super::keys::AUTHORITY;
+use super::older::Older;
 use super::service::Service;
 use super::{Failure, Outcome, print, reason};
 use crate::custody::Unlock;
@@ -33,15 +35,29 @@ pub struct Args {
     /// Names and addresses under which clients reach it; may be given several times
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
-    /// Check the settings, say what they come to, and end
+    /// Where a collector of OpenTelemetry takes traces, http://HOST:4318 [default: none are sent]
+    #[arg(long, value_name = "URL")]
+    otel_endpoint: Option<String>,
+    #[command(flatten)]
+    older: Older,
+    /// Check the settings, say what they come to and what they risk, and end; `modbatt config check` is the same
     #[arg(long)]
     check: bool,
     #[command(flatten)]
     unlock: Unlock,
 }
 
+/// Only checks the settings.
+pub fn check(args: &Args) -> Result<Outcome, Failure> {
+    prepare(args, true)
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    prepare(args, args.check)
+}
+
+fn prepare(args: &Args, check: bool) -> Result<Outcome, Failure> {
     let mut flags = Vec::new();
     if let Some(listen) = args.listen {
         flags.push(("listen", listen.to_string()));
@@ -51,6 +67,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     if !args.name.is_empty() {
         flags.push(("names", args.name.join(",")));
     }
+    flags.extend(args.otel_endpoint.clone().map(|url| ("otel_endpoint", url)));
+    flags.extend(args.older.flags());
     let settings = Settings::read(args.config.as_deref(), environment, &flags)
         .map_err(|e| Failure::Input(format!("settings: {e}")))?;
     let front = settings.front(&args.data_dir);
@@ -60,14 +78,21 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         let dir = args.data_dir.display();
         return Err(Failure::Input(format!(
             "{} is reached by others, and there are no users: make the first with `modbatt user add NAME \
-             --role administrator --data-dir {dir}`",
+             --role administrator --once --data-dir {dir}`",
             settings.listen
         )));
     }
-    if args.check {
+    if check {
         let who = if users { "users" } else { "whoever sits at this machine" };
         let how = if settings.has_tls() { "https" } else { "http" };
-        print(&format!("settings are in order: {how}://{} for {who}\n", settings.listen))?;
+        let mut text = format!("settings are in order: {how}://{} for {who}\n", settings.listen);
+        if let Some(profile) = settings.older() {
+            text += &format!("clients of the older contract are served, as {} by default\n", profile.name());
+        }
+        for (name, risk) in settings.risks() {
+            text += &format!("RISK {name}: {risk}\n");
+        }
+        print(&text)?;
         return Ok(Outcome::Good);
     }
     let missing = || Failure::Input(format!("there is no data directory {}", args.data_dir.display()));
@@ -95,10 +120,20 @@ async fn serve(
     let clock = Arc::new(move || start_ms + began.elapsed().as_millis() as u64);
     let end = ended()?;
     let mut service = Service::start(dir, &chain, (key, validator(dir)?), clock, settings.listen, |bridge| {
+        let bridge = Older::of(settings).serve(bridge, dir)?;
         let bridge = bridge.behind(front).map_err(|e| Failure::Failed(e.to_string()))?;
+        let bridge = bridge.watching(settings.watch());
+        let traces = settings.otel_endpoint.as_deref().map(Traces::start).transpose();
+        let bridge = match traces.map_err(|e| Failure::Failed(e.to_string()))? {
+            None => bridge,
+            Some(traces) => bridge.with_traces(traces),
+        };
         Ok((bridge, if settings.has_tls() { "https" } else { "http" }))
     })
     .await?;
+    for (name, risk) in settings.risks() {
+        say(&format!("RISK {name}: {risk}"));
+    }
     say(&format!(
         "bridge, over REST and gRPC, and ledger at {}, chain {}",
         service.url,

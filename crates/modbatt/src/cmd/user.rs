@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use age::secrecy::ExposeSecret;
+use age::secrecy::{ExposeSecret, SecretString};
 use bridge::access::Role;
-use bridge::access::users::{Certificate, User, UserFile};
+use bridge::access::users::{Certificate, User, UserFile, UsersError};
 use bridge::front::tls;
 use lct::sign::SigningKey;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::data_dir::{DataDir, replace_private};
 use super::demo::unix_ms;
@@ -47,6 +48,8 @@ enum Command {
         /// The user
         name: String,
     },
+    /// Give a user another passphrase
+    Passphrase(Passphrase),
     /// Show the users
     List {
         /// As one JSON array
@@ -75,6 +78,20 @@ struct Add {
     /// Without a passphrase: for programs, which use tokens or certificates
     #[arg(long, conflicts_with = "passphrase_file")]
     no_passphrase: bool,
+    /// Draw a passphrase, print it once, and have the user set another one with the first login, within 7 days
+    #[arg(long, conflicts_with_all = ["passphrase_file", "no_passphrase"])]
+    once: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+#[derive(clap::Args)]
+struct Passphrase {
+    /// The user
+    name: String,
+    /// Draw it, print it once, and have the user set another one with the first login, within 7 days
+    #[arg(long, conflicts_with = "passphrase_file")]
+    once: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -104,45 +121,133 @@ struct Certify {
 }
 
 const DAY_S: u64 = 24 * 3600;
+/// For how long a passphrase that was drawn for somebody opens, in days.
+const ONCE_DAYS: u64 = 7;
+
+/// File of the users in a data directory.
+pub fn file(dir: &DataDir) -> PathBuf {
+    dir.path().join("users.json")
+}
+
+/// A passphrase that was drawn for a user, and until when it opens, Unix seconds.
+pub struct Drawn {
+    /// Shown once.
+    pub passphrase: Zeroizing<String>,
+    /// The end.
+    pub until: u64,
+}
+
+impl Drawn {
+    /// For people.
+    pub fn in_words(&self, name: &str) -> String {
+        format!(
+            "passphrase of {name}, shown this once: {}\nit opens for {ONCE_DAYS} days, and only to set another one: \
+             `new_passphrase` of POST /api/v1/sessions, or `modbatt user passphrase {name}`",
+            *self.passphrase
+        )
+    }
+}
+
+/// The first administrator of a data directory that is about to be made (A220).
+pub struct First {
+    user: User,
+    /// The passphrase, where nobody chose one.
+    pub drawn: Option<Drawn>,
+}
+
+impl First {
+    /// With the passphrase of a file, or with one that is drawn.
+    pub fn new(name: &str, passphrase: Option<&PassphraseArgs>) -> Result<Self, Failure> {
+        let chosen = passphrase.map(PassphraseArgs::new_one).transpose()?;
+        let mut user = User::new(name, Role::Administrator, None)?;
+        let drawn = set(&mut user, chosen.as_ref(), unix_ms()? / 1000)?;
+        Ok(First { user, drawn })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.user.name
+    }
+
+    /// Writes it to the directory.
+    pub fn keep(&self, dir: &DataDir) -> Result<(), Failure> {
+        UserFile::change(&file(dir), |file| Ok(file.add(self.user.clone())?))
+    }
+}
+
+/// Gives a user the passphrase that somebody chose, or one that is drawn.
+fn set(user: &mut User, chosen: Option<&SecretString>, now_s: u64) -> Result<Option<Drawn>, Failure> {
+    let Some(chosen) = chosen else {
+        let passphrase = user.give_passphrase_once(now_s + ONCE_DAYS * DAY_S)?;
+        return Ok(Some(Drawn { passphrase, until: now_s + ONCE_DAYS * DAY_S }));
+    };
+    user.set_passphrase(chosen.expose_secret())?;
+    Ok(None)
+}
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
-    let path = dir.path().join("users.json");
-    let mut file = UserFile::read(&path).map_err(refused)?;
+    let path = file(&dir);
     let now_s = unix_ms()? / 1000;
-    let said = match &args.command {
-        Command::List { json } => return list(&file, *json, now_s),
+    // Asked for before anybody else has to wait for the file.
+    let chosen = match &args.command {
+        Command::List { json } => return list(&UserFile::read(&path)?, *json, now_s),
+        Command::Add(add) if !add.once && !add.no_passphrase => Some(add.passphrase.new_one()?),
+        Command::Passphrase(another) if !another.once => Some(another.passphrase.new_one()?),
+        _ => None,
+    };
+    let said = UserFile::change(&path, |file| change(file, &args.command, &dir, (now_s, chosen.as_ref())))?;
+    print(&format!("{said}\n"))?;
+    Ok(Outcome::Good)
+}
+
+/// Does what a command wants of the users, and says it in words.
+fn change(
+    file: &mut UserFile,
+    command: &Command,
+    dir: &DataDir,
+    (now_s, chosen): (u64, Option<&SecretString>),
+) -> Result<String, Failure> {
+    Ok(match command {
+        // Changes nothing; `run` answers it.
+        Command::List { .. } => String::new(),
         Command::Add(add) => {
             if file.users.is_empty() && (add.role != Role::Administrator || add.no_passphrase) {
                 return Err(Failure::Input("the first user is an administrator with a passphrase".into()));
             }
-            let mut user = User::new(&add.name, add.role, some(&add.component)).map_err(refused)?;
+            let mut user = User::new(&add.name, add.role, some(&add.component))?;
             user.expires_at = add.days.map(|days| now_s + days * DAY_S);
-            if !add.no_passphrase {
-                user.set_passphrase(add.passphrase.new_one()?.expose_secret()).map_err(refused)?;
-            }
-            file.add(user).map_err(refused)?;
-            format!("{} is {}", add.name, add.role.word())
+            let said = format!("{} is {}", add.name, add.role.word());
+            let drawn = if add.no_passphrase { None } else { set(&mut user, chosen, now_s)? };
+            file.add(user)?;
+            drawn.map_or(said.clone(), |drawn| format!("{said}\n{}", drawn.in_words(&add.name)))
+        }
+        Command::Passphrase(another) => {
+            let drawn = set(file.user(&another.name)?, chosen, now_s)?;
+            drawn.map_or_else(
+                || format!("{} has another passphrase", another.name),
+                |drawn| drawn.in_words(&another.name),
+            )
         }
         Command::Role { name, role } => {
-            file.set(name, Some(*role), None).map_err(refused)?;
+            file.set(name, Some(*role), None)?;
             format!("{name} is {}", role.word())
         }
         Command::Disable { name } => {
-            file.set(name, None, Some(true)).map_err(refused)?;
+            file.set(name, None, Some(true))?;
             format!("{name} is shut out")
         }
         Command::Enable { name } => {
-            file.set(name, None, Some(false)).map_err(refused)?;
+            file.set(name, None, Some(false))?;
             format!("{name} is let in")
         }
         Command::Token(token) => {
             let key = SigningKey::generate(&mut super::os_rng()?);
-            let user = file.user(&token.name).map_err(refused)?;
+            let user = file.user(&token.name)?;
             let expires_at = now_s + token.days * DAY_S;
-            let text = user.give_token(&key.public(), expires_at, some(&token.component)).map_err(refused)?;
-            let secret = zeroize::Zeroizing::new(hex::encode(key.to_bytes().expose()));
+            let text = user.give_token(&key.public(), expires_at, some(&token.component))?;
+            let secret = Zeroizing::new(hex::encode(key.to_bytes().expose()));
             let credential = json!({ "token": *text, "key": *secret, "expires_at": expires_at });
             write(&token.out, format!("{credential}\n").as_bytes())?;
             format!("token of {} in {}, for {} days", token.name, token.out.display(), token.days)
@@ -150,7 +255,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Certificate(certify) => {
             let authority = tls::Authority::open_or_create(&dir.path().join("tls"))
                 .map_err(|e| Failure::Failed(e.to_string()))?;
-            let user = file.user(&certify.name).map_err(refused)?;
+            let user = file.user(&certify.name)?;
             let issued = authority
                 .issue_client(&certify.name, tls::CLIENT_DAYS)
                 .map_err(|e| Failure::Failed(e.to_string()))?;
@@ -165,10 +270,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
                 tls::CLIENT_DAYS
             )
         }
-    };
-    file.write(&path).map_err(refused)?;
-    print(&format!("{said}\n"))?;
-    Ok(Outcome::Good)
+    })
 }
 
 fn some(components: &[String]) -> Option<Vec<String>> {
@@ -179,8 +281,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(replace_private(path, bytes)?)
 }
 
-fn refused(e: bridge::access::users::UsersError) -> Failure {
-    Failure::Input(e.to_string())
+impl From<UsersError> for Failure {
+    fn from(error: UsersError) -> Self {
+        Failure::Input(error.to_string())
+    }
 }
 
 fn list(file: &UserFile, as_json: bool, now_s: u64) -> Result<Outcome, Failure> {

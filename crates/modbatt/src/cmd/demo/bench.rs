@@ -15,7 +15,7 @@ use gateway::audit::AuditLogs;
 use gateway::checkup::Channel;
 use gateway::commission::Request;
 use gateway::upload::{Progress, upload};
-use gateway::word::{Word, listen};
+use gateway::word::{Line, Word, listen};
 use gateway::{Event, Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
 use lct::sign::SigningKey;
@@ -170,7 +170,7 @@ impl Bench<'_> {
             .and_then(|nor| flash::mount(nor, &self.app.key, rng))
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let (count, ids) = (self.modules.len(), self.ids());
-        let pack = self.pack.component_id.to_string();
+        let (pack, app) = (self.pack.component_id.to_string(), self.app.component_id.to_string());
         let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
         if let Some(lost) = &self.lost {
             let app = self.app.component_id.as_str();
@@ -286,13 +286,13 @@ impl Bench<'_> {
         live.learn_keys()?;
         let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
-        let (heard, words) = watch::channel(None);
+        let (line, far) = Line::new();
         let mut renewals =
             Uplink::new(client.clone(), super::operator(self.dir)?, *self.dir.chain_id(), child(rng));
-        let listener = tokio::spawn(listen(client, pack, heard));
+        let listener = tokio::spawn(listen(client, pack, app, far));
         let mut uploader = tokio::spawn(upload(live.outbox.clone(), uplink, progress, finished));
         let figures = tokio::select! {
-            figures = live.operate(&mut source, &mut renewals, self.url, self.dir, waiting.clone(), words) => figures?,
+            figures = live.operate(&mut source, &mut renewals, self.url, self.dir, waiting.clone(), line) => figures?,
             died = &mut uploader => return Err(uploader_failure(died)),
         };
         // It ends by itself; the bridge must not be asked while it stops.
@@ -637,7 +637,7 @@ impl Live<'_> {
         url: &str,
         dir: &DataDir,
         mut waiting: watch::Receiver<Progress>,
-        mut words: watch::Receiver<Option<Word>>,
+        mut line: Line,
     ) -> Result<u64, Failure> {
         let mut interrupt = std::pin::pin!(interrupted());
         let mut reading = Reading::default();
@@ -727,8 +727,10 @@ impl Live<'_> {
                 }
                 waited = self.breathe(&mut waiting, &pace, origin, until) => waited?,
             }
-            if words.has_changed().unwrap_or(false)
-                && let Some(word) = words.borrow_and_update().clone()
+            let bus = self.gateway.bus(self.world.now());
+            line.bus.send_if_modified(|known| std::mem::replace(known, bus) != bus);
+            if line.words.has_changed().unwrap_or(false)
+                && let Some(word) = line.words.borrow_and_update().clone()
             {
                 self.hear(&word);
                 self.serve(&word, uplink).await;

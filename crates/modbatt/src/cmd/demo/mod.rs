@@ -8,7 +8,6 @@ mod entity;
 mod faults;
 mod key_log;
 mod members;
-mod older;
 mod parts;
 mod provision;
 mod report;
@@ -32,6 +31,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::check::Report;
 use super::data_dir::DataDir;
+use super::older::Older;
 use super::service::Service;
 use super::{Failure, Outcome, print, reason};
 use crate::custody::Unlock;
@@ -108,7 +108,7 @@ pub struct Args {
     #[arg(long)]
     new_host: bool,
     #[command(flatten)]
-    older: older::Older,
+    older: Older,
     /// Where the API listens, a loopback address [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
@@ -199,6 +199,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             sim::replay::MODULES
         )));
     }
+    args.older.check()?;
     let mut rng = super::os_rng()?;
     let now_ms = unix_ms()?;
     let founders = provision::Founders::draw((now_ms / 1_000) as u32, &mut rng)?;
@@ -283,7 +284,7 @@ pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
         lose_keys: None,
         exchange: None,
         new_host: false,
-        older: older::Older::default(),
+        older: Older::default(),
         unlock: unlock.clone(),
         check_only: true,
         seed: 1,

@@ -2,6 +2,7 @@
 //! to A214). Guide: `docs/keys.md`.
 
 mod backup;
+mod issued;
 mod protect;
 mod token;
 
@@ -34,6 +35,8 @@ enum Command {
     Import(token::Import),
     /// Have a PKCS#11 token draw a signing key for an authority that follows the present one
     Generate(token::Generate),
+    /// List what the authority issued, and check the log of it whole
+    Issued(issued::Issued),
     /// Draw a custodian's key, or the key of whoever restores, and print the public one
     Custodian(backup::Custodian),
     /// Write a backup of the keys that issue, and a share of its key for each custodian
@@ -67,6 +70,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Protect(args) => protect::run(args),
         Command::Import(args) => token::import(args),
         Command::Generate(args) => token::generate(args),
+        Command::Issued(args) => issued::issued(args),
         Command::Custodian(args) => backup::custodian(args),
         Command::Backup(args) => backup::make(args),
         Command::Release(args) => backup::release(args),

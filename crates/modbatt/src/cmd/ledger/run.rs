@@ -10,10 +10,11 @@ use super::super::data_dir::DataDir;
 use super::super::demo::{self, unix_ms};
 use super::super::keys::AUTHORITY;
 use super::super::service::Service;
+use super::super::user::First;
 use super::super::{Failure, Outcome, print, reason};
 use super::{At, founded};
-use crate::custody::Unlock;
 use crate::custody::authority::Keys;
+use crate::custody::{PassphraseArgs, Unlock};
 
 /// Arguments of `modbatt ledger init`.
 #[derive(clap::Args)]
@@ -21,6 +22,13 @@ use crate::custody::authority::Keys;
 pub struct Init {
     #[command(flatten)]
     at: At,
+    /// Make the first user besides, an administrator; then the bridge lets in users only, on this machine too
+    #[arg(long, value_name = "NAME")]
+    administrator: Option<String>,
+    /// Read the administrator's passphrase from the first line of a private file [default: one is drawn, printed once, and
+    /// replaced with the first login]
+    #[arg(long, value_name = "FILE", requires = "administrator")]
+    passphrase_file: Option<PathBuf>,
 }
 
 /// Arguments of `modbatt ledger run`.
@@ -46,12 +54,28 @@ pub fn init(args: &Init) -> Result<Outcome, Failure> {
             path.display()
         )));
     }
+    // Before anything is made: whose passphrase is refused finds nothing half made.
+    let chosen = args.passphrase_file.as_deref().map(PassphraseArgs::of_file);
+    let first = args.administrator.as_deref().map(|name| First::new(name, chosen.as_ref())).transpose()?;
     let dir = demo::found(path)?;
+    if let Some(first) = &first {
+        first.keep(&dir)?;
+    }
     let chain_id = hex::encode(dir.chain_id());
     print(&if args.at.json {
-        format!("{}\n", json!({ "data_dir": path.display().to_string(), "chain_id": chain_id }))
+        let mut made = json!({ "data_dir": path.display().to_string(), "chain_id": chain_id });
+        if let Some(first) = &first {
+            let drawn = first.drawn.as_ref();
+            made["administrator"] = json!({ "name": first.name(),
+                "passphrase": drawn.map(|drawn| drawn.passphrase.as_str()), "until": drawn.map(|drawn| drawn.until) });
+        }
+        format!("{made}\n")
     } else {
-        format!("{} holds the chain {chain_id}; keep its folder `keys` to yourself\n", path.display())
+        let drawn =
+            first.as_ref().and_then(|first| Some(first.drawn.as_ref()?.in_words(first.name()) + "\n"));
+        let chain =
+            format!("{} holds the chain {chain_id}; keep its folder `keys` to yourself\n", path.display());
+        chain + &drawn.unwrap_or_default()
     })?;
     Ok(Outcome::Good)
 }

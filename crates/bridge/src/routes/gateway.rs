@@ -1,0 +1,36 @@
+//! `POST /gateways/{id}` (A129).
+
+use std::time::Instant;
+
+use api::{
+    encoding::ComponentId,
+    gateway::{Report, Reported},
+};
+use axum::{Json, extract::State};
+
+use super::App;
+use crate::{
+    authority::component,
+    extract::{Body, Segments},
+    ops::gateways::WITHIN,
+    refusal::Reply,
+};
+
+/// A gateway says how its bus is, by the component id of its app (A129).
+#[utoipa::path(
+    post,
+    path = "/gateways/{id}",
+    params(("id" = ComponentId, Path)),
+    request_body = Report,
+    responses((status = 200, body = Reported), (status = 404), (status = 409), (status = 410))
+)]
+pub(crate) async fn report(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Body(report): Body<Report>,
+) -> Reply<Json<Reported>> {
+    let named = id.clone();
+    app.state(None, move |snapshot| component(snapshot, "id", &named).map(drop)).await?;
+    app.gateways.hear(&id, report.bus, Instant::now())?;
+    Ok(Json(Reported { within: WITHIN.as_secs() }))
+}
