@@ -91,9 +91,8 @@ impl Sender {
 fn serve(dir: &str) -> (Running, Client) {
     let mut running = start(&["serve", "--data-dir", dir, "--listen", "127.0.0.1:0"]);
     let at = |said: &str| {
-        let line =
-            said.lines().find_map(|line| line.strip_prefix("bridge, over REST and gRPC, and ledger at "))?;
-        Some(line.split_once(',')?.0.to_owned())
+        let rest = said.lines().find_map(|line| line.split_once("ledger at ")).map(|(_, rest)| rest)?;
+        Some(rest.split_once(',')?.0.to_owned())
     };
     running.wait_for("its address", |_, said| at(said).is_some());
     let url = at(&running.said()).unwrap_or_else(|| panic!("{}", running.said()));

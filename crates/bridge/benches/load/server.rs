@@ -43,7 +43,7 @@ impl Server {
             .expect("modbatt starts");
         let said = BufReader::new(child.stderr.take().unwrap());
         let mut lines = said.lines().map_while(Result::ok);
-        let line = lines.find(|line| line.starts_with("bridge and ledger at ")).expect("it says where it is");
+        let line = lines.find(|line| line.contains("ledger at http://")).expect("it says where it is");
         // What it says later is read, so that it never waits for a reader.
         thread::spawn(move || lines.for_each(drop));
         let address = line.split("http://").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
