@@ -260,7 +260,7 @@ impl Bridge {
         let Bridge { shared, thread, pace } = self;
         let tls = shared.front.tls.clone();
         let users = shared.front.door.has_users().map_err(BridgeError::Start)?;
-        if !address.ip().is_loopback() && !(tls.is_some() && users) {
+        if !(address.ip().is_loopback() || tls.is_some() && users) {
             return Err(BridgeError::NotLoopback(address));
         }
         let shared = Arc::new(shared);

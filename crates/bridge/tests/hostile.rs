@@ -149,7 +149,7 @@ impl Judge {
         if problem.keys().any(|key| !known.contains(&key.as_str()))
             || problem["status"] != answer.status
             || !problem["code"].as_str().is_some_and(|code| code.starts_with("W4_ERR_"))
-            || !problem["error"].as_str().is_some_and(|error| !error.is_empty())
+            || problem["error"].as_str().is_none_or(str::is_empty)
             || answer.header("content-type") != Some("application/json")
             || answer.header("cache-control") != Some("no-store")
         {
