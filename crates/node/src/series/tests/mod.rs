@@ -114,7 +114,7 @@ fn sums_are_those_of_the_records() {
     assert_eq!(whole.buckets.len(), 2);
     for ((begin, bucket), late) in whole.buckets.iter().zip([true, false]) {
         assert_eq!(*begin, START + if late { DAY } else { 4 * DAY });
-        let last = of(late).last().unwrap();
+        let last = of(late).next_back().unwrap();
         let time = START + 4 * DAY + u64::from(last) * 47_000 - if late { 3 * DAY } else { 0 };
         assert_eq!((bucket.records as usize, bucket.last_ms), (of(late).count(), time));
         for n in 0..4 {
