@@ -266,7 +266,8 @@ impl Bridge {
         let shared = Arc::new(shared);
         let (stop, stops) = watch::channel(false);
         let router = rest::router(shared.clone());
-        let server = front::server::serve(listener, tls, router, shared.front.patience, stops);
+        let strangers = shared.front.door.strangers().clone();
+        let server = front::server::serve(listener, tls, router, (shared.front.patience, strangers), stops);
         tokio::select! {
             () = async {
                 server.await;

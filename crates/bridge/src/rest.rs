@@ -1,6 +1,6 @@
 //! The router, and what applies to every request: time, size, host, headers.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use api::{BODY_MAX, PREFIX, Problem, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
@@ -18,7 +18,7 @@ use utoipa_axum::{
 
 use crate::{
     Shared,
-    access::{Class, Known, gate, gate::PATH_LOGGED, users::random},
+    access::{Asker, Class, Principal, gate, gate::PATH_LOGGED, users::random},
     compat, events, grpc, openapi,
     refusal::Refusal,
     repeat,
@@ -32,6 +32,8 @@ use crate::{
 /// Names a request in the answer and in the logs.
 const REQUEST_ID: &str = "x-request-id";
 const PROBLEM_JSON: &str = "application/problem+json";
+/// Characters of a method that reach a log.
+const METHOD_LOGGED: usize = 16;
 
 /// All routes over `shared`, and their contract.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -145,33 +147,41 @@ async fn other_method() -> Refusal {
 struct CutOff {
     span: tracing::Span,
     class: Class,
+    asker: Asker,
     answered: bool,
 }
 
 impl Drop for CutOff {
     fn drop(&mut self) {
-        if !self.answered && !matches!(self.class, Class::Public | Class::Read) {
+        if !self.answered
+            && !matches!(self.class, Class::Public | Class::Read)
+            && let Some(Principal { name: who, .. }) = self.asker.get()
+        {
             let class = self.class.word();
-            self.span
-                .in_scope(|| tracing::info!(target: "audit", class, "asked, and gone before the answer"));
+            self.span.in_scope(
+                || tracing::info!(target: "audit", who, class, "asked, and gone before the answer"),
+            );
         }
     }
 }
 
 /// Bounds the time of a request, marks every answer, counts it, and says in the logs what was done.
-async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let _running = app.metrics.begin();
     let id = request_id(request.headers());
     let class = Class::of(request.method(), request.uri().path());
     let wants_problem = accepts_problem(request.headers());
     let over_grpc = grpc::is_call(&request);
-    let (method, path) =
-        (request.method().clone(), request.uri().path().chars().take(PATH_LOGGED).collect::<String>());
+    // As much of what the caller chose as a log is to hold.
+    let method = request.method().as_str().chars().take(METHOD_LOGGED).collect::<String>();
+    let path = request.uri().path().chars().take(PATH_LOGGED).collect::<String>();
+    let (asker, from) = (Asker::default(), gate::peer(&request).address);
+    request.extensions_mut().insert(asker.clone());
     let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
     let traced =
         app.traces.as_ref().map(|traces| traces.begin(request.headers(), (&method, class), (&path, &id)));
-    let mut cut = CutOff { span: span.clone(), class, answered: false };
+    let mut cut = CutOff { span: span.clone(), class, asker: asker.clone(), answered: false };
     let answer = async {
         if !app.front.answers_to(host_of(authority(&request))) {
             return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
@@ -188,14 +198,9 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
     let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
     app.metrics.answered(class, status, began.elapsed());
     if let Some(traced) = traced {
-        let who = response.extensions().get::<Known>().map(|Known(who)| who.as_ref());
-        traced.answered(who, status);
+        traced.answered(asker.get(), status);
     }
-    if !matches!(class, Class::Public | Class::Read) {
-        let known = response.extensions().get::<Known>();
-        let who = known.map_or("-", |Known(principal)| principal.name.as_str());
-        span.in_scope(|| tracing::info!(target: "audit", who, class = class.word(), status, "asked"));
-    }
+    span.in_scope(|| told(&app, asker.get(), class, status, from));
     if is_strange(&response) {
         response = in_our_words(status).into_response();
     }
@@ -212,6 +217,25 @@ async fn guard(State(app): State<Arc<Shared>>, request: Request, next: Next) -> 
         headers.insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Says in the audits what somebody changed. What nobody who is known asked for in vain is counted, and said in the log of
+/// security as often as it is to be (A143).
+fn told(app: &Shared, asker: Option<&Principal>, class: Class, status: u16, from: IpAddr) {
+    match asker {
+        Some(_) if matches!(class, Class::Public | Class::Read) => {}
+        Some(Principal { name: who, .. }) => {
+            tracing::info!(target: "audit", who, class = class.word(), status, "asked");
+        }
+        None if status < 400 => {}
+        None => {
+            app.metrics.stranger();
+            // A login says itself why it is refused.
+            if (class, status) != (Class::Public, 401) && app.front.door.strangers().heard(from) {
+                tracing::warn!(target: "security", %from, class = class.word(), status, "refused to nobody who is known");
+            }
+        }
+    }
 }
 
 /// Whether it is a refusal by a library, in words of its own: there is one form of refusal (A5).

@@ -24,5 +24,6 @@ mod revocation;
 mod secrets;
 mod seen;
 mod state;
+mod strangers;
 mod telemetry;
 mod webhooks;

@@ -16,15 +16,14 @@ use axum::{
     extract::Request,
     http::{HeaderMap, header},
 };
-use governor::{
-    DefaultKeyedRateLimiter, Quota, RateLimiter,
-    clock::{Clock as _, DefaultClock},
-};
+use governor::Quota;
 use lct::{Digest, hash::sha256, sign::PublicKey};
 
 use super::{
     Means, Principal, Scope,
-    tries::Tries,
+    limiter::{Limiter, too_many},
+    strangers::{Strangers, source},
+    tries::{Admitted, Tries},
     users::{User, UserFile, Users, UsersError, check_passphrase, draw_token},
 };
 use crate::refusal::{Refusal, Reply};
@@ -37,8 +36,6 @@ const PRESENCE_S: u64 = 300;
 const SESSIONS_MAX: usize = 10_000;
 /// Most proofs that are remembered for each stretch of time.
 const PROOFS_MAX: usize = 500_000;
-/// After so many keys the limiters forget those that are idle.
-const KEYS_MAX: usize = 10_000;
 
 /// From where a connection comes.
 #[derive(Debug, Clone, Copy)]
@@ -99,8 +96,9 @@ pub(crate) struct Door {
     since_ms: u64,
     sessions: Mutex<HashMap<Digest, Live>>,
     used: Mutex<Used>,
-    rate: DefaultKeyedRateLimiter<String>,
+    rate: Limiter,
     tries: Tries,
+    strangers: Arc<Strangers>,
 }
 
 impl Door {
@@ -111,8 +109,9 @@ impl Door {
             since_ms,
             sessions: Mutex::default(),
             used: Mutex::default(),
-            rate: RateLimiter::keyed(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
+            rate: Limiter::new(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
             tries: Tries::new(),
+            strangers: Arc::new(Strangers::new()),
         }
     }
 
@@ -135,7 +134,7 @@ impl Door {
             let hash = token_hash(token);
             let (principal, key) = self.holder(&users, &hash, now_s)?;
             // Before the proof is kept, so that nobody alone fills the memory of proofs.
-            within(&self.rate, format!("user {}", principal.name))?;
+            self.rate.count(format!("user {}", principal.name))?;
             self.prove(request, token, &hash, &key, now_ms)?;
             return Ok(Some((principal, Shown::Token(hash))));
         }
@@ -247,13 +246,18 @@ impl Door {
     pub fn count(&self, who: Option<&Principal>, peer: &Peer) -> Reply<()> {
         match who {
             Some(principal) if matches!(principal.means, Means::Loopback | Means::Token) => Ok(()),
-            Some(principal) => within(&self.rate, format!("user {}", principal.name)),
-            None => within(&self.rate, format!("address {}", peer.address)),
+            Some(principal) => self.rate.count(format!("user {}", principal.name)),
+            None => self.rate.count(format!("address {}", source(peer.address))),
         }
     }
 
-    /// Counts a try to log in; what is returned is to be waited for before it is looked at.
-    pub fn count_try(&self, login: &Login, peer: &Peer) -> Reply<Duration> {
+    /// What is said of those who are not known.
+    pub fn strangers(&self) -> &Arc<Strangers> {
+        &self.strangers
+    }
+
+    /// Counts a try to log in; what is returned says when it is looked at.
+    pub fn count_try(&self, login: &Login, peer: &Peer) -> Reply<Admitted> {
         self.tries.count(&login.user, peer.address)
     }
 
@@ -282,7 +286,9 @@ impl Door {
             right && user.is_active(now_s) && user.once_until().is_none_or(|until| now_s < until)
         };
         let Some(user) = user.filter(opens) else {
-            tracing::warn!(target: "security", user = named, from = %peer.address, "login refused");
+            if self.strangers.heard(peer.address) {
+                tracing::warn!(target: "security", user = named, from = %peer.address, "login refused");
+            }
             return Err(refuse());
         };
         self.renew(user, login)?;
@@ -295,6 +301,7 @@ impl Door {
         }
         let live = Live { user: user.name.clone(), key, expires_at, present_until };
         sessions.insert(token_hash(&token), live);
+        self.tries.logged_in(&user.name, peer.address);
         tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
         Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
     }
@@ -369,22 +376,6 @@ fn bearer(headers: &HeaderMap) -> Reply<Option<&str>> {
         }
         _ => Err(Refusal::new(401, code::ACCESS_REQUIRED, "only `Authorization: Bearer` is taken")),
     }
-}
-
-/// Counts for `key`, or says when to come again.
-pub(super) fn within(limiter: &DefaultKeyedRateLimiter<String>, key: String) -> Reply<()> {
-    if limiter.len() > KEYS_MAX {
-        limiter.retain_recent();
-    }
-    limiter
-        .check_key(&key)
-        .map(drop)
-        .map_err(|wait| too_many(wait.wait_time_from(DefaultClock::default().now())))
-}
-
-fn too_many(wait: Duration) -> Refusal {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Refusal::new(429, code::RATE, "too many requests").retry_after(seconds.max(1))
 }
 
 #[cfg(test)]

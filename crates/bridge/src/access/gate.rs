@@ -1,6 +1,6 @@
 //! The gate in front of every route: who asks, how often, and whether he may.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api::problem::code;
 use axum::{
@@ -11,9 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Class, Denied, Known, Principal, Scope, door::Peer, methods, now_ms, pass::Pass};
+use super::{Asker, Class, Denied, Known, Principal, Scope, door::Peer, methods, now_ms, pass::Pass};
 use crate::{
     Shared, extract, grpc,
     refusal::{Refusal, Reply},
@@ -64,8 +64,12 @@ const WORDS: [&str; 22] = [
 ];
 /// Characters of a path that reach a log.
 pub(crate) const PATH_LOGGED: usize = 256;
-/// How many passphrases are checked at the same time: each takes 19 MiB and a core.
-static CHECKS: Semaphore = Semaphore::const_new(2);
+/// How many passphrases are checked at the same time, each of which takes 19 MiB and a core: those from where their users have
+/// logged in before, and others, so that strangers take no turn away.
+static FAMILIAR: Semaphore = Semaphore::const_new(1);
+static OTHERS: Semaphore = Semaphore::const_new(1);
+/// How long a login waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 /// How deep a body may nest for its components to be found.
 const DEPTH_MAX: usize = 16;
 
@@ -73,16 +77,11 @@ const DEPTH_MAX: usize = 16;
 pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match admit(&app, request).await {
         Ok(request) => {
-            let known = request.extensions().get::<Known>().cloned();
             // A stream of gRPC ends with a status, which is its own affair.
             let pass = request.extensions().get::<Pass>().cloned().filter(|_| !grpc::is_call(&request));
             let mut response = next.run(request).await;
             if let Some(pass) = pass {
                 response = pass.bound(response);
-            }
-            if let Some(known) = known {
-                // For the log of what was done.
-                response.extensions_mut().insert(known);
             }
             response
         }
@@ -97,13 +96,11 @@ async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
     let known = match known {
         Ok(known) => known,
         Err(refusal) => {
-            // Whoever guesses is held up like anybody else, and fills no log.
+            // Whoever guesses is held up like anybody else.
             app.front.door.count(None, &peer)?;
             if class == Class::Public {
                 return Ok(request);
             }
-            let path: String = request.uri().path().chars().take(PATH_LOGGED).collect();
-            tracing::warn!(target: "security", from = %peer.address, path, code = %refusal.0.code, "nobody who is known");
             return Err(refusal);
         }
     };
@@ -118,6 +115,10 @@ async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
             "this needs a token with its proof, or a certificate",
         ));
     };
+    let principal = Arc::new(principal);
+    if let Some(asker) = request.extensions().get::<Asker>() {
+        asker.is(&principal);
+    }
     let allowed = match principal.may(class) {
         Ok(()) if principal.scope != Scope::All => in_scope(&principal, request, class).await,
         allowed => allowed.map_err(Refusal::from).map(|()| request),
@@ -125,7 +126,6 @@ async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
     request = allowed.inspect_err(|Refusal(problem)| {
         tracing::warn!(target: "security", who = %principal.name, from = %peer.address, code = %problem.code, "denied");
     })?;
-    let principal = Arc::new(principal);
     request.extensions_mut().insert(Pass::new(app, principal.clone(), shown));
     request.extensions_mut().insert(Known(principal));
     Ok(request)
@@ -238,12 +238,21 @@ pub(crate) async fn log_in(
     axum::Extension(peer): axum::Extension<Peer>,
     extract::Body(login): extract::Body<api::session::Login>,
 ) -> Reply<Json<api::session::Session>> {
-    let wait = app.front.door.count_try(&login, &peer)?;
-    tokio::time::sleep(wait).await;
+    let admitted = app.front.door.count_try(&login, &peer)?;
+    tokio::time::sleep(admitted.wait).await;
     let now_s = now_ms() / 1000;
-    let _turn = CHECKS.acquire().await.map_err(|e| Refusal::internal(&e))?;
+    let _turn = turn(if admitted.familiar { &FAMILIAR } else { &OTHERS }, TURN).await?;
     let logged = tokio::task::spawn_blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;
     logged.map_err(|e| Refusal::internal(&e))?.map(Json)
+}
+
+async fn turn(checks: &Semaphore, patience: Duration) -> Reply<SemaphorePermit<'_>> {
+    match tokio::time::timeout(patience, checks.acquire()).await {
+        Ok(turn) => turn.map_err(|e| Refusal::internal(&e)),
+        Err(_) => {
+            Err(Refusal::new(503, code::BUSY, "too many log in at this moment").retry_after(TURN.as_secs()))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -308,6 +317,16 @@ mod tests {
                 Request::post(uri).header("content-type", "application/grpc").body(Body::from(body));
             assert_eq!(in_scope(&principal, request.unwrap(), Class::Read).await.is_ok(), may, "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_login_waits_for_its_turn_but_not_without_end() {
+        let checks = Semaphore::new(1);
+        let held = turn(&checks, Duration::from_millis(20)).await.unwrap();
+        let Refusal(problem) = turn(&checks, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!((problem.status, problem.code.as_str(), problem.retry_after), (503, code::BUSY, Some(5)));
+        drop(held);
+        assert!(turn(&checks, Duration::from_millis(20)).await.is_ok());
     }
 
     #[tokio::test]

@@ -5,14 +5,19 @@
 
 pub(crate) mod door;
 pub(crate) mod gate;
+mod limiter;
 pub(crate) mod methods;
 pub(crate) mod pass;
+pub(crate) mod strangers;
 mod tries;
 pub mod users;
 
 pub use door::Rate;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -265,6 +270,22 @@ impl Principal {
 /// The principal of the request, as [`gate`] left it there.
 #[derive(Clone)]
 pub(crate) struct Known(pub Arc<Principal>);
+
+/// Who asks, told to whoever passed a request on, also when it comes to no answer: it goes with the request, and is filled in
+/// when he is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asker(Arc<OnceLock<Arc<Principal>>>);
+
+impl Asker {
+    pub fn get(&self) -> Option<&Principal> {
+        self.0.get().map(Arc::as_ref)
+    }
+
+    fn is(&self, principal: &Arc<Principal>) {
+        // A request is asked by one.
+        let _first = self.0.set(principal.clone());
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Principal {
     type Rejection = crate::Refusal;

@@ -1,67 +1,175 @@
 //! How often a passphrase may be tried (A135).
 //!
-//! What locks is counted by address, so that nobody locks somebody else out: a stranger who tries a name from elsewhere
-//! only makes its owner wait.
+//! What locks is counted by source, so that nobody locks somebody else out. A name that is tried from many sources is looked
+//! at slowly, but not for sources from which its user logged in before.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 
-use super::door::within;
+use super::{
+    limiter::{Limiter, too_many},
+    strangers::source,
+};
 use crate::refusal::Reply;
 
-/// Tries a minute from one address for one name, and from one address for all names.
+/// Tries a minute from one source for one name, and from one source for all names.
 const BY_BOTH: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
-const BY_ADDRESS: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
-/// Tries a minute for one name, after which each further one is held up.
+const BY_SOURCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
+/// Tries a minute for one name, after which they go one at a time.
 const BY_NAME: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
-/// For how long.
-const HELD_UP: Duration = Duration::from_secs(3);
+/// With so much time between them.
+const BETWEEN: Duration = Duration::from_secs(3);
+/// Most tries for one name that wait for that.
+const WAITING_MAX: u32 = 4;
+/// Most names for which tries wait.
+const NAMES_MAX: usize = 10_000;
+/// Most sources from which one user logged in that are remembered.
+const FAMILIAR_MAX: usize = 8;
+
+/// A try that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// After so much time.
+    pub wait: Duration,
+    /// It comes from where its user has logged in before.
+    pub familiar: bool,
+}
 
 /// The tries of the last minute.
 pub(super) struct Tries {
-    both: DefaultKeyedRateLimiter<String>,
-    address: DefaultKeyedRateLimiter<String>,
-    name: DefaultKeyedRateLimiter<String>,
+    both: Limiter,
+    source: Limiter,
+    name: Limiter,
+    /// When the last try that waits for a name is looked at.
+    queues: Mutex<HashMap<String, Instant>>,
+    /// From where each user logged in, the latest last.
+    familiar: Mutex<HashMap<String, VecDeque<IpAddr>>>,
 }
 
 impl Tries {
     pub fn new() -> Self {
-        let limiter = |n| RateLimiter::keyed(Quota::per_minute(n));
-        Tries { both: limiter(BY_BOTH), address: limiter(BY_ADDRESS), name: limiter(BY_NAME) }
+        let limiter = |n| Limiter::new(Quota::per_minute(n));
+        Tries {
+            both: limiter(BY_BOTH),
+            source: limiter(BY_SOURCE),
+            name: limiter(BY_NAME),
+            queues: Mutex::default(),
+            familiar: Mutex::default(),
+        }
     }
 
-    /// Counts a try. It is to wait for as long as is returned.
-    pub fn count(&self, name: &str, address: IpAddr) -> Reply<Duration> {
-        let name: String = name.chars().take(64).collect();
-        within(&self.address, address.to_string())?;
-        within(&self.both, format!("{address} {name}"))?;
-        Ok(if within(&self.name, name).is_ok() { Duration::ZERO } else { HELD_UP })
+    /// Counts a try.
+    pub fn count(&self, name: &str, address: IpAddr) -> Reply<Admitted> {
+        self.count_at(name, address, Instant::now())
     }
+
+    fn count_at(&self, name: &str, address: IpAddr, now: Instant) -> Reply<Admitted> {
+        let name: String = name.chars().take(64).collect();
+        let from = source(address);
+        self.source.count(from.to_string())?;
+        self.both.count(format!("{from} {name}"))?;
+        if lock(&self.familiar).get(&name).is_some_and(|all| all.contains(&from)) {
+            return Ok(Admitted { wait: Duration::ZERO, familiar: true });
+        }
+        Ok(Admitted { wait: self.turn(name, now)?, familiar: false })
+    }
+
+    /// How long a try for `name` waits for its turn.
+    fn turn(&self, name: String, now: Instant) -> Reply<Duration> {
+        let mut queues = lock(&self.queues);
+        let last = queues.get(&name).copied().filter(|last| *last > now);
+        // Whoever comes while others wait is not let past them.
+        if last.is_none() && self.name.count(name.clone()).is_ok() {
+            return Ok(Duration::ZERO);
+        }
+        let wait = last.unwrap_or(now) + BETWEEN - now;
+        if wait > BETWEEN * WAITING_MAX {
+            return Err(too_many(wait));
+        }
+        if queues.len() >= NAMES_MAX && last.is_none() {
+            queues.retain(|_, last| *last > now);
+            if queues.len() >= NAMES_MAX {
+                return Err(too_many(BETWEEN));
+            }
+        }
+        queues.insert(name, now + wait);
+        Ok(wait)
+    }
+
+    /// Remembers from where a user logged in.
+    pub fn logged_in(&self, user: &str, address: IpAddr) {
+        let (from, mut familiar) = (source(address), lock(&self.familiar));
+        let all = familiar.entry(user.to_owned()).or_default();
+        all.retain(|other| *other != from);
+        all.push_back(from);
+        if all.len() > FAMILIAR_MAX {
+            all.pop_front();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const AT_ONCE: Admitted = Admitted { wait: Duration::ZERO, familiar: false };
+
+    fn stranger(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
     #[test]
-    fn a_stranger_shuts_nobody_out() {
+    fn one_source_is_counted_for_itself() {
         let tries = Tries::new();
-        let stranger = |n: u8| IpAddr::from([10, 0, 0, n]);
         let owner = IpAddr::from([192, 0, 2, 1]);
         for _ in 0..BY_BOTH.get() {
-            assert_eq!(tries.count("ann", stranger(1)).ok(), Some(Duration::ZERO));
+            assert_eq!(tries.count("ann", stranger(1)).ok(), Some(AT_ONCE));
         }
         assert_eq!(tries.count("ann", stranger(1)).unwrap_err().0.status, 429);
-        assert_eq!(tries.count("ann", owner).ok(), Some(Duration::ZERO), "locked out by a stranger");
-        for from in 2..20 {
-            let _counted = tries.count("ann", stranger(from)).unwrap();
-            let _counted = tries.count("ann", stranger(from)).unwrap();
+        assert_eq!(tries.count("ann", owner).ok(), Some(AT_ONCE), "locked out by a stranger");
+        // One source does not go through names, nor through the addresses of its network.
+        let six = |n: u32| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n as u16]);
+        let refused = (0..100).filter(|n| tries.count(&format!("name-{n}"), six(*n)).is_err()).count();
+        assert_eq!(refused, 100 - BY_SOURCE.get() as usize);
+    }
+
+    #[test]
+    fn a_name_that_many_try_is_looked_at_slowly_but_for_who_logged_in_there_before() {
+        let (tries, now) = (Tries::new(), Instant::now());
+        let owner = IpAddr::from([192, 0, 2, 1]);
+        tries.logged_in("ann", owner);
+        for n in 0..BY_NAME.get() as u8 {
+            assert_eq!(tries.count_at("ann", stranger(n), now).ok(), Some(AT_ONCE));
         }
-        assert_eq!(tries.count("ann", owner).ok(), Some(HELD_UP), "held up, and not refused");
-        assert_eq!(tries.count("bob", owner).ok(), Some(Duration::ZERO));
-        // One address does not go through names.
-        let refused = (0..100).filter(|n| tries.count(&format!("name-{n}"), stranger(99)).is_err()).count();
-        assert_eq!(refused, 100 - BY_ADDRESS.get() as usize);
+        let wait = |n, now| {
+            tries
+                .count_at("ann", stranger(n), now)
+                .map(|a| a.wait.as_secs())
+                .map_err(|r| (r.0.status, r.0.retry_after))
+        };
+        // All at once: one after the other, and no more than are to wait.
+        let waits: Vec<_> = (50..56).map(|n| wait(n, now)).collect();
+        let full = Err((429, Some(15)));
+        assert_eq!(waits, [Ok(3), Ok(6), Ok(9), Ok(12), full, full]);
+        assert_eq!(wait(56, now + BETWEEN), Ok(12), "one of them has gone");
+        let familiar = Admitted { wait: Duration::ZERO, familiar: true };
+        assert_eq!(tries.count_at("ann", owner, now).ok(), Some(familiar));
+        assert_eq!(tries.count_at("bob", owner, now).ok(), Some(AT_ONCE));
+        // Only so many places are remembered for each.
+        for n in 0..FAMILIAR_MAX as u8 {
+            tries.logged_in("ann", stranger(100 + n));
+        }
+        assert_eq!(tries.count_at("ann", owner, now).unwrap_err().0.status, 429);
     }
 }

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::{Patience, stall::Impatient};
-use crate::access::door::Peer;
+use crate::access::{door::Peer, strangers::Strangers};
 
 /// Longest header of a request, in bytes, and most lines of it.
 const HEADER_MAX: usize = 32 << 10;
@@ -42,7 +42,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
-    patience: Patience,
+    (patience, strangers): (Patience, Arc<Strangers>),
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -72,6 +72,7 @@ pub(crate) async fn serve(
         let _only_slower = stream.set_nodelay(true);
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
         let (one, two, mut stops) = (one.clone(), two.clone(), stop.clone());
+        let strangers = strangers.clone();
         tokio::spawn(async move {
             let _place = place;
             let two_is_known = match tls {
@@ -100,6 +101,7 @@ pub(crate) async fn serve(
                             if stream.get_ref().1.alpn_protocol() == Some(b"h2") { &two } else { &one };
                         converse(http, stream, Peer { address, certificate }, router, watcher).await;
                     }
+                    _ if !strangers.heard(address) => {}
                     Ok(Err(e)) => tracing::info!(target: "security", from = %address, "no TLS: {e}"),
                     Err(_) => tracing::info!(target: "security", from = %address, "TLS takes too long"),
                 },

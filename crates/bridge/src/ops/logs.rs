@@ -11,6 +11,7 @@
 //! printed.
 
 use std::{
+    io,
     path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -26,6 +27,8 @@ use super::rolling::{Place, Rolling};
 
 /// How often is looked for files that are too old, also while nothing is said.
 const LOOK: Duration = Duration::from_secs(3_600);
+/// Most lines of one log that wait for the disk.
+const LINES_MAX: usize = 4_096;
 
 /// Where the logs go, and how much of each is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,37 +80,56 @@ impl Logs {
     pub fn open(&self) -> Result<(impl Subscriber + Send + Sync + 'static, Open), LogError> {
         crate::durable::private_folder(&self.folder)
             .map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
-        let (mut guards, mut places) = (Vec::new(), Vec::new());
-        let mut log = |name: &'static str, keep: Retention| -> Result<_, LogError> {
-            if keep.days == 0 {
+        let [audit, security, operation, debug] = self.places();
+        let mut guards = Vec::new();
+        let mut log = |place: Place| -> Result<_, LogError> {
+            if place.keep.days == 0 {
                 return Ok(None);
             }
-            let place = Place { folder: self.folder.clone(), name, keep };
-            let (writer, guard) = file(place.clone())?;
+            let (writer, guard) = file(place)?;
             guards.push(guard);
-            places.push(place);
             Ok(Some(writer))
         };
         let subscriber = tracing_subscriber::registry()
-            .with(log("audit", self.audit)?.map(|to| layer(to, |m| m.target() == "audit")))
-            .with(log("security", self.security)?.map(|to| layer(to, |m| m.target() == "security")))
-            .with(log("operation", self.operation)?.map(|to| {
+            .with(log(audit)?.map(|to| layer(to, |m| m.target() == "audit")))
+            .with(log(security)?.map(|to| layer(to, |m| m.target() == "security")))
+            .with(log(operation)?.map(|to| {
                 layer(to, |m| !matches!(m.target(), "audit" | "security") && *m.level() <= Level::INFO)
             }))
-            .with(log("debug", self.debug)?.map(|to| layer(to, |m| *m.level() <= Level::DEBUG)));
+            .with(log(debug)?.map(|to| layer(to, |m| *m.level() <= Level::DEBUG)));
         let (kept, ends) = mpsc::channel();
+        let mut places = self.places().map(|place| (place, true));
         let remove = move || {
             while ends.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                for place in &places {
-                    if let Err(e) = place.prune(now_s(), 0) {
-                        tracing::warn!("old files of the {} log are not removed: {e}", place.name);
-                    }
-                }
+                look(&mut places, now_s());
             }
         };
         let started = thread::Builder::new().name("logs".into()).spawn(remove);
         started.map_err(|e| LogError { path: self.folder.clone(), what: e.to_string() })?;
         Ok((subscriber, Open { _guards: guards, _kept: kept }))
+    }
+
+    fn places(&self) -> [Place; 4] {
+        let place = |name, keep| Place { folder: self.folder.clone(), name, keep };
+        [
+            place("audit", self.audit),
+            place("security", self.security),
+            place("operation", self.operation),
+            place("debug", self.debug),
+        ]
+    }
+}
+
+/// Removes what is too old, also of a log that is switched off; what cannot be removed is said once, until it was.
+fn look(places: &mut [(Place, bool)], now_s: u64) {
+    for (place, worked) in places {
+        let removed = place.expire(now_s);
+        if let Err(e) = &removed
+            && *worked
+        {
+            tracing::warn!("old files of the {} log are not removed: {e}; remove them by hand", place.name);
+        }
+        *worked = removed.is_ok();
     }
 }
 
@@ -118,7 +140,12 @@ fn file(place: Place) -> Result<(Writer, WorkerGuard), LogError> {
     let lossy = !matches!(place.name, "audit" | "security");
     let path = place.folder.join(place.name);
     let rolling = Rolling::open(place, now_s).map_err(|e| LogError { path, what: e.to_string() })?;
-    Ok(NonBlockingBuilder::default().lossy(lossy).finish(rolling))
+    Ok(queue(rolling, lossy))
+}
+
+/// What is said waits for the disk; where too much waits it is left out, or whoever says it waits.
+fn queue(to: impl io::Write + Send + 'static, lossy: bool) -> (Writer, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(lossy).buffered_lines_limit(LINES_MAX).finish(to)
 }
 
 fn now_s() -> u64 {
@@ -171,5 +198,50 @@ mod tests {
             assert_eq!((&line["message"], &line["span"]["id"]), (&says.into(), &"abc".into()), "{text}");
         }
         assert_eq!(read("debug"), "");
+    }
+
+    /// What nobody writes down yet is bounded: a disk that stands still costs lines, not the memory.
+    #[test]
+    fn only_so_many_lines_wait() {
+        struct Stuck(mpsc::Receiver<()>);
+        impl io::Write for Stuck {
+            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+                let _ended = self.0.recv();
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (go, stuck) = mpsc::channel();
+        let (mut writer, guard) = queue(Stuck(stuck), true);
+        for _ in 0..LINES_MAX + 100 {
+            io::Write::write_all(&mut writer, b"line\n").unwrap();
+        }
+        let lost = writer.error_counter().dropped_lines();
+        drop(go);
+        drop(guard);
+        assert!((98..=100).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn what_is_left_of_a_log_that_is_off_goes_and_what_cannot_go_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("logs");
+        let keep = |days| Retention { days, mib: 1 };
+        let logs = Logs { folder, audit: keep(9), security: keep(9), operation: keep(9), debug: keep(0) };
+        let (subscriber, open) = logs.open().unwrap();
+        std::fs::write(logs.folder.join("debug.2020-01-01.log"), "line\n").unwrap();
+        std::fs::create_dir(logs.folder.join("security.2020-01-01.log")).unwrap();
+        let mut places = logs.places().map(|place| (place, true));
+        tracing::subscriber::with_default(subscriber, || (0..3).for_each(|_| look(&mut places, now_s())));
+        drop(open);
+        assert!(!logs.folder.join("debug.2020-01-01.log").exists());
+        let files = std::fs::read_dir(&logs.folder).unwrap().map(|entry| entry.unwrap().path());
+        let said: String = files
+            .filter(|path| path.to_string_lossy().contains("/operation."))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        assert_eq!(said.matches("are not removed").count(), 1, "{said}");
     }
 }

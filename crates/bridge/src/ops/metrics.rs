@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     answers: Family<Answered, Counter>,
     seconds: Family<Of, Histogram, fn() -> Histogram>,
     running: Gauge,
+    strangers: Counter,
 }
 
 /// What is read when somebody asks: of the ledger, and of what it needs.
@@ -56,6 +57,7 @@ impl Metrics {
             answers: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             running: Gauge::default(),
+            strangers: Counter::default(),
         }
     }
 
@@ -72,12 +74,19 @@ impl Metrics {
         self.seconds.get_or_create(&Of { class }).observe(took.as_secs_f64());
     }
 
+    /// Something was refused to somebody who is not known.
+    pub fn stranger(&self) {
+        self.strangers.inc();
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self, read: &Figures) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("modbatt_bridge");
         registry.register("answers", "Requests answered, by class and status", self.answers.clone());
         registry.register_with_unit("answer", "Time to the answer", Unit::Seconds, self.seconds.clone());
         registry.register("running", "Requests that are being answered", self.running.clone());
+        let refused = "Requests refused to whoever did not prove who he is";
+        registry.register("refused_strangers", refused, self.strangers.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64, AtomicI64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

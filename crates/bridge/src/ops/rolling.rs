@@ -1,5 +1,5 @@
 //! The files of one log: a file for each day and, where much is said, several; the oldest go when they are too old or all
-//! together too long (A143).
+//! together too long (A143). What cannot be removed keeps nothing from being written.
 //!
 //! ```text
 //! NAME.YYYY-MM-DD.log, NAME.YYYY-MM-DD.N.log   the first and a further one of a day (UTC), N from 1
@@ -14,7 +14,7 @@ use std::{
 /// For how long a log is kept, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Days after which a file is removed, counted from its own; none is written for 0.
+    /// Days after which a file is removed, counted from its own; none is written, and none stays, for 0.
     pub days: usize,
     /// Most bytes of all its files together, in MiB (1 048 576 bytes); the oldest are removed first.
     pub mib: u64,
@@ -40,8 +40,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Its files, oldest first, each with day, number and length.
-    fn files(&self) -> io::Result<Vec<(String, u32, u64)>> {
+    /// Its files, oldest first, each with day, number and length. Those that are dated behind `today` were written when the clock
+    /// was wrong: they come before all others.
+    fn files(&self, today: &str) -> io::Result<Vec<(String, u32, u64)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
@@ -49,7 +50,7 @@ impl Place {
                 files.push((day, number, entry.metadata().map_or(0, |found| found.len())));
             }
         }
-        files.sort();
+        files.sort_by(|a, b| (a.0.as_str() <= today, a).cmp(&(b.0.as_str() <= today, b)));
         Ok(files)
     }
 
@@ -74,20 +75,59 @@ impl Place {
         })
     }
 
-    /// Removes what is too old at `now_s`, Unix seconds, and the oldest of what leaves no room for `room` bytes. The newest
-    /// file, which is being written, stays.
-    pub fn prune(&self, now_s: u64, room: u64) -> io::Result<()> {
-        let mut files = self.files()?;
-        let _written = files.pop();
+    /// Removes the files of the oldest day that is too old at `now_s`, Unix seconds, and no more, so that a clock that is wrong for
+    /// a while does not cost the log. The newest file, which may be open, stays, unless nobody writes the log any more.
+    ///
+    /// # Errors
+    /// That of the first file that could not be removed; the others are.
+    pub fn expire(&self, now_s: u64) -> io::Result<()> {
         let oldest_day = day(now_s.saturating_sub(self.keep.days as u64 * 86_400));
-        let mut bytes: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
-        for (day, number, len) in &files {
-            if *day < oldest_day || bytes.saturating_add(room) > self.keep.bytes() {
-                fs::remove_file(self.path(day, *number))?;
-                bytes = bytes.saturating_sub(*len);
+        let mut files = self.files(&day(now_s))?;
+        if self.keep.days > 0 {
+            files.pop();
+        }
+        files.retain(|(day, ..)| *day < oldest_day);
+        let (mut all, mut gone) = (Ok(()), None);
+        for (day, number, _) in &files {
+            if gone.is_some_and(|gone| gone != day) {
+                break;
+            }
+            match self.remove(day, *number) {
+                Ok(()) => gone = Some(day),
+                Err(e) => all = all.and(Err(e)),
             }
         }
-        Ok(())
+        all
+    }
+
+    /// Removes the oldest of what leaves no room for `room` bytes, but not the file that is open.
+    ///
+    /// # Errors
+    /// As [`Place::expire`].
+    fn make_room(&self, open: (&str, u32), room: u64) -> io::Result<()> {
+        let mut files = self.files(open.0)?;
+        files.retain(|(day, number, _)| (day.as_str(), *number) != open);
+        let mut bytes: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut all = Ok(());
+        for (day, number, len) in &files {
+            if bytes.saturating_add(room) <= self.keep.bytes() {
+                break;
+            }
+            all = all.and(self.remove(day, *number));
+            // Also where it could not be removed: the others are not removed for it.
+            bytes = bytes.saturating_sub(*len);
+        }
+        all
+    }
+
+    fn remove(&self, day: &str, number: u32) -> io::Result<()> {
+        let path = self.path(day, number);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -113,13 +153,13 @@ impl Rolling {
 
     /// The file for a line of so many bytes.
     fn file(&mut self, len: u64) -> io::Result<&mut File> {
-        let (now_s, longest) = ((self.clock)(), self.place.keep.file_bytes());
-        let today = day(now_s);
+        let longest = self.place.keep.file_bytes();
+        let today = day((self.clock)());
         let fits = |(day, _, size, _): &(String, u32, u64, File)| {
             *day == today && (*size == 0 || size + len <= longest)
         };
         if !self.open.as_ref().is_some_and(fits) {
-            let newest = self.place.files()?.into_iter().rev().find(|(day, ..)| *day == today);
+            let newest = self.place.files(&today)?.into_iter().rev().find(|(day, ..)| *day == today);
             let number = match newest {
                 None => 0,
                 Some((_, number, size)) if size + len <= longest => number,
@@ -128,9 +168,10 @@ impl Rolling {
             let path = self.place.path(&today, number);
             let file = OpenOptions::new().create(true).append(true).open(&path)?;
             let size = file.metadata()?.len();
+            // Also for what the file will have when it is full. What cannot be removed keeps no line from being written; it is said
+            // by whoever removes what is too old.
+            let _said_there = self.place.make_room((&today, number), longest);
             self.open = Some((today, number, size, file));
-            // Also what the file will have when it is full.
-            self.place.prune(now_s, longest)?;
         }
         let (_, _, size, file) = self.open.as_mut().ok_or_else(|| io::Error::other("no file is open"))?;
         *size += len;
@@ -151,7 +192,7 @@ impl Write for Rolling {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{collections::BTreeSet, path::Path};
 
     use super::*;
 
@@ -190,11 +231,68 @@ mod tests {
         log.write_all(b"more\n").unwrap();
         let mut kept = [&other[..], &young, &["audit.2026-03-01.log"]].concat();
         kept.sort_unstable();
+        let look = |now_s| place(dir.path(), 9, 1).expire(now_s).unwrap();
+        look(MARCH);
+        assert_eq!(names(dir.path()).len(), kept.len() + 2, "one day at a time");
+        look(MARCH);
         assert_eq!(names(dir.path()), kept);
         // A day later, with nothing said.
-        place(dir.path(), 9, 1).prune(MARCH + 86_400, 0).unwrap();
+        look(MARCH + 86_400);
         kept.retain(|name| *name != "audit.2026-02-20.log");
         assert_eq!(names(dir.path()), kept);
+        // Once it is switched off, nothing stays.
+        for _ in 0..3 {
+            place(dir.path(), 0, 1).expire(MARCH + 86_400).unwrap();
+        }
+        assert_eq!(names(dir.path()).into_iter().collect::<BTreeSet<_>>(), other.map(String::from).into());
+    }
+
+    #[test]
+    fn a_wrong_clock_costs_one_day_a_look_and_never_the_open_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 1..=28 {
+            fs::write(dir.path().join(format!("audit.2026-02-{n:02}.log")), "line\n").unwrap();
+        }
+        let far = MARCH + 70 * 365 * 86_400;
+        let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH + 70 * 365 * 86_400).unwrap();
+        log.write_all(&[b'x'; 1000 << 10]).unwrap();
+        place(dir.path(), 9, 1).expire(far).unwrap();
+        assert_eq!(names(dir.path()).len(), 28, "27 days and the one of the wrong clock");
+        // The clock is right again: what is dated ahead is not taken for the newest, and makes room first.
+        let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
+        log.write_all(b"line\n").unwrap();
+        let left = names(dir.path());
+        assert!(left.iter().all(|name| name.starts_with("audit.2026-")), "{left:?}");
+        assert_eq!(left.len(), 28);
+        // A clock that begins at its epoch takes nothing for too old.
+        place(dir.path(), 9, 1).expire(0).unwrap();
+        assert_eq!(names(dir.path()).len(), 28);
+    }
+
+    /// A folder of the name of a file is what nobody can remove as a file.
+    #[test]
+    fn what_cannot_be_removed_costs_no_line_and_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("audit.2026-01-01.log")).unwrap();
+        for name in ["audit.2026-01-01.1.log", "audit.2026-02-27.log"] {
+            File::create(dir.path().join(name)).unwrap().set_len(1 << 20).unwrap();
+        }
+        let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
+        log.write_all(b"first\n").unwrap();
+        assert_eq!(fs::read(dir.path().join("audit.2026-03-01.log")).unwrap(), b"first\n");
+        assert_eq!(
+            names(dir.path()),
+            ["audit.2026-01-01.log", "audit.2026-03-01.log"],
+            "the others make room"
+        );
+        fs::write(dir.path().join("audit.2026-01-02.log"), "line\n").unwrap();
+        let failed = place(dir.path(), 9, 1).expire(MARCH).unwrap_err().to_string();
+        assert!(failed.contains("audit.2026-01-01.log"), "{failed}");
+        assert_eq!(
+            names(dir.path()),
+            ["audit.2026-01-01.log", "audit.2026-03-01.log"],
+            "one that fails stops no other"
+        );
     }
 
     #[test]
@@ -208,7 +306,7 @@ mod tests {
         // Opened anew it goes on.
         let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
         log.write_all(line(3_000).as_bytes()).unwrap();
-        let files = place(dir.path(), 9, 1).files().unwrap();
+        let files = place(dir.path(), 9, 1).files(&day(MARCH)).unwrap();
         let bytes: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
         assert!(bytes <= 1 << 20 && bytes > 3 << 18, "{bytes}");
         assert!(files.iter().all(|(_, _, bytes)| *bytes <= 1 << 17), "{files:?}");
@@ -221,6 +319,6 @@ mod tests {
         assert_eq!(text, whole, "no line is missing behind the first");
         // A line that is longer than a file may be is written all the same.
         log.write_all(&[b'x'; 1 << 18]).unwrap();
-        assert_eq!(place(dir.path(), 9, 1).files().unwrap().last().unwrap().2, 1 << 18);
+        assert_eq!(place(dir.path(), 9, 1).files(&day(MARCH)).unwrap().last().unwrap().2, 1 << 18);
     }
 }

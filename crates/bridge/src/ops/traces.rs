@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use opentelemetry::{
     KeyValue,
     propagation::{Extractor, TextMapPropagator as _},
@@ -112,7 +112,7 @@ impl Traces {
     pub(crate) fn begin(
         &self,
         headers: &HeaderMap,
-        (method, class): (&Method, Class),
+        (method, class): (&str, Class),
         (path, id): (&str, &str),
     ) -> Request {
         let parent = TraceContextPropagator::new().extract(&Headers(headers));
@@ -121,7 +121,7 @@ impl Traces {
             .span_builder(format!("{method} {}", class.word()))
             .with_kind(SpanKind::Server)
             .with_attributes([
-                KeyValue::new("http.request.method", method.to_string()),
+                KeyValue::new("http.request.method", method.to_owned()),
                 KeyValue::new("modbatt.request.id", id.to_owned()),
                 KeyValue::new("modbatt.request.class", class.word()),
             ]);

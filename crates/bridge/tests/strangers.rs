@@ -1,0 +1,81 @@
+//! What strangers do to the logs: nothing (A143).
+
+use std::num::NonZeroU32;
+
+use crate::{
+    common::World,
+    front::{now_ms, served},
+};
+use api::{
+    Client,
+    client::{Access, Credential},
+};
+use bridge::{
+    Front,
+    access::{
+        Rate, Role,
+        users::{User, UserFile},
+    },
+    ops::logs::{Logs, Retention},
+};
+use lct::sign::SigningKey;
+use serde_json::Value;
+
+// One thread, so that what its bridge says is heard here and nowhere else.
+#[tokio::test]
+async fn a_flood_of_refusals_leaves_the_logs_to_those_who_are_known() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Retention { days: 9, mib: 1 };
+    let folder = dir.path().join("logs");
+    let logs = Logs { folder: folder.clone(), audit: keep, security: keep, operation: keep, debug: keep };
+    let (subscriber, open) = logs.open().unwrap();
+    let heard = tracing::subscriber::set_default(subscriber);
+
+    let users = dir.path().join("users.json");
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let mut bob = User::new("bob", Role::Viewer, None).unwrap();
+    let token = bob.give_token(&key.public(), now_ms() / 1000 + 600, None).unwrap().to_string();
+    let mut file = UserFile::default();
+    file.add(bob).unwrap();
+    file.write(&users).unwrap();
+    let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN.saturating_add(99) };
+    let front = Front { users: Some(users), rate, ..Front::default() };
+    let (port, stop) = served(&world, dir.path(), &front).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let long = reqwest::Method::from_bytes(&[b'X'; 8 << 10]).unwrap();
+    let mut statuses = Vec::new();
+    for n in 0..300_u32 {
+        let path = format!("{url}/api/v1/transactions");
+        let request = match n % 4 {
+            0 => world.http.request(long.clone(), path),
+            1 => world.http.post(path).bearer_auth("mb1_unknown"),
+            2 => world.http.post(path).header("host", "elsewhere"),
+            _ => world.http.delete(path),
+        };
+        statuses.push(request.send().await.unwrap().status().as_u16());
+    }
+    assert!([401, 421, 429].iter().all(|status| statuses.contains(status)), "{statuses:?}");
+    let bob = Client::with_access(&url, &Access::default()).unwrap().as_user(Credential { token, key });
+    assert!(bob.submit(&[0], false).await.is_err());
+    drop(stop);
+    drop(heard);
+    drop(open);
+
+    let lines = |name: &str| -> Vec<Value> {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let named = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name));
+        let text: String = named.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        assert!(text.lines().all(|line| line.len() < 1_000), "what strangers choose is cut: {text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let audit = lines("audit.");
+    assert_eq!(audit.len(), 1, "{audit:?}");
+    assert_eq!((&audit[0]["who"], &audit[0]["status"]), (&"bob".into(), &403.into()));
+    let security = lines("security.");
+    let strangers =
+        security.iter().filter(|line| line["message"] == "refused to nobody who is known").count();
+    assert_eq!(strangers, 4, "{security:?}");
+    assert_eq!(security.iter().filter(|line| line["who"] == "bob").count(), 1, "{security:?}");
+    assert!(security.len() <= 6, "{security:?}");
+}
