@@ -68,6 +68,10 @@ def main() -> None:
     rest = example("events", address, "--after", events[-2]["id"], "--once")
     expect(rest == events[-1:], (rest, events[-1:]))
 
+    fleet = example("fleet", address)
+    expect([pack["pack"] for pack in fleet] == ["pack-0001"], fleet)
+    expect(fleet[0]["status"] == "active" and fleet[0]["bound"] == ["app-0001"] and fleet[0]["energy_mwh"] > 0, fleet)
+
     done = bridge.signed(queue_process(bytes(16)), key)
     try:
         answer = bridge.post_transactions({"transaction": base64.b64encode(done.data).decode()}, wait=1)

@@ -21,6 +21,36 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(member: D) -> Result<
     T::deserialize(member)
 }
 
+/// Answer of `GET /bindings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Bindings {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// By id.
+    pub bindings: Vec<Recorded>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A binding that the ledger holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ListedBinding)]
+pub struct Recorded {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// Id of side A.
+    pub a: String,
+    /// Id of side B.
+    pub b: String,
+    /// `B0`, `B1`, `B2` or `B1+B2`.
+    pub assurance: String,
+    /// `active` or `revoked`.
+    pub status: String,
+    /// Unix seconds.
+    pub created_at: u64,
+}
+
 /// A party of a binding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

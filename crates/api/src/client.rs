@@ -8,12 +8,14 @@ use crate::{
     account::Account,
     authority::Authority,
     binding, commitment,
-    component::{Anchors, Component, Register, Registered, Relations, Statements},
+    component::{Anchors, Component, Components, Register, Registered, Relations, Statements},
     context, delegation,
     encoding::{Blob, Hex},
     energy, entity, event, governance,
     health::{BlockchainStatus, Health, LedgerStatus},
-    lct, ledger, mrh, order, pairing, policy,
+    lct, ledger,
+    list::{LIMIT_MAX, Paged},
+    mrh, order, pairing, policy,
     problem::Problem,
     queue, receipt, registry, revocation, series, session,
     telemetry::{Batch, Stored},
@@ -264,6 +266,12 @@ impl Client {
         self.post(&["components", "register"], request).await
     }
 
+    /// `GET /components`: all, or those of a role.
+    pub async fn components(&self, role: Option<&str>) -> Answer<Components> {
+        let query: Vec<_> = role.map(|role| ("role", role)).into_iter().collect();
+        self.all(&["components"], &query).await
+    }
+
     /// `GET /components/{id}`, by component id or cid.
     pub async fn component(&self, id: &str) -> Answer<Component> {
         self.get(&["components", id]).await
@@ -271,7 +279,7 @@ impl Client {
 
     /// `GET /components/{id}/anchors`: what the ledger holds of a component's audit logs.
     pub async fn anchors(&self, id: &str) -> Answer<Anchors> {
-        self.get(&["components", id, "anchors"]).await
+        self.all(&["components", id, "anchors"], &[]).await
     }
 
     /// `GET /components/{id}/statements`, by component id or cid.
@@ -338,7 +346,7 @@ impl Client {
 
     /// `GET /governance/accounts`.
     pub async fn accounts(&self) -> Answer<governance::Accounts> {
-        self.get(&["governance", "accounts"]).await
+        self.all(&["governance", "accounts"], &[]).await
     }
 
     /// `GET /components/{id}/queue`.
@@ -381,7 +389,7 @@ impl Client {
 
     /// `GET /energy/{id}/cycles`.
     pub async fn cycles(&self, id: &str) -> Answer<energy::Cycles> {
-        self.get(&["energy", id, "cycles"]).await
+        self.all(&["energy", id, "cycles"], &[]).await
     }
 
     /// `GET /energy/{id}/cycles/{number}`, its events after `after`.
@@ -399,7 +407,7 @@ impl Client {
     /// `GET /offers`: of everybody, or of `energy` or `capacity` alone.
     pub async fn offers(&self, what: Option<&str>) -> Answer<energy::Market> {
         let query: Vec<_> = what.map(|what| ("what", what)).into_iter().collect();
-        self.get_with(&["offers"], &query).await
+        self.all(&["offers"], &query).await
     }
 
     /// `GET /energy/{id}`, by component id or cid of a pack.
@@ -441,6 +449,18 @@ impl Client {
     /// `POST /bindings`.
     pub async fn begin_binding(&self, request: &binding::Begin) -> Answer<binding::Begun> {
         self.post(&["bindings"], request).await
+    }
+
+    /// `GET /bindings`: all, or those of a component.
+    pub async fn bindings(&self, component: Option<&str>) -> Answer<binding::Bindings> {
+        let query: Vec<_> = component.map(|id| ("component", id)).into_iter().collect();
+        self.all(&["bindings"], &query).await
+    }
+
+    /// `GET /pairings`: those that the ledger holds, all or those of a component.
+    pub async fn pairings(&self, component: Option<&str>) -> Answer<pairing::Pairings> {
+        let query: Vec<_> = component.map(|id| ("component", id)).into_iter().collect();
+        self.all(&["pairings"], &query).await
     }
 
     /// `POST /bindings/{id}/keys`.
@@ -513,7 +533,7 @@ impl Client {
 
     /// `GET /delegations`.
     pub async fn delegations(&self) -> Answer<delegation::Delegations> {
-        self.get(&["delegations"]).await
+        self.all(&["delegations"], &[]).await
     }
 
     /// `GET /delegations/{id}`.
@@ -528,7 +548,7 @@ impl Client {
 
     /// `GET /orders`: what waits.
     pub async fn orders(&self) -> Answer<order::Orders> {
-        self.get(&["orders"]).await
+        self.all(&["orders"], &[]).await
     }
 
     /// `GET /orders/{id}`.
@@ -563,7 +583,7 @@ impl Client {
     /// `GET /policies`, of all bindings or of those of one component.
     pub async fn policies(&self, component: Option<&str>) -> Answer<policy::Standings> {
         let query: Vec<_> = component.map(|id| ("component", id)).into_iter().collect();
-        self.get_with(&["policies"], &query).await
+        self.all(&["policies"], &query).await
     }
 
     /// `GET /policies/{binding id}`.
@@ -691,6 +711,23 @@ impl Client {
             pairs.extend_pairs(height);
         }
         self.json(self.http.request(Method::GET, url)).await
+    }
+
+    /// Every page of a list.
+    async fn all<T: DeserializeOwned + Paged>(&self, segments: &[&str], query: &[(&str, &str)]) -> Answer<T> {
+        let limit = LIMIT_MAX.to_string();
+        let mut query = query.to_vec();
+        query.push(("limit", &limit));
+        let mut list: T = self.get_with(segments, &query).await?;
+        while let Some(place) = list.next().map(str::to_owned) {
+            let behind: Vec<_> = query.iter().copied().chain([("after", place.as_str())]).collect();
+            list.join(self.get_with(segments, &behind).await?);
+            if list.next() == Some(&place) {
+                let reason = format!("the page behind {place} leads to itself");
+                return Err(ClientError::Malformed { url: self.url(segments).into(), reason });
+            }
+        }
+        Ok(list)
     }
 
     async fn post<T: DeserializeOwned>(&self, segments: &[&str], body: &impl Serialize) -> Answer<T> {

@@ -70,6 +70,44 @@ pub struct BindingView {
     pub created_at: u64,
 }
 
+/// Answer of `GET /components`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Components {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// By cid.
+    pub components: Vec<Registration>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A component in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ListedComponent)]
+pub struct Registration {
+    /// The component's id.
+    pub component_id: String,
+    /// Its cid.
+    pub cid: Hex<16>,
+    /// For example `module`.
+    pub role: String,
+    /// What became of it, for example `active`.
+    pub status: String,
+    /// Unix seconds.
+    pub registered_at: u64,
+    /// Its entity LCT.
+    pub lct_id: Hex<32>,
+    /// Manufacturer's serial number.
+    pub serial: String,
+    /// Hardware version.
+    pub hardware_version: u32,
+    /// Firmware version.
+    pub firmware_version: u32,
+    /// Attested nominal capacity, mWh; 0 of what stores no energy.
+    pub capacity_mwh: u64,
+}
+
 /// Answer of `GET /components/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Component {
@@ -135,6 +173,9 @@ pub struct Anchors {
     pub height: u64,
     /// By binding, then by number.
     pub anchors: Vec<AnchorView>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Whose a component is.

@@ -133,6 +133,9 @@ pub const REFUSED: &str = "refused";
 pub struct Delegations {
     /// Height of the block after which it is so.
     pub height: u64,
-    /// Every one that the ledger holds, by number.
+    /// Every one that the ledger holds, by id.
     pub delegations: Vec<Delegated>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }

@@ -303,10 +303,11 @@ pub struct Cycles {
     pub cid: Hex<16>,
     /// Height of the block after which it is so.
     pub height: u64,
-    /// How many there are.
-    pub count: u64,
-    /// The last [`ROWS_MAX`] of them, oldest first.
+    /// Oldest first.
     pub cycles: Vec<CycleView>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// An energy event of a pack.
@@ -391,8 +392,9 @@ pub struct Market {
     pub height: u64,
     /// Its time, Unix seconds.
     pub time: u64,
-    /// How many offers stand.
-    pub count: u64,
-    /// The first [`ROWS_MAX`] of them, the cheapest first, then by id.
+    /// The cheapest first, then by id.
     pub offers: Vec<Priced>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }

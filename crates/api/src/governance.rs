@@ -161,18 +161,21 @@ pub struct Accounts {
     pub height: u64,
     /// Every account that there is or was, by key.
     pub accounts: Vec<Listed>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl Accounts {
-    /// The accounts of a chain.
+    /// Accounts of a chain.
     #[must_use]
-    pub fn of(height: u64, accounts: &[(PublicKey, records::Account)]) -> Self {
+    pub fn of(height: u64, accounts: &[(PublicKey, records::Account)], next: Option<String>) -> Self {
         let listed = accounts.iter().map(|(key, a)| Listed {
             public_key: Hex(key.0),
             role: a.role.name().into(),
             status: a.status.name().into(),
             from_height: a.from_height,
         });
-        Accounts { height, accounts: listed.collect() }
+        Accounts { height, accounts: listed.collect(), next }
     }
 }

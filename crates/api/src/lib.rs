@@ -27,6 +27,7 @@ pub mod governance;
 pub mod health;
 pub mod lct;
 pub mod ledger;
+pub mod list;
 pub mod mrh;
 pub mod order;
 pub mod pairing;

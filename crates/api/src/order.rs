@@ -186,6 +186,9 @@ pub struct Order {
 pub struct Orders {
     /// Waiting orders.
     pub orders: Vec<Order>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Body of `POST /orders/{id}/outcome`.

@@ -107,6 +107,18 @@ pub struct Completed {
     pub txhash: Hex<32>,
 }
 
+/// Answer of `GET /pairings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pairings {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// Those that the ledger holds, by id.
+    pub pairings: Vec<Pairing>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// Answer of `GET /pairings/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pairing {

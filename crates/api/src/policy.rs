@@ -136,8 +136,11 @@ impl Standing {
 /// Answer of `GET /policies` and of `POST /policies`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standings {
-    /// One for each binding in force.
+    /// One for each binding in force, by id.
     pub policies: Vec<Standing>,
+    /// Goes into `after` of the next page; absent on the last one (A204).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Answer of `GET /policies/{binding id}` and of `POST /policies/{binding id}/signatures`.

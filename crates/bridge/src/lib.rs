@@ -15,6 +15,7 @@ mod extract;
 pub mod field;
 pub mod front;
 pub mod grpc;
+mod list;
 mod openapi;
 pub mod ops;
 mod refusal;

@@ -68,7 +68,7 @@ fn complete(contract: utoipa::openapi::OpenApi) -> Value {
         "title": "modbatt",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "Secure link and ledger of modular batteries. What each call means: spec/api.md.",
-        "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        "license": {"name": "MIT OR Apache-2.0"},
     });
     contract["servers"] = json!([{"url": "/"}]);
     contract["components"]["securitySchemes"] = json!({
@@ -112,6 +112,9 @@ fn describe(path: &str, method: &str, operation: &mut Value) {
     statuses.extend(if public { &[] } else { &WITH_PRINCIPAL[..] });
     statuses.extend(if input { &WITH_INPUT[..] } else { &[] });
     statuses.extend(if body { &WITH_BODY[..] } else { &[] });
+    if method == "get" && operation["responses"]["200"]["content"]["application/json"].is_object() {
+        conditional(operation);
+    }
     let responses = &mut operation["responses"];
     for status in statuses {
         let entry = &mut responses[status.to_string()];
@@ -124,11 +127,25 @@ fn describe(path: &str, method: &str, operation: &mut Value) {
         let status = status.unwrap_or(StatusCode::OK);
         response["description"] = status.canonical_reason().unwrap_or_default().into();
         // Unless the route says what else it tells then.
-        if !status.is_success() && response.get("content").is_none() {
+        if (status.is_client_error() || status.is_server_error()) && response.get("content").is_none() {
             let schema = json!({"$ref": "#/components/schemas/Problem"});
             response["content"] = json!({"application/json": {"schema": schema}});
         }
     }
+}
+
+/// Says that an answer has a name, and is left out where the asker has it (A159).
+fn conditional(operation: &mut Value) {
+    let known = json!({"in": "header", "name": "If-None-Match", "required": false, "schema": {"type": "string"},
+        "description": "`ETag` of answers that the asker has."});
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(known),
+        None => operation["parameters"] = json!([known]),
+    }
+    let tag =
+        json!({"ETag": {"schema": {"type": "string"}, "description": "Names the answer by its content."}});
+    operation["responses"]["304"] = json!({ "headers": tag });
+    operation["responses"]["200"]["headers"] = tag;
 }
 
 /// The members of an object; none of anything else.

@@ -53,13 +53,13 @@ pub async fn refused(world: &World, method: &str, path: &str, body: &str, status
 }
 
 /// What a client reads: texts and numbers under these names.
-fn texts(answer: &Value, names: &[&str]) {
+pub fn texts(answer: &Value, names: &[&str]) {
     for name in names {
         assert!(answer[*name].is_string(), "{name}: {answer}");
     }
 }
 
-fn numbers(answer: &Value, names: &[&str]) {
+pub fn numbers(answer: &Value, names: &[&str]) {
     for name in names {
         assert!(answer[*name].is_number(), "{name}: {answer}");
     }

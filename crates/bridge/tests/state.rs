@@ -188,7 +188,7 @@ async fn what_is_recorded_beside_the_ceremonies_is_told() {
     ] {
         assert_eq!(world.get(&path).await.problem().code, code, "{path}");
     }
-    assert_eq!(world.client.cycles("pack-0001").await.unwrap().count, 0);
+    assert_eq!(world.client.cycles("pack-0001").await.unwrap().cycles, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -258,7 +258,14 @@ impl<'a> Snapshot<'a> {
 
     /// The objects in a span of those whose key begins with `prefix`, by the rest of their keys, in the span's order. What
     /// is read is as long as the span, and what the blocks since this snapshot wrote.
-    fn rows_of<T: Canonical>(&self, prefix: &[u8], span: &Span<&[u8]>) -> Result<Vec<(Vec<u8>, T)>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn rows_of<T: Canonical>(
+        &self,
+        prefix: &[u8],
+        span: &Span<&[u8]>,
+    ) -> Result<Vec<(Vec<u8>, T)>, Error> {
         let fail = |e: redb::Error| self.store.fail(e);
         let mut undone = match &self.undo {
             None => BTreeMap::new(),

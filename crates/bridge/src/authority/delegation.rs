@@ -12,14 +12,17 @@ use lct::{
     spk::Spk,
 };
 use ledger::{
-    records::{ActRecord, Delegated as Recorded},
+    records::{ActRecord, Delegated as Recorded, key},
     reject::Rejection,
     tx::{Body, Kind, Target, TxId},
 };
 use node::Snapshot;
 
 use super::{Core, by_operator, component, component_id, issuance};
-use crate::refusal::{Refusal, Reply};
+use crate::{
+    list::{self, Page},
+    refusal::{Refusal, Reply},
+};
 
 fn invalid(detail: impl Into<String>) -> Refusal {
     Refusal::new(400, code::DELEGATION_INVALID, "a delegation cannot be like this").detail(detail)
@@ -93,12 +96,12 @@ fn read(recorded: &Recorded) -> Reply<Delegation> {
     Delegation::read(&recorded.statement).map_err(|e| Refusal::internal(&e))
 }
 
-/// Every delegation of the chain, by number.
-pub(crate) fn all(snapshot: &Snapshot<'_>) -> Reply<Delegations> {
-    let rows = snapshot.delegations()?.into_iter();
-    let mut delegations = rows.map(|(id, row)| told(snapshot, id, &row)).collect::<Reply<Vec<_>>>()?;
-    delegations.sort_by_key(|d| d.number);
-    Ok(Delegations { height: snapshot.tip().height, delegations })
+/// Delegations of the chain, by id.
+pub(crate) fn all(snapshot: &Snapshot<'_>, page: &Page) -> Reply<Delegations> {
+    let (rows, next) = page.scan(snapshot, key::DELEGATIONS, |_: &Recorded| true)?;
+    let row = |(rest, row): (Vec<u8>, Recorded)| told(snapshot, DelegationId(list::name(rest)?), &row);
+    let delegations = rows.into_iter().map(row).collect::<Reply<_>>()?;
+    Ok(Delegations { height: snapshot.tip().height, delegations, next })
 }
 
 /// One of them.

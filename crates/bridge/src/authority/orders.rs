@@ -10,7 +10,7 @@ use std::{
 
 use api::{
     encoding::Hex,
-    order::{Order, Orders, Outcome, Place, SAID_MAX, State, Task, WAIT_MAX_S, order_digest, outcome_digest},
+    order::{Order, Outcome, Place, SAID_MAX, State, Task, WAIT_MAX_S, order_digest, outcome_digest},
     problem::code,
 };
 use lct::{
@@ -296,9 +296,9 @@ impl Core {
     }
 
     /// What waits, oldest first.
-    pub fn waiting_orders(&mut self) -> Reply<Orders> {
+    pub fn waiting_orders(&mut self) -> Reply<Vec<Order>> {
         self.orders.expire(self.now().into())?;
-        Ok(Orders { orders: self.orders.waiting().cloned().collect() })
+        Ok(self.orders.waiting().cloned().collect())
     }
 
     /// One order.

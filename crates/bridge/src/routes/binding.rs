@@ -1,22 +1,80 @@
-//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
+//! `GET /bindings` (A206), `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
 
 use api::{
-    binding::{AttestedKey, Begin, Begun, Bound, Complete, Introduced, Keys, Replacement, Sides},
-    encoding::{Blob, Hex},
+    binding::{
+        AttestedKey, Begin, Begun, Bindings, Bound, Complete, Introduced, Keys, Recorded, Replacement, Sides,
+    },
+    encoding::{Blob, ComponentId, Hex},
 };
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use lct::{binding::RECORD_LEN, id::BindingId};
-use ledger::tx::TxId;
+use lct::{
+    binding::{Assurance, RECORD_LEN},
+    id::BindingId,
+};
+use ledger::{
+    records::{Binding, key},
+    tx::TxId,
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{App, NotIncluded, id};
+use super::{App, NotIncluded, component::cid_of, id};
 use crate::{
     Shared,
-    authority::{BindingProgress, PartyIn},
+    authority::{BindingProgress, PartyIn, component_id},
     extract::{self, Body, Segments},
-    refusal::Reply,
+    list::{self, List, Page},
+    refusal::{Refusal, Reply},
 };
+
+/// Which of them, and after which block.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Of {
+    /// Only of this component.
+    #[param(value_type = Option<ComponentId>)]
+    component: Option<String>,
+    /// Height of the block; the last one where it is left out.
+    height: Option<u64>,
+}
+
+/// The bindings that there are (A206).
+#[utoipa::path(
+    get,
+    path = "/bindings",
+    params(Page, Of),
+    responses((status = 200, body = Bindings), (status = 404), (status = 410))
+)]
+pub(crate) async fn list(State(app): App, list: List<Of>) -> Reply<Json<Bindings>> {
+    let List { page, of } = list;
+    app.state(of.height, move |snapshot| {
+        let of = of.component.as_deref().map(|id| cid_of(snapshot, id)).transpose()?;
+        let (rows, next) = match of {
+            None => page.scan(snapshot, key::BINDINGS, |_: &Binding| true)?,
+            Some(cid) => {
+                let rows = snapshot.bindings_of(&cid)?.into_iter();
+                page.cut(rows.map(|(id, b)| (id.0.to_vec(), b)).collect(), |(id, _)| id.clone())
+            }
+        };
+        let row = |(rest, b): (Vec<u8>, Binding)| {
+            let assurance = Assurance::from_code(b.assurance).map_err(|e| Refusal::internal(&e))?;
+            Ok(Recorded {
+                binding_id: Hex(list::name(rest)?),
+                a: component_id(snapshot, &b.a)?,
+                b: component_id(snapshot, &b.b)?,
+                assurance: assurance.name().into(),
+                status: b.status.name().into(),
+                created_at: b.time_ms / 1000,
+            })
+        };
+        let bindings = rows.into_iter().map(row).collect::<Reply<_>>()?;
+        Ok(Json(Bindings { height: snapshot.tip().height, bindings, next }))
+    })
+    .await
+}
 
 /// Begins a binding (A21).
 #[utoipa::path(
@@ -69,9 +127,8 @@ pub(crate) async fn complete(
     let signatures = Sides { a: a.0, b: b.0 };
     let replacements = [request.replacements.a, request.replacements.b];
     let (tx, record) = complete_binding(&app, BindingId(binding), signatures, replacements).await?;
-    let assurance = lct::binding::BindingRecord::decode(&record)
-        .map_err(|e| crate::refusal::Refusal::internal(&e))?
-        .assurance;
+    let assurance =
+        lct::binding::BindingRecord::decode(&record).map_err(|e| Refusal::internal(&e))?.assurance;
     Ok(Json(Bound {
         binding_id: Hex(binding),
         status: "bound".into(),

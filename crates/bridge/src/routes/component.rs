@@ -1,28 +1,36 @@
-//! `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
+//! `GET /components` (A206), `POST /components/register`, `GET /components/{id}` (A14 to A16), `GET /components/{id}/anchors` (A51),
 //! `GET /components/{id}/relations` (A64), `GET /components/{id}/statements` (A66).
 
 use api::{
     component::{
-        AccessPoint, AnchorView, Anchors, BindingView, Component, Hop, Link, Owner, Register, Registered,
-        Relations, Seen, Statements,
+        AccessPoint, AnchorView, Anchors, BindingView, Component, Components, Hop, Link, Owner, Register,
+        Registered, Registration as Listed, Relations, Seen, Statements,
     },
     encoding::{ComponentId, Hex},
     problem::code,
 };
 use axum::{Json, extract::State};
-use lct::{id::Cid, registration::Registration, revocation::Reason, validation::Protocol};
+use lct::{
+    id::{Cid, Role},
+    registration::Registration,
+    revocation::Reason,
+    validation::Protocol,
+};
 use ledger::{
     codec::Canonical,
     mrh::DEFAULT_DEPTH,
-    records::Status,
+    records::{self, Anchor, Status, key},
     tx::{Body as TxBody, Target, Tx, TxId},
 };
 use node::Snapshot;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::App;
 use crate::{
     authority::{component_id, registration_of},
     extract::{self, Body, Options, Segments, When},
+    list::{self, List, Page},
     refusal::{Refusal, Reply},
 };
 
@@ -115,6 +123,57 @@ fn known(snapshot: &Snapshot<'_>, cid: &Cid, wanted: &Registration) -> Reply<Opt
     Ok(Some((tx, Hex(component.lct))))
 }
 
+/// Which components, and after which block.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    /// Only of this role.
+    #[param(pattern = "^(app|pack|module|sensor|actuator)$")]
+    role: Option<String>,
+    /// Height of the block; the last one where it is left out.
+    height: Option<u64>,
+}
+
+/// The components that there are (A206).
+#[utoipa::path(
+    get,
+    path = "/components",
+    params(Page, Which),
+    responses((status = 200, body = Components), (status = 404), (status = 410))
+)]
+pub(crate) async fn list(State(app): App, list: List<Which>) -> Reply<Json<Components>> {
+    let List { page, of: which } = list;
+    let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor, Role::Actuator];
+    let role = which.role.map(|word| {
+        let found = roles.into_iter().find(|role| role.name() == word);
+        found.ok_or_else(|| Refusal::format("role: app, pack, module, sensor or actuator"))
+    });
+    let role = role.transpose()?;
+    app.state(which.height, move |snapshot| {
+        let (rows, next) = page.scan(snapshot, key::COMPONENTS, |component: &records::Component| {
+            role.is_none_or(|role| role == component.role)
+        })?;
+        let row = |(rest, c): (Vec<u8>, records::Component)| {
+            Ok(Listed {
+                component_id: c.component_id,
+                cid: Hex(list::name(rest)?),
+                role: c.role.name().into(),
+                status: c.status.name().into(),
+                registered_at: c.time_ms / 1000,
+                lct_id: Hex(c.lct),
+                serial: c.serial,
+                hardware_version: c.hw,
+                firmware_version: c.fw,
+                capacity_mwh: c.capacity_mwh,
+            })
+        };
+        let components = rows.into_iter().map(row).collect::<Reply<_>>()?;
+        Ok(Json(Components { height: snapshot.tip().height, components, next }))
+    })
+    .await
+}
+
 /// A component and its bindings (A16).
 #[utoipa::path(
     get,
@@ -134,26 +193,33 @@ pub(crate) async fn component(
 #[utoipa::path(
     get,
     path = "/components/{id}/anchors",
-    params(("id" = ComponentId, Path), When),
+    params(("id" = ComponentId, Path), Page, When),
     responses((status = 200, body = Anchors), (status = 404), (status = 410))
 )]
 pub(crate) async fn anchors(
     State(app): App,
     Segments(id): Segments<String>,
-    Options(when): Options<When>,
+    list: List<When>,
 ) -> Reply<Json<Anchors>> {
+    let List { page, of: when } = list;
     app.state(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
-        let anchors = snapshot.anchors_of(&cid)?.into_iter().map(|(binding, number, a)| AnchorView {
-            binding_id: Hex(binding.0),
-            number,
-            hash: Hex(a.hash),
-            time: a.time,
-            signing_key: Hex(a.key.0),
-            txhash: Hex(a.tx),
-            height: a.height,
-        });
-        Ok(Json(Anchors { cid: Hex(cid.0), height: snapshot.tip().height, anchors: anchors.collect() }))
+        let (rows, next) = page.scan(snapshot, &key::anchors_of(&cid), |_: &Anchor| true)?;
+        let view = |(rest, a): (Vec<u8>, Anchor)| {
+            let name: [u8; 24] = list::name(rest)?;
+            let (binding, number) = name.split_at(16);
+            Ok(AnchorView {
+                binding_id: Hex(list::name(binding.to_vec())?),
+                number: u64::from_be_bytes(list::name(number.to_vec())?),
+                hash: Hex(a.hash),
+                time: a.time,
+                signing_key: Hex(a.key.0),
+                txhash: Hex(a.tx),
+                height: a.height,
+            })
+        };
+        let anchors = rows.into_iter().map(view).collect::<Reply<_>>()?;
+        Ok(Json(Anchors { cid: Hex(cid.0), height: snapshot.tip().height, anchors, next }))
     })
     .await
 }

@@ -11,6 +11,7 @@ use super::App;
 use crate::{
     authority::delegation,
     extract::{self, Body, Options, Segments, When},
+    list::{List, Page},
     refusal::Reply,
 };
 
@@ -34,11 +35,12 @@ pub(crate) async fn issue(State(app): App, Body(request): Body<Delegate>) -> Rep
 #[utoipa::path(
     get,
     path = "/delegations",
-    params(When),
+    params(Page, When),
     responses((status = 200, body = Delegations), (status = 404), (status = 410))
 )]
-pub(crate) async fn list(State(app): App, Options(when): Options<When>) -> Reply<Json<Delegations>> {
-    app.state(when.height, delegation::all).await.map(Json)
+pub(crate) async fn list(State(app): App, list: List<When>) -> Reply<Json<Delegations>> {
+    let List { page, of: when } = list;
+    app.state(when.height, move |snapshot| delegation::all(snapshot, &page)).await.map(Json)
 }
 
 /// A delegation and what was done under it (A72).

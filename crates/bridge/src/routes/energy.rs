@@ -11,7 +11,7 @@ use api::{
 };
 use axum::{Json, extract::State};
 use lct::trade::TradeId;
-use ledger::tx::Subject;
+use ledger::{records::Offer, tx::Subject};
 use node::{Snapshot, Span};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -20,6 +20,7 @@ use super::{App, component::cid_of, id};
 use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
+    list::{List, Page},
     refusal::{Refusal, Reply},
 };
 
@@ -62,24 +63,25 @@ fn unknown(what: &str) -> Refusal {
 #[utoipa::path(
     get,
     path = "/energy/{id}/cycles",
-    params(("id" = ComponentId, Path), When),
+    params(("id" = ComponentId, Path), Page, When),
     responses((status = 200, body = Cycles), (status = 404), (status = 410))
 )]
 pub(crate) async fn cycles(
     State(app): App,
     Segments(pack): Segments<String>,
-    Options(when): Options<When>,
+    list: List<When>,
 ) -> Reply<Json<Cycles>> {
+    let List { page, of: when } = list;
     app.state(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &pack)?;
-        let rows = snapshot.cycles_of(&cid, &Span::all())?;
-        let last = rows.iter().skip(rows.len().saturating_sub(ROWS_MAX));
+        let rows = snapshot.cycles_of(&cid, &page.span(u32::from_be_bytes))?;
+        let (rows, next) = page.of_span(rows, |row| row.number.to_be_bytes().to_vec());
         Ok(Json(Cycles {
             component_id: component_id(snapshot, &cid)?,
             cid: Hex(cid.0),
             height: snapshot.tip().height,
-            count: rows.len() as u64,
-            cycles: last.map(|row| CycleView::of(row.number, &row.cycle, &row.owed)).collect(),
+            cycles: rows.iter().map(|row| CycleView::of(row.number, &row.cycle, &row.owed)).collect(),
+            next,
         }))
     })
     .await
@@ -168,10 +170,11 @@ pub(crate) struct Wanted {
 #[utoipa::path(
     get,
     path = "/offers",
-    params(Wanted),
+    params(Page, Wanted),
     responses((status = 200, body = Market), (status = 404), (status = 410))
 )]
-pub(crate) async fn offers(State(app): App, Options(wanted): Options<Wanted>) -> Reply<Json<Market>> {
+pub(crate) async fn offers(State(app): App, list: List<Wanted>) -> Reply<Json<Market>> {
+    let List { page, of: wanted } = list;
     let capacity = match wanted.what.as_deref() {
         None => None,
         Some("energy") => Some(false),
@@ -180,17 +183,22 @@ pub(crate) async fn offers(State(app): App, Options(wanted): Options<Wanted>) ->
     };
     app.state(wanted.height, move |snapshot| {
         let tip = snapshot.tip();
-        let standing = snapshot.market(capacity, &Span::all())?;
-        let count = standing.len() as u64;
-        let mut offers = Vec::new();
-        for (id, offer) in standing.iter().take(ROWS_MAX) {
-            offers.push(Priced {
+        // Price and id.
+        let place = |[a, b, c, d, e, f, g, h, id @ ..]: [u8; 24]| {
+            (u64::from_be_bytes([a, b, c, d, e, f, g, h]), TradeId(id))
+        };
+        let standing = snapshot.market(capacity, &page.span(place))?;
+        let named = |(id, offer): &(TradeId, Offer)| [&offer.price.to_be_bytes()[..], &id.0].concat();
+        let (standing, next) = page.of_span(standing, named);
+        let priced = |(id, offer): &(TradeId, Offer)| {
+            Ok(Priced {
                 component_id: component_id(snapshot, &offer.cid)?,
                 cid: Hex(offer.cid.0),
                 offer: Offered::of(id, offer),
-            });
-        }
-        Ok(Json(Market { height: tip.height, time: tip.time_ms / 1000, count, offers }))
+            })
+        };
+        let offers = standing.iter().map(priced).collect::<Reply<_>>()?;
+        Ok(Json(Market { height: tip.height, time: tip.time_ms / 1000, offers, next }))
     })
     .await
 }

@@ -5,10 +5,13 @@ use api::{
     governance::{Accounts, Governed, InForce},
 };
 use axum::{Json, extract::State};
+use lct::sign::PublicKey;
+use ledger::records::{Account, key};
 
 use super::App;
 use crate::{
     extract::{Options, When},
+    list::{self, List, Page},
     refusal::Reply,
 };
 
@@ -38,10 +41,16 @@ pub(crate) async fn governance(State(app): App, Options(when): Options<When>) ->
 #[utoipa::path(
     get,
     path = "/governance/accounts",
-    params(When),
+    params(Page, When),
     responses((status = 200, body = Accounts), (status = 404), (status = 410))
 )]
-pub(crate) async fn accounts(State(app): App, Options(when): Options<When>) -> Reply<Json<Accounts>> {
-    app.state(when.height, |snapshot| Ok(Json(Accounts::of(snapshot.tip().height, &snapshot.accounts()?))))
-        .await
+pub(crate) async fn accounts(State(app): App, list: List<When>) -> Reply<Json<Accounts>> {
+    let List { page, of: when } = list;
+    app.state(when.height, move |snapshot| {
+        let (rows, next) = page.scan(snapshot, key::ACCOUNTS, |_: &Account| true)?;
+        let keyed = |(rest, account)| Ok((PublicKey(list::name(rest)?), account));
+        let accounts = rows.into_iter().map(keyed).collect::<Reply<Vec<_>>>()?;
+        Ok(Json(Accounts::of(snapshot.tip().height, &accounts, next)))
+    })
+    .await
 }

@@ -9,6 +9,7 @@ use axum::{Json, extract::State};
 use super::App;
 use crate::{
     extract::{self, Body, Segments},
+    list::{List, Nothing, Page},
     refusal::Reply,
 };
 
@@ -28,10 +29,14 @@ pub(crate) async fn place(State(app): App, Body(request): Body<Place>) -> Reply<
 #[utoipa::path(
     get,
     path = "/orders",
+    params(Page),
     responses((status = 200, body = Orders))
 )]
-pub(crate) async fn waiting(State(app): App) -> Reply<Json<Orders>> {
-    app.authority.call(|core| core.waiting_orders()).await.map(Json)
+pub(crate) async fn waiting(State(app): App, list: List<Nothing>) -> Reply<Json<Orders>> {
+    let waiting = app.authority.call(|core| core.waiting_orders()).await?;
+    let place = |order: &Order| [&order.placed_at.to_be_bytes()[..], &order.id.0].concat();
+    let (orders, next) = list.page.cut(waiting, place);
+    Ok(Json(Orders { orders, next }))
 }
 
 /// An order and what became of it (A62).

@@ -1,22 +1,68 @@
-//! `POST /pairings`, `POST /pairings/{id}/complete`, `GET /pairings/{id}` (A24 to A28).
+//! `GET /pairings` (A206), `POST /pairings`, `POST /pairings/{id}/complete`, `GET /pairings/{id}` (A24 to A28).
 
 use api::{
     binding::Sides,
-    encoding::Hex,
-    pairing::{Complete, Completed, Issue, Issued, Pairing, context},
+    encoding::{ComponentId, Hex},
+    pairing::{Complete, Completed, Issue, Issued, Pairing, Pairings, context},
     problem::code,
 };
 use axum::{Json, extract::State};
-use lct::id::{BindingId, Cid, PairingId};
-use ledger::{records::Status, tx::TxId};
+use lct::id::PairingId;
+use ledger::{
+    records::{Pairing as Recorded, Status, key},
+    tx::TxId,
+};
+use node::Snapshot;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{App, NotIncluded, id};
+use super::{App, NotIncluded, component::cid_of, id};
 use crate::{
-    Shared,
-    authority::{Core, PairingIn, PairingProgress},
+    Clock, Shared,
+    authority::{Core, PairingIn, PairingProgress, component_id},
     extract::{self, Body, Options, Segments, When},
+    list::{self, List, Page},
     refusal::{Refusal, Reply},
 };
+
+/// Which of them, and after which block.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Of {
+    /// Only of this component.
+    #[param(value_type = Option<ComponentId>)]
+    component: Option<String>,
+    /// Height of the block; the last one where it is left out.
+    height: Option<u64>,
+}
+
+/// The pairings that the ledger holds (A206).
+#[utoipa::path(
+    get,
+    path = "/pairings",
+    params(Page, Of),
+    responses((status = 200, body = Pairings), (status = 404), (status = 410))
+)]
+pub(crate) async fn list(State(app): App, list: List<Of>) -> Reply<Json<Pairings>> {
+    let List { page, of } = list;
+    let clock = app.clock.clone();
+    app.state(of.height, move |snapshot| {
+        let now_ms = now_ms(snapshot, of.height, &clock);
+        let of = of.component.as_deref().map(|id| cid_of(snapshot, id)).transpose()?;
+        let (rows, next) = match of {
+            None => page.scan(snapshot, key::PAIRINGS, |_: &Recorded| true)?,
+            Some(cid) => {
+                let rows = snapshot.pairings_of(&cid)?.into_iter();
+                page.cut(rows.map(|(id, p)| (id.0.to_vec(), p)).collect(), |(id, _)| id.clone())
+            }
+        };
+        let row = |(rest, p): (Vec<u8>, Recorded)| told(snapshot, PairingId(list::name(rest)?), &p, now_ms);
+        let pairings = rows.into_iter().map(row).collect::<Reply<_>>()?;
+        Ok(Json(Pairings { height: snapshot.tip().height, pairings, next }))
+    })
+    .await
+}
 
 /// Issues the certificate of a pairing (A24).
 #[utoipa::path(
@@ -101,52 +147,58 @@ pub(crate) async fn pairing(
     Segments(pairing): Segments<String>,
     Options(when): Options<When>,
 ) -> Reply<Json<Pairing>> {
-    let Hex(pairing) = id("pairing id", &pairing)?;
-    let id = PairingId(pairing);
-    let (recorded, tip) =
-        app.glance(when.height, move |snapshot| Ok((snapshot.pairing(&id)?, snapshot.tip()))).await?;
-    // Of the past the ledger's time is the only one.
-    let now_ms = if when.height.is_some() { tip.time_ms } else { (app.clock)() };
-    let (binding_id, sides, status, created_at, expires_at) = match recorded {
-        Some(p) => {
-            let status = match p.status {
-                Status::Revoked => "revoked",
-                Status::Active if now_ms >= p.expires_ms => "expired",
-                Status::Active => "completed",
-            };
-            (p.binding_id, [p.a, p.b], status, p.time_ms / 1000, p.expires_ms / 1000)
-        }
-        None if when.height.is_some() => {
-            let why = "the ledger held no such pairing after this block";
-            return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, why));
-        }
-        None => {
-            let (p, sides, status) = app.authority.call(move |core| core.pending_pairing(id)).await?;
-            (p.binding_id, sides, status, p.created.into(), p.lease_end.into())
-        }
-    };
-    let BindingId(binding_id) = binding_id;
-    let [a, b] = names(&app, sides).await?;
+    let id = PairingId(id("pairing id", &pairing)?.0);
+    let clock = app.clock.clone();
+    let read = app.glance(when.height, move |snapshot| {
+        let found = snapshot.pairing(&id)?;
+        let now_ms = now_ms(snapshot, when.height, &clock);
+        let found = found.map(|p| told(snapshot, id, &p, now_ms)).transpose()?;
+        Ok((found, snapshot.tip()))
+    });
+    let (recorded, tip) = read.await?;
+    if let Some(told) = recorded {
+        return Ok(Json(told));
+    }
+    if when.height.is_some() {
+        let why = "the ledger held no such pairing after this block";
+        return Err(Refusal::new(404, code::PAIRING_NOT_FOUND, why));
+    }
+    let (p, [a, b], status) = app.authority.call(move |core| core.pending_pairing(id)).await?;
+    let [a, b] = app
+        .state(None, move |snapshot| Ok([component_id(snapshot, &a)?, component_id(snapshot, &b)?]))
+        .await?;
     Ok(Json(Pairing {
-        pairing_id: Hex(pairing),
+        pairing_id: Hex(id.0),
         height: tip.height,
-        binding_id: Hex(binding_id),
+        binding_id: Hex(p.binding_id.0),
         a,
         b,
         status: status.into(),
-        created_at,
-        expires_at,
+        created_at: p.created.into(),
+        expires_at: p.lease_end.into(),
     }))
 }
 
-/// The component ids of two cids.
-async fn names(app: &Shared, cids: [Cid; 2]) -> Reply<[String; 2]> {
-    app.blocking(move |chain| {
-        let snapshot = chain.read()?;
-        let name = |cid: &Cid| -> Reply<String> {
-            Ok(snapshot.component(cid)?.map(|c| c.component_id).unwrap_or_default())
-        };
-        Ok([name(&cids[0])?, name(&cids[1])?])
+/// The time by which a lease is judged, Unix milliseconds: of the past the ledger's is the only one.
+fn now_ms(snapshot: &Snapshot<'_>, height: Option<u64>, clock: &Clock) -> u64 {
+    if height.is_some() { snapshot.tip().time_ms } else { clock() }
+}
+
+/// A pairing that the ledger holds.
+fn told(snapshot: &Snapshot<'_>, id: PairingId, p: &Recorded, now_ms: u64) -> Reply<Pairing> {
+    Ok(Pairing {
+        pairing_id: Hex(id.0),
+        height: snapshot.tip().height,
+        binding_id: Hex(p.binding_id.0),
+        a: component_id(snapshot, &p.a)?,
+        b: component_id(snapshot, &p.b)?,
+        status: match p.status {
+            Status::Revoked => "revoked",
+            Status::Active if now_ms >= p.expires_ms => "expired",
+            Status::Active => "completed",
+        }
+        .into(),
+        created_at: p.time_ms / 1000,
+        expires_at: p.expires_ms / 1000,
     })
-    .await
 }

@@ -11,7 +11,8 @@ use utoipa::IntoParams;
 
 use super::{App, id};
 use crate::{
-    extract::{self, Body, Options, Segments},
+    extract::{self, Body, Segments},
+    list::{List, Page},
     refusal::{Refusal, Reply},
 };
 
@@ -28,16 +29,18 @@ pub(crate) struct Of {
 #[utoipa::path(
     get,
     path = "/policies",
-    params(Of),
+    params(Page, Of),
     responses((status = 200, body = Standings), (status = 404))
 )]
-pub(crate) async fn list(State(app): App, Options(of): Options<Of>) -> Reply<Json<Standings>> {
+pub(crate) async fn list(State(app): App, list: List<Of>) -> Reply<Json<Standings>> {
+    let List { page, of } = list;
     if of.component.as_deref().is_some_and(|name| !valid_component_id(name)) {
         return Err(Refusal::format("component: 3 to 64 characters of A-Z, a-z, 0-9, _ and -"));
     }
     let cid = of.component.as_deref().map(Cid::of);
     let policies = app.authority.call(move |core| core.policies(cid)).await?;
-    Ok(Json(Standings { policies }))
+    let (policies, next) = page.cut(policies, |standing| standing.binding_id.0.to_vec());
+    Ok(Json(Standings { policies, next }))
 }
 
 /// The policy of a binding (A48).
@@ -62,7 +65,7 @@ pub(crate) async fn policy(State(app): App, Segments(binding): Segments<String>)
 pub(crate) async fn propose(State(app): App, Body(request): Body<Propose>) -> Reply<Json<Standings>> {
     extract::label("creator", &request.creator)?;
     let policies = app.authority.call(move |core| core.propose_policy(&request)).await?;
-    Ok(Json(Standings { policies }))
+    Ok(Json(Standings { policies, next: None }))
 }
 
 /// Takes the signatures of both sides under a proposal (A50).

@@ -239,6 +239,13 @@ impl World {
         world
     }
 
+    /// The same on a chain where packs trade energy before anything is known of them.
+    pub async fn trading(profile: Profile) -> World {
+        let mut params = Params::default();
+        params.trust.gates[3] = 0;
+        World::on(params, Some((profile, Allow::default()))).await
+    }
+
     pub async fn new() -> World {
         World::with(None).await
     }
@@ -268,6 +275,10 @@ impl World {
     }
 
     async fn with(compat: Option<(Profile, Allow)>) -> World {
+        World::on(Params::default(), compat).await
+    }
+
+    async fn on(params: Params, compat: Option<(Profile, Allow)>) -> World {
         let dir = tempfile::tempdir().unwrap();
         let factory = Factory::new();
         let operator = SigningKey::generate(&mut rng());
@@ -282,7 +293,7 @@ impl World {
             roots: vec![factory.root.public()],
             authorities: vec![key.public().sign_pub()],
             operators: vec![operator.public()],
-            params: Params::default(),
+            params,
             accounts: vec![],
         };
         let chain = Arc::new(Chain::open(&dir.path().join("ledger"), &genesis).unwrap());

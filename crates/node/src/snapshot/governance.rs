@@ -11,14 +11,6 @@ use super::*;
 const WAITING: [Kind; 4] = [Kind::GovernRoots, Kind::GovernParams, Kind::GovernValidators, Kind::GovernRules];
 
 impl Snapshot<'_> {
-    /// Every account that there is or was, by key.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn accounts(&self) -> Result<Vec<(PublicKey, Account)>, Error> {
-        self.scan_ids(key::ACCOUNTS, PublicKey)
-    }
-
     /// The version of the rules by which the next block is executed.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ pub fn cycles(args: &CyclesArgs) -> Result<Outcome, Failure> {
 }
 
 fn all_in_words(c: &Cycles) -> String {
-    let mut text = format!("{} had {} energy cycles\n", c.component_id, c.count);
+    let mut text = format!("{} had {} energy cycles\n", c.component_id, c.cycles.len());
     for cycle in &c.cycles {
         sums(&mut text, cycle);
     }
@@ -143,7 +143,7 @@ fn sums(text: &mut String, c: &CycleView) {
 pub fn market(args: &MarketArgs) -> Result<Outcome, Failure> {
     let market = ask(args.asked.client()?.offers(args.what.as_deref()))?;
     args.asked.tell(&market, |m: &Market| {
-        let mut text = format!("{} offers stand\n", m.count);
+        let mut text = format!("{} offers stand\n", m.offers.len());
         for p in &m.offers {
             let (id, offer): (&Hex<16>, _) = (&p.offer.offer, &p.offer);
             let _ = writeln!(

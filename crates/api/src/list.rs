@@ -1,0 +1,42 @@
+//! Lists in pages (A204).
+
+/// Rows of a page for which no limit was asked.
+pub const LIMIT: u16 = 100;
+/// Most rows of a page.
+pub const LIMIT_MAX: u16 = 1000;
+
+/// A list that comes in pages.
+pub trait Paged {
+    /// Where it goes on; `None` where it is whole.
+    fn next(&self) -> Option<&str>;
+    /// Adds the rows of its next page, and goes on where that does.
+    fn join(&mut self, page: Self);
+}
+
+macro_rules! paged {
+    ($($list:path: $rows:ident;)*) => {$(
+        impl Paged for $list {
+            fn next(&self) -> Option<&str> {
+                self.next.as_deref()
+            }
+
+            fn join(&mut self, page: Self) {
+                self.$rows.extend(page.$rows);
+                self.next = page.next;
+            }
+        }
+    )*};
+}
+
+paged! {
+    crate::binding::Bindings: bindings;
+    crate::component::Anchors: anchors;
+    crate::component::Components: components;
+    crate::delegation::Delegations: delegations;
+    crate::energy::Cycles: cycles;
+    crate::energy::Market: offers;
+    crate::governance::Accounts: accounts;
+    crate::order::Orders: orders;
+    crate::pairing::Pairings: pairings;
+    crate::policy::Standings: policies;
+}
