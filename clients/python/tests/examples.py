@@ -70,7 +70,7 @@ def main() -> None:
 
     fleet = example("fleet", address)
     expect([pack["pack"] for pack in fleet] == ["pack-0001"], fleet)
-    expect(fleet[0]["status"] == "active" and fleet[0]["bound"] == ["app-0001"] and fleet[0]["energy_mwh"] > 0, fleet)
+    expect(fleet[0]["status"] == "active" and fleet[0]["bound"] == ["app-0001"] and fleet[0]["energy_mwh"] == 0, fleet)
 
     done = bridge.signed(queue_process(bytes(16)), key)
     try:

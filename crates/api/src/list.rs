@@ -1,5 +1,9 @@
 //! Lists in pages (A204).
 
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, ClientError};
+
 /// Rows of a page for which no limit was asked.
 pub const LIMIT: u16 = 100;
 /// Most rows of a page.
@@ -39,4 +43,27 @@ paged! {
     crate::order::Orders: orders;
     crate::pairing::Pairings: pairings;
     crate::policy::Standings: policies;
+}
+
+impl Client {
+    /// Every page of a list.
+    pub(crate) async fn all<T: DeserializeOwned + Paged>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let limit = LIMIT_MAX.to_string();
+        let mut query = query.to_vec();
+        query.push(("limit", &limit));
+        let mut list: T = self.get_with(segments, &query).await?;
+        while let Some(place) = list.next().map(str::to_owned) {
+            let behind: Vec<_> = query.iter().copied().chain([("after", place.as_str())]).collect();
+            list.join(self.get_with(segments, &behind).await?);
+            if list.next() == Some(&place) {
+                let reason = format!("the page behind {place} leads to itself");
+                return Err(ClientError::Malformed { url: self.url(segments).into(), reason });
+            }
+        }
+        Ok(list)
+    }
 }

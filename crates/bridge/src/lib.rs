@@ -35,7 +35,7 @@ pub use authority::{
 };
 pub use entropy::NoEntropy;
 pub use front::Front;
-pub use openapi::contract;
+pub use openapi::{contract, older_contract};
 pub use refusal::Refusal;
 pub use routes::telemetry::over_time;
 

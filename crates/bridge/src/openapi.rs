@@ -17,12 +17,19 @@ use axum::{
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{SwaggerUi, Url};
 
 use crate::{Shared, access::Class, events::catalogue};
 
 /// Where the contract lies.
 const DOCUMENT: &str = "/openapi.json";
+/// Where that of clients that cannot sign lies.
+const OLDER: &str = "/openapi-compat.json";
+/// What the two are about.
+const ABOUT: &str = "Secure link and ledger of modular batteries. What each call means: spec/api.md.";
+const ABOUT_OLDER: &str = "What the bridge serves to clients that cannot sign (A150 to A162). A native client finds part of it below \
+                           `/api/v1`, older profiles find all of it under each path; members they see are dressed \
+                           as docs/api.md says.";
 /// Statuses that any request may get, and one that needs somebody who asks (A130 to A136).
 const ALWAYS: [u16; 5] = [408, 421, 429, 500, 503];
 const WITH_PRINCIPAL: [u16; 2] = [401, 403];
@@ -44,30 +51,44 @@ pub(crate) fn router() -> OpenApiRouter<Arc<Shared>> {
 
 /// The contract of this version (OpenAPI 3.1), as `GET /openapi.json` gives it.
 pub fn contract() -> String {
-    complete(crate::rest::native().into_openapi()).to_string()
+    complete(json!(crate::rest::native().into_openapi()), ABOUT).to_string()
 }
 
-/// The routes that publish a contract: the document, and the viewer.
+/// The contract of clients that cannot sign (OpenAPI 3.1), as `GET /openapi-compat.json` gives it.
+pub fn older_contract() -> String {
+    let mut contract = crate::compat::document();
+    contract["components"]["schemas"]["Problem"] = json!(<Problem as utoipa::PartialSchema>::schema());
+    complete(contract, ABOUT_OLDER).to_string()
+}
+
+/// The routes that publish a contract: the documents, and the viewer.
 pub(crate) fn published(contract: utoipa::openapi::OpenApi) -> Router<Arc<Shared>> {
-    let document = Bytes::from(complete(contract).to_string());
-    let json = move || async move { ([(header::CONTENT_TYPE, "application/json")], document) };
-    let config = utoipa_swagger_ui::Config::new([DOCUMENT]).validator_url("none");
+    let json = |document: String| {
+        let document = Bytes::from(document);
+        get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) })
+    };
+    let native = json(complete(json!(contract), ABOUT).to_string());
+    let older = json(older_contract());
+    let both = [Url::new("native", DOCUMENT), Url::new("clients that cannot sign", OLDER)];
+    let config = utoipa_swagger_ui::Config::new(both)
+        .validator_url("none")
+        .default_model_rendering("model")
+        .filter(true);
     let viewer = Router::from(SwaggerUi::new("/docs").config(config));
     let strict = |mut answer: Response| async {
         let policy = HeaderValue::from_static(VIEWER_POLICY);
         answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
         answer
     };
-    viewer.layer(map_response(strict)).route(DOCUMENT, get(json))
+    viewer.layer(map_response(strict)).route(DOCUMENT, native).route(OLDER, older)
 }
 
 /// Adds what holds for every route and every type.
-fn complete(contract: utoipa::openapi::OpenApi) -> Value {
-    let mut contract = json!(contract);
+fn complete(mut contract: Value, about: &str) -> Value {
     contract["info"] = json!({
         "title": "modbatt",
         "version": env!("CARGO_PKG_VERSION"),
-        "description": "Secure link and ledger of modular batteries. What each call means: spec/api.md.",
+        "description": about,
         "license": {"name": "MIT OR Apache-2.0"},
     });
     contract["servers"] = json!([{"url": "/"}]);

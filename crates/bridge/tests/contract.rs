@@ -9,16 +9,26 @@ use std::{
 use crate::common;
 
 use api::PREFIX;
+use bridge::compat::{Allow, Profile};
 use common::World;
 use serde_json::Value;
 
 /// What spec/api.md describes and the contract does not: routes of entities, which the bridge does not serve, and itself.
-const BESIDE: [&str; 3] =
-    ["POST /api/binding/generate-keys", "POST /api/delegation/carry", "GET /openapi.json"];
+const BESIDE: [&str; 5] = [
+    "POST /api/binding/generate-keys",
+    "POST /api/delegation/carry",
+    "GET /openapi.json",
+    "GET /openapi-compat.json",
+    "GET /proto/api_bridge.proto",
+];
 /// Files that add routes without `routes!`, each with the reason.
-const PLAIN_ROUTES: [(&str, &str); 2] = [
+const PLAIN_ROUTES: [(&str, &str); 3] = [
     ("openapi.rs", "the contract does not describe itself"),
-    ("compat/router.rs", "the older contract has its own table (A154), which docs/api.md repeats"),
+    ("grpc/mod.rs", "what is asked over gRPC is described by its proto files (A191)"),
+    (
+        "compat/router.rs",
+        "the older contract has its own table (A154), from which its document is made too (A207)",
+    ),
 ];
 /// What the client has no method for: streams, which are read with what reads streams, and what those ask who keep a
 /// service running.
@@ -114,6 +124,10 @@ fn every_type_of_the_contract_has_its_own_name() {
     let mut owners: BTreeMap<String, PathBuf> = BTreeMap::new();
     for folder in ["crates/api/src", "crates/bridge/src"] {
         for file in sources(&root().join(folder)) {
+            // Types of the older contract are in a document of their own.
+            if file.components().any(|part| part.as_os_str() == "compat") {
+                continue;
+            }
             let text = fs::read_to_string(&file).unwrap();
             for item in text.split("ToSchema)]").skip(1) {
                 let head = item.split_once("pub ").unwrap().0;
@@ -156,6 +170,45 @@ fn the_contract_is_whole() {
             assert!(operation["summary"].is_string(), "{operation}");
         }
     }
+}
+
+/// The document of the older contract has its routes, no other ones, and a body for each (A207).
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_contract_lacks_no_route() {
+    let world = World::old(Profile::Legacy, Allow::default()).await;
+    let served = world.send(world.http.get(format!("{}/openapi-compat.json", world.address))).await;
+    let contract: Value = served.json();
+    assert_eq!(contract, serde_json::from_str::<Value>(&bridge::older_contract()).unwrap());
+    let text = contract.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(contract["components"]["schemas"][name].is_object(), "{name}");
+    }
+    let mut documented = BTreeSet::new();
+    for (path, methods) in contract["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+            assert!(answer.is_string() && operation["summary"].is_string(), "{method} {path}: {operation}");
+            let asked = path.replace("{id}", "00").replace("{hash}", "00");
+            let asked = world
+                .http
+                .request(method.to_uppercase().parse().unwrap(), format!("{}{asked}", world.address));
+            let answer = world.send(asked).await;
+            // Whatever is wrong with it, somebody read it.
+            if answer.status != 200 {
+                let problem = answer.problem();
+                assert!(
+                    !["W4_ERR_PROTO_ROUTE", "W4_ERR_PROTO_METHOD"].contains(&problem.code.as_str()),
+                    "{method} {path}: {problem}"
+                );
+            }
+            let inner = path.strip_prefix(PREFIX).unwrap_or(path);
+            documented.insert((method.to_uppercase(), inner.to_owned()));
+        }
+    }
+    let calls: BTreeSet<_> =
+        bridge::compat::calls().into_iter().map(|(m, path, ..)| (m, path.to_owned())).collect();
+    assert_eq!(documented, calls);
 }
 
 /// What is served is the contract, and the viewer shows it without asking another host.

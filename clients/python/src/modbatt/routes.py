@@ -32,6 +32,7 @@ class Accounts(TypedDict):
 
     accounts: list[Listed]
     height: int
+    next: NotRequired[str]
 
 
 class Acted(TypedDict):
@@ -65,6 +66,7 @@ class Anchors(TypedDict):
     anchors: list[AnchorView]
     cid: str
     height: int
+    next: NotRequired[str]
 
 
 class AttestedKey(TypedDict):
@@ -147,6 +149,14 @@ class BindingView(TypedDict):
     reason: NotRequired[str]
     signing_key: str
     status: str
+
+
+class Bindings(TypedDict):
+    """Answer of `GET /bindings`."""
+
+    bindings: list[ListedBinding]
+    height: int
+    next: NotRequired[str]
 
 
 class BlockView(TypedDict):
@@ -292,6 +302,14 @@ class Component(TypedDict):
     status: str
 
 
+class Components(TypedDict):
+    """Answer of `GET /components`."""
+
+    components: list[ListedComponent]
+    height: int
+    next: NotRequired[str]
+
+
 class Context(TypedDict):
     """A statement as the ledger keeps it."""
 
@@ -396,9 +414,9 @@ class Cycles(TypedDict):
 
     cid: str
     component_id: str
-    count: int
     cycles: list[CycleView]
     height: int
+    next: NotRequired[str]
 
 
 class DeadLetter(TypedDict):
@@ -459,6 +477,7 @@ class Delegations(TypedDict):
 
     delegations: list[Delegated]
     height: int
+    next: NotRequired[str]
 
 
 class Detailed(TypedDict):
@@ -722,6 +741,32 @@ class Listed(TypedDict):
     status: str
 
 
+class ListedBinding(TypedDict):
+    """A binding that the ledger holds."""
+
+    a: str
+    assurance: str
+    b: str
+    binding_id: str
+    created_at: int
+    status: str
+
+
+class ListedComponent(TypedDict):
+    """A component in a list."""
+
+    capacity_mwh: int
+    cid: str
+    component_id: str
+    firmware_version: int
+    hardware_version: int
+    lct_id: str
+    registered_at: int
+    role: str
+    serial: str
+    status: str
+
+
 class Login(TypedDict):
     """Body of `POST /sessions`."""
 
@@ -734,8 +779,8 @@ class Login(TypedDict):
 class Market(TypedDict):
     """Answer of `GET /offers`."""
 
-    count: int
     height: int
+    next: NotRequired[str]
     offers: list[Priced]
     time: int
 
@@ -794,6 +839,7 @@ class Order(TypedDict):
 class Orders(TypedDict):
     """Answer of `GET /orders`: what waits, oldest first."""
 
+    next: NotRequired[str]
     orders: list[Order]
 
 
@@ -840,6 +886,14 @@ class PairingComplete(TypedDict):
     entity_signatures: Sides_Base64Of64
     th4: str
     validation_nonce: str
+
+
+class Pairings(TypedDict):
+    """Answer of `GET /pairings`."""
+
+    height: int
+    next: NotRequired[str]
+    pairings: list[Pairing]
 
 
 class ParamsText(TypedDict):
@@ -1270,6 +1324,7 @@ class Standing(TypedDict):
 class Standings(TypedDict):
     """Answer of `GET /policies` and of `POST /policies`."""
 
+    next: NotRequired[str]
     policies: list[Standing]
 
 
@@ -1535,6 +1590,11 @@ class Routes:
         given = self.call("GET", "/api/v1/authorizations/check", {"a": a, "b": b, "context": context, "height": height}, None)
         return cast("Checked", given)
 
+    def get_bindings(self, *, limit: int | None = None, after: str | None = None, component: str | None = None, height: int | None = None) -> Bindings:
+        """The bindings that there are (A206)."""
+        given = self.call("GET", "/api/v1/bindings", {"limit": limit, "after": after, "component": component, "height": height}, None)
+        return cast("Bindings", given)
+
     def post_bindings(self, body: Begin) -> Begun:
         """Begins a binding (A21)."""
         given = self.call("POST", "/api/v1/bindings", None, body)
@@ -1565,6 +1625,11 @@ class Routes:
         given = self.call("GET", f"/api/v1/commitments/{quote(str(id), safe='')}", {"height": height}, None)
         return cast("Committed", given)
 
+    def get_components(self, *, limit: int | None = None, after: str | None = None, role: str | None = None, height: int | None = None) -> Components:
+        """The components that there are (A206)."""
+        given = self.call("GET", "/api/v1/components", {"limit": limit, "after": after, "role": role, "height": height}, None)
+        return cast("Components", given)
+
     def post_components_register(self, body: Register) -> Registered:
         """Registers a component; answers once a block holds it (A14, A15)."""
         given = self.call("POST", "/api/v1/components/register", None, body)
@@ -1575,9 +1640,9 @@ class Routes:
         given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}", {"height": height}, None)
         return cast("Component", given)
 
-    def get_components_id_anchors(self, id: str, *, height: int | None = None) -> Anchors:
+    def get_components_id_anchors(self, id: str, *, limit: int | None = None, after: str | None = None, height: int | None = None) -> Anchors:
         """The anchors of the audit logs of a component (A51)."""
-        given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/anchors", {"height": height}, None)
+        given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/anchors", {"limit": limit, "after": after, "height": height}, None)
         return cast("Anchors", given)
 
     def get_components_id_authorizations(self, id: str, *, height: int | None = None) -> Authorizations:
@@ -1625,9 +1690,9 @@ class Routes:
         given = self.call("GET", f"/api/v1/components/{quote(str(id), safe='')}/trust/history/{quote(str(number), safe='')}", {"context": context, "relation": relation}, None)
         return cast("bytes", given)
 
-    def get_delegations(self, *, height: int | None = None) -> Delegations:
+    def get_delegations(self, *, limit: int | None = None, after: str | None = None, height: int | None = None) -> Delegations:
         """Every delegation that the ledger holds (A71)."""
-        given = self.call("GET", "/api/v1/delegations", {"height": height}, None)
+        given = self.call("GET", "/api/v1/delegations", {"limit": limit, "after": after, "height": height}, None)
         return cast("Delegations", given)
 
     def post_delegations(self, body: Delegate) -> Delegated:
@@ -1650,9 +1715,9 @@ class Routes:
         given = self.call("GET", f"/api/v1/energy/{quote(str(id), safe='')}", {"height": height}, None)
         return cast("EnergyAccount", given)
 
-    def get_energy_id_cycles(self, id: str, *, height: int | None = None) -> Cycles:
+    def get_energy_id_cycles(self, id: str, *, limit: int | None = None, after: str | None = None, height: int | None = None) -> Cycles:
         """The energy cycles of a pack, with what is owed for each (A121)."""
-        given = self.call("GET", f"/api/v1/energy/{quote(str(id), safe='')}/cycles", {"height": height}, None)
+        given = self.call("GET", f"/api/v1/energy/{quote(str(id), safe='')}/cycles", {"limit": limit, "after": after, "height": height}, None)
         return cast("Cycles", given)
 
     def get_energy_id_cycles_number(self, id: str, number: int, *, after: int | None = None, height: int | None = None) -> Cycled:
@@ -1675,9 +1740,9 @@ class Routes:
         given = self.call("GET", "/api/v1/governance", {"height": height}, None)
         return cast("Governed", given)
 
-    def get_governance_accounts(self, *, height: int | None = None) -> Accounts:
+    def get_governance_accounts(self, *, limit: int | None = None, after: str | None = None, height: int | None = None) -> Accounts:
         """Every account that there is or was (A118)."""
-        given = self.call("GET", "/api/v1/governance/accounts", {"height": height}, None)
+        given = self.call("GET", "/api/v1/governance/accounts", {"limit": limit, "after": after, "height": height}, None)
         return cast("Accounts", given)
 
     def get_health(self) -> Health:
@@ -1730,14 +1795,14 @@ class Routes:
         given = self.call("GET", f"/api/v1/mrh/{quote(str(lct), safe='')}", {"depth": depth, "include_tensors": include_tensors, "height": height}, None)
         return cast("Graph", given)
 
-    def get_offers(self, *, what: str | None = None, height: int | None = None) -> Market:
+    def get_offers(self, *, limit: int | None = None, after: str | None = None, what: str | None = None, height: int | None = None) -> Market:
         """The offers of everybody that stand, the cheapest first (A124)."""
-        given = self.call("GET", "/api/v1/offers", {"what": what, "height": height}, None)
+        given = self.call("GET", "/api/v1/offers", {"limit": limit, "after": after, "what": what, "height": height}, None)
         return cast("Market", given)
 
-    def get_orders(self) -> Orders:
+    def get_orders(self, *, limit: int | None = None, after: str | None = None) -> Orders:
         """The orders that wait, oldest first (A62)."""
-        given = self.call("GET", "/api/v1/orders", None, None)
+        given = self.call("GET", "/api/v1/orders", {"limit": limit, "after": after}, None)
         return cast("Orders", given)
 
     def post_orders(self, body: Place) -> Order:
@@ -1755,6 +1820,11 @@ class Routes:
         given = self.call("POST", f"/api/v1/orders/{quote(str(id), safe='')}/outcome", None, body)
         return cast("Order", given)
 
+    def get_pairings(self, *, limit: int | None = None, after: str | None = None, component: str | None = None, height: int | None = None) -> Pairings:
+        """The pairings that the ledger holds (A206)."""
+        given = self.call("GET", "/api/v1/pairings", {"limit": limit, "after": after, "component": component, "height": height}, None)
+        return cast("Pairings", given)
+
     def post_pairings(self, body: Issue) -> Issued:
         """Issues the certificate of a pairing (A24)."""
         given = self.call("POST", "/api/v1/pairings", None, body)
@@ -1770,9 +1840,9 @@ class Routes:
         given = self.call("POST", f"/api/v1/pairings/{quote(str(id), safe='')}/complete", None, body)
         return cast("Completed", given)
 
-    def get_policies(self, *, component: str | None = None) -> Standings:
+    def get_policies(self, *, limit: int | None = None, after: str | None = None, component: str | None = None) -> Standings:
         """Where the policies of the bindings stand (A47)."""
-        given = self.call("GET", "/api/v1/policies", {"component": component}, None)
+        given = self.call("GET", "/api/v1/policies", {"limit": limit, "after": after, "component": component}, None)
         return cast("Standings", given)
 
     def post_policies(self, body: Propose) -> Standings:

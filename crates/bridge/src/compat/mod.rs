@@ -6,6 +6,7 @@
 //! check. Where an operation needs more, a switch of [`Allow`] names the risk, and without it the call is refused.
 
 mod book;
+mod contract;
 pub mod creators;
 mod dress;
 mod held;
@@ -14,6 +15,7 @@ pub mod ops;
 mod router;
 mod sign;
 
+pub(crate) use contract::document;
 pub use creators::Creators;
 pub use dress::Profile;
 pub use held::Issuer;

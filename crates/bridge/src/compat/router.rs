@@ -15,9 +15,11 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tower::ServiceExt;
+use utoipa::ToSchema;
 
 use super::{
     Ctx, Profile,
+    contract::Shape,
     dress::{dress, undress},
     ops::{account, anonymous, authorization, component, energy, entity, lct, pairing, queue, trust},
 };
@@ -55,12 +57,23 @@ impl Verdict {
 }
 
 /// A route: method, path below the prefix, who has it, what becomes of calls, and how.
-struct Call {
-    method: Method,
-    path: &'static str,
+pub(super) struct Call {
+    pub method: Method,
+    pub path: &'static str,
+    /// The members of a request that its path names, in their order.
+    pub fields: &'static [&'static str],
     served: Served,
-    verdict: Verdict,
+    pub verdict: Verdict,
+    /// What it takes and answers.
+    pub shape: fn() -> Shape,
     handler: MethodRouter<Arc<Shared>>,
+}
+
+impl Call {
+    /// Whether it is found below the prefix.
+    pub fn is_prefixed(&self) -> bool {
+        self.served != Served::Bare
+    }
 }
 
 /// Who has a route.
@@ -103,9 +116,10 @@ fn old(native: Router, app: Arc<Shared>) -> Router {
         async move { native.oneshot(request).await }
     };
     let routes = table().into_iter().fold(Router::new(), |router, call| {
-        let router = match call.served {
-            Served::Bare => router,
-            _ => router.route(&format!("{PREFIX}{}", call.path), call.handler.clone()),
+        let router = if call.is_prefixed() {
+            router.route(&format!("{PREFIX}{}", call.path), call.handler.clone())
+        } else {
+            router
         };
         router.route(call.path, call.handler)
     });
@@ -146,8 +160,8 @@ fn call<Rq, Rs, F, Fut>(
     operation: F,
 ) -> Call
 where
-    Rq: Serialize + DeserializeOwned + Send + 'static,
-    Rs: Serialize + 'static,
+    Rq: Serialize + DeserializeOwned + ToSchema + Send + 'static,
+    Rs: Serialize + ToSchema + 'static,
     F: Fn(Ctx, Rq) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Reply<Rs>> + Send + 'static,
 {
@@ -174,7 +188,7 @@ where
             Ok::<Response, Refusal>(response)
         }
     });
-    Call { method, path, served, verdict, handler }
+    Call { method, path, fields: names, served, verdict, shape: Shape::of::<Rq, Rs>, handler }
 }
 
 /// Body, query and path as one request.
@@ -228,7 +242,7 @@ async fn read<Rq: Serialize + DeserializeOwned>(
 }
 
 /// Every operation and where it is found.
-fn table() -> Vec<Call> {
+pub(super) fn table() -> Vec<Call> {
     use Served::{All, Bare, Old};
     use Verdict::{More, Only, Refused, Works};
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);

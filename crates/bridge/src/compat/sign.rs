@@ -26,8 +26,8 @@ use crate::{
 
 /// Blocks that may pass before a transaction is void.
 const TX_LIFETIME: u64 = 1000;
-/// How often an account is asked for, while other transactions come before it.
-const ACCOUNT_TRIES: usize = 8;
+/// How often an account is asked for, while other transactions and blocks come before it: two seconds and more.
+const ACCOUNT_TRIES: usize = 100;
 
 /// The account of a creator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Ctx {
                 Err(why) => return Err(why.into()),
             }
         }
-        Ok(())
+        Err(Refusal::new(503, code::BUSY, "the creator's account is not in force yet; try again"))
     }
 
     /// Signs `digest` with a creator's key.

@@ -2,16 +2,17 @@
 
 use api::problem::code;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{super::Ctx, required};
 use crate::refusal::{Refusal, Reply};
 
 /// `GetAccounts`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct GetAccountsRequest {}
 
 /// A creator for whom the bridge signs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// What calls say as `creator`.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Account {
 }
 
 /// All of them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetAccountsResponse {
     /// By name.
     pub accounts: Vec<Account>,
@@ -31,7 +32,7 @@ pub struct GetAccountsResponse {
 }
 
 /// A creator that is to get a key.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateAccountRequest {
     /// Its name.
@@ -39,7 +40,7 @@ pub struct CreateAccountRequest {
 }
 
 /// How accounts are used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccountsInfoResponse {
     /// Who asks in calls that name no creator; empty for nobody.
     pub default_account: String,

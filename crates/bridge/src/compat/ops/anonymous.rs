@@ -14,6 +14,7 @@ use ledger::{
     tx::{Body, Registry, registry::Anonymous},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Registers a component without saying which.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RegisterAnonymousRequest {
     /// Who asks, and whose secret keys the commitments.
@@ -44,7 +45,7 @@ pub struct RegisterAnonymousRequest {
 }
 
 /// A component that was registered under commitments.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RegisterAnonymousResponse {
     /// Commitment to its id.
     pub component_hash: String,
@@ -67,7 +68,7 @@ pub struct RegisterAnonymousResponse {
 }
 
 /// Asks whether two committed components may be paired.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct VerifyPairingHashesRequest {
     /// Who asks.
@@ -81,7 +82,7 @@ pub struct VerifyPairingHashesRequest {
 }
 
 /// Whether two committed components may be paired.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct VerifyPairingHashesResponse {
     /// Whether.
     pub can_pair: bool,
@@ -104,7 +105,7 @@ pub struct VerifyPairingHashesResponse {
 }
 
 /// Lets a committed component be paired with another one.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AuthorizeAnonymousRequest {
     /// Who asks, and who registered the first component.
@@ -124,7 +125,7 @@ pub struct AuthorizeAnonymousRequest {
 }
 
 /// An anonymous authorisation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AuthorizeAnonymousResponse {
     /// Its identity.
     pub authorization_id: String,
@@ -145,7 +146,7 @@ pub struct AuthorizeAnonymousResponse {
 }
 
 /// Withdraws something that was recorded.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RevokeAnonymousRequest {
     /// Who asks, and who had it recorded.
@@ -165,7 +166,7 @@ pub struct RevokeAnonymousRequest {
 }
 
 /// What was withdrawn.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RevokeAnonymousResponse {
     /// Its identity.
     pub revocation_id: String,
@@ -188,7 +189,7 @@ pub struct RevokeAnonymousResponse {
 }
 
 /// Asks what is known of a committed component.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct MetadataRequest {
     /// Who asks.
@@ -198,7 +199,7 @@ pub struct MetadataRequest {
 }
 
 /// What is known of a committed component.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct MetadataResponse {
     /// The commitment.
     pub component_hash: String,

@@ -10,6 +10,7 @@ use ledger::{
 };
 use node::Snapshot;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -21,7 +22,7 @@ use super::{
 use crate::refusal::{Refusal, Reply};
 
 /// `CreatePairingAuthorization`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreatePairingAuthorizationRequest {
     /// Who asks; the default creator where it is left out.
@@ -39,7 +40,7 @@ pub struct CreatePairingAuthorizationRequest {
 }
 
 /// An authorisation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Authorization {
     /// Its identity.
     pub authorization_id: String,
@@ -64,7 +65,7 @@ pub struct Authorization {
 }
 
 /// An authorisation that was given, or given anew.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AuthorizationResponse {
     /// Which.
     #[serde(flatten)]
@@ -76,7 +77,7 @@ pub struct AuthorizationResponse {
 }
 
 /// `GetComponentAuthorizations`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetComponentAuthorizationsRequest {
     /// Whose.
@@ -88,7 +89,7 @@ pub struct GetComponentAuthorizationsRequest {
 }
 
 /// What a component allows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetComponentAuthorizationsResponse {
     /// Whose.
     pub component_id: String,
@@ -99,7 +100,7 @@ pub struct GetComponentAuthorizationsResponse {
 }
 
 /// `UpdateAuthorization`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct UpdateAuthorizationRequest {
     /// Who asks; the default creator where it is left out.
@@ -115,7 +116,7 @@ pub struct UpdateAuthorizationRequest {
 }
 
 /// `RevokeAuthorization`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RevokeAuthorizationRequest {
     /// Who asks; the default creator where it is left out.
@@ -127,7 +128,7 @@ pub struct RevokeAuthorizationRequest {
 }
 
 /// An authorisation that was taken back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RevokeAuthorizationResponse {
     /// Which.
     pub authorization_id: String,
@@ -142,7 +143,7 @@ pub struct RevokeAuthorizationResponse {
 }
 
 /// `CheckPairingAuthorization`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CheckPairingAuthorizationRequest {
     /// Who would let itself be paired.
@@ -154,7 +155,7 @@ pub struct CheckPairingAuthorizationRequest {
 }
 
 /// Whether one lets itself be paired with another.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CheckPairingAuthorizationResponse {
     /// Whether.
     pub authorized: bool,

@@ -7,6 +7,7 @@ use ledger::{records::Component, tx::Target};
 use node::{Snapshot, past::PastError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     super::{Ctx, ids::id},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// `RegisterComponent`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RegisterComponentRequest {
     /// Who asks.
@@ -30,7 +31,7 @@ pub struct RegisterComponentRequest {
 }
 
 /// A component as older clients know it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ComponentResponse {
     /// Its id.
     pub component_id: String,
@@ -57,7 +58,7 @@ pub struct ComponentResponse {
 }
 
 /// `GetComponent`, `GetComponentIdentity`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetComponentRequest {
     /// Id or cid.
@@ -65,7 +66,7 @@ pub struct GetComponentRequest {
 }
 
 /// What is known of a component's identity.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetComponentIdentityResponse {
     /// Its id.
     pub component_id: String,
@@ -82,7 +83,7 @@ pub struct GetComponentIdentityResponse {
 }
 
 /// How a component was verified.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Verification {
     /// Its id.
     pub component_id: String,
@@ -99,7 +100,7 @@ pub struct Verification {
 }
 
 /// `VerifyComponent`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct VerifyComponentRequest {
     /// Who asks.
@@ -111,7 +112,7 @@ pub struct VerifyComponentRequest {
 }
 
 /// Whether what a component registered with holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct VerifyComponentResponse {
     /// Its id.
     pub component_id: String,

@@ -14,6 +14,7 @@ use ledger::{
 use node::Snapshot;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -34,7 +35,7 @@ const HELD_MS: u64 = 3_600_000;
 const MOST_WH: f64 = 1_000_000.0;
 
 /// `CreateEnergyOperation`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateEnergyOperationRequest {
     /// Who asks: the owner of `component_a`.
@@ -52,7 +53,7 @@ pub struct CreateEnergyOperationRequest {
 }
 
 /// An operation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EnergyOperationResponse {
     /// Its identity.
     pub operation_id: String,
@@ -82,7 +83,7 @@ pub struct EnergyOperationResponse {
 }
 
 /// `ExecuteEnergyTransfer`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ExecuteEnergyTransferRequest {
     /// Who asks.
@@ -96,7 +97,7 @@ pub struct ExecuteEnergyTransferRequest {
 }
 
 /// `GetEnergyBalance`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetEnergyBalanceRequest {
     /// Which pack.
@@ -104,7 +105,7 @@ pub struct GetEnergyBalanceRequest {
 }
 
 /// What a pack holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetEnergyBalanceResponse {
     /// Which.
     pub component_id: String,

@@ -11,6 +11,7 @@ use node::Snapshot;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     super::{Ctx, ids::parse},
@@ -27,7 +28,7 @@ use crate::{
 const STATE_S: u64 = 3600;
 
 /// An entity that is to be known.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateEntityRequest {
     /// What it is; must be what it registered as, if given.
@@ -49,7 +50,7 @@ pub struct CreateEntityRequest {
 }
 
 /// `GET /entities/{lct}`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetEntityRequest {
     /// Who.
@@ -57,7 +58,7 @@ pub struct GetEntityRequest {
 }
 
 /// An entity.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EntityResponse {
     /// `success`.
     pub status: String,
@@ -82,7 +83,7 @@ pub struct EntityResponse {
 }
 
 /// Asks whether an entity is bound to its hardware.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BindEntityRequest {
     /// Who.
@@ -94,7 +95,7 @@ pub struct BindEntityRequest {
 }
 
 /// An entity and its hardware.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BindEntityResponse {
     /// `binding:web4:CID`.
     pub binding_id: String,
@@ -107,7 +108,7 @@ pub struct BindEntityResponse {
 }
 
 /// Wants two entities paired.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PairEntitiesRequest {
     /// Who asks; the default creator where it is left out.
@@ -125,7 +126,7 @@ pub struct PairEntitiesRequest {
 }
 
 /// A pairing that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PairEntitiesResponse {
     /// `pending`.
     pub status: String,
@@ -140,7 +141,7 @@ pub struct PairEntitiesResponse {
 }
 
 /// Asks for the end of a pairing's making.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CompleteEntitiesRequest {
     /// Who asks; the default creator where it is left out.
@@ -154,7 +155,7 @@ pub struct CompleteEntitiesRequest {
 }
 
 /// A pairing that is complete.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CompleteEntitiesResponse {
     /// `completed`.
     pub status: String,
@@ -167,7 +168,7 @@ pub struct CompleteEntitiesResponse {
 }
 
 /// Wants a device to state something: that it is there, or under the eyes of another one.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StateRequest {
     /// Who asks; the default creator where it is left out.
@@ -193,7 +194,7 @@ pub struct StateRequest {
 }
 
 /// What a device is to state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WitnessResponse {
     /// `witness:web4:..`.
     pub witnessing_id: String,
@@ -206,7 +207,7 @@ pub struct WitnessResponse {
 }
 
 /// What a device is to announce.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BroadcastResponse {
     /// `broadcast:web4:..`.
     pub broadcast_id: String,
@@ -219,7 +220,7 @@ pub struct BroadcastResponse {
 }
 
 /// Would set a tensor.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TensorRequest {
     /// Of whom.

@@ -7,6 +7,7 @@ use ledger::{
     tx::{Body, Registry},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// `CreateLCT`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateLctRequest {
     /// Who asks.
@@ -37,7 +38,7 @@ pub struct CreateLctRequest {
 }
 
 /// A relationship that was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreateLctResponse {
     /// The LCT.
     pub lct_id: String,
@@ -71,7 +72,7 @@ pub struct CreateLctResponse {
 }
 
 /// Halves that only their devices open.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SealedHalves {
     /// Of the LCT.
     pub lct: Sides<SealedHalf>,
@@ -80,7 +81,7 @@ pub struct SealedHalves {
 }
 
 /// `GetLCT`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetLctRequest {
     /// The LCT.
@@ -88,7 +89,7 @@ pub struct GetLctRequest {
 }
 
 /// What the ledger holds of an LCT.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetLctResponse {
     /// The LCT.
     pub lct_id: String,
@@ -121,7 +122,7 @@ pub struct GetLctResponse {
 }
 
 /// `UpdateLCTStatus`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct UpdateLctStatusRequest {
     /// Who asks; its account has a say over one of the two components.
@@ -135,7 +136,7 @@ pub struct UpdateLctStatusRequest {
 }
 
 /// An LCT in another status.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UpdateLctStatusResponse {
     /// The LCT.
     pub lct_id: String,

@@ -17,6 +17,7 @@ use ledger::tx::Target;
 use node::Snapshot;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -40,7 +41,7 @@ const COMPLETE: Duration = Duration::from_secs(25);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// `InitiatePairing`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct InitiatePairingRequest {
     /// Who asks.
@@ -58,7 +59,7 @@ pub struct InitiatePairingRequest {
 }
 
 /// A pairing that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct InitiatePairingResponse {
     /// The order.
     pub challenge_id: String,
@@ -85,7 +86,7 @@ pub struct InitiatePairingResponse {
 }
 
 /// `CompletePairing`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CompletePairingRequest {
     /// Who asks.
@@ -101,7 +102,7 @@ pub struct CompletePairingRequest {
 }
 
 /// A pairing that is complete.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CompletePairingResponse {
     /// Their relationship LCT, or the entity LCT of the side farther from the app where there is none.
     pub lct_id: String,
@@ -123,7 +124,7 @@ pub struct CompletePairingResponse {
 }
 
 /// `RevokePairing`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RevokePairingRequest {
     /// Who asks.
@@ -137,7 +138,7 @@ pub struct RevokePairingRequest {
 }
 
 /// A pairing whose end was ordered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RevokePairingResponse {
     /// LCT of the relationship.
     pub lct_id: String,
@@ -152,7 +153,7 @@ pub struct RevokePairingResponse {
 }
 
 /// `GetPairingStatus`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetPairingStatusRequest {
     /// The order.
@@ -160,7 +161,7 @@ pub struct GetPairingStatusRequest {
 }
 
 /// Where a pairing stands.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetPairingStatusResponse {
     /// The order.
     pub challenge_id: String,

@@ -11,6 +11,7 @@ use ledger::{
 };
 use node::Snapshot;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -25,7 +26,7 @@ use crate::refusal::{Refusal, Reply};
 const NORMAL: u8 = 2;
 
 /// `QueuePairingRequest`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct QueuePairingRequestRequest {
     /// Who asks; the default creator where it is left out.
@@ -41,7 +42,7 @@ pub struct QueuePairingRequestRequest {
 }
 
 /// A request in a queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QueuedRequest {
     /// Its identity.
     pub request_id: String,
@@ -64,7 +65,7 @@ pub struct QueuedRequest {
 }
 
 /// A request that was queued.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QueuePairingRequestResponse {
     /// What.
     #[serde(flatten)]
@@ -78,7 +79,7 @@ pub struct QueuePairingRequestResponse {
 }
 
 /// `GetQueueStatus`: of a component, or of one request.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetQueueStatusRequest {
     /// Component id, or identity of a request.
@@ -86,7 +87,7 @@ pub struct GetQueueStatusRequest {
 }
 
 /// What waits for a component.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetQueueStatusResponse {
     /// Who is meant.
     pub component_id: String,
@@ -109,7 +110,7 @@ pub struct GetQueueStatusResponse {
 }
 
 /// `ProcessOfflineQueue`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ProcessOfflineQueueRequest {
     /// Who asks; the default creator where it is left out.
@@ -121,7 +122,7 @@ pub struct ProcessOfflineQueueRequest {
 }
 
 /// What came of a look at a queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ProcessOfflineQueueResponse {
     /// Whose queue.
     pub component_id: String,
@@ -144,7 +145,7 @@ pub struct ProcessOfflineQueueResponse {
 }
 
 /// `CancelRequest`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CancelRequestRequest {
     /// Who asks; the default creator where it is left out.
@@ -156,7 +157,7 @@ pub struct CancelRequestRequest {
 }
 
 /// A request that was taken back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CancelRequestResponse {
     /// Which.
     pub request_id: String,
@@ -173,7 +174,7 @@ pub struct CancelRequestResponse {
 }
 
 /// `GetQueuedRequests`, `ListProxyQueue`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetQueuedRequestsRequest {
     /// Whose queue.
@@ -185,7 +186,7 @@ pub struct GetQueuedRequestsRequest {
 }
 
 /// What waits, oldest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct GetQueuedRequestsResponse {
     /// Whose queue.
     pub component_id: String,

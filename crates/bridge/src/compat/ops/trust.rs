@@ -6,6 +6,7 @@ use api::problem::code;
 use ledger::standing::Standing;
 use node::Snapshot;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -17,7 +18,7 @@ use super::{
 use crate::refusal::{Refusal, Reply};
 
 /// `CreateTrustTensor`, `CalculateRelationshipTrust`, `GetRelationshipTensor` by components.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RelationshipTrustRequest {
     /// Who asks.
@@ -35,7 +36,7 @@ pub struct RelationshipTrustRequest {
 }
 
 /// `GetTrustTensor`, `GetRelationshipTensor`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetTrustTensorRequest {
     /// Of a relationship.
@@ -43,7 +44,7 @@ pub struct GetTrustTensorRequest {
 }
 
 /// `UpdateTrustScore`, `UpdateTensorScore`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct UpdateTrustScoreRequest {
     /// Who asks.
@@ -63,7 +64,7 @@ pub struct UpdateTrustScoreRequest {
 }
 
 /// How far a relationship is to be relied on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TrustResponse {
     /// Of the relationship.
     pub tensor_id: String,
