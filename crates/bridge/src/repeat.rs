@@ -16,11 +16,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lct::{Digest, hash::sha256};
+use ledger::tx::TxId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Shared,
     access::{Class, Known},
+    compat::Book,
     extract,
     refusal::{Refusal, Reply},
 };
@@ -42,22 +44,41 @@ pub(crate) const KEPT_S: u64 = 86_400;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Once;
 
-/// An answer that was given.
+/// What was done under a name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Given {
     /// Of the whole request.
     asked: Digest,
     /// Unix seconds.
     pub at: u64,
-    #[serde(default = "fine")]
-    status: u16,
-    /// The body; `None` when it held key material.
+    /// The body of the answer; `None` when it held key material.
     body: Option<String>,
+    /// There is no answer, but this may have taken effect or may still do so.
+    #[serde(default)]
+    sent: Option<Sent>,
 }
 
-/// Status of an answer that names none.
-fn fine() -> u16 {
-    StatusCode::OK.as_u16()
+/// A transaction that the bridge signed for a request.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    /// Of its signer and body: what it does.
+    pub what: Digest,
+    pub tx: TxId,
+}
+
+/// The transaction of a request under a key, once it is sent and until it is known to have no effect; left with the request,
+/// so that the same request finds it again instead of sending another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trace(Arc<Mutex<Option<Sent>>>);
+
+impl Trace {
+    pub fn sent(&self) -> Option<Sent> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set(&self, sent: Option<Sent>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+    }
 }
 
 /// What was given under which name.
@@ -71,21 +92,40 @@ struct Kept {
     order: VecDeque<Digest>,
 }
 
+/// What becomes of a request under a name.
+enum Turn {
+    /// It was answered so before.
+    Answered(Option<String>),
+    /// It runs, with what it sent before.
+    Runs(Option<Sent>),
+}
+
 impl Answers {
-    /// Begins a request, or tells what the same one was answered before; refused while that runs.
-    fn begin(&self, name: Digest, stored: Option<Given>) -> Reply<Option<Given>> {
+    /// Begins a request, or tells what the same one was answered before; refused while that runs, and under the name of
+    /// another one.
+    fn begin(&self, name: Digest, asked: Digest, stored: Option<Given>) -> Reply<Turn> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.by_name.get(&name) {
-            Some(Some(given)) => return Ok(Some(given.clone())),
+        let known = match kept.by_name.get(&name) {
             Some(None) => {
                 let refusal =
                     Refusal::new(409, code::REPLAY, "the request with this key is still being answered");
                 return Err(refusal.detail("Idempotency-Key: ask again in a moment"));
             }
-            None => {}
-        }
-        if stored.is_some() {
-            return Ok(stored);
+            Some(given) => given.clone(),
+            None => stored,
+        };
+        let sent = match known {
+            Some(given) if given.asked != asked => {
+                return Err(Refusal::new(409, code::REPLAY, "another request had this key")
+                    .detail("Idempotency-Key: one key is for one request"));
+            }
+            Some(Given { body, sent: None, .. }) => return Ok(Turn::Answered(body)),
+            Some(given) => given.sent,
+            None => None,
+        };
+        if let Some(known) = kept.by_name.get_mut(&name) {
+            *known = None;
+            return Ok(Turn::Runs(sent));
         }
         if kept.order.len() >= KEPT {
             // One that is still being answered is no answer that could be forgotten.
@@ -97,7 +137,7 @@ impl Answers {
         }
         kept.order.push_back(name);
         kept.by_name.insert(name, None);
-        Ok(None)
+        Ok(Turn::Runs(sent))
     }
 
     /// Ends a request: what it was answered is kept, or it may be asked anew.
@@ -118,13 +158,39 @@ impl Answers {
     }
 }
 
-/// Forgets a request that failed before it was answered.
-struct Begun<'a>(&'a Answers, Digest, Option<Given>);
+/// A request that runs. However it ends: what it did under its name is kept, and if it did nothing the name is free.
+struct Begun<'a> {
+    answers: &'a Answers,
+    book: Option<&'a Book>,
+    name: Digest,
+    asked: Digest,
+    at: u64,
+    trace: Trace,
+    /// The body of an answer that is kept.
+    answer: Option<Option<String>>,
+}
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        self.0.end(self.1, self.2.take());
+        let Begun { asked, at, .. } = *self;
+        let given = match (self.answer.take(), self.trace.sent()) {
+            (Some(body), _) => Some(Given { asked, at, body, sent: None }),
+            (None, Some(sent)) => Some(Given { asked, at, body: None, sent: Some(sent) }),
+            (None, None) => None,
+        };
+        self.answers.end(self.name, given.clone());
+        // What cannot be written down is done all the same, and holds while the bridge runs.
+        if let (Some(book), Some(given)) = (self.book, given)
+            && let Err(Refusal(why)) = book.put(&stored_name(&self.name), &given)
+        {
+            tracing::error!(%why, "an answer is kept in memory only: a restart forgets it");
+        }
     }
+}
+
+/// Where the book keeps it.
+fn stored_name(name: &Digest) -> String {
+    format!("{}{}", crate::compat::GIVEN, hex::encode(name))
 }
 
 /// Answers a read that the asker has already, and a write that happened already, without doing it.
@@ -217,44 +283,125 @@ async fn once(app: &Shared, key: HeaderValue, (parts, bytes): (Parts, Bytes), ne
     let lengths = [path.len(), bytes.len()].map(|n| (n as u64).to_be_bytes());
     let asked = sha256(&[parts.method.as_str().as_bytes(), &lengths.concat(), path.as_bytes(), &bytes]);
     let name = sha256(&[&asker(&parts), key.as_bytes()]);
-    let stored_name = format!("{}{}", crate::compat::GIVEN, hex::encode(name));
     let now = app.now_s();
-    let stored: Option<Given> = match &app.compat {
-        Some(compat) => compat.book.get(&stored_name)?,
+    let book = app.compat.as_ref().map(|compat| &compat.book);
+    let stored: Option<Given> = match book {
+        Some(book) => book.get(&stored_name(&name))?,
         None => None,
     };
     let stored = stored.filter(|given| now < given.at.saturating_add(KEPT_S));
-    if let Some(given) = app.answers.begin(name, stored)? {
-        return match given.body {
-            _ if given.asked != asked => Err(Refusal::new(409, code::REPLAY, "another request had this key")
-                .detail("Idempotency-Key: one key is for one request")),
-            Some(body) => {
-                let status = StatusCode::from_u16(given.status).map_err(|e| Refusal::internal(&e))?;
-                Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
-            }
-            None => Err(Refusal::new(
-                409,
-                code::REPLAY,
-                "this was done and answered; the answer held key material",
-            )),
-        };
-    }
-    let mut begun = Begun(&app.answers, name, None);
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    let sent = match app.answers.begin(name, asked, stored)? {
+        Turn::Answered(Some(body)) => {
+            return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
+        }
+        Turn::Answered(None) => {
+            let words = "this was done and answered; the answer held key material";
+            return Err(Refusal::new(409, code::REPLAY, words));
+        }
+        Turn::Runs(sent) => sent,
+    };
+    let trace = Trace::default();
+    trace.set(sent);
+    let mut begun =
+        Begun { answers: &app.answers, book, name, asked, at: now, trace: trace.clone(), answer: None };
+    let mut request = Request::from_parts(parts, Body::from(bytes));
+    request.extensions_mut().insert(trace);
+    let response = next.run(request).await;
     let short = response.body().size_hint().exact().is_some_and(|n| n <= KEPT_MAX as u64);
-    // What was sent and not seen in a block may still be in one: asked anew it would be sent anew.
-    let begun_or_done = matches!(response.status(), StatusCode::OK | StatusCode::GATEWAY_TIMEOUT);
-    if !begun_or_done || !short {
+    if response.status() != StatusCode::OK || !short {
         return Ok(response);
     }
     let secret = response.extensions().get::<Once>().is_some();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, KEPT_MAX).await.map_err(|e| Refusal::internal(&e))?;
-    let text = if secret { None } else { String::from_utf8(bytes.to_vec()).ok() };
-    let given = Given { asked, at: now, status: parts.status.as_u16(), body: text };
-    if let Some(compat) = &app.compat {
-        compat.book.put(&stored_name, &given)?;
-    }
-    begun.2 = Some(given);
+    begun.answer = Some(if secret { None } else { String::from_utf8(bytes.to_vec()).ok() });
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use redb::{StorageBackend, backends::InMemoryBackend};
+
+    use super::*;
+
+    /// A disk that gets full.
+    #[derive(Debug)]
+    struct Disk(InMemoryBackend, Arc<AtomicBool>);
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            if self.1.load(SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(offset, data)
+        }
+    }
+
+    /// What was done keeps its name, whether it was answered, could be written down, or ended in a panic.
+    #[test]
+    fn what_was_done_is_not_done_again() {
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = Disk(InMemoryBackend::new(), full.clone());
+        let book = Book::over(redb::Builder::new().create_with_backend(disk).unwrap()).unwrap();
+        full.store(true, SeqCst);
+        let answers = Answers::default();
+        let (asked, sent) = ([1; 32], Sent { what: [2; 32], tx: [3; 32] });
+        let begun = |name: u8| {
+            let Turn::Runs(sent) = answers.begin([name; 32], asked, None).unwrap() else {
+                panic!("{name} was answered")
+            };
+            let trace = Trace::default();
+            trace.set(sent);
+            Begun {
+                answers: &answers,
+                book: Some(&book),
+                name: [name; 32],
+                asked,
+                at: 7,
+                trace,
+                answer: None,
+            }
+        };
+
+        let mut answered = begun(1);
+        answered.answer = Some(Some("done".into()));
+        drop(answered);
+        let stored = book.get::<Given>(&stored_name(&[1; 32]));
+        assert!(!matches!(stored, Ok(Some(_))), "the disk is full");
+        let again = answers.begin([1; 32], asked, None).unwrap();
+        assert!(matches!(again, Turn::Answered(Some(body)) if body == "done"));
+        assert!(answers.begin([1; 32], [9; 32], None).is_err(), "another request");
+
+        let unanswered = begun(2);
+        unanswered.trace.set(Some(sent));
+        assert!(answers.begin([2; 32], asked, None).is_err(), "it runs");
+        drop(unanswered);
+        assert!(answers.begin([2; 32], [9; 32], None).is_err(), "another request");
+        let again = begun(2);
+        assert_eq!(again.trace.sent().map(|sent| sent.tx), Some(sent.tx), "its fate is open");
+        again.trace.set(None);
+        drop(again);
+        assert!(begun(2).trace.sent().is_none(), "what had no effect is done anew");
+    }
 }

@@ -458,8 +458,11 @@ async fn the_cpp_demo_is_served_without_a_prefix() {
     texts(&queued, &["request_id", "component_a", "component_b", "context", "status", "creator", "tx_hash"]);
     let status = good(&world, "GET", &format!("/pairing/queue/{HOST}/status"), "").await;
     texts(&status, &["queue_id", "status"]);
-    let process = format!(r#"{{"processor":"alice","queue_id":"{HOST}","context":"demo"}}"#);
-    texts(&good(&world, "POST", "/pairing/queue/process", &process).await, &["result"]);
+    let process =
+        format!(r#"{{"processor":"alice","queue_id":"{HOST}","proxy_id":"{PACK}","context":"demo"}}"#);
+    let processed = good(&world, "POST", "/pairing/queue/process", &process).await;
+    texts(&processed, &["result"]);
+    assert_eq!(processed["component_id"], HOST, "whoever else is named, it is this one's queue");
     assert_eq!(good(&world, "GET", &format!("/pairing/queue/{HOST}/requests"), "").await["count"], 1);
     let cancel = format!(
         r#"{{"creator":"alice","request_id":"{}","reason":"demo"}}"#,

@@ -121,12 +121,18 @@ async fn users_come_in_over_tls_and_nobody_else() {
     assert_eq!(refused(program.component("pack-0001").await), (404, "W4_ERR_COMPONENT_NOT_FOUND".into()));
     assert_eq!(refused(program.component("pack-0002").await), (403, "W4_ERR_ACCESS_SCOPE".into()));
 
-    // What a proof is of, once.
+    // Where any name would do, none and two are refused.
     let http = reqwest::Client::builder()
         .no_proxy()
+        .http1_only()
         .tls_certs_only([reqwest::Certificate::from_pem(authority.certificate().as_bytes()).unwrap()])
         .build()
         .unwrap();
+    let asked = http.get(format!("{url}/api/v1/health")).header("host", "elsewhere.example");
+    assert_eq!(asked.try_clone().unwrap().send().await.unwrap().status(), 200, "one of any name");
+    assert_eq!(asked.header("host", "localhost").send().await.unwrap().status(), 421, "two");
+
+    // What a proof is of, once.
     let path = "/api/v1/ledger/status";
     let proof = |authority: &str, method: &str, time_ms: u64, nonce: u8| {
         let asked = Asked { method, authority, path: "/api/v1/components/pack-0001", token: &token };

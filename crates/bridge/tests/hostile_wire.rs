@@ -106,7 +106,7 @@ async fn headers_that_mean_two_things() {
 async fn clients_that_take_their_time() {
     panics();
     let ms = Duration::from_millis;
-    let patience = Patience { header: ms(300), request: ms(600), reader: ms(600) };
+    let patience = Patience { header: ms(300), request: ms(600), reader: ms(600), ..Patience::default() };
     let world = World::behind(Front { patience, ..Front::default() }).await;
     let address = world.address.trim_start_matches("http://").to_owned();
     let drop_by_drop = |head: &'static str, drop: &'static str, address: String| {

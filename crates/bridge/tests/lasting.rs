@@ -106,6 +106,51 @@ async fn what_was_asked_happens_once_without_its_asker_and_before_the_end() {
     assert_eq!(queued(&world, "module-0002").await, 2, "both are on the ledger");
 }
 
+/// Who got no answer in time asks again and learns what became of it, also over a restart; nothing is sent twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_outcome_is_looked_up_and_not_kept() {
+    let mut world = World::old(Profile::Legacy, Allow::default()).await;
+    for (id, role) in
+        [("pack-0001", id::Role::Pack), ("module-0001", id::Role::Module), ("module-0002", id::Role::Module)]
+    {
+        let device = world.factory.device(id, role);
+        world.register(&device).await;
+    }
+    let first = world.send(wish(&world, "pack-0001", "module-0001", None)).await;
+    assert_eq!(first.status, 200, "its creator has an account");
+    world.front.patience.block = Duration::from_millis(300);
+    world.restart().await;
+    let asked = |world: &World, key: &str| {
+        wish(world, "pack-0001", "module-0002", Some(key)).header("accept", "application/problem+json")
+    };
+    let answered = async |world: &World, key: &str| loop {
+        let answer = world.send(asked(world, key)).await;
+        if answer.status != 504 {
+            break answer.json::<Value>();
+        }
+    };
+
+    world.stand_still().await;
+    let late = world.send(asked(&world, "k")).await;
+    assert_eq!(late.problem().status, 504);
+    let again = world.send(asked(&world, "k")).await;
+    assert_eq!((again.problem().detail, again.status), (late.problem().detail, 504), "the same one waits");
+    assert_eq!(again.header("content-type"), Some("application/problem+json"), "it is refused as any other");
+    world.go_on();
+    let done = answered(&world, "k").await;
+    assert!(done["request_id"].is_string(), "{done}");
+    assert_eq!(queued(&world, "pack-0001").await, 2, "once");
+    assert_eq!(world.send(asked(&world, "k")).await.json::<Value>(), done);
+
+    // What was lost with its bridge is sent anew.
+    world.stand_still().await;
+    assert_eq!(world.send(asked(&world, "l")).await.status, 504);
+    world.restart().await;
+    let done = answered(&world, "l").await;
+    assert!(done["request_id"].is_string(), "{done}");
+    assert_eq!(queued(&world, "pack-0001").await, 3, "once more");
+}
+
 /// A token of a user, and what it takes to use it.
 struct Program {
     token: String,

@@ -307,6 +307,7 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
         gathered("rehearse", backup, shares, &known).fails_at_once(what, &[says]);
     }
     // A custodian who seals something else: with as many shares as are needed nobody can tell whose, with one more it is named.
+    // Under which number it goes, also that of an honest one, does not matter.
     let forge = |number: u8| {
         let path = at(&format!("false-{number}"));
         let share = Share::read(&fs::read(&released[0]).unwrap()).unwrap();
@@ -317,7 +318,7 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
         fs::write(&path, share.to_bytes()).unwrap();
         path
     };
-    let (false_5, false_4) = (forge(5), forge(4));
+    let (false_5, false_4, false_1) = (forge(5), forge(4), forge(1));
     let told = |shares: &[&Path]| {
         let ended = gathered("rehearse", &backup, shares, &known);
         assert_eq!(ended.code, Some(1), "{}", ended.out);
@@ -325,10 +326,16 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
     };
     assert!(told(&[a, &false_5, b]).err.contains("bring further shares, which show which one"));
     assert!(told(&[a, &false_5, &false_4, b]).err.contains("fewer than are needed"));
-    for shares in [&[&false_5, a, b, c][..], &[a, b, &false_5, c], &[&false_4, a, &false_5, b, c]] {
+    for shares in [
+        &[&false_5, a, b, c][..],
+        &[a, b, &false_5, c],
+        &[&false_4, a, &false_5, b, c],
+        &[&false_1, a, b, c],
+        &[c, b, a, &false_1],
+    ] {
         let out = told(shares).out;
         assert!(out.contains("the ledger has it as an authority in force"), "{out}");
-        for path in [&false_5, &false_4] {
+        for path in [&false_5, &false_4, &false_1] {
             let named = out.contains(&format!("{} (share", text(path)));
             assert_eq!(named, shares.contains(&path.as_path()), "{out}");
         }
@@ -340,6 +347,11 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
         assert!(told.good().out.contains("the ledger has it as an authority in force"), "{}", told.out);
     }
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), before, "a rehearsal writes nothing");
+    gathered("rehearse", &backup, &[a, &false_1, b], &known)
+        .fails_at_once("two of one number", &["2 shares of 3"]);
+    fs::rename(a, at("released-before")).unwrap();
+    release(&out, 1, &custodians[0], &restorer.1).0.good();
+    gathered("rehearse", &backup, &[&at("released-before"), a, b, c], &known).good();
 
     // The keys are lost, and come back.
     fs::remove_file(dir.join("keys/authority")).unwrap();

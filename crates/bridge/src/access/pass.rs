@@ -10,6 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
+    http::{HeaderValue, header},
     response::Response,
 };
 use hyper::body::{Frame, SizeHint};
@@ -47,18 +48,23 @@ impl Pass {
         }
     }
 
-    /// Ends the body of an answer that goes on and on when the pass is void.
+    /// Ends the body of an answer that goes on and on when the pass is void: a feed of events by itself, since it has no
+    /// last one; whatever else is then a part of what was asked for, as a transfer that broke off.
     pub fn bound(self, response: Response) -> Response {
         if response.body().size_hint().exact().is_some() {
             return response;
         }
-        response.map(|body| Body::new(Bound { body, void: Some(Box::pin(self.void())) }))
+        let media = response.headers().get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        let whole = media.starts_with(b"text/event-stream");
+        response.map(|body| Body::new(Bound { body, whole, void: Some(Box::pin(self.void())) }))
     }
 }
 
 /// A body that ends with a pass.
 struct Bound {
     body: Body,
+    /// Whether it is complete wherever it ends.
+    whole: bool,
     /// Taken out when it resolved.
     void: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -74,12 +80,36 @@ impl HttpBody for Bound {
         let Some(void) = &mut self.void else { return Poll::Ready(None) };
         if void.as_mut().poll(context).is_ready() {
             self.void = None;
-            return Poll::Ready(None);
+            let cut = || axum::Error::new("its reader may not ask any more");
+            return Poll::Ready((!self.whole).then(|| Err(cut())));
         }
         Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    /// Who was shut out in the middle of an archive does not take what came for the whole of it.
+    #[tokio::test]
+    async fn what_is_cut_off_is_a_broken_transfer_and_a_feed_ends() {
+        for whole in [false, true] {
+            let body =
+                Body::from_stream(stream::iter([Ok::<_, axum::Error>("part")]).chain(stream::pending()));
+            let (shut, out) = tokio::sync::oneshot::channel::<()>();
+            let void = Box::pin(async { drop(out.await) });
+            let mut body = Body::new(Bound { body, whole, void: Some(void) }).into_data_stream();
+            assert_eq!(body.next().await.unwrap().unwrap(), "part");
+            shut.send(()).unwrap();
+            assert_eq!(body.next().await.map(|last| last.is_err()), (!whole).then_some(true));
+            assert!(body.next().await.is_none());
+        }
     }
 }

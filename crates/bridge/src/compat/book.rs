@@ -15,7 +15,11 @@ pub(crate) struct Book(Database);
 impl Book {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, redb::Error> {
-        let database = Database::create(path)?;
+        Book::over(Database::create(path)?)
+    }
+
+    /// A book in this database.
+    pub fn over(database: Database) -> Result<Self, redb::Error> {
         let write = database.begin_write()?;
         write.open_table(ENTRIES)?;
         write.commit()?;

@@ -67,7 +67,7 @@ const SPELLINGS: [(&str, &str); 12] = [
 ];
 
 /// Other names of what a request holds: the one of [`super::ops`] first.
-const TAKEN: [(&str, &str); 15] = [
+const TAKEN: [(&str, &str); 14] = [
     ("creator", "verifier"),
     ("creator", "requester"),
     ("creator", "processor"),
@@ -82,7 +82,6 @@ const TAKEN: [(&str, &str); 15] = [
     ("operation_type", "type"),
     ("authorization_id", "auth_id"),
     ("request_id", "id"),
-    ("component_id", "proxy_id"),
 ];
 
 /// Words of what went well or is under way, which the Windows utility may take for success. Every other word stays as

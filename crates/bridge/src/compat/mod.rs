@@ -32,10 +32,10 @@ use crate::{
     BridgeError, Shared,
     access::Principal,
     refusal::{Refusal, Reply},
-    repeat::{Given, KEPT_S},
+    repeat::{Given, KEPT_S, Trace},
 };
 use api::problem::code;
-use book::Book;
+pub(crate) use book::Book;
 
 /// How the bridge serves clients that cannot sign.
 #[derive(Debug)]
@@ -137,6 +137,8 @@ pub struct Ctx {
     pub(crate) app: Arc<Shared>,
     /// Who calls, as the gate knows him.
     pub(crate) who: Arc<Principal>,
+    /// What the same call sent before, if it was made under a key.
+    pub(crate) trace: Trace,
 }
 
 impl Ctx {

@@ -27,7 +27,7 @@ use crate::{
     Shared,
     access::Known,
     refusal::{Refusal, Reply},
-    repeat::{Once, repeated},
+    repeat::{Once, Trace, repeated},
     strict::Strict,
 };
 
@@ -174,8 +174,9 @@ where
                 request.extensions().get::<Known>().cloned().ok_or_else(|| {
                     Refusal::internal(&"a route that needs a principal lies outside the gate")
                 })?;
+            let trace = request.extensions().get::<Trace>().cloned().unwrap_or_default();
             let rq = read::<Rq>(request, names, profile).await?;
-            let rs = operation(Ctx { app, who }, rq).await?;
+            let rs = operation(Ctx { app, who, trace }, rq).await?;
             let mut answer = serde_json::to_value(rs).map_err(|e| Refusal::internal(&e))?;
             let secret = ["lct_key_half", "device_key_half", "split_key_a"]
                 .iter()

@@ -3,6 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use api::{
+    Hex,
     problem::code,
     sign::{Envelope, sign},
 };
@@ -12,8 +13,9 @@ use lct::{
 };
 use ledger::{
     reject::Rejection,
-    tx::{Body, TxId},
+    tx::{Body, TxId, Unsigned},
 };
+use node::SubmitError;
 
 use super::{Creators, Ctx};
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     authority::key::KeyError,
     entropy,
     refusal::{Refusal, Reply},
+    repeat::Sent,
     routes::NotIncluded,
 };
 
@@ -151,15 +154,32 @@ impl Ctx {
         self.creators()?.commitments(&creator.name).map_err(|e| Refusal::internal(&e))
     }
 
-    /// Sends a transaction of a creator; returns once a block holds it and it took effect.
+    /// Sends a transaction of a creator, one in a call; returns once a block holds it and it took effect. What the same
+    /// call sent before, under its key, is not sent again as long as it may take effect.
     pub(crate) async fn send(&self, creator: &Creator, body: Body) -> Reply<TxId> {
+        let chain_id = self.app.chain.chain_id();
+        let unsigned = Unsigned { chain_id, signer: creator.key, nonce: 0, expiry_height: 0, body };
+        let what = unsigned.digest();
+        let body = unsigned.body;
+        if let Some(sent) = self.trace.sent() {
+            match self.settled(&sent.tx).await {
+                Ok(()) if sent.what == what => return Ok(sent.tx),
+                Ok(()) => {
+                    let refusal =
+                        Refusal::new(409, code::REPLAY, "this was done; its answer cannot be made again");
+                    return Err(refusal.detail(format!("the transaction {} took effect", Hex(sent.tx))));
+                }
+                Err(why) if self.trace.sent().is_some() => return Err(why),
+                Err(_) => {}
+            }
+        }
         let (ctx, creator) = (self.clone(), creator.clone());
         let submit = move || -> Reply<TxId> {
             let compat = ctx.compat()?;
             let _turn = compat.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let chain = &ctx.app.chain;
             let envelope = Envelope {
-                chain_id: chain.chain_id(),
+                chain_id,
                 nonce: chain.next_nonce(&creator.key)?,
                 expiry_height: chain.tip().height + TX_LIFETIME,
             };
@@ -167,10 +187,27 @@ impl Ctx {
             let key =
                 creators.key(&creator.name).ok_or_else(|| Refusal::internal(&"a creator lost its key"))?;
             let tx = entropy::with(|rng| sign(body, &envelope, key, rng))?;
-            Ok(chain.submit(tx.bytes)?)
+            ctx.trace.set(Some(Sent { what, tx: tx.id }));
+            let submitted = chain.submit(tx.bytes);
+            if matches!(submitted, Err(SubmitError::Refused(_) | SubmitError::Full)) {
+                ctx.trace.set(None);
+            }
+            Ok(submitted?)
         };
         let tx = tokio::task::spawn_blocking(submit).await.map_err(|e| Refusal::internal(&e))??;
-        self.app.included(&tx).await?;
+        self.settled(&tx).await?;
         Ok(tx)
+    }
+
+    /// Waits until a block holds what was sent and it took effect; what will have none leaves no trace.
+    async fn settled(&self, tx: &TxId) -> Reply<()> {
+        let fate = self.app.included(tx).await;
+        match &fate {
+            Ok(()) => {}
+            // A rejection by the ledger blames the caller; whatever else went wrong tells nothing of the fate.
+            Err(NotIncluded::Refused(Refusal(why))) if why.status >= 500 => {}
+            Err(_) => self.trace.set(None),
+        }
+        Ok(fate?)
     }
 }

@@ -39,6 +39,8 @@ pub struct Patience {
     pub header: Duration,
     /// For a request: its body, what it has done, and the wait for a block.
     pub request: Duration,
+    /// For the block of one transaction.
+    pub block: Duration,
     /// For a client that takes nothing of what it asked for.
     pub reader: Duration,
 }
@@ -46,7 +48,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let s = Duration::from_secs;
-        Patience { header: s(10), request: s(45), reader: s(30) }
+        Patience { header: s(10), request: s(45), block: s(30), reader: s(30) }
     }
 }
 
@@ -71,8 +73,8 @@ impl Open {
     /// still sends its own name.
     pub fn answers_to(&self, host: &str) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        api::client::is_loopback(host)
-            || (self.tls.is_some() && self.names.is_empty())
-            || self.names.iter().any(|name| name.eq_ignore_ascii_case(bare))
+        // A request that names no host, or two, is for nobody, also where any name would do.
+        let any = self.tls.is_some() && self.names.is_empty() && !bare.is_empty();
+        any || api::client::is_loopback(host) || self.names.iter().any(|name| name.eq_ignore_ascii_case(bare))
     }
 }

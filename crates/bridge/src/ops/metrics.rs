@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
 /// What is read when somebody asks: of the ledger, and of what it needs.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
+    /// Changes under way, those whose askers have gone included.
+    pub works: u64,
     pub height: u64,
     pub transactions: u64,
     pub refused: u64,
@@ -97,6 +99,7 @@ impl Metrics {
             counter.inc_by(value);
             registry.register(name, help, counter);
         };
+        gauge(&mut registry, "works", "Changes under way, also without whoever asked", read.works);
         gauge(&mut registry, "ledger_height", "Height of the last block", read.height);
         gauge(&mut registry, "ledger_components", "Components on the ledger", read.components);
         let [up, silent] = read.gateways;
@@ -139,12 +142,13 @@ mod tests {
         metrics.answered(Class::Read, 200, Duration::from_millis(3));
         metrics.answered(Class::Read, 200, Duration::from_millis(30));
         metrics.answered(Class::Critical, 403, Duration::from_millis(3));
-        let text = metrics.text(&Figures { height: 7, ..Figures::default() }).unwrap();
+        let text = metrics.text(&Figures { works: 3, height: 7, ..Figures::default() }).unwrap();
         for line in [
             "modbatt_bridge_answers_total{class=\"read\",status=\"200\"} 2",
             "modbatt_bridge_answers_total{class=\"critical\",status=\"403\"} 1",
             "modbatt_bridge_answer_seconds_bucket{le=\"0.005\",class=\"read\"} 1",
             "modbatt_bridge_running 1",
+            "modbatt_bridge_works 3",
             "modbatt_bridge_ledger_height 7",
             "# EOF",
         ] {

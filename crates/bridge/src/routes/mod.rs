@@ -25,7 +25,7 @@ pub(crate) mod telemetry;
 pub(crate) mod transaction;
 pub(crate) mod trust;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use api::{encoding::Hex, problem::code};
 use axum::extract::State;
@@ -39,9 +39,6 @@ use crate::{
 
 /// Access of a handler to what all share.
 pub(crate) type App = State<Arc<Shared>>;
-
-/// How long a handler waits for a block.
-pub(crate) const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a transaction did not take effect, so far as it is known.
 pub(crate) enum NotIncluded {
@@ -130,9 +127,10 @@ impl Shared {
 
     /// Waits until a block holds the transaction and it took effect.
     pub async fn included(&self, id: &TxId) -> Result<(), NotIncluded> {
-        let fate = tokio::time::timeout(BLOCK_TIMEOUT, self.chain.wait(id)).await.map_err(|_| {
-            let refusal = Refusal::new(504, code::TIMEOUT, "no block within 30 s; it may still be included");
-            NotIncluded::Refused(refusal.detail(Hex(*id).to_string()))
+        let patience = self.front.patience.block;
+        let fate = tokio::time::timeout(patience, self.chain.wait(id)).await.map_err(|_| {
+            let words = format!("no block within {} s; it may still be included", patience.as_secs());
+            NotIncluded::Refused(Refusal::new(504, code::TIMEOUT, &words).detail(Hex(*id).to_string()))
         })?;
         match fate {
             Ok(Fate::Included { result, .. }) => match result.rejection {

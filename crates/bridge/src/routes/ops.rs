@@ -125,6 +125,7 @@ pub(crate) async fn metrics(State(app): App) -> Reply<Response> {
     let status = app.blocking(|chain| Ok(chain.status()?)).await?;
     let now = Instant::now();
     let read = Figures {
+        works: app.works.count() as u64,
         height: status.height,
         transactions: status.txs,
         refused: status.refused,

@@ -16,7 +16,7 @@ use ledger::{
 };
 use node::{Fate, SubmitError, chain::WaitError};
 
-use super::{App, BLOCK_TIMEOUT, id};
+use super::{App, id};
 use crate::{
     Shared,
     extract::{Body, Options, Segments},
@@ -87,7 +87,7 @@ pub(crate) async fn submit(
         return Ok(Json(submitted));
     }
     let Hex(id) = submitted.txhash;
-    match tokio::time::timeout(BLOCK_TIMEOUT, app.chain.wait(&id)).await {
+    match tokio::time::timeout(app.front.patience.block, app.chain.wait(&id)).await {
         // Not refused: the transaction waits, which is what the answer says.
         Err(_) => Ok(Json(submitted)),
         Ok(Ok(Fate::Included { height, index, result })) => Ok(Json(in_block(id, height, index, &result))),

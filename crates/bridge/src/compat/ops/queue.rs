@@ -173,11 +173,24 @@ pub struct CancelRequestResponse {
     pub txhash: String,
 }
 
-/// `GetQueuedRequests`, `ListProxyQueue`.
+/// `GetQueuedRequests`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct GetQueuedRequestsRequest {
     /// Whose queue.
+    pub component_id: String,
+    /// How many to leave out.
+    pub offset: String,
+    /// How many at most, 1 to 100.
+    pub limit: String,
+}
+
+/// `ListProxyQueue`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ListProxyQueueRequest {
+    /// Who asks in the place of others; `proxy_id` in the contract of gRPC.
+    #[serde(alias = "proxy_id")]
     pub component_id: String,
     /// How many to leave out.
     pub offset: String,
@@ -374,6 +387,7 @@ pub(crate) async fn requests(ctx: Ctx, rq: GetQueuedRequestsRequest) -> Reply<Ge
 }
 
 /// What a component asks for in the place of others.
-pub(crate) async fn proxy(ctx: Ctx, rq: GetQueuedRequestsRequest) -> Reply<GetQueuedRequestsResponse> {
-    list(ctx, rq, true).await
+pub(crate) async fn proxy(ctx: Ctx, rq: ListProxyQueueRequest) -> Reply<GetQueuedRequestsResponse> {
+    let ListProxyQueueRequest { component_id, offset, limit } = rq;
+    list(ctx, GetQueuedRequestsRequest { component_id, offset, limit }, true).await
 }

@@ -1,5 +1,6 @@
 //! What a backup is for: restoring the keys, and trying that without writing anything.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ use crate::cmd::ledger::{Ledger, open};
 use crate::cmd::{Failure, Outcome, ask, os_rng, print, reason};
 use crate::custody::authority::Keys;
 use crate::custody::{Custody, EncryptedFiles, PassphraseArgs, Unlock};
+
+/// How many shares are looked at, true and false ones: each further one doubles the choices among them.
+const FILES_MAX: usize = 20;
 
 /// Shares of a backup, and who opens them.
 #[derive(clap::Args)]
@@ -45,6 +49,12 @@ impl Gathered {
             Failure::Input(format!("{path} is no backup, or damaged; take another copy of it"))
         };
         let backup = Backup::read(&bytes).map_err(damaged)?;
+        if self.share.len() > FILES_MAX {
+            let given = self.share.len();
+            return Err(Failure::Input(format!(
+                "{given} shares; bring {FILES_MAX} at most, in several tries"
+            )));
+        }
         let mut shares: Vec<lct::backup::Share> = Vec::new();
         for path in &self.share {
             let (share, path) = (read_share(path)?, path.display());
@@ -55,7 +65,7 @@ impl Gathered {
                     hex::encode(&backup.set.id[..8])
                 )));
             }
-            if shares.iter().any(|other| other.number == share.number) {
+            if shares.iter().any(|other| other.to_bytes() == share.to_bytes()) {
                 return Err(Failure::Input(format!(
                     "{path} is share {} once more; bring another one",
                     share.number
@@ -64,10 +74,11 @@ impl Gathered {
             shares.push(share);
         }
         let needed = usize::from(backup.set.threshold);
-        if shares.len() < needed {
+        let numbers: BTreeSet<u8> = shares.iter().map(|share| share.number).collect();
+        if numbers.len() < needed {
             return Err(Failure::Input(format!(
                 "{} shares of {needed} that are needed; bring more: fewer tell nothing about the keys",
-                shares.len()
+                numbers.len()
             )));
         }
         let holder = Holder::of(&Keys::at(&self.key)?, &self.unlock)?;
@@ -79,9 +90,7 @@ impl Gathered {
             |_| Failure::Failed("the backup was changed since it was made; take another copy".into());
         let secrets = Backup::open(&bytes, &key).map_err(changed)?;
         let mut said = String::new();
-        for (path, (share, _)) in
-            self.share.iter().zip(&parts).filter(|(_, (share, _))| wrong.contains(&share.number))
-        {
+        for (path, (share, _)) in wrong.iter().filter_map(|i| self.share.get(*i).zip(parts.get(*i))) {
             let _ = writeln!(
                 said,
                 "{} (share {} of custodian {}) is FALSE: it was not sealed from this backup and was left out",
