@@ -112,8 +112,13 @@ impl Ctx {
         let key = creator.key;
         let app = &self.app;
         for _ in 0..ACCOUNT_TRIES {
-            let account = app.blocking(move |chain| Ok(chain.read()?.account(&key)?)).await?;
-            let tip = app.chain.tip().height;
+            // Of one state, which whoever takes in what is signed next has come to as well.
+            let (account, tip) = app
+                .blocking(move |chain| {
+                    let snapshot = chain.read()?;
+                    Ok((snapshot.account(&key)?, snapshot.tip().height))
+                })
+                .await?;
             if let Some(account) = account {
                 // The authority would still sign for what it asks, so the bridge itself looks at the account.
                 if account.status != ledger::records::Status::Active {
