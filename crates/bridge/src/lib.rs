@@ -58,7 +58,7 @@ use tokio::{net::TcpListener, sync::watch};
 /// Unix milliseconds; in a simulation the simulated ones, the same as the engine's.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// How long running requests may go on after the shutdown began, beyond what each may take: to be read by its asker.
+/// How long connections may go on after the shutdown began and the last change ended: for its answer to be read by its asker.
 const GRACE: Duration = Duration::from_secs(5);
 /// Pause between two looks for what the ledger is to withdraw, and after something that it did not take.
 const WITHDRAW: Duration = Duration::from_secs(1);
@@ -278,9 +278,19 @@ impl Bridge {
                 shutdown.await;
                 shared.streams.end();
                 stop.send_replace(true);
-                let grace = shared.front.patience.request + GRACE;
-                tokio::time::sleep(grace).await;
-                tracing::warn!("requests were still running {} s after the end began", grace.as_secs());
+                let longest = shared.front.patience.request + GRACE;
+                let done = async {
+                    shared.works.idle().await;
+                    tokio::time::sleep(GRACE).await;
+                    // A change whose request was on its way still.
+                    shared.works.idle().await;
+                };
+                match tokio::time::timeout(longest, done).await {
+                    Ok(()) => tracing::warn!("connections whose clients do not end are dropped"),
+                    Err(_) => {
+                        tracing::warn!("requests were still running {} s after the end began", longest.as_secs());
+                    }
+                }
             } => {}
             () = withdraw(&shared) => {}
             () = routes::telemetry::follow(&shared) => {}

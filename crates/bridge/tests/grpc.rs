@@ -184,6 +184,21 @@ async fn two_components_are_paired_over_grpc() {
     );
     let derived = of(Code::PermissionDenied, "W4_ERR_TRUST_DERIVED", 403);
     assert_eq!(refused(wish), derived);
+    // What JSON has no number for is not left out, as 0 is.
+    for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let wish = ask!(
+            client.create_trust_tensor,
+            CreateTrustTensorRequest {
+                creator: "alice",
+                component_a: a,
+                component_b: b,
+                initial_score: score
+            }
+        );
+        let status = wish.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{score}: {status:?}");
+        assert!(status.message().contains("initial_score: a finite number"), "{score}: {status:?}");
+    }
     let id = tensor.tensor_id;
     let again = told!(client.get_trust_tensor, GetTrustTensorRequest { tensor_id: id.clone() });
     let related =
@@ -225,7 +240,7 @@ async fn two_components_are_paired_over_grpc() {
     assert_eq!(refused(gone), of(Code::NotFound, "W4_ERR_LCT_NOT_FOUND", 404));
 }
 
-/// Authorisations, queues and energy; and that a write under a key happens once, by whatever door.
+/// Authorisations, queues and energy; and that a write under a key happens once.
 #[tokio::test(flavor = "multi_thread")]
 async fn authorizations_queues_and_energy_over_grpc() {
     let world = World::old(Profile::Legacy, Allow::default()).await;
@@ -564,6 +579,113 @@ async fn what_is_no_call_is_refused_as_one() {
     let figures =
         world.http.get(format!("{}/metrics", world.address)).send().await.unwrap().text().await.unwrap();
     assert!(figures.contains("class=\"read\",status=\"415\"} 4"), "{figures}");
+}
+
+/// Who has shown nothing yet has the bridge keep no long message, of whatever service (A196).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_message_is_read_by_no_service() {
+    let world = World::new().await;
+    let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let ask = async |path: &str, message: Vec<u8>| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let body = [&[0], &length[..], &message].concat();
+        let request = http.post(format!("{}/{path}", world.address)).body(body);
+        let answer = request.header("content-type", "application/grpc").header("te", "trailers");
+        let answer = answer.send().await.unwrap();
+        let code = answer.headers().get("grpc-status").map_or("", |v| v.to_str().unwrap()).to_owned();
+        (code, answer)
+    };
+    // Member 1 as text: what is asked for in health, a name in reflection.
+    let text = |length: usize| {
+        let name = "x".repeat(length);
+        tonic_health::pb::HealthCheckRequest { service: name }.encode_to_vec()
+    };
+    for (method, brief) in [
+        ("api_bridge.v1.APIBridgeService/GetComponent", "5"),
+        ("grpc.health.v1.Health/Check", "5"),
+        ("grpc.health.v1.Health/Watch", "5"),
+    ] {
+        assert_eq!(ask(method, text(10)).await.0, brief, "{method}");
+        assert_eq!(ask(method, text(70_000)).await.0, "11", "{method}");
+    }
+    for version in ["v1", "v1alpha"] {
+        // With member 7: which services there are.
+        let list = |length: usize| [text(length), vec![0x3A, 0]].concat();
+        let path = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let told = ask(&path, list(10)).await.1.bytes().await.unwrap();
+        assert!(told.windows(4).any(|part| part == b"grpc"), "{told:?}");
+        let told = ask(&path, list(70_000)).await.1.bytes().await.unwrap();
+        assert_eq!(told.len(), 0, "{version}");
+    }
+}
+
+/// Whatever stays open has one of the places there are, and what it asks ends with it (A196).
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_tell_of_the_bridge_are_bounded() {
+    let often = std::num::NonZeroU32::MAX;
+    let rate = bridge::access::Rate { per_second: often, burst: often };
+    let world = World::behind(Front { rate, ..Front::default() }).await;
+    let channels = [channel(&world), channel(&world), channel(&world)];
+    let watch = async |channel: &Channel| {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+        health.watch(tonic_health::pb::HealthCheckRequest::default()).await
+    };
+    let mut open = Vec::new();
+    for n in 0..256 {
+        open.push(watch(&channels[n / 100]).await.unwrap());
+    }
+    let full = || of(Code::Unavailable, "W4_ERR_BUSY", 503);
+    assert_eq!(refused(watch(&channels[2]).await), full());
+    let mut reflection = ServerReflectionClient::new(channels[2].clone());
+    let nothing = reflection.server_reflection_info(tokio_stream::empty::<ServerReflectionRequest>()).await;
+    assert_eq!(refused(nothing), full());
+    drop(open);
+    let began = Instant::now();
+    while let Err(status) = watch(&channels[2]).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    // A request that never ends is let go with its answer.
+    let (held, let_go) = tokio::sync::oneshot::channel::<()>();
+    let never = futures_util::stream::once(async move {
+        let _held = held;
+        std::future::pending::<ServerReflectionRequest>().await
+    });
+    let mut request = Request::new(never);
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    let mut answers = reflection.server_reflection_info(request).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+    let end = tokio::time::timeout(Duration::from_secs(20), let_go).await;
+    assert!(end.expect("the bridge still reads the request").is_err());
+}
+
+/// A stream ends with the right of its reader, and says why (A128).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_may_not_ask_any_more_is_told() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.json");
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let mut file = UserFile::default();
+    let mut user = User::new("oscar", UserRole::Operator, None).unwrap();
+    let token = user.give_token(&key.public(), u64::MAX, None).unwrap();
+    file.add(user).unwrap();
+    file.write(&users).unwrap();
+    let front = Front { users: Some(users.clone()), ..Front::default() };
+    let (port, stop) = served(&world, dir.path(), &front).await;
+    let caller = Caller { http: reqwest::Client::new(), port };
+    let channel = Channel::from_shared(format!("http://localhost:{port}")).unwrap().connect_lazy();
+    let mut request = Request::new(StreamEventsRequest::default());
+    let proof = caller.proof("/api_bridge.v1.APIBridgeService/StreamEvents", &token, &key);
+    request.metadata_mut().insert(PROOF_HEADER, proof.parse().unwrap());
+    request.metadata_mut().insert("authorization", format!("Bearer {}", *token).parse().unwrap());
+    let mut stream = Client::new(channel).stream_events(request).await.unwrap().into_inner();
+    file.set("oscar", None, Some(true)).unwrap();
+    file.write(&users).unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    assert_eq!(refused(end), of(Code::Unauthenticated, "W4_ERR_ACCESS_REQUIRED", 401));
+    stop.send(()).unwrap();
 }
 
 /// A call with a token and its proof, as bytes, over TLS: code of gRPC and code of A5 in the head of the answer.

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
-    time::Duration,
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
 };
 
 use crate::common::{World, panics, talk};
 
 use bridge::{Front, front::Patience};
+use socket2::{Domain, Socket, Type};
 
 /// No answer comes later than this, or the test fails.
 const HANGS: Duration = Duration::from_secs(20);
@@ -176,4 +177,50 @@ async fn clients_that_take_their_time() {
     assert!(!matches!(end, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "it hangs: {end}");
     println!("{served} requests of others were served meanwhile");
     assert_eq!(panics(), Vec::<String>::new());
+}
+
+/// Whoever takes little, and goes on to, is not taken for one who takes nothing (A144).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_slowly_has_its_answers() {
+    let patience = Patience { reader: Duration::from_secs(1), ..Patience::default() };
+    let world = World::behind(Front { patience, ..Front::default() }).await;
+    let address: SocketAddr = world.address.trim_start_matches("http://").parse().unwrap();
+    let page = world.send(world.http.get(format!("{}/openapi.json", world.address))).await;
+    assert_eq!(page.status, 200);
+    let asked = (8 << 20) / page.body.len();
+    let reader = move || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(HANGS)).unwrap();
+        let request = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(asked);
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        // 400 kB a second, and then all that is left.
+        let (began, mut answers, mut part) = (Instant::now(), Vec::new(), [0; 20_000]);
+        while began.elapsed() < Duration::from_secs(4) {
+            stream.read_exact(&mut part).unwrap();
+            answers.extend_from_slice(&part);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let end = stream.read_to_end(&mut answers);
+        (end.map(drop).map_err(|e| e.kind()), String::from_utf8(answers).unwrap())
+    };
+    let (end, answers) = tokio::task::spawn_blocking(reader).await.unwrap();
+    assert_eq!((end, statuses(&answers)), (Ok(()), vec!["200"; asked + 1]));
+}
+
+/// A client that gives an answer no room, and its connection signs of life, does not keep the bridge from its end (A138).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_without_a_window_does_not_hold_up_the_end() {
+    let mut world = World::new().await;
+    let http =
+        reqwest::Client::builder().no_proxy().http2_prior_knowledge().http2_initial_stream_window_size(0);
+    let answer = http.build().unwrap().get(format!("{}/health", world.address)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let began = Instant::now();
+    world.stop().await;
+    assert!(began.elapsed() < HANGS, "{:?}", began.elapsed());
+    drop(answer);
 }

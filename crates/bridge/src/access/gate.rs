@@ -38,10 +38,11 @@ const NAMES: [&str; 9] = [
 ];
 /// Segments of a path, after its resource, that are part of a route and name nobody. What is neither here nor covered is
 /// taken for a component of somebody else, so that a word that was forgotten shuts out.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 27] = [
     "anchors",
     "authorizations",
     "balance",
+    "cancel",
     "check",
     "complete",
     "component",
@@ -53,12 +54,16 @@ const WORDS: [&str; 22] = [
     "initiate",
     "operation",
     "pairing-request",
+    "process-offline",
+    "proxy",
     "queue",
     "relations",
     "requests",
+    "score",
     "statements",
     "status",
     "stream",
+    "tensor",
     "trust",
     "verify",
 ];
@@ -138,7 +143,7 @@ pub(crate) fn peer(request: &Request) -> Peer {
 }
 
 /// Lets a request through that is about the principal's components only. What it is about stands in its path or, for events,
-/// in its query; whatever else it names, there or in its body, has to be his too.
+/// in its query; whatever else it names, there or in its body, has to be his too. Nobody waits for a body whose path is refused.
 async fn in_scope(principal: &Principal, request: Request, class: Class) -> Reply<Request> {
     let asks = methods::asks(request.uri().path());
     // Of a method, that of the route that asks the same; the members in its path are looked up below.
@@ -170,6 +175,10 @@ async fn in_scope(principal: &Principal, request: Request, class: Class) -> Repl
             about |= EVENTS.contains(&resource) && name == "component";
         }
     }
+    about |= asks.is_some_and(|asks| asks.named().next().is_some());
+    if !about || !covered(principal, &named) {
+        return Err(Denied::Scope.into());
+    }
     let (parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, api::TELEMETRY_BODY_MAX)
         .await
@@ -182,14 +191,17 @@ async fn in_scope(principal: &Principal, request: Request, class: Class) -> Repl
         components(value, DEPTH_MAX, &mut named);
     }
     for member in asks.into_iter().flat_map(methods::Asks::named) {
-        about = true;
         let id = said.as_ref().and_then(|said| said.get(member)).and_then(Value::as_str);
         named.push(id.unwrap_or("").to_owned());
     }
-    if !about || !named.iter().all(|id| principal.scope.covers(id)) {
+    if !covered(principal, &named) {
         return Err(Denied::Scope.into());
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn covered(principal: &Principal, named: &[String]) -> bool {
+    named.iter().all(|id| principal.scope.covers(id))
 }
 
 fn components(value: &Value, depth: usize, named: &mut Vec<String>) {
@@ -317,6 +329,49 @@ mod tests {
                 Request::post(uri).header("content-type", "application/grpc").body(Body::from(body));
             assert_eq!(in_scope(&principal, request.unwrap(), Class::Read).await.is_ok(), may, "{name}");
         }
+    }
+
+    /// Whatever is refused by its path is refused before its body comes, which may be never.
+    #[tokio::test]
+    async fn a_path_that_is_refused_waits_for_no_body() {
+        let principal = Principal { scope: Scope::Components(vec!["pack-1".into()]), ..Principal::local() };
+        for path in [
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.health.v1.Health/Watch",
+            "/APIBridgeService/InitiatePairing",
+            "/api/v1/orders",
+            "/api/v1/components/pack-2/verify",
+            "/api/v1/components/pack-1/verify?component=pack-2",
+        ] {
+            let never = futures_util::stream::pending::<Result<String, std::io::Error>>();
+            let request = Request::post(path).body(Body::from_stream(never)).unwrap();
+            let judged = in_scope(&principal, request, Class::Read);
+            let judged = tokio::time::timeout(std::time::Duration::from_secs(20), judged).await;
+            let Refusal(problem) = judged.expect("it waits for the body").unwrap_err();
+            assert_eq!(problem.code, code::ACCESS_SCOPE, "{path}");
+        }
+    }
+
+    /// A method and the route that asks the same let the same ones through.
+    #[tokio::test]
+    async fn a_scope_judges_a_method_as_its_route() {
+        let mut through = 0;
+        for asks in &methods::METHODS {
+            for id in ["pack-1", "pack-2"] {
+                let mut path = asks.path.to_owned();
+                let mut members = serde_json::Map::new();
+                for member in asks.named() {
+                    path = path.replace(&format!("{{{member}}}"), id);
+                    members.insert(member.into(), id.into());
+                }
+                let body = Value::Object(members).to_string();
+                let by_route = admitted(&path, &body).await;
+                let by_method = admitted(&format!("/APIBridgeService/{}", asks.name), &body).await;
+                assert_eq!(by_route, by_method, "{} {path}", asks.name);
+                through += usize::from(by_route);
+            }
+        }
+        assert!(through > 15, "{through}");
     }
 
     #[tokio::test]

@@ -9,10 +9,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use lct::hash::sha256;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -34,10 +36,14 @@ const CONNECTIONS_MAX: usize = 4_096;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// Pause between two looks at a connection of which only the first bytes came.
 const LOOK: Duration = Duration::from_millis(5);
+/// What the system keeps of an answer until its client took it, in bytes. It takes more when about a third of that is free, so
+/// this is how much a client has to take for the bridge to see that he takes something.
+const SEND_BUFFER: usize = 128 << 10;
 /// Pause after the system did not give a connection, for example because too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is raised, and then until every request that was taken has its answer.
+/// Serves until `stop` is raised, and then until every request that was taken has its answer. Connections end with it, also
+/// where it is dropped.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -54,7 +60,9 @@ pub(crate) async fn serve(
     http.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_MAX as u32);
     // Which version is spoken is agreed in the handshake of TLS, or said by the first bytes, for which nobody waits without end.
     let (one, two) = (Arc::new(http.clone().http1_only()), Arc::new(http.http2_only()));
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             // The sender lives as long as the bridge.
             _ = stop.wait_for(|up| *up) => break,
@@ -70,10 +78,13 @@ pub(crate) async fn serve(
         };
         // Answers are small and whole: waiting for more to send only makes them late.
         let _only_slower = stream.set_nodelay(true);
+        if let Err(e) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+            tracing::warn!("slow clients may be taken for ones that take nothing: {e}");
+        }
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
         let (one, two, mut stops) = (one.clone(), two.clone(), stop.clone());
         let strangers = strangers.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _place = place;
             let two_is_known = match tls {
                 // The handshake says so.

@@ -15,12 +15,16 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use hyper::{
     HeaderMap,
     body::{Body as HttpBody, Frame},
     header,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 use tonic::Status;
 
 use super::status::timeout;
@@ -57,6 +61,13 @@ pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, ne
     let (reflects, watches) = (name == "ServerReflectionInfo", name == "Watch" || name.starts_with("Stream"));
     let pass = request.extensions().get::<Pass>().cloned();
     let deadline = Instant::now() + asked.min(if reflects { REFLECTION } else { LONGEST });
+    // The methods of the bridge that stream take their place themselves.
+    let place = match (reflects || name == "Watch").then(|| app.streams.enter()).transpose() {
+        Ok(place) => place,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (answering, answered) = oneshot::channel();
+    let request = if reflects { request.map(|body| until(body, deadline, answered)) } else { request };
     let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
         return late().into_http();
     };
@@ -80,7 +91,14 @@ pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, ne
             }
         }
     });
-    response.map(|body| Body::new(Ending { body, end: Some(end) }))
+    response.map(|body| Body::new(Ending { body, end: Some(end), _place: place, _answering: answering }))
+}
+
+/// A body of a request that ends with its answer, or with the deadline where nobody takes the answer, so that whatever reads it
+/// ends too.
+fn until(body: Body, deadline: Instant, answered: oneshot::Receiver<()>) -> Body {
+    let end = Box::pin(async move { drop(tokio::time::timeout_at(deadline, answered).await) });
+    Body::from_stream(body.into_data_stream().take_until(end))
 }
 
 fn late() -> Status {
@@ -92,6 +110,10 @@ struct Ending {
     body: Body,
     /// `None` once it came.
     end: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
+    /// Among the streams.
+    _place: Option<OwnedSemaphorePermit>,
+    /// Dropped with this, which tells that the answer has ended.
+    _answering: oneshot::Sender<()>,
 }
 
 impl HttpBody for Ending {

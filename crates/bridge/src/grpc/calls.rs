@@ -128,6 +128,10 @@ fn unended<T: Send + 'static>(items: impl Stream<Item = Result<T, Status>> + Sen
 fn given(message: &impl Serialize) -> Reply<Map<String, Value>> {
     match serde_json::to_value(message).map_err(|e| Refusal::internal(&e))? {
         Value::Object(mut members) => {
+            // JSON has no such number, and no message another member that is null.
+            if let Some((name, _)) = members.iter().find(|(_, value)| value.is_null()) {
+                return Err(Refusal::format(format!("{name}: a finite number")));
+            }
             members.retain(|_, value| match value {
                 Value::String(text) => !text.is_empty(),
                 Value::Number(number) => number.as_f64() != Some(0.0),

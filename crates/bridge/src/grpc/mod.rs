@@ -41,6 +41,9 @@ use crate::{Shared, compat, refusal::Refusal};
 const CONTRACT: &str = include_str!("../../proto/api_bridge.proto");
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api_bridge.bin"));
 
+/// Longest message of the services that only tell of this one, in bytes.
+const ABOUT_MAX: usize = 1 << 10;
+
 /// The services over `shared`, and their contract.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -56,12 +59,14 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     let serving = health.set_serving::<ApiBridgeServiceServer<calls::Calls>>().now_or_never();
     debug_assert!(serving.is_some());
     let proto = || async { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], CONTRACT) };
+    let reflection_v1 = reflection().build_v1().expect(described);
+    // What many clients ask still.
+    let reflection_v1alpha = reflection().build_v1alpha().expect(described);
     Router::new()
         .merge(served(service))
-        .merge(served(reflection().build_v1().expect(described)))
-        // What many clients ask still.
-        .merge(served(reflection().build_v1alpha().expect(described)))
-        .merge(served(health_service))
+        .merge(served(reflection_v1.max_decoding_message_size(ABOUT_MAX)))
+        .merge(served(reflection_v1alpha.max_decoding_message_size(ABOUT_MAX)))
+        .merge(served(health_service.max_decoding_message_size(ABOUT_MAX)))
         .layer(middleware::from_fn_with_state(shared.clone(), bounds::bounded))
         .route("/proto/api_bridge.proto", get(proto))
 }
