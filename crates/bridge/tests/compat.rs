@@ -703,8 +703,9 @@ async fn entities_are_the_same_things_under_other_names() {
         r#"{{"entity_lct":"lct:web4:entity:pack:{PACK}","announcement_type":"x","payload":{{}},"signature":""}}"#
     );
     good(&world, "POST", "/api/v1/broadcasts", &announce).await;
-    let levels: Vec<_> = world.client.orders().await.unwrap().orders.iter().map(|o| o.level).collect();
-    assert_eq!(levels, [Some(2), Some(1)], "the device is to state both itself");
+    let mut levels: Vec<_> = world.client.orders().await.unwrap().orders.iter().map(|o| o.level).collect();
+    levels.sort();
+    assert_eq!(levels, [Some(1), Some(2)], "the device is to state both itself");
     let tensor = r#"{"subject_lct":"x","t3_delta":{"talent":0.1},"evidence_hash":"00"}"#;
     refused(&world, "POST", "/api/v1/tensors/t3", tensor, 403, "W4_ERR_TRUST_DERIVED").await;
 }

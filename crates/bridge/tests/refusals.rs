@@ -54,7 +54,7 @@ async fn requests_without_the_documented_form() {
         ("GET", "/nothing", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
         ("GET", "/api/v1/nothing", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
         ("GET", "/api/v1/test/ignite", None, String::new(), 404, "W4_ERR_PROTO_ROUTE", ""),
-        ("GET", "/api/v1/bindings", None, String::new(), 405, "W4_ERR_PROTO_METHOD", ""),
+        ("DELETE", "/api/v1/bindings", None, String::new(), 405, "W4_ERR_PROTO_METHOD", ""),
         ("DELETE", "/health", None, String::new(), 405, "W4_ERR_PROTO_METHOD", ""),
         ("POST", "/api/v1/ledger/status", JSON, "{}".into(), 405, "W4_ERR_PROTO_METHOD", ""),
         ("POST", "/api/v1/bindings", JSON, "{".into(), 400, "W4_ERR_PROTO_FORMAT", "EOF"),

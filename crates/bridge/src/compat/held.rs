@@ -186,7 +186,7 @@ impl Ctx {
         let digest = registration.digest().map_err(fault)?;
         let proof = entropy::with(|rng| key.sign(&digest, rng))?;
         let body = api::sign::register(&bytes[..n], &proof).map_err(fault)?;
-        self.send(creator, body).await?;
+        self.step(creator, body).await?;
         tracing::warn!(
             creator = creator.name,
             component_id,
@@ -207,7 +207,7 @@ impl Ctx {
         let digest = hop.digest().map_err(fault)?;
         let given = entropy::with(|rng| issuer.key.sign(&digest, rng))?;
         let signatures = [given, self.sign_as(creator, &digest)?];
-        self.send(creator, Body::Transfer { statement: bytes[..n].into(), signatures }).await?;
+        self.step(creator, Body::Transfer { statement: bytes[..n].into(), signatures }).await?;
         Ok(())
     }
 

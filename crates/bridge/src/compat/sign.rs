@@ -159,15 +159,15 @@ impl Ctx {
         self.creators()?.commitments(&creator.name).map_err(|e| Refusal::internal(&e))
     }
 
-    /// Sends a transaction of a creator, one in a call; returns once a block holds it and it took effect. What the same
-    /// call sent before, under its key, is not sent again as long as it may take effect.
+    /// Sends the transaction of a call; returns once a block holds it and it took effect. What the same call sent before, under
+    /// its key, is not sent again as long as it may take effect.
     pub(crate) async fn send(&self, creator: &Creator, body: Body) -> Reply<TxId> {
         let chain_id = self.app.chain.chain_id();
         let unsigned = Unsigned { chain_id, signer: creator.key, nonce: 0, expiry_height: 0, body };
         let what = unsigned.digest();
         let body = unsigned.body;
         if let Some(sent) = self.trace.sent() {
-            match self.settled(&sent.tx).await {
+            match self.traced(&sent.tx).await {
                 Ok(()) if sent.what == what => return Ok(sent.tx),
                 Ok(()) => {
                     let refusal =
@@ -178,13 +178,27 @@ impl Ctx {
                 Err(_) => {}
             }
         }
+        let tx = self.submit(creator, body, Some(what)).await?;
+        self.traced(&tx).await?;
+        Ok(tx)
+    }
+
+    /// Sends a transaction that makes way for the one of a call, or one of several that are all of it, where the ledger takes
+    /// no such thing twice and the call looks what is still to do: it leaves no trace of its own.
+    pub(crate) async fn step(&self, creator: &Creator, body: Body) -> Reply<()> {
+        let tx = self.submit(creator, body, None).await?;
+        Ok(self.app.included(&tx).await?)
+    }
+
+    /// Signs and submits; with the trace of `what` it is from before anybody else has it.
+    async fn submit(&self, creator: &Creator, body: Body, what: Option<lct::Digest>) -> Reply<TxId> {
         let (ctx, creator) = (self.clone(), creator.clone());
         let submit = move || -> Reply<TxId> {
             let compat = ctx.compat()?;
             let _turn = compat.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let chain = &ctx.app.chain;
             let envelope = Envelope {
-                chain_id,
+                chain_id: chain.chain_id(),
                 nonce: chain.next_nonce(&creator.key)?,
                 expiry_height: chain.tip().height + TX_LIFETIME,
             };
@@ -192,20 +206,20 @@ impl Ctx {
             let key =
                 creators.key(&creator.name).ok_or_else(|| Refusal::internal(&"a creator lost its key"))?;
             let tx = entropy::with(|rng| sign(body, &envelope, key, rng))?;
-            ctx.trace.set(Some(Sent { what, tx: tx.id }));
+            if let Some(what) = what {
+                ctx.trace.set(Some(Sent { what, tx: tx.id }));
+            }
             let submitted = chain.submit(tx.bytes);
-            if matches!(submitted, Err(SubmitError::Refused(_) | SubmitError::Full)) {
+            if what.is_some() && matches!(submitted, Err(SubmitError::Refused(_) | SubmitError::Full)) {
                 ctx.trace.set(None);
             }
             Ok(submitted?)
         };
-        let tx = tokio::task::spawn_blocking(submit).await.map_err(|e| Refusal::internal(&e))??;
-        self.settled(&tx).await?;
-        Ok(tx)
+        tokio::task::spawn_blocking(submit).await.map_err(|e| Refusal::internal(&e))?
     }
 
-    /// Waits until a block holds what was sent and it took effect; what will have none leaves no trace.
-    async fn settled(&self, tx: &TxId) -> Reply<()> {
+    /// Waits until a block holds what the trace tells of and it took effect; what will have none leaves no trace.
+    async fn traced(&self, tx: &TxId) -> Reply<()> {
         let fate = self.app.included(tx).await;
         match &fate {
             Ok(()) => {}

@@ -538,7 +538,7 @@ async fn end_held(
     };
     let challenge_id = id("challenge", &last.0);
     for (pairing, _) in live {
-        ctx.send(creator, api::sign::revoke(Target::Pairing(pairing), Reason::Retired)).await?;
+        ctx.step(creator, api::sign::revoke(Target::Pairing(pairing), Reason::Retired)).await?;
     }
     Ok(RevokePairingResponse {
         lct_id: rq.lct_id,

@@ -13,25 +13,18 @@ use super::{At, Ledger, failure, open, table};
 #[command(after_help = super::super::EXIT_CODES)]
 pub struct Args {
     /// Its height, from 1
-    #[arg(value_parser = height_of_a_block)]
     height: u64,
     #[command(flatten)]
     at: At,
 }
 
-fn height_of_a_block(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Err(_) => Err("a number from 1".into()),
-        Ok(0) => Err(
-            "blocks begin at 1; height 0 is the genesis, whose state `modbatt ledger query --height 0` reads"
-                .into(),
-        ),
-        Ok(height) => Ok(height),
-    }
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    if args.height == 0 {
+        let why =
+            "blocks begin at 1; height 0 is the genesis, whose state `modbatt ledger query --height 0` reads";
+        return Err(Failure::Input(why.into()));
+    }
     let dir = DataDir::open(&args.at.data_dir)?;
     let block = match open(&dir)? {
         Ledger::Here(ledger) => stored(&ledger, args.height).map_err(|e| failure(&e))?.ok_or_else(|| {
