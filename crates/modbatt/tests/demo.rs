@@ -157,7 +157,7 @@ fn a_replay_keeps_the_contract() {
     // A chain of its own: killed as soon as it exists.
     let other = temp.path().join("other");
     let mut foreign = start(&["demo", "--data-dir", text(&other)]);
-    foreign.wait_for("a chain", |_, err| err.contains("bridge and ledger"));
+    foreign.wait_for("a chain", |_, err| err.contains(" and ledger at "));
     foreign.kill();
     let foreign = other.join("genesis.json");
 

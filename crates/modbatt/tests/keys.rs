@@ -8,6 +8,8 @@ mod process;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::SeedableRng;
 
@@ -150,16 +152,22 @@ fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {
     let shown = tokens.run(&[&["govern", "show", "--json"], &at[..]].concat()).good().json();
     let accounts = shown["accounts"]["accounts"].as_array().unwrap();
     assert!(accounts.iter().any(|a| a["public_key"] == *auditor && a["role"] == "auditor"), "{shown}");
-    // And decides what is objected to the cycle of the first run.
+    // And decides what is objected to the first cycle, once it is closed.
     let energy = |args: &[&str]| {
         let by = ["--pack", "pack-0001", "--cycle", "1", "--account-key", text(&account)];
         tokens.run(&[&["energy"], args, &by, &at, &pin].concat())
     };
+    let first_cycle = || {
+        let cycles = tokens.run(&[&["energy", "cycles", "pack-0001", "--json"], &at[..]].concat());
+        cycles.good().json()["cycles"][0].clone()
+    };
+    let begun = Instant::now();
+    while !first_cycle()["closed_at"].is_u64() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{}", first_cycle());
+        thread::sleep(Duration::from_millis(200));
+    }
     let objection = || {
-        let cycles =
-            tokens.run(&[&["energy", "cycles", "pack-0001", "--json"], &at[..]].concat()).good().json();
-        assert!(cycles["cycles"][0]["closed_at"].is_u64(), "{cycles}");
-        let told = &cycles["cycles"][0]["objection"];
+        let told = &first_cycle()["objection"];
         (told["reason"].as_str().map(str::to_owned), told["state"].as_str().map(str::to_owned))
     };
     let is = |state: &str| (Some("wrong_measurement".to_owned()), Some(state.to_owned()));
