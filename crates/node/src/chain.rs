@@ -37,7 +37,7 @@ use crate::{
     series::{Answer, Followed, Keeper, Question},
     signatures::Verifier,
     snapshot::{Snapshot, Status},
-    store::{Head, NewBlock, Store, migrate},
+    store::{Head, NewBlock, Store},
 };
 
 const SEGMENTS: &str = "segments";
@@ -127,19 +127,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Chain {
-    /// Opens the ledger in `dir` or founds it with `genesis`. One of an earlier format gets this one's first (L257).
+    /// Opens the ledger in `dir` or founds it with `genesis`. One of another format is refused and left alone (L257).
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::OtherChain`], [`Error::FormatVersion`], [`Error::NotMigrated`], [`Error::Corrupted`],
+    /// [`Error::Locked`], [`Error::OtherChain`], [`Error::FormatVersion`], [`Error::Corrupted`],
     /// [`Error::DiskFull`], [`Error::Genesis`] or [`Error::Io`].
     pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, Error> {
-        let (store, head) = match Store::open(dir, genesis) {
-            Err(Error::FormatVersion { found, known, .. }) if found < known => {
-                migrate::migrate(dir, genesis, found)?;
-                Store::open(dir, genesis)?
-            }
-            other => other?,
-        };
+        let (store, head) = Store::open(dir, genesis)?;
         Self::with(dir, store, head)
     }
 

@@ -22,8 +22,9 @@ pub enum Error {
     },
     /// The directory was written by another version of the format.
     #[error(
-        "{} has format version {found}; this build knows version {known}{}",
-        .path.display(), if found < known { ", which a ledger gets when it is run" } else { "" }
+        "{} has format version {found}, that of {} build, and this build knows version {known}; nothing was changed, the build that \
+         wrote it still opens it",
+        .path.display(), if found < known { "an earlier" } else { "a later" }
     )]
     FormatVersion {
         /// The directory.
@@ -32,22 +33,6 @@ pub enum Error {
         found: u32,
         /// The version of this build.
         known: u32,
-    },
-    /// The ledger has an earlier format, and this build cannot execute its blocks.
-    #[error(
-        "{} has ledger format version {found}, and this build does not come from its block {height} to what it says: {why}; \
-         nothing was changed, the build that wrote it still opens it",
-        .path.display()
-    )]
-    NotMigrated {
-        /// The database.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// Height of the block.
-        height: u64,
-        /// What is wrong with it.
-        why: String,
     },
     /// There is no ledger in the directory.
     #[error("there is no ledger in {}", .0.display())]

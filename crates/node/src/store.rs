@@ -200,7 +200,8 @@ impl Store {
         txn.commit().map_err(|e| self.fail(e))
     }
 
-    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first, and one without indexes gets them.
+    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first, and one without indexes of its last
+    /// block gets them.
     pub fn open_read_only(dir: &Path) -> Result<(Self, Head), Error> {
         let path = dir.join(FILE);
         if !path.exists() {
@@ -405,7 +406,9 @@ impl Store {
                 if let Some(handover) = new.handover {
                     txn.open_table(HANDOVERS)?.insert(height, handover.to_bytes().as_slice())?;
                 }
-                txn.open_table(META)?.insert("head", new.head.to_bytes().as_slice())?;
+                let mut meta = txn.open_table(META)?;
+                index::advance(&mut meta, height)?;
+                meta.insert("head", new.head.to_bytes().as_slice())?;
             }
             txn.commit()?;
             Ok(())
@@ -547,7 +550,6 @@ mod changes;
 pub(crate) mod file;
 mod founding;
 mod index;
-pub(crate) mod migrate;
 #[cfg(test)]
 pub(crate) mod power;
 mod prune;
@@ -590,9 +592,13 @@ mod tests {
 
     /// Stores a block whose only effect is one write, without the rules of crate `ledger`.
     pub(super) fn store_next(store: &Store, head: &Head) -> Result<Head, Error> {
+        let (key, value) = written(head.tip.height + 1);
+        store_writes(store, head, Writes::from([(key, Some(value))]))
+    }
+
+    /// Likewise one with these effects.
+    pub(super) fn store_writes(store: &Store, head: &Head, writes: Writes) -> Result<Head, Error> {
         let height = head.tip.height + 1;
-        let (key, value) = written(height);
-        let writes = Writes::from([(key, Some(value))]);
         let header = Header { height, ..head.tip.next_block(height, validator(), vec![]).header };
         let block = Block { header, txs: vec![] };
         let txn = store.begin_read()?;

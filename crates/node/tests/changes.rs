@@ -20,7 +20,7 @@ use node::{
     past::PastError,
     snapshot::{ChangeRow, History, Proof},
 };
-use redb::{Database, TableDefinition, TableHandle};
+use redb::{Database, ReadableTable, TableDefinition, TableHandle};
 use world::*;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -218,4 +218,33 @@ fn a_ledger_that_did_not_keep_them_begins_with_what_its_tensors_tell() {
     let found = history(&ReadOnly::open(dir.path(), None).unwrap().read().unwrap(), Span::all());
     assert_eq!((found.count, found.first), (22, 15));
     assert_eq!(found.changes, whole.changes[14..], "the blocks of transactions that are kept are found");
+}
+
+#[test]
+fn a_past_state_is_not_told_a_change_of_its_future() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chain, engine, _) = judged(dir.path(), 20, 0);
+    let whole = history(&chain.read().unwrap(), Span::all());
+    drop((chain, engine));
+    {
+        // As if the pack were bound anew at the end: its changes stand in the rows of the first ones.
+        let db = Database::open(dir.path().join("ledger.redb")).unwrap();
+        let txn = db.begin_write().unwrap();
+        {
+            let name = "changes of tensors";
+            let changes: TableDefinition<'_, (&[u8], u64), &[u8]> = TableDefinition::new(name);
+            let mut table = txn.open_table(changes).unwrap();
+            let at = state_key::tensor(&pack(), OPERATION);
+            let last = table.get((at.as_slice(), whole.count)).unwrap().unwrap().value().to_vec();
+            for number in [1_u64, 2, 5] {
+                table.insert((at.as_slice(), number), last.as_slice()).unwrap();
+            }
+        }
+        txn.commit().unwrap();
+    }
+    let ledger = ReadOnly::open(dir.path(), None).unwrap();
+    // The tensor of then kept its last eight, the fourth to the eleventh.
+    let then = history(&ledger.read().unwrap().at(whole.changes[10].height).unwrap(), Span::all());
+    assert_eq!((then.count, then.first), (11, 3));
+    assert_eq!(told(&then), told(&whole)[2..11]);
 }

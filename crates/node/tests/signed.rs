@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 use lct::{Digest, hash::sha256, id::Role};
 use node::{
     Chain, Error,
-    archive::{Start, restore},
+    archive::{ArchiveError, Start, restore, restore_announced},
     engine::{signed::Signed, solo::Solo},
 };
 use world::*;
@@ -96,6 +96,8 @@ fn the_file_says_who_may_go_on() {
     ] {
         let refused = asked(&file(chain_id, height, id, stage));
         assert!(refused.is_none(), "{what}: {refused:?}");
+        let noted = if height <= 2 { 1 } else { stage };
+        assert_eq!(fs::read(&signed).unwrap(), file(chain_id, height, id, noted), "{what}");
     }
     // The block of this height that nobody saw is signed anew, and only once.
     fs::write(&signed, file(chain_id, 3, other, 0)).unwrap();
@@ -140,4 +142,49 @@ fn whoever_restores_takes_what_was_signed_for_seen() {
     assert_eq!(Signed::settle(&signed, &chain_id()).unwrap(), Some(1));
     assert_eq!(fs::read(&signed).unwrap(), file(chain_id(), 1, [9; 32], 1));
     assert!(matches!(solo(&chain, &signed), Err(Error::SignedBefore { .. })));
+}
+
+#[test]
+fn a_restore_that_is_refused_announces_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, signed) = (temp.path().join("ledger"), temp.path().join("validator.signed"));
+    let chain = open(&dir);
+    let engine = Solo::new(Arc::clone(&chain), validator("v")).unwrap();
+    register_next(&chain, &engine).unwrap();
+    let mut copy = Vec::new();
+    chain.archive(Start::Genesis, &mut copy).unwrap();
+    let mut damaged = copy.clone();
+    damaged[copy.len() / 2] ^= 1;
+    // A crash kept the second block out of the ledger.
+    let ahead = file(chain_id(), 2, [9; 32], 0);
+    fs::write(&signed, &ahead).unwrap();
+    let attempt = |to: &Path, copy: &[u8]| {
+        restore_announced(
+            to,
+            copy,
+            (&genesis().trust(), None),
+            |_| (),
+            |made| {
+                assert_eq!(made.height, 1);
+                Signed::settle(&signed, &chain_id()).map(|found| assert_eq!(found, Some(2)))
+            },
+        )
+    };
+    let other = temp.path().join("other");
+    assert!(matches!(attempt(&dir, &copy), Err(ArchiveError::Occupied(_))));
+    assert!(attempt(&other, &damaged).is_err());
+    assert!(attempt(&other, &copy[..copy.len() - 1]).is_err());
+    assert_eq!(fs::read(&signed).unwrap(), ahead);
+    assert!(solo(&chain, &signed).is_ok(), "the ledger that is there goes on");
+    let unannounced = restore_announced(
+        &other,
+        copy.as_slice(),
+        (&genesis().trust(), None),
+        |_| (),
+        |_| Err(Error::Interrupted),
+    );
+    assert!(matches!(unannounced, Err(ArchiveError::Store(Error::Interrupted))));
+    assert!(!other.exists() && !temp.path().join("other.restoring").exists());
+    attempt(&other, &copy).unwrap();
+    assert_eq!(fs::read(&signed).unwrap(), file(chain_id(), 2, [9; 32], 1));
 }

@@ -24,7 +24,7 @@ use ledger::{
 
 use crate::{error::Error, past::PastError, segments::SegmentError};
 
-pub use restore::{Restored, restore, restore_apart};
+pub use restore::{Restored, restore, restore_announced, restore_apart};
 pub use write::{Start, Written, write};
 
 /// Why an archive is not written, or nothing is restored from one.

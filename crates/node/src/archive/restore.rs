@@ -46,12 +46,27 @@ pub struct Restored {
 /// `progress` is told heights.
 ///
 /// # Errors
-/// [`ArchiveError`]; then `dir` is as it was.
+/// [`ArchiveError`]; then `dir` holds what it held.
 pub fn restore(
     dir: &Path,
     archive: impl Read,
     (trust, statement): (&Trust, Option<&Statement>),
     progress: impl FnMut(u64),
+) -> Result<Restored, ArchiveError> {
+    restore_announced(dir, archive, (trust, statement), progress, |_| Ok(()))
+}
+
+/// As [`restore`]; `announce` is told what was restored when all of it was read and found good, just before the ledger gets its name.
+/// Where it fails, nothing is restored.
+///
+/// # Errors
+/// [`ArchiveError`], and what `announce` fails with.
+pub fn restore_announced(
+    dir: &Path,
+    archive: impl Read,
+    (trust, statement): (&Trust, Option<&Statement>),
+    progress: impl FnMut(u64),
+    announce: impl FnOnce(&Restored) -> Result<(), Error>,
 ) -> Result<Restored, ArchiveError> {
     let occupied = || ArchiveError::Occupied(dir.into());
     let is_empty = |dir: &Path| match fs::read_dir(dir) {
@@ -71,6 +86,11 @@ pub fn restore(
     match fs::remove_dir(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(dir, e).into()),
         _ => {}
+    }
+    // Behind everything that can refuse: what is announced holds even if nothing is restored.
+    if let Err(e) = announce(&restored) {
+        let _left = fs::remove_dir_all(&apart);
+        return Err(e.into());
     }
     fs::rename(&apart, dir).map_err(|e| Error::io(dir, e))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {

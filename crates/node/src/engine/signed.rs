@@ -50,7 +50,7 @@ impl Signed {
     /// [`Error::Io`].
     pub fn open(path: &Path, chain: &Chain) -> Result<Self, Error> {
         let tip = chain.tip();
-        let Some(signed) = Self::read(path, &tip.chain_id)? else {
+        let Some(mut signed) = Self::read(path, &tip.chain_id)? else {
             return Self::begin_at(path, &tip);
         };
         let (height, behind) = (signed.height, tip.height.checked_add(1) == Some(signed.height));
@@ -65,10 +65,17 @@ impl Signed {
         if found.is_some_and(|id| id != signed.block_id) {
             return Err(Error::OtherHistory { path: path.into(), height });
         }
+        if height <= tip.height && signed.stage == Stage::Signing {
+            // Power went before it was durable that the ledger holds the block. Others may have seen it: beside an older copy of the
+            // ledger, the file must not allow another block of its height.
+            signed.stage = Stage::Stored;
+            signed.write(true)?;
+        }
         Ok(signed)
     }
 
-    /// Notes that everything signed may have been seen: called before a ledger is put back from a copy. No file, no effect.
+    /// Notes that everything signed may have been seen: called when a ledger that was put back from a copy is about to get its name.
+    /// No file, no effect.
     ///
     /// # Errors
     /// As [`Signed::open`].
@@ -90,7 +97,7 @@ impl Signed {
         self.write(true)
     }
 
-    /// Notes that the ledger holds it. The next block makes that durable.
+    /// Notes that the ledger holds it. The next block makes that durable, or the next [`Signed::open`].
     pub(crate) fn stored(&mut self) -> Result<(), Error> {
         self.stage = Stage::Stored;
         self.write(false)

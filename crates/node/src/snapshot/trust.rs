@@ -38,7 +38,8 @@ pub struct ChangeRow {
 pub struct History {
     /// How many there were.
     pub count: u64,
-    /// Number of the first that is kept; those before it were made before this ledger began to keep them.
+    /// Number of the first that is known; those before it were made before this ledger began to keep them, or are of a past state
+    /// and those that were counted after its subject was bound anew took their places.
     pub first: u64,
     /// Those asked for.
     pub changes: Vec<ChangeRow>,
@@ -88,8 +89,15 @@ impl Snapshot<'_> {
         let Some(tensor) = self.get::<Tensor>(&at)? else { return Ok(None) };
         let table = self.txn.open_table(CHANGES).map_err(|e| self.store.fail(e))?;
         let all = (at.as_slice(), 1)..=(at.as_slice(), tensor.count);
-        let first = table.range::<(&[u8], u64)>(all).map_err(|e| self.store.fail(e))?.next().transpose();
-        let first = first.map_err(|e| self.store.fail(e))?.map_or(tensor.count + 1, |(at, _)| at.value().1);
+        let mut first = tensor.count + 1;
+        for row in table.range::<(&[u8], u64)>(all).map_err(|e| self.store.fail(e))? {
+            let (at_number, row) = row.map_err(|e| self.store.fail(e))?;
+            let (_, number) = at_number.value();
+            if self.noted_then(&tensor, number, row.value())?.is_some() {
+                first = number;
+                break;
+            }
+        }
         let (from, to) = match (span.backward, span.after) {
             (_, None) => (1, tensor.count),
             (false, Some(after)) => (after.saturating_add(1), tensor.count),
@@ -102,13 +110,28 @@ impl Snapshot<'_> {
             while changes.len() < span.limit {
                 let Some(row) = (if span.backward { rows.next_back() } else { rows.next() }) else { break };
                 let (at_number, row) = row.map_err(|e| self.store.fail(e))?;
-                let Noted { height, change } =
-                    Noted::from_bytes(row.value()).map_err(|e| self.store.damaged(e))?;
+                let (_, number) = at_number.value();
+                let Some(noted) = self.noted_then(&tensor, number, row.value())? else { continue };
+                let Noted { height, change } = noted;
                 let proof = self.proof_of_change(height, &at)?;
-                changes.push(ChangeRow { number: at_number.value().1, height, change, proof });
+                changes.push(ChangeRow { number, height, change, proof });
             }
         }
         Ok(Some(History { count: tensor.count, first, changes }))
+    }
+
+    /// The change of a number as `tensor`, which is of this state, had it; `None` where it is no longer known. Who is bound anew counts
+    /// from 1 again, in the rows of before: of a state from before that only the tensor itself tells, and only of its last changes.
+    fn noted_then(&self, tensor: &Tensor, number: u64, row: &[u8]) -> Result<Option<Noted>, Error> {
+        let noted = Noted::from_bytes(row).map_err(|e| self.store.damaged(e))?;
+        if noted.height <= self.last() {
+            return Ok(Some(noted));
+        }
+        let Some((_, change)) = tensor.numbered().find(|(of, _)| *of == number) else { return Ok(None) };
+        let txs = self.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
+        let place = txs.get(change.tx.as_slice()).map_err(|e| self.store.fail(e))?;
+        let height = place.map_or(0, |place| place.value().0);
+        Ok(Some(Noted { height, change: *change }))
     }
 
     fn proof_of_change(&self, height: u64, tensor: &[u8]) -> Result<Proof, Error> {

@@ -24,12 +24,17 @@ pub(super) fn follow(txn: &WriteTransaction, height: u64, noted: &[NotedChange])
     Ok(())
 }
 
-/// Takes in what a tensor of the state tells of its changes, where more is not known.
+/// Takes in what a tensor of the state tells of its changes, where nothing is known of them, or what was before its subject was bound
+/// anew.
 pub(super) fn take_in(txn: &WriteTransaction, at: &[u8], tensor: &[u8]) -> Result<(), redb::Error> {
     let tensor = Tensor::from_bytes(tensor).map_err(super::index::unreadable)?;
     let (txs, mut table) = (txn.open_table(TXS)?, txn.open_table(CHANGES)?);
     for (number, change) in tensor.numbered() {
-        if table.get((at, number))?.is_none() {
+        let known = match table.get((at, number))? {
+            Some(row) => Noted::from_bytes(row.value()).map_err(super::index::unreadable)?.change == *change,
+            None => false,
+        };
+        if !known {
             let height = txs.get(change.tx.as_slice())?.map_or(0, |place| place.value().0);
             let row = Noted { height, change: *change };
             table.insert((at, number), row.to_bytes().as_slice())?;

@@ -1,7 +1,7 @@
 //! Indexes beside the state, so that what belongs to a component and what the market has is found without reading everybody's.
 //!
-//! They follow from the state: nothing proves them, who finds a key by them reads the state there, and where they are missing
-//! they are made.
+//! They follow from the state: nothing proves them, who finds a key by them reads the state there, and where they are missing,
+//! or did not follow the last block, they are made.
 
 use lct::id::Cid;
 use ledger::{
@@ -10,7 +10,7 @@ use ledger::{
     records::{Binding, Lct, Offer, Pairing, key},
     state::Writes,
 };
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{BLOCKS, Bytes, Error, Handle, META, STATE, Store, changes};
 
@@ -20,9 +20,25 @@ pub(crate) const SIDES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("s
 pub(crate) const MARKET: TableDefinition<'_, (u8, u64, Bytes), u64> = TableDefinition::new("market");
 /// The same by their ends.
 const ENDS: TableDefinition<'_, (u64, u8, u64, Bytes), ()> = TableDefinition::new("ends of offers");
-/// Which indexes a database has.
+/// Which indexes a database has, and after which block.
 const INDEXES: &str = "indexes";
-const VERSION: &[u8] = &[2];
+const VERSION: u8 = 2;
+
+/// What says that the indexes of this version are those of the state after block `height`. The height is there because a build
+/// that knows no indexes stores blocks without it: what they lack then would be missing for good.
+fn mark(height: u64) -> Vec<u8> {
+    [&[VERSION][..], &height.to_be_bytes()].concat()
+}
+
+/// Notes that the indexes followed block `height`. Those that lacked something before go on lacking it, and go on saying so.
+pub(super) fn advance(meta: &mut Table<'_, &'static str, Bytes>, height: u64) -> Result<(), redb::Error> {
+    let before = mark(height.saturating_sub(1));
+    let whole = meta.get(INDEXES)?.is_some_and(|found| found.value() == before.as_slice());
+    if whole {
+        meta.insert(INDEXES, mark(height).as_slice())?;
+    }
+    Ok(())
+}
 
 pub(super) fn unreadable(e: impl ToString) -> redb::Error {
     redb::Error::Corrupted(e.to_string())
@@ -98,22 +114,29 @@ pub(super) fn forget(txn: &WriteTransaction, now_ms: u64, oldest: u64) -> Result
 }
 
 impl Store {
-    /// Whether the indexes of this version are there.
+    /// Whether the indexes of this version are there, and those of the last block.
     pub(super) fn is_indexed(&self) -> Result<bool, Error> {
         let txn = self.begin_read()?;
+        let expected = mark(self.head(&txn)?.tip.height);
         let meta = txn.open_table(META).map_err(|e| self.fail(e))?;
-        Ok(meta.get(INDEXES).map_err(|e| self.fail(e))?.is_some_and(|found| found.value() == VERSION))
+        let found = meta.get(INDEXES).map_err(|e| self.fail(e))?;
+        Ok(found.is_some_and(|found| found.value() == expected.as_slice()))
     }
 
-    /// Makes the indexes from the state.
+    /// Makes the indexes from the state. Of those that were there nothing stays but changes of tensors, which the state does not
+    /// tell all.
     pub(super) fn make_indexes(&self) -> Result<(), Error> {
         let Handle::Write(db) = &self.handle else {
             return Err(Error::Missing(self.path.clone()));
         };
+        let read = self.begin_read()?;
+        let height = self.head(&read)?.tip.height;
         let write = || -> Result<(), redb::Error> {
-            let read = db.begin_read()?;
             let state = read.open_table(STATE)?;
             let txn = db.begin_write()?;
+            txn.delete_table(SIDES)?;
+            txn.delete_table(MARKET)?;
+            txn.delete_table(ENDS)?;
             for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS, key::OFFERS, key::TENSORS] {
                 for entry in state.range(prefix..)? {
                     let (at, value) = entry?;
@@ -130,10 +153,71 @@ impl Store {
             // A state without any of these has the tables too.
             follow(&txn, &Writes::new())?;
             changes::follow(&txn, 0, &[])?;
-            txn.open_table(META)?.insert(INDEXES, VERSION)?;
+            txn.open_table(META)?.insert(INDEXES, mark(height).as_slice())?;
             txn.commit()?;
             Ok(())
         };
         write().map_err(|e| self.fail(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{genesis, store_writes},
+        *,
+    };
+
+    fn offer(number: u8) -> (Vec<u8>, Option<Vec<u8>>) {
+        let offer = Offer {
+            cid: Cid::of("pack-1"),
+            capacity: false,
+            owner: genesis().authorities.swap_remove(0),
+            mwh: 10,
+            least: 1,
+            price: number.into(),
+            from_ms: 0,
+            until_ms: 1_000_000,
+            left: 10,
+            published_by: [number; 32],
+            withdrawn_by: [0; 32],
+        };
+        ([key::OFFERS, &[number; 32]].concat(), Some(offer.to_bytes()))
+    }
+
+    /// How much each index lists, and the prices of the market.
+    fn listed(store: &Store) -> (usize, usize, Vec<u64>) {
+        let txn = store.begin_read().unwrap();
+        let sides = txn.open_table(SIDES).unwrap().iter().unwrap().count();
+        let ends = txn.open_table(ENDS).unwrap().iter().unwrap().count();
+        let market = txn.open_table(MARKET).unwrap();
+        (sides, ends, market.iter().unwrap().map(|entry| entry.unwrap().0.value().1).collect())
+    }
+
+    #[test]
+    fn indexes_that_a_block_did_not_reach_are_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut head) = Store::open(dir.path(), &genesis()).unwrap();
+        for number in 1..=3 {
+            head = store_writes(&store, &head, Writes::from([offer(number)])).unwrap();
+        }
+        assert!(store.is_indexed().unwrap());
+        assert_eq!(listed(&store), (3, 3, vec![1, 2, 3]));
+        {
+            // As if another build had stored the last two, and listed an offer that the state does not hold.
+            let Handle::Write(db) = &store.handle else { panic!("it is open for writing") };
+            let txn = db.begin_write().unwrap();
+            txn.delete_table(SIDES).unwrap();
+            txn.open_table(MARKET).unwrap().insert((0_u8, 9_u64, &[9_u8][..]), 1_u64).unwrap();
+            txn.open_table(META).unwrap().insert(INDEXES, mark(1).as_slice()).unwrap();
+            txn.commit().unwrap();
+        }
+        head = store_writes(&store, &head, Writes::from([offer(4)])).unwrap();
+        assert!(!store.is_indexed().unwrap(), "a block more does not make them whole");
+        drop(store);
+        let (store, found) = Store::open(dir.path(), &genesis()).unwrap();
+        assert_eq!(found, head);
+        assert!(store.is_indexed().unwrap());
+        assert_eq!(listed(&store), (4, 4, vec![1, 2, 3, 4]));
     }
 }

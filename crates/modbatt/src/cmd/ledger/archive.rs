@@ -170,12 +170,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     if trust.chain_id != *dir.chain_id() {
         return Err(Failure::Input("the checkpoint is of another chain than the data directory".into()));
     }
-    // From here on nobody can tell which of the blocks that were signed the ledger held.
-    let signed = if args.verify {
-        None
-    } else {
-        Signed::settle(&dir.signed(), dir.chain_id()).map_err(|e| failure(&e))?
-    };
+    let mut signed = None;
     let trust = (&trust, checkpoint.as_ref().map(|checkpoint| &checkpoint.statement));
     let mut progress = Progress::new("height");
     let input = BufReader::new(file);
@@ -186,7 +181,15 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
         let _left = fs::remove_dir_all(&beside);
         made
     } else {
-        archive::restore(&dir.ledger(), input, trust, |height| progress.at(height))
+        // From then on nobody can tell which of the blocks that were signed the ledger held. Not before: where a restore is refused
+        // the ledger that is there stays, and a block that a crash kept out of it must still be signed anew.
+        archive::restore_announced(
+            &dir.ledger(),
+            input,
+            trust,
+            |height| progress.at(height),
+            |_| Signed::settle(&dir.signed(), dir.chain_id()).map(|found| signed = found),
+        )
     };
     drop(progress);
     let made = made.map_err(|e| match e {
