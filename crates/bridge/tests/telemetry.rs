@@ -47,7 +47,11 @@ async fn a_batch_with_a_gap_is_stored_and_its_records_proved() {
         quantity: quantity.map(Into::into),
     };
     for id in ["pack-0001", &pack.cid.to_string()] {
-        let series = world.client.series(id, &day(Some("permission"))).await.unwrap();
+        let mut series = world.client.series(id, &day(Some("permission"))).await.unwrap();
+        // The bridge may be at it just now.
+        while !series.complete {
+            series = world.client.series(id, &day(Some("permission"))).await.unwrap();
+        }
         assert_eq!(
             (series.component_id.as_str(), series.cid.0, series.complete),
             ("pack-0001", pack.cid.0, true)
@@ -125,6 +129,8 @@ async fn batches_that_are_not_what_they_say() {
     let stranger = SigningKey::generate(&mut rng());
     let (_, by_stranger) = batch_body(&sent, &stranger);
     let (_, for_app) = batch_body(&records(app.cid, 0, 5, world.now_s()), key);
+    let ahead = records(pack.cid, 10, 5, world.now_s() + 3_600);
+    let (_, in_future) = batch_body(&ahead, key);
     let foreign = world.tx_by(&stranger, body.clone()).await.bytes;
     let register = pack.register_body(&pack.registration(world.chain.chain_id()));
     let resigned = |tx: Vec<u8>| Batch { transaction: Blob(tx), ..good.clone() };
@@ -159,6 +165,7 @@ async fn batches_that_are_not_what_they_say() {
         ("for another component", resigned(world.tx(for_app).await.bytes), 403, "W4_ERR_STATEMENT_SIGNER"),
         ("sent by a stranger", resigned(foreign), 401, "W4_ERR_AUTHZ_DENIED"),
         ("spoiled envelope", resigned(spoiled), 401, "W4_ERR_CRYPTO_VERIFY"),
+        ("of the future", whole(&ahead, world.tx(in_future).await.bytes), 422, "W4_ERR_STATEMENT_TIME"),
         ("another kind", resigned(world.tx(register).await.bytes), 400, "W4_ERR_PROTO_KIND"),
         ("no transaction", resigned(vec![7; 40]), 400, "W4_ERR_PROTO_FORMAT"),
     ];

@@ -34,7 +34,7 @@ use crate::{
     past::StateView,
     receipts::ReceiptFailure,
     segments::{Appended, SegmentError, Segments, Stored, StoredBatch},
-    series::{Answer, Followed, Keeper, Question},
+    series::{Answer, Followed, Question, Sums},
     signatures::Verifier,
     snapshot::{Snapshot, Status},
     store::{Head, NewBlock, Store},
@@ -59,12 +59,14 @@ pub enum Fate {
 }
 
 /// What was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pruned {
     /// Blocks.
     pub blocks: u64,
     /// Record files.
     pub files: u64,
+    /// Why not all that they held was summed up before (L254).
+    pub unsummed: Option<String>,
 }
 
 /// Why a transaction is not taken.
@@ -115,7 +117,7 @@ pub struct Chain {
     waiters: Mutex<BTreeMap<TxId, Vec<oneshot::Sender<Fate>>>>,
     verifier: Verifier,
     segments: Segments,
-    series: Mutex<Keeper>,
+    series: Sums,
     work: Notify,
     height: watch::Sender<u64>,
 }
@@ -162,7 +164,7 @@ impl Chain {
             waiters: Mutex::default(),
             verifier: Verifier::default(),
             segments,
-            series: Mutex::new(Keeper::new(dir, head.tip.chain_id)),
+            series: Sums::new(dir, head.tip.chain_id),
             work: Notify::new(),
             height: watch::Sender::new(head.tip.height),
         })
@@ -241,13 +243,23 @@ impl Chain {
     /// results, proofs and events. A block stays as long as records of it do, so that receipts of those can be issued;
     /// state and tree of blocks stay. Receipts that were issued stay what they are.
     ///
+    /// Record files go also where their records cannot be summed up, which is said: on a full disk nothing else makes room.
+    ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`]; [`Error::Locked`] also when another process has the sums, which passes.
     pub fn prune(&self, below: u64, before_ms: u64) -> Result<Pruned, Error> {
         let _guard = lock(&self.committing);
         // What is forgotten was summed up before, and nobody reads files while they go.
-        let mut series = lock(&self.series);
-        while before_ms > 0 && !series.follow(&self.segments)?.complete {}
+        let mut series = self.series.keeper();
+        let mut unsummed = None;
+        while before_ms > 0 && unsummed.is_none() {
+            match series.follow(&self.segments) {
+                Ok(followed) if followed.complete => break,
+                Ok(_) => {}
+                Err(error @ Error::Locked(_)) => return Err(error),
+                Err(error) => unsummed = Some(error.to_string()),
+            }
+        }
         let files = self.segments.prune(before_ms)?;
         drop(series);
         let blocks = self.store.prune(below, |block| {
@@ -257,7 +269,7 @@ impl Chain {
                 _ => false,
             })
         })?;
-        Ok(Pruned { blocks, files })
+        Ok(Pruned { blocks, files, unsummed })
     }
 
     /// Gives room that nothing needs any more back to the disk.
@@ -527,12 +539,13 @@ impl Chain {
         self.segments.stored()
     }
 
-    /// The records of a component over time (L252 to L255), those that are on disk by now.
+    /// The records of a component over time (L252 to L255), those that are on disk by now; while somebody sums up, those that
+    /// are summed up.
     ///
     /// # Errors
     /// [`Error`] when a file cannot be read or is damaged, or the sums cannot be written.
     pub fn series(&self, question: &Question) -> Result<Answer, Error> {
-        lock(&self.series).ask(&self.segments, question)
+        self.series.ask(&self.segments, question)
     }
 
     /// Sums up what was stored since, so that nobody who asks waits for it.
@@ -540,7 +553,7 @@ impl Chain {
     /// # Errors
     /// As [`Chain::series`].
     pub fn follow(&self) -> Result<Followed, Error> {
-        lock(&self.series).follow(&self.segments)
+        self.series.keeper().follow(&self.segments)
     }
 
     /// Number of the last record of a component that a stored batch covers.
@@ -586,7 +599,7 @@ fn after<'a>(snapshot: &'a Snapshot<'_>, writes: &ledger::state::Writes) -> impl
 pub struct ReadOnly {
     store: Store,
     segments: Segments,
-    series: Mutex<Keeper>,
+    series: Sums,
 }
 
 impl ReadOnly {
@@ -603,7 +616,7 @@ impl ReadOnly {
             return Err(Error::OtherChain { path: dir.into(), found, expected });
         }
         let segments = Segments::open_read_only(&dir.join(SEGMENTS), found)?;
-        let series = Mutex::new(Keeper::new(dir, found));
+        let series = Sums::new(dir, found);
         Ok(Self { store, segments, series })
     }
 
@@ -642,7 +655,7 @@ impl ReadOnly {
     /// # Errors
     /// As [`Chain::series`].
     pub fn series(&self, question: &Question) -> Result<Answer, Error> {
-        lock(&self.series).ask(&self.segments, question)
+        self.series.ask(&self.segments, question)
     }
 
     /// The receipt of a transaction.

@@ -306,3 +306,19 @@ fn what_is_forgotten_takes_no_receipt_with_it() {
     assert_eq!(verified.unwrap().base, tip.height - 100);
     restored(&temp.path().join("b"), &copy, None).unwrap();
 }
+
+#[test]
+fn records_that_cannot_be_summed_up_keep_no_files() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("a");
+    let mut world = World::new(&dir);
+    world.measure();
+    // Sums that can be neither read nor set aside.
+    let aside = dir.join("series.damaged");
+    fs::write(dir.join("series.redb"), "x").unwrap();
+    fs::create_dir(&aside).unwrap();
+    let why = world.chain.prune(0, 1).unwrap().unsummed;
+    assert!(why.as_ref().is_some_and(|why| why.contains("series.redb")), "{why:?}");
+    fs::remove_dir(&aside).unwrap();
+    assert_eq!(world.chain.prune(0, 1).unwrap().unsummed, None);
+}

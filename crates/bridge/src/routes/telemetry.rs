@@ -43,10 +43,11 @@ const FOLLOW: Duration = Duration::from_secs(10);
     responses((status = 200, body = Stored), (status = 401), (status = 403), (status = 404), (status = 409), (status = 410), (status = 422))
 )]
 pub(crate) async fn batch(State(app): App, Body(batch): Body<Batch>) -> Reply<Json<Stored>> {
-    app.blocking(move |chain| store(chain, batch).map(Json)).await
+    let clock = app.clock.clone();
+    app.blocking(move |chain| store(chain, batch, clock()).map(Json)).await
 }
 
-fn store(chain: &Chain, batch: Batch) -> Reply<Stored> {
+fn store(chain: &Chain, batch: Batch, now_ms: u64) -> Reply<Stored> {
     let bytes = batch.transaction.0;
     let tx = Tx::from_bytes(&bytes).map_err(|e| Refusal::format(format!("transaction: {e}")))?;
     let TxBody::Batch(signed) = &tx.unsigned.body else {
@@ -54,7 +55,7 @@ fn store(chain: &Chain, batch: Batch) -> Reply<Stored> {
     };
     let statement =
         BatchStatement::decode(&signed.statement).map_err(|_| Refusal::from(Rejection::StatementFormat))?;
-    authentic(chain, &tx, signed, &statement)?;
+    authentic(chain, &tx, signed, &statement, now_ms)?;
     let entries = entries(batch.records, &statement)?;
     let given = StoredBatch { statement: signed.statement.clone(), entries };
     chain.append(std::slice::from_ref(&given))?;
@@ -76,7 +77,7 @@ fn store(chain: &Chain, batch: Batch) -> Reply<Stored> {
 }
 
 /// Checks who sends and who signed before anything is written: a disk full of what strangers sent helps nobody.
-fn authentic(chain: &Chain, tx: &Tx, signed: &Signed, statement: &BatchStatement) -> Reply<()> {
+fn authentic(chain: &Chain, tx: &Tx, signed: &Signed, statement: &BatchStatement, now_ms: u64) -> Reply<()> {
     let ensure =
         |holds: bool, rejection: Rejection| if holds { Ok(()) } else { Err(Refusal::from(rejection)) };
     let snapshot = chain.read()?;
@@ -89,7 +90,10 @@ fn authentic(chain: &Chain, tx: &Tx, signed: &Signed, statement: &BatchStatement
     ensure(key.status == Status::Active, Rejection::StatementKeyRevoked)?;
     ensure(key.cid == statement.cid, Rejection::StatementSigner)?;
     statement.verify(&signed.key, &signed.signature).map_err(|_| Rejection::StatementSignature)?;
-    Ok(())
+    // The ledger's own rule (L26), by the time that the next block will have: records that it refuses would be on disk and
+    // in the sums for good.
+    let latest = snapshot.tip().time_ms.max(now_ms).saturating_add(snapshot.params()?.max_future_ms);
+    ensure(statement.last_ms <= latest, Rejection::StatementTime)
 }
 
 /// The records of a component over time, summed up (A226).

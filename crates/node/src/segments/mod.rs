@@ -511,6 +511,11 @@ impl Segments {
         }
     }
 
+    /// Whether nothing was stored after the frame at `mark`.
+    pub(crate) fn ends_with(&self, mark: &Mark) -> bool {
+        (mark.file, mark.end()) == self.end()
+    }
+
     /// Removes the files, from the first on, all of whose records are older than `before_ms`; the file that grows stays.
     /// Returns how many it removed.
     ///

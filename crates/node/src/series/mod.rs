@@ -5,9 +5,10 @@
 //! component is bounded; the record files are where everything is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
 };
 
 use lct::{
@@ -46,17 +47,19 @@ const FILE: &str = "series.redb";
 const CACHE_BYTES: usize = 8 << 20;
 /// Records after which a transaction is closed.
 const STEP: usize = 20_000;
+/// Values of its sums after which it is closed as well: records of many values would take memory without bound otherwise.
+const STEP_VALUES: usize = 200_000;
 /// Records that one call sums up at most.
 const PATIENCE: usize = 200_000;
 
 /// How finely time is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resolution {
-    /// The last day by minute.
+    /// The last 1440 minutes that have a record: a day of one that never pauses.
     Minute = 1,
-    /// The last 31 days by hour.
+    /// The last 744 hours that have a record: 31 days.
     Hour = 2,
-    /// The last five years by day.
+    /// The last 1825 days that have a record: five years.
     Day = 3,
 }
 
@@ -90,9 +93,10 @@ impl Resolution {
         }
     }
 
-    /// Spans that are kept of one component and kind of record, back from its last one.
+    /// Spans that are kept of one component and kind of record: the last ones that have a record. How far they lie apart does
+    /// not count, so that a record with a time far ahead takes the place of one span and not of all.
     #[must_use]
-    pub fn kept(self) -> u64 {
+    pub fn kept(self) -> usize {
         match self {
             Self::Minute => 24 * 60,
             Self::Hour => 31 * 24,
@@ -155,37 +159,100 @@ pub enum Anew {
         aside: PathBuf,
     },
     /// They were of other record files than those that are there.
-    OtherRecords,
+    OtherRecords {
+        /// Where the file lies now: what it holds of files that are gone is nowhere else.
+        aside: PathBuf,
+    },
 }
 
 impl fmt::Display for Anew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("there were no sums of the records; they are made from the record files"),
+            Self::Missing => {
+                f.write_str("there were no sums of the records; they are made from the record files")
+            }
             Self::Unusable { what, aside } => write!(
                 f,
                 "the sums of the records could not be used ({what}), lie in {} now, and are made anew from the record files",
                 aside.display()
             ),
-            Self::OtherRecords => f.write_str(
-                "the sums of the records were of other record files than those that are there, and are made anew",
+            Self::OtherRecords { aside } => write!(
+                f,
+                "the sums of the records were of other record files than those that are there, lie in {} now, and are made \
+                 anew from the record files",
+                aside.display()
             ),
         }
     }
 }
 
-/// The sums of a ledger's records, opened when somebody first needs them.
+/// What a keeper has open. It does not keep it open.
+type Shown = Arc<Mutex<Weak<Database>>>;
+
+/// The sums of a ledger's records, for many who ask and one at a time who sums up.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    path: PathBuf,
+    keeper: Mutex<Keeper>,
+    shown: Shown,
+}
+
+impl Sums {
+    /// Of the ledger in `dir`.
+    pub fn new(dir: &Path, chain_id: Digest) -> Self {
+        let keeper = Keeper::new(dir, chain_id);
+        Self { path: keeper.path.clone(), shown: Arc::clone(&keeper.shown), keeper: Mutex::new(keeper) }
+    }
+
+    /// Who sums up; waits until nobody else does.
+    pub fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows and answers. While somebody else is at it, it answers at once from what is summed up: those who ask would
+    /// wait in a row otherwise, each with a thread.
+    ///
+    /// # Errors
+    /// As [`Keeper::follow`].
+    pub fn ask(&self, segments: &Segments, question: &Question) -> Result<Answer, Error> {
+        match self.keeper.try_lock() {
+            Ok(mut keeper) => keeper.ask(segments, question),
+            Err(TryLockError::Poisoned(keeper)) => keeper.into_inner().ask(segments, question),
+            Err(TryLockError::WouldBlock) => self.summed(segments, question),
+        }
+    }
+
+    fn summed(&self, segments: &Segments, question: &Question) -> Result<Answer, Error> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let Some(db) = shown else {
+            let followed = Followed { complete: false, anew: None };
+            return Ok(Answer { kind: RecordKind::Module, buckets: Vec::new(), next_ms: None, followed });
+        };
+        guarded(&self.path, move || {
+            // Read first: what is summed up meanwhile makes the answer no less complete.
+            let complete = match place(&db, &self.path)? {
+                Some(mark) => segments.ends_with(&mark),
+                None => segments.stored().batches == 0,
+            };
+            let (kind, buckets, next_ms) = read(&db, &self.path, question)?;
+            Ok(Answer { kind, buckets, next_ms, followed: Followed { complete, anew: None } })
+        })
+    }
+}
+
+/// Who sums up the records of a ledger. The sums are opened when somebody first needs them.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     path: PathBuf,
     chain_id: Digest,
     open: Option<Series>,
+    shown: Shown,
 }
 
 impl Keeper {
     /// Of the ledger in `dir`.
     pub fn new(dir: &Path, chain_id: Digest) -> Self {
-        Self { path: dir.join(FILE), chain_id, open: None }
+        Self { path: dir.join(FILE), chain_id, open: None, shown: Shown::default() }
     }
 
     /// Sums up what was stored since, so far as it can be done soon.
@@ -198,42 +265,69 @@ impl Keeper {
 
     /// As [`Keeper::follow`], and answers.
     pub fn ask(&mut self, segments: &Segments, question: &Question) -> Result<Answer, Error> {
-        let ((complete, (kind, buckets, next_ms)), anew) =
-            self.with(|series| Ok((series.follow(segments)?, series.read(question)?)))?;
+        let ((complete, (kind, buckets, next_ms)), anew) = self.with(|series| {
+            let Some(complete) = series.follow(segments)? else { return Ok(None) };
+            Ok(Some((complete, read(&series.db, &series.path, question)?)))
+        })?;
         Ok(Answer { kind, buckets, next_ms, followed: Followed { complete, anew } })
     }
 
-    /// Does something with the sums; with new ones where those that are there turn out to be damaged.
+    /// Does something with the sums; with new ones where those that are there turn out to be damaged, or `ask` finds, by
+    /// answering nothing, that they are of other record files.
     fn with<T>(
         &mut self,
-        mut ask: impl FnMut(&mut Series) -> Result<T, Error>,
+        mut ask: impl FnMut(&Series) -> Result<Option<T>, Error>,
     ) -> Result<(T, Option<Anew>), Error> {
-        let mut anew = None;
-        if self.open.is_none() {
-            let (series, how) = Series::open(&self.path, &self.chain_id)?;
-            (self.open, anew) = (Some(series), how);
-        }
-        let open = &mut self.open;
-        let answer = guarded(&self.path, || match open {
-            Some(series) => ask(series).map(|answer| (answer, series.anew.take())),
-            None => Err(Error::Missing(self.path.clone())),
-        });
-        match answer {
-            Err(Error::Corrupted { path, what }) if path == self.path && anew.is_none() => {
-                // What it says while it is closed helps nobody any more.
-                let open = self.open.take();
-                let _closed = guarded(&self.path, || {
-                    drop(open);
-                    Ok(())
-                });
-                let aside = set_aside(&self.path)?;
-                let (mut series, _) = Series::open(&self.path, &self.chain_id)?;
-                let answer = ask(&mut series)?;
-                self.open = Some(series);
-                Ok((answer, Some(Anew::Unusable { what, aside })))
+        let anew = if self.open.is_none() { self.open()? } else { None };
+        let damage = match self.guarded(&mut ask) {
+            Ok(Some(answer)) => return Ok((answer, anew)),
+            Ok(None) => None,
+            Err(Error::Corrupted { path, what }) if path == self.path && anew.is_none() => Some(what),
+            Err(error) => {
+                // After a write that failed the database refuses all others until it is opened again: a disk that was
+                // full for a moment is no reason to sum up nothing until the next start.
+                if let Error::Stopped(path) | Error::DiskFull(path) | Error::Io { path, .. } = &error
+                    && *path == self.path
+                {
+                    self.close();
+                }
+                return Err(error);
             }
-            other => other.map(|(answer, found)| (answer, found.or(anew))),
-        }
+        };
+        self.close();
+        let aside = set_aside(&self.path)?;
+        self.open()?;
+        let answer = self.guarded(&mut ask)?;
+        let answer = answer
+            .ok_or_else(|| Error::corrupted(&self.path, "new sums have a place in the record files"))?;
+        let anew = match damage {
+            Some(what) => Anew::Unusable { what, aside },
+            None => Anew::OtherRecords { aside },
+        };
+        Ok((answer, Some(anew)))
+    }
+
+    fn guarded<T>(&self, ask: impl FnOnce(&Series) -> Result<T, Error>) -> Result<T, Error> {
+        guarded(&self.path, || match &self.open {
+            Some(series) => ask(series),
+            None => Err(Error::Missing(self.path.clone())),
+        })
+    }
+
+    fn open(&mut self) -> Result<Option<Anew>, Error> {
+        let (series, anew) = Series::open(&self.path, &self.chain_id)?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&series.db);
+        self.open = Some(series);
+        Ok(anew)
+    }
+
+    fn close(&mut self) {
+        let open = self.open.take();
+        // What it says while it is closed helps nobody any more.
+        let _closed = guarded(&self.path, || {
+            drop(open);
+            Ok(())
+        });
     }
 }
 
@@ -292,10 +386,8 @@ fn meta(txn: &ReadTransaction, path: &Path, name: &str) -> Result<Option<Vec<u8>
 
 /// An open file of sums.
 struct Series {
-    db: Database,
+    db: Arc<Database>,
     path: PathBuf,
-    /// It was begun anew meanwhile.
-    anew: Option<Anew>,
 }
 
 impl fmt::Debug for Series {
@@ -311,7 +403,7 @@ impl Series {
         if path.exists() {
             let of = (path, chain_id);
             match file::open(path, CACHE_BYTES, |txn| identify(&txn, of)) {
-                Ok((db, ())) => return Ok((Self { db, path: path.into(), anew: None }, None)),
+                Ok((db, ())) => return Ok((Self { db: Arc::new(db), path: path.into() }, None)),
                 Err(Error::Corrupted { what, .. }) => {
                     anew = Anew::Unusable { what, aside: set_aside(path)? };
                 }
@@ -325,7 +417,7 @@ impl Series {
 
     /// Begins sums in an empty database.
     fn begin(db: Database, path: &Path, chain_id: &Digest) -> Result<Self, Error> {
-        let series = Self { db, path: path.into(), anew: None };
+        let series = Self { db: Arc::new(db), path: path.into() };
         series.write(Durability::Immediate, |txn| {
             txn.open_table(BUCKETS)?;
             txn.open_table(META)?.insert("of", [&[FORMAT], chain_id.as_slice()].concat().as_slice())?;
@@ -349,55 +441,35 @@ impl Series {
         write().map_err(|e| Error::store(&self.path, e))
     }
 
-    /// The last frame that is summed up.
-    fn place(&self) -> Result<Option<Mark>, Error> {
-        let txn = self.db.begin_read().map_err(|e| Error::store(&self.path, e))?;
-        let Some(bytes) = meta(&txn, &self.path, "place")? else { return Ok(None) };
-        let mark = Mark::from_bytes(&bytes);
-        mark.map(Some)
-            .map_err(|_| Error::corrupted(&self.path, "its place in the record files cannot be read"))
-    }
-
-    /// Sums up what was stored since; whether that is all of it.
-    fn follow(&mut self, segments: &Segments) -> Result<bool, Error> {
-        let mut mark = self.place()?;
+    /// Sums up what was stored since; whether that is all of it. `None` when the last frame that is summed up is not where it
+    /// was: the sums are of other record files.
+    fn follow(&self, segments: &Segments) -> Result<Option<bool>, Error> {
+        let mut mark = place(&self.db, &self.path)?;
         if let Some(at) = &mark
             && !segments.has(at)?
         {
-            self.write(Durability::None, |txn| {
-                txn.delete_table(BUCKETS)?;
-                txn.open_table(BUCKETS)?;
-                txn.open_table(META)?.remove("place")?;
-                Ok(())
-            })?;
-            (self.anew, mark) = (Some(Anew::OtherRecords), None);
+            return Ok(None);
         }
         let mut done = 0;
         let complete = loop {
-            let mut sums: BTreeMap<Key, Bucket> = BTreeMap::new();
-            let (before, mut records) = (mark, 0);
+            let mut step = Step::default();
+            let before = mark;
             segments.frames_after(before.as_ref(), |at, payload, _| -> Result<bool, Error> {
                 let batches = StoredBatch::of_frame(payload).map_err(|e| Error::corrupted(&self.path, e))?;
                 for entry in batches.iter().flat_map(|batch| &batch.entries) {
                     let Entry::Record(bytes) = entry else { continue };
                     // What is stored was read before.
                     let Ok(record) = Record::decode(bytes) else { continue };
-                    let one = Bucket::of(&record);
-                    for resolution in Resolution::ALL {
-                        let begin = resolution.begin(record.time_ms);
-                        let key = (resolution as u8, record.cid.0, record.kind as u8, begin);
-                        sums.entry(key).and_modify(|sum| sum.add(&one)).or_insert_with(|| one.clone());
-                    }
-                    records += 1;
+                    step.add(&record);
                 }
                 mark = Some(*at);
-                Ok(records < STEP)
+                Ok(!step.is_full())
             })?;
             if mark == before {
                 break true;
             }
-            self.store(&sums, mark)?;
-            done += records;
+            self.store(&step.sums, mark)?;
+            done += step.records;
             if done >= PATIENCE {
                 break false;
             }
@@ -405,7 +477,7 @@ impl Series {
         if done > 0 {
             self.write(Durability::Immediate, |_| Ok(()))?;
         }
-        Ok(complete)
+        Ok(Some(complete))
     }
 
     /// Adds sums to those that are stored, forgets what is too old, and notes how far they go. It is durable with the next
@@ -413,7 +485,7 @@ impl Series {
     fn store(&self, sums: &BTreeMap<Key, Bucket>, mark: Option<Mark>) -> Result<(), Error> {
         self.write(Durability::None, |txn| {
             let mut table = txn.open_table(BUCKETS)?;
-            let mut touched: BTreeMap<(u8, [u8; 16], u8), u64> = BTreeMap::new();
+            let mut grown: BTreeSet<(u8, [u8; 16], u8)> = BTreeSet::new();
             for (key, bucket) in sums {
                 let stored = table.get(key)?.map(|bytes| opened(key, bytes.value())).transpose()?;
                 let all = match stored {
@@ -421,20 +493,22 @@ impl Series {
                         all.add(bucket);
                         sealed(key, &all)
                     }
-                    None => sealed(key, bucket),
+                    None => {
+                        grown.insert((key.0, key.1, key.2));
+                        sealed(key, bucket)
+                    }
                 };
                 table.insert(key, all.as_slice())?;
-                touched.insert((key.0, key.1, key.2), key.3);
             }
-            for ((resolution, cid, kind), last) in touched {
+            // The oldest one that is kept never becomes older, and what is older than it does not come back: how the records
+            // are cut into steps does not show.
+            for (resolution, cid, kind) in grown {
                 let Some(of) = Resolution::ALL.into_iter().find(|one| *one as u8 == resolution) else {
                     continue;
                 };
-                // Back from the last one that is stored, which may be later than those of this step.
-                let all = (resolution, cid, kind, last)..=(resolution, cid, kind, u64::MAX);
-                let newest =
-                    table.range(all)?.next_back().transpose()?.map_or(last, |(key, _)| key.value().3);
-                let oldest = newest.saturating_sub((of.kept() - 1) * of.span_ms());
+                let all = (resolution, cid, kind, 0)..=(resolution, cid, kind, u64::MAX);
+                let oldest = table.range(all)?.rev().nth(of.kept() - 1).transpose()?;
+                let Some(oldest) = oldest.map(|(key, _)| key.value().3) else { continue };
                 table.retain_in((resolution, cid, kind, 0)..(resolution, cid, kind, oldest), |_, _| false)?;
             }
             if let Some(mark) = mark {
@@ -443,36 +517,81 @@ impl Series {
             Ok(())
         })
     }
+}
 
-    /// Kind of the records, the buckets that are asked for, and where those begin for which there is no room.
-    fn read(&self, question: &Question) -> Result<Buckets, Error> {
-        let Question { cid, resolution, from_ms, to_ms, limit } = *question;
-        let read = || -> Result<Buckets, redb::Error> {
-            let table = self.db.begin_read()?.open_table(BUCKETS)?;
-            let key = |kind: RecordKind, begin| (resolution as u8, cid.0, kind as u8, begin);
-            let last = |kind| -> Result<Option<u64>, redb::Error> {
-                let last = table.range(key(kind, 0)..=key(kind, u64::MAX))?.next_back().transpose()?;
-                Ok(last.map(|(at, _)| at.value().3))
-            };
-            let pack = last(RecordKind::Pack)? > last(RecordKind::Module)?;
-            let kind = if pack { RecordKind::Pack } else { RecordKind::Module };
-            let (mut buckets, mut values) = (Vec::new(), 0);
-            let first = resolution.begin(from_ms);
-            if first >= to_ms {
-                return Ok((kind, buckets, None));
-            }
-            for entry in table.range(key(kind, first)..key(kind, to_ms))? {
-                let (at, bytes) = entry?;
-                let begin = at.value().3;
-                let bucket = opened(&at.value(), bytes.value())?;
-                values += bucket.values.len().max(1);
-                if values > limit && !buckets.is_empty() {
-                    return Ok((kind, buckets, Some(begin)));
+/// Sums of a step that are not stored yet.
+#[derive(Default)]
+struct Step {
+    sums: BTreeMap<Key, Bucket>,
+    records: usize,
+    /// Values of all sums.
+    values: usize,
+}
+
+impl Step {
+    fn add(&mut self, record: &Record) {
+        let one = Bucket::of(record);
+        for resolution in Resolution::ALL {
+            let begin = resolution.begin(record.time_ms);
+            let key = (resolution as u8, record.cid.0, record.kind as u8, begin);
+            let sum = self.sums.get_mut(&key);
+            let before = sum.as_ref().map_or(0, |sum| sum.values.len());
+            let after = match sum {
+                Some(sum) => {
+                    sum.add(&one);
+                    sum.values.len()
                 }
-                buckets.push((begin, bucket));
-            }
-            Ok((kind, buckets, None))
-        };
-        read().map_err(|e| Error::store(&self.path, e))
+                None => {
+                    self.sums.insert(key, one.clone());
+                    one.values.len()
+                }
+            };
+            self.values += after - before;
+        }
+        self.records += 1;
     }
+
+    fn is_full(&self) -> bool {
+        self.records >= STEP || self.values >= STEP_VALUES
+    }
+}
+
+/// The last frame that is summed up.
+fn place(db: &Database, path: &Path) -> Result<Option<Mark>, Error> {
+    let txn = db.begin_read().map_err(|e| Error::store(path, e))?;
+    let Some(bytes) = meta(&txn, path, "place")? else { return Ok(None) };
+    let mark = Mark::from_bytes(&bytes);
+    mark.map(Some).map_err(|_| Error::corrupted(path, "its place in the record files cannot be read"))
+}
+
+/// Kind of the records, the buckets that are asked for, and where those begin for which there is no room.
+fn read(db: &Database, path: &Path, question: &Question) -> Result<Buckets, Error> {
+    let Question { cid, resolution, from_ms, to_ms, limit } = *question;
+    let read = || -> Result<Buckets, redb::Error> {
+        let table = db.begin_read()?.open_table(BUCKETS)?;
+        let key = |kind: RecordKind, begin| (resolution as u8, cid.0, kind as u8, begin);
+        let last = |kind| -> Result<Option<u64>, redb::Error> {
+            let last = table.range(key(kind, 0)..=key(kind, u64::MAX))?.next_back().transpose()?;
+            Ok(last.map(|(at, _)| at.value().3))
+        };
+        let pack = last(RecordKind::Pack)? > last(RecordKind::Module)?;
+        let kind = if pack { RecordKind::Pack } else { RecordKind::Module };
+        let (mut buckets, mut values) = (Vec::new(), 0);
+        let first = resolution.begin(from_ms);
+        if first >= to_ms {
+            return Ok((kind, buckets, None));
+        }
+        for entry in table.range(key(kind, first)..key(kind, to_ms))? {
+            let (at, bytes) = entry?;
+            let begin = at.value().3;
+            let bucket = opened(&at.value(), bytes.value())?;
+            values += bucket.values.len().max(1);
+            if values > limit && !buckets.is_empty() {
+                return Ok((kind, buckets, Some(begin)));
+            }
+            buckets.push((begin, bucket));
+        }
+        Ok((kind, buckets, None))
+    };
+    read().map_err(|e| Error::store(path, e))
 }

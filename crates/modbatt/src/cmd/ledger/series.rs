@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::thread;
+use std::time::Duration;
 
 use api::event::rfc3339;
 use api::series::{Bucket, Series, Wanted};
@@ -10,13 +12,16 @@ use super::super::data_dir::DataDir;
 use super::super::{Failure, Outcome, ask, print};
 use super::{At, Ledger, failure, open};
 
+/// How long a ledger that runs is left to sum up before it is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// Arguments of `modbatt ledger series`.
 #[derive(clap::Args)]
 #[command(after_help = super::super::EXIT_CODES)]
 pub struct Args {
     /// Which component, by its id
     component: String,
-    /// How finely: by the minute over the last day, by the hour over the last 31 days, by the day over the last five years
+    /// How finely: by the last 1440 minutes, 744 hours or 1825 days that have a record
     #[arg(long, value_name = "SPAN", default_value = "hour", value_parser = ["minute", "hour", "day"])]
     resolution: String,
     /// From when on, Unix milliseconds [default: all that is kept]
@@ -46,6 +51,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     // An answer has a limit, and so has what one question waits for.
     loop {
         if !series.complete {
+            // One that is only read sums up within the question.
+            if matches!(ledger, Ledger::At(_)) {
+                thread::sleep(AGAIN);
+            }
             series = page(&ledger, &args.component, &wanted)?;
         } else if let Some(next) = series.next_ms.take() {
             wanted.from_ms = Some(next);

@@ -1,6 +1,6 @@
 //! Sums against the records they are of, also after damage and power cuts (L252 to L255).
 
-use std::collections::BTreeSet;
+use std::io;
 
 use lct::{
     merkle,
@@ -189,15 +189,14 @@ fn what_is_kept_of_a_component_is_bounded() {
     world.follow();
     for resolution in Resolution::ALL {
         let answer = world.keeper.ask(&world.segments, &World::question(resolution)).unwrap();
-        let (first, last) = (answer.buckets.first().unwrap().0, answer.buckets.last().unwrap().0);
+        let last = answer.buckets.last().unwrap().0;
         assert_eq!(last, resolution.begin(START + 7_999 * APART), "{resolution:?}");
-        assert!((last - first) / resolution.span_ms() < resolution.kept(), "{resolution:?}");
-        let expected: BTreeSet<u64> = (0..8_000_u64)
+        let all: BTreeSet<u64> = (0..8_000_u64)
             .map(|seq| START + seq * APART - if seq / 20 % 7 == 3 { 31 * DAY } else { 0 })
             .map(|time| resolution.begin(time))
-            .filter(|begin| *begin + resolution.kept() * resolution.span_ms() > last)
             .collect();
-        assert!(answer.buckets.iter().map(|(begin, _)| begin).eq(&expected), "{resolution:?}");
+        let expected = all.iter().skip(all.len() - resolution.kept());
+        assert!(answer.buckets.iter().map(|(begin, _)| begin).eq(expected), "{resolution:?}");
     }
     assert_eq!(world.dump(), world.afresh());
 }
@@ -283,7 +282,7 @@ fn what_is_not_ours_is_not_touched() {
     world.follow();
     world.keeper.open = None;
     let mut other = Keeper::new(world.dir.path(), [8; 32]);
-    let anew = other.with(|_| Ok(())).unwrap().1;
+    let anew = other.with(|_| Ok(Some(()))).unwrap().1;
     assert!(matches!(anew, Some(Anew::Unusable { aside, .. }) if aside.exists()));
 }
 
@@ -297,8 +296,13 @@ fn sums_of_other_files_are_made_anew() {
     drop(world.segments);
     fs::remove_dir_all(&path).unwrap();
     world.segments = Segments::open(&path, CHAIN).unwrap();
-    assert_eq!(world.follow(), Some(Anew::OtherRecords), "shorter files");
+    let whole = world.dump();
+    let Some(Anew::OtherRecords { aside }) = world.follow() else { panic!("shorter files") };
     assert_eq!(world.dump(), []);
+    // What only they hold is not lost.
+    let kept = Series { db: Arc::new(Database::open(&aside).unwrap()), path: aside };
+    assert_eq!(dump(&kept), whole);
+    drop(kept);
     world.fill(0);
     world.follow();
     drop(world.segments);
@@ -306,8 +310,88 @@ fn sums_of_other_files_are_made_anew() {
     world.segments = Segments::open(&path, CHAIN).unwrap();
     world.fill(40);
     world.fill(60);
-    assert_eq!(world.follow(), Some(Anew::OtherRecords), "longer files with other frames");
+    let anew = world.follow();
+    assert!(matches!(anew, Some(Anew::OtherRecords { .. })), "longer files with other frames: {anew:?}");
     assert_eq!(world.dump(), world.afresh());
+}
+
+#[test]
+fn a_time_far_ahead_takes_the_place_of_one_bucket() {
+    let mut world = World::new();
+    world.fill(0);
+    world.follow();
+    let before = world.dump();
+    world.segments.append(&[batch(1, 200, &[START + 20_000 * DAY])]).unwrap();
+    world.fill(30);
+    world.follow();
+    let after = world.dump();
+    assert_eq!(after, world.afresh());
+    assert!(before.iter().all(|(key, _)| after.iter().any(|(other, _)| other == key)));
+}
+
+#[test]
+fn a_write_that_failed_is_not_the_last_one() {
+    let mut world = World::new();
+    world.fill(0);
+    world.follow();
+    let file = world.file();
+    let elsewhere = world.dir.path().join("segments");
+    let full = io::ErrorKind::Other;
+    for (error, closes) in [
+        (Error::DiskFull(file.clone()), true),
+        (Error::Stopped(file.clone()), true),
+        (Error::Io { path: file, source: full.into() }, true),
+        (Error::Io { path: elsewhere, source: full.into() }, false),
+    ] {
+        let (what, mut error) = (error.to_string(), Some(error));
+        let failed = world.keeper.with(|_| error.take().map_or(Ok(Some(())), Err));
+        assert!(failed.is_err(), "{what}");
+        assert_eq!(world.keeper.open.is_none(), closes, "{what}");
+        assert_eq!(world.follow(), None, "{what}");
+    }
+    assert_eq!(world.dump(), world.afresh());
+}
+
+#[test]
+fn who_asks_does_not_wait_for_who_sums_up() {
+    let world = World::new();
+    world.fill(0);
+    let sums = Sums::new(world.dir.path(), CHAIN);
+    let ask = || {
+        let answer = sums.ask(&world.segments, &World::question(Resolution::Day)).unwrap();
+        (answer.buckets.iter().map(|(_, bucket)| bucket.records).sum::<u32>(), answer.followed.complete)
+    };
+    let at_work = sums.keeper();
+    assert_eq!(ask(), (0, false), "nothing is open yet");
+    drop(at_work);
+    assert_eq!(ask(), (200, true));
+    let at_work = sums.keeper();
+    assert_eq!(ask(), (200, true), "nothing came since");
+    world.fill(20);
+    assert_eq!(ask(), (200, false));
+    drop(at_work);
+    assert_eq!(ask(), (400, true));
+}
+
+#[test]
+fn a_step_is_bounded_by_what_it_holds() {
+    let record = |seq: u32, apart: u64| Record {
+        cid: Cid([1; 16]),
+        seq,
+        time_ms: START + u64::from(seq) * apart,
+        kind: RecordKind::Module,
+        values: std::iter::repeat_n(i32::MIN, lct::record::VALUES_MAX).collect(),
+    };
+    for (apart, by_values) in [(DAY, true), (0, false)] {
+        let (mut step, mut seq) = (Step::default(), 0);
+        while !step.is_full() {
+            step.add(&record(seq, apart));
+            seq += 1;
+        }
+        let held: usize = step.sums.values().map(|sum| sum.values.len()).sum();
+        assert_eq!((held, held >= STEP_VALUES), (step.values, by_values));
+        assert!(held < STEP_VALUES + 3 * lct::record::VALUES_MAX && step.records <= STEP);
+    }
 }
 
 /// Power goes at every operation of a disk: what comes up is followed on to the same sums.
@@ -316,11 +400,11 @@ fn cuts(steps: u32, images: u32) {
     let disk = Disk::default();
     let open = |disk: &Disk| Database::builder().set_cache_size(1 << 20).create_with_backend(disk.clone());
     let path = Path::new("disk");
-    let mut series = Series::begin(open(&disk).unwrap(), path, &CHAIN).unwrap();
+    let series = Series::begin(open(&disk).unwrap(), path, &CHAIN).unwrap();
     let first = disk.operations();
     for n in 0..steps {
         world.fill(n * 20);
-        assert!(series.follow(&world.segments).unwrap());
+        assert_eq!(series.follow(&world.segments).unwrap(), Some(true));
     }
     let (log, expected) = (disk.log(), world.afresh());
     let mut count = 0;
@@ -328,9 +412,8 @@ fn cuts(steps: u32, images: u32) {
         let what = format!("cut after {done}, image {n}");
         let db = open(&Disk::of(image)).unwrap_or_else(|e| panic!("{what}: {e}"));
         identify(&db.begin_read().unwrap(), (path, &CHAIN)).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let mut series = Series { db, path: path.into(), anew: None };
-        assert!(series.follow(&world.segments).unwrap(), "{what}");
-        assert_eq!(series.anew, None, "{what}");
+        let series = Series { db: Arc::new(db), path: path.into() };
+        assert_eq!(series.follow(&world.segments).unwrap(), Some(true), "{what}");
         assert!(dump(&series) == expected, "{what}");
         count += 1;
     });
