@@ -25,6 +25,7 @@ use crate::{
     compat::Book,
     extract,
     refusal::{Refusal, Reply},
+    rest::Routine,
 };
 
 /// Names a write that is to happen once.
@@ -220,8 +221,10 @@ pub(crate) async fn repeated(State(app): State<Arc<Shared>>, request: Request, n
         }
     };
     let unheard = move |response: &Response| {
-        let (class, status) = (class.word(), response.status().as_u16());
-        tracing::info!(target: "audit", who, class, status, "done after its asker had gone");
+        if response.extensions().get::<Routine>().is_none() {
+            let (class, status) = (class.word(), response.status().as_u16());
+            tracing::info!(target: "audit", who, class, status, "done after its asker had gone");
+        }
     };
     app.works.run(work, unheard).await
 }

@@ -144,6 +144,10 @@ async fn other_method() -> Refusal {
     Refusal::new(405, code::METHOD, "this route does not have that method")
 }
 
+/// Marks an answer to what a program says again and again: it would push out of the audits what somebody did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Routine;
+
 /// Says in the log what was asked by somebody who did not wait for the answer: it may have taken effect.
 struct CutOff {
     span: tracing::Span,
@@ -201,7 +205,9 @@ async fn guard(State(app): State<Arc<Shared>>, mut request: Request, next: Next)
     if let Some(traced) = traced {
         traced.answered(asker.get(), status);
     }
-    span.in_scope(|| told(&app, asker.get(), class, status, from));
+    if response.extensions().get::<Routine>().is_none() {
+        span.in_scope(|| told(&app, asker.get(), class, status, from));
+    }
     if is_strange(&response) {
         response = in_our_words(status).into_response();
     }

@@ -96,7 +96,7 @@ async fn users_come_in_over_tls_and_nobody_else() {
     let gateway = Client::with_access(&url, &identity).unwrap();
     gateway.ledger_status().await.unwrap();
     assert_eq!(refused(gateway.submit(&[0], false).await), (403, "W4_ERR_ACCESS_ROLE".into()));
-    file.set("gateway", None, Some(true)).unwrap();
+    file.set("gateway", None, Some(true), now_ms() / 1000).unwrap();
     file.write(&users).unwrap();
     assert_eq!(refused(gateway.ledger_status().await), (401, "W4_ERR_ACCESS_REQUIRED".into()));
 

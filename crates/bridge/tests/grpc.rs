@@ -681,7 +681,7 @@ async fn a_reader_who_may_not_ask_any_more_is_told() {
     request.metadata_mut().insert(PROOF_HEADER, proof.parse().unwrap());
     request.metadata_mut().insert("authorization", format!("Bearer {}", *token).parse().unwrap());
     let mut stream = Client::new(channel).stream_events(request).await.unwrap().into_inner();
-    file.set("oscar", None, Some(true)).unwrap();
+    file.set("oscar", None, Some(true), now_ms() / 1000).unwrap();
     file.write(&users).unwrap();
     let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
     assert_eq!(refused(end), of(Code::Unauthenticated, "W4_ERR_ACCESS_REQUIRED", 401));

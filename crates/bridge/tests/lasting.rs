@@ -7,12 +7,15 @@ use crate::{
     common::{Answer, World},
     front::{now_ms, served},
 };
-use api::session::{Asked, PROOF_HEADER, Proof};
+use api::{
+    client::Credential,
+    session::{Asked, PROOF_HEADER, Proof},
+};
 use bridge::{
     Front,
     access::{
         Role,
-        users::{User, UserFile},
+        users::{User, UserFile, UsersError},
     },
     compat::{Allow, Profile},
 };
@@ -245,7 +248,7 @@ async fn a_stream_ends_with_the_right_of_its_reader() {
         streams.push(program.follow(n as u8).await);
     }
     // Shut out, the token taken back, run out, another scope; and one who stays.
-    file.set("ann", None, Some(true)).unwrap();
+    file.set("ann", None, Some(true), now_ms() / 1000).unwrap();
     file.user("bob").unwrap().tokens.clear();
     file.user("dan").unwrap().components = Some(vec!["pack-0001".into()]);
     file.write(&path).unwrap();
@@ -302,5 +305,61 @@ async fn a_passphrase_given_for_once_is_replaced_with_the_first_login() {
     assert_eq!(log_in("ann", &first, None).await, refused("ACCESS_REQUIRED"), "it opens no more");
     assert_eq!(log_in("ann", own, None).await, Ok(()));
     assert!(UserFile::read(&path).unwrap().users[0].once_until().is_none());
+    drop(stop);
+}
+
+/// Whoever took a session has it no longer than its user has the passphrase that opened it, and is not let in again with him.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_its_passphrase_and_with_being_shut_out() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.json");
+    let (first, second, third) = ("the first passphrase", "the second passphrase", "the third passphrase");
+    let mut ann = User::new("ann", Role::Viewer, None).unwrap();
+    ann.set_passphrase(first).unwrap();
+    let mut file = UserFile::default();
+    file.add(ann).unwrap();
+    file.write(&path).unwrap();
+    let front = Front { users: Some(path.clone()), ..Front::default() };
+    let (port, stop) = served(&world, dir.path(), &front).await;
+    let client = api::Client::new(&format!("http://127.0.0.1:{port}")).unwrap();
+    let key = SigningKey::from_bytes(&[8; 32]).unwrap();
+    let log_in = async |passphrase: &str, wanted: Option<&str>| {
+        let (passphrase, new_passphrase) = (passphrase.into(), wanted.map(Into::into));
+        let public = api::Hex(key.public().0);
+        let login = api::session::Login { user: "ann".into(), passphrase, key: public, new_passphrase };
+        let session = client.log_in(&login).await.unwrap();
+        client.as_user(Credential { token: session.token, key: key.clone() })
+    };
+    let ended = async |session: &api::Client| {
+        let refused = session.ledger_status().await.unwrap_err();
+        assert_eq!(refused.code(), Some("W4_ERR_ACCESS_REQUIRED"), "{refused}");
+    };
+
+    // By whoever keeps the users.
+    let session = log_in(first, None).await;
+    session.ledger_status().await.unwrap();
+    UserFile::change::<(), UsersError>(&path, |file| file.user("ann")?.set_passphrase(second)).unwrap();
+    ended(&session).await;
+    let session = log_in(second, None).await;
+    session.ledger_status().await.unwrap();
+    for disabled in [true, false] {
+        let set = |file: &mut UserFile| file.set("ann", None, Some(disabled), now_ms() / 1000);
+        UserFile::change::<(), UsersError>(&path, set).unwrap();
+    }
+    ended(&session).await;
+    // By the user: the session that this login opens is the only one left.
+    let session = log_in(second, None).await;
+    session.ledger_status().await.unwrap();
+    let last = log_in(second, Some(third)).await;
+    ended(&session).await;
+    last.ledger_status().await.unwrap();
+    // What is done to others, or to his role, ends nothing.
+    UserFile::change::<(), UsersError>(&path, |file| {
+        file.add(User::new("bob", Role::Viewer, None)?)?;
+        file.set("ann", Some(Role::Operator), None, now_ms() / 1000)
+    })
+    .unwrap();
+    last.ledger_status().await.unwrap();
     drop(stop);
 }

@@ -61,9 +61,17 @@ async fn a_bridge_is_ready_while_its_buses_and_its_disk_are() {
         let bus = ready.checks.into_iter().find(|check| check.name == "bus").unwrap();
         (status, bus.state.or(bus.error).unwrap())
     };
-    assert_eq!(ready().await, (503, "the gateway of app-0001 was not heard since the bridge began".into()));
+    // Anybody learns that something is wrong, and only who is known what it is.
+    let detail = async || {
+        let checks = client.health_detailed().await.unwrap().checks;
+        checks.into_iter().find(|check| check.name == "bus").unwrap().error.unwrap()
+    };
+    let wrong = "a gateway that is expected does not report, or hears nothing on its bus";
+    assert_eq!(ready().await, (503, wrong.into()));
+    assert_eq!(detail().await, "the gateway of app-0001 was not heard since the bridge began");
     client.report_gateway("app-0001", &Report { bus: Bus::Silent }).await.unwrap();
-    assert_eq!(ready().await, (503, "the gateway of app-0001 hears nothing on its bus".into()));
+    assert_eq!(ready().await, (503, wrong.into()));
+    assert_eq!(detail().await, "the gateway of app-0001 hears nothing on its bus");
     let told = client.report_gateway("app-0001", &Report { bus: Bus::Up }).await.unwrap();
     assert_eq!((ready().await, told.within), ((200, "up".into()), 60));
     let unknown = client.report_gateway("app-0002", &Report { bus: Bus::Up }).await.unwrap_err();
@@ -82,9 +90,13 @@ async fn a_bridge_is_ready_while_its_buses_and_its_disk_are() {
     let answer = world.http.get(format!("{url}/ready")).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     let ready: Ready = answer.json().await.unwrap();
-    let failing: Vec<_> =
-        ready.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
-    assert_eq!(failing, ["disk"], "{ready:?}");
+    let failing = ready.checks.iter().filter(|check| !check.ok);
+    let failing: Vec<_> = failing.map(|check| (check.name.as_str(), check.error.as_deref())).collect();
+    let wrong = "the disk cannot be written, or has too little room";
+    assert_eq!(failing, [("disk", Some(wrong))], "{ready:?}");
+    let detailed = api::Client::new(&url).unwrap().health_detailed().await.unwrap();
+    let disk = detailed.checks.iter().find(|check| check.name == "disk").unwrap();
+    assert!(disk.error.as_deref().unwrap().contains("MiB are free"), "{disk:?}");
     stop.send(()).unwrap();
     ended.await.unwrap();
 }

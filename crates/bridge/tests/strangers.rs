@@ -1,6 +1,6 @@
-//! What strangers do to the logs: nothing (A143).
+//! What strangers do to the logs, and what gateways say again and again: nothing (A143).
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::Path};
 
 use crate::{
     common::World,
@@ -9,6 +9,7 @@ use crate::{
 use api::{
     Client,
     client::{Access, Credential},
+    gateway::{Bus, Report},
 };
 use bridge::{
     Front,
@@ -20,6 +21,15 @@ use bridge::{
 };
 use lct::sign::SigningKey;
 use serde_json::Value;
+
+/// What the log of this name holds.
+fn lines(folder: &Path, name: &str) -> Vec<Value> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name));
+    let text: String = named.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    assert!(text.lines().all(|line| line.len() < 1_000), "what strangers choose is cut: {text}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
 
 // One thread, so that what its bridge says is heard here and nowhere else.
 #[tokio::test]
@@ -62,20 +72,50 @@ async fn a_flood_of_refusals_leaves_the_logs_to_those_who_are_known() {
     drop(heard);
     drop(open);
 
-    let lines = |name: &str| -> Vec<Value> {
-        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let named = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name));
-        let text: String = named.map(|path| std::fs::read_to_string(path).unwrap()).collect();
-        assert!(text.lines().all(|line| line.len() < 1_000), "what strangers choose is cut: {text}");
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    let audit = lines("audit.");
+    let audit = lines(&folder, "audit.");
     assert_eq!(audit.len(), 1, "{audit:?}");
     assert_eq!((&audit[0]["who"], &audit[0]["status"]), (&"bob".into(), &403.into()));
-    let security = lines("security.");
+    let security = lines(&folder, "security.");
     let strangers =
         security.iter().filter(|line| line["message"] == "refused to nobody who is known").count();
     assert_eq!(strangers, 4, "{security:?}");
     assert_eq!(security.iter().filter(|line| line["who"] == "bob").count(), 1, "{security:?}");
     assert!(security.len() <= 6, "{security:?}");
+}
+
+/// A gateway reports every few seconds, for years: the audits keep what somebody did, and what it was refused.
+#[tokio::test]
+async fn reports_of_gateways_push_nothing_out_of_the_audits() {
+    let world = World::new().await;
+    world.register(&world.factory.device("app-0001", lct::id::Role::App)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Retention { days: 9, mib: 1 };
+    let folder = dir.path().join("logs");
+    let logs = Logs { folder: folder.clone(), audit: keep, security: keep, operation: keep, debug: keep };
+    let (subscriber, open) = logs.open().unwrap();
+    let heard = tracing::subscriber::set_default(subscriber);
+
+    let users = dir.path().join("users.json");
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let mut gateway = User::new("gateway", Role::Operator, None).unwrap();
+    let token = gateway.give_token(&key.public(), now_ms() / 1000 + 600, None).unwrap().to_string();
+    let mut file = UserFile::default();
+    file.add(gateway).unwrap();
+    file.write(&users).unwrap();
+    let front = Front { users: Some(users), ..Front::default() };
+    let (port, stop) = served(&world, dir.path(), &front).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let gateway = Client::with_access(&url, &Access::default()).unwrap();
+    let gateway = gateway.as_user(Credential { token, key });
+    for bus in [Bus::Up, Bus::Silent, Bus::Up] {
+        gateway.report_gateway("app-0001", &Report { bus }).await.unwrap();
+    }
+    gateway.report_gateway("app-0002", &Report { bus: Bus::Up }).await.unwrap_err();
+    drop(stop);
+    drop(heard);
+    drop(open);
+
+    let audit = lines(&folder, "audit.");
+    assert_eq!(audit.len(), 1, "{audit:?}");
+    assert_eq!((&audit[0]["who"], &audit[0]["status"]), (&"gateway".into(), &404.into()));
 }

@@ -98,11 +98,28 @@ pub struct Far {
     bus: watch::Receiver<Bus>,
 }
 
+/// The last report of which the bridge said something.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    at: Instant,
+    of: Bus,
+    /// Whether it took it.
+    taken: bool,
+}
+
+impl Told {
+    /// Whether the bridge is to be told again. It writes down what it refuses, so that another bus is no reason to have the next
+    /// one refused at once.
+    fn is_due(self, bus: Bus, now: Instant) -> bool {
+        (self.taken && self.of != bus) || now.saturating_duration_since(self.at) >= REPORT
+    }
+}
+
 /// Asks the bridge for its list, its policies and its orders every second and for the time every minute, tells the line
 /// what is new or still to be done, and ends when nobody listens any more. A bridge that does not answer is asked again. In
 /// between it is told how the bus of `app` is.
 pub async fn listen(client: Client, pack: String, app: String, Far { heard, bus }: Far) {
-    let mut told = None;
+    let mut told: Option<Told> = None;
     let mut looks = LOOKS_PER_TOKEN;
     let mut known = 0;
     loop {
@@ -115,13 +132,42 @@ pub async fn listen(client: Client, pack: String, app: String, Far { heard, bus 
         }
         looks = looks.saturating_add(1);
         let now = *bus.borrow();
-        let due = |(at, of): (Instant, Bus)| of != now || at.elapsed() >= REPORT;
-        if told.is_none_or(due) && client.report_gateway(&app, &Report { bus: now }).await.is_ok() {
-            told = Some((Instant::now(), now));
+        if told.is_none_or(|told| told.is_due(now, Instant::now())) {
+            let taken = match client.report_gateway(&app, &Report { bus: now }).await {
+                Ok(_) => Some(true),
+                Err(ClientError::Refused(_)) => Some(false),
+                // A bridge that was not reached is asked again with the next look.
+                Err(_) => None,
+            };
+            if let Some(taken) = taken {
+                told = Some(Told { at: Instant::now(), of: now, taken });
+            }
         }
         tokio::select! {
             () = heard.closed() => return,
             () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_was_refused_is_not_repeated_at_every_look() {
+        let at = Instant::now();
+        for (taken, bus, after, due) in [
+            (true, Bus::Up, LOOK, false),
+            (true, Bus::Silent, LOOK, true),
+            (true, Bus::Up, REPORT, true),
+            (false, Bus::Up, LOOK, false),
+            (false, Bus::Silent, LOOK, false),
+            (false, Bus::Silent, REPORT - LOOK, false),
+            (false, Bus::Up, REPORT, true),
+        ] {
+            let told = Told { at, of: Bus::Up, taken };
+            assert_eq!(told.is_due(bus, at + after), due, "taken {taken}, {bus:?} after {after:?}");
         }
     }
 }

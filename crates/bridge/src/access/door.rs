@@ -65,6 +65,8 @@ impl Default for Rate {
 /// What somebody logged in to.
 struct Live {
     user: String,
+    /// Of the user as he logged in: the session is worth nothing once his is another one.
+    bond: Digest,
     key: PublicKey,
     expires_at: u64,
     present_until: u64,
@@ -76,6 +78,12 @@ struct Used {
     since_ms: u64,
     newer: HashSet<Digest>,
     older: HashSet<Digest>,
+}
+
+impl Used {
+    fn has(&self, proof: &Digest) -> bool {
+        self.older.contains(proof) || self.newer.contains(proof)
+    }
 }
 
 /// What somebody showed to prove who he is.
@@ -133,9 +141,11 @@ impl Door {
         if let Some(token) = bearer(request.headers())? {
             let hash = token_hash(token);
             let (principal, key) = self.holder(&users, &hash, now_s)?;
-            // Before the proof is kept, so that nobody alone fills the memory of proofs.
+            let proof = self.prove(request, token, &hash, &key, now_ms)?;
+            // After the proof is found good and new, so that who has a token without its key, or a request that was made before,
+            // uses up nothing of its user's; before it is kept, so that nobody alone fills the memory of proofs.
             self.rate.count(format!("user {}", principal.name))?;
-            self.prove(request, token, &hash, &key, now_ms)?;
+            self.first_use(proof, now_ms)?;
             return Ok(Some((principal, Shown::Token(hash))));
         }
         let Some(fingerprint) = peer.certificate else { return Ok(None) };
@@ -160,8 +170,9 @@ impl Door {
     /// Whose token this is, and the key that its requests are signed with.
     fn holder(&self, users: &UserFile, hash: &Digest, now_s: u64) -> Reply<(Principal, PublicKey)> {
         let (user, key, components, present) = match self.live(hash, now_s) {
-            Some((name, key, present)) => {
-                (users.users.iter().find(|user| user.name == name), key, None, present)
+            Some((name, bond, key, present)) => {
+                let same = |user: &&User| user.name == name && user.bond() == bond;
+                (users.users.iter().find(same), key, None, present)
             }
             None => {
                 let mut all = users.users.iter().flat_map(|u| u.tokens.iter().map(move |t| (u, t)));
@@ -176,17 +187,18 @@ impl Door {
         Ok((principal(user, scope, Means::Token, present), key))
     }
 
-    fn live(&self, hash: &Digest, now_s: u64) -> Option<(String, PublicKey, bool)> {
+    /// Whose session this is, the bond that it hangs on, its key, and whether he is present.
+    fn live(&self, hash: &Digest, now_s: u64) -> Option<(String, Digest, PublicKey, bool)> {
         let mut sessions = lock(&self.sessions);
         let live = sessions.get(hash)?;
         if now_s >= live.expires_at {
             sessions.remove(hash);
             return None;
         }
-        Some((live.user.clone(), live.key, now_s < live.present_until))
+        Some((live.user.clone(), live.bond, live.key, now_s < live.present_until))
     }
 
-    /// Checks that the holder of `key` made this request, now and once.
+    /// Checks that the holder of `key` made this request, now and not before; what is returned names the proof.
     fn prove(
         &self,
         request: &Request,
@@ -194,7 +206,7 @@ impl Door {
         hash: &Digest,
         key: &PublicKey,
         now_ms: u64,
-    ) -> Reply<()> {
+    ) -> Reply<Digest> {
         let wrong = |what: &str| {
             Refusal::new(401, code::ACCESS_PROOF, "the proof of the token's key does not hold").detail(what)
         };
@@ -219,7 +231,11 @@ impl Door {
                 "it was made before this bridge started, which does not know whether it was used",
             ));
         }
-        self.first_use(sha256(&[hash, &proof.nonce]), now_ms)
+        let named = sha256(&[hash, &proof.nonce]);
+        if lock(&self.used).has(&named) {
+            return Err(made_before());
+        }
+        Ok(named)
     }
 
     fn first_use(&self, proof: Digest, now_ms: u64) -> Reply<()> {
@@ -229,8 +245,8 @@ impl Door {
             used.older = std::mem::take(&mut used.newer);
             used.since_ms = now_ms;
         }
-        if used.older.contains(&proof) || used.newer.contains(&proof) {
-            return Err(Refusal::new(401, code::ACCESS_REPLAY, "this request was made before"));
+        if used.has(&proof) {
+            return Err(made_before());
         }
         if used.newer.len() >= PROOFS_MAX {
             return Err(too_many(Duration::from_secs(60)));
@@ -241,7 +257,7 @@ impl Door {
 
     /// Counts a request of `who`.
     ///
-    /// The operator of this machine is not counted: there is nobody else that he could keep away; who shows a token was, before
+    /// The operator of this machine is not counted: there is nobody else that he could keep away; who shows a token was, with
     /// his proof.
     pub fn count(&self, who: Option<&Principal>, peer: &Peer) -> Reply<()> {
         match who {
@@ -263,8 +279,6 @@ impl Door {
 
     /// Logs a user in. Takes some 20 ms and 19 MiB.
     pub fn log_in(&self, login: &Login, peer: &Peer, now_s: u64) -> Reply<Session> {
-        let refuse =
-            || Refusal::new(401, code::ACCESS_REQUIRED, "there is no such user with this passphrase");
         let users = self.users()?.ok_or_else(|| {
             Refusal::new(
                 409,
@@ -275,7 +289,7 @@ impl Door {
         let key =
             PublicKey::from_slice(&login.key.0).map_err(|_| Refusal::format("key: no P-256 public key"))?;
         if login.passphrase.len() > PASSPHRASE_MAX {
-            return Err(refuse());
+            return Err(no_such_login());
         }
         let user = users.users.iter().find(|user| user.name == login.user);
         let right = check_passphrase(user, &login.passphrase);
@@ -289,9 +303,9 @@ impl Door {
             if self.strangers.heard(peer.address) {
                 tracing::warn!(target: "security", user = named, from = %peer.address, "login refused");
             }
-            return Err(refuse());
+            return Err(no_such_login());
         };
-        self.renew(user, login)?;
+        let bond = self.renew(user, login)?;
         let token = draw_token()?;
         let (expires_at, present_until) = (now_s + SESSION_S, now_s + PRESENCE_S);
         let mut sessions = lock(&self.sessions);
@@ -299,18 +313,19 @@ impl Door {
         if sessions.len() >= SESSIONS_MAX {
             return Err(too_many(Duration::from_secs(60)));
         }
-        let live = Live { user: user.name.clone(), key, expires_at, present_until };
+        let live = Live { user: user.name.clone(), bond, key, expires_at, present_until };
         sessions.insert(token_hash(&token), live);
         self.tries.logged_in(&user.name, peer.address);
         tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
         Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
     }
 
-    /// Gives whoever proved himself the passphrase that he wants, or tells him that he needs one.
-    fn renew(&self, user: &User, login: &Login) -> Reply<()> {
+    /// Gives whoever proved himself the passphrase that he wants, or tells him that he needs one; what is returned is the bond of
+    /// the one that he has from here on.
+    fn renew(&self, user: &User, login: &Login) -> Reply<Digest> {
         let Some(wanted) = &login.new_passphrase else {
             return match user.once_until() {
-                None => Ok(()),
+                None => Ok(user.bond()),
                 Some(_) => Err(Refusal::new(
                     403,
                     code::ACCESS_PASSPHRASE,
@@ -322,13 +337,14 @@ impl Door {
         if *wanted == login.passphrase {
             return Err(Refusal::format("new_passphrase: it is the one before"));
         }
-        let Some(users) = &self.users else { return Ok(()) };
-        users.set_passphrase(&user.name, wanted).map_err(|e| match e {
+        let Some(users) = &self.users else { return Ok(user.bond()) };
+        let bond = users.set_passphrase(&user.name, &user.bond(), wanted).map_err(|e| match e {
             UsersError::Invalid(what) => Refusal::format(format!("new_passphrase: {what}")),
+            UsersError::Unknown(_) | UsersError::Superseded(_) => no_such_login(),
             e => Refusal::unavailable(&e),
         })?;
         tracing::info!(target: "security", user = %user.name, "another passphrase");
-        Ok(())
+        Ok(bond)
     }
 }
 
@@ -352,6 +368,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn unknown() -> Refusal {
     Refusal::new(401, code::ACCESS_REQUIRED, "this token or certificate is not known here, or it ended")
+}
+
+fn no_such_login() -> Refusal {
+    Refusal::new(401, code::ACCESS_REQUIRED, "there is no such user with this passphrase")
+}
+
+fn made_before() -> Refusal {
+    Refusal::new(401, code::ACCESS_REPLAY, "this request was made before")
 }
 
 /// A header that stands once or not at all.
@@ -380,7 +404,10 @@ fn bearer(headers: &HeaderMap) -> Reply<Option<&str>> {
 
 #[cfg(test)]
 mod tests {
+    use lct::sign::SigningKey;
+
     use super::*;
+    use crate::access::Role;
 
     fn door() -> Door {
         Door::new(None, Rate::default(), 0)
@@ -399,6 +426,40 @@ mod tests {
         assert_eq!(again(120_001, 1), Err(code::ACCESS_REPLAY.to_owned()), "kept in the older stretch");
         assert_eq!(again(500_000, 3), Ok(()));
         assert_eq!(lock(&door.used).newer.len(), 1, "what is old is forgotten");
+    }
+
+    /// Who has a token without its key, or a request that was made before, takes nothing from its user.
+    #[test]
+    fn only_what_a_user_proved_counts_as_his() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.json");
+        let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+        let thief = SigningKey::from_bytes(&[8; 32]).unwrap();
+        let mut ann = User::new("ann", Role::Viewer, None).unwrap();
+        let token = ann.give_token(&key.public(), u64::MAX, None).unwrap();
+        let mut file = UserFile::default();
+        file.add(ann).unwrap();
+        file.write(&path).unwrap();
+        let one = NonZeroU32::MIN;
+        let door = Door::new(Some(Users::open(path).unwrap()), Rate { per_second: one, burst: one }, 0);
+        let peer = Peer { address: IpAddr::from([10, 0, 0, 1]), certificate: None };
+        let time_ms = 1_000_000_000;
+        let ask = |key: &SigningKey, nonce: u8| {
+            let asked = Asked { method: "GET", authority: "here:1", path: "/x", token: &token };
+            let signature = key.sign_rfc6979(&Proof::digest(&asked, time_ms, &[nonce; 16]));
+            let proof = Proof { time_ms, nonce: [nonce; 16], signature }.to_string();
+            let request = Request::get("/x").header("host", "here:1").header(PROOF_HEADER, proof);
+            let request = request.header("authorization", format!("Bearer {}", *token));
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            door.known(&request, &peer, time_ms).map(drop).map_err(|refused| refused.0.code)
+        };
+        let refused = |code: &str| Err(code.to_owned());
+        for nonce in 0..3 {
+            assert_eq!(ask(&thief, nonce), refused(code::ACCESS_PROOF));
+        }
+        assert_eq!(ask(&key, 1), Ok(()));
+        assert_eq!(ask(&key, 1), refused(code::ACCESS_REPLAY), "not one too many");
+        assert_eq!(ask(&key, 2), refused(code::RATE));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use api::{encoding::Hex, session::token_hash};
 use argon2::{Algorithm, Argon2, Params, Version};
-use lct::{id::valid_component_id, secret};
+use lct::{Digest, hash::sha256, id::valid_component_id, secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -58,6 +58,9 @@ pub enum UsersError {
     /// The last administrator would be gone.
     #[error("{0:?} is the only administrator left; make another first")]
     LastAdministrator(String),
+    /// The passphrase that was shown is not his any more.
+    #[error("{0:?} was given another passphrase, or shut out, meanwhile")]
+    Superseded(String),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] entropy::NoEntropy),
@@ -147,6 +150,9 @@ pub struct User {
     /// The passphrase was given for once, and only opens until then, Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     once_until: Option<u64>,
+    /// Goes up with each passphrase and whenever he is shut out: what was opened before stays shut when he is let in again.
+    #[serde(default)]
+    epoch: u64,
     /// His tokens.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -179,6 +185,7 @@ impl User {
             expires_at: None,
             passphrase: None,
             once_until: None,
+            epoch: 0,
             tokens: Vec::new(),
             certificates: Vec::new(),
         })
@@ -197,7 +204,17 @@ impl User {
         }
         self.passphrase = Some(Hashed::of(passphrase)?);
         self.once_until = None;
+        self.epoch = self.epoch.saturating_add(1);
         Ok(())
+    }
+
+    /// What a session hangs on: another passphrase, or having been shut out, makes it another one.
+    pub(crate) fn bond(&self) -> Digest {
+        let kept = self.passphrase.as_ref();
+        // The hash besides the number, since a user of the same name may be made anew.
+        let (salt, hash): (&[u8], &[u8]) =
+            kept.map_or((&[][..], &[][..]), |kept| (&kept.salt.0[..], &kept.hash.0[..]));
+        sha256(&[b"modbatt1 session", &self.epoch.to_be_bytes(), salt, hash])
     }
 
     /// Draws a passphrase, 96 random bits, that only serves to set another one, until `until`, Unix seconds.
@@ -249,6 +266,14 @@ impl User {
     /// Whether he may use the bridge at `now_s`.
     pub fn is_active(&self, now_s: u64) -> bool {
         !self.disabled && self.expires_at.is_none_or(|end| now_s < end)
+    }
+
+    /// Whether he has something to prove himself with at `now_s`.
+    fn proves(&self, now_s: u64) -> bool {
+        let opens = self.passphrase.is_some() && self.once_until.is_none_or(|until| now_s < until);
+        opens
+            || self.certificates.iter().any(|certificate| now_s < certificate.expires_at)
+            || self.tokens.iter().any(|token| now_s < token.expires_at)
     }
 
     /// With which components.
@@ -365,20 +390,30 @@ impl UserFile {
         Ok(())
     }
 
-    /// Gives a user another role, or shuts him out or in; an administrator always remains.
+    /// Gives a user another role, or shuts him out or in; an administrator always remains, who can prove himself at `now_s`.
     ///
     /// # Errors
     /// [`UsersError::Unknown`], [`UsersError::LastAdministrator`].
-    pub fn set(&mut self, name: &str, role: Option<Role>, disabled: Option<bool>) -> Result<(), UsersError> {
+    pub fn set(
+        &mut self,
+        name: &str,
+        role: Option<Role>,
+        disabled: Option<bool>,
+        now_s: u64,
+    ) -> Result<(), UsersError> {
         let user = self.user(name)?;
         let before = user.clone();
         user.role = role.unwrap_or(user.role);
         user.disabled = disabled.unwrap_or(user.disabled);
+        if disabled == Some(true) {
+            user.epoch = user.epoch.saturating_add(1);
+        }
         // Who ends by himself, or has nothing to prove himself with, is not there when he is needed.
         let leads = |user: &User| {
-            let proves =
-                user.passphrase.is_some() || !user.certificates.is_empty() || !user.tokens.is_empty();
-            user.role == Role::Administrator && !user.disabled && user.expires_at.is_none() && proves
+            user.role == Role::Administrator
+                && !user.disabled
+                && user.expires_at.is_none()
+                && user.proves(now_s)
         };
         if leads(&before) && !self.users.iter().any(leads) {
             *self.user(name)? = before;
@@ -428,9 +463,18 @@ impl Users {
         Ok(read.seen.then(|| read.file.clone()))
     }
 
-    /// Gives a user another passphrase, in the file.
-    pub fn set_passphrase(&self, name: &str, passphrase: &str) -> Result<(), UsersError> {
-        UserFile::change(&self.path, |file| file.user(name)?.set_passphrase(passphrase))
+    /// Gives a user another passphrase, in the file, in the place of the one that `bond` is of; what is returned is the bond
+    /// of the new one.
+    pub fn set_passphrase(&self, name: &str, bond: &Digest, passphrase: &str) -> Result<Digest, UsersError> {
+        UserFile::change(&self.path, |file| {
+            let user = file.user(name)?;
+            // Whoever knows an older one does not take the user back from who changed it.
+            if user.bond() != *bond {
+                return Err(UsersError::Superseded(name.into()));
+            }
+            user.set_passphrase(passphrase)?;
+            Ok(user.bond())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Read> {
@@ -506,16 +550,16 @@ mod tests {
         assert!(!check_passphrase(None, "a long passphrase"));
         assert!(ann(&users).is_active(5));
 
-        let last = file.set("ann", None, Some(true)).unwrap_err();
+        let last = file.set("ann", None, Some(true), 5).unwrap_err();
         assert!(matches!(last, UsersError::LastAdministrator(_)), "{last}");
         let mut bob = User::new("bob", Role::Administrator, None).unwrap();
         file.add(bob.clone()).unwrap();
-        let last = file.set("ann", None, Some(true)).unwrap_err();
+        let last = file.set("ann", None, Some(true), 5).unwrap_err();
         assert!(matches!(last, UsersError::LastAdministrator(_)), "one without any means is none");
         file.users.retain(|user| user.name != "bob");
         bob.set_passphrase("another long passphrase").unwrap();
         file.add(bob).unwrap();
-        file.set("ann", Some(Role::Viewer), Some(true)).unwrap();
+        file.set("ann", Some(Role::Viewer), Some(true), 5).unwrap();
         file.write(&path).unwrap();
         assert!(!ann(&users).is_active(5), "shut out at once");
         assert_eq!(ann(&users).role, Role::Viewer);
@@ -528,5 +572,57 @@ mod tests {
         assert!(users.now().unwrap().is_none());
         file.write(&path).unwrap();
         assert!(users.now().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_administrator_whose_means_ran_out_is_none() {
+        let key = lct::sign::SigningKey::from_bytes(&[3; 32]).unwrap().public();
+        let user = |name: &str| User::new(name, Role::Administrator, None).unwrap();
+        let mut ann = user("ann");
+        ann.set_passphrase("a long passphrase").unwrap();
+        let (mut once, mut token, mut certificate) = (user("bob"), user("bob"), user("bob"));
+        once.give_passphrase_once(9).unwrap();
+        token.give_token(&key, 9, None).unwrap();
+        certificate.certificates.push(Certificate { fingerprint: Hex([1; 32]), expires_at: 9 });
+        for bob in [once, token, certificate] {
+            let mut file = UserFile { users: vec![ann.clone(), bob], ..UserFile::default() };
+            let last = file.set("ann", None, Some(true), 9).unwrap_err();
+            assert!(matches!(last, UsersError::LastAdministrator(_)), "{last}");
+            assert!(file.users[0] == ann, "what is refused changes nothing");
+            file.set("ann", None, Some(true), 8).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_bond_ends_with_a_passphrase_and_with_being_shut_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.json");
+        let mut ann = User::new("ann", Role::Viewer, None).unwrap();
+        ann.set_passphrase("a long passphrase").unwrap();
+        let mut file = UserFile::default();
+        file.add(ann).unwrap();
+        let first = file.users[0].bond();
+        file.set("ann", Some(Role::Operator), None, 0).unwrap();
+        file.set("ann", None, Some(false), 0).unwrap();
+        assert_eq!(file.users[0].bond(), first, "nothing of that shuts him out");
+        file.set("ann", None, Some(true), 0).unwrap();
+        file.set("ann", None, Some(false), 0).unwrap();
+        let second = file.users[0].bond();
+        assert_ne!(second, first);
+        file.write(&path).unwrap();
+        let users = Users::open(path.clone()).unwrap();
+        let late = users.set_passphrase("ann", &first, "another long passphrase").unwrap_err();
+        assert!(matches!(late, UsersError::Superseded(_)), "{late}");
+        let third = users.set_passphrase("ann", &second, "a long passphrase").unwrap();
+        assert_ne!(third, second, "the same words are another passphrase");
+        assert_eq!(UserFile::read(&path).unwrap().users[0].bond(), third);
+    }
+
+    /// As one was written before users had a number of their passphrase.
+    #[test]
+    fn a_file_without_epochs_is_read() {
+        let text = r#"{"format":1,"users":[{"name":"ann","role":"viewer"}]}"#;
+        let file: UserFile = serde_json::from_str(text).unwrap();
+        assert_eq!(file.users[0].epoch, 0);
     }
 }

@@ -6,7 +6,7 @@ use api::{
     encoding::ComponentId,
     gateway::{Report, Reported},
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 
 use super::App;
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     extract::{Body, Segments},
     ops::gateways::WITHIN,
     refusal::Reply,
+    rest::Routine,
 };
 
 /// A gateway says how its bus is, by the component id of its app (A129).
@@ -28,9 +29,9 @@ pub(crate) async fn report(
     State(app): App,
     Segments(id): Segments<String>,
     Body(report): Body<Report>,
-) -> Reply<Json<Reported>> {
+) -> Reply<(Extension<Routine>, Json<Reported>)> {
     let named = id.clone();
     app.state(None, move |snapshot| component(snapshot, "id", &named).map(drop)).await?;
     app.gateways.hear(&id, report.bus, Instant::now())?;
-    Ok(Json(Reported { within: WITHIN.as_secs() }))
+    Ok((Extension(Routine), Json(Reported { within: WITHIN.as_secs() })))
 }

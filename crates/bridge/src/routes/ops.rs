@@ -38,6 +38,7 @@ pub(crate) async fn ready(State(app): App) -> Response {
     let checks = checks(&app).await;
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let checks = checks.into_iter().map(in_public).collect();
     (status, Json(Ready { ready, checks })).into_response()
 }
 
@@ -61,6 +62,16 @@ pub(crate) async fn detailed(State(app): App) -> Json<Detailed> {
         gateways: app.gateways.known(Instant::now()),
         disk_free_mib: free(&app).await.ok().flatten().map(|bytes| bytes >> 20),
     })
+}
+
+/// A check as it is told to anybody: which components there are, and how much room, is for who is known.
+fn in_public(check: Check) -> Check {
+    let wrong = match check.name.as_str() {
+        "ledger" => "the ledger cannot be read",
+        "bus" => "a gateway that is expected does not report, or hears nothing on its bus",
+        _ => "the disk cannot be written, or has too little room",
+    };
+    Check { error: check.error.map(|_| wrong.into()), ..check }
 }
 
 /// The ledger can be read, those who hear the buses report, and the disk can be written and has room.

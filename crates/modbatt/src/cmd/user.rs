@@ -231,15 +231,15 @@ fn change(
             )
         }
         Command::Role { name, role } => {
-            file.set(name, Some(*role), None)?;
+            file.set(name, Some(*role), None, now_s)?;
             format!("{name} is {}", role.word())
         }
         Command::Disable { name } => {
-            file.set(name, None, Some(true))?;
+            file.set(name, None, Some(true), now_s)?;
             format!("{name} is shut out")
         }
         Command::Enable { name } => {
-            file.set(name, None, Some(false))?;
+            file.set(name, None, Some(false), now_s)?;
             format!("{name} is let in")
         }
         Command::Token(token) => {
