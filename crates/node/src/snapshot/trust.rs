@@ -124,7 +124,7 @@ impl Snapshot<'_> {
     /// from 1 again, in the rows of before: of a state from before that only the tensor itself tells, and only of its last changes.
     fn noted_then(&self, tensor: &Tensor, number: u64, row: &[u8]) -> Result<Option<Noted>, Error> {
         let noted = Noted::from_bytes(row).map_err(|e| self.store.damaged(e))?;
-        if noted.height <= self.last() {
+        if noted.height <= self.tip().height {
             return Ok(Some(noted));
         }
         let Some((_, change)) = tensor.numbered().find(|(of, _)| *of == number) else { return Ok(None) };
