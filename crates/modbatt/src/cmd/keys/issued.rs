@@ -66,12 +66,9 @@ fn line(entry: &Issuance) -> String {
     let time = api::event::rfc3339(entry.time.into());
     // What a request says of itself may hold anything.
     let who: String = entry.who.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    format!(
-        "{} {time} {kind} {} for {} by order of {who}\n",
-        entry.number,
-        entry.id,
-        entry.components.join(" ")
-    )
+    // A list of revocations is for everybody.
+    let whom = if entry.components.is_empty() { "everybody".to_owned() } else { entry.components.join(" ") };
+    format!("{} {time} {kind} {} for {whom} by order of {who}\n", entry.number, entry.id)
 }
 
 /// Whether the chain has or had this key as an authority.
