@@ -23,6 +23,7 @@ mod repeat;
 mod rest;
 mod routes;
 mod strict;
+mod until;
 mod work;
 
 pub use authority::{

@@ -1,6 +1,9 @@
 //! Lists in pages (A204).
 
-use api::list::{LIMIT, LIMIT_MAX};
+use api::{
+    encoding::ComponentId,
+    list::{LIMIT, LIMIT_MAX},
+};
 use axum::{
     extract::{FromRequestParts, Query},
     http::{Uri, request::Parts},
@@ -33,6 +36,18 @@ pub(crate) struct Page {
 pub(crate) struct List<F> {
     pub page: Page,
     pub of: F,
+}
+
+/// Which of them, and after which block.
+#[derive(Debug, Clone, serde::Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfComponent {
+    /// Only of this component.
+    #[param(value_type = Option<ComponentId>)]
+    pub component: Option<String>,
+    /// Height of the block; the last one where it is left out.
+    pub height: Option<u64>,
 }
 
 /// The query of a list of which nothing else can be asked.

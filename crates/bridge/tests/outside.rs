@@ -305,7 +305,7 @@ async fn schemathesis_finds_nothing() {
 
 /// The same with more requests, other ones each time.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes"]
+#[ignore = "fifteen minutes; a run with a fixed seed is among the usual tests"]
 async fn schemathesis_finds_nothing_for_long() {
     schemathesis(&["--max-examples", "200", "--max-time", "900"]).await;
 }

@@ -1,6 +1,9 @@
 //! What strangers do to the logs, and what gateways say again and again: nothing (A143).
 
-use std::{num::NonZeroU32, path::Path};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     common::World,
@@ -31,24 +34,34 @@ fn lines(folder: &Path, name: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Four logs, which hear this thread until what is returned is dropped, and their folder.
+fn logged(dir: &Path) -> (PathBuf, impl Sized) {
+    let keep = Retention { days: 9, mib: 1 };
+    let folder = dir.join("logs");
+    let logs = Logs { folder: folder.clone(), audit: keep, security: keep, operation: keep, debug: keep };
+    let (subscriber, open) = logs.open().unwrap();
+    // Dropped in this order: what is heard is written when the logs close.
+    (folder, (tracing::subscriber::set_default(subscriber), open))
+}
+
+/// A file of users with one, and his token.
+fn with_a_user(dir: &Path, name: &str, role: Role) -> (PathBuf, Credential) {
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let mut user = User::new(name, role, None).unwrap();
+    let token = user.give_token(&key.public(), now_ms() / 1000 + 600, None).unwrap().to_string();
+    let (path, mut file) = (dir.join("users.json"), UserFile::default());
+    file.add(user).unwrap();
+    file.write(&path).unwrap();
+    (path, Credential { token, key })
+}
+
 // One thread, so that what its bridge says is heard here and nowhere else.
 #[tokio::test]
 async fn a_flood_of_refusals_leaves_the_logs_to_those_who_are_known() {
     let world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
-    let keep = Retention { days: 9, mib: 1 };
-    let folder = dir.path().join("logs");
-    let logs = Logs { folder: folder.clone(), audit: keep, security: keep, operation: keep, debug: keep };
-    let (subscriber, open) = logs.open().unwrap();
-    let heard = tracing::subscriber::set_default(subscriber);
-
-    let users = dir.path().join("users.json");
-    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
-    let mut bob = User::new("bob", Role::Viewer, None).unwrap();
-    let token = bob.give_token(&key.public(), now_ms() / 1000 + 600, None).unwrap().to_string();
-    let mut file = UserFile::default();
-    file.add(bob).unwrap();
-    file.write(&users).unwrap();
+    let (folder, logged) = logged(dir.path());
+    let (users, credential) = with_a_user(dir.path(), "bob", Role::Viewer);
     let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN.saturating_add(99) };
     let front = Front { users: Some(users), rate, ..Front::default() };
     let (port, stop) = served(&world, dir.path(), &front).await;
@@ -66,11 +79,10 @@ async fn a_flood_of_refusals_leaves_the_logs_to_those_who_are_known() {
         statuses.push(request.send().await.unwrap().status().as_u16());
     }
     assert!([401, 421, 429].iter().all(|status| statuses.contains(status)), "{statuses:?}");
-    let bob = Client::with_access(&url, &Access::default()).unwrap().as_user(Credential { token, key });
+    let bob = Client::with_access(&url, &Access::default()).unwrap().as_user(credential);
     assert!(bob.submit(&[0], false).await.is_err());
     drop(stop);
-    drop(heard);
-    drop(open);
+    drop(logged);
 
     let audit = lines(&folder, "audit.");
     assert_eq!(audit.len(), 1, "{audit:?}");
@@ -89,31 +101,19 @@ async fn reports_of_gateways_push_nothing_out_of_the_audits() {
     let world = World::new().await;
     world.register(&world.factory.device("app-0001", lct::id::Role::App)).await;
     let dir = tempfile::tempdir().unwrap();
-    let keep = Retention { days: 9, mib: 1 };
-    let folder = dir.path().join("logs");
-    let logs = Logs { folder: folder.clone(), audit: keep, security: keep, operation: keep, debug: keep };
-    let (subscriber, open) = logs.open().unwrap();
-    let heard = tracing::subscriber::set_default(subscriber);
-
-    let users = dir.path().join("users.json");
-    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
-    let mut gateway = User::new("gateway", Role::Operator, None).unwrap();
-    let token = gateway.give_token(&key.public(), now_ms() / 1000 + 600, None).unwrap().to_string();
-    let mut file = UserFile::default();
-    file.add(gateway).unwrap();
-    file.write(&users).unwrap();
+    let (folder, logged) = logged(dir.path());
+    let (users, credential) = with_a_user(dir.path(), "gateway", Role::Operator);
     let front = Front { users: Some(users), ..Front::default() };
     let (port, stop) = served(&world, dir.path(), &front).await;
     let url = format!("http://127.0.0.1:{port}");
     let gateway = Client::with_access(&url, &Access::default()).unwrap();
-    let gateway = gateway.as_user(Credential { token, key });
+    let gateway = gateway.as_user(credential);
     for bus in [Bus::Up, Bus::Silent, Bus::Up] {
         gateway.report_gateway("app-0001", &Report { bus }).await.unwrap();
     }
     gateway.report_gateway("app-0002", &Report { bus: Bus::Up }).await.unwrap_err();
     drop(stop);
-    drop(heard);
-    drop(open);
+    drop(logged);
 
     let audit = lines(&folder, "audit.");
     assert_eq!(audit.len(), 1, "{audit:?}");

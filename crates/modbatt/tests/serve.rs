@@ -205,7 +205,7 @@ async fn what_was_answered_outlives_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "some minutes: for `cargo xtask test --long`"]
+#[ignore = "three hundred processes; a few are among the usual tests"]
 async fn what_was_answered_outlives_hundreds_of_processes() {
     for seed in 1..=4 {
         killed(seed, 75).await;

@@ -2,21 +2,18 @@
 
 use std::{
     future::Future,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Body, HttpBody},
     http::{HeaderValue, header},
     response::Response,
 };
-use hyper::body::{Frame, SizeHint};
 
 use super::{Principal, door::Shown, now_ms};
-use crate::Shared;
+use crate::{Shared, until::until};
 
 /// How often a stream is asked whose it is.
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,39 +53,17 @@ impl Pass {
         }
         let media = response.headers().get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         let whole = media.starts_with(b"text/event-stream");
-        response.map(|body| Body::new(Bound { body, whole, void: Some(Box::pin(self.void())) }))
+        response.map(|body| bounded(body, whole, self.void()))
     }
 }
 
-/// A body that ends with a pass.
-struct Bound {
-    body: Body,
-    /// Whether it is complete wherever it ends.
-    whole: bool,
-    /// Taken out when it resolved.
-    void: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl HttpBody for Bound {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(void) = &mut self.void else { return Poll::Ready(None) };
-        if void.as_mut().poll(context).is_ready() {
-            self.void = None;
-            let cut = || axum::Error::new("its reader may not ask any more");
-            return Poll::Ready((!self.whole).then(|| Err(cut())));
-        }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// The body until `void` resolves, then the end of it as far as it is `whole` wherever it ends.
+fn bounded(body: Body, whole: bool, void: impl Future<Output = ()> + Send + 'static) -> Body {
+    let last = async move {
+        void.await;
+        (!whole).then(|| Err(axum::Error::new("its reader may not ask any more")))
+    };
+    until(body, last, ())
 }
 
 #[cfg(test)]
@@ -104,8 +79,8 @@ mod tests {
             let body =
                 Body::from_stream(stream::iter([Ok::<_, axum::Error>("part")]).chain(stream::pending()));
             let (shut, out) = tokio::sync::oneshot::channel::<()>();
-            let void = Box::pin(async { drop(out.await) });
-            let mut body = Body::new(Bound { body, whole, void: Some(void) }).into_data_stream();
+            let void = async { drop(out.await) };
+            let mut body = bounded(body, whole, void).into_data_stream();
             assert_eq!(body.next().await.unwrap().unwrap(), "part");
             shut.send(()).unwrap();
             assert_eq!(body.next().await.map(|last| last.is_err()), (!whole).then_some(true));

@@ -1,34 +1,21 @@
 //! What bounds a call of gRPC beyond what bounds every request: its deadline, and the end of the bridge (A196).
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use api::problem::code;
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
-use hyper::{
-    HeaderMap,
-    body::{Body as HttpBody, Frame},
-    header,
-};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use hyper::{HeaderMap, body::Frame, header};
+use tokio::{sync::oneshot, time::Instant};
 use tonic::Status;
 
 use super::status::timeout;
-use crate::{Shared, access::pass::Pass, refusal::Refusal};
+use crate::{Shared, access::pass::Pass, refusal::Refusal, until::until};
 
 /// How long somebody may ask what the service has.
 const REFLECTION: Duration = Duration::from_secs(45);
@@ -67,7 +54,7 @@ pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, ne
         Err(refusal) => return refusal.into_response(),
     };
     let (answering, answered) = oneshot::channel();
-    let request = if reflects { request.map(|body| until(body, deadline, answered)) } else { request };
+    let request = if reflects { request.map(|body| asked_until(body, deadline, answered)) } else { request };
     let Ok(response) = tokio::time::timeout_at(deadline, next.run(request)).await else {
         return late().into_http();
     };
@@ -81,60 +68,30 @@ pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, ne
             None => std::future::pending().await,
         }
     };
-    let end = Box::pin(async move {
-        tokio::select! {
+    let end = async move {
+        let status: Status = tokio::select! {
             () = tokio::time::sleep_until(deadline) => late(),
             // An error means that the bridge is gone already.
             _ = ended.wait_for(|ended| *ended) => Status::unavailable("the bridge ends; come back"),
             () = void => {
                 Refusal::new(401, code::ACCESS_REQUIRED, "whoever opened the stream may not ask any more").into()
             }
-        }
-    });
-    response.map(|body| Body::new(Ending { body, end: Some(end), _place: place, _answering: answering }))
+        };
+        let mut trailers = HeaderMap::new();
+        let written = status.add_header(&mut trailers);
+        written.is_ok().then_some(Ok(Frame::trailers(trailers)))
+    };
+    // The place among the streams, and what tells that the answer has ended.
+    response.map(|body| until(body, end, (place, answering)))
 }
 
 /// A body of a request that ends with its answer, or with the deadline where nobody takes the answer, so that whatever reads it
 /// ends too.
-fn until(body: Body, deadline: Instant, answered: oneshot::Receiver<()>) -> Body {
+fn asked_until(body: Body, deadline: Instant, answered: oneshot::Receiver<()>) -> Body {
     let end = Box::pin(async move { drop(tokio::time::timeout_at(deadline, answered).await) });
     Body::from_stream(body.into_data_stream().take_until(end))
 }
 
 fn late() -> Status {
     Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect").into()
-}
-
-/// A body that ends with a status of its own when its time has come.
-struct Ending {
-    body: Body,
-    /// `None` once it came.
-    end: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
-    /// Among the streams.
-    _place: Option<OwnedSemaphorePermit>,
-    /// Dropped with this, which tells that the answer has ended.
-    _answering: oneshot::Sender<()>,
-}
-
-impl HttpBody for Ending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(end) = &mut self.end else { return Poll::Ready(None) };
-        let Poll::Ready(status) = end.as_mut().poll(context) else {
-            return Pin::new(&mut self.body).poll_frame(context);
-        };
-        self.end = None;
-        let mut trailers = HeaderMap::new();
-        let written = status.add_header(&mut trailers);
-        Poll::Ready(written.is_ok().then_some(Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.end.is_none() || self.body.is_end_stream()
-    }
 }

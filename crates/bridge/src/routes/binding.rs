@@ -4,7 +4,7 @@ use api::{
     binding::{
         AttestedKey, Begin, Begun, Bindings, Bound, Complete, Introduced, Keys, Recorded, Replacement, Sides,
     },
-    encoding::{Blob, ComponentId, Hex},
+    encoding::{Blob, Hex},
 };
 use std::sync::Arc;
 
@@ -17,38 +17,24 @@ use ledger::{
     records::{Binding, key},
     tx::TxId,
 };
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::{App, NotIncluded, component::cid_of, id};
 use crate::{
     Shared,
     authority::{BindingProgress, PartyIn, component_id},
     extract::{self, Body, Segments},
-    list::{self, List, Page},
+    list::{self, List, OfComponent, Page},
     refusal::{Refusal, Reply},
 };
-
-/// Which of them, and after which block.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Of {
-    /// Only of this component.
-    #[param(value_type = Option<ComponentId>)]
-    component: Option<String>,
-    /// Height of the block; the last one where it is left out.
-    height: Option<u64>,
-}
 
 /// The bindings that there are (A206).
 #[utoipa::path(
     get,
     path = "/bindings",
-    params(Page, Of),
+    params(Page, OfComponent),
     responses((status = 200, body = Bindings), (status = 404), (status = 410))
 )]
-pub(crate) async fn list(State(app): App, list: List<Of>) -> Reply<Json<Bindings>> {
+pub(crate) async fn list(State(app): App, list: List<OfComponent>) -> Reply<Json<Bindings>> {
     let List { page, of } = list;
     app.state(of.height, move |snapshot| {
         let of = of.component.as_deref().map(|id| cid_of(snapshot, id)).transpose()?;

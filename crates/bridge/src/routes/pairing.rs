@@ -2,7 +2,7 @@
 
 use api::{
     binding::Sides,
-    encoding::{ComponentId, Hex},
+    encoding::Hex,
     pairing::{Complete, Completed, Issue, Issued, Pairing, Pairings, context},
     problem::code,
 };
@@ -13,38 +13,24 @@ use ledger::{
     tx::TxId,
 };
 use node::Snapshot;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::{App, NotIncluded, component::cid_of, id};
 use crate::{
     Clock, Shared,
     authority::{Core, PairingIn, PairingProgress, component_id},
     extract::{self, Body, Options, Segments, When},
-    list::{self, List, Page},
+    list::{self, List, OfComponent, Page},
     refusal::{Refusal, Reply},
 };
-
-/// Which of them, and after which block.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Of {
-    /// Only of this component.
-    #[param(value_type = Option<ComponentId>)]
-    component: Option<String>,
-    /// Height of the block; the last one where it is left out.
-    height: Option<u64>,
-}
 
 /// The pairings that the ledger holds (A206).
 #[utoipa::path(
     get,
     path = "/pairings",
-    params(Page, Of),
+    params(Page, OfComponent),
     responses((status = 200, body = Pairings), (status = 404), (status = 410))
 )]
-pub(crate) async fn list(State(app): App, list: List<Of>) -> Reply<Json<Pairings>> {
+pub(crate) async fn list(State(app): App, list: List<OfComponent>) -> Reply<Json<Pairings>> {
     let List { page, of } = list;
     let clock = app.clock.clone();
     app.state(of.height, move |snapshot| {
