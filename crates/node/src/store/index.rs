@@ -40,6 +40,9 @@ pub(super) fn advance(meta: &mut Table<'_, &'static str, Bytes>, height: u64) ->
     Ok(())
 }
 
+/// Entries of the state that are indexed together when indexes are made: each time the tables are opened anew.
+const BATCH: usize = 4096;
+
 pub(super) fn unreadable(e: impl ToString) -> redb::Error {
     redb::Error::Corrupted(e.to_string())
 }
@@ -137,6 +140,7 @@ impl Store {
             txn.delete_table(SIDES)?;
             txn.delete_table(MARKET)?;
             txn.delete_table(ENDS)?;
+            let mut batch = Writes::new();
             for prefix in [key::LCTS, key::BINDINGS, key::PAIRINGS, key::OFFERS, key::TENSORS] {
                 for entry in state.range(prefix..)? {
                     let (at, value) = entry?;
@@ -147,11 +151,14 @@ impl Store {
                         changes::take_in(&txn, at.value(), value.value())?;
                         continue;
                     }
-                    follow(&txn, &Writes::from([(at.value().to_vec(), Some(value.value().to_vec()))]))?;
+                    batch.insert(at.value().to_vec(), Some(value.value().to_vec()));
+                    if batch.len() == BATCH {
+                        follow(&txn, &std::mem::take(&mut batch))?;
+                    }
                 }
             }
-            // A state without any of these has the tables too.
-            follow(&txn, &Writes::new())?;
+            // The rest; a state without any of these gets the tables too.
+            follow(&txn, &batch)?;
             changes::follow(&txn, 0, &[])?;
             txn.open_table(META)?.insert(INDEXES, mark(height).as_slice())?;
             txn.commit()?;
