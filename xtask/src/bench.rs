@@ -5,7 +5,7 @@
 //! here: rows of both with `build`, figures at the top from the portable build.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
@@ -110,7 +110,8 @@ fn host(name: &str, quick: bool, builds: &[Build]) -> Result<Value> {
         eprintln!("bench: building for {} (the first time takes some minutes)", build.name);
         let program = compile(build)?;
         let mut command = Command::new(&program);
-        command.arg(name).args(quick.then_some("--quick"));
+        // Its progress goes to people as it comes.
+        command.arg(name).args(quick.then_some("--quick")).stderr(Stdio::inherit());
         let text = shell::output_of(&mut command)?;
         let figures: Value = serde_json::from_str(&text).context("the bench did not print JSON")?;
         results.push((build, figures));
