@@ -211,6 +211,7 @@ pub(crate) fn status(rejection: Rejection) -> u16 {
         R::BindingParties | R::BindingComponent | R::BindingRole | R::BindingKey => 400,
         R::PairingKeys | R::PairingLease | R::TelemetrySize => 400,
         R::EnergyPool | R::EnergyShape | R::EnergyInterval | R::EnergyMismatch => 400,
+        R::EnergyPayload | R::EnergyPooled => 400,
         R::UnknownSigner | R::Expired | R::EnvelopeSignature | R::StatementSignature => 401,
         R::AttestRoot | R::AttestTime | R::AttestRevoked | R::RegistryProof => 401,
         R::BindingProofA | R::BindingProofB | R::BindingAuthority => 401,

@@ -9,6 +9,7 @@ use crate::{
     Digest, Error,
     binding::verify_tail,
     codec::{self, Fields},
+    energy::MODULE_ENERGY_LEN,
     hash::sha256,
     id::Cid,
     sign::{PublicKey, Signature, SigningKey},
@@ -68,7 +69,8 @@ pub enum EventKind {
     StateChange = 0x21,
     /// A fault: payload what the report says, or its hash.
     Fault = 0x22,
-    /// Energy flowed: payload `H(statement)` of an energy statement.
+    /// Energy flowed: payload `H(statement)` of an energy statement of a pack, or what a module says
+    /// ([`crate::energy::ModuleEnergy`]).
     Energy = 0x23,
     /// Telemetry was taken: payload the root of its batch.
     Telemetry = 0x24,
@@ -161,9 +163,8 @@ impl EventKind {
         match self {
             EventKind::Announce => 2..=2,
             EventKind::StateChange | EventKind::Fault => 1..=PAYLOAD_MAX,
-            EventKind::Energy | EventKind::Telemetry | EventKind::SignedHandshake | EventKind::Command => {
-                32..=32
-            }
+            EventKind::Energy => 32..=MODULE_ENERGY_LEN,
+            EventKind::Telemetry | EventKind::SignedHandshake | EventKind::Command => 32..=32,
             EventKind::PairingRevocation | EventKind::BindingRevocation => 17..=17,
             EventKind::PairedHandshake
             | EventKind::PairingCompletion

@@ -18,6 +18,7 @@ use lct::{
     command::SignedCommand,
     consent::{CONSENT_MAX, Consent},
     delegation::{Act, DelegateRevocation, Delegation, DelegationId},
+    energy::ModuleEnergy,
     exchange::{Side, pairing_key},
     handshake::Kind,
     hash::sha256,
@@ -422,6 +423,14 @@ fn events_and_witnesses() {
             &v,
             &format!("event_{name}.sigB"),
         );
+        if name == "module_energy" {
+            let said = ModuleEnergy::decode(&event.payload).unwrap();
+            let n = |field: &str| number(&v, &format!("module_energy.{field}"));
+            let fields = [said.cycle.into(), said.event.into(), said.kind as u64];
+            assert_eq!(fields, ["cycle", "event", "kind"].map(n));
+            assert_eq!([said.start_ms, said.end_ms, said.mwh], ["start", "end", "mwh"].map(n));
+            assert_eq!(said.encode(), *event.payload);
+        }
         if name == "fault" {
             let attestation = Attestation::decode(&bytes(&v, "witness.attestation")).unwrap();
             attestation.verify((&event, &sig), &app).unwrap();

@@ -278,6 +278,8 @@ rejections! {
     TransferAtp = 370, "W4_ERR_TRANSFER_ATP", "the giver holds less free charge than the transfer locks";
     TransferTrust = 371, "W4_ERR_TRANSFER_TRUST", "giver or taker is not trusted enough for a transfer of energy";
     PairingTrust = 372, "W4_ERR_PAIRING_TRUST", "a side is not trusted as far as an authorization of the other asks for";
+    EnergyPayload = 376, "W4_ERR_ENERGY_PAYLOAD", "what a module says of its energy is not of the form of its statement";
+    EnergyPooled = 377, "W4_ERR_ENERGY_POOLED", "the component has an energy pool, whose energy is stated by events of that pool";
     TransferUnknown = 380, "W4_ERR_TRANSFER_UNKNOWN", "the transfer is not recorded";
     TransferEnded = 381, "W4_ERR_TRANSFER_ENDED", "the transfer has ended";
     TransferExpired = 382, "W4_ERR_TRANSFER_EXPIRED", "the time of the transfer is over";

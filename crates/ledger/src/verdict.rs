@@ -9,7 +9,7 @@ use lct::{
     consent::Consent,
     context::Statement,
     delegation::{Act, Delegation, DelegationId},
-    energy::{CycleClose, EnergyEvent, EnergyKind},
+    energy::{CycleClose, EnergyEvent, EnergyKind, ModuleEnergy},
     id::{BindingId, Cid, PairingId},
     journal::Checkpoint,
     lifecycle::{State, Version},
@@ -20,7 +20,7 @@ use lct::{
     sign::PublicKey,
     trade::{self, TradeId, What},
     trust::MetricsReport,
-    validation::Event,
+    validation::{Event, EventKind},
 };
 
 use crate::{
@@ -431,6 +431,14 @@ impl fmt::Display for Proved {
             Self::Validation { event: e, witnesses } => {
                 write!(f, "component {} signed {} at level {}", e.cid, e.kind.name(), e.level() as u8)?;
                 write!(f, " (boot {}, number {})", e.boot, e.seq)?;
+                if let Ok(said) = ModuleEnergy::decode(&e.payload)
+                    && e.kind == EventKind::Energy
+                {
+                    let way = if said.kind == EnergyKind::Charge { "in" } else { "out" };
+                    let (start, end) = (Utc(said.start_ms), Utc(said.end_ms));
+                    write!(f, ": {} {way}, {start} to {end}", Wh(said.mwh))?;
+                    write!(f, ", of event {} of its pack's cycle {}", said.event, said.cycle)?;
+                }
                 if let Some(asked) = &e.escalation {
                     write!(f, ", asking for level {}: {}", asked.target as u8, asked.reason.name())?;
                 }

@@ -642,7 +642,7 @@ impl App {
                 Effect::Event(event) => {
                     if let RelationEvent::ChannelUp { challenge, .. } = event {
                         self.challenge = challenge;
-                        self.device.journal.channel_up();
+                        self.device.journal.channel_up(now);
                         (self.next_seq, self.run, self.confirming) = (0, None, None);
                         self.accepted = RelayState::Off;
                         self.keep_alive = now;

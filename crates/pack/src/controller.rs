@@ -7,6 +7,7 @@
 mod app_side;
 mod before_binding;
 mod context;
+mod energy;
 mod module_side;
 mod observation;
 mod reports;
@@ -23,6 +24,7 @@ use crate::{
     energy::Meter,
     escalation::{PER_MODULE, Rate},
     fault::FaultCode,
+    flow::PeerFlow,
     gate,
     group::Group,
     health::Alert,
@@ -206,6 +208,7 @@ struct Slot {
     silent: bool,
     watch: ModuleWatch,
     merit: Merit,
+    energy: PeerFlow,
     /// What this module had the app asked for.
     passed_on: Rate<PER_MODULE>,
 }
@@ -231,6 +234,7 @@ impl Slot {
             silent: false,
             watch: ModuleWatch::new(now),
             merit: Merit::default(),
+            energy: PeerFlow::default(),
             passed_on: Rate::default(),
         }
     }
@@ -275,6 +279,8 @@ pub struct Controller {
     meter: Meter,
     /// First measurement (time, mV, mA) in state On, until the cycle opens.
     first: Option<(u64, u32, i32)>,
+    /// The event of the meter for which the modules were asked last.
+    flows_wanted: (u32, u32),
     /// The module that was asked last to be a witness.
     witness: usize,
     /// Number of the last statement about its modules that it signed, and what it said.
@@ -341,6 +347,7 @@ impl Controller {
             batcher,
             meter,
             first: None,
+            flows_wanted: (0, 0),
             witness: 0,
             answered: None,
         };
@@ -461,6 +468,7 @@ impl Controller {
     /// True when every record, energy statement and event was acknowledged and no cycle is open.
     pub fn is_settled(&self) -> bool {
         let stated = self.device.testimony.is_empty() || !self.app.is_paired();
+        let stated = stated && !self.slots.iter().any(|s| s.healthy() && s.energy.is_awaited());
         self.batcher.is_empty() && self.meter.is_empty() && stated
     }
 
@@ -775,6 +783,7 @@ impl Controller {
             self.meter.close(&key, now, rng)?;
             self.batcher.close(&key, now, rng)?;
         }
+        self.slots.iter_mut().for_each(|slot| slot.energy.pause());
         self.send_statements(now, rng)
     }
 

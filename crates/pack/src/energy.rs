@@ -22,7 +22,7 @@ pub const EVENT_MS: u64 = 60_000;
 /// Statements kept until they are acknowledged; when they are, longer events are made instead of losing any.
 pub const STATEMENTS_KEPT: usize = 16;
 const RETRY: Duration = Duration::from_millis(500);
-const NJ_PER_MWH: u64 = 3_600_000_000;
+pub(crate) const NJ_PER_MWH: u64 = 3_600_000_000;
 
 /// A signed statement that waits for its acknowledgement.
 #[derive(Debug, Clone)]
@@ -70,6 +70,8 @@ pub struct Meter {
     capacity_mwh: u64,
     last_cycle: u32,
     cycle: Option<Cycle>,
+    /// Cycle and number of the last event in which energy flowed.
+    last_event: (u32, u32),
     pending: heapless::Deque<Pending, STATEMENTS_KEPT>,
 }
 
@@ -77,12 +79,18 @@ impl Meter {
     /// Continues after the cycle number stored under [`key::CYCLE`].
     pub fn new(cid: Cid, capacity_mwh: u64, stored: Option<&[u8]>) -> Result<Self, Error> {
         let last_cycle = stored.map_or(Ok(0), versioned_u32)?;
-        Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, pending: heapless::Deque::new() })
+        let pending = heapless::Deque::new();
+        Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, last_event: (0, 0), pending })
     }
 
     /// Energy cycles opened so far.
     pub fn cycles(&self) -> u32 {
         self.last_cycle
+    }
+
+    /// Cycle and number of the last event in which energy flowed since the start; zeros before.
+    pub fn last_event(&self) -> (u32, u32) {
+        self.last_event
     }
 
     /// True while a cycle is open.
@@ -221,6 +229,9 @@ impl Meter {
         };
         c.next_event = c.next_event.checked_add(1).ok_or(Error::Exhausted)?;
         c.event_end_ms = event.end_ms;
+        if kind != EnergyKind::Opening {
+            self.last_event = (event.cycle, event.seq);
+        }
         let mut bytes = [0; STATEMENT_MAX];
         let n = event.encode(&mut bytes)?;
         let signature = event.sign(key, rng)?;

@@ -77,6 +77,8 @@ codes! {
     DischargeOverCurrent = 0x0402, Trip;
     /// A module of the pack tripped; detail: `node << 16 | its code`.
     ModuleTripped = 0x0501, Trip;
+    /// A module states another energy than the pack counted; detail: node.
+    EnergyDisputed = 0x0502, Fault;
     /// Three clear frames of classes that must be sealed were refused; detail: base of the last.
     ClearRefused = 0x0601, Fault;
     /// Somebody sends with this device's own identifier; detail: the identifier.

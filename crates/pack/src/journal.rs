@@ -308,9 +308,9 @@ impl Journal {
         }
     }
 
-    /// The channel to the keeper came up: it is told the key again, and the oldest entry at once.
-    pub fn channel_up(&mut self) {
-        self.asked = None;
+    /// The channel to the keeper came up: it is told the key again, and the oldest entry, from `first` on.
+    pub fn channel_up(&mut self, first: Instant) {
+        (self.asked, self.next) = (None, self.next.max(first));
         (self.key_wanted, self.checkpoint_wanted) = (true, self.covered < self.count() || self.covered > 0);
     }
 

@@ -30,6 +30,7 @@ pub mod digest;
 pub mod energy;
 pub mod escalation;
 pub mod fault;
+pub(crate) mod flow;
 pub mod gate;
 pub mod group;
 pub mod health;

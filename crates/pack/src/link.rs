@@ -410,6 +410,11 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
         self.sending.is_none() && self.has_room(chunk::MAX_LEN / chunk::CHUNK_LEN)
     }
 
+    /// True when one more long message finds room behind those that wait.
+    pub fn has_room_for_long(&self) -> bool {
+        self.sending.is_none() || !self.waiting.is_full()
+    }
+
     fn unsent(&mut self) {
         self.counters.unsent = self.counters.unsent.saturating_add(1);
     }

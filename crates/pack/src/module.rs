@@ -18,6 +18,7 @@ use crate::{
     device::{Device, Refused},
     digest::DigestSender,
     fault::FaultCode,
+    flow::OwnFlow,
     gate,
     health::Health,
     identity::{Identity, Loaded, Record, key},
@@ -36,6 +37,7 @@ use crate::{
     sealed_id::{ClearId, Level, SealedId, SecurityId},
     session::{GroupReceiver, Opened, Refusal, compact::C2_LEN, limits::Limits},
     telemetry::{Batcher, module_record},
+    testimony::ENERGY,
     time::{Duration, Instant},
 };
 use lct::{
@@ -131,6 +133,9 @@ pub struct Rating {
 /// follow each other on the bus instead of interleaving beyond the reassembly time of chunks.
 pub const REPORT_SPREAD: Duration = Duration::from_millis(3);
 
+/// The same for what is signed, which is longer: some 40 frames on each of both buses.
+const STATEMENT_SPREAD: Duration = REPORT_SPREAD.times(5);
+
 const NODE_BROADCAST: u8 = 0;
 /// Of so many answers to 0x512 the first is whole where the others may be compact.
 const COMPACT_RUN: u8 = 8;
@@ -150,6 +155,7 @@ pub struct Module {
     last_contact: Instant,
     announce_due: Option<Instant>,
     batcher: Batcher,
+    flow: OwnFlow,
     last: Option<Measurement>,
     /// When the last measurement is reported, and the Unix time at which it was taken.
     report_due: Option<(Instant, u64)>,
@@ -194,6 +200,7 @@ impl Module {
             last_contact: now,
             announce_due: Some(now),
             batcher,
+            flow: OwnFlow::default(),
             last: None,
             report_due: None,
             stopped: false,
@@ -349,6 +356,7 @@ impl Module {
         // A measurement that was not reported yet must not be lost to the next one.
         self.report(now, rng)?;
         self.last = Some(measurement);
+        self.count_energy(now);
         if let Some(time_ms) = self.device.unix_ms(now).filter(|_| self.relation.is_up()) {
             self.report_due = Some((now + REPORT_SPREAD.times(u64::from(self.node)), time_ms));
         }
@@ -624,6 +632,11 @@ impl Module {
         done
     }
 
+    /// How long this module lets those before it go first with what all sign at the same moment.
+    fn turn(&self) -> Duration {
+        STATEMENT_SPREAD.times(u64::from(self.node))
+    }
+
     fn security_id(&self) -> SecurityId {
         SecurityId::new(Bus::Can2, Direction::Ba, self.node)
     }
@@ -641,14 +654,15 @@ impl Module {
                 Effect::Store(record) => self.device.store(record)?,
                 Effect::Event(event) => {
                     self.device.event(Event::Relation(event));
+                    self.device.testimony.set_turn(self.turn());
                     self.device.log_relation(now, 0, &event, &mut self.relation);
                     if matches!(event, RelationEvent::Bound { .. }) {
                         self.batcher.unsign();
                     }
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
-                        self.answers = 0;
-                        self.device.journal.channel_up();
+                        (self.answers, self.flow) = (0, OwnFlow::default());
+                        self.device.journal.channel_up(now + self.turn());
                         self.channel_up(now);
                         self.send_hardware(now)?;
                     }
@@ -784,6 +798,7 @@ impl Module {
                 self.apply(now, fx)
             }
             [pdu::VALIDATION, events::WITNESS, ref m @ ..] => self.be_witness(now, m, rng),
+            [pdu::VALIDATION, events::STATE, 0, 0, ENERGY, ref m @ ..] => self.asked_for_energy(now, m),
             [pdu::VALIDATION, events::STATE, 0, 0, ref m @ ..] => {
                 let mut fx = Effects::new();
                 self.device.asked_to_state(now, 0, m, &mut self.relation, &mut fx)?;

@@ -30,6 +30,9 @@ const WITNESS_TRIES: u8 = 8;
 /// Longest payload that a device states by itself: an id and a hash.
 const KEPT: usize = 48;
 
+/// Type of what flowed through a module, which its pack asks for with `cycle u32 | event u32` behind it (H241).
+pub(crate) const ENERGY: u8 = EventKind::Energy as u8;
+
 /// A signed event as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -170,17 +173,28 @@ pub(crate) struct Testimony<const N: usize> {
     /// The first of them, signed.
     head: Option<Head>,
     due: Instant,
+    /// How long the first of them waits after nothing did.
+    turn: Duration,
     tries: u8,
     lost: u32,
 }
 
 impl<const N: usize> Testimony<N> {
     pub(crate) fn new(now: Instant) -> Self {
-        Testimony { waiting: heapless::Deque::new(), head: None, due: now, tries: 0, lost: 0 }
+        let turn = Duration::ZERO;
+        Testimony { waiting: heapless::Deque::new(), head: None, due: now, turn, tries: 0, lost: 0 }
+    }
+
+    /// Others on the bus want to state things at the same moments: so long this one lets them go first.
+    pub(crate) fn set_turn(&mut self, turn: Duration) {
+        self.turn = turn;
     }
 
     /// Wants this stated; what finds no room is counted.
-    pub(crate) fn claim(&mut self, claim: Claim) {
+    pub(crate) fn claim(&mut self, now: Instant, claim: Claim) {
+        if self.waiting.is_empty() {
+            self.due = self.due.max(now + self.turn);
+        }
         if self.waiting.push_back(claim).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
@@ -403,7 +417,7 @@ mod tests {
         let key = SigningKey::generate(&mut rng);
         let mut testimony = Testimony::<2>::new(at(0));
         for payload in [[0, 1], [0, 2], [0, 3]] {
-            testimony.claim(claim(EventKind::Announce, &payload));
+            testimony.claim(at(0), claim(EventKind::Announce, &payload));
         }
         assert_eq!(testimony.lost(), 1, "no room for the third");
         for seq in 1..=2 {
@@ -427,7 +441,7 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(4);
         let key = SigningKey::generate(&mut rng);
         let mut testimony = Testimony::<2>::new(at(0));
-        testimony.claim(claim(EventKind::Announce, &[0, 1]));
+        testimony.claim(at(0), claim(EventKind::Announce, &[0, 1]));
         testimony.sign((SIGNER, 3, 1), None, 0, &key, &mut rng).unwrap();
         testimony.yield_turn();
         assert!(!testimony.is_signed() && testimony.poll(at(0)).is_none());
@@ -442,8 +456,8 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(3);
         let [key, witness] = core::array::from_fn(|_| SigningKey::generate(&mut rng));
         let mut testimony = Testimony::<4>::new(at(0));
-        testimony.claim(claim(EventKind::Fault, b"hot"));
-        testimony.claim(claim(EventKind::Fault, b"cold"));
+        testimony.claim(at(0), claim(EventKind::Fault, b"hot"));
+        testimony.claim(at(0), claim(EventKind::Fault, b"cold"));
         assert!(testimony.needs_witness());
         testimony.sign((SIGNER, 1, 1), None, 4, &key, &mut rng).unwrap();
         let asked = testimony.poll_witness(at(0)).cloned().unwrap();

@@ -10,6 +10,7 @@ mod condition;
 mod context;
 mod delegate;
 mod eavesdropper;
+mod energy;
 mod escalation;
 mod fd;
 mod interruptions;

@@ -429,6 +429,7 @@ pub mod records {
 
 pub mod validation {
     use super::*;
+    use lct::energy::{EnergyKind, ModuleEnergy};
     use lct::validation::{Access, Announce, Attestation, EVENT_MAX, Escalation, EscalationReason, Event};
     use lct::validation::{EventKind, Protocol, Urgency, ValidationLevel};
     use pack::testimony::{Signed, Told};
@@ -454,8 +455,15 @@ pub mod validation {
         let key = SIDE_A.signing_key();
         let sig = announce.sign(key, &mut rng()).expect("fits");
         let attestation = Attestation::sign(cid_b(), 5, (&announce, &sig), key, &mut rng()).expect("two");
-        let mut seeds = vec![compact.issue(key, &mut rng()).to_vec(), attestation.encode().to_vec()];
-        for event in [announce, full] {
+        let (kind, start_ms, end_ms) = (EnergyKind::Discharge, 1, 2);
+        let energy = ModuleEnergy { cycle: 1, event: 2, kind, start_ms, end_ms, mwh: 3 };
+        let of_a_module = Event::new(EventKind::Energy, cid_b(), 3, 5, &energy.encode()).expect("fits");
+        let mut seeds = vec![
+            compact.issue(key, &mut rng()).to_vec(),
+            attestation.encode().to_vec(),
+            energy.encode().to_vec(),
+        ];
+        for event in [announce, full, of_a_module] {
             let mut out = [0; EVENT_MAX];
             let n = event.encode(&mut out).expect("fits");
             seeds.push(out[..n].to_vec());
@@ -485,6 +493,9 @@ pub mod validation {
         }
         if let Ok(attestation) = Attestation::decode(data) {
             assert_eq!(attestation.encode()[..], *data, "one encoding only");
+        }
+        if let Ok(energy) = ModuleEnergy::decode(data) {
+            assert_eq!(energy.encode()[..], *data, "one encoding only");
         }
     }
 }

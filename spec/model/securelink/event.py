@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import cbor
-from .primitives import require, sha256, sign, u8, u64, verify
+from .primitives import require, sha256, sign, u8, u32, u64, verify
 
 ANNOUNCE, STATE_CHANGE, FAULT, ENERGY, TELEMETRY = 0x11, 0x21, 0x22, 0x23, 0x24
 SIGNED_HANDSHAKE, PAIRED_HANDSHAKE, COMMAND = 0x31, 0x41, 0x51
@@ -14,6 +14,7 @@ BINDING, BINDING_VERIFICATION, BINDING_REVOCATION, BINDING_REPLACEMENT, OWNERSHI
 FIXED_LENGTHS = {0x11: 2, 0x23: 32, 0x24: 32, 0x31: 32, 0x51: 32, 0x62: 17, 0x73: 17}
 FIXED_LENGTHS |= {code: 48 for code in (0x41, 0x61, 0x63, 0x71, 0x72, 0x74, 0x75)}
 FREE_LENGTHS = (0x21, 0x22)
+MODULE_ENERGY_LENGTH = 33
 EVENT_MAX = 288
 
 
@@ -51,6 +52,12 @@ class Event:
         return sign(scalar, self.message)
 
 
+def module_energy(cycle: int, event: int, kind: int, start: int, end: int, mwh: int) -> bytes:
+    """What a module says flowed through it (H240)."""
+    require(cycle > 0 and event > 0 and kind in (1, 2) and start < end and mwh > 0, "Malformed", "energy of a module")
+    return u32(cycle) + u32(event) + u8(kind) + u64(start) + u64(end) + u64(mwh)
+
+
 def signed_message(event: bytes, level: int) -> bytes:
     return b"modbatt1 val" + u8(level) + event
 
@@ -70,7 +77,7 @@ def check(event: bytes, signature: bytes, public: bytes, after: tuple[int, int])
     assert isinstance(kind, int) and isinstance(payload, bytes) and isinstance(level, int)
     if kind in FREE_LENGTHS:
         require(1 <= len(payload) <= 64, "Malformed", "length of the payload")
-    else:
+    elif kind != ENERGY or len(payload) != MODULE_ENERGY_LENGTH:
         require(FIXED_LENGTHS.get(kind) == len(payload), "Malformed", "type, or length of the payload")
     if 4 in fields:
         _check_access(fields[4])

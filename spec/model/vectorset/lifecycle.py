@@ -119,7 +119,14 @@ def payloads(cast: Cast) -> list[tuple[str, int, bytes]]:
         ("binding_verification", event.BINDING_VERIFICATION, binding + sha256(b"a state of the ledger")),
         ("binding_revocation", event.BINDING_REVOCATION, binding + b"\x02"),
         ("ownership", event.OWNERSHIP, cast.cid_m + sha256(b"a transfer")),
+        ("module_energy", event.ENERGY, event.module_energy(**module_energy(cast))),
     ]
+
+
+def module_energy(cast: Cast) -> dict[str, int]:
+    """A minute of 100 W out of a module."""
+    end = cast.i.time * 1000
+    return {"cycle": 3, "event": 4, "kind": 2, "start": end - 60_000, "end": end, "mwh": 1_667}
 
 
 def replacement(cast: Cast) -> event.Event:
@@ -196,6 +203,7 @@ def groups(cast: Cast) -> dict[str, Tree]:
             }
             for name, e in events(cast).items()
         },
+        "module_energy": module_energy(cast),
         "signed_replacing": {
             "binding_id_old": OLD_BINDING,
             "event": replacement(cast).bytes,

@@ -760,6 +760,7 @@ def validation(out: Collector, cast: Cast) -> None:
         signed(
             f"payload of type {kind:x} a byte short", "Malformed", type=kind, payload=bytes(length - 1), escalation=None
         )
+    signed("energy of a module a byte longer", "Malformed", type=event.ENERGY, payload=bytes(34), escalation=None)
     said = life_set.replacement(cast)
     own = said.signature(cast.i.identity_scalar_b)
     told("under the identity key, judged by the binding's", "NotAuthentic", said.bytes, own)

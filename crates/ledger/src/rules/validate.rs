@@ -4,6 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use lct::{
     Digest,
+    energy::{MODULE_ENERGY_LEN, ModuleEnergy},
     id::{BindingId, PairingId},
     lifecycle::State,
     sign::PublicKey,
@@ -13,7 +14,7 @@ use lct::{
 use super::{Context, Stop, advance, check_believed, ensure, event_of, not_future, relation, subject, trust};
 use crate::{
     outcome::Event,
-    records::{AccessPoint, Binding, Component, Pairing, SigningKey, Status, Validation, key},
+    records::{AccessPoint, Binding, Component, Pairing, Pool, SigningKey, Status, Validation, key},
     reject::Rejection,
     state::{Overlay, View, load},
     tx::Signed,
@@ -69,6 +70,7 @@ pub(super) fn event<V: View>(
     }
 
     if event.kind == EventKind::Energy {
+        module_energy(state, context, &event)?;
         let pack = relation::counter_signer(state, &event.cid)?;
         ensure(pack.is_none_or(|pack| seen.contains(&pack)), Rejection::WitnessQuorum)?;
     }
@@ -103,6 +105,17 @@ pub(super) fn event<V: View>(
         events.push(told);
     }
     Ok(events)
+}
+
+/// What a module says flowed (H240): whole, over, and not of a component whose energy a pool counts.
+fn module_energy<V: View>(state: &Overlay<V>, context: &Context<'_>, event: &Stated) -> Result<(), Stop> {
+    if event.payload.len() != MODULE_ENERGY_LEN {
+        return Ok(());
+    }
+    let said = ModuleEnergy::decode(&event.payload).map_err(|_| Rejection::EnergyPayload)?;
+    let pool: Option<Pool> = load(state, &key::pool(&event.cid))?;
+    ensure(pool.is_none(), Rejection::EnergyPooled)?;
+    Ok(ensure(not_future(context, said.end_ms), Rejection::StatementTime)?)
 }
 
 /// Writes that `event`, whose signer signed `digest`, is recorded.

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lct::energy::EnergyKind;
+use lct::energy::{EnergyKind, ModuleEnergy};
+use lct::validation::{Event, EventKind};
 use ledger::checkpoint::{self, Checkpoint, Inclusion};
 use ledger::receipt::{self, ReceiptError, Trust};
 use ledger::verdict::{Proved, Trusted, Verdict};
@@ -170,6 +171,23 @@ fn as_json(name: &str, verdict: &Verdict) -> Value {
 }
 
 /// The members of a statement that a script computes with, and all of it in words.
+fn kind(kind: EnergyKind) -> &'static str {
+    match kind {
+        EnergyKind::Opening => "opening",
+        EnergyKind::Charge => "charge",
+        EnergyKind::Discharge => "discharge",
+    }
+}
+
+/// What a module says flowed through it, where an event says that.
+fn module_energy(event: &Event) -> Option<Value> {
+    let said = ModuleEnergy::decode(&event.payload).ok().filter(|_| event.kind == EventKind::Energy)?;
+    Some(json!({
+        "event": kind(said.kind), "cycle": said.cycle, "seq": said.event,
+        "start_ms": said.start_ms, "end_ms": said.end_ms, "mwh": said.mwh,
+    }))
+}
+
 fn statement(proved: &Proved) -> Value {
     let mut object = match proved {
         Proved::Registration(r) => json!({
@@ -209,6 +227,7 @@ fn statement(proved: &Proved) -> Value {
             "witnesses": witnesses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "level": e.level() as u8, "event": e.kind.name(), "boot": e.boot, "seq": e.seq, "time_ms": e.time_ms,
             "payload": hex::encode(&e.payload),
+            "energy": module_energy(e),
             "escalation": e.escalation.map(|x| json!({
                 "target": x.target as u8, "reason": x.reason.name(), "urgency": x.urgency.name(),
             })),
@@ -236,11 +255,7 @@ fn statement(proved: &Proved) -> Value {
             "temperament": t.temperament.get(),
         }),
         Proved::Energy(e) => json!({
-            "event": match e.kind {
-                EnergyKind::Opening => "opening",
-                EnergyKind::Charge => "charge",
-                EnergyKind::Discharge => "discharge",
-            },
+            "event": kind(e.kind),
             "cycle": e.cycle, "seq": e.seq, "start_ms": e.start_ms, "end_ms": e.end_ms, "mwh": e.mwh,
             "mean_mw": e.mean_mw, "soc_ppm": e.soc_ppm,
         }),

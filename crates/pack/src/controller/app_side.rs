@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pdu::Status;
+use crate::testimony::ENERGY;
 
 impl Controller {
     pub(super) fn app_clear(&mut self, now: Instant, id: ClearId, body: &[u8]) -> Result<(), Error> {
@@ -208,7 +209,7 @@ impl Controller {
                 Effect::Event(event) => {
                     if matches!(event, RelationEvent::ChannelUp { .. }) {
                         self.device.forget_commands();
-                        self.device.journal.channel_up();
+                        self.device.journal.channel_up(now);
                         self.app_up(now);
                     }
                     if matches!(event, RelationEvent::Paired { .. }) {
@@ -378,7 +379,8 @@ impl Controller {
                 self.apply_app(now, fx)
             }
             [pdu::VALIDATION, events::STATE, 0, with, ref m @ ..] => self.asked_to_state(now, with, m, rng),
-            [pdu::VALIDATION, events::STATE, node, 0, ref m @ ..] => {
+            // What flows through a module the pack asks for itself.
+            [pdu::VALIDATION, events::STATE, node, 0, ref m @ ..] if m.first() != Some(&ENERGY) => {
                 let asked = pdu::build(&[&[pdu::VALIDATION, events::STATE, 0, 0], m])?;
                 self.pass_down(now, node, Tier::Exch, &asked)
             }
@@ -394,7 +396,7 @@ impl Controller {
             }
             [pdu::TIME, ref time @ ..] => {
                 self.device.take_time(now, time)?;
-                self.give(now, Gifts { key: false, time: true });
+                self.give(now, Gifts { time: true, ..Gifts::default() });
                 Ok(())
             }
             [pdu::RECEIVED, node, kind, ref n @ ..] if n.len() == 8 => {

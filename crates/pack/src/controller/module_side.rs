@@ -261,13 +261,15 @@ impl Controller {
         slot.relay = RelayState::Off;
         (slot.next_seq, slot.run, slot.confirming) = (0, None, false);
         (slot.heard, slot.repeat) = (now, now);
+        slot.energy = PeerFlow::default();
         self.watch_module_up(index, now);
         Ok(())
     }
 
     /// Repeats what a module must have and may have missed.
     pub(super) fn refresh_modules(&mut self, now: Instant) -> Result<(), Error> {
-        self.give(now, Gifts { key: true, time: true });
+        self.give(now, Gifts { key: true, time: true, energy: false });
+        self.repeat_questions(now);
         for index in 0..self.slots.len() {
             if self.slots[index].healthy() && self.slots[index].rating.is_none() {
                 self.ask_hardware(index, now)?;
@@ -445,6 +447,8 @@ impl Controller {
                 self.slots[index].relation.escalation(now, m, &mut fx)?;
                 self.apply_module(index, now, fx)
             }
+            // Without room for it there, the module tells it again.
+            [pdu::BATCH, 0, ..] if !self.can1.has_room_for_long() => Ok(()),
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
             [pdu::AUDIT, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::AUDIT, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),

@@ -15,6 +15,7 @@ impl Controller {
         };
         if self.state == RelayState::On {
             self.meter_energy(now, time_ms, &key, rng)?;
+            self.count_flows(time_ms);
         }
         self.observe(now, time_ms);
         let (seq, reservation) = self.batcher.reserve()?;
@@ -81,6 +82,7 @@ impl Controller {
     }
 
     pub(super) fn send_statements(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
+        self.want_flows(now);
         let Some(key) = self.signing_key().filter(|_| self.app.is_up()) else { return Ok(()) };
         while self.can1.is_idle()
             && let Some(p) = self.batcher.poll(now, &key, rng)?

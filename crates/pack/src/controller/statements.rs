@@ -62,7 +62,8 @@ impl Controller {
         self.device.testimony.attested(now, index as u8 + 1, word, &spk.sign_pub())
     }
 
-    /// Passes an event of a module on; of one at level 2 this pack is the witness.
+    /// Passes an event of a module on; of one at level 2 this pack is the witness. Without room for it there, the module tells it
+    /// again.
     pub(super) fn pass_testimony(
         &mut self,
         index: usize,
@@ -70,12 +71,15 @@ impl Controller {
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
+        if !self.can1.has_room_for_long() {
+            return Ok(());
+        }
         let told = Told::parse(body)?;
         if (told.node, told.with) != (0, 0) || told.attestation.is_some() {
             return Err(Error::WrongParty);
         }
-        let level = Statement::decode(&told.signed.event)?.level();
-        let attestation = match (level, self.signing_key()) {
+        let event = Statement::decode(&told.signed.event)?;
+        let attestation = match (event.level(), self.signing_key()) {
             (ValidationLevel::Witness, Some(key)) => {
                 let relation = &mut self.slots[index].relation;
                 match self.device.witness(now, &told.signed, relation, &key, rng)? {
@@ -86,6 +90,9 @@ impl Controller {
             }
             _ => None,
         };
+        if event.kind == EventKind::Energy && !self.vouches_for(index, now, &event)? {
+            return Ok(());
+        }
         let passed = Told { node: index as u8 + 1, attestation, ..told };
         self.seal_to_app(now, Tier::Exch, &passed.to_pdu()?)
     }

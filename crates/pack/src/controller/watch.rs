@@ -51,6 +51,14 @@ pub(super) struct Gifts {
     pub(super) key: bool,
     /// The time, if there is one.
     pub(super) time: bool,
+    /// The question what flowed through it (H241).
+    pub(super) energy: bool,
+}
+
+impl Gifts {
+    fn any(self) -> bool {
+        self.key || self.time || self.energy
+    }
 }
 
 /// What a pack keeps for its watch over one module.
@@ -62,7 +70,7 @@ pub(super) struct ModuleWatch {
     /// Generation of the group key that it was given in this epoch or an earlier one.
     generation: Option<u32>,
     /// What it waits for.
-    due: Gifts,
+    pub(super) due: Gifts,
     /// Code of the trip that it told about.
     trip: Option<u16>,
     /// Told a capability with wrong signs.
@@ -416,7 +424,7 @@ impl Controller {
     pub(super) fn watch_module_up(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
         slot.watch.digest = (!slot.relation.stay_clear().is_empty()).then(|| DigestReceiver::new(now));
-        slot.watch.due = Gifts { key: true, time: true };
+        slot.watch.due = Gifts { key: true, time: true, energy: false };
         if slot.watch.generation == Some(self.group.generation()) {
             self.group.membership_changed(now);
         }
@@ -434,6 +442,11 @@ impl Controller {
         for due in self.slots.iter_mut().map(|s| &mut s.watch.due) {
             (due.key, due.time) = (due.key | gifts.key, due.time | gifts.time);
         }
+        self.begin_giving(now);
+    }
+
+    /// Whoever waits for something gets it, one after the other.
+    pub(super) fn begin_giving(&mut self, now: Instant) {
         self.watch.gifts.get_or_insert(now);
     }
 
@@ -453,17 +466,17 @@ impl Controller {
             if let Ok(record) = self.group.rotate(now, rng) {
                 record.map_or(Ok(()), |record| self.device.store(record))?;
                 self.device.log_group(now, self.group.generation());
-                self.give(now, Gifts { key: true, time: false });
+                self.give(now, Gifts { key: true, ..Gifts::default() });
             }
         }
         if self.group.take_repeat(now) {
-            self.give(now, Gifts { key: true, time: false });
+            self.give(now, Gifts { key: true, ..Gifts::default() });
         }
         if self.watch.gifts.is_none_or(|due| due > now) {
             return Ok(());
         }
         // Who has no channel gets both when it comes up.
-        let waits = |slot: &Slot| slot.relation.is_up() && (slot.watch.due.key || slot.watch.due.time);
+        let waits = |slot: &Slot| slot.relation.is_up() && slot.watch.due.any();
         let next = self.slots.iter().position(waits);
         self.watch.gifts = next.map(|_| now + GIFT_PAUSE);
         let Some(index) = next else { return Ok(()) };
@@ -480,6 +493,9 @@ impl Controller {
                 pdu::build(&[&[pdu::GROUP_KEY], &generation.to_be_bytes(), self.group.key().0.expose()])?;
             self.seal_to_module(index, now, Tier::Pair, &body)?;
             self.slots[index].watch.generation = Some(generation);
+        }
+        if due.energy {
+            self.ask_for_energy(index, now)?;
         }
         if due.time { self.send_time(index, now) } else { Ok(()) }
     }

@@ -51,7 +51,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
             debug_assert!(kept.is_ok(), "an id and a hash at most");
         }
         let time_ms = self.clock.unix_ms(now);
-        self.testimony.claim(Claim { kind, with, payload, time_ms, escalation });
+        self.testimony.claim(now, Claim { kind, with, payload, time_ms, escalation });
     }
 
     /// Once per start: the device is there, and where.

@@ -33,10 +33,7 @@ impl Module {
     pub(super) fn close_batch(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match self.relation.own_spk() {
             // Modules sign at the same time too; their statements need longer on the bus than their reports.
-            Some(spk) => {
-                let first = now + REPORT_SPREAD.times(5 * u64::from(self.node));
-                self.batcher.close(spk.signing_key(), first, rng)
-            }
+            Some(spk) => self.batcher.close(spk.signing_key(), now + self.turn(), rng),
             None => Ok(()),
         }
     }

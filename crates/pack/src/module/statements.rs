@@ -3,7 +3,10 @@
 use super::*;
 use crate::testimony::asked_witness;
 use core::fmt::Write;
-use lct::validation::{Access, Escalation, EventKind, Protocol};
+use lct::{
+    codec::Fields,
+    validation::{Access, Escalation, EventKind, Protocol},
+};
 
 impl Module {
     /// Tells the statement that is first in turn.
@@ -23,6 +26,32 @@ impl Module {
         let mut device = heapless::String::new();
         write!(device, "{}", self.node).ok()?;
         Some(Access { protocol: Protocol::Can, endpoint, device })
+    }
+
+    /// Counts what flows while the relay is on and somebody could be told (H241).
+    pub(super) fn count_energy(&mut self, now: Instant) {
+        let time = self.device.unix_ms(now).filter(|_| self.relation.is_up());
+        match (self.relay, time, &self.last) {
+            (RelayState::On, Some(time_ms), Some(m)) => {
+                let mv = m.cells.iter().map(|cell| u32::from(cell.mv)).sum();
+                self.flow.sample(time_ms, mv, m.current_ma);
+            }
+            _ => self.flow.pause(),
+        }
+    }
+
+    /// The pack signed an event of its energy: this module states what flowed through it, once, if it was anything.
+    pub(super) fn asked_for_energy(&mut self, now: Instant, asked: &[u8]) -> Result<(), Error> {
+        let mut f = Fields::new(asked);
+        let (cycle, event) = (f.u32()?, f.u32()?);
+        f.end()?;
+        if !self.device.testimony.has_room() {
+            return Err(Error::Exhausted);
+        }
+        if let Some(said) = self.flow.state(cycle, event) {
+            self.device.state(now, EventKind::Energy, 0, &[&said.encode()]);
+        }
+        Ok(())
     }
 
     /// Judges the highest temperature by the operator's limit. Beyond it the module states the fault and asks for level 5,
