@@ -370,7 +370,7 @@ impl World {
             webhooks: self.dir.path().join("webhooks.redb"),
         })
         .unwrap()
-        .with_pace(Pace { pause: Duration::from_millis(20), tries: 4, answer: Duration::from_millis(300) })
+        .with_pace(Pace { pause: Duration::from_millis(20), tries: 4, answer: Duration::from_secs(1) })
         .behind(&self.front)
         .unwrap();
         let bridge = match self.compat {
