@@ -14,6 +14,7 @@ mod grpc;
 mod held;
 mod hostile;
 mod hostile_wire;
+mod issued;
 mod lasting;
 mod lists;
 mod orders;

@@ -114,6 +114,9 @@ impl Core {
             (BindingId(id), [side(cid_a, a.role, &access[0]), side(cid_b, b.role, &access[1])])
         })?;
         let requests = [self.request(id, &sides[0], &sides[1])?, self.request(id, &sides[1], &sides[0])?];
+        for (side, request) in sides.iter().zip(&requests) {
+            self.note(Noted::Request, id.to_string(), (&creator, &[side.cid]), &request.0)?;
+        }
         tracing::info!(%id, creator, a = %cid_a, b = %cid_b, assurance = assurance.name(), "binding requested");
         let bond = Bond {
             creator,
@@ -226,6 +229,9 @@ impl Core {
             introductions.push(Blob(bytes));
         }
         let packages = self.packages(&bond.sides, &introduced)?;
+        for (side, package) in bond.sides.iter().zip([&packages.a, &packages.b]) {
+            self.note(Noted::Package, id.to_string(), (&bond.creator, &[side.cid]), &package.0)?;
+        }
         self.ceremonies.change(|rows: &mut Rows| {
             if let Some(bond) = rows.bonds.get_mut(&id) {
                 bond.introduced = Some(introduced);

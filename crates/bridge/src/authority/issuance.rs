@@ -40,6 +40,10 @@ const WHO_MAX: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// The request to one side of a binding to enter into it; its id is that of the binding.
+    Request,
+    /// The device key halves of one side of a binding; its id is that of the binding.
+    Package,
     /// A certificate for a pairing; its id names it.
     Pairing,
     /// The introduction of one side of a binding to the other; its id is that of the binding.
@@ -48,6 +52,12 @@ pub enum Kind {
     Delegation,
     /// A revocation list; its id is its number.
     Revocations,
+    /// A proposal of a policy for a binding, whose id is the binding's and the version.
+    Policy,
+    /// What an app may do; its id is the LCT's and the number of the statement.
+    Scope,
+    /// Time tokens of all seconds from the first to the last in its id; its document is the first of them.
+    Times,
 }
 
 /// One entry.
@@ -60,7 +70,7 @@ pub struct Issuance {
     pub time: u32,
     /// What it is.
     pub kind: Kind,
-    /// Its serial: pairing, binding or delegation id in hexadecimal, number of a list.
+    /// Its serial: id of what it is about, in hexadecimal, or number of a list, as [`Kind`] says.
     pub id: String,
     /// Who asked for it, as the request says.
     pub who: String,

@@ -23,7 +23,7 @@ mod withdrawal;
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
 pub(crate) use pairing::{PairingIn, PairingProgress};
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
+use std::{collections::BTreeMap, ops::Range, path::Path, sync::Arc, thread};
 
 use api::{
     problem::code,
@@ -71,6 +71,8 @@ pub(crate) struct Core {
     ceremonies: Ceremonies,
     revocations: Issued,
     issuances: issuance::Log,
+    /// For which seconds time tokens are noted.
+    times: Range<u32>,
     withdrawals: Withdrawals,
     orders: Book,
     /// When the latest certificate of a binding was issued since the start (H53).
@@ -122,6 +124,7 @@ impl Authority {
             ceremonies,
             revocations,
             issuances,
+            times: 0..0,
             withdrawals: Withdrawals::default(),
             orders,
             certified: BTreeMap::new(),

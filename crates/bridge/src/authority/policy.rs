@@ -21,7 +21,7 @@ use ledger::records::{Binding, Status};
 use node::Snapshot;
 use pack::policies::{Reason, read_table};
 
-use super::{Core, by_operator, ceremonies::Bond, component_id};
+use super::{Core, by_operator, ceremonies::Bond, component_id, issuance::Kind};
 use crate::refusal::{Refusal, Reply};
 
 /// A policy with the bytes in which it was signed.
@@ -179,6 +179,10 @@ impl Core {
             proposals.push((*id, Signed { policy, bytes }));
         }
         if !proposals.is_empty() {
+            for (id, Signed { policy, bytes }) in &proposals {
+                let name = format!("{id}-{}", policy.version);
+                self.note(Kind::Policy, name, (&request.creator, &policy.entities), bytes)?;
+            }
             let n = proposals.len();
             self.ceremonies.change(|rows| {
                 for (id, proposal) in proposals {

@@ -32,6 +32,9 @@ const VALID_S: u32 = 7 * 86_400;
 /// Age at which a list is renewed, in seconds: devices that are reached once in six days always hold one in force.
 const RENEW_S: u32 = 86_400;
 
+/// For how many seconds time tokens are noted at once: a line for each of them would be most of the log.
+const TIMES_S: u32 = 600;
+
 /// Who has a list issued that is only due.
 const OF_ITS_OWN: &str = "bridge";
 
@@ -118,9 +121,14 @@ impl Issued {
 
 impl Core {
     /// The present time under the authority's signature.
-    pub fn time_token(&self) -> Reply<TimeToken> {
+    pub fn time_token(&mut self) -> Reply<TimeToken> {
         let time = self.now();
         let token = self.key.sign(|key, rng| clock::TimeToken { time }.issue(key, rng))?;
+        if !self.times.contains(&time) {
+            let (last, end) = (time.saturating_add(TIMES_S - 1), time.saturating_add(TIMES_S));
+            self.note(Kind::Times, format!("{time}-{last}"), (OF_ITS_OWN, &[]), &token)?;
+            self.times = time..end;
+        }
         Ok(TimeToken { time: time.into(), token: Fixed(token) })
     }
 

@@ -11,7 +11,7 @@ use ledger::{
     tx::TxId,
 };
 
-use super::{Core, component};
+use super::{Core, component, issuance::Kind};
 use crate::refusal::{Refusal, Reply};
 
 /// Read, write and execute.
@@ -67,8 +67,11 @@ impl Core {
         let statement =
             Statement { chain_id: chain.chain_id(), lct: app.lct, number, content, time_ms: (self.clock)() };
         let signed = self.key.sign(|key, rng| Signed::by(&statement, key, rng))?;
-        let body = signed.and_then(|signed| api::sign::context(&signed));
-        let tx = self.submit(body.map_err(|e| Refusal::internal(&e))?)?;
+        let signed = signed.map_err(|e| Refusal::internal(&e))?;
+        let name = format!("{lct_id}-{number}");
+        self.note(Kind::Scope, name, (&request.creator, &[cid]), &signed.to_file())?;
+        let body = api::sign::context(&signed).map_err(|e| Refusal::internal(&e))?;
+        let tx = self.submit(body)?;
         Ok(Scope { lct_id, number, tx, waits: true })
     }
 }
