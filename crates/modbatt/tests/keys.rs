@@ -214,6 +214,93 @@ fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {
     tokens.run(&["succession", "show", text(&out), "--from", key]).good();
 }
 
+/// A root and batches whose keys were drawn in a token, or put there: what they certify holds, nothing of them is on the disk, and who
+/// signs with them is asked for the PIN and for nothing else.
+#[test]
+fn a_factory_signs_with_keys_in_a_token() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    let at = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let (line, wrong) = (at("line"), temp.path().join("wrong"));
+    private(&wrong, "99999999");
+    let (pin, words) = (["--pin-file", text(&tokens.pin)], ["--passphrase-file", text(&tokens.words)]);
+    let factory = |task: &str, more: &[&str]| tokens.run(&[&["factory", task, &line], more].concat());
+    let init = ["--name", "maker"];
+    let bad = [&init[..], &tokens.which("plant")[..4], &words, &["--pin-file", text(&wrong)]].concat();
+    factory("init", &bad).fails_at_once("wrong PIN", &["token `plant`", "the PIN is wrong"]);
+    assert!(!Path::new(&line).exists(), "nothing was made");
+    let half = [&init[..], &tokens.which("plant")[..2], &words].concat();
+    assert_eq!(factory("init", &half).code, Some(2), "a library and no token");
+    let made = factory("init", &[&init[..], &tokens.which("plant")].concat());
+    assert!(made.good().out.contains("no backup of it can be made"), "{}", made.out);
+    let in_token = tokens.which("plant");
+    factory("batch", &[&["--name", "batch-1"], &in_token[..6]].concat()).good();
+    factory("batch", &["--name", "batch-2"]).fails_at_once("no PIN", &["a PIN is needed", "--pin-file"]);
+
+    // A device that drew its own key: no file with a secret is read or written.
+    let (key, request) = (at("module.key"), at("module.request"));
+    let born = ["--id", "module-1", "--role", "module", "--key-out", &key, "-o", &request];
+    tokens.run(&[&["factory", "request"], &born[..]].concat()).good();
+    let device = |batch: &str, id: &str, more: &[&str]| {
+        factory("device", &[&["--batch", batch, "--id", id, "--serial", "S1"], more].concat())
+    };
+    device("batch-1", "module-1", &["--request", &request]).fails_at_once("no PIN", &["a PIN is needed"]);
+    device("batch-1", "module-1", &[&["--request", &request], &pin[..]].concat()).good();
+    let verify = |batch: &str, id: &str| {
+        let files = ["devices", "batches"].map(|folder| format!("{line}/{folder}/"));
+        let (device, batch) = (format!("{}{id}.mbcert", files[0]), format!("{}{batch}.mbcert", files[1]));
+        let root = format!("{line}/root.mbcert");
+        let ended = tokens.run(&["factory", "verify", &device, "--batch", &batch, "--root", &root]);
+        assert!(ended.good().out.contains("holds: "), "{}", ended.out);
+    };
+    verify("batch-1", "module-1");
+
+    // What is kept in files is under the passphrase that was given first, and under no other.
+    let drawn = ["--draw-key", "--role", "pack"];
+    device("batch-1", "pack-1", &[&drawn[..], &pin].concat())
+        .fails_at_once("no passphrase", &["a passphrase is needed"]);
+    let other = ["--passphrase-file", text(&wrong)];
+    device("batch-1", "pack-1", &[&drawn[..], &pin, &other].concat())
+        .fails_at_once("another passphrase", &["does not open", "check.age"]);
+    assert!(!Path::new(&format!("{line}/devices/pack-1.mbcert")).exists());
+    device("batch-1", "pack-1", &[&drawn[..], &pin, &words].concat()).good();
+    verify("batch-1", "pack-1");
+    let backup = ["keys", "backup", "--factory", &line, "--out", &at("backup"), "--shares", "2", "--of", "2"];
+    let holders = [holder(temp.path(), "one").1, holder(temp.path(), "two").1];
+    let to = ["--to", &holders[0], "--to", &holders[1]];
+    tokens
+        .run(&[&backup[..], &to, &pin, &words].concat())
+        .fails_at_once("backup", &["lies in the token `plant`", "does not give it out"]);
+
+    // A batch that began in a file moves in, and goes on.
+    factory("batch", &[&["--name", "batch-2"], &pin[..], &words].concat()).good();
+    let import = [&["--batch", "batch-2"], &in_token[..]].concat();
+    factory("import", &["--batch", "batch-9", "--module", tokens.library, "--token", "plant"])
+        .fails_at_once("no such batch", &["no batch `batch-9`"]);
+    factory("import", &import).good();
+    factory("import", &import).fails_at_once("again", &["lies in the token `plant` already"]);
+    device("batch-2", "pack-2", &[&drawn[..], &pin, &words].concat()).good();
+    verify("batch-2", "pack-2");
+    let names: Vec<String> = fs::read_dir(format!("{line}/keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("device-"))
+        .collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["batch-batch-1.token", "batch-batch-2.token", "check.age", "root.token"]);
+
+    // Another key of the token is not taken for the root's.
+    let place = format!("{line}/keys/root.token");
+    let (of_root, of_batch) =
+        (fs::read_to_string(&place).unwrap(), format!("{line}/keys/batch-batch-1.token"));
+    fs::copy(&of_batch, &place).unwrap();
+    factory("batch", &[&["--name", "batch-3"], &in_token[..6]].concat())
+        .fails_at_once("a batch's key", &["does not fit its certificate"]);
+    fs::write(&place, of_root).unwrap();
+    factory("batch", &[&["--name", "batch-3"], &in_token[..6]].concat()).good();
+}
+
 /// Who holds a share, or restores: key file and public key.
 fn holder(folder: &Path, name: &str) -> (PathBuf, String) {
     let file = folder.join(name);

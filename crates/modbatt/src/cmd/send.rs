@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use api::Client;
 use api::sign::Envelope;
 use api::transaction::REFUSED;
-use bridge::{AuthorityKey, Hand, Source};
+use bridge::{AuthorityKey, Hand, Source, Token as _};
 use lct::Digest;
 use lct::sign::{PublicKey, SigningKey};
 use ledger::tx::{Body, TxId};
@@ -16,6 +16,7 @@ use super::data_dir::{DataDir, Run};
 use super::{Failure, Outcome, ask, demo, os_rng, print, reason};
 use crate::custody::Unlock;
 use crate::custody::authority::{Kept, Keys};
+use crate::custody::token::TokenKey;
 
 /// Blocks for which a transaction stays valid.
 const EXPIRY_BLOCKS: u64 = 10_000;
@@ -35,10 +36,17 @@ pub fn key_file(path: &Path) -> Result<SigningKey, Failure> {
     SigningKey::from_bytes(&scalar).map_err(|_| unusable("it is no P-256 scalar"))
 }
 
-/// Who signs: with a private key of this process, or with an authority's, which may lie in a token.
+/// Who signs: with a private key of this process, with one in a token, or with an authority's, which may lie in either.
 pub enum Signatory {
     Here(SigningKey),
+    Token(Box<TokenKey>),
     Authority(Box<AuthorityKey>),
+}
+
+impl From<SigningKey> for Signatory {
+    fn from(key: SigningKey) -> Self {
+        Self::Here(key)
+    }
 }
 
 impl Signatory {
@@ -46,6 +54,10 @@ impl Signatory {
     pub fn open(path: &Path, unlock: &Unlock) -> Result<Self, Failure> {
         let keys = Keys::at(path)?;
         match keys.kept()? {
+            // Of a factory's root or batch there is a signing key alone.
+            Some(Kept::Token(held)) if !held.is_of_authority() => {
+                Ok(Self::Token(Box::new(held.open(&unlock.pin.get()?)?)))
+            }
             Some(Kept::Encrypted | Kept::Token(_)) => Ok(Self::Authority(Box::new(keys.open(unlock)?))),
             Some(Kept::Plain) | None => key_file(path).map(Self::Here),
         }
@@ -55,7 +67,16 @@ impl Signatory {
     pub fn public(&self) -> PublicKey {
         match self {
             Self::Here(key) => key.public(),
+            Self::Token(key) => key.public(),
             Self::Authority(key) => key.public().sign_pub(),
+        }
+    }
+
+    /// The key itself, where it is in this process and nothing but a signing key.
+    pub fn secret(&self) -> Option<&SigningKey> {
+        match self {
+            Self::Here(key) => Some(key),
+            Self::Token(_) | Self::Authority(_) => None,
         }
     }
 
@@ -63,6 +84,7 @@ impl Signatory {
     pub fn with<T>(&self, f: impl FnOnce(&Hand<'_>) -> T) -> Result<T, Failure> {
         let source = match self {
             Self::Here(key) => Source::Here(key),
+            Self::Token(key) => Source::Token(key.as_ref()),
             Self::Authority(key) => key.source(),
         };
         source.with(f).map_err(|e| Failure::Failed(e.to_string()))

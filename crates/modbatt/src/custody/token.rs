@@ -15,9 +15,12 @@ use lct::Digest;
 use lct::hash::sha256;
 use lct::sign::{PublicKey, Signature, SigningKey};
 use p256::elliptic_curve::sec1::ToSec1Point;
+use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
 use super::{Error, file_error};
+use crate::cmd::Failure;
+use crate::cmd::data_dir::replace_file;
 
 const HEAD: &str = "modbatt token 1";
 /// Longest file of a place.
@@ -26,6 +29,8 @@ const PLACE_MAX: u64 = 4_096;
 const P256: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
 /// An uncompressed point as PKCS#11 gives it: a DER octet string of 65 bytes.
 const POINT_HEAD: [u8; 2] = [0x04, 0x41];
+/// Length of what an authority is known as; other keys are known as their public key of 33 bytes.
+const SPK_LEN: usize = 68;
 /// Length of the identifier of a key in its token.
 const ID_LEN: usize = 16;
 
@@ -36,6 +41,56 @@ pub struct Place {
     pub module: PathBuf,
     /// Its label.
     pub token: String,
+}
+
+/// Part of the arguments of every command that puts a key into a token.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Which {
+    /// The PKCS#11 library of the token, for example /usr/lib/softhsm/libsofthsm2.so
+    #[arg(long, value_name = "LIBRARY")]
+    module: PathBuf,
+    /// The token's label
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    token: String,
+}
+
+impl Which {
+    /// The token.
+    pub fn place(&self) -> Result<Place, Failure> {
+        let module = std::path::absolute(&self.module).ok().filter(|path| path.is_file());
+        let shown = self.module.display();
+        let module = module.ok_or_else(|| Failure::Input(format!("there is no PKCS#11 library {shown}")))?;
+        match module.to_str() {
+            Some(path) if !path.contains('\n') => Ok(Place { module, token: self.token.clone() }),
+            _ => Err(Failure::Input(format!("{shown} cannot be written down; use a path of plain text"))),
+        }
+    }
+}
+
+/// Part of the arguments of every command that makes a key, in a token or in a file.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Whether {
+    /// The PKCS#11 library of the token in which the key is drawn and stays [default: it is in a file]
+    #[arg(long, value_name = "LIBRARY", requires = "token")]
+    module: Option<PathBuf>,
+    /// The token's label
+    #[arg(long, value_name = "LABEL", requires = "module", value_parser = label)]
+    token: Option<String>,
+}
+
+impl Whether {
+    /// The token, if one is named.
+    pub fn place(&self) -> Result<Option<Place>, Failure> {
+        let named = self.module.clone().zip(self.token.clone());
+        named.map(|(module, token)| Which { module, token }.place()).transpose()
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match (1..=32).contains(&text.len()) && !text.contains(char::is_control) && text.trim() == text {
+        true => Ok(text.to_owned()),
+        false => Err("it has 1 to 32 bytes, without control characters or blanks at its ends".into()),
+    }
 }
 
 /// Where a key lies, as it stands in `NAME.token`: text, nothing in it is secret.
@@ -81,7 +136,7 @@ impl Held {
         let id = hex::decode(field("id", "its fourth line is not `id HEX`")?).ok();
         let id = id.and_then(|id| id.try_into().ok()).ok_or("`id` has 32 hexadecimal digits")?;
         let public = hex::decode(field("public", "its fifth line is not `public HEX`")?).ok();
-        let public = public.filter(|public| matches!(public.len(), 33 | 68));
+        let public = public.filter(|public| matches!(public.len(), 33 | SPK_LEN));
         let public = public.ok_or("`public` has 66 or 136 hexadecimal digits")?;
         if lines.next().is_some() {
             return Err("it has more than five lines");
@@ -102,12 +157,22 @@ impl Held {
         Held::parse(&text).map(Some).map_err(damaged)
     }
 
+    /// Writes the file at `path`.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        Ok(replace_file(path, self.to_text().as_bytes())?)
+    }
+
+    /// Whether it is the signing key of an authority, which has an opening key besides.
+    pub fn is_of_authority(&self) -> bool {
+        self.public.len() == SPK_LEN
+    }
+
     /// Opens the key.
     pub fn open(&self, pin: &SecretString) -> Result<TokenKey, Error> {
         let session = self.place.session(pin)?;
         let key = find(&session, ObjectClass::PRIVATE_KEY, &self.id)?;
         let key = key.ok_or_else(|| self.place.error("it holds no such key"))?;
-        let from = if self.public.len() == 68 { 2 } else { 0 };
+        let from = if self.is_of_authority() { 2 } else { 0 };
         let public = self.public.get(from..from + 33).and_then(|point| PublicKey::from_slice(point).ok());
         let public = public.ok_or_else(|| self.place.error("`public` is no key"))?;
         TokenKey { session, key, public }.checked(&self.place)
@@ -144,8 +209,15 @@ impl Place {
     }
 
     /// Has the token draw a key.
-    pub fn generate(&self, name: &str, id: [u8; ID_LEN], pin: &SecretString) -> Result<TokenKey, Error> {
+    pub fn generate(
+        &self,
+        name: &str,
+        pin: &SecretString,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Held, TokenKey), Error> {
         let session = self.session(pin)?;
+        let mut id = [0; ID_LEN];
+        rng.fill_bytes(&mut id);
         let public = [
             Attribute::Token(true),
             Attribute::Private(false),
@@ -165,7 +237,8 @@ impl Place {
             _ => None,
         });
         let public = public.ok_or_else(|| self.error("it gives no point of P-256 for the key it drew"))?;
-        TokenKey { session, key, public }.checked(self)
+        let held = Held { place: self.clone(), id, public: public.0.to_vec() };
+        Ok((held, TokenKey { session, key, public }.checked(self)?))
     }
 
     /// Puts a key into the token. Done again after an interruption, it finds what it did.

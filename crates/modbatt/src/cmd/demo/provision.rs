@@ -103,9 +103,9 @@ impl Founders {
         let mut validator = Zeroizing::new([0; 32]);
         rng.fill_bytes(validator.as_mut_slice());
         let validity = Validity::years(now_s, YEARS);
-        let root = Issuer::root("manufacturer", validity, rng);
+        let root = Issuer::root("manufacturer", validity, SigningKey::generate(rng).into(), rng)?;
         Ok(Founders {
-            batch: root.batch(BATCH, validity, rng),
+            batch: root.batch(BATCH, validity, SigningKey::generate(rng).into(), rng)?,
             root,
             validity,
             account: SigningKey::generate(rng),
@@ -131,8 +131,8 @@ impl Founders {
 
     /// Writes them.
     pub fn write_keys(&self, dir: &DataDir) -> Result<(), Failure> {
-        dir.write_key("root", self.root.key.to_bytes().expose())?;
-        let batch = [self.batch.key.to_bytes().expose().as_slice(), &self.batch.certificate.0].concat();
+        dir.write_key("root", self.root.scalar()?.expose())?;
+        let batch = [self.batch.scalar()?.expose().as_slice(), &self.batch.certificate.0].concat();
         dir.write_key("batch", &Zeroizing::new(batch))?;
         dir.write_key("account", self.account.to_bytes().expose())?;
         dir.write_key(AUTHORITY, &AuthorityKey::file_of(&self.authority))?;
@@ -176,7 +176,7 @@ fn make(
         Role::Pack => super::bootstrap::print_code(dir, name, &Code::generate(rng), &key, rng)?,
         _ => [0; 32],
     };
-    let cert = batch.certify(&request, validity, commitment, rng);
+    let cert = batch.certify(&request, validity, commitment, rng)?;
     let made = validity.not_before;
     let stated = contents(role, made)?;
     context::make(&dir.contexts(), dir.chain_id(), (name, &key), stated, (&batch.key, made), rng)?;
@@ -219,7 +219,7 @@ fn batch(dir: &DataDir) -> Result<(Issuer, Validity), Failure> {
     let key = SigningKey::from_bytes(&f.array().map_err(fail)?).map_err(fail)?;
     let certificate = DeviceCertificate::from_slice(f.rest()).map_err(fail)?;
     let validity = Validity::of(&certificate.subject().map_err(fail)?);
-    Ok((Issuer { key, certificate }, validity))
+    Ok((Issuer { key: key.into(), certificate }, validity))
 }
 
 /// What the manufacturer states about a device: how it was made, and what a module is rated for.

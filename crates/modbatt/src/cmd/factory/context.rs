@@ -14,11 +14,11 @@ use ledger::tx::TxId;
 use rand_core::CryptoRng;
 
 use super::super::data_dir::{DataDir, replace_file};
-use super::super::send::Sender;
+use super::super::send::{Sender, Signatory};
 use super::super::{Failure, Outcome, os_rng, print, reason};
 use super::files::{Factory, read_bounded};
 use super::{component_id, now_s, subject_of};
-use crate::custody::PassphraseArgs;
+use crate::custody::Unlock;
 
 /// Ending of the files.
 const ENDING: &str = "mbcontext";
@@ -41,7 +41,7 @@ struct About {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    unlock: Unlock,
 }
 
 /// Arguments of `modbatt factory manufacturing`.
@@ -103,7 +103,7 @@ fn figure(text: &str) -> Result<(String, i32), String> {
 /// Runs `modbatt factory manufacturing`.
 pub fn manufacturing(args: &Manufacturing) -> Result<Outcome, Failure> {
     let about = &args.about;
-    let factory = Factory::open(&about.directory, Some(&about.passphrase))?;
+    let factory = Factory::open(&about.directory, &about.unlock)?;
     let device = Device::of(&factory, &about.id)?;
     if args.figure.len() > FIGURES_MAX {
         return Err(Failure::Input(format!("there are at most {FIGURES_MAX} figures")));
@@ -122,7 +122,7 @@ pub fn manufacturing(args: &Manufacturing) -> Result<Outcome, Failure> {
 /// Runs `modbatt factory profile`.
 pub fn profile(args: &Profile) -> Result<Outcome, Failure> {
     let about = &args.about;
-    let factory = Factory::open(&about.directory, Some(&about.passphrase))?;
+    let factory = Factory::open(&about.directory, &about.unlock)?;
     let device = Device::of(&factory, &about.id)?;
     if subject_of(&device.certificate)?.role != Role::Module {
         return Err(Failure::Input(format!("{} is no module; only modules have a profile", about.id)));
@@ -172,8 +172,9 @@ fn write(about: &About, factory: &Factory, device: &Device, content: Content) ->
         content,
         time_ms: u64::from(now_s()?) * 1000,
     };
-    let signer = factory.issuer(Some(&device.batch))?.key;
-    let signed = Signed::by(&statement, &signer, &mut os_rng()?)
+    let (signer, mut rng) = (factory.issuer(Some(&device.batch))?.key, os_rng()?);
+    let signed = signer
+        .with(|hand| Signed::by(&statement, hand, &mut rng))?
         .map_err(|_| Failure::Input("a value is out of its range; see spec/ledger.md, L144".into()))?;
     replace_file(&about.output, &signed.to_file())?;
     let (id, path) = (&about.id, about.output.display());
@@ -209,7 +210,7 @@ pub fn make(
     chain_id: &Digest,
     (name, device): (&str, &SigningKey),
     contents: Vec<Content>,
-    (batch, time_s): (&SigningKey, u32),
+    (batch, time_s): (&Signatory, u32),
     rng: &mut impl CryptoRng,
 ) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|e| unusable(folder, &e))?;
@@ -218,7 +219,8 @@ pub fn make(
         let lct = entity_lct(chain_id, &Cid::of(name), &device.public());
         let time_ms = u64::from(time_s) * 1000;
         let statement = Statement { chain_id: *chain_id, lct, number: 1, content, time_ms };
-        let signed = Signed::by(&statement, batch, rng).map_err(|e| Failure::Failed(e.to_string()))?;
+        let signed = batch.with(|hand| Signed::by(&statement, hand, rng))?;
+        let signed = signed.map_err(|e| Failure::Failed(e.to_string()))?;
         replace_file(&path, &signed.to_file())?;
     }
     Ok(())

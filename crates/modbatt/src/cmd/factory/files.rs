@@ -10,8 +10,11 @@
 //! keys/batch-NAME[.age]     32-byte scalar
 //! keys/device-ID[.age]      32-byte scalar, only of devices whose key was drawn here
 //! keys/code-ID[.age]        what a pack stores of its printed code, 97 bytes; the code itself is on the label only
+//! keys/root.token           in which token the root's key lies, in the place of keys/root; keys/batch-NAME.token likewise
+//! keys/check.age            nothing, encrypted: that a passphrase is that of the other files, where the root's key is none of them
 //! ```
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,27 +22,38 @@ use std::path::{Path, PathBuf};
 use age::secrecy::SecretString;
 use lct::attest::DeviceCertificate;
 use lct::sign::SigningKey;
+use rand_core::CryptoRng;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::line::Issuer;
 use crate::cmd::data_dir::replace_file;
+use crate::cmd::keys::erase;
+use crate::cmd::send::Signatory;
 use crate::cmd::{Failure, reason};
-use crate::custody::{Custody, EncryptedFiles, PassphraseArgs, PrivateFiles};
+use crate::custody::token::{Held, Place};
+use crate::custody::{Custody, EncryptedFiles, PrivateFiles, Unlock};
 
 const FORMAT: &str = "format";
 const FORMAT_TEXT: &str = "modbatt factory 1\n";
 const CERTIFICATE: &str = "mbcert";
+const KEYS: &str = "keys";
+const ROOT: &str = "root";
+const CHECK: &str = "check";
 
 /// A factory directory that was found in order.
 pub struct Factory {
     path: PathBuf,
-    keys: Box<dyn Custody>,
+    unlock: Unlock,
+    /// Whether files with keys are encrypted.
+    encrypted: bool,
+    /// Once it is needed.
+    passphrase: OnceCell<SecretString>,
 }
 
 impl Factory {
-    /// Makes a directory. With a passphrase its keys are encrypted.
-    pub fn create(path: &Path, passphrase: Option<&SecretString>) -> Result<Self, Failure> {
+    /// One that is to be made, whose files with keys are encrypted where `encrypted` says so; nothing is written yet.
+    pub fn new(path: &Path, encrypted: bool, unlock: &Unlock) -> Result<Self, Failure> {
         match fs::read_dir(path) {
             Ok(mut entries) => {
                 if entries.next().is_some() {
@@ -52,16 +66,21 @@ impl Factory {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(failure(path, &e)),
         }
-        for folder in ["batches", "devices", "keys"] {
-            fs::create_dir_all(path.join(folder)).map_err(|e| failure(path, &e))?;
+        let factory =
+            Factory { path: path.to_owned(), unlock: unlock.clone(), encrypted, passphrase: OnceCell::new() };
+        if encrypted {
+            let passphrase = unlock.passphrase.new_one()?;
+            let _first = factory.passphrase.set(passphrase);
         }
-        let keys = path.join("keys");
-        private_folder(&keys)?;
-        let keys: Box<dyn Custody> = match passphrase {
-            Some(passphrase) => Box::new(EncryptedFiles::new(&keys, passphrase)),
-            None => Box::new(PrivateFiles::new(&keys)),
-        };
-        Ok(Factory { path: path.to_owned(), keys })
+        Ok(factory)
+    }
+
+    /// Makes the directory.
+    pub fn create(&self) -> Result<(), Failure> {
+        for folder in ["batches", "devices", KEYS] {
+            fs::create_dir_all(self.path.join(folder)).map_err(|e| failure(&self.path, &e))?;
+        }
+        private_folder(&self.keys())
     }
 
     /// Declares the directory complete.
@@ -69,8 +88,8 @@ impl Factory {
         Ok(replace_file(&self.path.join(FORMAT), FORMAT_TEXT.as_bytes())?)
     }
 
-    /// Opens a directory; asks for the passphrase when its keys are encrypted and `signing` needs them.
-    pub fn open(path: &Path, signing: Option<&PassphraseArgs>) -> Result<Self, Failure> {
+    /// Opens a directory; asks for passphrase and PIN when a key is needed that is kept so.
+    pub fn open(path: &Path, unlock: &Unlock) -> Result<Self, Failure> {
         match fs::read_to_string(path.join(FORMAT)) {
             Ok(text) if text == FORMAT_TEXT => {}
             Ok(text) => {
@@ -89,42 +108,128 @@ impl Factory {
             }
             Err(e) => return Err(failure(path, &e)),
         }
-        let folder = path.join("keys");
-        let keys: Box<dyn Custody> = match signing {
-            Some(args) if EncryptedFiles::has(&folder, "root") => {
-                Box::new(EncryptedFiles::new(&folder, &args.existing()?))
+        let keys = path.join(KEYS);
+        let encrypted = EncryptedFiles::has(&keys, ROOT) || EncryptedFiles::has(&keys, CHECK);
+        Ok(Factory { path: path.to_owned(), unlock: unlock.clone(), encrypted, passphrase: OnceCell::new() })
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.path.join(KEYS)
+    }
+
+    /// Where secrets are files.
+    fn custody(&self) -> Result<Box<dyn Custody>, Failure> {
+        if !self.encrypted {
+            return Ok(Box::new(PrivateFiles::new(&self.keys())));
+        }
+        if self.passphrase.get().is_none() {
+            let passphrase = self.unlock.passphrase.existing()?;
+            let files = EncryptedFiles::new(&self.keys(), &passphrase);
+            // Files under several passphrases would be lost one after the other.
+            if EncryptedFiles::has(&self.keys(), CHECK) {
+                files.load(CHECK)?;
             }
-            _ => Box::new(PrivateFiles::new(&folder)),
-        };
-        Ok(Factory { path: path.to_owned(), keys })
+            let _first = self.passphrase.set(passphrase);
+        }
+        let passphrase = self.passphrase.get().ok_or_else(|| Failure::Failed("no passphrase".into()))?;
+        Ok(Box::new(EncryptedFiles::new(&self.keys(), passphrase)))
     }
 
     /// Keeps a secret.
     pub fn keep(&self, name: &str, secret: &[u8]) -> Result<(), Failure> {
-        Ok(self.keys.store(name, secret)?)
+        Ok(self.custody()?.store(name, secret)?)
     }
 
-    /// Keeps an issuer: the root (`batch` is `None`) or a batch authority.
-    pub fn keep_issuer(&self, batch: Option<&str>, issuer: &Issuer) -> Result<(), Failure> {
+    /// Keeps an issuer: the root (`batch` is `None`) or a batch authority, whose key may lie in a token.
+    pub fn keep_issuer(
+        &self,
+        batch: Option<&str>,
+        issuer: &Issuer,
+        held: Option<&Held>,
+    ) -> Result<(), Failure> {
         // The key first: a certificate without its key could never be used again.
-        self.keep(&key_name(batch), issuer.key.to_bytes().expose())?;
+        match held {
+            Some(held) => self.keep_place(batch, held)?,
+            None => self.keep(&key_name(batch), issuer.scalar()?.expose())?,
+        }
         Ok(replace_file(&self.certificate_path(batch), &issuer.certificate.0)?)
+    }
+
+    fn place_path(&self, batch: Option<&str>) -> PathBuf {
+        self.keys().join(format!("{}.token", key_name(batch)))
+    }
+
+    fn keep_place(&self, batch: Option<&str>, held: &Held) -> Result<(), Failure> {
+        if batch.is_none() && self.encrypted {
+            self.keep(CHECK, &[])?;
+        }
+        Ok(held.write(&self.place_path(batch))?)
+    }
+
+    /// In which token the key of an issuer lies, if it does.
+    pub fn held(&self, batch: Option<&str>) -> Result<Option<Held>, Failure> {
+        Ok(Held::read(&self.place_path(batch))?)
+    }
+
+    /// Puts the key of an issuer into a token; the file that held it is erased. Done again after an interruption, it ends what it
+    /// began.
+    pub fn import(&self, batch: Option<&str>, place: &Place) -> Result<Held, Failure> {
+        let name = key_name(batch);
+        let files = [name.clone(), format!("{name}.age")].map(|name| self.keys().join(name));
+        if let Some(held) = self.held(batch)?
+            && !files.iter().any(|file| file.exists())
+        {
+            let token = &held.place.token;
+            return Err(Failure::Input(format!("this key lies in the token `{token}` already")));
+        }
+        let secret = self.secret(batch)?;
+        let (held, _signs) = place.import(&name, &secret, &self.unlock.pin.get()?)?;
+        self.keep_place(batch, &held)?;
+        for file in files.iter().filter(|file| file.exists()) {
+            erase(file)?;
+        }
+        Ok(held)
+    }
+
+    /// Draws a key for an issuer, in a token if one is named.
+    pub fn draw(
+        &self,
+        batch: Option<&str>,
+        place: Option<Place>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Signatory, Option<Held>), Failure> {
+        let Some(place) = place else { return Ok((SigningKey::generate(rng).into(), None)) };
+        let (held, key) = place.generate(&key_name(batch), &self.unlock.pin.get()?, rng)?;
+        Ok((Signatory::Token(Box::new(key)), Some(held)))
     }
 
     /// The root, or a batch authority, with its key.
     pub fn issuer(&self, batch: Option<&str>) -> Result<Issuer, Failure> {
         let certificate = self.certificate(batch)?;
-        let name = key_name(batch);
-        let place = self.keys.place(&name);
-        let damaged = |what: &str| Failure::Input(format!("{place} {what}; restore it from a copy"));
-        let secret = self.keys.load(&name)?.ok_or_else(|| damaged("is missing"))?;
-        let scalar = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new);
-        let scalar = scalar.map_err(|_| damaged("is not 32 bytes long"))?;
-        let key = SigningKey::from_bytes(&scalar).map_err(|_| damaged("is not a P-256 key"))?;
+        let (key, place) = match self.held(batch)? {
+            Some(held) => {
+                let key = held.open(&self.unlock.pin.get()?)?;
+                (Signatory::Token(Box::new(key)), self.place_path(batch).display().to_string())
+            }
+            None => (self.secret(batch)?.into(), self.custody()?.place(&key_name(batch))),
+        };
         if certificate.subject().is_ok_and(|s| s.key != key.public()) {
-            return Err(damaged("does not fit its certificate"));
+            return Err(Failure::Input(format!(
+                "{place} does not fit its certificate; restore it from a copy"
+            )));
         }
         Ok(Issuer { key, certificate })
+    }
+
+    /// The key of an issuer out of its file.
+    fn secret(&self, batch: Option<&str>) -> Result<SigningKey, Failure> {
+        let (custody, name) = (self.custody()?, key_name(batch));
+        let place = custody.place(&name);
+        let damaged = |what: &str| Failure::Input(format!("{place} {what}; restore it from a copy"));
+        let secret = custody.load(&name)?.ok_or_else(|| damaged("is missing"))?;
+        let scalar = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new);
+        let scalar = scalar.map_err(|_| damaged("is not 32 bytes long"))?;
+        SigningKey::from_bytes(&scalar).map_err(|_| damaged("is not a P-256 key"))
     }
 
     /// The certificate of the root or of a batch authority.
@@ -201,7 +306,7 @@ impl Factory {
 
 /// Name of an issuer's key.
 pub fn key_name(batch: Option<&str>) -> String {
-    batch.map_or_else(|| "root".to_owned(), |name| format!("batch-{name}"))
+    batch.map_or_else(|| ROOT.to_owned(), |name| format!("batch-{name}"))
 }
 
 /// Reads a certificate file.

@@ -3,8 +3,12 @@
 use lct::attest::{CertificateType, DeviceCertificate, Subject};
 use lct::id::{Cid, Role};
 use lct::request::CertificateRequest;
+use lct::secret::Secret;
 use lct::sign::{PublicKey, SigningKey};
 use rand_core::CryptoRng;
+
+use crate::cmd::Failure;
+use crate::cmd::send::Signatory;
 
 /// Seconds of a year.
 pub const YEAR: u32 = 365 * 86_400;
@@ -38,26 +42,35 @@ impl Validity {
 /// An issuing key with its own certificate.
 pub struct Issuer {
     /// The key.
-    pub key: SigningKey,
+    pub key: Signatory,
     /// What certifies it; a root certifies itself.
     pub certificate: DeviceCertificate,
 }
 
 impl Issuer {
-    /// Draws a manufacturer's root.
-    pub fn root(name: &str, validity: Validity, rng: &mut impl CryptoRng) -> Self {
-        let key = SigningKey::generate(rng);
+    /// A manufacturer's root with this key.
+    pub fn root(
+        name: &str,
+        validity: Validity,
+        key: Signatory,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Failure> {
         let subject = authority(CertificateType::Root, name, validity, &key);
-        let certificate = DeviceCertificate::issue(&subject, &key, rng);
-        Issuer { key, certificate }
+        let certificate = key.with(|hand| DeviceCertificate::issue(&subject, hand, rng))?;
+        Ok(Issuer { key, certificate })
     }
 
-    /// Draws a batch authority under this root.
-    pub fn batch(&self, name: &str, validity: Validity, rng: &mut impl CryptoRng) -> Self {
-        let key = SigningKey::generate(rng);
+    /// A batch authority with this key, under this root.
+    pub fn batch(
+        &self,
+        name: &str,
+        validity: Validity,
+        key: Signatory,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, Failure> {
         let subject = authority(CertificateType::Batch, name, validity, &key);
-        let certificate = DeviceCertificate::issue(&subject, &self.key, rng);
-        Issuer { key, certificate }
+        let certificate = self.issue(&subject, rng)?;
+        Ok(Issuer { key, certificate })
     }
 
     /// Certifies a device under this batch authority. `code_commit` is zero without a printed code.
@@ -67,7 +80,7 @@ impl Issuer {
         validity: Validity,
         code_commit: [u8; 32],
         rng: &mut impl CryptoRng,
-    ) -> DeviceCertificate {
+    ) -> Result<DeviceCertificate, Failure> {
         let subject = Subject {
             kind: CertificateType::Device,
             cid: request.cid,
@@ -79,16 +92,26 @@ impl Issuer {
             key: request.key,
             code_commit,
         };
-        DeviceCertificate::issue(&subject, &self.key, rng)
+        self.issue(&subject, rng)
+    }
+
+    fn issue(&self, subject: &Subject, rng: &mut impl CryptoRng) -> Result<DeviceCertificate, Failure> {
+        self.key.with(|hand| DeviceCertificate::issue(subject, hand, rng))
     }
 
     /// The public key.
     pub fn public(&self) -> PublicKey {
         self.key.public()
     }
+
+    /// The scalar of the key, where it is in this process.
+    pub fn scalar(&self) -> Result<Secret<32>, Failure> {
+        let lies = || Failure::Input("the key lies in a token, which does not give it out".into());
+        self.key.secret().map(SigningKey::to_bytes).ok_or_else(lies)
+    }
 }
 
-fn authority(kind: CertificateType, name: &str, validity: Validity, key: &SigningKey) -> Subject {
+fn authority(kind: CertificateType, name: &str, validity: Validity, key: &Signatory) -> Subject {
     Subject {
         kind,
         cid: Cid::of(name),

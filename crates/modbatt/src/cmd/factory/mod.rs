@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 
 use super::data_dir::{replace_file, replace_private};
 use super::{Failure, Outcome, print};
-use crate::custody::PassphraseArgs;
+use crate::custody::Unlock;
+use crate::custody::token::{Whether, Which};
 use files::{Factory, read_bounded, read_certificate};
 use label::Label;
 pub use label::code_in;
@@ -41,6 +42,8 @@ enum Task {
     Init(Init),
     /// Make a batch authority, which certifies devices
     Batch(Batch),
+    /// Put the key of the root or of a batch authority into a PKCS#11 token; it leaves this computer's disk
+    Import(Import),
     /// Ask for a certificate where the device's key is: draws the key and writes the request
     Request(Request),
     /// Certify a device, with its printed code if it is a pack that shall have one
@@ -62,6 +65,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.task {
         Task::Init(args) => init(args),
         Task::Batch(args) => batch(args),
+        Task::Import(args) => import(args),
         Task::Request(args) => request(args),
         Task::Device(args) => device(args),
         Task::List(args) => list(args),
@@ -86,20 +90,29 @@ struct Init {
     #[arg(long)]
     unencrypted: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    whether: Whether,
+    #[command(flatten)]
+    unlock: Unlock,
 }
 
 fn init(args: &Init) -> Result<Outcome, Failure> {
     let now = now_s()?;
-    let passphrase = if args.unencrypted { None } else { Some(args.passphrase.new_one()?) };
-    let factory = Factory::create(&args.directory, passphrase.as_ref())?;
+    let factory = Factory::new(&args.directory, !args.unencrypted, &args.unlock)?;
     let mut rng = super::os_rng()?;
-    let root = Issuer::root(&args.name, Validity::years(now, args.years), &mut rng);
-    factory.keep_issuer(None, &root)?;
+    let (key, held) = factory.draw(None, args.whether.place()?, &mut rng)?;
+    let root = Issuer::root(&args.name, Validity::years(now, args.years), key, &mut rng)?;
+    factory.create()?;
+    factory.keep_issuer(None, &root, held.as_ref())?;
     factory.finish()?;
+    let advice = match &held {
+        None => "Make a copy of the directory now and keep it apart: nothing replaces the root.".to_owned(),
+        Some(held) => format!(
+            "It lies in the token `{}`, which does not give it out: no backup of it can be made, and nothing replaces the root.",
+            held.place.token
+        ),
+    };
     print(&format!(
-        "factory of {} in {}\nroot key {}\nDevices and ledgers pin this key. Make a copy of the directory now and keep \
-         it apart: nothing replaces the root.\nNext: modbatt factory batch {} --name BATCH\n",
+        "factory of {} in {}\nroot key {}\nDevices and ledgers pin this key. {advice}\nNext: modbatt factory batch {} --name BATCH\n",
         args.name,
         args.directory.display(),
         root.public(),
@@ -119,21 +132,53 @@ struct Batch {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=60))]
     years: u32,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    whether: Whether,
+    #[command(flatten)]
+    unlock: Unlock,
 }
 
 fn batch(args: &Batch) -> Result<Outcome, Failure> {
     let now = now_s()?;
-    let factory = Factory::open(&args.directory, Some(&args.passphrase))?;
+    let factory = Factory::open(&args.directory, &args.unlock)?;
     if factory.has_batch(&args.name) {
         return Err(Failure::Input(format!("there is a batch `{}` already; name another", args.name)));
     }
     let root = factory.issuer(None)?;
     let validity = Validity::years(now, args.years);
     inside(&validity, &root.certificate, "the root")?;
-    let batch = root.batch(&args.name, validity, &mut super::os_rng()?);
-    factory.keep_issuer(Some(&args.name), &batch)?;
+    let mut rng = super::os_rng()?;
+    let (key, held) = factory.draw(Some(&args.name), args.whether.place()?, &mut rng)?;
+    let batch = root.batch(&args.name, validity, key, &mut rng)?;
+    factory.keep_issuer(Some(&args.name), &batch, held.as_ref())?;
     print(&format!("batch {}\nkey {}\n", args.name, batch.public()))?;
+    Ok(Outcome::Good)
+}
+
+#[derive(ClapArgs)]
+struct Import {
+    /// The factory directory
+    directory: PathBuf,
+    /// The batch authority whose key it is [default: the root's]
+    #[arg(long, value_parser = component_id)]
+    batch: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    unlock: Unlock,
+}
+
+fn import(args: &Import) -> Result<Outcome, Failure> {
+    let factory = Factory::open(&args.directory, &args.unlock)?;
+    let batch = args.batch.as_deref();
+    // So that a name that is none costs no passphrase.
+    factory.certificate(batch)?;
+    let held = factory.import(batch, &args.which.place()?)?;
+    print(&format!(
+        "the key of {} lies in the token `{}`, which does not give it out. Its file was erased: without a backup made before, \
+         nothing brings the key back when the token is lost\n",
+        batch.map_or_else(|| "the root".to_owned(), |name| format!("batch {name}")),
+        held.place.token,
+    ))?;
     Ok(Outcome::Good)
 }
 
@@ -229,7 +274,7 @@ struct Device {
     #[arg(long, value_name = "FILE")]
     label: Option<PathBuf>,
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    unlock: Unlock,
 }
 
 fn device(args: &Device) -> Result<Outcome, Failure> {
@@ -242,7 +287,7 @@ fn device(args: &Device) -> Result<Outcome, Failure> {
     {
         return Err(Failure::Input(format!("the request is not for `{}`; check --id", args.id)));
     }
-    let factory = Factory::open(&args.directory, Some(&args.passphrase))?;
+    let factory = Factory::open(&args.directory, &args.unlock)?;
     let path = factory.device_path(&args.id);
     if path.exists() {
         return Err(Failure::Input(format!(
@@ -280,7 +325,7 @@ fn device(args: &Device) -> Result<Outcome, Failure> {
             (record.commitment(&request.cid), Some(record))
         }
     };
-    let certificate = batch.certify(&request, validity, commitment, &mut rng);
+    let certificate = batch.certify(&request, validity, commitment, &mut rng)?;
     let unique_id = rng.next_u32();
     // Secrets first: a certificate without what it certifies would block its component id.
     if let Some(key) = &drawn {
@@ -343,7 +388,7 @@ struct List {
 }
 
 fn list(args: &List) -> Result<Outcome, Failure> {
-    let factory = Factory::open(&args.directory, None)?;
+    let factory = Factory::open(&args.directory, &Unlock::default())?;
     let root = subject_of(&factory.certificate(None)?)?;
     let (batches, devices) = (factory.batches()?, factory.devices()?);
     if args.json {

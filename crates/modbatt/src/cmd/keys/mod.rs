@@ -6,6 +6,8 @@ mod issued;
 mod protect;
 mod token;
 
+pub use protect::erase;
+
 use std::path::PathBuf;
 
 use serde_json::json;

@@ -7,41 +7,10 @@ use lct::spk::{OpeningKey, Spk, SpkSecret};
 
 use super::protect::{erase, synced};
 use super::{At, Failure, Outcome, print};
-use crate::cmd::data_dir::replace_file;
 use crate::cmd::{os_rng, reason};
 use crate::custody::authority::{Kept, Keys};
-use crate::custody::token::{Held, Place};
+use crate::custody::token::{Held, Which};
 use crate::custody::{Custody, EncryptedFiles, Unlock};
-
-/// Which token.
-#[derive(clap::Args)]
-struct Which {
-    /// The PKCS#11 library of the token, for example /usr/lib/softhsm/libsofthsm2.so
-    #[arg(long, value_name = "LIBRARY")]
-    module: PathBuf,
-    /// The token's label
-    #[arg(long, value_name = "LABEL", value_parser = label)]
-    token: String,
-}
-
-impl Which {
-    fn place(&self) -> Result<Place, Failure> {
-        let module = std::path::absolute(&self.module).ok().filter(|path| path.is_file());
-        let shown = self.module.display();
-        let module = module.ok_or_else(|| Failure::Input(format!("there is no PKCS#11 library {shown}")))?;
-        match module.to_str() {
-            Some(path) if !path.contains('\n') => Ok(Place { module, token: self.token.clone() }),
-            _ => Err(Failure::Input(format!("{shown} cannot be written down; use a path of plain text"))),
-        }
-    }
-}
-
-fn label(text: &str) -> Result<String, String> {
-    match (1..=32).contains(&text.len()) && !text.contains(char::is_control) && text.trim() == text {
-        true => Ok(text.to_owned()),
-        false => Err("it has 1 to 32 bytes, without control characters or blanks at its ends".into()),
-    }
-}
 
 #[derive(clap::Args)]
 pub struct Import {
@@ -128,7 +97,7 @@ fn keep(
     let files = EncryptedFiles::new(keys.folder(), passphrase);
     files.store(&keys.opening_name(), opening.to_bytes().expose())?;
     synced(keys.folder())?;
-    replace_file(&keys.file(".token"), held.to_text().as_bytes())?;
+    held.write(&keys.file(".token"))?;
     synced(keys.folder())
 }
 
@@ -163,12 +132,10 @@ pub fn generate(args: &Generate) -> Result<Outcome, Failure> {
     let mut rng = os_rng()?;
     let opening = SpkSecret::generate(&mut rng).map_err(|e| Failure::Failed(e.to_string()))?;
     let opening = opening.opening_key();
-    let mut id = [0; 16];
-    rand_core::Rng::fill_bytes(&mut rng, &mut id);
-    let key = place.generate(keys.name(), id, &pin)?;
+    let (mut held, key) = place.generate(keys.name(), &pin, &mut rng)?;
     let sign: PublicKey = bridge::Token::public(&key);
     let spk = Spk::new(&sign, &opening.public());
-    let held = Held { place, id, public: spk.0.to_vec() };
+    held.public = spk.0.to_vec();
     keep(&keys, &held, opening, &passphrase)?;
     print(&format!(
         "{} was drawn in the token `{}`; the opening key is in {}. No backup of the signing key can be made: when the token is \

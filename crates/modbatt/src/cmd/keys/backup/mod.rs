@@ -97,7 +97,7 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
     }
     let found = match (&args.data_dir, &args.factory) {
         (Some(dir), _) => of_installation(dir, &args.unlock)?,
-        (None, Some(dir)) => of_factory(dir, &args.unlock.passphrase)?,
+        (None, Some(dir)) => of_factory(dir, &args.unlock)?,
         (None, None) => return Err(Failure::Input("name --data-dir or --factory".into())),
     };
     let (keys, secrets): (Vec<Named>, Vec<Secret<32>>) = found.into_iter().unzip();
@@ -158,8 +158,8 @@ fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>
     Ok(vec![(named(AUTHORITY, Public::Spk(secret.public()))?, secret.seed().clone())])
 }
 
-fn of_factory(dir: &Path, passphrase: &PassphraseArgs) -> Result<Vec<(Named, Secret<32>)>, Failure> {
-    let factory = Factory::open(dir, Some(passphrase))?;
+fn of_factory(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+    let factory = Factory::open(dir, unlock)?;
     let batches = factory.batches()?;
     if batches.len() + 1 > lct::backup::KEYS_MAX {
         return Err(Failure::Input(format!(
@@ -169,9 +169,16 @@ fn of_factory(dir: &Path, passphrase: &PassphraseArgs) -> Result<Vec<(Named, Sec
     }
     let all = [None].into_iter().chain(batches.iter().map(|name| Some(name.as_str())));
     all.map(|batch| {
-        let issuer = factory.issuer(batch)?;
         let name = crate::cmd::factory::files::key_name(batch);
-        Ok((named(&name, Public::Signing(issuer.public().0))?, issuer.key.to_bytes()))
+        if let Some(held) = factory.held(batch)? {
+            return Err(Failure::Input(format!(
+                "the key `{name}` lies in the token `{}`, which does not give it out; make the backup before the import, or with the \
+                 token's own means",
+                held.place.token
+            )));
+        }
+        let issuer = factory.issuer(batch)?;
+        Ok((named(&name, Public::Signing(issuer.public().0))?, issuer.scalar()?))
     })
     .collect()
 }
