@@ -38,7 +38,7 @@ fn channel(world: &World) -> Channel {
     Channel::from_shared(world.address.clone()).unwrap().connect_lazy()
 }
 
-fn client(world: &World) -> Client {
+pub fn client(world: &World) -> Client {
     Client::new(channel(world))
 }
 
