@@ -16,6 +16,7 @@ pub mod field;
 pub mod front;
 pub mod grpc;
 mod list;
+mod memo;
 mod openapi;
 pub mod ops;
 mod refusal;
@@ -51,6 +52,7 @@ use std::{
 
 use authority::Authority;
 use events::webhooks::{Pace, Webhooks};
+use front::threads::Threads;
 use lct::spk::Spk;
 use ledger::codec::Canonical;
 use node::Chain;
@@ -124,7 +126,7 @@ pub enum BridgeError {
     #[error(transparent)]
     Compat(Box<compat::CompatError>),
     /// No thread.
-    #[error("the authority's thread cannot be started: {0}")]
+    #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
     /// The listener failed.
     #[error("the listener failed: {0}")]
@@ -144,6 +146,8 @@ pub(crate) struct Shared {
     pub compat: Option<compat::Compat>,
     /// What was answered to writes that are to happen once.
     pub answers: repeat::Answers,
+    /// What was answered since the last block.
+    pub memo: memo::Memo,
     /// Changes under way.
     pub works: work::Works,
     pub front: front::Open,
@@ -191,6 +195,7 @@ impl Bridge {
             genesis,
             compat: None,
             answers: repeat::Answers::default(),
+            memo: memo::Memo::default(),
             works: work::Works::default(),
             front,
             metrics,
@@ -267,9 +272,11 @@ impl Bridge {
         }
         let shared = Arc::new(shared);
         let (stop, stops) = watch::channel(false);
-        let router = rest::router(shared.clone());
+        let served = rest::Served::new(shared.clone());
         let strangers = shared.front.door.strangers().clone();
-        let server = front::server::serve(listener, tls, router, (shared.front.patience, strangers), stops);
+        let threads = Threads::start().map_err(BridgeError::Thread)?;
+        let front = (shared.front.patience, strangers);
+        let server = front::server::serve(listener, tls, (served, &threads), front, stops);
         tokio::select! {
             () = async {
                 server.await;
@@ -297,6 +304,8 @@ impl Bridge {
             () = routes::telemetry::follow(&shared) => {}
             () = events::webhooks::run(&shared, pace) => {}
         }
+        // What is still under way there waits for nothing any more.
+        threads.end().await;
         shared.authority.stop().await;
         if let Some(traces) = &shared.traces {
             traces.end().await;

@@ -19,6 +19,8 @@ use crate::refusal::{Refusal, Reply};
 const AFTER_MAX: usize = 64;
 /// Most objects of the state that one page looks at, however few of them are wanted.
 const LOOK_MAX: usize = 4096;
+/// How much more is read at once when a read did not fill the page.
+const LOOK_WIDER: usize = 8;
 
 /// Which rows of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, IntoParams)]
@@ -126,7 +128,7 @@ impl Page {
     }
 
     /// Objects of the state under `prefix` that are `wanted`, by the rest of their keys, and where the list goes on. Of at
-    /// most [`LOOK_MAX`] objects.
+    /// most [`LOOK_MAX`] objects, in a few reads: each one of a state that is past looks through what later blocks changed.
     pub fn scan<T: Canonical>(
         &self,
         snapshot: &Snapshot<'_>,
@@ -134,10 +136,11 @@ impl Page {
         wanted: impl Fn(&T) -> bool,
     ) -> Reply<Piece<T>> {
         let (mut found, mut place, mut looked) = (Vec::new(), self.after.clone(), 0);
+        let mut wide = self.rows() + 1;
         loop {
-            let span = Span::of(place.as_deref(), self.rows() + 1);
-            let read = snapshot.rows_of::<T>(prefix, &span)?;
-            let last = read.len() <= self.rows();
+            let read = snapshot.rows_of::<T>(prefix, &Span::of(place.as_deref(), wide))?;
+            let last = read.len() < wide;
+            wide = (wide * LOOK_WIDER).min(LOOK_MAX + 1);
             for (rest, object) in read {
                 if found.len() == self.rows() || looked == LOOK_MAX {
                     return Ok((found, place.map(hex::encode)));

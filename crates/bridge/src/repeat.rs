@@ -4,14 +4,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::Future,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use api::{TELEMETRY_BODY_MAX, problem::code};
+use api::{BODY_MAX, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts as Asked, response::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -24,6 +25,7 @@ use crate::{
     access::{Class, Known},
     compat::Book,
     extract,
+    memo::{Answer, UntilBlock},
     refusal::{Refusal, Reply},
     rest::Routine,
 };
@@ -194,27 +196,35 @@ fn stored_name(name: &Digest) -> String {
     format!("{}{}", crate::compat::GIVEN, hex::encode(name))
 }
 
-/// Answers a read that the asker has already, and a write that happened already, without doing it.
-pub(crate) async fn repeated(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Answers a read that the asker has already, and a write that happened already, without doing it: asking `next`.
+pub(crate) async fn repeated<F>(
+    app: &Arc<Shared>,
+    class: Class,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     if request.method() == Method::GET {
-        let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-        return tagged(next.run(request).await, known).await;
+        return read(app, request, next).await;
     }
-    let class = Class::of(request.method(), request.uri().path());
+    DefaultBodyLimit::max(BODY_MAX).apply(&mut request);
     // Behind the services of gRPC each call comes by here once more, in the form in which it is asked and answered.
     if matches!(class, Class::Public | Class::Read) || crate::grpc::is_call(&request) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let key = request.headers().get(KEY).cloned().filter(|_| !tells_a_secret(request.uri().path()));
-    let who = request.extensions().get::<Known>().map_or_else(|| "-".into(), |Known(who)| who.name.clone());
+    let known = request.extensions().get::<Known>();
+    let who = known.map_or_else(|| "-".into(), |known| known.who.name.clone());
     let (asked, bytes) = match whole(request).await {
         Ok(whole) => whole,
         Err(refusal) => return refusal.into_response(),
     };
-    let shared = app.clone();
+    let (shared, name) = (app.clone(), who.clone());
     let work = async move {
         match key {
-            None => next.run(Request::from_parts(asked, Body::from(bytes))).await,
+            None => next(Request::from_parts(asked, Body::from(bytes))).await,
             Some(key) => {
                 once(&shared, key, (asked, bytes), next).await.unwrap_or_else(IntoResponse::into_response)
             }
@@ -226,49 +236,71 @@ pub(crate) async fn repeated(State(app): State<Arc<Shared>>, request: Request, n
             tracing::info!(target: "audit", who, class, status, "done after its asker had gone");
         }
     };
-    app.works.run(work, unheard).await
+    app.works.run(&name, work, unheard).await
+}
+
+/// As [`repeated`] for routes of another router.
+pub(crate) async fn layer(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let class = Class::of(request.method(), request.uri().path());
+    repeated(&app, class, request, |request| next.run(request)).await
+}
+
+/// Answers a read, with a tag.
+async fn read<F: Future<Output = Response>>(
+    app: &Shared,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    // Which contract an answer is of may stand in a header, where several are served.
+    let asked = request.uri().path_and_query().filter(|_| app.compat.is_none()).cloned();
+    if let Some(asked) = &asked
+        && let Some(answer) = app.memo.recall(&app.chain, asked.as_str())
+    {
+        return answer.given(known.as_ref());
+    }
+    let response = next(request).await;
+    let until = response.extensions().get::<UntilBlock>().copied();
+    let answer = match tagged(response).await {
+        Ok(answer) => answer,
+        Err(response) => return response,
+    };
+    if let (Some(until), Some(asked)) = (until, &asked) {
+        app.memo.keep(until, asked.as_str(), &answer);
+    }
+    answer.given(known.as_ref())
 }
 
 /// The request with its body, which comes as slowly as its sender likes: until it is there nothing has begun.
-async fn whole(request: Request) -> Reply<(Parts, Bytes)> {
+async fn whole(request: Request) -> Reply<(Asked, Bytes)> {
     let (parts, body) = request.into_parts();
     let mut bounded = Request::new(body);
     DefaultBodyLimit::max(TELEMETRY_BODY_MAX).apply(&mut bounded);
     Ok((parts, extract::bytes(bounded).await?))
 }
 
-/// Gives an answer a tag, or leaves its body out where the asker has it.
-async fn tagged(response: Response, known: Option<HeaderValue>) -> Response {
+/// Gives a good answer a tag, unless it is long or goes on.
+async fn tagged(response: Response) -> Result<Answer, Response> {
     let short = response.body().size_hint().exact().is_some_and(|n| n <= ANSWER_MAX);
     if response.status() != StatusCode::OK || !short {
-        return response;
+        return Err(response);
     }
-    let (mut parts, body) = response.into_parts();
+    let (Parts { mut headers, .. }, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, ANSWER_MAX as usize).await else {
-        return Refusal::internal(&"an answer could not be read").into_response();
+        return Err(Refusal::internal(&"an answer could not be read").into_response());
     };
     let digest = sha256(&[&bytes]);
-    let tag = format!("\"{}\"", hex::encode(&digest[..16]));
-    let has =
-        |known: &str| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*");
-    let unchanged = known.as_ref().and_then(|k| k.to_str().ok()).is_some_and(has);
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        parts.headers.insert(header::ETAG, tag);
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", hex::encode(&digest[..16]))) {
+        headers.insert(header::ETAG, tag);
     }
-    if unchanged {
-        parts.status = StatusCode::NOT_MODIFIED;
-        parts.headers.remove(header::CONTENT_LENGTH);
-        parts.headers.remove(header::CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
-    }
-    Response::from_parts(parts, Body::from(bytes))
+    Ok(Answer { headers, bytes })
 }
 
 /// Who asks, as far as it matters here: one client does not get another one's answers, whatever means they show.
-fn asker(parts: &Parts) -> Digest {
+fn asker(parts: &Asked) -> Digest {
     let part = |name| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
     let known = parts.extensions.get::<Known>();
-    let who = known.map_or(String::new(), |Known(who)| format!("{:?} {:?}", who.name, who.scope));
+    let who = known.map_or(String::new(), |Known { who, .. }| format!("{:?} {:?}", who.name, who.scope));
     sha256(&[b"asker", who.as_bytes(), b"|", part("x-api-key"), b"|", part("x-client-profile")])
 }
 
@@ -277,7 +309,12 @@ fn tells_a_secret(path: &str) -> bool {
     path.ends_with("/sessions") || path.ends_with("/webhooks")
 }
 
-async fn once(app: &Shared, key: HeaderValue, (parts, bytes): (Parts, Bytes), next: Next) -> Reply<Response> {
+async fn once<F: Future<Output = Response>>(
+    app: &Shared,
+    key: HeaderValue,
+    (parts, bytes): (Asked, Bytes),
+    next: impl FnOnce(Request) -> F,
+) -> Reply<Response> {
     let valid = (1..=KEY_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
     if !valid {
         return Err(Refusal::format(format!("Idempotency-Key: 1 to {KEY_MAX} visible ASCII characters")));
@@ -309,7 +346,7 @@ async fn once(app: &Shared, key: HeaderValue, (parts, bytes): (Parts, Bytes), ne
         Begun { answers: &app.answers, book, name, asked, at: now, trace: trace.clone(), answer: None };
     let mut request = Request::from_parts(parts, Body::from(bytes));
     request.extensions_mut().insert(trace);
-    let response = next.run(request).await;
+    let response = next(request).await;
     let short = response.body().size_hint().exact().is_some_and(|n| n <= KEPT_MAX as u64);
     if response.status() != StatusCode::OK || !short {
         return Ok(response);

@@ -1,25 +1,32 @@
 //! The router, and what applies to every request: time, size, host, headers.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
-use api::{BODY_MAX, PREFIX, Problem, TELEMETRY_BODY_MAX, problem::code};
+use api::{PREFIX, Problem, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderMap, HeaderValue, header},
-    middleware::{self, Next},
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
-use tracing::Instrument as _;
+use tower::ServiceExt as _;
 use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
     routes,
 };
 
 use crate::{
     Shared,
-    access::{Asker, Class, Principal, gate, gate::PATH_LOGGED, users::random},
+    access::{Class, Principal, door::Peer, gate, users::random},
     compat, events, grpc, openapi,
+    ops::lines::Asked,
     refusal::Refusal,
     repeat,
     routes::{
@@ -30,13 +37,13 @@ use crate::{
 };
 
 /// Names a request in the answer and in the logs.
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM_JSON: &str = "application/problem+json";
-/// Characters of a method that reach a log.
-const METHOD_LOGGED: usize = 16;
+/// Headers that every answer gets.
+const MARKS: usize = 5;
 
 /// All routes over `shared`, and their contract.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: &Arc<Shared>) -> Router {
     let (routes, contract) = native().split_for_parts();
     if let Some(traces) = &shared.traces {
         let older = compat::calls()
@@ -47,22 +54,28 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let routes = routes
         .merge(openapi::published(contract))
         .merge(compat::native())
-        .merge(grpc::router(&shared))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .merge(grpc::router(shared))
         .fallback(no_route)
         .method_not_allowed_fallback(other_method)
         .with_state(shared.clone());
-    let repeated = middleware::from_fn_with_state(shared.clone(), repeat::repeated);
-    // Who may not ask learns of no answer that was given to others.
-    let gate = middleware::from_fn_with_state(shared.clone(), gate::gate);
-    let guard = middleware::from_fn_with_state(shared.clone(), guard);
-    compat::profiles(routes, &shared).layer(repeated).layer(gate).layer(guard)
+    compat::profiles(routes, shared)
+}
+
+/// Routes below the prefix, each under its whole path: a nested router takes the path of every request apart.
+struct Prefixed(OpenApiRouter<Arc<Shared>>);
+
+impl Prefixed {
+    fn routes(self, (schemas, paths, handlers): UtoipaMethodRouter<Arc<Shared>>) -> Self {
+        let mut whole = utoipa::openapi::path::Paths::new();
+        whole.paths = paths.paths.into_iter().map(|(path, item)| (format!("{PREFIX}{path}"), item)).collect();
+        Prefixed(self.0.routes((schemas, whole, handlers)))
+    }
 }
 
 /// Every route, with its part of the contract: `routes!` takes no handler without `utoipa::path`, and path and
 /// method stand there alone.
 pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
-    let prefixed = OpenApiRouter::new()
+    let Prefixed(prefixed) = Prefixed(openapi::router())
         .routes(routes!(health::health))
         .routes(routes!(health::blockchain))
         .routes(routes!(ops::detailed))
@@ -124,16 +137,15 @@ pub(crate) fn native() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(telemetry::series))
         .routes(routes!(telemetry::batch).layer(DefaultBodyLimit::max(TELEMETRY_BODY_MAX)))
         .routes(routes!(receipt::of_transaction))
-        .routes(routes!(receipt::of_record))
-        .merge(events::router());
-    openapi::router()
+        .routes(routes!(receipt::of_record));
+    prefixed
         .routes(routes!(health::health))
         .routes(routes!(health::blockchain))
         .routes(routes!(ops::detailed))
         .routes(routes!(ops::ready))
         .routes(routes!(ops::metrics))
         .merge(events::socket())
-        .nest(PREFIX, prefixed)
+        .nest(PREFIX, events::router())
 }
 
 async fn no_route() -> Refusal {
@@ -150,80 +162,102 @@ pub(crate) struct Routine;
 
 /// Says in the log what was asked by somebody who did not wait for the answer: it may have taken effect.
 struct CutOff {
-    span: tracing::Span,
     class: Class,
-    asker: Asker,
+    /// What is asked is said again and again, and makes no line where it is answered.
+    routine: bool,
+    asker: Option<Arc<Principal>>,
     answered: bool,
 }
 
 impl Drop for CutOff {
     fn drop(&mut self) {
         if !self.answered
+            && !self.routine
             && !matches!(self.class, Class::Public | Class::Read)
-            && let Some(Principal { name: who, .. }) = self.asker.get()
+            && let Some(Principal { name: who, .. }) = self.asker.as_deref()
         {
-            let class = self.class.word();
-            self.span.in_scope(
-                || tracing::info!(target: "audit", who, class, "asked, and gone before the answer"),
-            );
+            tracing::info!(target: "audit", who, class = self.class.word(), "asked, and gone before the answer");
         }
     }
 }
 
-/// Bounds the time of a request, marks every answer, counts it, and says in the logs what was done.
-async fn guard(State(app): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let _running = app.metrics.begin();
-    let id = request_id(request.headers());
-    let class = Class::of(request.method(), request.uri().path());
-    let wants_problem = accepts_problem(request.headers());
-    let over_grpc = grpc::is_call(&request);
-    // As much of what the caller chose as a log is to hold.
-    let method = request.method().as_str().chars().take(METHOD_LOGGED).collect::<String>();
-    let path = request.uri().path().chars().take(PATH_LOGGED).collect::<String>();
-    let (asker, from) = (Asker::default(), gate::peer(&request).address);
-    request.extensions_mut().insert(asker.clone());
-    let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
-    let traced =
-        app.traces.as_ref().map(|traces| traces.begin(request.headers(), (&method, class), (&path, &id)));
-    let mut cut = CutOff { span: span.clone(), class, asker: asker.clone(), answered: false };
-    let answer = async {
-        if !app.front.answers_to(host_of(authority(&request))) {
-            return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
+/// The routes, behind what applies to every request.
+#[derive(Clone)]
+pub(crate) struct Served {
+    app: Arc<Shared>,
+    routes: Router,
+}
+
+impl Served {
+    pub fn new(app: Arc<Shared>) -> Self {
+        let routes = router(&app);
+        Served { app, routes }
+    }
+
+    /// Answers a request: bounds its time, marks the answer, counts it, and says in the logs what was done.
+    pub async fn answer(self, peer: Peer, request: Request) -> Response {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let asked = Asked { id: request_id(request.headers()), method, uri };
+        asked.clone().during(self.guarded(asked, peer, request)).await
+    }
+
+    async fn guarded(self, asked: Asked, peer: Peer, mut request: Request) -> Response {
+        let Served { app, routes } = self;
+        let began = Instant::now();
+        let _running = app.metrics.begin();
+        let class = Class::of(request.method(), request.uri().path());
+        let wants_problem = accepts_problem(request.headers());
+        let over_grpc = grpc::is_call(&request);
+        let traced = app.traces.as_ref().map(|traces| {
+            traces.begin(request.headers(), (asked.method(), class), (asked.path(), asked.name()))
+        });
+        if request.method() != Method::GET {
+            // From where somebody logs in.
+            request.extensions_mut().insert(peer);
         }
-        tokio::time::timeout(app.front.patience.request, next.run(request)).await.map_err(|_| {
-            Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
-        })
-    };
-    let mut response = answer.instrument(span.clone()).await.into_response();
-    cut.answered = true;
-    if over_grpc {
-        response = grpc::dressed(response);
+        let routine = gateway::is_report(&request);
+        let mut cut = CutOff { class, routine, asker: None, answered: false };
+        let answer = async {
+            if !app.front.answers_to(host_of(authority(&request))) {
+                return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
+            }
+            let route = async |request| routes.oneshot(request).await.into_response();
+            // Who may not ask learns of no answer that was given to others.
+            let next = |request| repeat::repeated(&app, class, request, route);
+            let admitted = gate::gate(&app, &mut cut.asker, (&peer, class), request, next);
+            tokio::time::timeout(app.front.patience.request, admitted).await.map_err(|_| {
+                Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
+            })
+        };
+        let mut response = answer.await.into_response();
+        cut.answered = true;
+        if over_grpc {
+            response = grpc::dressed(response);
+        }
+        let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
+        app.metrics.answered(class, status, began.elapsed());
+        if let Some(traced) = traced {
+            traced.answered(cut.asker.as_deref(), status);
+        }
+        if response.extensions().get::<Routine>().is_none() {
+            told(&app, cut.asker.as_deref(), class, status, peer.address);
+        }
+        if is_strange(&response) {
+            response = in_our_words(status).into_response();
+        }
+        if wants_problem && let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            response = as_problem_json(response, &problem);
+        }
+        let headers = response.headers_mut();
+        headers.reserve(MARKS);
+        // Some answers hold sealed key material, and none is worth caching.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(REQUEST_ID, asked.id);
+        response
     }
-    let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
-    app.metrics.answered(class, status, began.elapsed());
-    if let Some(traced) = traced {
-        traced.answered(asker.get(), status);
-    }
-    if response.extensions().get::<Routine>().is_none() {
-        span.in_scope(|| told(&app, asker.get(), class, status, from));
-    }
-    if is_strange(&response) {
-        response = in_our_words(status).into_response();
-    }
-    if wants_problem && let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = as_problem_json(response, &problem);
-    }
-    let headers = response.headers_mut();
-    // Some answers hold sealed key material, and none is worth caching.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
-    response
 }
 
 /// Says in the audits what somebody changed. What nobody who is known asked for in vain is counted, and said in the log of
@@ -266,16 +300,29 @@ fn in_our_words(status: u16) -> Refusal {
     Refusal::new(status, code, words)
 }
 
-/// The caller's name for the request if it is a plain one, otherwise a random one.
-fn request_id(headers: &HeaderMap) -> String {
-    let plain = |text: &&str| {
-        let fits = (1..=64).contains(&text.len());
-        fits && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+/// The caller's name for the request if it is a plain one, otherwise one that no other request of this process has.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let plain = |value: &&HeaderValue| {
+        let fits = (1..=64).contains(&value.len());
+        fits && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
     };
-    match headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain) {
-        Some(id) => id.into(),
-        None => random::<8>().map_or_else(|_| "-".into(), |bytes| hex::encode(bytes.as_slice())),
+    match headers.get(REQUEST_ID).filter(plain) {
+        Some(id) => id.clone(),
+        None => HeaderValue::try_from(format!("{:016x}", next_id())).unwrap_or(HeaderValue::from_static("-")),
     }
+}
+
+/// A number that was not given out before: a count, from a place of its own for each process, put out of order.
+fn next_id() -> u64 {
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let drawn = random::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        AtomicU64::new(drawn)
+    });
+    // Each step can be undone, so that two counts come to two numbers (the finalizer of SplitMix64).
+    let mut n = NEXT.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+    n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ (n >> 31)
 }
 
 fn accepts_problem(headers: &HeaderMap) -> bool {

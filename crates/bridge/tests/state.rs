@@ -223,3 +223,36 @@ async fn what_is_decided_is_told_before_it_holds() {
     assert_eq!((then.params, then.decided.len()), (params.into(), 0));
     assert_eq!(world.then(decided).governance().await.unwrap(), now, "and what was then stays so");
 }
+
+/// An answer that is kept until the next block is the one that would be made anew (A165).
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_a_block_is_not_told_after_it() {
+    let mut world = World::new().await;
+    let key = world.operator.public();
+    for n in 1..=3 {
+        let id = format!("module-{n:04}");
+        let module = world.factory.device(&id, Role::Module);
+        assert_eq!(world.get(&format!("/components/{id}")).await.status, 404);
+        let before = world.client.ledger_status().await.unwrap();
+        assert_eq!(world.client.ledger_status().await.unwrap(), before);
+        world.register(&module).await;
+        let after = world.client.ledger_status().await.unwrap();
+        assert!(after.components == before.components + 1 && after.height > before.height);
+        assert_eq!(after.height, world.chain.tip().height);
+        assert_eq!(world.client.component(&id).await.unwrap().height, after.height);
+    }
+    // Without a block: what waits for one is part of an account, and of nothing else.
+    world.stand_still().await;
+    let account = world.client.account(&key).await.unwrap();
+    let status = world.client.ledger_status().await.unwrap();
+    for waiting in 1..=2 {
+        let device = world.factory.device(&format!("sensor-{waiting}"), Role::Sensor);
+        let tx = world.tx(device.register_body(&device.registration(world.chain.chain_id()))).await;
+        world.client.submit(&tx.bytes, false).await.unwrap();
+        for _ in 0..2 {
+            let then = world.client.account(&key).await.unwrap();
+            assert_eq!((then.next_nonce, then.height), (account.next_nonce + waiting, account.height));
+        }
+    }
+    assert_eq!(world.client.ledger_status().await.unwrap(), status);
+}

@@ -1,7 +1,7 @@
 //! Load on a running bridge, and what stands beside it: `cargo xtask bench bridge`, `cargo xtask soak bridge`.
 //!
 //! ```text
-//! load bench MODBATT [--quick]             figures beside a bare axum handler and the kernel's own share, as JSON
+//! load bench MODBATT [--quick]             figures beside bare axum, bare hyper and the kernel's own share, as JSON
 //! load soak MODBATT SECONDS                mixed load; whether its memory stays what it was
 //! load gateways MODBATT COUNT SECONDS      so many gateways, and whether all that they were told is so
 //! ```
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             return verdict(gateways::run(modbatt, count.parse().unwrap(), seconds(time)));
         }
         [peers::AXUM] => peers::axum(),
+        [peers::HYPER] => peers::hyper(),
         [peers::KERNEL] => peers::kernel(),
         [peers::LEDGER, dir] => peers::ledger(dir.as_ref()),
         _ => {

@@ -1,15 +1,25 @@
-//! What stands beside the bridge: a bare axum handler, the kernel's own share, and the ledger without a bridge.
+//! What stands beside the bridge: a bare axum handler, bare hyper, the kernel's own share, and the ledger without a bridge.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fs,
     io::{Read, Write},
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Bytes, extract::Request, http::header, serve::ListenerExt};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::header,
+    serve::ListenerExt,
+};
+use hyper::{Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use mio::{Events, Interest, Poll, Token, net::TcpListener};
 use node::{
     Chain,
@@ -19,6 +29,7 @@ use serde_json::json;
 
 /// Names of the modes in which this program is a peer.
 pub const AXUM: &str = "serve-axum";
+pub const HYPER: &str = "serve-hyper";
 pub const KERNEL: &str = "serve-kernel";
 pub const LEDGER: &str = "apply";
 
@@ -33,11 +44,52 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
 }
 
-/// Answers every request, read to its end, with the body of the answer on standard input, as JSON.
-pub fn axum() {
+fn body() -> Bytes {
     let answer = input();
     let head = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let body = Bytes::copy_from_slice(&answer[head + 4..]);
+    Bytes::copy_from_slice(&answer[head + 4..])
+}
+
+/// The same as [`axum`] with hyper alone, on one thread for each core to which its connections keep, as the bridge has them.
+pub fn hyper() {
+    let body = body();
+    let serve = async move |stream: std::net::TcpStream| {
+        let answer = |request: hyper::Request<Incoming>| {
+            let body = body.clone();
+            async move {
+                axum::body::to_bytes(Body::new(request.into_body()), usize::MAX).await.unwrap();
+                let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+                Ok::<_, Infallible>(answer.body(Body::from(body)).unwrap())
+            }
+        };
+        stream.set_nonblocking(true).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let stream = TokioIo::new(tokio::net::TcpStream::from_std(stream).unwrap());
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+        // A client that hangs up is no failure.
+        let _ended = http.serve_connection(stream, service_fn(answer)).await;
+    };
+    let cores = thread::available_parallelism().unwrap().get();
+    let threads: Vec<_> = (0..cores)
+        .map(|_| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let handle = runtime.handle().clone();
+            thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+            handle
+        })
+        .collect();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    for (n, stream) in listener.incoming().enumerate() {
+        let (serve, stream) = (serve.clone(), stream.unwrap());
+        threads[n % cores].spawn(async move { serve(stream).await });
+    }
+}
+
+/// Answers every request, read to its end, with the body of the answer on standard input, as JSON.
+pub fn axum() {
+    let body = body();
     let handler = move |request: Request| async move {
         axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
         ([(header::CONTENT_TYPE, "application/json")], body)

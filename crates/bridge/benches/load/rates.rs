@@ -1,4 +1,4 @@
-//! What a read and a write cost the bridge, beside a bare axum handler, the kernel's own share, and the ledger alone.
+//! What a read and a write cost the bridge, beside a bare axum handler, bare hyper, the kernel's own share, and the ledger alone.
 
 use std::{
     fs,
@@ -76,7 +76,7 @@ async fn measured(modbatt: &str, size: &Size) -> Value {
         let all: Vec<f64> = reads.iter().map(|row| row[key].as_f64().unwrap()).collect();
         all.iter().sum::<f64>() / all.len() as f64
     };
-    let (ratio, vs_axum) = (mean("ratio"), mean("vs_axum"));
+    let [ratio, vs_axum, of_axum, of_hyper] = ["ratio", "vs_axum", "axum_ratio", "hyper_ratio"].map(mean);
     let worst = reads.iter().map(|row| row["p99_ms"].as_f64().unwrap()).fold(0.0, f64::max);
     let idle_kib = bridge.memory_kib();
     bridge.end();
@@ -94,6 +94,8 @@ async fn measured(modbatt: &str, size: &Size) -> Value {
     json!({
         "read_ratio": ratio,
         "read_vs_axum": vs_axum,
+        "axum_ratio": of_axum,
+        "hyper_ratio": of_hyper,
         "read_p99_ms": worst,
         "write_ratio": write["ratio"],
         "write_p99_ms": write["included_p99_ms"],
@@ -136,15 +138,18 @@ async fn settle(bridge: &Server, founders: &mut Founders, accounts: &[Account]) 
 /// Processor time of a request in microseconds, how long each answer took, answers a second.
 type Measured = (f64, Vec<Duration>, f64);
 
-/// Turns of the bridge, of axum and of the kernel, one after the other.
+/// What stands beside the bridge.
+const PEERS: [&str; 3] = [peers::AXUM, peers::HYPER, peers::KERNEL];
+
+/// Turns of the bridge, of axum, of hyper and of the kernel, one after the other.
 async fn turns(
-    servers: [&Server; 3],
+    servers: [&Server; 4],
     size: &Size,
     times: usize,
     requests: impl Fn(usize) -> Vec<Arc<[Vec<u8>]>>,
     mut settled: impl AsyncFnMut(),
-) -> [Measured; 3] {
-    let mut sums = [0, 1, 2].map(|_| (Duration::ZERO, Vec::new(), Duration::ZERO));
+) -> [Measured; 4] {
+    let mut sums = [0, 1, 2, 3].map(|_| (Duration::ZERO, Vec::new(), Duration::ZERO));
     for turn in 0..size.turns {
         for (i, server) in servers.into_iter().enumerate() {
             let connections = Connection::many(server.address, size.connections).await;
@@ -167,11 +172,12 @@ async fn turns(
 async fn read(bridge: &Server, size: &Size, name: &str, request: &[u8]) -> Value {
     let answer = Connection::open(bridge.address).await.ask(request).await.to_vec();
     assert_eq!(status(&answer), 200, "{}", String::from_utf8_lossy(&answer));
-    let [axum, kernel] = [peers::AXUM, peers::KERNEL].map(|which| Server::peer(which, &answer));
+    let [axum, hyper, kernel] = PEERS.map(|which| Server::peer(which, &answer));
     let request: Arc<[Vec<u8>]> = vec![request.to_vec()].into();
     let all = |_| vec![request.clone(); size.connections];
-    let [own, axum, kernel] = turns([bridge, &axum, &kernel], size, size.reads, all, async || ()).await;
-    row("read", name, answer.len(), own, [axum, kernel], 0.0)
+    let servers = [bridge, &axum, &hyper, &kernel];
+    let [own, peers @ ..] = turns(servers, size, size.reads, all, async || ()).await;
+    row("read", name, answer.len(), own, peers, 0.0)
 }
 
 /// A row of the table; what the ledger alone takes of the bridge's time counts for no ratio.
@@ -180,7 +186,7 @@ fn row(
     name: &str,
     bytes: usize,
     mut own: Measured,
-    [mut axum, mut kernel]: [Measured; 2],
+    [mut axum, mut hyper, mut kernel]: [Measured; 3],
     ledger_us: f64,
 ) -> Value {
     json!({
@@ -189,13 +195,17 @@ fn row(
         "answer_bytes": bytes,
         "bridge_us": own.0,
         "axum_us": axum.0,
+        "hyper_us": hyper.0,
         "kernel_us": kernel.0,
         "ratio": (own.0 - ledger_us) / kernel.0,
+        "axum_ratio": axum.0 / kernel.0,
+        "hyper_ratio": hyper.0 / kernel.0,
         "vs_axum": (own.0 - ledger_us) / axum.0,
         "per_s": own.2,
         "p50_ms": quantile_ms(&mut own.1, 0.5),
         "p99_ms": quantile_ms(&mut own.1, 0.99),
         "axum_p99_ms": quantile_ms(&mut axum.1, 0.99),
+        "hyper_p99_ms": quantile_ms(&mut hyper.1, 0.99),
         "kernel_p99_ms": quantile_ms(&mut kernel.1, 0.99),
     })
 }
@@ -215,7 +225,7 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
     let client = Client::new(&bridge.url()).unwrap();
     let mut expected = client.ledger_status().await.unwrap().transactions;
     let answer = Connection::open(bridge.address).await.ask(&first).await.to_vec();
-    let [axum, kernel] = [peers::AXUM, peers::KERNEL].map(|which| Server::peer(which, &answer));
+    let [axum, hyper, kernel] = PEERS.map(|which| Server::peer(which, &answer));
     let requests = |turn: usize| {
         let of = |txs: &Vec<Vec<u8>>| txs.iter().map(|tx| submit(tx, false)).collect::<Vec<_>>().into();
         txs[turn].iter().map(of).collect()
@@ -227,7 +237,7 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let [own, axum, kernel] = turns([bridge, &axum, &kernel], size, 1, requests, settled).await;
+    let [own, peers @ ..] = turns([bridge, &axum, &hyper, &kernel], size, 1, requests, settled).await;
 
     let mut input = Vec::new();
     for turn in &txs {
@@ -251,7 +261,7 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
     let connections = Connection::many(bridge.address, size.connections).await;
     let (_open, mut included) = race(connections, requests, 1).await;
 
-    let mut row = row("write", "signed transaction", answer.len(), own, [axum, kernel], ledger_us);
+    let mut row = row("write", "signed transaction", answer.len(), own, peers, ledger_us);
     row["ledger_us"] = ledger_us.into();
     row["ledger_per_s"] = ledger["per_s"].clone();
     row["included_p50_ms"] = quantile_ms(&mut included, 0.5).into();

@@ -74,6 +74,25 @@ impl Server {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// The same by what it is: what threads took from the system for what they make (`anonymous`, and `heap`, which the first of them
+    /// has), stacks and all, and pages of files.
+    pub fn memory_kib_by_kind(&self) -> serde_json::Value {
+        let (mut heap, mut anonymous, mut files, mut kind) = (0_u64, 0, 0, 0);
+        for line in self.file("smaps").lines() {
+            if let Some(kib) = line.strip_prefix("Pss:") {
+                let kib: u64 = kib.trim().trim_end_matches(" kB").parse().unwrap();
+                *[&mut heap, &mut anonymous, &mut files][kind] += kib;
+            } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
+                kind = match line.split_whitespace().nth(5) {
+                    Some("[heap]") => 0,
+                    Some(path) if path.starts_with('/') => 2,
+                    _ => 1,
+                };
+            }
+        }
+        serde_json::json!({ "heap": heap, "anonymous": anonymous, "files": files })
+    }
+
     /// Asks it to end and waits for it.
     pub fn end(mut self) {
         let id = self.child.id().to_string();

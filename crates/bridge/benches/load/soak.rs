@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    fleet::Account,
     gateways::{Fleet, settle},
     server::{Server, found},
-    wire::{Connection, get, post, quantile_ms, submit},
+    wire::{Connection, get, post, quantile_ms, race, submit},
 };
 
 /// Who asks: readers, accounts that write and wait, packs that send telemetry.
@@ -33,7 +34,15 @@ const SAMPLE: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(300);
 const GROWTH_MAX: f64 = 0.02;
 
-/// Runs for `time`; until it is settled, writers do not wait, so that caches are as full as they get. `ok` says whether the memory at the end is within 2 % of that after minute 5 (of a shorter run: after a sixth).
+/// The caches of the ledger are filled first: writes of each account in a round, in how many rounds memory has to stay within
+/// what part for them to be full, and how many rounds there are at most.
+const ROUND: usize = 500;
+const STEADY_ROUNDS: usize = 8;
+const STEADY: f64 = 0.01;
+const ROUNDS_MAX: usize = 200;
+
+/// Runs for `time`, on caches that are as full as they get. `ok` says whether the memory at the end is within 2 % of that after
+/// minute 5 (of a shorter run: after a sixth).
 pub fn run(modbatt: &str, time: Duration) -> Value {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(soaked(modbatt, time))
@@ -46,10 +55,11 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
     let bridge = Server::bridge(modbatt, &data);
     let url = bridge.url();
     let fleet = settle(&url, &mut founders, PACKS, WRITERS).await;
+    let Fleet { packs, mut accounts } = fleet;
+    let filled = fill(&bridge, &mut accounts).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut tasks = Vec::new();
-    let Fleet { packs, accounts } = fleet;
 
     let paths = [
         "/api/v1/health".to_owned(),
@@ -95,7 +105,6 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
         }));
     }
     let settled = SETTLED.min(time / 6);
-    let full = Instant::now() + settled;
     for mut account in accounts {
         let (stop, written, address) = (stop.clone(), written.clone(), bridge.address);
         tasks.push(tokio::spawn(async move {
@@ -105,9 +114,7 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
                 let text = String::from_utf8_lossy(answer).into_owned();
                 assert!(text.contains("\"included\""), "{text}");
                 written.fetch_add(1, Ordering::Relaxed);
-                if Instant::now() >= full {
-                    tokio::time::sleep(WRITE_EVERY).await;
-                }
+                tokio::time::sleep(WRITE_EVERY).await;
             }
             Vec::new()
         }));
@@ -139,9 +146,12 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
         Vec::new()
     }));
 
-    let (began, mut samples) = (Instant::now(), Vec::new());
+    let (began, mut samples, mut of_settled) = (Instant::now(), Vec::new(), None);
     while began.elapsed() < time {
         tokio::time::sleep(SAMPLE).await;
+        if began.elapsed() >= settled {
+            of_settled.get_or_insert_with(|| bridge.memory_kib_by_kind());
+        }
         samples.push((began.elapsed(), bridge.memory_kib()));
         if samples.len() % 30 == 0 {
             eprintln!("soak: after {:>4} s {} KiB", began.elapsed().as_secs(), samples[samples.len() - 1].1);
@@ -152,6 +162,7 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
     for task in tasks {
         took.extend(task.await.unwrap());
     }
+    let of_end = bridge.memory_kib_by_kind();
     let cpu = bridge.cpu().as_secs_f64() / began.elapsed().as_secs_f64();
     bridge.end();
 
@@ -167,8 +178,11 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
         "ok": growth.abs() <= GROWTH_MAX,
         "seconds": time.as_secs(),
         "settled_after_s": settled.as_secs(),
+        "filled": filled,
         "settled_kib": after.round(),
         "end_kib": last.round(),
+        "settled_kib_by_kind": of_settled,
+        "end_kib_by_kind": of_end,
         "growth": growth,
         "reads": asked.load(Ordering::Relaxed),
         "writes": written.load(Ordering::Relaxed),
@@ -176,4 +190,29 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
         "read_p99_ms": quantile_ms(&mut took, 0.99),
         "cores": cpu,
     })
+}
+
+/// Writes until the memory of the bridge does not grow with what is written any more: the ledger keeps pages of its database up to a
+/// bound. Tells how much that took, and the memory before and after.
+async fn fill(bridge: &Server, accounts: &mut [Account]) -> Value {
+    let (mut memory, mut connections) = (vec![bridge.memory_kib()], Vec::new());
+    connections.extend(Connection::many(bridge.address, accounts.len()).await);
+    for round in 1..=ROUNDS_MAX {
+        let write = |account: &mut Account, i| submit(&account.withdrawal(), i + 1 == ROUND);
+        let requests = accounts
+            .iter_mut()
+            .map(|account| (0..ROUND).map(|i| write(account, i)).collect::<Vec<_>>().into());
+        (connections, _) = race(connections, requests.collect(), 1).await;
+        memory.push(bridge.memory_kib());
+        let last = &memory[memory.len().saturating_sub(STEADY_ROUNDS)..];
+        let (least, most) = (last.iter().min().unwrap(), last.iter().max().unwrap());
+        if round % 10 == 0 {
+            eprintln!("soak: {} writes fill caches, {most} KiB", round * ROUND * accounts.len());
+        }
+        if round >= STEADY_ROUNDS && *most as f64 <= *least as f64 * (1.0 + STEADY) {
+            break;
+        }
+    }
+    let writes = (memory.len() - 1) * ROUND * accounts.len();
+    json!({ "writes": writes, "before_kib": memory[0], "after_kib": memory.last() })
 }

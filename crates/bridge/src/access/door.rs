@@ -20,7 +20,7 @@ use governor::Quota;
 use lct::{Digest, hash::sha256, sign::PublicKey};
 
 use super::{
-    Means, Principal, Scope,
+    Known, LOCAL_OPERATOR, Means, Principal, Scope,
     limiter::{Limiter, too_many},
     strangers::{Strangers, source},
     tries::{Admitted, Tries},
@@ -112,13 +112,14 @@ pub(crate) struct Door {
 impl Door {
     /// Without `users` whoever may open a connection is the local operator.
     pub fn new(users: Option<Users>, rate: Rate, since_ms: u64) -> Self {
+        let tries = Tries::open(users.as_ref().map(Users::sources));
         Door {
             users,
             since_ms,
             sessions: Mutex::default(),
             used: Mutex::default(),
             rate: Limiter::new(Quota::per_second(rate.per_second).allow_burst(rate.burst)),
-            tries: Tries::new(),
+            tries,
             strangers: Arc::new(Strangers::new()),
         }
     }
@@ -135,8 +136,10 @@ impl Door {
     }
 
     /// Who makes the request, and what he showed; nobody where no means is shown.
-    pub fn known(&self, request: &Request, peer: &Peer, now_ms: u64) -> Reply<Option<(Principal, Shown)>> {
-        let Some(users) = self.users()? else { return Ok(Some((Principal::local(), Shown::Nothing))) };
+    pub fn known(&self, request: &Request, peer: &Peer, now_ms: u64) -> Reply<Option<Known>> {
+        let Some(users) = self.users()? else {
+            return Ok(Some(Known { who: LOCAL_OPERATOR.clone(), shown: Shown::Nothing }));
+        };
         let now_s = now_ms / 1000;
         if let Some(token) = bearer(request.headers())? {
             let hash = token_hash(token);
@@ -146,10 +149,11 @@ impl Door {
             // uses up nothing of its user's; before it is kept, so that nobody alone fills the memory of proofs.
             self.rate.count(format!("user {}", principal.name))?;
             self.first_use(proof, now_ms)?;
-            return Ok(Some((principal, Shown::Token(hash))));
+            return Ok(Some(Known { who: Arc::new(principal), shown: Shown::Token(hash) }));
         }
         let Some(fingerprint) = peer.certificate else { return Ok(None) };
-        Ok(Some((certified(&users, &fingerprint, now_s)?, Shown::Certificate(fingerprint))))
+        let who = Arc::new(certified(&users, &fingerprint, now_s)?);
+        Ok(Some(Known { who, shown: Shown::Certificate(fingerprint) }))
     }
 
     /// Whether what was shown still stands for `principal`, with the same role and scope.
@@ -315,7 +319,9 @@ impl Door {
         }
         let live = Live { user: user.name.clone(), bond, key, expires_at, present_until };
         sessions.insert(token_hash(&token), live);
-        self.tries.logged_in(&user.name, peer.address);
+        drop(sessions);
+        self.tries
+            .logged_in(&user.name, peer.address, |name| users.users.iter().any(|user| user.name == name));
         tracing::info!(target: "security", user = %user.name, from = %peer.address, "logged in");
         Ok(Session { token: token.to_string(), role: user.role.word().into(), expires_at, present_until })
     }

@@ -1,19 +1,23 @@
 //! The gate in front of every route: who asks, how often, and whether he may.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use api::problem::code;
 use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Asker, Class, Denied, Known, Principal, Scope, door::Peer, methods, now_ms, pass::Pass};
+use super::{
+    Class, Denied, Known, Principal, Scope,
+    door::Peer,
+    methods, now_ms,
+    pass::{Pass, goes_on},
+};
 use crate::{
     Shared, extract, grpc,
     refusal::{Refusal, Reply},
@@ -67,8 +71,6 @@ const WORDS: [&str; 27] = [
     "trust",
     "verify",
 ];
-/// Characters of a path that reach a log.
-pub(crate) const PATH_LOGGED: usize = 256;
 /// How many passphrases are checked at the same time, each of which takes 19 MiB and a core: those from where their users have
 /// logged in before, and others, so that strangers take no turn away.
 static FAMILIAR: Semaphore = Semaphore::const_new(1);
@@ -78,41 +80,50 @@ const TURN: Duration = Duration::from_secs(5);
 /// How deep a body may nest for its components to be found.
 const DEPTH_MAX: usize = 16;
 
-/// Lets a request through whose principal may do what it asks for, and leaves the principal with it.
-pub(crate) async fn gate(State(app): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    match admit(&app, request).await {
-        Ok(request) => {
-            // A stream of gRPC ends with a status, which is its own affair.
-            let pass = request.extensions().get::<Pass>().cloned().filter(|_| !grpc::is_call(&request));
-            let mut response = next.run(request).await;
-            if let Some(pass) = pass {
-                response = pass.bound(response);
-            }
-            response
-        }
-        Err(refusal) => refusal.into_response(),
+/// Lets a request through to `next` whose principal may do what it asks for, and leaves the principal with it; `asker` is told
+/// who that is, also when it comes to no answer.
+pub(crate) async fn gate<F: Future<Output = Response>>(
+    app: &Arc<Shared>,
+    asker: &mut Option<Arc<Principal>>,
+    (peer, class): (&Peer, Class),
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let (request, known) = match admit(app, asker, (peer, class), request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    // A stream of gRPC ends with a status, which is its own affair.
+    let over_grpc = grpc::is_call(&request);
+    let response = next(request).await;
+    match known {
+        Some(known) if !over_grpc && goes_on(&response) => Pass::new(app, known).bound(response),
+        _ => response,
     }
 }
 
-async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
-    let peer = peer(&request);
-    let class = Class::of(request.method(), request.uri().path());
-    let known = app.front.door.known(&request, &peer, now_ms());
+async fn admit(
+    app: &Arc<Shared>,
+    asker: &mut Option<Arc<Principal>>,
+    (peer, class): (&Peer, Class),
+    mut request: Request,
+) -> Reply<(Request, Option<Known>)> {
+    let known = app.front.door.known(&request, peer, now_ms());
     let known = match known {
         Ok(known) => known,
         Err(refusal) => {
             // Whoever guesses is held up like anybody else.
-            app.front.door.count(None, &peer)?;
+            app.front.door.count(None, peer)?;
             if class == Class::Public {
-                return Ok(request);
+                return Ok((request, None));
             }
             return Err(refusal);
         }
     };
-    app.front.door.count(known.as_ref().map(|(principal, _)| principal), &peer)?;
-    let Some((principal, shown)) = known else {
+    app.front.door.count(known.as_ref().map(|known| &*known.who), peer)?;
+    let Some(known) = known else {
         if class == Class::Public {
-            return Ok(request);
+            return Ok((request, None));
         }
         return Err(Refusal::new(
             401,
@@ -120,26 +131,16 @@ async fn admit(app: &Arc<Shared>, mut request: Request) -> Reply<Request> {
             "this needs a token with its proof, or a certificate",
         ));
     };
-    let principal = Arc::new(principal);
-    if let Some(asker) = request.extensions().get::<Asker>() {
-        asker.is(&principal);
-    }
+    let principal = &**asker.insert(known.who.clone());
     let allowed = match principal.may(class) {
-        Ok(()) if principal.scope != Scope::All => in_scope(&principal, request, class).await,
+        Ok(()) if principal.scope != Scope::All => in_scope(principal, request, class).await,
         allowed => allowed.map_err(Refusal::from).map(|()| request),
     };
     request = allowed.inspect_err(|Refusal(problem)| {
         tracing::warn!(target: "security", who = %principal.name, from = %peer.address, code = %problem.code, "denied");
     })?;
-    request.extensions_mut().insert(Pass::new(app, principal.clone(), shown));
-    request.extensions_mut().insert(Known(principal));
-    Ok(request)
-}
-
-/// From where the request comes.
-pub(crate) fn peer(request: &Request) -> Peer {
-    let unknown = Peer { address: [0, 0, 0, 0].into(), certificate: None };
-    request.extensions().get::<Peer>().copied().unwrap_or(unknown)
+    request.extensions_mut().insert(known.clone());
+    Ok((request, Some(known)))
 }
 
 /// Lets a request through that is about the principal's components only. What it is about stands in its path or, for events,

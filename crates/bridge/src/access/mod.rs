@@ -15,7 +15,7 @@ pub mod users;
 pub use door::Rate;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock},
     time::SystemTime,
 };
 
@@ -267,24 +267,14 @@ impl Principal {
     }
 }
 
-/// The principal of the request, as [`gate`] left it there.
+/// Who sits at this machine: the same for each of his requests.
+static LOCAL_OPERATOR: LazyLock<Arc<Principal>> = LazyLock::new(|| Arc::new(Principal::local()));
+
+/// The principal of the request, and what he showed, as [`gate`] left it there.
 #[derive(Clone)]
-pub(crate) struct Known(pub Arc<Principal>);
-
-/// Who asks, told to whoever passed a request on, also when it comes to no answer: it goes with the request, and is filled in
-/// when he is known.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Asker(Arc<OnceLock<Arc<Principal>>>);
-
-impl Asker {
-    pub fn get(&self) -> Option<&Principal> {
-        self.0.get().map(Arc::as_ref)
-    }
-
-    fn is(&self, principal: &Arc<Principal>) {
-        // A request is asked by one.
-        let _first = self.0.set(principal.clone());
-    }
+pub(crate) struct Known {
+    pub who: Arc<Principal>,
+    pub shown: door::Shown,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Principal {
@@ -292,7 +282,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, crate::Refusal> {
         match parts.extensions.get::<Known>() {
-            Some(Known(principal)) => Ok(Principal::clone(principal)),
+            Some(Known { who, .. }) => Ok(Principal::clone(who)),
             None => Err(crate::Refusal::internal(&"a route that needs a principal lies outside the gate")),
         }
     }

@@ -12,24 +12,22 @@ use axum::{
     response::Response,
 };
 
-use super::{Principal, door::Shown, now_ms};
+use super::{Known, now_ms};
 use crate::{Shared, until::until};
 
 /// How often a stream is asked whose it is.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whose request this is, and what he showed; left with the request by `gate`.
-#[derive(Clone)]
+/// Whose answer this is, and what he showed.
 pub(crate) struct Pass {
     // A stream must not keep the ledger open.
     app: Weak<Shared>,
-    who: Arc<Principal>,
-    shown: Shown,
+    known: Known,
 }
 
 impl Pass {
-    pub fn new(app: &Arc<Shared>, who: Arc<Principal>, shown: Shown) -> Self {
-        Pass { app: Arc::downgrade(app), who, shown }
+    pub fn new(app: &Arc<Shared>, known: Known) -> Self {
+        Pass { app: Arc::downgrade(app), known }
     }
 
     /// Resolves when he may not ask any more: shut out, another role or scope, what he showed was taken back or ran out.
@@ -38,8 +36,9 @@ impl Pass {
             tokio::time::sleep(LOOK).await;
             let Some(app) = self.app.upgrade() else { return };
             // A file of users that cannot be read lets nobody in.
-            if !app.front.door.stands(&self.who, self.shown, now_ms() / 1000).unwrap_or(false) {
-                tracing::info!(target: "security", who = %self.who.name, "a stream ends: its reader may not ask any more");
+            let Known { who, shown } = &self.known;
+            if !app.front.door.stands(who, *shown, now_ms() / 1000).unwrap_or(false) {
+                tracing::info!(target: "security", who = %who.name, "a stream ends: its reader may not ask any more");
                 return;
             }
         }
@@ -48,13 +47,15 @@ impl Pass {
     /// Ends the body of an answer that goes on and on when the pass is void: a feed of events by itself, since it has no
     /// last one; whatever else is then a part of what was asked for, as a transfer that broke off.
     pub fn bound(self, response: Response) -> Response {
-        if response.body().size_hint().exact().is_some() {
-            return response;
-        }
         let media = response.headers().get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         let whole = media.starts_with(b"text/event-stream");
         response.map(|body| bounded(body, whole, self.void()))
     }
+}
+
+/// Whether an answer goes on after it began.
+pub(crate) fn goes_on(response: &Response) -> bool {
+    response.body().size_hint().exact().is_none()
 }
 
 /// The body until `void` resolves, then the end of it as far as it is `whole` wherever it ends.

@@ -4,20 +4,23 @@
 //! at slowly, but not for sources from which its user logged in before.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
+    fs, io,
     net::IpAddr,
     num::NonZeroU32,
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use governor::Quota;
+use serde::{Deserialize, Serialize};
 
 use super::{
     limiter::{Limiter, too_many},
     strangers::source,
 };
-use crate::refusal::Reply;
+use crate::{durable, refusal::Reply};
 
 /// Tries a minute from one source for one name, and from one source for all names.
 const BY_BOTH: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
@@ -32,6 +35,9 @@ const WAITING_MAX: u32 = 4;
 const NAMES_MAX: usize = 10_000;
 /// Most sources from which one user logged in that are remembered.
 const FAMILIAR_MAX: usize = 8;
+const FORMAT: u32 = 1;
+/// Longest file of them, in bytes.
+const FILE_MAX: u64 = 4 << 20;
 
 /// A try that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +55,64 @@ pub(super) struct Tries {
     name: Limiter,
     /// When the last try that waits for a name is looked at.
     queues: Mutex<HashMap<String, Instant>>,
-    /// From where each user logged in, the latest last.
-    familiar: Mutex<HashMap<String, VecDeque<IpAddr>>>,
+    familiar: Mutex<Familiar>,
+}
+
+/// From where each user logged in, the latest last.
+struct Familiar {
+    /// Where that is kept; nobody else may read who works where.
+    file: Option<PathBuf>,
+    sources: BTreeMap<String, VecDeque<IpAddr>>,
+}
+
+/// The file, in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    format: u32,
+    sources: BTreeMap<String, VecDeque<IpAddr>>,
+}
+
+impl Familiar {
+    /// What an earlier run kept. Without it every source is strange, which costs its users seconds and nobody else anything.
+    fn open(file: Option<PathBuf>) -> Self {
+        let sources = file.as_ref().map_or(Ok(BTreeMap::new()), |file| match fs::metadata(file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(e) => Err(e.to_string()),
+            Ok(found) if found.len() > FILE_MAX => Err("it is too long".into()),
+            Ok(_) => {
+                let kept = fs::read(file).map_err(|e| e.to_string())?;
+                let kept: Kept = serde_json::from_slice(&kept).map_err(|e| e.to_string())?;
+                match kept.format {
+                    FORMAT => Ok(kept.sources),
+                    other => Err(format!("it has format {other}, this build knows {FORMAT}")),
+                }
+            }
+        });
+        let sources = sources.unwrap_or_else(|why: String| {
+            tracing::warn!(target: "security", why, "from where users logged in before is not known: the file of it cannot be read");
+            BTreeMap::new()
+        });
+        Familiar { file, sources }
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let kept = Kept { format: FORMAT, sources: self.sources.clone() };
+        durable::replace_private(file, &serde_json::to_vec_pretty(&kept)?)
+    }
 }
 
 impl Tries {
-    pub fn new() -> Self {
+    /// Remembers in `file` from where users logged in.
+    pub fn open(file: Option<PathBuf>) -> Self {
         let limiter = |n| Limiter::new(Quota::per_minute(n));
         Tries {
             both: limiter(BY_BOTH),
             source: limiter(BY_SOURCE),
             name: limiter(BY_NAME),
             queues: Mutex::default(),
-            familiar: Mutex::default(),
+            familiar: Mutex::new(Familiar::open(file)),
         }
     }
 
@@ -75,7 +126,7 @@ impl Tries {
         let from = source(address);
         self.source.count(from.to_string())?;
         self.both.count(format!("{from} {name}"))?;
-        if lock(&self.familiar).get(&name).is_some_and(|all| all.contains(&from)) {
+        if lock(&self.familiar).sources.get(&name).is_some_and(|all| all.contains(&from)) {
             return Ok(Admitted { wait: Duration::ZERO, familiar: true });
         }
         Ok(Admitted { wait: self.turn(name, now)?, familiar: false })
@@ -103,14 +154,23 @@ impl Tries {
         Ok(wait)
     }
 
-    /// Remembers from where a user logged in.
-    pub fn logged_in(&self, user: &str, address: IpAddr) {
+    /// Remembers from where a user logged in; `known` says of whom else that is still to be remembered.
+    pub fn logged_in(&self, user: &str, address: IpAddr, known: impl Fn(&str) -> bool) {
         let (from, mut familiar) = (source(address), lock(&self.familiar));
-        let all = familiar.entry(user.to_owned()).or_default();
+        let all = familiar.sources.entry(user.to_owned()).or_default();
+        let before = all.len();
         all.retain(|other| *other != from);
+        let fresh = all.len() == before;
         all.push_back(from);
         if all.len() > FAMILIAR_MAX {
             all.pop_front();
+        }
+        if !fresh {
+            return;
+        }
+        familiar.sources.retain(|name, _| name == user || known(name));
+        if let Err(why) = familiar.keep() {
+            tracing::warn!(target: "security", %why, "from where users log in is kept in memory only");
         }
     }
 }
@@ -131,7 +191,7 @@ mod tests {
 
     #[test]
     fn one_source_is_counted_for_itself() {
-        let tries = Tries::new();
+        let tries = Tries::open(None);
         let owner = IpAddr::from([192, 0, 2, 1]);
         for _ in 0..BY_BOTH.get() {
             assert_eq!(tries.count("ann", stranger(1)).ok(), Some(AT_ONCE));
@@ -146,9 +206,9 @@ mod tests {
 
     #[test]
     fn a_name_that_many_try_is_looked_at_slowly_but_for_who_logged_in_there_before() {
-        let (tries, now) = (Tries::new(), Instant::now());
+        let (tries, now) = (Tries::open(None), Instant::now());
         let owner = IpAddr::from([192, 0, 2, 1]);
-        tries.logged_in("ann", owner);
+        tries.logged_in("ann", owner, |_| true);
         for n in 0..BY_NAME.get() as u8 {
             assert_eq!(tries.count_at("ann", stranger(n), now).ok(), Some(AT_ONCE));
         }
@@ -168,8 +228,42 @@ mod tests {
         assert_eq!(tries.count_at("bob", owner, now).ok(), Some(AT_ONCE));
         // Only so many places are remembered for each.
         for n in 0..FAMILIAR_MAX as u8 {
-            tries.logged_in("ann", stranger(100 + n));
+            tries.logged_in("ann", stranger(100 + n), |_| true);
         }
         assert_eq!(tries.count_at("ann", owner, now).unwrap_err().0.status, 429);
+    }
+
+    #[test]
+    fn who_logged_in_before_a_restart_is_known_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("users.sources");
+        let six = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7]);
+        let sources = |name: &str| {
+            let all = Familiar::open(Some(file.clone())).sources.remove(name);
+            all.unwrap_or_default().into_iter().collect::<Vec<_>>()
+        };
+        let tries = Tries::open(Some(file.clone()));
+        for n in 0..=FAMILIAR_MAX as u8 {
+            tries.logged_in("ann", stranger(n), |_| true);
+        }
+        tries.logged_in("bob", six, |name| name == "ann");
+        assert_eq!(sources("ann"), (1..=FAMILIAR_MAX as u8).map(stranger).collect::<Vec<_>>());
+        assert_eq!(sources("bob"), [source(six)], "a network");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let again = Tries::open(Some(file.clone()));
+        assert!(again.count("ann", stranger(1)).unwrap().familiar);
+        assert!(!again.count("ann", stranger(0)).unwrap().familiar, "the oldest was forgotten");
+        again.logged_in("cid", six, |name| name == "ann");
+        assert!(sources("bob").is_empty(), "who is no user any more is forgotten");
+        for damaged in
+            ["", "{", "{\"format\":2,\"sources\":{}}", "{\"format\":1,\"sources\":{\"ann\":[\"x\"]}}"]
+        {
+            fs::write(&file, damaged).unwrap();
+            assert!(sources("ann").is_empty(), "{damaged}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use api::{encoding::Hex, session::token_hash};
@@ -24,6 +24,9 @@ const FORMAT: u32 = 1;
 const FILE_MAX: u64 = 4 << 20;
 /// Shortest passphrase, in characters.
 pub const PASSPHRASE_MIN: usize = 12;
+/// For how long nobody looks whether the file is still the same: shorter than it takes to change it and ask, and long enough that
+/// the system is not asked for every request of many.
+const LOOK: Duration = Duration::from_micros(500);
 /// Of Argon2id: memory in KiB, passes, lanes (OWASP's first choice).
 const ARGON2: (u32, u32, u32) = (19_456, 2, 1);
 
@@ -431,6 +434,8 @@ pub(crate) struct Users {
 }
 
 struct Read {
+    /// When it was found to be the one that is there; `None` where that is to be seen.
+    looked: Option<Instant>,
     stamp: Option<(SystemTime, u64)>,
     file: Arc<UserFile>,
     /// Whether there ever were users: with their file gone nobody is let in, instead of everybody.
@@ -448,17 +453,27 @@ impl Users {
         let stamp = stamp(&path);
         let file = Arc::new(UserFile::read(&path)?);
         let seen = !file.users.is_empty();
-        Ok(Users { path, read: Mutex::new(Read { stamp, file, seen }) })
+        Ok(Users { path, read: Mutex::new(Read { looked: None, stamp, file, seen }) })
     }
 
-    /// The users as the file has them at this moment; `None` where there are none and were none since the start.
+    /// The file of the sources from which they log in.
+    pub fn sources(&self) -> PathBuf {
+        self.path.with_extension("sources")
+    }
+
+    /// The users as the file has them at this moment, or had them within [`LOOK`]; `None` where there are none and were none since
+    /// the start.
     pub fn now(&self) -> Result<Option<Arc<UserFile>>, UsersError> {
-        let stamp = stamp(&self.path);
-        let mut read = self.lock();
-        if read.stamp != stamp {
-            read.file = Arc::new(UserFile::read(&self.path)?);
-            read.stamp = stamp;
-            read.seen |= !read.file.users.is_empty();
+        let (mut read, now) = (self.lock(), Instant::now());
+        if read.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
+            let stamp = stamp(&self.path);
+            if read.stamp != stamp {
+                read.looked = None;
+                read.file = Arc::new(UserFile::read(&self.path)?);
+                read.stamp = stamp;
+                read.seen |= !read.file.users.is_empty();
+            }
+            read.looked = Some(now);
         }
         Ok(read.seen.then(|| read.file.clone()))
     }
@@ -466,7 +481,7 @@ impl Users {
     /// Gives a user another passphrase, in the file, in the place of the one that `bond` is of; what is returned is the bond
     /// of the new one.
     pub fn set_passphrase(&self, name: &str, bond: &Digest, passphrase: &str) -> Result<Digest, UsersError> {
-        UserFile::change(&self.path, |file| {
+        let bond = UserFile::change(&self.path, |file| {
             let user = file.user(name)?;
             // Whoever knows an older one does not take the user back from who changed it.
             if user.bond() != *bond {
@@ -474,7 +489,10 @@ impl Users {
             }
             user.set_passphrase(passphrase)?;
             Ok(user.bond())
-        })
+        })?;
+        // Who set it asks with what it opened, at once.
+        self.lock().looked = None;
+        Ok(bond)
     }
 
     fn lock(&self) -> MutexGuard<'_, Read> {
@@ -544,7 +562,11 @@ mod tests {
             !text.contains("a long passphrase") && !text.contains(&**token) && !text.contains(&token[4..])
         );
         let users = Users::open(path.clone()).unwrap();
-        let ann = |users: &Users| users.now().unwrap().unwrap().users[0].clone();
+        let now = |users: &Users| {
+            std::thread::sleep(LOOK);
+            users.now()
+        };
+        let ann = |users: &Users| now(users).unwrap().unwrap().users[0].clone();
         assert!(check_passphrase(Some(&ann(&users)), "a long passphrase"));
         assert!(!check_passphrase(Some(&ann(&users)), "a long passphrasf"));
         assert!(!check_passphrase(None, "a long passphrase"));
@@ -564,14 +586,15 @@ mod tests {
         assert!(!ann(&users).is_active(5), "shut out at once");
         assert_eq!(ann(&users).role, Role::Viewer);
         fs::write(&path, "{").unwrap();
-        assert!(users.now().is_err(), "a damaged file lets nobody in");
+        assert!(now(&users).is_err(), "a damaged file lets nobody in");
+        assert!(users.now().is_err(), "nor does it at the next look");
         fs::remove_file(&path).unwrap();
-        assert!(users.now().unwrap().unwrap().users.is_empty(), "nor does one that is gone");
+        assert!(now(&users).unwrap().unwrap().users.is_empty(), "nor does one that is gone");
         // The first ones come while the bridge runs.
         let users = Users::open(path.clone()).unwrap();
         assert!(users.now().unwrap().is_none());
         file.write(&path).unwrap();
-        assert!(users.now().unwrap().is_some());
+        assert!(now(&users).unwrap().is_some());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     Shared,
     access::Known,
     refusal::{Refusal, Reply},
-    repeat::{Once, Trace, repeated},
+    repeat::{self, Once, Trace},
     strict::Strict,
 };
 
@@ -105,7 +105,7 @@ pub(crate) fn methods(app: Arc<Shared>) -> Router {
     let routes = ours.fold(Router::new(), |router, call| router.route(call.path, call.handler));
     routes
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn_with_state(app.clone(), repeated))
+        .layer(from_fn_with_state(app.clone(), repeat::layer))
         .with_state(app)
 }
 
@@ -170,7 +170,7 @@ where
         let operation = operation.clone();
         async move {
             let profile = request.extensions().get::<Profile>().copied().unwrap_or_default();
-            let Known(who) =
+            let Known { who, .. } =
                 request.extensions().get::<Known>().cloned().ok_or_else(|| {
                     Refusal::internal(&"a route that needs a principal lies outside the gate")
                 })?;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Shared,
-    access::pass::Pass,
+    access::{Known, pass::Pass},
     extract::Options,
     refusal::{Refusal, Reply},
 };
@@ -46,7 +46,7 @@ const SILENT: Duration = Duration::from_secs(45);
 )]
 pub(crate) async fn socket(
     State(app): State<Arc<Shared>>,
-    Extension(pass): Extension<Pass>,
+    Extension(known): Extension<Known>,
     headers: HeaderMap,
     Options(query): Options<Query>,
     upgrade: WebSocketUpgrade,
@@ -58,6 +58,7 @@ pub(crate) async fn socket(
     let (after, filter) = app.blocking(move |chain| asked(chain, &query, After::Now)).await?;
     let items = follow(&app, after, filter)?;
     let ended = app.streams.ended();
+    let pass = Pass::new(&app, known);
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
     Ok(upgrade.on_upgrade(move |socket| serve(socket, items, ended, pass)))
 }

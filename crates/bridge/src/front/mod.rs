@@ -3,6 +3,7 @@
 pub(crate) mod server;
 pub mod settings;
 mod stall;
+pub(crate) mod threads;
 pub mod tls;
 
 use std::{path::PathBuf, time::Duration};

@@ -1,12 +1,12 @@
 //! Connections: accepted, wrapped in TLS where there is some, bounded in time and number, ended in order (A138).
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::body::Body;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
 };
 use lct::hash::sha256;
 use socket2::SockRef;
@@ -17,10 +17,12 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 
-use super::{Patience, stall::Impatient};
-use crate::access::{door::Peer, strangers::Strangers};
+use super::{Patience, stall::Impatient, threads::Threads};
+use crate::{
+    access::{door::Peer, strangers::Strangers},
+    rest::Served,
+};
 
 /// Longest header of a request, in bytes, and most lines of it.
 const HEADER_MAX: usize = 32 << 10;
@@ -47,7 +49,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    (served, threads): (Served, &Threads),
     (patience, strangers): (Patience, Arc<Strangers>),
     mut stop: watch::Receiver<bool>,
 ) {
@@ -81,11 +83,14 @@ pub(crate) async fn serve(
         if let Err(e) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
             tracing::warn!("slow clients may be taken for ones that take nothing: {e}");
         }
-        let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let Ok(stream) = stream.into_std() else { continue };
+        let (tls, served, watcher) = (tls.clone(), served.clone(), graceful.watcher());
         let (one, two, mut stops) = (one.clone(), two.clone(), stop.clone());
         let strangers = strangers.clone();
-        connections.spawn(async move {
+        let connection = async move {
             let _place = place;
+            // What comes is waited for where it is answered.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
             let two_is_known = match tls {
                 // The handshake says so.
                 Some(_) => false,
@@ -102,7 +107,7 @@ pub(crate) async fn serve(
             match tls {
                 None => {
                     let http = if two_is_known { &two } else { &one };
-                    converse(http, stream, Peer { address, certificate: None }, router, watcher).await;
+                    converse(http, stream, Peer { address, certificate: None }, served, watcher).await;
                 }
                 Some(tls) => match tokio::time::timeout(patience.header, tls.accept(stream)).await {
                     Ok(Ok(stream)) => {
@@ -110,14 +115,15 @@ pub(crate) async fn serve(
                         let certificate = shown.map(|first| sha256(&[first]));
                         let http =
                             if stream.get_ref().1.alpn_protocol() == Some(b"h2") { &two } else { &one };
-                        converse(http, stream, Peer { address, certificate }, router, watcher).await;
+                        converse(http, stream, Peer { address, certificate }, served, watcher).await;
                     }
                     _ if !strangers.heard(address) => {}
                     Ok(Err(e)) => tracing::info!(target: "security", from = %address, "no TLS: {e}"),
                     Err(_) => tracing::info!(target: "security", from = %address, "TLS takes too long"),
                 },
             }
-        });
+        };
+        threads.serve(&mut connections, connection);
     }
     // Nobody else is taken; those on their way see an end instead of silence.
     drop(listener);
@@ -154,16 +160,14 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     http: &auto::Builder<TokioExecutor>,
     stream: S,
     peer: Peer,
-    router: Router,
+    served: Served,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.map(axum::body::Body::new)
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let served = served.clone();
+        async move { Ok::<_, Infallible>(served.answer(peer, request.map(Body::new)).await) }
     });
-    let connection = http
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-        .into_owned();
+    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     if let Err(e) = watcher.watch(connection).await {
         tracing::debug!(from = %peer.address, "connection ended: {e}");
     }

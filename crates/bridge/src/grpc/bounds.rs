@@ -15,7 +15,12 @@ use tokio::{sync::oneshot, time::Instant};
 use tonic::Status;
 
 use super::status::timeout;
-use crate::{Shared, access::pass::Pass, refusal::Refusal, until::until};
+use crate::{
+    Shared,
+    access::{Known, pass::Pass},
+    refusal::Refusal,
+    until::until,
+};
 
 /// How long somebody may ask what the service has.
 const REFLECTION: Duration = Duration::from_secs(45);
@@ -46,7 +51,7 @@ pub(super) async fn bounded(State(app): State<Arc<Shared>>, request: Request, ne
     };
     let name = request.uri().path().rsplit('/').next().unwrap_or("");
     let (reflects, watches) = (name == "ServerReflectionInfo", name == "Watch" || name.starts_with("Stream"));
-    let pass = request.extensions().get::<Pass>().cloned();
+    let pass = request.extensions().get::<Known>().map(|known| Pass::new(&app, known.clone()));
     let deadline = Instant::now() + asked.min(if reflects { REFLECTION } else { LONGEST });
     // The methods of the bridge that stream take their place themselves.
     let place = match (reflects || name == "Watch").then(|| app.streams.enter()).transpose() {

@@ -23,7 +23,10 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt as _, registry::LookupSpan};
 
 pub use super::rolling::Retention;
-use super::rolling::{Place, Rolling};
+use super::{
+    lines::Lines,
+    rolling::{Place, Rolling},
+};
 
 /// How often is looked for files that are too old, also while nothing is said.
 const LOOK: Duration = Duration::from_secs(3_600);
@@ -156,14 +159,19 @@ fn layer<S>(writer: Writer, wants: fn(&Metadata<'_>) -> bool) -> Box<dyn Layer<S
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let format = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-    // Spans go through: the request's id stands in each line of its request.
-    format.with_writer(writer).with_filter(filter_fn(move |m| m.is_span() || wants(m))).boxed()
+    // No span: what a line is of goes with its task, and to keep spans costs every request, also one that says nothing.
+    let wanted = filter_fn(move |m| m.is_event() && wants(m));
+    fmt::layer().event_format(Lines).with_writer(writer).with_filter(wanted).boxed()
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderValue, Method, Uri};
+    use futures_util::FutureExt as _;
+    use serde_json::json;
+
     use super::*;
+    use crate::ops::lines::Asked;
 
     #[test]
     fn each_log_gets_its_lines() {
@@ -177,13 +185,20 @@ mod tests {
             debug: Retention { days: 0, mib: 1 },
         };
         let (subscriber, open) = logs.open().unwrap();
+        let asked = Asked {
+            id: HeaderValue::from_static("abc"),
+            method: Method::POST,
+            uri: Uri::from_static("/a%0Ab?secret=1"),
+        };
         tracing::subscriber::with_default(subscriber, || {
-            let span = tracing::info_span!("request", id = "abc");
-            let _in = span.enter();
-            tracing::info!(target: "audit", who = "ann", "done");
-            tracing::warn!(target: "security", "denied");
-            tracing::info!("plain");
-            tracing::debug!("noise");
+            let said = asked.during(async {
+                tracing::info!(target: "audit", who = "an\"n\n", status = 7_u16, times = -3, ok = true, "done");
+                tracing::warn!(target: "security", why = %"of old", "denied");
+                tracing::info!("plain");
+                tracing::debug!("noise");
+            });
+            said.now_or_never().unwrap();
+            tracing::info!("of nobody");
         });
         drop(open);
         let read = |name: &str| {
@@ -191,12 +206,31 @@ mod tests {
             let named = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name));
             named.map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>()
         };
-        let lines = [("audit", "done"), ("security", "denied"), ("operation", "plain")];
-        for (name, says) in lines {
-            let text = read(name);
-            let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
-            assert_eq!((&line["message"], &line["span"]["id"]), (&says.into(), &"abc".into()), "{text}");
+        let lines = |name: &str| -> Vec<serde_json::Value> {
+            read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let span = json!({ "id": "abc", "method": "POST", "path": "/a%0Ab", "name": "request" });
+        for (name, said) in [
+            (
+                "audit",
+                json!({ "message": "done", "level": "INFO", "who": "an\"n\n", "status": 7, "times": -3, "ok": true }),
+            ),
+            ("security", json!({ "message": "denied", "level": "WARN", "why": "of old" })),
+            ("operation", json!({ "message": "plain", "level": "INFO" })),
+        ] {
+            let mut line = lines(name).remove(0);
+            let members = line.as_object_mut().unwrap();
+            assert_eq!(members.remove("span"), Some(span.clone()));
+            let time = members.remove("timestamp").unwrap();
+            assert!(
+                time.as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
+                "{time}"
+            );
+            let target = members.remove("target").unwrap();
+            assert!(target == name || name == "operation", "{target}");
+            assert_eq!(line, said);
         }
+        assert_eq!(lines("operation")[1].get("span"), None);
         assert_eq!(read("debug"), "");
     }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! NAME.YYYY-MM-DD.log, NAME.YYYY-MM-DD.N.log   the first and a further one of a day (UTC), N from 1
+//! NAME.removed                                 when files were too old the last time, Unix seconds
 //! ```
 
 use std::{
@@ -10,6 +11,12 @@ use std::{
     io::{self, Write},
     path::PathBuf,
 };
+
+/// Seconds between two days whose files are too old: they come at one a day, and those of a time when nothing ran are caught up with.
+const BETWEEN_S: u64 = 12 * 3_600;
+
+/// Most bytes of lines that wait until they are written together.
+const WAITING_MAX: usize = 64 << 10;
 
 /// For how long a log is kept, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +82,24 @@ impl Place {
         })
     }
 
-    /// Removes the files of the oldest day that is too old at `now_s`, Unix seconds, and no more, so that a clock that is wrong for
-    /// a while does not cost the log. The newest file, which may be open, stays, unless nobody writes the log any more.
+    /// Removes the files of the oldest day that is too old at `now_s`, Unix seconds, unless that was done within [`BETWEEN_S`], so
+    /// that a clock that is wrong, also one that stays so, costs the log two days in each. The newest file, which may be open, stays.
+    /// Of a log that nobody writes any more the days go one with each call, and in the end nothing stays.
     ///
     /// # Errors
     /// That of the first file that could not be removed; the others are.
     pub fn expire(&self, now_s: u64) -> io::Result<()> {
+        let mark = self.folder.join(format!("{}.removed", self.name));
+        if self.keep.days == 0 {
+            // There may be none.
+            let _gone = fs::remove_file(&mark);
+        } else {
+            // What cannot be read was not written by this program; a clock that was set back waits for nothing.
+            let last = fs::read_to_string(&mark).ok().and_then(|text| text.trim().parse::<u64>().ok());
+            if last.is_some_and(|last| last <= now_s && now_s - last < BETWEEN_S) {
+                return Ok(());
+            }
+        }
         let oldest_day = day(now_s.saturating_sub(self.keep.days as u64 * 86_400));
         let mut files = self.files(&day(now_s))?;
         if self.keep.days > 0 {
@@ -97,7 +116,10 @@ impl Place {
                 Err(e) => all = all.and(Err(e)),
             }
         }
-        all
+        match gone {
+            Some(_) if self.keep.days > 0 => all.and(fs::write(&mark, format!("{now_s}\n"))),
+            _ => all,
+        }
     }
 
     /// Removes the oldest of what leaves no room for `room` bytes, but not the file that is open.
@@ -136,57 +158,86 @@ fn day(unix_s: u64) -> String {
     api::event::rfc3339(unix_s).chars().take(10).collect()
 }
 
-/// Writes the newest file of a log. Each write is one line.
+/// Writes the newest file of a log. Each write is one line; it is in the file after the next flush, at the latest.
 pub(super) struct Rolling {
     place: Place,
     clock: fn() -> u64,
-    open: Option<(String, u32, u64, File)>,
+    open: Option<Current>,
+    /// Lines for the open file.
+    waiting: Vec<u8>,
+}
+
+/// The file that is written.
+struct Current {
+    /// Since 1970, in UTC.
+    day: u64,
+    /// Bytes, those that wait included.
+    size: u64,
+    file: File,
 }
 
 impl Rolling {
     /// Goes on with what is there. `clock` tells Unix seconds.
     pub fn open(place: Place, clock: fn() -> u64) -> io::Result<Self> {
-        let mut rolling = Rolling { place, clock, open: None };
-        rolling.file(0)?;
+        let mut rolling = Rolling { place, clock, open: None, waiting: Vec::new() };
+        rolling.roll(0)?;
         Ok(rolling)
     }
 
-    /// The file for a line of so many bytes.
-    fn file(&mut self, len: u64) -> io::Result<&mut File> {
+    /// Makes room for a line of so many bytes, in another file where it is another day or the file is full.
+    fn roll(&mut self, len: u64) -> io::Result<()> {
         let longest = self.place.keep.file_bytes();
-        let today = day((self.clock)());
-        let fits = |(day, _, size, _): &(String, u32, u64, File)| {
-            *day == today && (*size == 0 || size + len <= longest)
+        let now_s = (self.clock)();
+        let fits = |open: &mut Current| {
+            let fits = open.day == now_s / 86_400 && (open.size == 0 || open.size + len <= longest);
+            open.size += if fits { len } else { 0 };
+            fits
         };
-        if !self.open.as_ref().is_some_and(fits) {
-            let newest = self.place.files(&today)?.into_iter().rev().find(|(day, ..)| *day == today);
-            let number = match newest {
-                None => 0,
-                Some((_, number, size)) if size + len <= longest => number,
-                Some((_, number, _)) => number.saturating_add(1),
-            };
-            let path = self.place.path(&today, number);
-            let file = OpenOptions::new().create(true).append(true).open(&path)?;
-            let size = file.metadata()?.len();
-            // Also for what the file will have when it is full. What cannot be removed keeps no line from being written; it is said
-            // by whoever removes what is too old.
-            let _said_there = self.place.make_room((&today, number), longest);
-            self.open = Some((today, number, size, file));
+        if self.open.as_mut().is_some_and(fits) {
+            return Ok(());
         }
-        let (_, _, size, file) = self.open.as_mut().ok_or_else(|| io::Error::other("no file is open"))?;
-        *size += len;
-        Ok(file)
+        self.flush()?;
+        let today = day(now_s);
+        let newest = self.place.files(&today)?.into_iter().rev().find(|(day, ..)| *day == today);
+        let number = match newest {
+            None => 0,
+            Some((_, number, size)) if size + len <= longest => number,
+            Some((_, number, _)) => number.saturating_add(1),
+        };
+        let path = self.place.path(&today, number);
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let size = file.metadata()?.len() + len;
+        // Also for what the file will have when it is full. What cannot be removed keeps no line from being written; it is said
+        // by whoever removes what is too old.
+        let _said_there = self.place.make_room((&today, number), longest);
+        self.open = Some(Current { day: now_s / 86_400, size, file });
+        Ok(())
     }
 }
 
 impl Write for Rolling {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.file(line.len() as u64)?.write_all(line)?;
+        self.roll(line.len() as u64)?;
+        self.waiting.extend_from_slice(line);
+        if self.waiting.len() >= WAITING_MAX {
+            self.flush()?;
+        }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.open.as_mut().map_or(Ok(()), |(.., file)| file.flush())
+        let Some(open) = &mut self.open else { return Ok(()) };
+        // What cannot be written is not tried again with the next lines.
+        let written = open.file.write_all(&self.waiting);
+        self.waiting.clear();
+        written
+    }
+}
+
+impl Drop for Rolling {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _lost = self.flush();
     }
 }
 
@@ -233,22 +284,26 @@ mod tests {
         kept.sort_unstable();
         let look = |now_s| place(dir.path(), 9, 1).expire(now_s).unwrap();
         look(MARCH);
-        assert_eq!(names(dir.path()).len(), kept.len() + 2, "one day at a time");
-        look(MARCH);
+        look(MARCH + BETWEEN_S - 1);
+        let mark = "audit.removed";
+        assert_eq!(names(dir.path()).len(), kept.len() + 2 + 1, "one day at a time");
+        look(MARCH + BETWEEN_S);
+        kept.push(mark);
+        kept.sort_unstable();
         assert_eq!(names(dir.path()), kept);
         // A day later, with nothing said.
-        look(MARCH + 86_400);
+        look(MARCH + 2 * 86_400);
         kept.retain(|name| *name != "audit.2026-02-20.log");
         assert_eq!(names(dir.path()), kept);
         // Once it is switched off, nothing stays.
         for _ in 0..3 {
-            place(dir.path(), 0, 1).expire(MARCH + 86_400).unwrap();
+            place(dir.path(), 0, 1).expire(MARCH + 2 * 86_400).unwrap();
         }
         assert_eq!(names(dir.path()).into_iter().collect::<BTreeSet<_>>(), other.map(String::from).into());
     }
 
     #[test]
-    fn a_wrong_clock_costs_one_day_a_look_and_never_the_open_file() {
+    fn a_clock_that_stays_wrong_costs_two_days_in_each_and_never_the_open_file() {
         let dir = tempfile::tempdir().unwrap();
         for n in 1..=28 {
             fs::write(dir.path().join(format!("audit.2026-02-{n:02}.log")), "line\n").unwrap();
@@ -256,17 +311,24 @@ mod tests {
         let far = MARCH + 70 * 365 * 86_400;
         let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH + 70 * 365 * 86_400).unwrap();
         log.write_all(&[b'x'; 1000 << 10]).unwrap();
-        place(dir.path(), 9, 1).expire(far).unwrap();
-        assert_eq!(names(dir.path()).len(), 28, "27 days and the one of the wrong clock");
+        let days = || names(dir.path()).iter().filter(|name| name.ends_with(".log")).count();
+        // Looked at every hour of three days, across starts.
+        for hour in 0..72 {
+            place(dir.path(), 9, 1).expire(far + hour * 3_600).unwrap();
+        }
+        assert_eq!(days(), 29 - 2 * 3, "what was there and the file of the wrong clock");
         // The clock is right again: what is dated ahead is not taken for the newest, and makes room first.
         let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
         log.write_all(b"line\n").unwrap();
         let left = names(dir.path());
-        assert!(left.iter().all(|name| name.starts_with("audit.2026-")), "{left:?}");
-        assert_eq!(left.len(), 28);
+        assert!(left.iter().all(|name| !name.starts_with("audit.2096")), "{left:?}");
+        assert_eq!(days(), 23);
         // A clock that begins at its epoch takes nothing for too old.
         place(dir.path(), 9, 1).expire(0).unwrap();
-        assert_eq!(names(dir.path()).len(), 28);
+        assert_eq!(days(), 23);
+        // One that was set right waits for nothing.
+        place(dir.path(), 9, 1).expire(MARCH).unwrap();
+        assert_eq!(days(), 22);
     }
 
     /// A folder of the name of a file is what nobody can remove as a file.
@@ -279,6 +341,7 @@ mod tests {
         }
         let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
         log.write_all(b"first\n").unwrap();
+        log.flush().unwrap();
         assert_eq!(fs::read(dir.path().join("audit.2026-03-01.log")).unwrap(), b"first\n");
         assert_eq!(
             names(dir.path()),
@@ -290,7 +353,7 @@ mod tests {
         assert!(failed.contains("audit.2026-01-01.log"), "{failed}");
         assert_eq!(
             names(dir.path()),
-            ["audit.2026-01-01.log", "audit.2026-03-01.log"],
+            ["audit.2026-01-01.log", "audit.2026-03-01.log", "audit.removed"],
             "one that fails stops no other"
         );
     }
@@ -303,9 +366,11 @@ mod tests {
         for n in 0..3_000 {
             log.write_all(line(n).as_bytes()).unwrap();
         }
+        drop(log);
         // Opened anew it goes on.
         let mut log = Rolling::open(place(dir.path(), 9, 1), || MARCH).unwrap();
         log.write_all(line(3_000).as_bytes()).unwrap();
+        log.flush().unwrap();
         let files = place(dir.path(), 9, 1).files(&day(MARCH)).unwrap();
         let bytes: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
         assert!(bytes <= 1 << 20 && bytes > 3 << 18, "{bytes}");

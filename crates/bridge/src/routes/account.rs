@@ -6,12 +6,13 @@ use api::{
     encoding::{Blob, Fixed, Hex},
     problem::code,
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use lct::sign::PublicKey;
 
 use super::{App, id};
 use crate::{
     extract::{Options, Segments, When},
+    memo::{Lasting, UntilBlock},
     refusal::{Refusal, Reply},
 };
 
@@ -40,7 +41,7 @@ pub(crate) async fn account(
     State(app): App,
     Segments(key): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Account>> {
+) -> Reply<Lasting<Json<Account>>> {
     let bytes: Hex<33> = id("public key", &key)?;
     let key = PublicKey::from_slice(&bytes.0).map_err(|e| Refusal::format(format!("public key: {e}")))?;
     let chain = app.chain.clone();
@@ -53,13 +54,11 @@ pub(crate) async fn account(
             Some(_) => snapshot.nonce(&key)?.saturating_add(1),
             None => chain.next_nonce(&key)?,
         };
-        Ok(Json(Account {
-            public_key: bytes,
-            role: account.role.name().into(),
-            status: account.status.name().into(),
-            next_nonce,
-            height: snapshot.tip().height,
-        }))
+        let height = snapshot.tip().height;
+        let (role, status) = (account.role.name().into(), account.status.name().into());
+        // The next nonce counts what waits for a block.
+        let until = when.height.is_none().then_some(Extension(UntilBlock { height, while_idle: true }));
+        Ok((until, Json(Account { public_key: bytes, role, status, next_nonce, height })))
     })
     .await
 }

@@ -11,6 +11,7 @@ use node::Snapshot;
 use super::{App, id};
 use crate::{
     extract::{Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -33,9 +34,9 @@ pub(crate) async fn component(
     State(app): App,
     Segments(commitment): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Committed>> {
+) -> Reply<Lasting<Json<Committed>>> {
     let commitment: Hex<32> = id("commitment", &commitment)?;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let found = snapshot.anonymous(&commitment.0)?.ok_or_else(unknown)?;
         let mut values = Vec::new();
         for of in [commitment.0, found.0.manufacturer, found.0.category] {
@@ -57,9 +58,9 @@ pub(crate) async fn pair(
     State(app): App,
     Segments(pair): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<CommittedPair>> {
+) -> Reply<Lasting<Json<CommittedPair>>> {
     let pair: Hex<32> = id("authorization id", &pair)?;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let found = snapshot.anonymous_authorization(&pair.0)?.ok_or_else(unknown)?;
         let rule = opened(snapshot, found.rule)?;
         Ok(Json(CommittedPair::of(pair, snapshot.tip().height, &found, rule)))

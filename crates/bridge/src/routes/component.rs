@@ -31,6 +31,7 @@ use crate::{
     authority::{component_id, registration_of},
     extract::{self, Body, Options, Segments, When},
     list::{self, List, Page},
+    memo::{Lasting, lasting},
     refusal::{Refusal, Reply},
 };
 
@@ -142,7 +143,7 @@ pub(crate) struct Which {
     params(Page, Which),
     responses((status = 200, body = Components), (status = 404), (status = 410))
 )]
-pub(crate) async fn list(State(app): App, list: List<Which>) -> Reply<Json<Components>> {
+pub(crate) async fn list(State(app): App, list: List<Which>) -> Reply<Lasting<Json<Components>>> {
     let List { page, of: which } = list;
     let roles = [Role::App, Role::Pack, Role::Module, Role::Sensor, Role::Actuator];
     let role = which.role.map(|word| {
@@ -150,7 +151,7 @@ pub(crate) async fn list(State(app): App, list: List<Which>) -> Reply<Json<Compo
         found.ok_or_else(|| Refusal::format("role: app, pack, module, sensor or actuator"))
     });
     let role = role.transpose()?;
-    app.state(which.height, move |snapshot| {
+    app.told(which.height, move |snapshot| {
         let (rows, next) = page.scan(snapshot, key::COMPONENTS, |component: &records::Component| {
             role.is_none_or(|role| role == component.role)
         })?;
@@ -185,8 +186,9 @@ pub(crate) async fn component(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Component>> {
-    app.glance(when.height, move |snapshot| view(snapshot, &id).map(Json)).await
+) -> Reply<Lasting<Json<Component>>> {
+    app.glance(when.height, move |snapshot| Ok(lasting(snapshot, when.height, Json(view(snapshot, &id)?))))
+        .await
 }
 
 /// The anchors of the audit logs of a component (A51).
@@ -200,9 +202,9 @@ pub(crate) async fn anchors(
     State(app): App,
     Segments(id): Segments<String>,
     list: List<When>,
-) -> Reply<Json<Anchors>> {
+) -> Reply<Lasting<Json<Anchors>>> {
     let List { page, of: when } = list;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
         let (rows, next) = page.scan(snapshot, &key::anchors_of(&cid), |_: &Anchor| true)?;
         let view = |(rest, a): (Vec<u8>, Anchor)| {
@@ -296,8 +298,8 @@ pub(crate) async fn statements(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Statements>> {
-    app.state(when.height, move |snapshot| {
+) -> Reply<Lasting<Json<Statements>>> {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
         let all = snapshot.validations_of(&cid)?;
         let stated = Statements::of(component_id(snapshot, &cid)?, &cid, snapshot.tip().height, &all);
@@ -317,8 +319,8 @@ pub(crate) async fn relations(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Relations>> {
-    app.state(when.height, move |snapshot| in_force(snapshot, &id).map(Json)).await
+) -> Reply<Lasting<Json<Relations>>> {
+    app.told(when.height, move |snapshot| in_force(snapshot, &id).map(Json)).await
 }
 
 /// What a component is to others.

@@ -11,6 +11,7 @@ use node::Snapshot;
 use super::{App, id};
 use crate::{
     extract::{self, Body, Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -25,9 +26,9 @@ pub(crate) async fn contexts(
     State(app): App,
     Segments(lct): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Contexts>> {
+) -> Reply<Lasting<Json<Contexts>>> {
     let lct_id: Hex<32> = id("lct id", &lct)?;
-    app.state(when.height, move |snapshot| of(snapshot, lct_id).map(Json)).await
+    app.told(when.height, move |snapshot| of(snapshot, lct_id).map(Json)).await
 }
 
 fn of(snapshot: &Snapshot<'_>, lct_id: Hex<32>) -> Reply<Contexts> {

@@ -21,6 +21,7 @@ use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
     list::{List, Page},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -35,8 +36,8 @@ pub(crate) async fn account(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Account>> {
-    app.state(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
+) -> Reply<Lasting<Json<Account>>> {
+    app.told(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
 }
 
 fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<Account> {
@@ -70,9 +71,9 @@ pub(crate) async fn cycles(
     State(app): App,
     Segments(pack): Segments<String>,
     list: List<When>,
-) -> Reply<Json<Cycles>> {
+) -> Reply<Lasting<Json<Cycles>>> {
     let List { page, of: when } = list;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &pack)?;
         let rows = snapshot.cycles_of(&cid, &page.span(u32::from_be_bytes))?;
         let (rows, next) = page.of_span(rows, |row| row.number.to_be_bytes().to_vec());
@@ -109,8 +110,8 @@ pub(crate) async fn cycle(
     State(app): App,
     Segments((pack, number)): Segments<(String, u32)>,
     Options(events): Options<Events>,
-) -> Reply<Json<Cycled>> {
-    app.state(events.height, move |snapshot| {
+) -> Reply<Lasting<Json<Cycled>>> {
+    app.told(events.height, move |snapshot| {
         let cid = cid_of(snapshot, &pack)?;
         let found = snapshot.cycle(&cid, number)?.ok_or_else(|| unknown("the pack has no such cycle"))?;
         let owed = snapshot.owed(&Subject::Cycle { cid, cycle: number })?;
@@ -140,9 +141,9 @@ pub(crate) async fn transfer(
     State(app): App,
     Segments(transfer): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Transferred>> {
+) -> Reply<Lasting<Json<Transferred>>> {
     let transfer = TradeId(id("transfer", &transfer)?.0);
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let found = snapshot.transfer(&transfer)?.ok_or_else(|| unknown("there is no such transfer"))?;
         let owed = snapshot.owed(&Subject::Transfer(transfer))?;
         Ok(Json(Transferred {
@@ -173,7 +174,7 @@ pub(crate) struct Wanted {
     params(Page, Wanted),
     responses((status = 200, body = Market), (status = 404), (status = 410))
 )]
-pub(crate) async fn offers(State(app): App, list: List<Wanted>) -> Reply<Json<Market>> {
+pub(crate) async fn offers(State(app): App, list: List<Wanted>) -> Reply<Lasting<Json<Market>>> {
     let List { page, of: wanted } = list;
     let capacity = match wanted.what.as_deref() {
         None => None,
@@ -181,7 +182,7 @@ pub(crate) async fn offers(State(app): App, list: List<Wanted>) -> Reply<Json<Ma
         Some("capacity") => Some(true),
         Some(_) => return Err(Refusal::format("what: energy or capacity")),
     };
-    app.state(wanted.height, move |snapshot| {
+    app.told(wanted.height, move |snapshot| {
         let tip = snapshot.tip();
         // Price and id.
         let place = |[a, b, c, d, e, f, g, h, id @ ..]: [u8; 24]| {

@@ -6,7 +6,11 @@ use api::{
     encoding::ComponentId,
     gateway::{Report, Reported},
 };
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::{Request, State},
+    http::Method,
+};
 
 use super::App;
 use crate::{
@@ -16,6 +20,12 @@ use crate::{
     refusal::Reply,
     rest::Routine,
 };
+
+/// Whether a request is a report of a gateway, as far as its path tells.
+pub(crate) fn is_report(request: &Request) -> bool {
+    let path = request.uri().path().strip_prefix(api::PREFIX);
+    request.method() == Method::POST && path.is_some_and(|path| path.starts_with("/gateways/"))
+}
 
 /// A gateway says how its bus is, by the component id of its app (A129).
 #[utoipa::path(

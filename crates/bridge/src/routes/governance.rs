@@ -12,6 +12,7 @@ use super::App;
 use crate::{
     extract::{Options, When},
     list::{self, List, Page},
+    memo::Lasting,
     refusal::Reply,
 };
 
@@ -22,8 +23,11 @@ use crate::{
     params(When),
     responses((status = 200, body = Governed), (status = 404), (status = 410))
 )]
-pub(crate) async fn governance(State(app): App, Options(when): Options<When>) -> Reply<Json<Governed>> {
-    app.state(when.height, |snapshot| {
+pub(crate) async fn governance(
+    State(app): App,
+    Options(when): Options<When>,
+) -> Reply<Lasting<Json<Governed>>> {
+    app.told(when.height, |snapshot| {
         let tip = snapshot.tip();
         let in_force = InForce {
             params: snapshot.params()?,
@@ -44,9 +48,9 @@ pub(crate) async fn governance(State(app): App, Options(when): Options<When>) ->
     params(Page, When),
     responses((status = 200, body = Accounts), (status = 404), (status = 410))
 )]
-pub(crate) async fn accounts(State(app): App, list: List<When>) -> Reply<Json<Accounts>> {
+pub(crate) async fn accounts(State(app): App, list: List<When>) -> Reply<Lasting<Json<Accounts>>> {
     let List { page, of: when } = list;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let (rows, next) = page.scan(snapshot, key::ACCOUNTS, |_: &Account| true)?;
         let keyed = |(rest, account)| Ok((PublicKey(list::name(rest)?), account));
         let accounts = rows.into_iter().map(keyed).collect::<Reply<Vec<_>>>()?;

@@ -10,6 +10,7 @@ use node::Snapshot;
 use super::App;
 use crate::{
     extract::{Options, When},
+    memo::{Lasting, lasting},
     refusal::{Refusal, Reply},
 };
 
@@ -46,8 +47,12 @@ pub(crate) async fn blockchain(State(app): App) -> Json<BlockchainStatus> {
     params(When),
     responses((status = 200, body = LedgerStatus), (status = 404), (status = 410))
 )]
-pub(crate) async fn ledger(State(app): App, Options(when): Options<When>) -> Reply<Json<LedgerStatus>> {
-    app.glance(when.height, figures).await.map(Json)
+pub(crate) async fn ledger(
+    State(app): App,
+    Options(when): Options<When>,
+) -> Reply<Lasting<Json<LedgerStatus>>> {
+    app.glance(when.height, move |snapshot| Ok(lasting(snapshot, when.height, Json(figures(snapshot)?))))
+        .await
 }
 
 pub(super) fn figures(snapshot: &Snapshot<'_>) -> Reply<LedgerStatus> {

@@ -10,6 +10,7 @@ use axum::{Json, extract::State};
 use super::{App, id};
 use crate::{
     extract::{self, Body, Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -60,9 +61,9 @@ pub(crate) async fn lct(
     State(app): App,
     Segments(lct): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Lct>> {
+) -> Reply<Lasting<Json<Lct>>> {
     let lct_id: Hex<32> = id("lct id", &lct)?;
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let lct = snapshot.lct(&lct_id.0)?;
         let lct = lct.ok_or_else(|| Refusal::new(404, code::LCT_NOT_FOUND, "there is no such LCT"))?;
         let name = |cid| -> Reply<String> {

@@ -34,6 +34,7 @@ use node::{Chain, Fate, Snapshot, chain::WaitError};
 
 use crate::{
     Shared,
+    memo::{Lasting, lasting},
     refusal::{Refusal, Reply},
 };
 
@@ -88,7 +89,16 @@ impl Shared {
         .await
     }
 
-    /// The same for a few entries: those of the last state are read where they are asked for, since to hand that to another
+    /// The same for an answer that says nothing but that (A165).
+    pub async fn told<T: Send + 'static>(
+        &self,
+        height: Option<u64>,
+        f: impl FnOnce(&Snapshot<'_>) -> Reply<T> + Send + 'static,
+    ) -> Reply<Lasting<T>> {
+        self.state(height, move |snapshot| Ok(lasting(snapshot, height, f(snapshot)?))).await
+    }
+
+    /// The same as [`Shared::state`] for a few entries: those of the last state are read where they are asked for, since to hand that to another
     /// thread costs many times the read.
     pub async fn glance<T: Send + 'static>(
         &self,

@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use super::{App, id};
 use crate::{
     extract::{Options, Segments},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -45,13 +46,13 @@ pub(crate) async fn graph(
     State(app): App,
     Segments(lct): Segments<String>,
     Options(look): Options<Look>,
-) -> Reply<Json<Graph>> {
+) -> Reply<Lasting<Json<Graph>>> {
     let lct: Hex<32> = id("lct id", &lct)?;
     let depth = look.depth.unwrap_or(DEFAULT_DEPTH);
     if !(1..=MAX_DEPTH).contains(&depth) {
         return Err(Refusal::format(format!("depth: 1 to {MAX_DEPTH}")));
     }
-    app.state(look.height, move |snapshot| around(snapshot, lct, depth, look.include_tensors).map(Json)).await
+    app.told(look.height, move |snapshot| around(snapshot, lct, depth, look.include_tensors).map(Json)).await
 }
 
 fn around(snapshot: &Snapshot<'_>, lct: Hex<32>, depth: u8, tensors: bool) -> Reply<Graph> {

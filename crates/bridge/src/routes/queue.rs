@@ -12,6 +12,7 @@ use super::{App, component::cid_of, id};
 use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -26,8 +27,8 @@ pub(crate) async fn of_component(
     State(app): App,
     Segments(component): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Waiting>> {
-    app.state(when.height, move |snapshot| {
+) -> Reply<Lasting<Json<Waiting>>> {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &component)?;
         let height = snapshot.tip().height;
         let requests = snapshot.queue_of(&cid)?;
@@ -52,9 +53,9 @@ pub(crate) async fn request(
     State(app): App,
     Segments(request): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Request>> {
+) -> Reply<Lasting<Json<Request>>> {
     let id = QueueId(id("request id", &request)?.0);
-    app.state(when.height, move |snapshot| {
+    app.told(when.height, move |snapshot| {
         let found = snapshot.queued(&id)?.ok_or_else(|| {
             Refusal::new(404, code::QUEUE_NOT_FOUND, "there is no such request in any queue")
         })?;

@@ -5,6 +5,7 @@ use api::{
     receipt::MEDIA_TYPE,
 };
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderName, header},
 };
@@ -13,7 +14,9 @@ use node::receipts::ReceiptFailure;
 
 use super::{App, component::cid_of, id, transaction::waits};
 use crate::{
+    Shared,
     extract::Segments,
+    memo::{Lasting, UntilBlock},
     refusal::{Refusal, Reply, receipt_pending},
 };
 
@@ -25,6 +28,11 @@ fn file(name: &str, content: Vec<u8>) -> File {
     ([(header::CONTENT_TYPE, MEDIA_TYPE.into()), (header::CONTENT_DISPOSITION, disposition)], content)
 }
 
+/// A receipt is what it is for good; that its block is kept is so until the next one.
+fn lasting(app: &Shared, file: File) -> Lasting<File> {
+    (Some(Extension(UntilBlock { height: app.chain.tip().height, while_idle: false })), file)
+}
+
 /// The receipt of a transaction, as a file (A38).
 #[utoipa::path(
     get,
@@ -32,7 +40,10 @@ fn file(name: &str, content: Vec<u8>) -> File {
     params(("id" = Hex<32>, Path)),
     responses((status = 200, body = [u8], content_type = "application/octet-stream"), (status = 404), (status = 409))
 )]
-pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<String>) -> Reply<File> {
+pub(crate) async fn of_transaction(
+    State(app): App,
+    Segments(hash): Segments<String>,
+) -> Reply<Lasting<File>> {
     let hash: Hex<32> = id("transaction hash", &hash)?;
     let made = app.blocking(move |chain| match chain.receipt_tx(&hash.0) {
         Ok(receipt) => Ok(Some(receipt.to_file())),
@@ -40,7 +51,7 @@ pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<Str
         Err(e) => Err(e.into()),
     });
     match made.await? {
-        Some(receipt) => Ok(file(&hash.to_string(), receipt)),
+        Some(receipt) => Ok(lasting(&app, file(&hash.to_string(), receipt))),
         None if waits(&app, &hash.0).await? => Err(receipt_pending()),
         None => Err(ReceiptFailure::UnknownTx.into()),
     }
@@ -56,7 +67,7 @@ pub(crate) async fn of_transaction(State(app): App, Segments(hash): Segments<Str
 pub(crate) async fn of_record(
     State(app): App,
     Segments((component, seq)): Segments<(String, String)>,
-) -> Reply<File> {
+) -> Reply<Lasting<File>> {
     let seq: u32 = seq.parse().map_err(|_| Refusal::format("seq: a number from 0 to 4294967295"))?;
     let receipt = app.blocking(move |chain| {
         let cid = cid_of(&chain.read()?, &component)?;
@@ -70,5 +81,5 @@ pub(crate) async fn of_record(
         }
     });
     let (cid, receipt) = receipt.await?;
-    Ok(file(&format!("{cid}-{seq}"), receipt))
+    Ok(lasting(&app, file(&format!("{cid}-{seq}"), receipt)))
 }

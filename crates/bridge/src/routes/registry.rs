@@ -15,6 +15,7 @@ use super::{App, component::cid_of};
 use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -29,8 +30,8 @@ pub(crate) async fn history(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<History>> {
-    app.state(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
+) -> Reply<Lasting<Json<History>>> {
+    app.told(when.height, move |snapshot| of(snapshot, &id).map(Json)).await
 }
 
 fn of(snapshot: &Snapshot<'_>, id: &str) -> Reply<History> {
@@ -64,8 +65,8 @@ pub(crate) async fn config(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Settings>> {
-    app.state(when.height, move |snapshot| {
+) -> Reply<Lasting<Json<Settings>>> {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
         let settings = snapshot.settings_of(&cid)?;
         let name = component_id(snapshot, &cid)?;
@@ -85,8 +86,8 @@ pub(crate) async fn authorizations(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Authorizations>> {
-    app.state(when.height, move |snapshot| {
+) -> Reply<Lasting<Json<Authorizations>>> {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
         let given = snapshot.authorizations_of(&cid)?;
         Ok(Json(Authorizations {
@@ -123,10 +124,10 @@ pub(crate) struct Pair {
     params(Pair),
     responses((status = 200, body = Checked), (status = 404), (status = 410))
 )]
-pub(crate) async fn check(State(app): App, Options(pair): Options<Pair>) -> Reply<Json<Checked>> {
+pub(crate) async fn check(State(app): App, Options(pair): Options<Pair>) -> Reply<Lasting<Json<Checked>>> {
     let Pair { a, b, context, height } = pair;
     let context = context.unwrap_or_else(|| api::pairing::BATTERY_MANAGEMENT.into());
-    app.state(height, move |snapshot| {
+    app.told(height, move |snapshot| {
         let (cid_a, cid_b) = (cid_of(snapshot, &a)?, cid_of(snapshot, &b)?);
         let answer = snapshot.authorized([&cid_a, &cid_b], &context)?;
         let (authorization, reason) = match answer {

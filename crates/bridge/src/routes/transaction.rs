@@ -20,6 +20,7 @@ use super::{App, id};
 use crate::{
     Shared,
     extract::{Body, Options, Segments},
+    memo::{Lasting, lasting},
     refusal::{Refusal, Reply, tx_not_found},
 };
 
@@ -82,7 +83,8 @@ pub(crate) async fn submit(
             "a telemetry batch goes to /telemetry/batches, together with its records",
         ));
     }
-    let submitted = app.blocking(move |chain| submit_once(chain, bytes)).await?;
+    // Where it came in: to hand it to another thread costs a good part of what checking it does.
+    let submitted = submit_once(&app.chain, bytes)?;
     if query.wait == 0 || submitted.status != ACCEPTED {
         return Ok(Json(submitted));
     }
@@ -106,13 +108,17 @@ pub(crate) async fn submit(
 pub(crate) async fn transaction(
     State(app): App,
     Segments(hash): Segments<String>,
-) -> Reply<Json<Transaction>> {
+) -> Reply<Lasting<Json<Transaction>>> {
     let Hex(id) = id("transaction hash", &hash)?;
-    let found = app.glance(None, move |snapshot| Ok(snapshot.tx(&id)?)).await?;
-    if let Some(t) = found {
-        return Ok(Json(in_block(id, t.height, t.index, &t.result)));
+    let found = app.glance(None, move |snapshot| {
+        let found = snapshot.tx(&id)?;
+        Ok(found.map(|t| lasting(snapshot, None, Json(in_block(id, t.height, t.index, &t.result)))))
+    });
+    match found.await? {
+        Some(found) => Ok(found),
+        None if waits(&app, &id).await? => Ok((None, Json(waiting(id)))),
+        None => Err(tx_not_found()),
     }
-    if waits(&app, &id).await? { Ok(Json(waiting(id))) } else { Err(tx_not_found()) }
 }
 
 /// Whether a transaction is known without being in a block that was looked into before.

@@ -24,6 +24,7 @@ use super::{App, component::cid_of, id};
 use crate::{
     authority::component_id,
     extract::{Options, Segments, When},
+    memo::Lasting,
     refusal::{Refusal, Reply},
 };
 
@@ -38,8 +39,8 @@ pub(crate) async fn trust(
     State(app): App,
     Segments(id): Segments<String>,
     Options(when): Options<When>,
-) -> Reply<Json<Trust>> {
-    app.state(when.height, move |snapshot| {
+) -> Reply<Lasting<Json<Trust>>> {
+    app.told(when.height, move |snapshot| {
         let cid = cid_of(snapshot, &id)?;
         let tip = snapshot.tip();
         Ok(Json(Trust::of(
@@ -118,10 +119,10 @@ pub(crate) async fn history(
     State(app): App,
     Segments(id): Segments<String>,
     Options(asked): Options<Asked>,
-) -> Reply<Json<History>> {
+) -> Reply<Lasting<Json<History>>> {
     let Asked { context, relation, after, height } = asked;
     let (context, relation) = Which { context, relation }.read()?;
-    app.state(height, move |snapshot| {
+    app.told(height, move |snapshot| {
         let subject = subject(snapshot, &id, relation)?;
         let cid = cid_of(snapshot, &id)?;
         let found = snapshot.changes_of(&subject, context, &Span::of(after, HISTORY_MAX + 1))?;
