@@ -57,8 +57,16 @@ fn item(bytes: &[u8], depth: u8) -> Result<&[u8], Error> {
     }
 }
 
+/// Reads a map's entry `key` that begins with a head of `major`: its argument, and what follows.
+pub(crate) fn field(bytes: &[u8], key: u8, major: u8) -> Result<(u64, &[u8]), Error> {
+    let rest = bytes.strip_prefix(&[key]).ok_or(Error::Malformed)?;
+    let (found, value, rest) = head(rest)?;
+    if found == major { Ok((value, rest)) } else { Err(Error::Malformed) }
+}
+
 /// Major type, argument in its shortest form, and what follows the head.
-fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), Error> {
+#[inline]
+pub(crate) fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), Error> {
     let (&first, rest) = bytes.split_first().ok_or(Error::Malformed)?;
     let (n, min) = match first & 0x1f {
         small @ 0..=23 => return Ok((first >> 5, u64::from(small), rest)),

@@ -87,6 +87,29 @@ impl Record {
         Ok(Record { cid, seq, time_ms, kind, values })
     }
 
+    /// Reads of a record only where it belongs: component, number and time. What [`Record::decode`] refuses is refused, in one
+    /// walk over the bytes.
+    pub fn place(bytes: &[u8]) -> Result<(Cid, u32, u64), Error> {
+        let rest = bytes.strip_prefix(&[0xA6, 0, 1, 1, 0x50]).ok_or(Error::Malformed)?;
+        let (cid, rest) = rest.split_first_chunk().ok_or(Error::Malformed)?;
+        let (seq, rest) = codec::field(rest, 2, 0)?;
+        let (time_ms, rest) = codec::field(rest, 3, 0)?;
+        let (kind, rest) = codec::field(rest, 4, 0)?;
+        let (count, mut rest) = codec::field(rest, 5, 4)?;
+        if !matches!(kind, 1 | 2) || count > VALUES_MAX as u64 {
+            return Err(Error::Malformed);
+        }
+        for _ in 0..count {
+            let (major, value, after) = codec::head(rest)?;
+            if major > 1 || value > i32::MAX as u64 {
+                return Err(Error::Malformed);
+            }
+            rest = after;
+        }
+        let seq = u32::try_from(seq).map_err(|_| Error::Malformed)?;
+        if rest.is_empty() { Ok((Cid(*cid), seq, time_ms)) } else { Err(Error::Malformed) }
+    }
+
     /// The leaf of this record in its batch's tree.
     pub fn leaf(&self) -> Result<Digest, Error> {
         let mut out = [0; RECORD_MAX];
@@ -172,5 +195,44 @@ impl BatchStatement {
     /// Verifies a component's signature.
     pub fn verify(&self, key: &PublicKey, sig: &Signature) -> Result<(), Error> {
         Ok(key.verify(&self.digest()?, sig)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    /// Of every single changed byte, of every shorter text and of values at their ends.
+    #[test]
+    fn a_place_is_read_where_a_record_is_and_nowhere_else() {
+        let values = [0, 23, 24, -24, -25, 255, 256, 65_536, i32::MAX, i32::MIN];
+        for (seq, time_ms, n) in [(0, 0, 0), (23, 24, 1), (u32::MAX, u64::MAX, 10), (70_000, 1 << 40, 5)] {
+            let values = values[..n].iter().copied().collect();
+            let record = Record { cid: Cid([9; 16]), seq, time_ms, kind: RecordKind::Pack, values };
+            let mut out = [0; RECORD_MAX];
+            let len = record.encode(&mut out).unwrap();
+            let check = |bytes: &[u8]| {
+                let decoded = Record::decode(bytes).map(|r| (r.cid, r.seq, r.time_ms));
+                assert_eq!(Record::place(bytes).ok(), decoded.ok(), "{bytes:?}");
+            };
+            check(&out[..len + 1]);
+            for at in 0..len {
+                check(&out[..at]);
+                for changed in 0..=255 {
+                    let mut bytes = out;
+                    bytes[at] = changed;
+                    check(&bytes[..len]);
+                }
+            }
+        }
+        // One value too many, and one that has 33 bits.
+        let mut bytes = std::vec![0xA6, 0, 1, 1, 0x50];
+        bytes.extend([[9; 16].as_slice(), &[2, 1, 3, 1, 4, 1, 5]].concat());
+        for rest in [[&[0x99, 1, 17][..], &[0; 273]].concat(), [&[0x81, 0x1A, 0x80], &[0; 3][..]].concat()] {
+            let bytes = [bytes.as_slice(), &rest].concat();
+            assert!(Record::decode(&bytes).is_err() && Record::place(&bytes).is_err(), "{rest:?}");
+        }
     }
 }
