@@ -1,6 +1,6 @@
 //! Record files: what is acknowledged is there after a crash, what is not is cut, and damage is told apart.
 //!
-//! Rules L90, L91, L240, L241 and L247.
+//! Rules L90, L91, L240, L241, L247 and L258.
 
 use crate::world;
 
@@ -36,6 +36,11 @@ fn file(dir: &Path) -> std::path::PathBuf {
 fn leave(dir: &Path, bytes: &[u8]) {
     fs::write(file(dir), bytes).unwrap();
     let _none = fs::remove_file(listing(dir));
+    let _none = fs::remove_file(index(dir));
+}
+
+fn index(dir: &Path) -> std::path::PathBuf {
+    dir.join("index")
 }
 
 fn listing(dir: &Path) -> std::path::PathBuf {
@@ -230,6 +235,8 @@ fn a_start_reads_what_is_not_listed_and_nothing_else() {
     let segments = open(dir.path());
     segments.append(&[stored("module-1", 4, 4), stored("module-2", 0, 2)]).unwrap();
     drop(segments);
+    let without_index = || fs::remove_file(index(dir.path())).unwrap();
+    without_index();
     let whole = fs::read(file(dir.path())).unwrap();
     let all = Stored { batches: 3, records: 10, torn_bytes: 0 };
     // Killed after the second batch: the listing is that of the first close.
@@ -244,6 +251,7 @@ fn a_start_reads_what_is_not_listed_and_nothing_else() {
     assert!(matches!(segments.batch(&Cid::of("module-1"), 2), Err(Error::Corrupted { .. })));
     assert!(segments.batch(&Cid::of("module-1"), 5).unwrap().is_some());
     drop(segments);
+    without_index();
     // A listing that was not written whole, or is of another chain, is not used.
     let complete = fs::read(listing(dir.path())).unwrap();
     for n in 0..complete.len() {
@@ -260,6 +268,63 @@ fn a_start_reads_what_is_not_listed_and_nothing_else() {
     let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
     assert!(opened.contains("when it was closed"), "{opened}");
     assert_eq!(fs::read(file(dir.path())).unwrap().len(), whole.len() - 1, "nothing is cut");
+}
+
+#[test]
+fn a_start_reads_the_index_and_of_the_files_only_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = |segments: &Segments| (segments.stored().batches, segments.stored().records);
+    let segments = open(dir.path());
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    let end = fs::metadata(file(dir.path())).unwrap().len() as usize;
+    segments.append(&[stored("module-2", 3, 2)]).unwrap();
+    drop(segments);
+    let (first, indexed) = (fs::read(file(dir.path())).unwrap(), fs::read(index(dir.path())).unwrap());
+    // Neither the file nor its listing is read: damage in both is not seen, but by who asks.
+    let mut damaged = first.clone();
+    damaged[end - 5] ^= 1;
+    fs::write(file(dir.path()), &damaged).unwrap();
+    fs::remove_file(listing(dir.path())).unwrap();
+    let segments = open(dir.path());
+    assert_eq!(held(&segments), (2, 6));
+    assert!(segments.batch(&Cid::of("module-2"), 3).unwrap().is_some());
+    assert!(matches!(segments.batch(&Cid::of("module-1"), 2), Err(Error::Corrupted { .. })));
+    drop(segments);
+    // An index that is damaged or of another chain is not used: then the damage is read.
+    for (at, other) in [(4, 2), (10, 0), (60, 9), (indexed.len() - 1, 0)] {
+        let mut broken = indexed.clone();
+        broken[at] = broken[at].wrapping_add(1 + other);
+        fs::write(index(dir.path()), &broken).unwrap();
+        assert!(matches!(Segments::open(dir.path(), chain_id()), Err(Error::Corrupted { .. })), "{at}");
+    }
+    // What came after it is found, by whatever listing there is.
+    fs::write(file(dir.path()), &first).unwrap();
+    fs::write(index(dir.path()), &indexed).unwrap();
+    let segments = open(dir.path());
+    segments.append(&[stored("module-1", 4, 4)]).unwrap();
+    segments.append(&[stored("module-3", 0, 1)]).unwrap();
+    let overlap = segments.append(&[stored("module-2", 4, 1)]);
+    assert!(matches!(overlap, Err(SegmentError::Overlap { seq: 3, .. })), "{overlap:?}");
+    drop(segments);
+    let whole = fs::read(file(dir.path())).unwrap();
+    for listed in [false, true] {
+        fs::write(index(dir.path()), &indexed).unwrap();
+        if !listed {
+            let _none = fs::remove_file(listing(dir.path()));
+        }
+        let segments = open(dir.path());
+        assert_eq!(held(&segments), (4, 11));
+        for (id, last) in [("module-1", 7), ("module-2", 4), ("module-3", 0)] {
+            assert_eq!(segments.last(&Cid::of(id)), Some(last));
+            assert!(segments.batch(&Cid::of(id), last).unwrap().is_some());
+        }
+    }
+    // A file that lost its end, or that is not there, is no file of the index.
+    fs::write(file(dir.path()), &whole[..whole.len() - 1]).unwrap();
+    let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
+    assert!(opened.contains("when it was closed"), "{opened}");
+    fs::remove_file(file(dir.path())).unwrap();
+    assert_eq!(held(&open(dir.path())), (0, 0));
 }
 
 #[test]

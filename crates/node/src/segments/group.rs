@@ -15,8 +15,8 @@ use std::{
 use lct::{id::Cid, record::BatchStatement};
 
 use super::{
-    Appended, FILE_BYTES, Index, SegmentError, Segments, StoredBatch, Tail,
-    frame::{MAX_PAYLOAD, VERSION, encoded, frame},
+    Appended, FILE_BYTES, SegmentError, Segments, StoredBatch, Tail,
+    frame::{FILE_HEADER, MAX_PAYLOAD, VERSION, encoded, frame},
     listing::{Listed, Listing},
 };
 use crate::error::Error;
@@ -252,11 +252,19 @@ impl Failure {
 impl Tail {
     /// Writes the listing of the file.
     fn list(&mut self, segments: &Segments) -> Result<(), Error> {
-        if !mem::take(&mut self.unlisted) {
+        if self.listed.is_empty() {
             return Ok(());
         }
-        let listing = Listing { end: self.len, listed: mem::take(&mut self.listed) };
-        listing.write(&segments.path(self.number), &segments.chain_id)
+        let path = segments.path(self.number);
+        let before = match Listing::read(&path, &segments.chain_id)? {
+            Some(listing) if listing.end == self.listed_to => listing.listed,
+            _ if self.listed_to == FILE_HEADER => Vec::new(),
+            // Somebody took it away.
+            _ => return Ok(()),
+        };
+        let listed = [before, mem::take(&mut self.listed)].concat();
+        self.listed_to = self.len;
+        Listing { end: self.len, listed }.write(&path, &segments.chain_id)
     }
 
     /// Writes a frame, syncs it and notes where its batches are.
@@ -287,13 +295,12 @@ impl Tail {
             return Err(Failure { path: segments.path(self.number), kind: e.kind(), code: e.raw_os_error() });
         }
         self.unclean = false;
-        let index: &mut Index = &mut segments.index.write().unwrap_or_else(PoisonError::into_inner);
+        let index = &mut *segments.index.write().unwrap_or_else(PoisonError::into_inner);
         for (i, batch) in batches.iter().enumerate() {
             // A file that is followed by another beyond 64 MiB and frames of at most 65 535 batches have every place.
             if let Some(listed) = Listed::of(self.len, i, &batch.s, batch.present) {
                 index.note(batch.s.cid, listed.place(self.number), batch.present);
                 self.listed.push(listed);
-                self.unlisted = true;
             }
         }
         self.len += bytes.len() as u64;
@@ -367,7 +374,9 @@ mod tests {
         for answer in append_together(&segments, 20, |_| ()) {
             assert_eq!(answer.unwrap(), [Appended::Stored]);
         }
-        let frames: BTreeSet<_> = segments.index().components.values().map(|b| b.last.offset).collect();
+        let index = segments.index();
+        let frames: BTreeSet<_> =
+            (0..20).map(|cid| index.before(&Cid([cid; 16]), 0).unwrap().offset).collect();
         assert!(frames.len() <= 2, "that of who led, and one of all who came meanwhile: {frames:?}");
     }
 

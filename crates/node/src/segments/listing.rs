@@ -15,7 +15,11 @@ use std::{
 
 use lct::{Digest, codec::Fields, hash::sha256, id::Cid, record::BatchStatement};
 
-use super::{Place, frame::FILE_HEADER};
+use super::{
+    frame::FILE_HEADER,
+    index::Place,
+    table::{Row, row},
+};
 use crate::error::Error;
 
 const MAGIC: &[u8; 5] = b"MBSX\x01";
@@ -57,6 +61,10 @@ impl Listed {
     pub fn place(&self, file: u32) -> Place {
         let Self { first_seq, offset, index, count, .. } = *self;
         Place { first_seq, file, offset, index, count }
+    }
+
+    pub fn row(&self, file: u32) -> Row {
+        row(&self.cid, &self.place(file))
     }
 
     fn read(bytes: &[u8; LISTED]) -> Result<Self, lct::Error> {

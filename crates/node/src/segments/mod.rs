@@ -11,11 +11,10 @@
 //!
 //! A batch is acknowledged after its frame is synced. What one sync makes durable is one frame, so only the last frame
 //! of the last file can be torn by a crash; it was never acknowledged and is moved to a file beside it at the next open.
-//! Damage anywhere else is reported, never cut. The index is built at open from a listing beside each file, and from what
-//! a file holds beyond its listing.
+//! Damage anywhere else is reported, never cut. A start reads the index that the last close left, the listings of files that
+//! it lacks or that grew, and what a file holds beyond its listing.
 
 use std::{
-    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -36,11 +35,18 @@ use ledger::{
 use crate::{cores, error::Error};
 use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame, read_statements};
 use group::{Group, Sealed};
+use index::{Index, Place};
 use listing::{Listed, Listing};
+use table::Row;
 
 mod frame;
 mod group;
+mod index;
 mod listing;
+mod table;
+
+/// The index of all record files, beside them.
+const INDEX: &str = "index";
 
 /// A file that has grown beyond this is followed by a new one.
 const FILE_BYTES: u64 = 64 << 20;
@@ -151,9 +157,8 @@ impl StoredBatch {
         let mut leaves = merkle::Accumulator::default();
         for (i, (entry, seq)) in self.entries.iter().zip(s.first_seq..).enumerate() {
             if let Entry::Record(bytes) = entry {
-                let r = Record::decode(bytes).map_err(|_| SegmentError::Record(i))?;
-                let placed = r.cid == s.cid && r.seq == seq && (s.first_ms..=s.last_ms).contains(&r.time_ms);
-                if !placed {
+                let (cid, own, time_ms) = Record::place(bytes).map_err(|_| SegmentError::Record(i))?;
+                if cid != s.cid || own != seq || !(s.first_ms..=s.last_ms).contains(&time_ms) {
                     return Err(SegmentError::Record(i));
                 }
             }
@@ -216,96 +221,6 @@ impl Mark {
     }
 }
 
-/// Where a batch is stored.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    first_seq: u32,
-    file: u32,
-    /// Of the frame in the file.
-    offset: u32,
-    /// Index in the frame.
-    index: u16,
-    count: u16,
-}
-
-impl Place {
-    /// Number of the last record that it covers.
-    fn last_seq(&self) -> u32 {
-        // A statement covers at least one record and does not overflow.
-        self.first_seq.saturating_add(u32::from(self.count).saturating_sub(1))
-    }
-}
-
-/// The batches of a component, by their first numbers. Most components are asked about their last one.
-#[derive(Debug)]
-struct Batches {
-    last: Place,
-    earlier: Vec<Place>,
-}
-
-impl Batches {
-    /// The last batch that begins at `seq` or before.
-    fn before(&self, seq: u32) -> Option<&Place> {
-        if self.last.first_seq <= seq {
-            return Some(&self.last);
-        }
-        let at = self.earlier.partition_point(|place| place.first_seq <= seq);
-        self.earlier[..at].last()
-    }
-
-    fn insert(&mut self, place: Place) {
-        if place.first_seq >= self.last.first_seq {
-            self.earlier.push(std::mem::replace(&mut self.last, place));
-        } else {
-            let at = self.earlier.partition_point(|other| other.first_seq <= place.first_seq);
-            self.earlier.insert(at, place);
-        }
-    }
-}
-
-/// Where everything is, in memory.
-#[derive(Debug, Default)]
-struct Index {
-    components: HashMap<Cid, Batches>,
-    batches: usize,
-    records: u64,
-}
-
-impl Index {
-    fn note(&mut self, cid: Cid, place: Place, present: u64) {
-        self.batches += 1;
-        self.records += present;
-        match self.components.get_mut(&cid) {
-            Some(batches) => batches.insert(place),
-            None => {
-                self.components.insert(cid, Batches { last: place, earlier: Vec::new() });
-            }
-        }
-    }
-
-    /// Forgets a batch of a component in a file; none of that file stays.
-    fn forget(&mut self, cid: &Cid, file: u32, present: u64) {
-        self.batches -= 1;
-        self.records -= present;
-        let Some(batches) = self.components.get_mut(cid) else { return };
-        batches.earlier.retain(|place| place.file != file);
-        if batches.last.file == file {
-            match batches.earlier.pop() {
-                Some(place) => batches.last = place,
-                None => {
-                    self.components.remove(cid);
-                }
-            }
-        }
-    }
-
-    /// The batch that covers one of the numbers of `s`.
-    fn overlapping(&self, s: &BatchStatement) -> Option<&Place> {
-        let last = s.first_seq.saturating_add(u32::from(s.count).saturating_sub(1));
-        self.components.get(&s.cid)?.before(last).filter(|place| place.last_seq() >= s.first_seq)
-    }
-}
-
 /// Whether an appended batch is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
@@ -350,10 +265,9 @@ struct Tail {
     version: u8,
     /// Behind `len` there may be bytes of a frame that was not written.
     unclean: bool,
-    /// What it holds.
+    /// What it holds from here on; what it holds before is in its listing.
+    listed_to: u64,
     listed: Vec<Listed>,
-    /// Its listing lacks some of it.
-    unlisted: bool,
 }
 
 impl Segments {
@@ -365,12 +279,12 @@ impl Segments {
         fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let (mut segments, last) = Self::scan(dir, chain_id, true)?;
         let tail = match last {
-            Some(Last { number, version, listed, unlisted }) => {
+            Some(Last { number, version, listed_to, listed }) => {
                 let path = segments.path(number);
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 let file = file.map_err(|e| Error::io(&path, e))?;
                 let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-                Tail { file, number, len, version, unclean: false, listed, unlisted }
+                Tail { file, number, len, version, unclean: false, listed_to, listed }
             }
             None => segments.create(1)?,
         };
@@ -416,7 +330,7 @@ impl Segments {
     /// Number of the last record of `cid` that a stored batch covers.
     #[must_use]
     pub fn last(&self, cid: &Cid) -> Option<u32> {
-        self.index().components.get(cid).map(|batches| batches.last.last_seq())
+        self.index().before(cid, u32::MAX).map(|place| place.last_seq())
     }
 
     /// The batch that covers record `seq` of `cid`, with its statement.
@@ -424,9 +338,9 @@ impl Segments {
     /// # Errors
     /// [`Error`] when a file cannot be read or is damaged.
     pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(BatchStatement, StoredBatch)>, Error> {
-        let place = self.index().components.get(cid).and_then(|batches| batches.before(seq).copied());
+        let place = self.index().before(cid, seq);
         match place.filter(|place| seq <= place.last_seq()) {
-            Some(place) => self.read(&place).map(Some),
+            Some(place) => self.read(cid, &place).map(Some),
             None => Ok(None),
         }
     }
@@ -436,10 +350,10 @@ impl Segments {
     /// # Errors
     /// [`SegmentError::Overlap`] when others are stored under one of its numbers; [`Error`] when they cannot be read.
     fn holds(&self, s: &BatchStatement) -> Result<bool, SegmentError> {
-        let Some(place) = self.index().overlapping(s).copied() else {
+        let Some(place) = self.index().overlapping(s) else {
             return Ok(false);
         };
-        if place.first_seq == s.first_seq && self.read(&place)?.0 == *s {
+        if place.first_seq == s.first_seq && self.read(&s.cid, &place)?.0 == *s {
             Ok(true)
         } else {
             Err(SegmentError::Overlap { cid: s.cid, seq: place.first_seq })
@@ -523,29 +437,29 @@ impl Segments {
     /// [`Error`].
     pub fn prune(&self, before_ms: u64) -> Result<u64, Error> {
         let (last, _) = self.end();
-        let mut removed = 0;
+        let (mut files, mut batches) = (Vec::new(), Vec::new());
         for number in self.numbers()?.into_iter().filter(|number| *number < last) {
-            let path = self.path(number);
             // What a listing lacks may be younger, and would stay in the index without its file.
             let listing = self.whole_listing(number)?;
             if listing.listed.iter().any(|one| one.last_ms >= before_ms) {
                 break;
             }
-            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            for one in &listing.listed {
-                index.forget(&one.cid, number, one.present.into());
-            }
-            drop(index);
+            files.push(number);
+            batches.extend(listing.listed);
+        }
+        if !files.is_empty() {
+            self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&files, &batches);
+        }
+        for path in files.iter().map(|number| self.path(*number)) {
             for path in [&path, &Listing::path(&path)] {
                 match fs::remove_file(path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, e)),
                     _ => {}
                 }
             }
-            removed += 1;
         }
         self.sync_dir()?;
-        Ok(removed)
+        Ok(files.len() as u64)
     }
 
     /// What file `number`, which is followed by another, holds to its end: by its listing, and where that ends earlier by
@@ -578,9 +492,7 @@ impl Segments {
     /// Whether a batch of `cid` that begins with record `first_seq` is stored.
     #[must_use]
     pub fn holds_from(&self, cid: &Cid, first_seq: u32) -> bool {
-        let index = self.index();
-        let place = index.components.get(cid).and_then(|batches| batches.before(first_seq));
-        place.is_some_and(|place| place.first_seq == first_seq)
+        self.index().before(cid, first_seq).is_some_and(|place| place.first_seq == first_seq)
     }
 
     /// Number of the last file, and how far it holds what is acknowledged.
@@ -588,8 +500,8 @@ impl Segments {
         self.group.as_ref().map_or(self.end, Group::end)
     }
 
-    /// Reads and checks a batch.
-    fn read(&self, place: &Place) -> Result<(BatchStatement, StoredBatch), Error> {
+    /// Reads and checks a batch of a component.
+    fn read(&self, cid: &Cid, place: &Place) -> Result<(BatchStatement, StoredBatch), Error> {
         let path = self.path(place.file);
         let fail = |e| Error::io(&path, e);
         let damaged = || Error::corrupted(&path, format!("the frame at byte {}", place.offset));
@@ -604,7 +516,9 @@ impl Segments {
         let Found { from, to, .. } = found.get(usize::from(place.index)).ok_or_else(damaged)?;
         let batch = StoredBatch::from_bytes(&payload[*from..*to]).map_err(|_| damaged())?;
         let statement = batch.check().map_err(|_| damaged())?;
-        Ok((statement, batch))
+        // Another file may have been put in its place.
+        let meant = (statement.cid, statement.first_seq) == (*cid, place.first_seq);
+        if meant { Ok((statement, batch)) } else { Err(damaged()) }
     }
 
     /// The format version of a file.
@@ -647,8 +561,8 @@ impl Segments {
             let _removed = fs::remove_file(&path);
             return Err(e);
         }
-        let (listed, unlisted) = (Vec::new(), false);
-        Ok(Tail { file, number, len: FILE_HEADER, version: VERSION, unclean: false, listed, unlisted })
+        let (len, listed_to, listed) = (FILE_HEADER, FILE_HEADER, Vec::new());
+        Ok(Tail { file, number, len, version: VERSION, unclean: false, listed_to, listed })
     }
 
     /// Makes the names of the files durable.
@@ -669,45 +583,67 @@ impl Segments {
         file.set_len(offset).and_then(|()| file.sync_all()).map_err(fail)
     }
 
-    /// Reads all files and builds the index; with `repair` a torn tail is cut off. Beside it the last file.
+    /// Reads the index and what it lacks; with `repair` a torn tail is cut off. Beside it the last file.
     fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<(Self, Option<Last>), Error> {
         let index = RwLock::default();
         let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0, end: (0, 0) };
         let numbers = segments.numbers()?;
+        let lens = numbers.iter().map(|number| segments.len_of(*number)).collect::<Result<Vec<_>, _>>()?;
+        // It is of these files and no others, whole but for the last one, which may have grown.
+        let fits = |files: &[(u32, u64)]| {
+            let same = |(at, ((file, end), (number, len))): (usize, (&(u32, u64), (&u32, &u64)))| {
+                file == number && (end == len || at + 1 == files.len() && end < len)
+            };
+            files.len() <= numbers.len() && files.iter().zip(numbers.iter().zip(&lens)).enumerate().all(same)
+        };
+        let (mut index, files) = Index::read(&dir.join(INDEX), &chain_id, fits)?;
+        let mut scan = Scan { repair, rows: Vec::new(), records: 0 };
         let mut last = None;
-        for number in &numbers {
-            last = Some(segments.scan_file(*number, numbers.last() == Some(number), repair)?);
+        for (at, number) in numbers.iter().enumerate() {
+            let indexed = files.get(at).map_or(0, |(_, end)| *end);
+            last = Some(segments.scan_file(*number, at + 1 == numbers.len(), indexed, &mut scan)?);
         }
+        index.found(scan.rows, scan.records);
+        segments.index = RwLock::new(index);
         Ok((segments, last))
     }
 
-    /// Reads a file from where its listing ends.
-    fn scan_file(&mut self, number: u32, last: bool, repair: bool) -> Result<Last, Error> {
+    fn len_of(&self, number: u32) -> Result<u64, Error> {
+        let path = self.path(number);
+        fs::metadata(&path).map(|meta| meta.len()).map_err(|e| Error::io(&path, e))
+    }
+
+    /// Reads what a file holds behind byte `indexed`: from its listing, and behind the end of that.
+    fn scan_file(&mut self, number: u32, last: bool, indexed: u64, scan: &mut Scan) -> Result<Last, Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
-        let mut file = OpenOptions::new().read(true).write(repair).open(&path).map_err(fail)?;
+        let mut file = OpenOptions::new().read(true).write(scan.repair).open(&path).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
         self.end = (number, 0);
         if last && len < FILE_HEADER {
             // A crash between creating the last file and its first sync leaves a short or empty header.
             self.cut += len;
-            if repair {
+            if scan.repair {
                 file.set_len(0).map_err(fail)?;
                 file.write_all(&file_header(VERSION, &self.chain_id)).map_err(fail)?;
                 file.sync_all().map_err(fail)?;
             }
-            return Ok(Last { number, version: VERSION, listed: Vec::new(), unlisted: false });
+            return Ok(Last { number, version: VERSION, listed_to: FILE_HEADER, listed: Vec::new() });
         }
         let version = self.version(&mut file, &path)?;
-        let Listing { mut end, mut listed } = Listing::read(&path, &self.chain_id)?.unwrap_or_default();
-        if len < end {
-            let what = format!("it has {len} bytes, and had {end} when it was closed");
+        if indexed == len {
+            self.end.1 = len;
+            return Ok(Last { number, version, listed_to: len, listed: Vec::new() });
+        }
+        let mut listing = Listing::read(&path, &self.chain_id)?.unwrap_or_default();
+        let Listing { end: listed_to, .. } = listing;
+        if len < listed_to {
+            let what = format!("it has {len} bytes, and had {listed_to} when it was closed");
             return Err(Error::corrupted(&path, what));
         }
-        let known = end;
-        file.seek(SeekFrom::Start(end)).map_err(fail)?;
+        file.seek(SeekFrom::Start(listed_to)).map_err(fail)?;
         let mut file = io::BufReader::new(file);
-        let mut payload = Vec::new();
+        let (mut end, mut listed, mut payload) = (listed_to, Vec::new(), Vec::new());
         while end < len {
             let damaged = || Error::corrupted(&path, format!("the frame at byte {end}"));
             match read_frame(&mut file, (version, end), &mut payload).map_err(fail)? {
@@ -719,7 +655,7 @@ impl Segments {
                 }
                 Frame::Torn if last => {
                     self.cut += len - end;
-                    if repair {
+                    if scan.repair {
                         self.cut_off(file.into_inner(), number, end)?;
                     }
                     break;
@@ -728,17 +664,42 @@ impl Segments {
             }
         }
         self.end.1 = end;
-        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner);
-        index.components.reserve(if index.components.is_empty() { listed.len() } else { 0 });
-        for one in &listed {
-            index.note(one.cid, one.place(number), one.present.into());
-        }
-        if repair && !last && end > known {
+        scan.take(
+            number,
+            listing.listed.iter().chain(&listed).filter(|one| u64::from(one.offset) >= indexed),
+        );
+        if scan.repair && !last && end > listed_to {
             // The next start need not read it again.
-            Listing { end, listed }.write(&path, &self.chain_id)?;
-            listed = Vec::new();
+            listing.listed.append(&mut listed);
+            Listing { end, listed: listing.listed }.write(&path, &self.chain_id)?;
         }
-        Ok(Last { number, version, listed, unlisted: end > known })
+        Ok(Last { number, version, listed_to, listed })
+    }
+
+    /// Leaves an index of everything, so that the next start need not read the listings.
+    fn write_index(&self) -> Result<(), Error> {
+        let (last, end) = self.end();
+        let of = |number| Ok((number, if number == last { end } else { self.len_of(number)? }));
+        let files = self.numbers()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.write(&self.dir.join(INDEX), &self.chain_id, files)
+    }
+}
+
+/// What a start finds that the index lacks.
+struct Scan {
+    /// A torn tail is cut off.
+    repair: bool,
+    rows: Vec<Row>,
+    records: u64,
+}
+
+impl Scan {
+    fn take<'a>(&mut self, file: u32, batches: impl Iterator<Item = &'a Listed>) {
+        for one in batches {
+            self.records += u64::from(one.present);
+            self.rows.push(one.row(file));
+        }
     }
 }
 
@@ -746,15 +707,18 @@ impl Segments {
 struct Last {
     number: u32,
     version: u8,
+    /// What its listing holds ends here, and what else it holds begins.
+    listed_to: u64,
     listed: Vec<Listed>,
-    unlisted: bool,
 }
 
 impl Drop for Segments {
-    /// Leaves a listing of the file that grows, so that the next start need not read it.
+    /// Leaves a listing of the file that grows and the index, so that the next start need not read that file.
     fn drop(&mut self) {
         if let Some(group) = &self.group {
             group.close(self);
+            // Without it the next start reads the listings.
+            let _unwritten = self.write_index();
         }
     }
 }

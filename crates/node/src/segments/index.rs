@@ -1,0 +1,155 @@
+//! Where every batch is, in memory.
+
+use std::{collections::HashMap, path::Path};
+
+use lct::{Digest, id::Cid, record::BatchStatement};
+
+use super::{
+    listing::Listed,
+    table::{Covered, Row, Table, row},
+};
+use crate::error::Error;
+
+/// Where a batch is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub first_seq: u32,
+    pub file: u32,
+    /// Of the frame in the file.
+    pub offset: u32,
+    /// Index in the frame.
+    pub index: u16,
+    pub count: u16,
+}
+
+impl Place {
+    /// Number of the last record that it covers.
+    pub fn last_seq(&self) -> u32 {
+        // A statement covers at least one record and does not overflow.
+        self.first_seq.saturating_add(u32::from(self.count).saturating_sub(1))
+    }
+}
+
+/// Batches of a component that came since the start, by their first numbers. Most components are asked about their last one.
+#[derive(Debug)]
+struct Batches {
+    last: Place,
+    earlier: Vec<Place>,
+}
+
+impl Batches {
+    /// The last batch that begins at `seq` or before.
+    fn before(&self, seq: u32) -> Option<Place> {
+        if self.last.first_seq <= seq {
+            return Some(self.last);
+        }
+        let at = self.earlier.partition_point(|place| place.first_seq <= seq);
+        self.earlier[..at].last().copied()
+    }
+
+    fn insert(&mut self, place: Place) {
+        if place.first_seq >= self.last.first_seq {
+            self.earlier.push(std::mem::replace(&mut self.last, place));
+        } else {
+            let at = self.earlier.partition_point(|other| other.first_seq <= place.first_seq);
+            self.earlier.insert(at, place);
+        }
+    }
+
+    /// Forgets those for which `keep` does not say so; whether any is left.
+    fn retain(&mut self, keep: impl Fn(&Place) -> bool) -> bool {
+        self.earlier.retain(|place| keep(place));
+        if keep(&self.last) {
+            return true;
+        }
+        match self.earlier.pop() {
+            Some(place) => self.last = place,
+            None => return false,
+        }
+        true
+    }
+}
+
+/// Where everything is: what was there at the start in a table, what came since beside it.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    table: Table,
+    since: HashMap<Cid, Batches>,
+    /// Batches.
+    pub batches: usize,
+    /// Records that are there.
+    pub records: u64,
+    /// The file of the index holds something else.
+    unwritten: bool,
+}
+
+impl Index {
+    /// The index at `path` if it fits the record files, of which `fits` is told how far each is in it.
+    pub fn read(
+        path: &Path,
+        chain_id: &Digest,
+        fits: impl FnOnce(&[(u32, u64)]) -> bool,
+    ) -> Result<(Self, Vec<(u32, u64)>), Error> {
+        let found = Table::read(path, chain_id)?.filter(|(_, covered)| fits(&covered.files));
+        Ok(found.map_or_else(Default::default, |(table, Covered { records, files })| {
+            (Self { batches: table.len(), records, table, ..Self::default() }, files)
+        }))
+    }
+
+    /// Takes in what a start found in the record files besides: batches of files, and records that are there.
+    pub fn found(&mut self, rows: Vec<Row>, records: u64) {
+        self.unwritten |= !rows.is_empty();
+        self.batches += rows.len();
+        self.records += records;
+        self.table = std::mem::take(&mut self.table).with(rows);
+    }
+
+    /// Takes in a batch that was stored.
+    pub fn note(&mut self, cid: Cid, place: Place, present: u64) {
+        self.unwritten = true;
+        self.batches += 1;
+        self.records += present;
+        match self.since.get_mut(&cid) {
+            Some(batches) => batches.insert(place),
+            None => {
+                self.since.insert(cid, Batches { last: place, earlier: Vec::new() });
+            }
+        }
+    }
+
+    /// Forgets all batches of some files, which these are.
+    pub fn forget(&mut self, files: &[u32], batches: &[Listed]) {
+        self.unwritten = true;
+        self.batches -= batches.len();
+        self.records -= batches.iter().map(|one| u64::from(one.present)).sum::<u64>();
+        let keep = |place: &Place| !files.contains(&place.file);
+        self.since.retain(|_, batches| batches.retain(keep));
+        self.table.retain(keep);
+    }
+
+    /// The last batch of a component that begins at `seq` or before.
+    pub fn before(&self, cid: &Cid, seq: u32) -> Option<Place> {
+        let since = self.since.get(cid).and_then(|batches| batches.before(seq));
+        let both = [since, self.table.before(cid, seq)];
+        both.into_iter().flatten().max_by_key(|place| place.first_seq)
+    }
+
+    /// The batch that covers one of the numbers of `s`.
+    pub fn overlapping(&self, s: &BatchStatement) -> Option<Place> {
+        let last = s.first_seq.saturating_add(u32::from(s.count).saturating_sub(1));
+        self.before(&s.cid, last).filter(|place| place.last_seq() >= s.first_seq)
+    }
+
+    /// Writes the index to `path` if the file there is another one: record files, and how far each is in it.
+    pub fn write(&mut self, path: &Path, chain_id: &Digest, files: Vec<(u32, u64)>) -> Result<(), Error> {
+        if !std::mem::take(&mut self.unwritten) {
+            return Ok(());
+        }
+        let since = std::mem::take(&mut self.since);
+        let rows = since.iter().flat_map(|(cid, batches)| {
+            batches.earlier.iter().chain([&batches.last]).map(move |place| row(cid, place))
+        });
+        self.table = std::mem::take(&mut self.table).with(rows.collect());
+        self.table.write(path, chain_id, &Covered { records: self.records, files })
+    }
+}
