@@ -607,7 +607,7 @@ impl ReadOnly {
     /// properly is repaired first.
     ///
     /// # Errors
-    /// [`Error::Missing`], and as [`Chain::open`].
+    /// [`Error::Missing`], [`Error::Unindexed`], and as [`Chain::open`].
     pub fn open(dir: &Path, chain_id: Option<&Digest>) -> Result<Self, Error> {
         let (store, head) = Store::open_read_only(dir)?;
         let found = head.tip.chain_id;

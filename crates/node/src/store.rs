@@ -200,25 +200,16 @@ impl Store {
         txn.commit().map_err(|e| self.fail(e))
     }
 
-    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first, and one without indexes of its last
-    /// block gets them.
+    /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first; one without indexes of its last
+    /// block is refused.
     pub fn open_read_only(dir: &Path) -> Result<(Self, Head), Error> {
         let path = dir.join(FILE);
         if !path.exists() {
             return Err(Error::Missing(dir.into()));
         }
-        let open = || -> Result<Self, Error> {
-            Ok(Self { handle: Handle::Read(file::read_only(&path)?), path: path.clone(), relaxed: false })
-        };
-        let mut store = open()?;
-        let head = file::guarded(&path, || store.identity())?.ok_or(Error::Missing(dir.into()))?.1;
-        if !store.is_indexed()? {
-            drop(store);
-            let db = Database::open(&path).map_err(|e| Error::store(&path, e))?;
-            Self { handle: Handle::Write(db), path: path.clone(), relaxed: false }.make_indexes()?;
-            store = open()?;
-        }
-        Ok((store, head))
+        let store = Self { handle: Handle::Read(file::read_only(&path)?), path, relaxed: false };
+        let head = file::guarded(&store.path, || store.identity())?.ok_or(Error::Missing(dir.into()))?.1;
+        if store.is_indexed()? { Ok((store, head)) } else { Err(Error::Unindexed(store.path)) }
     }
 
     /// Names the file in an error of the database.

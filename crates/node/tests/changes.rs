@@ -215,7 +215,7 @@ fn a_ledger_that_did_not_keep_them_begins_with_what_its_tensors_tell() {
         assert!(txn.open_table(meta).unwrap().remove("indexes").unwrap().is_some());
         txn.commit().unwrap();
     }
-    let found = history(&ReadOnly::open(dir.path(), None).unwrap().read().unwrap(), Span::all());
+    let found = history(&Chain::open(dir.path(), &genesis()).unwrap().read().unwrap(), Span::all());
     assert_eq!((found.count, found.first), (22, 15));
     assert_eq!(found.changes, whole.changes[14..], "the blocks of transactions that are kept are found");
 }

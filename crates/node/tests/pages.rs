@@ -1,5 +1,7 @@
 //! Pages of what belongs to a component and of the market: the same at each kept height, by spans of any length, and whether a
 //! ledger had its indexes from the start or gets them when it is opened.
+//!
+//! Rule L259.
 
 use crate::world;
 
@@ -176,6 +178,12 @@ fn a_ledger_without_indexes_gets_them_when_it_is_opened() {
         assert!(txn.open_table(meta).unwrap().remove("indexes").unwrap().is_some());
         txn.commit().unwrap();
     }
+    // Who reads writes nothing; who opens it to run it makes them.
+    let file = || std::fs::read(dir.path().join("ledger.redb")).unwrap();
+    let unindexed = file();
+    assert!(matches!(ReadOnly::open(dir.path(), None), Err(node::Error::Unindexed(_))));
+    assert!(file() == unindexed, "a reader changed it");
+    drop(Chain::open(dir.path(), &genesis()).unwrap());
     let reader = ReadOnly::open(dir.path(), None).unwrap();
     assert_eq!(sides(&reader.read().unwrap()), before);
     check(&reader.read().unwrap(), &at_height[&tip]);

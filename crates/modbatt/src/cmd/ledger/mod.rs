@@ -242,6 +242,7 @@ pub fn failure(error: &node::Error) -> Failure {
             Failure::Input(format!("{error}; name another data directory"))
         }
         Error::Corrupted { path, .. } => Failure::Input(format!("{error}; {}", mending(path))),
+        Error::Unindexed(_) => Failure::Failed(format!("{error}; `modbatt ledger compact` makes them")),
         Error::Genesis(_) | Error::Io { .. } => Failure::Input(error.to_string()),
         _ => Failure::Failed(error.to_string()),
     }

@@ -2,14 +2,13 @@
 
 use std::io::{self, Write as _};
 
-use node::Chain;
 use node::verify::{VerifyError, verify};
 use serde_json::json;
 
 use super::super::data_dir::DataDir;
 use super::super::demo::unix_ms;
 use super::super::{Failure, Outcome, print};
-use super::{At, Progress, at_rest, failure, scratch, table};
+use super::{At, Progress, at_rest, failure, founded, scratch, table};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
@@ -81,8 +80,7 @@ pub fn compact(args: &Compact) -> Result<Outcome, Failure> {
         || Err(Failure::Input(format!("there is no data directory {}", args.at.data_dir.display()))),
         |_| Ok::<_, Failure>(()),
     )?;
-    drop(at_rest(&dir)?);
-    let mut chain = Chain::open(&dir.ledger(), dir.genesis()).map_err(|e| failure(&e))?;
+    let mut chain = founded(&dir)?;
     let before_ms = match args.older_than {
         Some(days) => unix_ms()?.saturating_sub(days.saturating_mul(DAY_MS)),
         None => 0,
