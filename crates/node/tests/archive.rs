@@ -6,7 +6,10 @@ use crate::world;
 
 use std::{fs, path::Path, sync::Arc};
 
-use lct::id::{Cid, Role};
+use lct::{
+    hash::sha256,
+    id::{Cid, Role},
+};
 use ledger::{
     anchor::Trust,
     checkpoint::Statement,
@@ -20,7 +23,8 @@ use node::{
     engine::solo::Solo,
     past::PastError,
     receipts::ReceiptFailure,
-    segments::{Entry, StoredBatch},
+    segments::{Entry, Stored, StoredBatch},
+    series::{Question, Resolution},
     verify::{VerifyError, verify},
 };
 use world::*;
@@ -35,11 +39,16 @@ struct World {
 }
 
 impl World {
-    fn new(dir: &Path) -> Self {
+    /// The ledger in `dir`, in which so many transactions and batches are.
+    fn open(dir: &Path, nonce: u64, batches: u32) -> Self {
         let chain = Arc::new(Chain::open(dir, &genesis()).unwrap());
         let keys = ["v", "w"].map(validator).into();
         let engine = Solo::with_keys(Arc::clone(&chain), keys).unwrap();
-        let mut world = Self { chain, engine, nonce: 0, batches: 0 };
+        Self { chain, engine, nonce, batches }
+    }
+
+    fn new(dir: &Path) -> Self {
+        let mut world = Self::open(dir, 0, 0);
         for (id, role) in [("pack-1", Role::Pack), ("module-1", Role::Module)] {
             world.send(register(id, role));
         }
@@ -305,6 +314,84 @@ fn what_is_forgotten_takes_no_receipt_with_it() {
     let verified = verify(&ReadOnly::open(&dir, None).unwrap(), &temp.path().join("v"), &trust, |_| ());
     assert_eq!(verified.unwrap().base, tip.height - 100);
     restored(&temp.path().join("b"), &copy, None).unwrap();
+}
+
+/// Makes the first record file one of version 1, which is followed by another one as if it had grown beyond 64 MiB.
+fn close_first_file(dir: &Path) {
+    let path = dir.join("segments/segment-00000001");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4] = 1;
+    let mut rest = &mut bytes[37..];
+    while let Some((header, after)) = rest.split_first_chunk_mut::<16>() {
+        let length = u32::from_be_bytes(*header.first_chunk().unwrap());
+        let (payload, after) = after.split_at_mut(length as usize);
+        header[8..].copy_from_slice(&sha256(&[payload])[..8]);
+        rest = after;
+    }
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_record_file_that_is_removed_leaves_sums_and_receipts_what_they_were() {
+    let temp = tempfile::tempdir().unwrap();
+    let cid = Cid::of("module-1");
+    // Ten records in the first file, ten in the second.
+    let lived = |name: &str| {
+        let dir = temp.path().join(name);
+        let mut world = World::new(&dir);
+        (0..2).for_each(|_| world.measure());
+        let nonce = world.nonce;
+        drop(world);
+        close_first_file(&dir);
+        let mut world = World::open(&dir, nonce, 2);
+        (0..2).for_each(|_| world.measure());
+        world.engine.drain(|| CLOCK).unwrap();
+        (dir, world)
+    };
+    let sums = |chain: &Chain| {
+        Resolution::ALL.map(|resolution| {
+            let question = Question { cid, resolution, from_ms: 0, to_ms: u64::MAX, limit: usize::MAX };
+            let answer = chain.series(&question).unwrap();
+            assert!(answer.followed.complete);
+            answer.buckets
+        })
+    };
+    let whole = sums(&lived("whole").1.chain);
+    // Nobody asked for sums before: they are made when the file goes.
+    let (dir, mut world) = lived("a");
+    let files = || [1, 2].map(|n| dir.join(format!("segments/segment-0000000{n}")).exists());
+    assert_eq!(files(), [true; 2]);
+    let trust = genesis().trust();
+    let before = [7, 17].map(|seq| world.chain.receipt_record(&cid, seq).unwrap().to_file());
+    let pruned = world.chain.prune(0, u64::MAX).unwrap();
+    assert_eq!((pruned.files, pruned.unsummed, files()), (1, None, [false, true]));
+    let check = |chain: &Chain, when: &str| {
+        assert_eq!(sums(chain), whole, "{when}");
+        let receipts = before.iter().map(|file| receipt::verify(file, Some(&trust)));
+        assert!(receipts.map(Result::unwrap).count() == 2, "{when}");
+        assert_eq!(chain.receipt_record(&cid, 17).unwrap().to_file(), before[1], "{when}");
+        let gone = chain.receipt_record(&cid, 7).err();
+        assert!(matches!(gone, Some(ReceiptFailure::RecordMissing { seq: 7, .. })), "{when}: {gone:?}");
+        assert_eq!(chain.stored(), Stored { batches: 2, records: 10, torn_bytes: 0 }, "{when}");
+        assert!(chain.stored_batch(&cid, 9).unwrap().is_none(), "{when}");
+    };
+    check(&world.chain, "at once");
+    let nonce = world.nonce;
+    drop(world);
+    world = World::open(&dir, nonce, 4);
+    check(&world.chain, "after a start");
+    // Blocks go that were kept for its records, and it goes on.
+    (0..110).for_each(|n| world.send(register(&format!("module-3{n}"), Role::Module)));
+    let blocks = world.chain.prune(u64::MAX, 0).unwrap().blocks;
+    assert!(world.chain.read().unwrap().block(4).unwrap().is_none(), "{blocks}");
+    check(&world.chain, "without its blocks");
+    world.measure();
+    let records: u32 = sums(&world.chain)[2].iter().map(|(_, bucket)| bucket.records).sum();
+    assert_eq!(records, 25);
+    drop(world);
+    let verified =
+        verify(&ReadOnly::open(&dir, None).unwrap(), &temp.path().join("v"), &trust, |_| ()).unwrap();
+    assert_eq!((verified.batches, verified.unrecorded, verified.missing), (3, 0, 2));
 }
 
 #[test]
