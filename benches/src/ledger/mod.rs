@@ -110,6 +110,7 @@ pub fn run(quick: bool) -> Result<Value> {
         "redb": "default durability (immediate), one transaction per commit",
         "postgres": "fsync and synchronous_commit on, prepared, one statement per commit, Unix socket",
         "raw": "file filled with zeros before, one pwrite and one fdatasync per commit",
+        "growing": "the same into a file that grows",
     });
     // This bench has its own sizes.
     (figures["rounds"], figures["turn"]) = (size.turns.into(), (size.blocks * BLOCK).into());

@@ -26,7 +26,7 @@ impl Key {
     }
 }
 
-/// Records behind one another in a file that was filled with zeros before.
+/// Records behind one another in a file of which so many bytes were filled with zeros before.
 pub struct RawLog {
     file: File,
     at: u64,
