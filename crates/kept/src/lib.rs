@@ -72,6 +72,8 @@ pub enum Defence {
     GroupReduces,
     /// Entries of a log carry the tag of a key that is gone (H60).
     LogTag,
+    /// A change of the policy is signed by the authority and by both ends of the binding (H112).
+    PolicySignatures,
     /// The names of both parties enter the transcript (H12).
     NamedParties,
     /// The authority's signature over a sealed key package (H85).

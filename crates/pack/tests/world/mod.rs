@@ -3,6 +3,7 @@
 
 pub mod cuts;
 pub mod keeper;
+pub mod policy;
 pub mod rogue;
 
 use lct::{
