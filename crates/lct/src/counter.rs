@@ -77,3 +77,53 @@ impl Reservation {
         Ok(Reservation { slot, tier, direction, epoch: f.u32()?, sequence: f.u32()?, limit: f.u64()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    /// A record of these bytes with the tag that belongs to them.
+    fn tagged(change: impl Fn(&mut [u8; RECORD_LEN])) -> [u8; RECORD_LEN] {
+        let r = Reservation {
+            slot: 3,
+            tier: Tier::Pair,
+            direction: Direction::Ba,
+            epoch: 0x0102_0304,
+            sequence: 0x0506_0708,
+            limit: 0x090A_0B0C_0D0E_0F10,
+        };
+        let mut bytes = r.encode(&Secret::new(KEY));
+        change(&mut bytes);
+        let tag = mac(&KEY, &[b"modbatt1 nv", &bytes[..24]]);
+        bytes[24..].copy_from_slice(&tag[..8]);
+        bytes
+    }
+
+    /// Codes of tier and direction are those of the layout, and no others exist, whoever made the tag.
+    #[test]
+    fn every_tier_and_direction_reads_as_written_and_nothing_else() {
+        let key = Secret::new(KEY);
+        let read = |bytes: &[u8; RECORD_LEN]| Reservation::decode(bytes, &key);
+        let tiers = [Tier::Dev, Tier::Exch, Tier::Pair, Tier::Bind, Tier::Group];
+        for (code, tier) in (0..).zip(tiers) {
+            for (way, direction) in [(0, Direction::Ab), (1, Direction::Ba)] {
+                let bytes = tagged(|b| (b[5], b[6]) = (code, way));
+                let reservation = read(&bytes).unwrap();
+                assert_eq!((reservation.tier, reservation.direction), (tier, direction));
+                assert_eq!(reservation.encode(&key), bytes);
+            }
+        }
+        let fits = |b: &mut [u8; RECORD_LEN]| b[0] = b'M';
+        assert!(read(&tagged(fits)).is_ok());
+        for (what, at, value) in
+            [("magic", 0, b'm'), ("tier", 5, 5), ("direction", 6, 2), ("byte that is zero", 7, 1)]
+        {
+            assert_eq!(read(&tagged(|b| b[at] = value)), Err(Error::Malformed), "{what}");
+        }
+        assert_eq!(Reservation::decode(&tagged(fits)[..31], &key), Err(Error::Malformed));
+        let other = Secret::new([8; 32]);
+        assert_eq!(Reservation::decode(&tagged(fits), &other), Err(Error::NotAuthentic));
+    }
+}

@@ -242,6 +242,36 @@ mod tests {
         }
     }
 
+    /// Codes are those of the specification, and no others exist (H105).
+    #[test]
+    fn codes_of_subjects_and_reasons() {
+        let id = core::array::from_fn(|i| i as u8);
+        let subjects = [
+            (1, Subject::Component(Cid(id))),
+            (2, Subject::Binding(BindingId(id))),
+            (3, Subject::Pairing(PairingId(id))),
+            (4, Subject::Batch(id)),
+            (7, Subject::Delegation(DelegationId(id))),
+        ];
+        let reasons = [
+            (0, Reason::Unspecified),
+            (1, Reason::KeyCompromise),
+            (2, Reason::Lost),
+            (3, Reason::Superseded),
+            (4, Reason::Retired),
+            (5, Reason::Violation),
+        ];
+        for code in 0..=u8::MAX {
+            let mut bytes = [code; 17];
+            bytes[1..].copy_from_slice(&id);
+            let subject = subjects.iter().find(|(own, _)| *own == code).map(|(_, subject)| *subject);
+            assert_eq!(Subject::from_bytes(&bytes), subject.ok_or(Error::Malformed), "subject {code}");
+            assert!(subject.is_none_or(|subject| subject.to_bytes() == bytes), "subject {code}");
+            let reason = reasons.iter().find(|(own, _)| *own == code).map(|(_, reason)| *reason);
+            assert_eq!(Reason::from_code(code), reason.ok_or(Error::Malformed), "reason {code}");
+        }
+    }
+
     /// Signed by the right key and still not a list.
     #[test]
     fn what_is_signed_must_make_sense_too() {
@@ -255,6 +285,8 @@ mod tests {
             RevocationList::open(&body, &key.public()).map(|_| ())
         };
         assert_eq!(resign(&|_| {}), Ok(()));
+        // The next one may be due at once.
+        assert_eq!(resign(&|b| b.copy_within(8..12, 12)), Ok(()));
         for (what, at, value) in [
             ("number 0", 7, 0),
             ("unknown type", 50, 9),
