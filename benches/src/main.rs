@@ -16,6 +16,7 @@ mod link;
 mod measure;
 mod receipt;
 mod tiers;
+mod timing;
 /// The devices and the chain of the ledger's tests.
 #[path = "../../crates/ledger/tests/world/mod.rs"]
 mod world;
@@ -60,7 +61,8 @@ fn bench(args: &[String]) -> Result<Value> {
         Some("link") => link::run(effort)?,
         Some("tiers") => tiers::run(effort)?,
         Some("receipt") => receipt::run(effort)?,
-        _ => bail!("name a bench: ledger, link, receipt, tiers"),
+        Some("timing") => timing::run(args.len() > 1)?,
+        _ => bail!("name a bench: ledger, link, receipt, tiers, timing"),
     };
     // A bench of its own effort says so.
     if figures["rounds"].is_null() {

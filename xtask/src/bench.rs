@@ -33,7 +33,7 @@ const VERIFIERS: [Build; 3] = {
     [portable, native, Build { name: "no-host-library", flags: "", features: &["--no-default-features"] }]
 };
 
-const NAMES: [&str; 6] = ["link", "tiers", "receipt", "ledger", "bridge", "firmware"];
+const NAMES: [&str; 7] = ["link", "tiers", "receipt", "ledger", "bridge", "firmware", "timing"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
@@ -46,6 +46,7 @@ pub fn run(args: &[String]) -> Result<()> {
         // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.
         "ledger" => host(name, quick, &BUILDS[..1])?,
         "receipt" => host(name, quick, &VERIFIERS)?,
+        "timing" => host(name, quick, &BUILDS)?,
         _ => {
             let mut document = host(name, quick, &BUILDS)?;
             if quick {

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use crate::measure::{Contender, Effort, allocations, interleaved};
 use aead::{AwsLc, Graviola, OpenSsl, Opening, Product, Ring, Sealing};
+use frames::{Collecting, Cutting};
 use path::{Allocating, Receiving, Relaying, Sending};
 
 mod aead;
 mod bus;
+mod frames;
 mod keys;
 mod path;
 
@@ -43,11 +45,13 @@ pub fn run(effort: Effort) -> Result<Value> {
     }))
 }
 
-/// Six contenders and two ways over the bus, interleaved.
+/// Six contenders, two ways over the bus, and the frames of both alone, interleaved.
 fn row(size: usize, direction: &str, effort: Effort) -> Result<Value> {
     // On CAN FD a message that fits one frame is padded to fill it, so that its AEAD is longer.
     let sealed = size + lct::seal::OVERHEAD;
     let fd_size = FrameFormat::Fd.sealed_length(sealed) - lct::seal::OVERHEAD;
+    // A longer one is no frame of CAN FD; its row says nothing of that path.
+    let fd_frame = (fd_size + lct::seal::OVERHEAD).min(64);
     let mut all: Vec<Box<dyn Contender>> = match direction {
         "seal" => vec![
             Box::new(Sealing::new(Product::new(), size)),
@@ -58,6 +62,8 @@ fn row(size: usize, direction: &str, effort: Effort) -> Result<Value> {
             Box::new(Sealing::new(Product::new(), fd_size)),
             Box::new(Sending::new(size, FrameFormat::Classical)?),
             Box::new(Sending::new(size, FrameFormat::Fd)?),
+            Box::new(Cutting::new(sealed, FrameFormat::Classical)?),
+            Box::new(Cutting::new(fd_frame, FrameFormat::Fd)?),
         ],
         _ => vec![
             Box::new(Opening::new(Product::new(), size)),
@@ -68,22 +74,31 @@ fn row(size: usize, direction: &str, effort: Effort) -> Result<Value> {
             Box::new(Opening::new(Product::new(), fd_size)),
             Box::new(Receiving::new(size, FrameFormat::Classical)?),
             Box::new(Receiving::new(size, FrameFormat::Fd)?),
+            Box::new(Collecting::new(sealed, FrameFormat::Classical)?),
+            Box::new(Collecting::new(fd_frame, FrameFormat::Fd)?),
         ],
     };
     let mut refs: Vec<&mut dyn Contender> = all.iter_mut().map(|c| &mut **c as &mut dyn Contender).collect();
     let times = interleaved(&mut refs, effort)?;
     let mut counted = 0;
-    for path in &mut refs[6..] {
+    for path in &mut refs[6..8] {
         counted += allocations(*path, COUNTED)?;
     }
     ensure!(counted == 0, "{counted} allocations on the way of {COUNTED} messages of {size} bytes");
-    let [aead, ring, aws_lc, graviola, openssl, fd_aead, path, fd_path] = times[..] else {
+    let [aead, ring, aws_lc, graviola, openssl, fd_aead, path, fd_path, frames, fd_frames] = times[..] else {
         unreachable!("as many times as contenders")
     };
     let libraries = [("ring", ring), ("aws-lc-rs", aws_lc), ("graviola", graviola), ("openssl", openssl)];
     let (name, fastest) = libraries.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("none", 0.0));
     let one_frame = (sealed <= 64).then(|| {
-        json!({ "encrypted": fd_size, "aead_ns": fd_aead, "path_ns": fd_path, "path_ratio": fd_path / fd_aead })
+        json!({
+            "encrypted": fd_size,
+            "aead_ns": fd_aead,
+            "path_ns": fd_path,
+            "path_ratio": fd_path / fd_aead,
+            "frames_only_ns": fd_frames,
+            "least_ratio": (fd_aead + fd_frames) / fd_aead,
+        })
     });
     Ok(json!({
         "size": size,
@@ -94,6 +109,8 @@ fn row(size: usize, direction: &str, effort: Effort) -> Result<Value> {
         "fastest_library": name,
         "aead_ratio": aead / fastest,
         "path_ratio": path / aead,
+        "frames_only_ns": frames,
+        "least_ratio": (aead + frames) / aead,
         "frames": sealed.div_ceil(8),
         "fd_one_frame": one_frame,
         "allocations": counted,

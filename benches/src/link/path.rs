@@ -20,8 +20,8 @@ use crate::measure::Contender;
 /// Modules of a pack.
 pub const MODULES: usize = 32;
 /// MODULE_STATUS_ALL and the request of it: routine messages of the exchange tier.
-const UP: u16 = 0x508;
-const DOWN: u16 = 0x511;
+pub const UP: u16 = 0x508;
+pub const DOWN: u16 = 0x511;
 
 /// The link of a pack controller on CAN 2.
 type ControllerLink = Link<34, 32, 1024>;
@@ -48,7 +48,8 @@ fn reserve(session: &mut Session) {
     }
 }
 
-fn id(base: u16, direction: Direction, index: usize) -> Result<SealedId> {
+/// The identifier of messages of module `index`.
+pub fn id(base: u16, direction: Direction, index: usize) -> Result<SealedId> {
     SealedId::new(base, Level::Exch, direction, index as u8 + 1).map_err(|e| anyhow!("{e}"))
 }
 
