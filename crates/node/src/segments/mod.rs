@@ -591,10 +591,11 @@ impl Segments {
         let lens = numbers.iter().map(|number| segments.len_of(*number)).collect::<Result<Vec<_>, _>>()?;
         // It is of these files and no others, whole but for the last one, which may have grown.
         let fits = |files: &[(u32, u64)]| {
-            let same = |(at, ((file, end), (number, len))): (usize, (&(u32, u64), (&u32, &u64)))| {
+            let there = numbers.iter().zip(&lens);
+            let same = files.iter().zip(there).enumerate().all(|(at, ((file, end), (number, len)))| {
                 file == number && (end == len || at + 1 == files.len() && end < len)
-            };
-            files.len() <= numbers.len() && files.iter().zip(numbers.iter().zip(&lens)).enumerate().all(same)
+            });
+            same && files.len() <= numbers.len()
         };
         let (mut index, files) = Index::read(&dir.join(INDEX), &chain_id, fits)?;
         let mut scan = Scan { repair, rows: Vec::new(), records: 0 };

@@ -258,8 +258,8 @@ mod tests {
                 let mut cid = [id; 16];
                 cid[..4].fill(begin);
                 for seq in [0, 4, 5, 1_234, 2_500, 4_995, u32::MAX] {
-                    let of = batches.iter().filter(|(of, place)| of.0 == cid && place.first_seq <= seq);
-                    let expected = of.last().map(|(cid, place)| row(cid, place));
+                    let mut of = batches.iter().filter(|(of, place)| of.0 == cid && place.first_seq <= seq);
+                    let expected = of.next_back().map(|(cid, place)| row(cid, place));
                     let found = table.before(&Cid(cid), seq).map(|place| row(&Cid(cid), &place));
                     assert_eq!(found, expected, "{cid:?} {seq}");
                 }
