@@ -20,7 +20,7 @@ use ledger::{
 };
 use redb::{
     Database, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition,
+    TableDefinition, WriteTransaction,
 };
 
 use crate::{
@@ -193,11 +193,23 @@ impl Store {
 
     /// Makes all blocks durable.
     pub fn settle(&self) -> Result<(), Error> {
+        self.write(|_| Ok(()))
+    }
+
+    /// Makes a change durable. It writes down which pages are free, so that a start after a crash need not walk over all of the
+    /// database to find out (L261).
+    fn write(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Error> {
         let Handle::Write(db) = &self.handle else {
-            return Ok(());
+            return Err(Error::Missing(self.path.clone()));
         };
-        let txn = db.begin_write().map_err(|e| self.fail(e))?;
-        txn.commit().map_err(|e| self.fail(e))
+        let write = || -> Result<(), redb::Error> {
+            let mut txn = db.begin_write()?;
+            txn.set_quick_repair(true);
+            change(&txn)?;
+            txn.commit()?;
+            Ok(())
+        };
+        write().map_err(|e| self.fail(e))
     }
 
     /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first; one without indexes of its last
@@ -245,20 +257,16 @@ impl Store {
 
     /// Stores the first state in an empty database.
     fn found(&self, genesis: &Genesis) -> Result<(), Error> {
-        let Handle::Write(db) = &self.handle else {
-            return Err(Error::Missing(self.path.clone()));
-        };
         let writes = genesis_writes(genesis);
-        let txn = db.begin_write().map_err(|e| self.fail(e))?;
-        {
-            let mut nodes = txn.open_table(NODES).map_err(|e| self.fail(e))?;
-            let update = Update::compute(&nodes, 0, &writes).map_err(|e| self.damaged(e))?;
+        self.write(|txn| {
+            let mut nodes = txn.open_table(NODES)?;
+            let update = Update::compute(&nodes, 0, &writes).map_err(index::unreadable)?;
             let head = Head { tip: Tip::genesis(genesis, update.root), tree_version: 0 };
             for node in update.encoded() {
-                let (key, value) = node.map_err(|e| self.damaged(e))?;
-                nodes.insert(key.as_slice(), value.as_slice()).map_err(|e| self.fail(e))?;
+                let (key, value) = node?;
+                nodes.insert(key.as_slice(), value.as_slice())?;
             }
-            let mut meta = txn.open_table(META).map_err(|e| self.fail(e))?;
+            let mut meta = txn.open_table(META)?;
             let entries: [(&str, &[u8]); 4] = [
                 ("format", &FORMAT.to_be_bytes()),
                 ("chain", &genesis.chain_id()),
@@ -266,14 +274,13 @@ impl Store {
                 ("head", &head.to_bytes()),
             ];
             for (name, value) in entries {
-                meta.insert(name, value).map_err(|e| self.fail(e))?;
+                meta.insert(name, value)?;
             }
-            let mut state = txn.open_table(STATE).map_err(|e| self.fail(e))?;
-            put_state(&mut state, &writes, |_, _| Ok(())).map_err(|e| self.fail(e))?;
-            create_tables(&txn).map_err(|e| self.fail(e))?;
-            txn.open_table(VERSIONS).map_err(|e| self.fail(e))?.insert(0, 0).map_err(|e| self.fail(e))?;
-        }
-        txn.commit().map_err(|e| self.fail(e))
+            put_state(&mut txn.open_table(STATE)?, &writes, |_, _| Ok(()))?;
+            create_tables(txn)?;
+            txn.open_table(VERSIONS)?.insert(0, 0)?;
+            Ok(())
+        })
     }
 
     /// The head as `txn` sees it.
@@ -355,6 +362,9 @@ impl Store {
             let height = new.head.tip.height;
             if self.relaxed && !height.is_multiple_of(RELAXED) {
                 txn.set_durability(redb::Durability::None)?;
+            } else {
+                // As in `write`.
+                txn.set_quick_repair(true);
             }
             {
                 txn.open_table(BLOCKS)?.insert(height, new.block.to_bytes().as_slice())?;
@@ -452,7 +462,7 @@ fn name_whole(dir: &Path) -> Result<(), Error> {
 }
 
 /// Every table exists from the start, so that readers need not tell "empty" from "absent".
-fn create_tables(txn: &redb::WriteTransaction) -> Result<(), redb::Error> {
+fn create_tables(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(BLOCKS)?;
     txn.open_table(CERTIFICATES)?;
     txn.open_table(RESULTS)?;
@@ -513,7 +523,7 @@ pub(crate) fn subtree(
 }
 
 /// Stores new nodes, remembers which became stale, and deletes those stale for long enough.
-fn put_tree(txn: &redb::WriteTransaction, update: &Update) -> Result<(), redb::Error> {
+fn put_tree(txn: &WriteTransaction, update: &Update) -> Result<(), redb::Error> {
     let mut nodes = txn.open_table(NODES)?;
     for node in update.encoded() {
         let (key, value) = node?;

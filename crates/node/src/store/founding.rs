@@ -72,6 +72,7 @@ impl Founding {
         let write = || -> Result<(), redb::Error> {
             let mut txn = db.begin_write()?;
             txn.set_durability(durability)?;
+            txn.set_quick_repair(matches!(durability, Durability::Immediate));
             step(&txn)?;
             txn.commit()?;
             Ok(())

@@ -12,7 +12,7 @@ use ledger::{
 };
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::{BLOCKS, Bytes, Error, Handle, META, STATE, Store, changes};
+use super::{BLOCKS, Bytes, Error, META, STATE, Store, changes};
 
 /// What a component is a side of: its cid, and the state's key of an LCT, a binding, a pairing or an offer.
 pub(crate) const SIDES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("sides");
@@ -129,14 +129,10 @@ impl Store {
     /// Makes the indexes from the state. Of those that were there nothing stays but changes of tensors, which the state does not
     /// tell all.
     pub(super) fn make_indexes(&self) -> Result<(), Error> {
-        let Handle::Write(db) = &self.handle else {
-            return Err(Error::Missing(self.path.clone()));
-        };
         let read = self.begin_read()?;
         let height = self.head(&read)?.tip.height;
-        let write = || -> Result<(), redb::Error> {
+        self.write(|txn| {
             let state = read.open_table(STATE)?;
-            let txn = db.begin_write()?;
             txn.delete_table(SIDES)?;
             txn.delete_table(MARKET)?;
             txn.delete_table(ENDS)?;
@@ -148,30 +144,31 @@ impl Store {
                         break;
                     }
                     if prefix == key::TENSORS {
-                        changes::take_in(&txn, at.value(), value.value())?;
+                        changes::take_in(txn, at.value(), value.value())?;
                         continue;
                     }
                     batch.insert(at.value().to_vec(), Some(value.value().to_vec()));
                     if batch.len() == BATCH {
-                        follow(&txn, &std::mem::take(&mut batch))?;
+                        follow(txn, &std::mem::take(&mut batch))?;
                     }
                 }
             }
             // The rest; a state without any of these gets the tables too.
-            follow(&txn, &batch)?;
-            changes::follow(&txn, 0, &[])?;
+            follow(txn, &batch)?;
+            changes::follow(txn, 0, &[])?;
             txn.open_table(META)?.insert(INDEXES, mark(height).as_slice())?;
-            txn.commit()?;
             Ok(())
-        };
-        write().map_err(|e| self.fail(e))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{genesis, store_writes},
+        super::{
+            Handle,
+            tests::{genesis, store_writes},
+        },
         *,
     };
 

@@ -27,9 +27,6 @@ impl Store {
     /// Removes the blocks below height `below` but those that `keep` names, and what follows one that stays, because
     /// that certifies it. The last 100 always stay. Returns how many it removed.
     pub fn prune(&self, below: u64, keep: impl Fn(&Block) -> bool) -> Result<u64, Error> {
-        let Handle::Write(db) = &self.handle else {
-            return Err(Error::Missing(self.path.clone()));
-        };
         let tip = self.head(&self.begin_read()?)?.tip.height;
         let below = below.min(tip.saturating_sub(KEEP_VERSIONS + 1));
         let (mut from, mut removed) = (0, 0);
@@ -66,40 +63,34 @@ impl Store {
                 return Ok(removed);
             }
             removed += gone.len() as u64;
-            let write = || -> Result<(), redb::Error> {
-                let txn = db.begin_write()?;
-                {
-                    let (mut blocks, mut certificates) =
-                        (txn.open_table(BLOCKS)?, txn.open_table(CERTIFICATES)?);
-                    let (mut results, mut txs) = (txn.open_table(RESULTS)?, txn.open_table(TXS)?);
-                    let (mut events, mut evidence) = (txn.open_table(EVENTS)?, txn.open_table(EVIDENCE)?);
-                    for (height, block) in &gone {
-                        blocks.remove(height)?;
-                        certificates.remove(height)?;
-                        results.remove(height)?;
-                        for tx in &block.txs {
-                            let id = Tx::id_of(tx);
-                            let here = txs.get(id.as_slice())?.is_some_and(|at| at.value().0 == *height);
-                            if here {
-                                txs.remove(id.as_slice())?;
-                            }
+            self.write(|txn| {
+                let (mut blocks, mut certificates) = (txn.open_table(BLOCKS)?, txn.open_table(CERTIFICATES)?);
+                let (mut results, mut txs) = (txn.open_table(RESULTS)?, txn.open_table(TXS)?);
+                let (mut events, mut evidence) = (txn.open_table(EVENTS)?, txn.open_table(EVIDENCE)?);
+                for (height, block) in &gone {
+                    blocks.remove(height)?;
+                    certificates.remove(height)?;
+                    results.remove(height)?;
+                    for tx in &block.txs {
+                        let id = Tx::id_of(tx);
+                        let here = txs.get(id.as_slice())?.is_some_and(|at| at.value().0 == *height);
+                        if here {
+                            txs.remove(id.as_slice())?;
                         }
-                        events.retain_in((*height, 0, 0)..(height + 1, 0, 0), |_, _| false)?;
-                        evidence.retain_in::<(u64, &[u8]), _>(
-                            (*height, &[][..])..(height + 1, &[][..]),
-                            |_, _| false,
-                        )?;
                     }
-                    // What is missing now was there: a reader can tell it from damage. What went missing up to a greater
-                    // height stays missing.
-                    let mut meta = txn.open_table(META)?;
-                    let mark = mark(&meta)?.max(below);
-                    meta.insert("pruned", mark.to_be_bytes().as_slice())?;
+                    events.retain_in((*height, 0, 0)..(height + 1, 0, 0), |_, _| false)?;
+                    evidence
+                        .retain_in::<(u64, &[u8]), _>((*height, &[][..])..(height + 1, &[][..]), |_, _| {
+                            false
+                        })?;
                 }
-                txn.commit()?;
+                // What is missing now was there: a reader can tell it from damage. What went missing up to a greater height
+                // stays missing.
+                let mut meta = txn.open_table(META)?;
+                let mark = mark(&meta)?.max(below);
+                meta.insert("pruned", mark.to_be_bytes().as_slice())?;
                 Ok(())
-            };
-            write().map_err(|e| self.fail(e))?;
+            })?;
         }
     }
 
