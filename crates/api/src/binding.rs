@@ -1,6 +1,9 @@
-//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`.
+//! `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete`, `POST /bindings/{id}/adopt`.
 
-use crate::encoding::{Blob, ComponentId, Fixed, Hex, Label};
+use crate::{
+    delegation::Kept,
+    encoding::{Blob, ComponentId, Fixed, Hex, Label},
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -183,4 +186,26 @@ pub struct Bound {
     pub record: Blob,
     /// `B0`, `B1`, `B2` or `B1+B2`.
     pub assurance: String,
+}
+
+/// Body of `POST /bindings/{id}/adopt` (A208): the keys of a binding that somebody else made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adopt {
+    /// Label of who asks (A6).
+    #[schema(value_type = Label)]
+    pub creator: String,
+    /// Side A.
+    pub a: Kept,
+    /// Side B.
+    pub b: Kept,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Adopted {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// `adopted`.
+    pub status: String,
 }

@@ -539,6 +539,16 @@ impl Client {
         self.get(&["delegations", &id.to_string()]).await
     }
 
+    /// `GET /delegations/{id}/brief`.
+    pub async fn brief(&self, id: &Hex<16>) -> Answer<delegation::Brief> {
+        self.get(&["delegations", &id.to_string(), "brief"]).await
+    }
+
+    /// `POST /bindings/{id}/adopt`.
+    pub async fn adopt(&self, id: &Hex<16>, request: &binding::Adopt) -> Answer<binding::Adopted> {
+        self.post(&["bindings", &id.to_string(), "adopt"], request).await
+    }
+
     /// `POST /orders`.
     pub async fn place_order(&self, request: &order::Place) -> Answer<order::Order> {
         self.post(&["orders"], request).await

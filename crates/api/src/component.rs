@@ -305,6 +305,8 @@ pub struct Link {
     /// End of a lease, Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+    /// When the ledger recorded it, Unix seconds.
+    pub recorded_at: u64,
 }
 
 /// Answer of `GET /components/{id}/relations`.

@@ -1,7 +1,7 @@
-//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72): who may act in the authority's place,
-//! and what became of what they did.
+//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72), `GET /delegations/{id}/brief` (A205): who may
+//! act in the authority's place, what they have to know for it, and what became of what they did.
 
-use crate::encoding::{Blob, Fixed, Hex, Label};
+use crate::encoding::{Blob, ComponentId, Fixed, Hex, Label};
 use ::lct::{
     Digest,
     delegation::{Delegation, OPERATIONS},
@@ -138,4 +138,81 @@ pub struct Delegations {
     /// Goes into `after` of the next page; absent on the last one (A204).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Answer of `GET /delegations/{id}/brief` (A205): what the holder of a delegation has to know where there is no network.
+/// Nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Brief {
+    /// Height of the block after which it is so.
+    pub height: u64,
+    /// Of the chain.
+    pub chain_id: Hex<32>,
+    /// The delegation as devices take it.
+    pub delegation: Blob,
+    /// The revocation list in force: devices take no certificate that names a later one than they hold.
+    pub list: Blob,
+    /// Bindings in force of the packs that the delegation names.
+    pub relations: Vec<Relation>,
+}
+
+/// A binding in force, as far as whoever makes a pairing under it has to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KnownRelation)]
+#[serde(deny_unknown_fields)]
+pub struct Relation {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// Side A.
+    pub a: Kept,
+    /// Side B.
+    pub b: Kept,
+    /// Of the policy that the two agreed to.
+    pub policy_version: u32,
+    /// Longest lease by that policy, in seconds.
+    pub certificate_s: u32,
+    /// When the latest certificate of the two was issued, Unix seconds; 0 where none was.
+    pub certified_at: u32,
+}
+
+/// A side of a binding, as the authority keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KeptSide)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its id.
+    #[schema(value_type = ComponentId)]
+    pub component_id: String,
+    /// Its semi-public key in this binding.
+    pub spk: Fixed<68>,
+    /// How its partner reaches it.
+    pub access: String,
+}
+
+/// What a delegate notes beside an act of binding, in JSON (`spec/ledger.md`, L93): what the ledger and the bridge want to know
+/// before and after it, and verify by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// Which binding.
+    pub binding_id: Hex<16>,
+    /// Side A.
+    pub a: Kept,
+    /// Side B.
+    pub b: Kept,
+    /// What sides that the delegate did not know say of themselves, to be registered before.
+    pub registrations: Vec<Stated>,
+}
+
+/// A registration that its component signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// Its id.
+    pub component_id: String,
+    /// Canonical registration (`spec/ledger.md`, L32).
+    pub statement: Blob,
+    /// Signature of the component's identity key over it.
+    pub proof: Fixed<64>,
 }

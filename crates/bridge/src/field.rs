@@ -1,17 +1,20 @@
 //! A delegate at work without network: it signs, and keeps a journal that is brought to the ledger later
-//! (`spec/channel.md`, H160 to H165; `spec/ledger.md`, L122).
+//! (`spec/channel.md`, H160 to H165, H226 to H229; `spec/ledger.md`, L122). What it does with devices is in [`ceremony`].
 //!
 //! ```text
-//! journal  "MBDJ" || 01 || u16 n || delegation n || entry ..
-//! entry    act 153 || u16 n || body n
+//! journal  "MBDJ" || 02 || u16 n || delegation n || entry ..
+//! entry    act 153 || u16 n || body n || u16 m || note m
 //! ```
 //!
-//! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop. Entries are a
+//! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop; a binding or a pairing,
+//! which devices sign too, as soon as both did. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
 //! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
 //! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
 
+pub mod ceremony;
+
 use crate::{
-    authority::{key::AuthorityKey, signer::SignError},
+    authority::{issue::Unissued, key::AuthorityKey, signer::SignError},
     durable,
 };
 use lct::{
@@ -30,9 +33,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const MAGIC: &[u8; 5] = b"MBDJ\x01";
+const MAGIC: &[u8; 5] = b"MBDJ\x02";
+/// Longest note in bytes.
+const NOTE_MAX: usize = 4_096;
 /// Longest entry in bytes.
-const ENTRY_MAX: usize = ACT_LEN + 2 + MAX_STATEMENT;
+const ENTRY_MAX: usize = ACT_LEN + 2 + MAX_STATEMENT + 2 + NOTE_MAX;
 
 /// Why a delegate cannot act.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +99,62 @@ pub enum FieldError {
     /// There is no signature.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// A document cannot be made.
+    #[error(transparent)]
+    Unissued(#[from] Unissued),
+    /// What the laptop was told before it left is damaged.
+    #[error("the brief is damaged ({0}); `modbatt delegate brief` makes another one, with network")]
+    Brief(String),
+    /// The two are not bound, as far as the brief and the journal know.
+    #[error(
+        "{0} and {1} are not bound to each other, as far as this laptop knows: A is the side nearer the app"
+    )]
+    NotBound(String, String),
+    /// Not in this order.
+    #[error("{0} and {1} are not bound in this order: the side nearer the app comes first")]
+    Order(String, String),
+    /// Neither is a pack of the delegation.
+    #[error("neither {0} nor {1} is a pack that the delegation names")]
+    Scope(String, String),
+    /// It would give up a binding with somebody else.
+    #[error("{0} is bound with another component than {1}; end that binding first")]
+    Elsewhere(String, String),
+    /// No answer came.
+    #[error("{who} was not reached with {what}: {why}")]
+    NotReached {
+        /// Whom.
+        who: String,
+        /// What it was given.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// The device refuses.
+    #[error("{who} does not take {what}: {why}")]
+    Declined {
+        /// Who.
+        who: String,
+        /// What it was given.
+        what: &'static str,
+        /// Its reason.
+        why: &'static str,
+    },
+    /// An answer does not fit.
+    #[error("{who} answers something that does not fit {what}")]
+    Misfit {
+        /// Who.
+        who: String,
+        /// What it was given.
+        what: &'static str,
+    },
+    /// Both took everything, and do not say that it is done.
+    #[error("{who} does not say that {what} is done; the same command again goes on")]
+    Unfinished {
+        /// Who.
+        who: String,
+        /// What.
+        what: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -113,6 +174,8 @@ pub struct Entry {
     pub statement: Vec<u8>,
     /// What the ledger is to record, as it was hashed.
     pub body: Vec<u8>,
+    /// What was noted beside it; nobody signed that.
+    pub note: Vec<u8>,
 }
 
 /// A journal as it lies on disk.
@@ -141,7 +204,7 @@ impl Journal {
         let right = Delegation::read(delegation).map_err(|_| foreign())?;
         let (id, key) = (DelegationId::of(delegation), right.delegate.sign_pub());
         let (mut entries, mut previous) = (Vec::<Entry>::new(), [0; 32]);
-        while let Some((statement, body, after)) = next(rest) {
+        while let Some(([statement, body, note], after)) = next(rest) {
             let number = entries.len() as u32 + 1;
             let follows = |act: &Act| {
                 (act.delegation, act.number, act.previous, act.body)
@@ -150,7 +213,7 @@ impl Journal {
             let act = Act::open(statement, &key).ok().filter(follows);
             let act = act.ok_or_else(|| FieldError::Broken { path: path.into(), number })?;
             previous = Act::hash_of(statement);
-            entries.push(Entry { act, statement: statement.into(), body: body.into() });
+            entries.push(Entry { act, statement: statement.into(), body: body.into(), note: note.into() });
             rest = after;
         }
         // A cut leaves less than one entry.
@@ -170,10 +233,12 @@ fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*n)))
 }
 
-fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// Act, body and note of the next entry, and what follows it.
+fn next(bytes: &[u8]) -> Option<([&[u8]; 3], &[u8])> {
     let (statement, rest) = bytes.split_at_checked(ACT_LEN)?;
     let (body, rest) = sized(rest)?;
-    Some((statement, body, rest))
+    let (note, rest) = sized(rest)?;
+    Some(([statement, body, note], rest))
 }
 
 /// A delegate with its key, its delegation and its journal.
@@ -182,6 +247,8 @@ pub struct Field {
     key: AuthorityKey,
     delegation: Delegation,
     id: DelegationId,
+    /// The delegation as devices take it.
+    shown: Vec<u8>,
     path: PathBuf,
     file: File,
     acts: u32,
@@ -227,7 +294,8 @@ impl Field {
         let (last_time, last) =
             last.map_or((right.not_before, [0; 32]), |e| (e.act.time, Act::hash_of(&e.statement)));
         let (id, acts) = (DelegationId::of(delegation), journal.entries.len() as u32);
-        Ok(Field { key, delegation: right, id, path: path.into(), file, acts, last, last_time })
+        let (shown, path) = (delegation.to_vec(), path.to_owned());
+        Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time })
     }
 
     /// How many acts the journal has.
@@ -253,12 +321,12 @@ impl Field {
         };
         let statement = DelegateRevocation { delegation: self.id, subject, reason, time: now };
         let statement = self.key.sign(|key, rng| statement.issue(key, rng))?;
-        self.write(Operation::Revoke, &Body::Revoke { target, reason: reason as u8 }, now)?;
+        self.write(Operation::Revoke, &Body::Revoke { target, reason: reason as u8 }, &[], now)?;
         Ok(statement)
     }
 
-    /// Appends an act, durably.
-    fn write(&mut self, operation: Operation, body: &Body, now: u32) -> Result<(), FieldError> {
+    /// Whether the delegate may do this now, as far as it can know.
+    fn may(&self, operation: Operation, now: u32) -> Result<(), FieldError> {
         let right = &self.delegation;
         if right.operations & operation as u8 == 0 {
             return Err(FieldError::Operation);
@@ -269,12 +337,20 @@ impl Field {
         if now < self.last_time {
             return Err(FieldError::ClockBack { last: self.last_time, now });
         }
+        Ok(())
+    }
+
+    /// Appends an act, durably.
+    fn write(&mut self, operation: Operation, body: &Body, note: &[u8], now: u32) -> Result<(), FieldError> {
+        self.may(operation, now)?;
         let body = body.to_bytes();
-        let number = self.acts.checked_add(1).filter(|_| body.len() <= MAX_STATEMENT);
+        let number =
+            self.acts.checked_add(1).filter(|_| body.len() <= MAX_STATEMENT && note.len() <= NOTE_MAX);
         let number = number.ok_or(FieldError::Full)?;
         let act = Act { delegation: self.id, number, previous: self.last, time: now, body: sha256(&[&body]) };
         let statement = self.key.sign(|key, rng| act.issue(key, rng))?;
-        let entry = [&statement[..], &(body.len() as u16).to_be_bytes(), &body].concat();
+        let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+        let entry = [&statement[..], &sized(&body), &sized(note)].concat();
         let written = self.file.write_all(&entry).and_then(|()| self.file.sync_all());
         written.map_err(|source| FieldError::Io { path: self.path.clone(), source })?;
         (self.acts, self.last, self.last_time) = (number, Act::hash_of(&statement), now);
@@ -290,9 +366,9 @@ mod tests {
         sign::SigningKey,
     };
 
-    const FROM: u32 = 1_000;
+    pub(super) const FROM: u32 = 1_000;
 
-    fn delegation(key: &AuthorityKey, operations: u8) -> Vec<u8> {
+    pub(super) fn delegation(key: &AuthorityKey, operations: u8) -> Vec<u8> {
         let right = Delegation {
             number: 1,
             delegate: key.public(),
@@ -307,7 +383,7 @@ mod tests {
         issued.unwrap().unwrap().to_vec()
     }
 
-    fn again(key: &AuthorityKey) -> AuthorityKey {
+    pub(super) fn again(key: &AuthorityKey) -> AuthorityKey {
         AuthorityKey::from_bytes(&key.to_bytes().unwrap()).unwrap()
     }
 

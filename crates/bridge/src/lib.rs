@@ -30,6 +30,7 @@ mod work;
 pub use authority::{
     ceremonies::CeremonyError,
     issuance,
+    issue::Unissued,
     key::{AuthorityKey, KeyError},
     orders::OrdersError,
     revocation::ListError,

@@ -9,6 +9,7 @@ mod compat_energy;
 mod contract;
 mod delivery;
 mod events;
+mod field;
 mod front;
 mod grpc;
 mod held;

@@ -12,7 +12,6 @@ use std::{
 use crate::{common, orders, policy, webhooks};
 
 use ::lct::{
-    delegation::Delegation,
     id::Role,
     policy::Rotation,
     revocation::{Reason, Subject},
@@ -20,7 +19,6 @@ use ::lct::{
 };
 use api::{
     Blob, Fixed, Hex, PREFIX, binding,
-    delegation::{self, Delegate},
     lct::Create,
     order::{State, Task},
     sign::{Envelope, sign},
@@ -166,7 +164,7 @@ impl Seeded {
         let proposal = it.world.client.policy(&Hex(bonded.id.0)).await.unwrap().proposal.unwrap();
         let signed = json!({ "version": 2, "signatures": policy::signatures(&proposal.0, &bonded) });
         it.post("/policies/{id}/signatures", Some(&binding_id), &signed).await;
-        let delegated = delegate(&it.world, &pack.id);
+        let delegated = it.world.delegation_order(&pack.id, &common::fresh_spk().public());
         let delegated = it.post("/delegations", None, &delegated).await;
         let hook =
             webhooks::order(&it.world, &it.world.operator, 7, Action::Add, "http://127.0.0.1:9/", "start");
@@ -207,34 +205,6 @@ impl Seeded {
         let rate = Rate { per_second: often, burst: often };
         self.world.front = Front { users: Some(users), rate, ..Front::default() };
         self.world.restart().await;
-    }
-}
-
-/// An order of the operator to delegate operations for a pack.
-fn delegate(world: &World, pack: &str) -> Delegate {
-    let now = world.now_s() + 60;
-    let keys = common::fresh_spk().public();
-    let wanted = Delegation {
-        number: 1,
-        delegate: keys,
-        issued: now,
-        not_before: now,
-        not_after: now + 86_400,
-        lease_s: 86_400,
-        operations: 1,
-        packs: [::lct::id::Cid::of(pack)].into_iter().collect(),
-    };
-    let digest = delegation::order_digest(&world.chain.chain_id(), &wanted);
-    Delegate {
-        creator: "test".into(),
-        delegate: Fixed(keys.0),
-        not_before: now,
-        not_after: now + 86_400,
-        lease_s: 86_400,
-        operations: vec!["pair".into()],
-        packs: vec![pack.into()],
-        key: Hex(world.operator.public().0),
-        signature: Fixed(world.operator.sign(&digest, &mut rng()).0),
     }
 }
 

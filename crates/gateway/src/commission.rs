@@ -23,6 +23,7 @@ use lct::{
     sign::{PublicKey, Signature},
 };
 use pack::{
+    answers::{self, Completed, DeviceKeys, status},
     app::Party,
     identity::Identity,
     introduction::Introduced,
@@ -68,38 +69,6 @@ impl Task {
             Task::Register(_) | Task::Scope | Task::Answer(_) => None,
             Task::Bind(a, b) | Task::Lct(a, b) | Task::Pair(a, b) | Task::Policy(_, a, b) => Some([a, b]),
         }
-    }
-}
-
-/// What an entity answers to a bind request (`spec/channel.md`, H47 and H147).
-#[derive(Debug, Clone, Copy)]
-pub struct DeviceKeys {
-    /// Its fresh relationship key, 68 bytes.
-    pub spk: [u8; 68],
-    /// What vouches for it.
-    pub attestation: [u8; 64],
-    /// Nonce and number of the binding that this one takes the place of, where there is or was one.
-    pub replaces: Option<([u8; 16], [u8; 16])>,
-}
-
-impl DeviceKeys {
-    /// Reads `binding_id 16 | SPK 68 | attestation 64 [| nonce 16 | binding_id_old 16]`.
-    ///
-    /// # Errors
-    /// [`lct::Error::Malformed`]: the device is to blame.
-    pub fn read(body: &[u8]) -> Result<(BindingId, Self), lct::Error> {
-        let mut f = Fields::new(body);
-        let (id, spk, attestation) = (BindingId(f.array()?), f.array()?, f.array()?);
-        let replaces = match f.rest() {
-            [] => None,
-            question => {
-                let mut f = Fields::new(question);
-                let asked = (f.array()?, f.array()?);
-                f.end()?;
-                Some(asked)
-            }
-        };
-        Ok((id, DeviceKeys { spk, attestation, replaces }))
     }
 }
 
@@ -266,7 +235,7 @@ enum Stage {
     AwaitSigned { id: BindingId, signed: [Option<Signed>; 2] },
     AwaitList { certificate: Vec<u8>, number: u32, taken: [bool; 2] },
     AwaitAccepted { certificate: Vec<u8> },
-    AwaitCompleted { done: [Option<(Vec<u8>, [u8; 64])>; 2] },
+    AwaitCompleted { done: [Option<Completed>; 2] },
     AwaitPolicySigned { version: u32, signatures: [Option<[u8; 64]>; 2] },
     AwaitAnswer { wanted: Answerable },
     AwaitPolicyTaken { version: u32, taken: [bool; 2] },
@@ -587,25 +556,7 @@ impl Commissioner {
     }
 
     fn statement(&self, from: Member, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut f = Fields::new(body);
-        let device = lct::attest::DeviceCertificate::from_slice(f.slice(lct::attest::CERTIFICATE_LEN)?)?;
-        let batch = lct::attest::DeviceCertificate::from_slice(f.slice(lct::attest::CERTIFICATE_LEN)?)?;
-        let (hardware, firmware, capacity_mwh, opening_soc_ppm) = (f.u32()?, f.u32()?, f.u64()?, f.u32()?);
-        let n = usize::from(f.u8()?);
-        let serial = core::str::from_utf8(f.slice(n)?).map_err(|_| lct::Error::Malformed)?;
-        f.end()?;
-        let component_id = self.id(from)?;
-        encode(&Registration {
-            chain_id: self.chain_id,
-            device,
-            batch,
-            component_id: component_id.as_str().try_into().map_err(|_| lct::Error::Malformed)?,
-            serial: serial.try_into().map_err(|_| lct::Error::Malformed)?,
-            hardware,
-            firmware,
-            capacity_mwh,
-            opening_soc_ppm,
-        })
+        encode(&answers::registration(self.chain_id, &self.id(from)?, body)?)
     }
 
     fn on_binding(
@@ -661,23 +612,17 @@ impl Commissioner {
                 accepted(status, self.task_name(Task::Bind(a, b)))?;
             }
             ([pdu::BINDING, op::SIGNED, body @ ..], Stage::AwaitSigned { id, signed }) => {
-                let mut f = Fields::new(body);
-                if BindingId(f.array()?) != *id {
+                let answer = answers::Signed::read(body)?;
+                if answer.binding_id != *id {
                     return Ok(());
                 }
-                let signature = f.array()?;
-                let replacement = match (f.rest(), &self.leaves[side]) {
-                    ([], _) | (_, None) => None,
-                    (word, Some(leave)) => {
-                        let mut f = Fields::new(word);
-                        let n = usize::from(f.u8()?);
-                        let (leave, statement) = (leave.clone(), f.slice(n)?.to_vec());
-                        let replacement = Replacement { leave, statement, signature: f.array()? };
-                        f.end()?;
-                        Some(replacement)
-                    }
-                };
-                signed[side] = Some(Signed { signature, replacement });
+                let word = answer.word.zip(self.leaves[side].clone());
+                let replacement = word.map(|((statement, signature), leave)| Replacement {
+                    leave,
+                    statement: statement.to_vec(),
+                    signature,
+                });
+                signed[side] = Some(Signed { signature: answer.signature, replacement });
                 if let [Some(a), Some(b)] = &signed {
                     let (id, signed) = (*id, [a.clone(), b.clone()]);
                     self.ask(Request::CompleteBinding { id, signed });
@@ -728,20 +673,14 @@ impl Commissioner {
                 self.send(now, vec![(a, certificate)]);
             }
             ([pdu::CERTIFICATE, pdu::PAIRING_COMPLETE, body @ ..], Stage::AwaitCompleted { done }) => {
-                let (statement, sig) = body.split_at_checked(80).ok_or(lct::Error::Malformed)?;
-                let sig = sig.try_into().map_err(|_| lct::Error::Malformed)?;
-                done[side] = Some((statement.to_vec(), sig));
-                let [Some((sa, sig_a)), Some((sb, sig_b))] = done else { return Ok(()) };
-                if sa != sb {
+                done[side] = Some(Completed::read(body)?);
+                let [Some(by_a), Some(by_b)] = *done else { return Ok(()) };
+                if !by_a.agrees_with(&by_b) {
                     return Err(Error::Disagree(self.task_name(Task::Pair(a, b))));
                 }
-                let mut f = Fields::new(sa);
-                let request = Request::CompletePairing {
-                    id: PairingId(f.array()?),
-                    nonce: f.array()?,
-                    th4: f.array()?,
-                    signatures: [*sig_a, *sig_b],
-                };
+                let Completed { pairing_id: id, nonce, th4, .. } = by_a;
+                let signatures = [by_a.signature, by_b.signature];
+                let request = Request::CompletePairing { id, nonce, th4, signatures };
                 self.ask(request);
             }
             _ => {}
@@ -758,15 +697,6 @@ fn encode(registration: &Registration) -> Result<Vec<u8>, Error> {
 
 fn prefixed(head: &[u8], body: &[u8]) -> Vec<u8> {
     [head, body].concat()
-}
-
-/// Reads `id 16 | status`.
-pub(crate) fn status(body: &[u8]) -> Result<([u8; 16], Status), lct::Error> {
-    let mut f = Fields::new(body);
-    let id = f.array()?;
-    let status = Status::from_code(f.u8()?);
-    f.end()?;
-    Ok((id, status))
 }
 
 fn accepted(status: Status, task: String) -> Result<(), Error> {

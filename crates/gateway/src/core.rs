@@ -3,12 +3,14 @@
 mod carry;
 mod generate;
 mod metrics;
+mod receipts;
 mod renewal;
 mod search;
 mod service;
 mod statements;
 mod validation;
 
+pub(crate) use carry::status_of;
 pub use carry::{CarriedTo, CarryRefused};
 pub use generate::{KeysFor, KeysRefused};
 use renewal::Resting;
@@ -20,7 +22,7 @@ use crate::{
     checkup::{Channel, Checkup, Echo},
     code::Plan,
     collect::{Batch, Collector, Verdict},
-    commission::{Commissioner, DeviceKeys, Member, Reply, Request, Step},
+    commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
     ending::{Ending, Endings, Signer},
     keys::Keys,
@@ -42,6 +44,7 @@ use lct::{
     validation::{Access, EscalationReason, ValidationLevel},
 };
 use pack::{
+    answers::DeviceKeys,
     app::{self, App, Party},
     bootstrap::{self, Offer},
     can::Frame,
@@ -130,7 +133,8 @@ pub enum Output {
     Ask(Box<Request>),
     /// Ask the bridge for the root of the ledger's state and give it to [`Gateway::verify`].
     Root,
-    /// Put into the outbox; where there is a token, then call [`Gateway::kept`] with it.
+    /// Put into the outbox; where there is a token, then call [`Gateway::kept`] with it and the number of the job, and
+    /// [`Gateway::settled`] once that left the outbox.
     Keep(Job, Option<Kept>),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
@@ -260,6 +264,7 @@ pub struct Gateway {
     anchors: Anchors,
     /// The last statement of each that is in the outbox.
     stated: BTreeMap<Member, u64>,
+    unheard: receipts::Unheard,
     endings: Endings,
     /// Everybody is to state its binding, once the root of the ledger's state is known.
     verify_all: bool,
@@ -312,6 +317,7 @@ impl Gateway {
             service: Service::default(),
             anchors: Anchors::default(),
             stated: BTreeMap::new(),
+            unheard: receipts::Unheard::default(),
             endings: Endings::default(),
             verify_all: false,
             key_requests: generate::KeyRequests::default(),
@@ -364,8 +370,13 @@ impl Gateway {
 
     /// Gives the verification keys of pack and modules, as the ledger has them: whose, in the binding with whom.
     pub fn set_keys(&mut self, keys: Keys) {
+        let known = self.keys.of(Party::Pack).is_some();
         for party in self.cids.keys().filter(|party| self.keys.of(**party) != keys.of(**party)) {
             self.collector.forget(*party);
+            if known {
+                // Somebody was bound anew, and a pack answers for those who are bound to it.
+                self.owed = Some(Instant::START);
+            }
         }
         self.keys = keys;
         for (from, checkpoint) in self.anchors.take_early() {
@@ -413,6 +424,7 @@ impl Gateway {
             self.carry_due(),
             self.postponed_due(),
             self.owed_due(),
+            self.unheard.due(),
             phase,
             time,
             checkup,
@@ -455,6 +467,7 @@ impl Gateway {
         self.ask_keys(now, rng);
         self.give_carried(now, rng);
         self.ask_postponed(now);
+        self.acknowledge_due(now)?;
         self.state_owed(now);
         match &mut self.phase {
             Phase::Searching { due, asked, .. } if *due <= now => {
@@ -483,20 +496,6 @@ impl Gateway {
             }
             _ => Err(Error::UnexpectedReply),
         }
-    }
-
-    /// A job is in the outbox: its device may forget it.
-    pub fn kept(&mut self, now: Instant, kept: Kept) -> Result<(), Error> {
-        if kept.kind == pdu::VALIDATION {
-            return self.acknowledge_statement(now, kept.party, kept.number);
-        }
-        let Some(party) = kept.party else { return Ok(()) };
-        if kept.kind == pdu::BATCH
-            && let Ok(first) = u32::try_from(kept.number)
-        {
-            self.collector.kept(party, first);
-        }
-        self.received(now, party, kept.kind, kept.number)
     }
 
     /// A device's log is durable up to entry `number`.
@@ -856,10 +855,7 @@ impl Gateway {
                 let n = statement.encode(&mut bytes)?;
                 let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
                 let number = u64::from(statement.first_seq);
-                self.outputs.push_back(Output::Keep(
-                    job,
-                    Some(Kept { party: Some(party), kind: pdu::BATCH, number }),
-                ));
+                self.keep(job, Kept { party: Some(party), kind: pdu::BATCH, number });
                 Ok(())
             }
         }
@@ -888,7 +884,7 @@ impl Gateway {
             Some(number) => {
                 let job = Job::Energy { statement: statement.to_vec(), key, signature };
                 let kept = Kept { party: Some(Party::Pack), kind: pdu::ENERGY, number };
-                self.outputs.push_back(Output::Keep(job, Some(kept)));
+                self.keep(job, kept);
             }
             None => self.event(Event::Contradiction(Party::Pack)),
         }

@@ -3,10 +3,7 @@
 //!
 //! Like the bridge it has no TLS: it listens on this machine only and takes no request that names another host (A7).
 
-use crate::{
-    commission::DeviceKeys,
-    core::{CarryRefused, KeysRefused},
-};
+use crate::core::{CarryRefused, KeysRefused, status_of};
 use api::{
     Blob, Fixed, Hex, Problem,
     binding::Replaces,
@@ -24,7 +21,7 @@ use axum::{
     routing::{get, post},
 };
 use lct::id::BindingId;
-use pack::pdu::Status;
+use pack::{answers::DeviceKeys, pdu::Status};
 use std::{future::Future, io, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -52,7 +49,7 @@ pub enum Wanted {
         /// Where the outcome goes.
         answer: oneshot::Sender<Drawn>,
     },
-    /// Somebody is to be given a message of type 1C.
+    /// Somebody is to be given a message that authenticates itself.
     Carry {
         /// Who.
         component_id: String,
@@ -186,8 +183,8 @@ async fn carried(
         };
         Problem::new(status, code, why.to_string())
     })?;
-    let status = Status::from_code(answer.last().copied().unwrap_or(u8::MAX));
-    Ok(Carried { answer: Blob(answer), status: word(status).into() })
+    let status = word(status_of(&answer)).into();
+    Ok(Carried { answer: Blob(answer), status })
 }
 
 async fn generated(

@@ -7,7 +7,7 @@
 //!
 //! * [`entity`] serves what the app's host offers over HTTP: keys for bindings.
 //!
-//! A statement is acknowledged to its device only once the outbox holds it.
+//! A statement is acknowledged to its device once the ledger has it, and never before the outbox holds it.
 
 mod anchor;
 pub mod audit;

@@ -1,7 +1,8 @@
 //! What must reach the ledger, on disk until it is there.
 //!
 //! One redb file: `jobs` maps `priority u8 || number u64` to an encoded [`Job`], `failed` keeps what the ledger
-//! refused for good, with its reason. Nothing is ever evicted. A job is durable when [`Outbox::keep`] returns.
+//! refused for good, with its reason. Nothing is ever evicted. A job is durable when [`Outbox::keep`] returns, and whoever
+//! put it there hears by [`Outbox::take_settled`] that it left.
 
 use crate::collect::Entry;
 use lct::{
@@ -13,7 +14,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 const JOBS: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("jobs");
@@ -223,6 +227,8 @@ pub struct Outbox {
     path: PathBuf,
     db: Database,
     next: AtomicU64,
+    /// Jobs that left since somebody asked.
+    settled: Mutex<Vec<u64>>,
 }
 
 /// Makes an empty file that appears under its name only when it is whole: a store that a crash left half made cannot be
@@ -249,7 +255,7 @@ impl Outbox {
             create(path).map_err(fail)?;
         }
         let db = Database::open(path).map_err(|e| fail(e.into()))?;
-        let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0) };
+        let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0), settled: Mutex::default() };
         let version = outbox.write(|tx| {
             tx.open_table(FAILED)?;
             let mut meta = tx.open_table(META)?;
@@ -292,8 +298,8 @@ impl Outbox {
         f(&tx).map_err(fail)
     }
 
-    /// Makes jobs durable, in one commit; returns when they are.
-    pub fn keep(&self, jobs: &[Job]) -> Result<(), OutboxError> {
+    /// Makes jobs durable, in one commit; returns when they are, with the number of the first. The others follow it.
+    pub fn keep(&self, jobs: &[Job]) -> Result<u64, OutboxError> {
         let first = self.next.fetch_add(jobs.len() as u64, Ordering::SeqCst);
         self.write(|tx| {
             let mut table = tx.open_table(JOBS)?;
@@ -303,7 +309,7 @@ impl Outbox {
             let mut meta = tx.open_table(META)?;
             let next = meta.get("next")?.map_or(0, |n| n.value()).max(first + jobs.len() as u64);
             meta.insert("next", next)?;
-            Ok(())
+            Ok(first)
         })
     }
 
@@ -347,7 +353,18 @@ impl Outbox {
                 }
             }
             Ok(())
-        })
+        })?;
+        self.lock().extend(done.iter().chain(failed.iter().map(|(number, _)| number)));
+        Ok(())
+    }
+
+    /// Numbers of the jobs that left the outbox since this was asked last.
+    pub fn take_settled(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Jobs that wait, and jobs that were refused.
@@ -434,8 +451,11 @@ mod tests {
         let path = dir.path().join("outbox.redb");
         let (batch, energy, checkpoint, withdrawal) = jobs();
         let outbox = Outbox::open(&path).unwrap();
-        outbox.keep(&[batch.clone(), energy.clone(), batch.clone(), checkpoint.clone()]).unwrap();
-        outbox.keep(std::slice::from_ref(&withdrawal)).unwrap();
+        assert_eq!(
+            outbox.keep(&[batch.clone(), energy.clone(), batch.clone(), checkpoint.clone()]).unwrap(),
+            0
+        );
+        assert_eq!(outbox.keep(std::slice::from_ref(&withdrawal)).unwrap(), 4);
         assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
@@ -444,7 +464,9 @@ mod tests {
         let first = [(1, energy), (3, checkpoint), (4, withdrawal)];
         assert_eq!(all, [&first[..], &[(0, batch.clone()), (2, batch.clone())]].concat());
         assert_eq!(outbox.next(10, &[1, 0, 3, 4]).unwrap(), vec![(2, batch.clone())]);
+        assert_eq!(outbox.take_settled(), vec![0; 0]);
         outbox.settle(&[0, 1, 3, 4], &[(2, "refused".into())]).unwrap();
+        assert_eq!((outbox.take_settled(), outbox.take_settled()), (vec![0, 1, 3, 4, 2], vec![]));
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();

@@ -8,7 +8,7 @@ mod context;
 
 use crate::{
     collect::Entry,
-    commission::{DeviceKeys, PolicyStep, Reply, Request, Signed},
+    commission::{PolicyStep, Reply, Request, Signed},
     orders::{Ending, OrderId},
     outbox::Job,
 };
@@ -24,6 +24,7 @@ use lct::{
     validation::Event,
 };
 use ledger::tx::Body;
+use pack::answers::DeviceKeys;
 use rand_core::CryptoRng;
 use std::time::Duration;
 

@@ -22,6 +22,8 @@ pub struct Progress {
     pub waiting: u64,
     /// Jobs that the ledger refused for good; they are kept with their reason.
     pub failed: u64,
+    /// The ledger was not reached in the last round.
+    pub away: bool,
     /// The last failure to reach the ledger, while it lasts, or else the last refusal.
     pub trouble: Option<String>,
 }
@@ -54,6 +56,7 @@ pub async fn upload<R: CryptoRng + Send>(
         progress.send_replace(Progress {
             waiting: depth.0,
             failed: depth.1,
+            away: trouble.is_some(),
             trouble: trouble.map(|e| e.to_string()).or_else(|| refusal.clone()),
         });
         if *stop.borrow() && depth.0 == 0 {

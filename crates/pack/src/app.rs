@@ -371,6 +371,12 @@ impl App {
             let answer = self.delegation(now, *operation, m)?;
             return self.device.offer(Event::Answer(None, answer));
         }
+        if let [pdu::BINDING, m @ ..] = message
+            && let [pdu::binding::CERTIFICATES] | [pdu::binding::REGISTER, ..] = m
+        {
+            let answer = crate::introduction::answer_identity(&self.device.own, m, 0, rng)?;
+            return self.device.offer(Event::Answer(None, answer));
+        }
         let issuer = match self.device.issuer(now, message) {
             Ok(issuer) => issuer,
             Err(refusal) => return self.device.offer(Event::Answer(None, pdu::build(&[&refusal])?)),

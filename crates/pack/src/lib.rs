@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod aggregate;
 pub mod announce;
+pub mod answers;
 pub mod app;
 pub mod assurance;
 pub mod bootstrap;

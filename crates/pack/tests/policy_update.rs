@@ -8,10 +8,11 @@ use lct::{
 };
 use pack::{
     app::{self, Party},
+    controller,
     journal::LogPart,
     pdu::{self, policy as op},
     policies::Reason,
-    relation::Relation,
+    relation::{Relation, RelationEvent},
     session::limits::Limits,
     time::Duration,
 };
@@ -317,4 +318,47 @@ fn logs_say_what_was_agreed_to_and_what_was_refused() {
     assert_eq!(logs.get(&PACK.0), Some(&entries(1)), "the pack, of its module 1");
     assert_eq!(logs.get(&MODULE.0), Some(&entries(0)), "the module, of the pack above it");
     assert_eq!(logs.get(&APP.0), None, "it is not the app's relationship");
+}
+
+/// H92 over whole devices: after as many epochs as the policy says both sides tell their owner that a full handshake is due,
+/// once an epoch; nothing ends by that, and a new pairing ends the waiting.
+#[test]
+fn both_owners_hear_that_a_full_handshake_is_due() {
+    let mut w = commissioned(1, 97);
+    let mut new = policy(&w, 2, [APP, PACK]);
+    new.rotation.agreement_epochs = 1;
+    let update = signed(&mut w, &new, [APP, PACK]);
+    for to in [APP, PACK] {
+        assert_eq!(take(&mut w, to, &update), 0);
+    }
+    w.policy_version = 2;
+    assert!(w.pair(APP, PACK));
+    let told = |w: &mut World| {
+        w.run_for(2_000);
+        let due = RelationEvent::HandshakeDue;
+        let app = w.events.drain(..).filter(|e| matches!(e, app::Event::Relation(event) if *event == due));
+        let app = app.count();
+        let of_app = |e: &controller::Event| matches!(e, controller::Event::Relation { node: 0, event } if *event == due);
+        (app, w.pack_events.drain(..).filter(of_app).count())
+    };
+    let rotate = |w: &mut World| {
+        // An epoch is renewed once a minute at most.
+        w.run_for(61_000);
+        w.events.clear();
+        w.pack_events.clear();
+        let now = w.now;
+        w.app.rotate(now, &mut w.rng).unwrap();
+    };
+    w.events.clear();
+    assert_eq!(told(&mut w), (0, 0), "the epoch that it begins with");
+    for epoch in [1, 2] {
+        rotate(&mut w);
+        assert_eq!(told(&mut w), (1, 1), "epoch {epoch}");
+        assert_eq!(told(&mut w), (0, 0), "once in epoch {epoch}");
+        assert!(w.app.relation().is_up() && w.pack.modules_up(), "nothing ends");
+    }
+    assert!(w.pair(APP, PACK));
+    assert_eq!(told(&mut w), (0, 0), "so does the next pairing");
+    rotate(&mut w);
+    assert_eq!(told(&mut w), (1, 1), "it counts anew");
 }

@@ -48,6 +48,21 @@ class Acted(TypedDict):
     txhash: str
 
 
+class Adopt(TypedDict):
+    """Body of `POST /bindings/{id}/adopt` (A208): the keys of a binding that somebody else made."""
+
+    a: KeptSide
+    b: KeptSide
+    creator: str
+
+
+class Adopted(TypedDict):
+    """Its answer."""
+
+    binding_id: str
+    status: str
+
+
 class AnchorView(TypedDict):
     """One anchor of an audit log."""
 
@@ -190,6 +205,18 @@ class Bound(TypedDict):
     record: str
     status: str
     txhash: str
+
+
+class Brief(TypedDict):
+    """Answer of `GET /delegations/{id}/brief` (A205): what the holder of a delegation has to know where there is
+    no network. Nothing of it is secret.
+    """
+
+    chain_id: str
+    delegation: str
+    height: int
+    list: str
+    relations: list[KnownRelation]
 
 
 class ChainStatus(TypedDict):
@@ -687,6 +714,25 @@ class Issued(TypedDict):
     status: str
 
 
+class KeptSide(TypedDict):
+    """A side of a binding, as the authority keeps it."""
+
+    access: str
+    component_id: str
+    spk: str
+
+
+class KnownRelation(TypedDict):
+    """A binding in force, as far as whoever makes a pairing under it has to know it."""
+
+    a: KeptSide
+    b: KeptSide
+    binding_id: str
+    certificate_s: int
+    certified_at: int
+    policy_version: int
+
+
 class Lct(TypedDict):
     """Answer of `GET /lct/{id}`."""
 
@@ -729,6 +775,7 @@ class Link(TypedDict):
     id: str
     peer: str
     peer_id: str
+    recorded_at: int
     relation: str
 
 
@@ -1600,6 +1647,11 @@ class Routes:
         given = self.call("POST", "/api/v1/bindings", None, body)
         return cast("Begun", given)
 
+    def post_bindings_id_adopt(self, id: str, body: Adopt) -> Adopted:
+        """Takes the keys of a binding that somebody else made and that the ledger holds (A208)."""
+        given = self.call("POST", f"/api/v1/bindings/{quote(str(id), safe='')}/adopt", None, body)
+        return cast("Adopted", given)
+
     def post_bindings_id_complete(self, id: str, body: BindingComplete) -> Bound:
         """Completes a binding; answers once a block holds it (A23)."""
         given = self.call("POST", f"/api/v1/bindings/{quote(str(id), safe='')}/complete", None, body)
@@ -1704,6 +1756,11 @@ class Routes:
         """A delegation and what was done under it (A72)."""
         given = self.call("GET", f"/api/v1/delegations/{quote(str(id), safe='')}", {"height": height}, None)
         return cast("Delegated", given)
+
+    def get_delegations_id_brief(self, id: str) -> Brief:
+        """What the holder of a delegation has to know where there is no network (A205)."""
+        given = self.call("GET", f"/api/v1/delegations/{quote(str(id), safe='')}/brief", None, None)
+        return cast("Brief", given)
 
     def get_energy_transfers_id(self, id: str, *, height: int | None = None) -> Transferred:
         """A transfer of energy, with what is owed for it (A121)."""

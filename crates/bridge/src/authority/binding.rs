@@ -7,15 +7,12 @@ use api::{
 };
 use lct::{
     attest::{DeviceCertificate, spk_attestation_digest},
-    binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction, RECORD_LEN},
-    handshake::Kind,
+    binding::{Assurance, BindingRecord, RECORD_LEN},
     hash::sha256,
     id::{BindingId, Cid},
-    key_package::{KeyPackage, Parties},
-    metadata::{ACCESS_MAX, LinkParameters},
+    metadata::ACCESS_MAX,
     registration::Registration,
     revocation::Reason,
-    secret::Secret,
     sign::{Signature, Signer},
     spk::Spk,
 };
@@ -29,7 +26,7 @@ use super::{
     displaced::Before,
     find_tx,
     issuance::Kind as Noted,
-    ordered,
+    issue, ordered,
     policy::Agreement,
 };
 use crate::{
@@ -104,16 +101,12 @@ impl Core {
             let mut id = [0; 16];
             rng.fill_bytes(&mut id);
             let [(_, a), (_, b)] = &parties;
-            let mut side = |cid, role, access: &[u8]| {
-                let mut nonce = [0; 16];
-                rng.fill_bytes(&mut nonce);
-                let blind = Secret::<32>::random(rng);
-                let commit = sha256(&[access, blind.expose()]);
-                Side { cid, role, access: access.into(), nonce, commit }
-            };
-            (BindingId(id), [side(cid_a, a.role, &access[0]), side(cid_b, b.role, &access[1])])
+            let sides =
+                [Side::draw(cid_a, a.role, &access[0], rng), Side::draw(cid_b, b.role, &access[1], rng)];
+            (BindingId(id), sides)
         })?;
-        let requests = [self.request(id, &sides[0], &sides[1])?, self.request(id, &sides[1], &sides[0])?];
+        let request = |own, partner| issue::request(&self.key, id, own, partner).map(Blob);
+        let requests = [request(&sides[0], &sides[1])?, request(&sides[1], &sides[0])?];
         for (side, request) in sides.iter().zip(&requests) {
             self.note(Noted::Request, id.to_string(), (&creator, &[side.cid]), &request.0)?;
         }
@@ -144,22 +137,6 @@ impl Core {
             expires_at: u64::from(now) + u64::from(CEREMONY_S),
             requests: Sides { a, b },
         })
-    }
-
-    fn request(&self, binding_id: BindingId, own: &Side, partner: &Side) -> Reply<Blob> {
-        let request = BindRequest {
-            binding_id,
-            own: (own.cid, own.role),
-            partner: (partner.cid, partner.role),
-            nonce: own.nonce,
-            partner_access: partner
-                .access
-                .as_slice()
-                .try_into()
-                .map_err(|_| Refusal::internal(&"access data too long"))?,
-        };
-        let bytes = self.key.sign(|key, rng| request.issue(key, rng))?;
-        Ok(Blob(bytes.map_err(|e| Refusal::internal(&e))?.to_vec()))
     }
 
     /// Takes both relationship keys and introduces each entity to the other. The same keys again give fresh
@@ -193,23 +170,11 @@ impl Core {
         if introduced.keys[0].0.sign_pub() == introduced.keys[1].0.sign_pub() {
             return Err(Refusal::format("b.spk: the two sides have the same key"));
         }
-        let commits = bond.sides.each_ref().map(|s| s.commit);
         let mut introductions = Vec::with_capacity(2);
         let questions = [keys.a.replaces, keys.b.replaces];
         for (own, partner) in [(0, 1), (1, 0)] {
-            let (device, batch) = certificates[partner];
-            let introduction = Introduction {
-                binding_id: id,
-                own: bond.sides[own].cid,
-                device,
-                batch,
-                spk: introduced.keys[partner].0,
-                nonce: bond.sides[partner].nonce,
-                attestation: introduced.keys[partner].1,
-                access_commits: commits,
-                time: introduced.time,
-                assurance: bond.assurance,
-            };
+            let chain = certificates[partner];
+            let introduction = issue::introduction(id, &bond.sides, own, chain, &introduced, bond.assurance);
             // What an entity would refuse is refused here, before it costs a handshake. The manufacturer's chain is
             // verified in every mode: the assurance says what the entities themselves found.
             introduction
@@ -228,7 +193,8 @@ impl Core {
             self.note(Noted::Introduction, id.to_string(), (&bond.creator, &cids), &bytes)?;
             introductions.push(Blob(bytes));
         }
-        let packages = self.packages(&bond.sides, &introduced)?;
+        let [a, b] = issue::packages(&self.key, &bond.sides, &introduced)?.map(Blob);
+        let packages = Sides { a, b };
         for (side, package) in bond.sides.iter().zip([&packages.a, &packages.b]) {
             self.note(Noted::Package, id.to_string(), (&bond.creator, &[side.cid]), &package.0)?;
         }
@@ -247,36 +213,6 @@ impl Core {
             introductions: Sides { a, b },
             packages,
         })
-    }
-
-    /// Fresh device key halves, sealed to each side. They are not kept: asked again, both sides get others.
-    fn packages(&self, sides: &[Side; 2], introduced: &Introduced) -> Reply<Sides<Blob>> {
-        let [a, b] = sides;
-        let parties = Parties { own: (a.cid, a.role), peer: (b.cid, b.role) };
-        let sealed = self.key.sign(|key, rng| {
-            let (mut relation, mut salt, mut iv_seed) = ([0; 16], [0; 32], [0; 16]);
-            rng.fill_bytes(&mut relation);
-            rng.fill_bytes(&mut salt);
-            rng.fill_bytes(&mut iv_seed);
-            // The LCT's halves go their own way (A30).
-            let no_lct_half = || Secret::new([0; 64]);
-            let of_a = KeyPackage {
-                kind: Kind::Bind,
-                relation,
-                half_own: Secret::random(rng),
-                half_peer: Secret::random(rng),
-                lct_half: no_lct_half(),
-                salt,
-                parameters: LinkParameters { iv_seed, kdf: 1, aead: 1, rotation_days: 30 },
-                epoch: 0,
-            };
-            let of_b = of_a.for_peer(no_lct_half());
-            let [(spk_a, _), (spk_b, _)] = &introduced.keys;
-            let a = of_a.seal(&parties, spk_a, &sides[0].nonce, key, rng)?;
-            let b = of_b.seal(&parties.swapped(), spk_b, &sides[1].nonce, key, rng)?;
-            Ok::<_, lct::Error>(Sides { a: Blob(a.to_vec()), b: Blob(b.to_vec()) })
-        })?;
-        sealed.map_err(|e| Refusal::internal(&e))
     }
 
     /// Checks that the registered device vouches for `spk` towards `partner`; returns its certificates.
@@ -416,15 +352,7 @@ impl Bond {
     /// The record that both entities and the authority sign, once both keys are there.
     pub(super) fn record(&self, binding_id: BindingId) -> Option<BindingRecord> {
         let introduced = self.introduced.as_ref()?;
-        let entity = |i: usize| BoundEntity {
-            cid: self.sides[i].cid,
-            role: self.sides[i].role,
-            sign_pub: introduced.keys[i].0.sign_pub(),
-            spk_id: introduced.keys[i].0.id(),
-            access_commit: self.sides[i].commit,
-        };
-        let entities = [entity(0), entity(1)];
-        Some(BindingRecord { binding_id, entities, time: introduced.time, assurance: self.assurance })
+        Some(issue::record(binding_id, &self.sides, introduced, self.assurance))
     }
 }
 
@@ -458,7 +386,7 @@ fn spk(field: &str, key: &AttestedKey) -> Reply<(Spk, Signature)> {
     Ok((spk, Signature(key.attestation.0)))
 }
 
-fn access(field: &str, text: &str) -> Reply<Vec<u8>> {
+pub(super) fn access(field: &str, text: &str) -> Reply<Vec<u8>> {
     if text.is_empty() || text.len() > ACCESS_MAX || text.chars().any(char::is_control) {
         return Err(Refusal::format(format!("{field}: 1 to {ACCESS_MAX} bytes without control characters")));
     }

@@ -8,15 +8,13 @@ use api::{
 };
 use lct::{
     Digest,
-    certificate::{Certificate, Issue, METADATA_MAX, issue},
     hash::sha256,
     id::{BindingId, Cid, PairingId},
     metadata::{BASES_MAX, ClearMetadata, Entity, PairingContext, Timing},
     pairing::{Completion, nonce_commitment},
     revocation::Subject,
-    secret::{Secret, equal},
+    secret::equal,
     sign::{Signature, Signer},
-    spk::Spk,
 };
 use ledger::{
     records::Status,
@@ -30,15 +28,13 @@ use super::{
     ceremonies::{CEREMONY_S, Pairing, runs},
     find_tx,
     issuance::Kind,
-    ordered,
+    issue, ordered,
 };
 use crate::{
     entropy,
     refusal::{Refusal, Reply},
 };
 
-/// Where devices are told to send the completion; the app knows the bridge's address itself.
-const ENDPOINT: &str = "/api/v1/pairings";
 /// First and last base that a class table can name.
 const BASES: std::ops::RangeInclusive<u16> = 0x400..=0x5FF;
 
@@ -89,13 +85,6 @@ fn no_proof(detail: &str) -> Refusal {
     Refusal::new(401, code::PAIRING_PROOF, "the completion is not proved").detail(detail)
 }
 
-/// What remains of a certificate once it is issued.
-struct Remains {
-    certificate: Blob,
-    cert_hash: Digest,
-    commitment: Digest,
-}
-
 impl Core {
     /// Issues a certificate to two components that are bound to each other.
     pub fn issue_pairing(&mut self, request: PairingIn) -> Reply<Issued> {
@@ -136,10 +125,7 @@ impl Core {
         let lease_s = u32::from(request.valid_days) * 86_400;
         let lease_end = now.saturating_add(lease_s.min(bond.policy.periods().certificate_s));
         // H53: a device takes only what was issued later than the certificate that served it last.
-        let last = match self.certified.get(&binding_id) {
-            Some(last) => Some(*last),
-            None => self.certified_before(&snapshot, &a, binding_id)?,
-        };
+        let last = self.certified_last(&snapshot, &a, binding_id)?;
         let created = last.map_or(now, |last| now.max(last.saturating_add(1)));
         let too_long = |_| Refusal::internal(&"a list of a certificate is too long");
         let entity = |i: usize| -> Reply<Entity> {
@@ -160,9 +146,9 @@ impl Core {
             compact: [].as_slice().try_into().map_err(too_long)?,
             crl_number: self.revocations.number(),
         };
-        let remains = self.certify(&metadata, &spks)?;
+        let remains = issue::certificate(&self.key, &metadata, &spks)?;
         let creator = request.creator;
-        self.note(Kind::Pairing, pairing_id.to_string(), (&creator, &[a, b]), &remains.certificate.0)?;
+        self.note(Kind::Pairing, pairing_id.to_string(), (&creator, &[a, b]), &remains.certificate)?;
         tracing::info!(%pairing_id, creator, %a, %b, "pairing certificate issued");
         let pairing = Pairing {
             binding_id,
@@ -178,44 +164,11 @@ impl Core {
         self.certified.insert(binding_id, created);
         Ok(Issued {
             pairing_id: Hex(pairing_id.0),
-            certificate: remains.certificate,
+            certificate: Blob(remains.certificate),
             expires_at: lease_end.into(),
             complete_by: u64::from(now) + u64::from(CEREMONY_S),
             status: "pending".into(),
         })
-    }
-
-    /// Draws the secrets of a pairing, seals them into a certificate, and forgets them: they are zeroised when
-    /// this function returns, and only hashes remain.
-    fn certify(&self, metadata: &ClearMetadata, spks: &[Spk; 2]) -> Reply<Remains> {
-        let mut clear = [0; METADATA_MAX];
-        let n = metadata.encode(&mut clear).map_err(|e| Refusal::internal(&e))?;
-        let pairing_id = metadata.pairing_id;
-        let issued = self.key.sign(|key, rng| {
-            let [half_a, half_b, exchange_key] = [(); 3].map(|()| Secret::<32>::random(rng));
-            let nonce = Secret::<32>::random(rng);
-            let certificate = issue(
-                &Issue {
-                    pairing_id,
-                    clear_metadata: &clear[..n],
-                    spk_a: &spks[0],
-                    spk_b: &spks[1],
-                    spk_authority: &self.spk,
-                    key,
-                    half_a: &half_a,
-                    half_b: &half_b,
-                    exchange_key: &exchange_key,
-                    validation_nonce: nonce.expose(),
-                    endpoint: ENDPOINT,
-                    timeout_s: CEREMONY_S as u16,
-                },
-                rng,
-            )?;
-            Ok::<_, lct::Error>((certificate, nonce_commitment(nonce.expose(), &pairing_id)))
-        })?;
-        let (certificate, commitment) = issued.map_err(|e| Refusal::internal(&e))?;
-        let cert_hash = Certificate::parse(&certificate).map_err(|e| Refusal::internal(&e))?.hash();
-        Ok(Remains { certificate: Blob(certificate.to_vec()), cert_hash, commitment })
     }
 
     /// Checks a completion, adds the authority's signature, and submits. `lost` names a transaction of this
@@ -291,9 +244,9 @@ impl Core {
         Ok(PairingProgress::Waits(tx))
     }
 
-    /// When the latest certificate of a binding was issued before this start, as far as it shows: a ceremony that is still
-    /// open, or the block of a pairing. The clock may have gone back meanwhile.
-    fn certified_before(
+    /// When the latest certificate of a binding was issued, as far as it shows: since this start, a ceremony that is still open,
+    /// or the block of a pairing, which a delegate may have made. The clock may have gone back meanwhile.
+    pub(super) fn certified_last(
         &self,
         snapshot: &Snapshot<'_>,
         a: &Cid,
@@ -301,9 +254,17 @@ impl Core {
     ) -> Reply<Option<u32>> {
         let open = self.ceremonies.rows().pairings.values();
         let open = open.filter(|p| p.binding_id == binding_id).map(|p| p.created).max();
-        let recorded = snapshot.pairings_of(a)?.into_iter().filter(|(_, p)| p.binding_id == binding_id);
-        let recorded = recorded.map(|(_, p)| u32::try_from(p.time_ms / 1000).unwrap_or(u32::MAX)).max();
-        Ok(open.max(recorded))
+        let here = self.certified.get(&binding_id).copied();
+        let recorded = match here {
+            // What was issued before it is older, but for what delegates made.
+            Some(_) => snapshot.live_pairings(&binding_id)?,
+            None => {
+                snapshot.pairings_of(a)?.into_iter().filter(|(_, p)| p.binding_id == binding_id).collect()
+            }
+        };
+        let recorded =
+            recorded.iter().map(|(_, p)| u32::try_from(p.time_ms / 1000).unwrap_or(u32::MAX)).max();
+        Ok(here.max(open).max(recorded))
     }
 
     /// Forgets a ceremony whose completion the ledger holds.

@@ -257,7 +257,16 @@ impl Core {
         let periods = bond.policy.periods();
         let (now, paired) = (self.now(), policy.paired);
         // What somebody ended is not made anew by itself.
-        let wanted = !snapshot.live_pairings(&id)?.is_empty();
+        let live = snapshot.live_pairings(&id)?;
+        let wanted = !live.is_empty();
+        // A delegate's lease may end sooner than the last one that was granted here.
+        let seconds = |ms: u64| u32::try_from(ms / 1000).unwrap_or(u32::MAX);
+        let latest = live.iter().max_by_key(|(_, p)| p.time_ms);
+        let recorded = latest.map(|(_, p)| Paired {
+            version: FACTORY_VERSION,
+            created: seconds(p.time_ms),
+            lease_end: seconds(p.expires_ms),
+        });
         Ok(Standing {
             binding_id: Hex(id.0),
             a: name(0)?,
@@ -265,7 +274,7 @@ impl Core {
             in_force: paired.map_or(FACTORY_VERSION, |p| p.version),
             agreed: bond.policy.agreed(),
             ordered: bond.policy.ordered(),
-            due: wanted && paired.is_some_and(|p| p.is_due(now, periods.agreement_s)),
+            due: wanted && [paired, recorded].iter().flatten().any(|p| p.is_due(now, periods.agreement_s)),
         })
     }
 }

@@ -1,8 +1,10 @@
-//! `GET /bindings` (A206), `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23).
+//! `GET /bindings` (A206), `POST /bindings`, `POST /bindings/{id}/keys`, `POST /bindings/{id}/complete` (A20 to A23),
+//! `POST /bindings/{id}/adopt` (A208).
 
 use api::{
     binding::{
-        AttestedKey, Begin, Begun, Bindings, Bound, Complete, Introduced, Keys, Recorded, Replacement, Sides,
+        Adopt, Adopted, AttestedKey, Begin, Begun, Bindings, Bound, Complete, Introduced, Keys, Recorded,
+        Replacement, Sides,
     },
     encoding::{Blob, Hex},
 };
@@ -93,6 +95,25 @@ pub(crate) async fn keys(
 ) -> Reply<Json<Introduced>> {
     let Hex(binding) = id("binding id", &binding)?;
     app.authority.call(move |core| core.binding_keys(BindingId(binding), &keys)).await.map(Json)
+}
+
+/// Takes the keys of a binding that somebody else made and that the ledger holds (A208).
+#[utoipa::path(
+    post,
+    path = "/bindings/{id}/adopt",
+    params(("id" = Hex<16>, Path)),
+    request_body = Adopt,
+    responses((status = 200, body = Adopted), (status = 404), (status = 409))
+)]
+pub(crate) async fn adopt(
+    State(app): App,
+    Segments(binding): Segments<String>,
+    Body(request): Body<Adopt>,
+) -> Reply<Json<Adopted>> {
+    let Hex(binding) = id("binding id", &binding)?;
+    extract::label("creator", &request.creator)?;
+    app.authority.call(move |core| core.adopt(BindingId(binding), &request)).await?;
+    Ok(Json(Adopted { binding_id: Hex(binding), status: "adopted".into() }))
 }
 
 /// Completes a binding; answers once a block holds it (A23).

@@ -330,19 +330,19 @@ fn in_force(snapshot: &Snapshot<'_>, id: &str) -> Reply<Relations> {
         return Err(Refusal::internal(&"a component vanished from a snapshot"));
     };
     let mut links = Vec::new();
-    let mut link = |relation: &str, id: [u8; 16], peer: Cid, expires_at| -> Reply<()> {
-        let peer_id = component_id(snapshot, &peer)?;
-        links.push(Link { relation: relation.into(), id: Hex(id), peer: Hex(peer.0), peer_id, expires_at });
+    let mut link = |relation: &str, id: [u8; 16], peer: Cid, time_ms: u64, expires_at| -> Reply<()> {
+        let (peer_id, peer, recorded_at) = (component_id(snapshot, &peer)?, Hex(peer.0), time_ms / 1000);
+        links.push(Link { relation: relation.into(), id: Hex(id), peer, peer_id, expires_at, recorded_at });
         Ok(())
     };
     for (id, b) in snapshot.bindings_of(&cid)? {
         if b.status == Status::Active {
-            link("bound", id.0, if b.a == cid { b.b } else { b.a }, None)?;
+            link("bound", id.0, if b.a == cid { b.b } else { b.a }, b.time_ms, None)?;
         }
     }
     for (id, p) in snapshot.pairings_of(&cid)? {
         if p.in_force(snapshot.tip().time_ms) {
-            link("paired", id.0, if p.a == cid { p.b } else { p.a }, Some(p.expires_ms / 1000))?;
+            link("paired", id.0, if p.a == cid { p.b } else { p.a }, p.time_ms, Some(p.expires_ms / 1000))?;
         }
     }
     let mut horizon = Vec::new();

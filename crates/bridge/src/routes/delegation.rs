@@ -1,8 +1,8 @@
-//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72).
+//! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72), `GET /delegations/{id}/brief` (A205).
 
 use ::lct::delegation::DelegationId;
 use api::{
-    delegation::{Delegate, Delegated, Delegations},
+    delegation::{Brief, Delegate, Delegated, Delegations},
     encoding::Hex,
 };
 use axum::{Json, extract::State};
@@ -57,4 +57,16 @@ pub(crate) async fn one(
 ) -> Reply<Json<Delegated>> {
     let id = DelegationId(super::id::<16>("id", &id)?.0);
     app.state(when.height, move |snapshot| delegation::one(snapshot, id)).await.map(Json)
+}
+
+/// What the holder of a delegation has to know where there is no network (A205).
+#[utoipa::path(
+    get,
+    path = "/delegations/{id}/brief",
+    params(("id" = Hex<16>, Path)),
+    responses((status = 200, body = Brief), (status = 404), (status = 410))
+)]
+pub(crate) async fn brief(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Brief>> {
+    let id = DelegationId(super::id::<16>("id", &id)?.0);
+    app.authority.call(move |core| core.brief(id)).await.map(Json)
 }

@@ -17,6 +17,7 @@ use api::{
     Blob, Client, Fixed, Hex, Problem,
     binding::{self, AttestedKey, Party, Sides},
     component::{Register, Registered},
+    delegation::{self, Delegate},
     pairing,
     revocation::{Revoke, kind_and_id, order_digest, reason_name},
     sign::{Envelope, SignedTx, sign},
@@ -32,6 +33,7 @@ use lct::{
     attest::{CertificateType, DeviceCertificate, Subject, spk_attestation_digest},
     binding::{Assurance, BindRequest, BindingRecord, BoundEntity, Introduction},
     certificate::{Certificate, VALIDATION_BUFFER},
+    delegation::Delegation,
     exchange::{Side, pairing_key},
     id::{BindingId, Cid, PairingId, Role},
     pairing::Completion,
@@ -716,6 +718,33 @@ impl World {
     }
 
     /// Waits for the receipt of the last thing that happened.
+    /// An order of the operator that `delegate` may pair, bind and revoke for a pack, from a minute on for a day.
+    pub fn delegation_order(&self, pack: &str, delegate: &Spk) -> Delegate {
+        let now = self.now_s() + 60;
+        let wanted = Delegation {
+            number: 1,
+            delegate: *delegate,
+            issued: now,
+            not_before: now,
+            not_after: now + 86_400,
+            lease_s: 86_400,
+            operations: 7,
+            packs: [Cid::of(pack)].into_iter().collect(),
+        };
+        let digest = delegation::order_digest(&self.chain.chain_id(), &wanted);
+        Delegate {
+            creator: "test".into(),
+            delegate: Fixed(delegate.0),
+            not_before: now,
+            not_after: now + 86_400,
+            lease_s: 86_400,
+            operations: ["pair", "bind", "revoke"].map(String::from).into(),
+            packs: vec![pack.into()],
+            key: Hex(self.operator.public().0),
+            signature: Fixed(self.operator.sign(&digest, &mut rng()).0),
+        }
+    }
+
     pub async fn receipt(&self, path: &str) -> Vec<u8> {
         for _ in 0..500 {
             let answer = self.get(path).await;

@@ -1,23 +1,34 @@
-//! Messages that authenticate themselves and that somebody brings over HTTP (`spec/api.md`, A96): delegations, what a delegate
-//! ends, successions. They go to this app or, over the buses, to pack or module, and what the device answers goes back.
+//! Messages that somebody brings over HTTP (`spec/api.md`, A96): delegations, what a delegate ends, successions, and what a
+//! delegate says in a ceremony of binding or pairing. They go to this app or, over the buses, to pack or module, and what
+//! the device answers goes back.
 
 use super::{
     generate::{PATIENCE, TRIES},
     *,
 };
 use lct::{
+    binding::{INTRODUCTION_LEN, REQUEST_MAX},
+    certificate::CERTIFICATE_MAX,
     delegation::{DELEGATION_MAX, DelegationId, REVOCATION_LEN},
+    key_package::SEALED_LEN,
+    rebind::TOKEN_LEN,
+    registration::REGISTRATION_MAX,
+    revocation::LIST_MAX,
     succession::SUCCESSION_LEN,
 };
-use pack::pdu::delegation as op;
+use pack::pdu::{binding as bind, delegation as op, key_package as package};
 
-/// Longest message: a delegation of eight packs.
-const MESSAGE_MAX: usize = 2 + DELEGATION_MAX;
-/// Messages that begin within [`RATE`], at most: each of them takes the bus and a device's time to verify.
-const RATE_MAX: usize = 16;
+/// Messages that begin within [`RATE`], at most: each of them takes the bus and a device's time to verify. To bind, pair and
+/// end takes about thirty.
+const RATE_MAX: usize = 48;
 const RATE: Duration = Duration::from_secs(60);
+/// Where the end of a pairing or binding has the name of what it ends.
+const ENDED: core::ops::Range<usize> = 18..34;
+/// Where a bind request and an introduction have the binding, and where a certificate has the pairing.
+const BOUND: core::ops::Range<usize> = 1..17;
+const PAIRED: core::ops::Range<usize> = 2..18;
 
-/// Names a message under way: to whom, and which operation of the PDU.
+/// Names a message under way: to whom, and of which type.
 pub type CarriedTo = (Member, u8);
 
 /// Why a message is not carried, or not answered.
@@ -27,9 +38,9 @@ pub enum CarryRefused {
     #[error("no part of this pack answers to that name")]
     Unknown,
     /// Other messages are not carried: they need a channel, or whoever makes them brings them.
-    #[error("only delegations, what a delegate ends and successions are carried")]
+    #[error("only delegations, successions and what a delegate says to end, bind and pair are carried")]
     Kind,
-    /// The same part is being given one, or not everybody was found yet.
+    /// The same part is being given one, or this gateway itself binds or pairs.
     #[error("the part is being given a message, or too many were carried within a minute; try again later")]
     Busy,
     /// The device did not answer.
@@ -42,26 +53,76 @@ pub enum CarryRefused {
 pub(super) struct Carried {
     to: CarriedTo,
     message: Vec<u8>,
+    awaited: Awaited,
     due: Instant,
     tries: u8,
 }
 
-impl Carried {
-    /// Whether `bytes` answer this message: an answer names what was shown or ended (H161, H164). That to a succession names
-    /// who is obeyed from then on, whether or not it was taken (H166).
-    fn is_answered_by(&self, bytes: &[u8]) -> bool {
-        let [pdu::DELEGATION, operation, named @ .., _status] = bytes else { return false };
-        let about = match self.message.as_slice() {
-            [_, op::SHOW, delegation @ ..] => &DelegationId::of(delegation).0[..],
-            [_, op::REVOKE, end @ ..] => &end[ENDED],
-            _ => named,
+/// How an answer begins: of one type, one of these operations, and what it is about where it says so.
+#[derive(Debug)]
+struct Awaited {
+    kind: u8,
+    operations: &'static [u8],
+    about: Vec<u8>,
+}
+
+impl Awaited {
+    /// What answers `message`; `None` for what is not carried. An answer names what was shown, ended, bound or paired (H161,
+    /// H164; C31, C32). That to a succession names who is obeyed from then on, whether or not it was taken (H166).
+    fn of(message: &[u8]) -> Option<Self> {
+        let (operations, about): (&'static [u8], &[u8]) = match message {
+            [pdu::DELEGATION, op::SHOW, shown @ ..] if shown.len() <= DELEGATION_MAX => (&[op::TAKEN], shown),
+            [pdu::DELEGATION, op::REVOKE, end @ ..] if end.len() == REVOCATION_LEN => {
+                (&[op::REVOKED], end.get(ENDED)?)
+            }
+            [pdu::DELEGATION, op::SUCCEED, new @ ..] if new.len() == SUCCESSION_LEN => {
+                (&[op::SUCCEEDED], &[])
+            }
+            [pdu::REVOCATION, list @ ..] if list.len() <= LIST_MAX => (&[pdu::REVOCATION_STATUS], &[]),
+            [pdu::BINDING, bind::CERTIFICATES] => (&[bind::IDENTITY], &[]),
+            [pdu::BINDING, bind::REGISTER, stated @ ..] if stated.len() <= REGISTRATION_MAX => {
+                (&[bind::REGISTERED], &[])
+            }
+            [pdu::BINDING, bind::REQUEST, asked @ ..] if asked.len() <= REQUEST_MAX => {
+                (&[bind::KEYS, bind::STATUS], asked.get(BOUND)?)
+            }
+            [pdu::KEY_PACKAGE, package::SEALED, sealed @ ..] if sealed.len() == 16 + SEALED_LEN => {
+                (&[package::STATUS], sealed.get(..16)?)
+            }
+            [pdu::BINDING, bind::INTRODUCTION, who @ ..] if who.len() <= INTRODUCTION_LEN + TOKEN_LEN => {
+                (&[bind::STATUS, bind::SIGNED], who.get(BOUND)?)
+            }
+            [pdu::CERTIFICATE, certificate @ ..] if certificate.len() <= CERTIFICATE_MAX => {
+                (&[pdu::CERTIFICATE_STATUS, pdu::PAIRING_COMPLETE], certificate.get(PAIRED)?)
+            }
+            _ => return None,
         };
-        *operation == self.to.1 | ANSWER && named == about
+        let about = match operations {
+            [op::TAKEN] if message.first() == Some(&pdu::DELEGATION) => DelegationId::of(about).0.to_vec(),
+            _ => about.to_vec(),
+        };
+        Some(Awaited { kind: *message.first()?, operations, about })
+    }
+
+    fn is(&self, answer: &[u8]) -> bool {
+        let [kind, operation, body @ ..] = answer else { return false };
+        *kind == self.kind && self.operations.contains(operation) && body.starts_with(&self.about)
+    }
+}
+
+/// The status in an answer; what a device hands out instead of one it gives because it accepted.
+pub(crate) fn status_of(answer: &[u8]) -> Status {
+    match *answer {
+        [pdu::BINDING, bind::KEYS | bind::SIGNED | bind::IDENTITY | bind::REGISTERED, ..]
+        | [pdu::CERTIFICATE, pdu::PAIRING_COMPLETE, ..] => Status::Accepted,
+        [.., status] => Status::from_code(status),
+        [] => Status::Malformed,
     }
 }
 
 impl Gateway {
-    /// Gives `component_id` a message of type 1C; [`Output::Carried`] tells its answer.
+    /// Gives `component_id` a message; [`Output::Carried`] tells its answer. What belongs to a ceremony waits for those of this
+    /// gateway.
     ///
     /// # Errors
     /// [`CarryRefused`], of which [`CarryRefused::Silent`] comes as outcome only.
@@ -72,25 +133,17 @@ impl Gateway {
         message: &[u8],
     ) -> Result<CarriedTo, CarryRefused> {
         let member = self.member_of(component_id).ok_or(CarryRefused::Unknown)?;
-        let operation = match *message {
-            [pdu::DELEGATION, operation @ (op::SHOW | op::REVOKE | op::SUCCEED), ..] => operation,
-            _ => return Err(CarryRefused::Kind),
-        };
-        let fits = match operation {
-            op::REVOKE => message.len() == 2 + REVOCATION_LEN,
-            op::SUCCEED => message.len() == 2 + SUCCESSION_LEN,
-            _ => message.len() <= MESSAGE_MAX,
-        };
-        if !fits {
-            return Err(CarryRefused::Kind);
-        }
+        let awaited = Awaited::of(message).ok_or(CarryRefused::Kind)?;
+        let settled = matches!(&self.phase, Phase::Operating(c) if c.is_finished());
+        let alone = awaited.kind == pdu::DELEGATION || settled;
         self.carried_at.retain(|at| now < *at + RATE);
-        if self.carried.iter().any(|carried| carried.to.0 == member) || self.carried_at.len() >= RATE_MAX {
+        let under_way = self.carried.iter().any(|carried| carried.to.0 == member);
+        if !alone || under_way || self.carried_at.len() >= RATE_MAX {
             return Err(CarryRefused::Busy);
         }
         self.carried_at.push(now);
-        let to = (member, operation);
-        self.carried.push(Carried { to, message: message.to_vec(), due: now, tries: 0 });
+        let to = (member, awaited.kind);
+        self.carried.push(Carried { to, message: message.to_vec(), awaited, due: now, tries: 0 });
         Ok(to)
     }
 
@@ -117,7 +170,7 @@ impl Gateway {
 
     /// Takes the answer of a device to such a message; false for anything else.
     pub(super) fn carried_answered(&mut self, from: Member, bytes: &[u8]) -> bool {
-        let answered = self.carried.iter().find(|c| c.to.0 == from && c.is_answered_by(bytes));
+        let answered = self.carried.iter().find(|c| c.to.0 == from && c.awaited.is(bytes));
         answered.map(|c| c.to).is_some_and(|to| self.carried_answer(to, Ok(bytes.to_vec())))
     }
 
@@ -131,11 +184,6 @@ impl Gateway {
     }
 }
 
-/// What an answer's operation has besides that of its question.
-const ANSWER: u8 = 0x80;
-/// Where the end of a pairing or binding has the name of what it ends.
-const ENDED: core::ops::Range<usize> = 18..34;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +193,7 @@ mod tests {
     };
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
-    /// Each part is given one message at a time, of this type only, and who does not answer is asked four times.
+    /// Each part is given one message at a time, and who does not answer is asked four times.
     #[test]
     fn a_message_gets_its_answer_and_no_other_is_carried() {
         let mut rng = ChaCha20Rng::seed_from_u64(21);
@@ -154,14 +202,20 @@ mod tests {
         let revoke = [&[pdu::DELEGATION, op::REVOKE][..], &[7; 103]].concat();
         let carry = |gateway: &mut Gateway, id: &str, m: &[u8]| gateway.carry(at(0), id, m);
         assert_eq!(carry(&mut gateway, "module-0009", &show), Err(CarryRefused::Unknown));
-        for other in [&[pdu::BINDING, 1][..], &[pdu::DELEGATION, op::TAKEN], &[pdu::DELEGATION], &[]] {
+        for other in [
+            &[pdu::BINDING, bind::KEYS][..],
+            &[pdu::DELEGATION, op::TAKEN],
+            &[pdu::DELEGATION],
+            &[pdu::CERTIFICATE, 1],
+            &[],
+        ] {
             assert_eq!(carry(&mut gateway, "pack-0001", other), Err(CarryRefused::Kind), "{other:?}");
         }
-        let long = [&[pdu::DELEGATION, op::SHOW][..], &[7; MESSAGE_MAX]].concat();
+        let long = [&[pdu::DELEGATION, op::SHOW][..], &[7; DELEGATION_MAX + 1]].concat();
         assert_eq!(carry(&mut gateway, "pack-0001", &long), Err(CarryRefused::Kind));
-        assert_eq!(carry(&mut gateway, "pack-0001", &show), Ok((PACK, op::SHOW)));
+        assert_eq!(carry(&mut gateway, "pack-0001", &show), Ok((PACK, pdu::DELEGATION)));
         assert_eq!(carry(&mut gateway, "pack-0001", &revoke), Err(CarryRefused::Busy));
-        assert_eq!(carry(&mut gateway, "module-0001", &revoke), Ok((MODULE, op::REVOKE)));
+        assert_eq!(carry(&mut gateway, "module-0001", &revoke), Ok((MODULE, pdu::DELEGATION)));
         gateway.give_carried(at(0), &mut rng);
         let shown = DelegationId::of(&show[2..]).0;
         let answer = |operation| [&[pdu::DELEGATION, operation][..], &shown, &[0]].concat();
@@ -180,7 +234,8 @@ mod tests {
         });
         let told: Vec<_> = told.collect();
         let silent = Err(CarryRefused::Silent);
-        let expected = [((PACK, op::SHOW), Ok(answer(op::TAKEN))), ((MODULE, op::REVOKE), silent)];
+        let expected =
+            [((PACK, pdu::DELEGATION), Ok(answer(op::TAKEN))), ((MODULE, pdu::DELEGATION), silent)];
         assert_eq!(told, expected);
         assert_eq!(gateway.carry_due(), None);
     }
@@ -196,12 +251,62 @@ mod tests {
         assert_eq!(gateway.carry(at(0), "pack-0001", short), Err(CarryRefused::Kind));
         let told = |id: u8, status: u8| [&[pdu::DELEGATION, op::REVOKED][..], &[id; 16], &[status]].concat();
         for n in 0..RATE_MAX as u64 {
-            assert_eq!(gateway.carry(at(n), "pack-0001", &end), Ok((PACK, op::REVOKE)), "{n}");
+            assert_eq!(gateway.carry(at(n), "pack-0001", &end), Ok((PACK, pdu::DELEGATION)), "{n}");
             gateway.give_carried(at(n), &mut rng);
             assert!(!gateway.carried_answered(PACK, &told(7, 0)), "of another pairing");
             assert!(gateway.carried_answered(PACK, &told(3, 2)));
         }
         assert_eq!(gateway.carry(at(59), "pack-0001", &end), Err(CarryRefused::Busy));
-        assert_eq!(gateway.carry(at(60), "pack-0001", &end), Ok((PACK, op::REVOKE)));
+        assert_eq!(gateway.carry(at(60), "pack-0001", &end), Ok((PACK, pdu::DELEGATION)));
+    }
+
+    /// What belongs to a ceremony gets the answer of that ceremony, and waits while this gateway binds or pairs.
+    #[test]
+    fn the_messages_of_a_ceremony_are_carried_and_told_apart() {
+        let mut rng = ChaCha20Rng::seed_from_u64(23);
+        let mut gateway = operating();
+        let named = |head: &[u8], id: u8, rest: usize| [head, &[id; 16], &vec![0; rest]].concat();
+        let request = named(&[pdu::BINDING, bind::REQUEST, 1], 5, 60);
+        let package = named(&[pdu::KEY_PACKAGE, package::SEALED], 5, SEALED_LEN);
+        let introduction = named(&[pdu::BINDING, bind::INTRODUCTION, 2], 5, INTRODUCTION_LEN - 17);
+        let certificate = named(&[pdu::CERTIFICATE, 1, 1], 6, 400);
+        let list = named(&[pdu::REVOCATION], 1, 80);
+        let keys = named(&[pdu::BINDING, bind::KEYS], 5, 132);
+        let signed = named(&[pdu::BINDING, bind::SIGNED], 5, 64);
+        let refused = named(&[pdu::BINDING, bind::STATUS], 5, 0);
+        let refused = [&refused[..], &[Status::WrongParty as u8]].concat();
+        let completed = named(&[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE], 6, 128);
+        let declined = [&named(&[pdu::CERTIFICATE, pdu::CERTIFICATE_STATUS], 6, 0)[..], &[3]].concat();
+        let taken = [&named(&[pdu::KEY_PACKAGE, package::STATUS], 5, 0)[..], &[0]].concat();
+        let held = vec![pdu::REVOCATION, pdu::REVOCATION_STATUS, 0, 0, 0, 2, 0];
+        let identity = vec![pdu::BINDING, bind::IDENTITY, 9];
+        for (message, answer, status) in [
+            (&request, &keys, Status::Accepted),
+            (&request, &refused, Status::WrongParty),
+            (&package, &taken, Status::Accepted),
+            (&introduction, &signed, Status::Accepted),
+            (&introduction, &refused, Status::WrongParty),
+            (&certificate, &completed, Status::Accepted),
+            (&certificate, &declined, Status::WrongState),
+            (&list, &held, Status::Accepted),
+            (&vec![pdu::BINDING, bind::CERTIFICATES], &identity, Status::Accepted),
+        ] {
+            assert_eq!(gateway.carry(at(0), "pack-0001", message), Ok((PACK, message[0])));
+            gateway.give_carried(at(0), &mut rng);
+            let mut of_another = answer.clone();
+            of_another[2] ^= 1;
+            if *answer != held && *answer != identity {
+                assert!(!gateway.carried_answered(PACK, &of_another), "of another ceremony: {answer:?}");
+            }
+            assert!(gateway.carried_answered(PACK, answer), "{answer:?}");
+            assert_eq!(status_of(answer), status);
+        }
+        let long = named(&[pdu::CERTIFICATE, 1, 1], 6, CERTIFICATE_MAX);
+        assert_eq!(gateway.carry(at(0), "pack-0001", &long), Err(CarryRefused::Kind));
+        let Phase::Operating(c) = &mut gateway.phase else { panic!("it operates") };
+        c.pair_anew(PACK, MODULE);
+        assert_eq!(gateway.carry(at(0), "pack-0001", &certificate), Err(CarryRefused::Busy));
+        let show = [&[pdu::DELEGATION, op::SHOW][..], &[7; 171]].concat();
+        assert_eq!(gateway.carry(at(0), "pack-0001", &show), Ok((PACK, pdu::DELEGATION)));
     }
 }

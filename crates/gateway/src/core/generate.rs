@@ -155,7 +155,7 @@ impl Gateway {
         let [pdu::BINDING, operation, body @ ..] = bytes else { return false };
         let answer = match *operation {
             op::KEYS => DeviceKeys::read(body).map(|(id, keys)| (id, Ok(keys))),
-            op::STATUS => crate::commission::status(body)
+            op::STATUS => pack::answers::status(body)
                 .map(|(id, status)| (BindingId(id), Err(KeysRefused::Declined(status)))),
             _ => return false,
         };

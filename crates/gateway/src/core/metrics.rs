@@ -16,7 +16,7 @@ impl Gateway {
                 let job = Job::Metrics { statement: statement.to_vec(), key, signature };
                 let number = number(node, report.end_ms);
                 let kept = Kept { party: Some(Party::Pack), kind: pdu::METRICS, number };
-                self.outputs.push_back(Output::Keep(job, Some(kept)));
+                self.keep(job, kept);
             }
             None => self.event(Event::Contradiction(Party::Pack)),
         }

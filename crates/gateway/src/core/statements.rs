@@ -48,12 +48,15 @@ impl Gateway {
             // Its device missed the receipt.
             return self.acknowledge_statement(now, from, number);
         }
+        let kept = Kept { party: from, kind: pdu::VALIDATION, number };
+        if self.unheard.has(kept) {
+            return Ok(());
+        }
         self.stated_by(from, told.with, &event);
         let witness = told.attestation.zip(witness);
         let (statement, signature) = (told.signed.event.to_vec(), told.signed.signature);
         let job = Job::Statement { statement, key, signature, witness };
-        let kept = Kept { party: from, kind: pdu::VALIDATION, number };
-        self.outputs.push_back(Output::Keep(job, Some(kept)));
+        self.keep(job, kept);
         Ok(())
     }
 

@@ -1,5 +1,9 @@
 //! `modbatt delegate`: who may act in the authority's place without network, what such a laptop does, and what became of
-//! it (`spec/channel.md`, H160 to H165; `spec/api.md`, A70 to A72; the journal: `spec/ledger.md`, L93). Guide: `docs/offline-service.md`.
+//! it (`spec/channel.md`, H160 to H165; `spec/api.md`, A70 to A72, A205, A208; the journal: `spec/ledger.md`, L93). Guide:
+//! `docs/offline-service.md`.
+
+mod bring;
+mod laptop;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,19 +13,17 @@ use api::encoding::{Blob, Fixed, Hex};
 use api::entity::Carry;
 use api::revocation;
 use bridge::AuthorityKey;
-use bridge::field::{Entry, Field, FieldError, Journal};
-use lct::delegation::{Act, Delegation, DelegationId};
+use bridge::field::{Field, FieldError};
+use lct::delegation::{Delegation, DelegationId};
 use lct::id::{BindingId, Cid, PairingId, valid_component_id};
 use lct::revocation::{Reason, Subject};
 use lct::spk::Spk;
-use ledger::tx::Body;
 use ledger::verdict::Utc;
 use pack::pdu::{self, delegation as op};
 use serde_json::{Value, json};
 
 use super::data_dir::{DataDir, Run, replace_file};
 use super::factory::files::read_bounded;
-use super::ledger::submit;
 use super::revoke;
 use super::{Failure, Outcome, ask, os_rng, print};
 
@@ -43,10 +45,18 @@ enum Command {
     Issue(Issue),
     /// Say what a delegation allows; needs no network
     Show(Show),
+    /// At the installation: what the laptop has to know to pair and bind, for its way
+    Brief(Brief),
+    /// On the laptop, without network: a whole new key agreement between two that are bound
+    Rotate(laptop::Two),
+    /// On the laptop, without network: new keys of two, bound and paired, for one that lost its own or for the first time
+    Bind(laptop::Two),
+    /// On the laptop, without network: a module in the place of another one
+    Replace(laptop::Replace),
     /// On the laptop, without network: end a pairing or a binding, and write it into the laptop's journal
     End(End),
     /// With network again: bring a laptop's journal to the ledger, in order
-    Bring(Bring),
+    Bring(bring::Bring),
     /// Say what became of what laptops did
     Report(Report),
     /// Take a delegation back, on the ledger and by the revocation list for the devices
@@ -192,12 +202,15 @@ struct What {
 }
 
 #[derive(clap::Args)]
-struct Bring {
+struct Brief {
     #[command(flatten)]
     at: Installation,
-    /// The laptop's journal
+    /// The delegation
+    #[arg(value_name = "FILE")]
+    delegation: PathBuf,
+    /// Where to write what the laptop has to know
     #[arg(long, value_name = "FILE")]
-    journal: PathBuf,
+    out: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -250,8 +263,12 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Key(key) => make_key(key),
         Command::Issue(issue) => self::issue(issue),
         Command::Show(show) => self::show(show),
+        Command::Brief(args) => brief(args),
+        Command::Rotate(two) => laptop::rotate(two),
+        Command::Bind(two) => laptop::bind(two),
+        Command::Replace(args) => laptop::replace(args),
         Command::End(end) => self::end(end),
-        Command::Bring(bring) => self::bring(bring),
+        Command::Bring(args) => bring::run(args),
         Command::Report(report) => self::report(report),
         Command::Revoke(back) => take_back(back),
     }
@@ -338,12 +355,56 @@ fn show(args: &Show) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
+/// What the laptop has to know of its packs, as the installation has it at this moment.
+fn brief(args: &Brief) -> Result<Outcome, Failure> {
+    let id = DelegationId::of(&read_bounded(&args.delegation, "delegation")?);
+    let (_, run) = running(&args.at)?;
+    let told = ask(async { api::Client::new(&run.url)?.brief(&Hex(id.0)).await })?;
+    let text = serde_json::to_vec(&told).map_err(|e| Failure::Failed(e.to_string()))?;
+    replace_file(&args.out, &text)?;
+    let (n, file) = (told.relations.len(), args.out.display());
+    print(&if args.at.json {
+        format!("{}\n", json!({ "id": id.to_string(), "height": told.height, "relations": n }))
+    } else {
+        format!(
+            "{n} binding(s) of its packs, as of block {}; they are in {file}, for the laptop\n",
+            told.height
+        )
+    })?;
+    Ok(Outcome::Good)
+}
+
+/// The laptop's key, which is there already.
+fn key_of(file: &Path) -> Result<AuthorityKey, Failure> {
+    if !file.exists() {
+        let name = file.display();
+        return Err(Failure::Input(format!("there is no key file {name}; `modbatt delegate key` makes one")));
+    }
+    AuthorityKey::load_or_create(file).map_err(|e| Failure::Input(e.to_string()))
+}
+
+/// Unix seconds: as given, or by this computer's clock.
+fn time_of(given: Option<u32>) -> u32 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32);
+    given.unwrap_or_else(now)
+}
+
+/// What is wrong with a file is wrong input; everything else was tried and failed.
 fn broken(error: FieldError) -> Failure {
+    use FieldError::{
+        Brief, Broken, InUse, Io, NotADelegation, NotAJournal, OtherJournal, OtherKey, Subject,
+    };
     match error {
-        FieldError::Window { .. } | FieldError::ClockBack { .. } | FieldError::Operation => {
-            Failure::Failed(error.to_string())
-        }
-        other => Failure::Input(other.to_string()),
+        NotADelegation
+        | OtherKey
+        | NotAJournal(_)
+        | InUse(_)
+        | OtherJournal(_)
+        | Broken { .. }
+        | Subject
+        | Brief(_)
+        | Io { .. } => Failure::Input(error.to_string()),
+        other => Failure::Failed(other.to_string()),
     }
 }
 
@@ -352,15 +413,7 @@ fn end(args: &End) -> Result<Outcome, Failure> {
         return Err(Failure::Input("name a pairing or a binding".into()));
     };
     let delegation = read_bounded(&args.delegation, "delegation")?;
-    if !Path::exists(&args.key) {
-        let name = args.key.display();
-        return Err(Failure::Input(format!("there is no key file {name}; `modbatt delegate key` makes one")));
-    }
-    let key = AuthorityKey::load_or_create(&args.key).map_err(|e| Failure::Input(e.to_string()))?;
-    let now = match args.time {
-        Some(time) => time,
-        None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32),
-    };
+    let (key, now) = (key_of(&args.key)?, time_of(args.time));
     let mut field = Field::open(key, &delegation, &args.journal).map_err(broken)?;
     let statement = field.end(subject, args.reason, now).map_err(broken)?;
     let show = [&[pdu::DELEGATION, op::SHOW], delegation.as_slice()].concat();
@@ -385,36 +438,6 @@ fn end(args: &End) -> Result<Outcome, Failure> {
         )
     })?;
     Ok(Give::verdict(&given))
-}
-
-fn bring(args: &Bring) -> Result<Outcome, Failure> {
-    let journal = Journal::read(&args.journal).map_err(broken)?;
-    let (dir, run) = running(&args.at)?;
-    let id = Hex(DelegationId::of(&journal.delegation).0);
-    let client = || api::Client::new(&run.url);
-    let recorded = ask(async { client()?.delegation(&id).await })?;
-    let known = recorded.acts.len();
-    // Of two journals under one delegation the ledger goes on with the one that it has the beginning of.
-    let last = known.checked_sub(1).map(|last| journal.entries.get(last).map(|e| Act::hash_of(&e.statement)));
-    if last.is_some_and(|last| last != Some(recorded.last.0)) {
-        return Err(Failure::Failed(format!(
-            "{} is not the journal whose {known} act(s) the ledger has of this delegation: nothing was brought. Acts of this \
-             one need a delegation of their own",
-            args.journal.display()
-        )));
-    }
-    for Entry { act, statement, body } in journal.entries.iter().skip(known) {
-        let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
-        submit(&dir, &run, &format!("act {}", act.number), body)?;
-    }
-    let told = ask(async { client()?.delegation(&id).await })?;
-    let brought = told.acts.len().saturating_sub(known);
-    print(&if args.at.json {
-        format!("{}\n", json!({ "brought": brought, "delegation": object(&told) }))
-    } else {
-        format!("{brought} act(s) brought, {known} were there\n{}", words(&told))
-    })?;
-    Ok(verdict(&[told]))
 }
 
 fn report(args: &Report) -> Result<Outcome, Failure> {

@@ -185,7 +185,9 @@ impl Known {
     fn pairing(&self, peer: &str) -> Option<(Hex<16>, u64)> {
         let paired =
             self.relations.links.iter().filter(|link| link.relation == "paired" && link.peer_id == peer);
-        paired.filter_map(|link| Some((link.id, link.expires_at?))).max_by_key(|(_, end)| *end)
+        // That of a delegate may end sooner than the one before it.
+        let last = paired.max_by_key(|link| (link.recorded_at, link.expires_at))?;
+        Some((last.id, last.expires_at?))
     }
 
     /// The last entry about the one above with one of these codes.

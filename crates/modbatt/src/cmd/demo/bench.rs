@@ -1,8 +1,10 @@
 //! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
 //! an orderly end.
 
+mod gap;
 mod pace;
 mod standing;
+mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,14 +18,13 @@ use gateway::checkup::Channel;
 use gateway::commission::Request;
 use gateway::upload::{Progress, upload};
 use gateway::word::{Line, Word, listen};
-use gateway::{Event, Gateway, Outbox, Output, Uplink};
+use gateway::{Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
 use lct::sign::SigningKey;
 use lct::spk::OpeningKey;
 use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
-use pack::fault::FaultCode;
 use pack::identity::Identity;
 use pack::link::FrameFormat;
 use pack::message::RelayState;
@@ -74,6 +75,8 @@ const OWNER: WallDuration = WallDuration::from_secs(1);
 const WAITING: WallDuration = WallDuration::from_millis(20);
 /// Jobs in the outbox at which measuring waits for the ledger.
 const OUTBOX_LIMIT: u64 = 256;
+/// Virtual time between two looks for keys that do not fit.
+const KEYS_PERIOD: Duration = Duration::from_secs(5);
 /// Virtual time between two progress lines.
 const PROGRESS: Duration = Duration::from_secs(60);
 
@@ -146,6 +149,9 @@ struct Live<'a> {
     unpaired: BTreeSet<Cid>,
     faults: Faults,
     entity: Entity,
+    /// When keys that do not fit are looked up again.
+    keys_due: Instant,
+    before: gap::Before,
 }
 
 impl Bench<'_> {
@@ -171,7 +177,8 @@ impl Bench<'_> {
             .map_err(|e| Failure::Failed(format!("store of the app: {e}")))?;
         let (count, ids) = (self.modules.len(), self.ids());
         let (pack, app) = (self.pack.component_id.to_string(), self.app.component_id.to_string());
-        let client = api::Client::new(self.url).map_err(|e| Failure::Failed(e.to_string()))?;
+        let through = self.args.through.map_or_else(|| self.url.to_owned(), |at| format!("http://{at}"));
+        let client = api::Client::new(&through).map_err(|e| Failure::Failed(e.to_string()))?;
         if let Some(lost) = &self.lost {
             let app = self.app.component_id.as_str();
             say(&format!("{app} takes {pack} over from {lost}, whose computer is lost"));
@@ -181,6 +188,12 @@ impl Bench<'_> {
         let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
         let present = count - revoked.modules(self.chain, &ids)?;
         let unpaired = unpaired(self.chain, &ids)?;
+        let before = self
+            .lost
+            .as_ref()
+            .map(|_| gap::Before::read(self.chain, &components))
+            .transpose()?
+            .unwrap_or_default();
         let faults = self.fault_config(&source);
         let mut world = World::power_on(
             self.pack,
@@ -261,6 +274,8 @@ impl Bench<'_> {
             unpaired,
             faults: Faults::default(),
             entity,
+            keys_due: Instant::START,
+            before,
         };
         live.hear(&word);
         if self.args.check_only {
@@ -336,6 +351,9 @@ impl Live<'_> {
     /// Requests to the authority are answered while virtual time stands still.
     async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
         self.entity.take(self.world.now(), &mut self.gateway);
+        let settled = self.outbox.take_settled();
+        let told = self.gateway.settled(self.world.now(), &settled);
+        told.map_err(|e| Failure::Failed(e.to_string()))?;
         loop {
             let now = self.world.now();
             let output = self.gateway.poll(now, &mut self.rng);
@@ -387,11 +405,11 @@ impl Live<'_> {
                     Err(e) => say(&format!("bindings are not verified: {e}")),
                 },
                 Output::Keep(job, kept) => {
-                    self.outbox
-                        .keep(std::slice::from_ref(&job))
-                        .map_err(|e| Failure::Failed(e.to_string()))?;
+                    self.say_gap(&job);
+                    let number = self.outbox.keep(std::slice::from_ref(&job));
+                    let number = number.map_err(|e| Failure::Failed(e.to_string()))?;
                     if let Some(kept) = kept {
-                        self.gateway.kept(now, kept).map_err(|e| Failure::Failed(e.to_string()))?;
+                        self.gateway.kept(now, kept, number);
                     }
                 }
                 Output::Log(of, part) => {
@@ -446,67 +464,6 @@ impl Live<'_> {
             self.gateway.tick(now, &mut self.rng).map_err(|e| Failure::Failed(e.to_string()))?;
         }
         Ok(stepped.is_none() && now >= until)
-    }
-
-    fn tell(&mut self, event: Event) -> Result<(), Failure> {
-        match event {
-            Event::Found(who) => say(&format!("discovered {} on CAN 1", who.component_id)),
-            Event::Modules(n) => {
-                self.found = n;
-                say(&format!("discovered {n} modules on CAN 2"));
-            }
-            Event::TaskDone(task) => {
-                self.tasks.add(&task)?;
-                say(&format!("done: {task}"));
-            }
-            Event::ChannelUp(epoch) => say(&format!("channel to the pack is up, epoch {epoch}")),
-            Event::Rotated(epoch) => say(&format!("channel to the pack rotated, epoch {epoch}")),
-            Event::HandshakeDue => say("a full handshake is due: the authority is asked for a new pairing"),
-            Event::Renewed(what) => say(&format!("renewed: {what}")),
-            Event::Bound => self.learn_keys()?,
-            Event::NotRenewed(what, why) => {
-                say(&format!("not renewed: {what}: {why}; it is tried again later"));
-            }
-            Event::Alarm(_) => say("alarm: too many messages on the channel to the pack did not open"),
-            Event::Escalated(level, own) => {
-                let who = if own { "the app" } else { "the pack" };
-                say(&format!("{who} asks for validation level {}", level as u8));
-            }
-            Event::Contradiction(party) => {
-                say(&format!("a statement of {party:?} does not fit what was received; it is not kept"));
-            }
-            Event::Compare(digits) => {
-                say(&format!("the app shows the digits {}", bootstrap::shown(digits)));
-                self.digits = Some(digits);
-            }
-            Event::DeviceChannel(assurance) => {
-                say(&format!("device channel to the pack stands, {}", assurance.name()));
-            }
-            Event::BootstrapFailed(failure) => return Err(Failure::Failed(bootstrap::sentence(failure))),
-            Event::Revocations(_, 0) => {}
-            Event::Revocations(number, entries) => {
-                say(&format!("revocation list {number} with {entries} entries goes to pack and modules"));
-            }
-            Event::Checked(found) => self.checked = Some(found),
-            Event::Unpaired(ending) => {
-                let name = |cid: Cid| self.names.get(&cid).map_or_else(|| cid.to_string(), Clone::clone);
-                let reason = api::revocation::reason_name(ending.reason);
-                say(&format!("{} ended its pairing with {} ({reason})", name(ending.by), name(ending.with)));
-            }
-            Event::Health(party, report) => {
-                let faults = report.faults.iter().map(|fault| (fault.code, fault.severity));
-                self.faults.report(&self.name(party), faults);
-            }
-            Event::Alert(party, alert) => {
-                let name = self.name(party);
-                let known =
-                    FaultCode::from_code(alert.code).map_or("a fault it does not name", FaultCode::name);
-                say(&format!("alert of {name}: {known}, detail {}", alert.detail));
-                self.faults.alert(&name, alert.code, alert.severity());
-            }
-            Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
-        }
-        Ok(())
     }
 
     /// Takes what the authority says.
@@ -768,7 +725,9 @@ impl Live<'_> {
         origin: Instant,
         until: Instant,
     ) -> Result<(), Failure> {
-        while waiting.borrow().waiting > OUTBOX_LIMIT {
+        // A ledger that is away holds up no pack.
+        let slow = |p: &Progress| p.waiting > OUTBOX_LIMIT && !p.away;
+        while slow(&waiting.borrow()) {
             if waiting.changed().await.is_err() {
                 break;
             }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use gateway::commission::DeviceKeys;
 use gateway::entity::{Drawn, Wanted, serve};
 use gateway::{CarriedTo, CarryRefused, Gateway, KeysFor, KeysRefused};
+use pack::answers::DeviceKeys;
 use pack::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};

@@ -113,6 +113,10 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", hide_default_value = true,
         value_parser = parse_listen)]
     listen: SocketAddr,
+    /// Where the gateway reaches the API instead, a loopback address: of a relay that lies between, to see what becomes of a run
+    /// whose bridge is away
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_listen)]
+    through: Option<SocketAddr>,
     /// Power the pack on, check it, and power it off.
     #[arg(skip)]
     check_only: bool,
@@ -280,6 +284,7 @@ pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
         bootstrap: lct::binding::Assurance::Attested,
         code: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        through: None,
         app_key: None,
         lose_keys: None,
         exchange: None,

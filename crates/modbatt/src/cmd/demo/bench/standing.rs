@@ -50,6 +50,16 @@ impl Live<'_> {
         self.bring_contexts()
     }
 
+    /// Says what of the time before a takeover is not on the ledger.
+    pub(super) fn say_gap(&mut self, job: &Job) {
+        if let Some((cid, when)) = self.before.gap(job) {
+            let name = self.names.get(&cid).map_or_else(|| cid.to_string(), Clone::clone);
+            say(&format!(
+                "the ledger has nothing of {name} {when}: it was not measured, or the lost computer had it and nobody else"
+            ));
+        }
+    }
+
     /// What the manufacturer stated about devices that the ledger has goes there too, once.
     fn bring_contexts(&mut self) -> Result<(), Failure> {
         let ledger = self.chain.read().map_err(|e| Failure::Failed(e.to_string()))?;

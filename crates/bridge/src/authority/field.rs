@@ -1,0 +1,150 @@
+//! Between this authority and whoever acts for it without network: what a delegate has to know before (A205), and the keys of
+//! a binding that it made (A208).
+
+use api::{
+    binding::Adopt,
+    delegation::{Brief, Kept, Relation},
+    encoding::{Blob, Fixed, Hex},
+    problem::code,
+};
+use lct::{
+    binding::BindingRecord,
+    delegation::{Delegation, DelegationId},
+    id::BindingId,
+    sign::Signature,
+    spk::Spk,
+};
+use ledger::{codec::Canonical, records::Status, tx::Body};
+use node::Snapshot;
+
+use super::{
+    Core,
+    binding::access,
+    ceremonies::{Bond, Introduced, Side},
+    component_id, find_tx,
+    policy::Agreement,
+};
+use crate::refusal::{Refusal, Reply};
+
+impl Core {
+    /// What the holder of a delegation has to know of its packs.
+    pub fn brief(&mut self, id: DelegationId) -> Reply<Brief> {
+        let list = self.revocation_list()?.list;
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let recorded = snapshot.delegation(&id)?.ok_or_else(|| {
+            Refusal::new(404, code::DELEGATION_NOT_FOUND, "the ledger holds no such delegation")
+        })?;
+        let delegation = Delegation::read(&recorded.statement).map_err(|e| Refusal::internal(&e))?;
+        let mut relations = Vec::new();
+        for (id, bond) in &self.ceremonies.rows().bonds {
+            let named = bond.sides.iter().any(|side| delegation.packs.contains(&side.cid));
+            let binding = snapshot.binding(id)?.filter(|b| named && b.status == Status::Active);
+            if let Some(binding) = binding
+                && self.bond(*id, &binding).is_ok()
+                && let Some(introduced) = &bond.introduced
+            {
+                relations.push(self.relation_of(&snapshot, *id, bond, introduced)?);
+            }
+        }
+        Ok(Brief {
+            height: snapshot.tip().height,
+            chain_id: Hex(chain.chain_id()),
+            delegation: Blob(recorded.statement),
+            list,
+            relations,
+        })
+    }
+
+    fn relation_of(
+        &self,
+        snapshot: &Snapshot<'_>,
+        id: BindingId,
+        bond: &Bond,
+        introduced: &Introduced,
+    ) -> Reply<Relation> {
+        let kept = |i: usize| -> Reply<Kept> {
+            let side = &bond.sides[i];
+            let access = String::from_utf8(side.access.clone()).map_err(|e| Refusal::internal(&e))?;
+            let (component_id, spk) = (component_id(snapshot, &side.cid)?, Fixed(introduced.keys[i].0.0));
+            Ok(Kept { component_id, spk, access })
+        };
+        let last = self.certified_last(snapshot, &bond.sides[0].cid, id)?;
+        Ok(Relation {
+            binding_id: Hex(id.0),
+            a: kept(0)?,
+            b: kept(1)?,
+            policy_version: bond.policy.agreed(),
+            certificate_s: bond.policy.periods().certificate_s,
+            certified_at: last.unwrap_or(0),
+        })
+    }
+
+    /// Takes the keys of a binding that the ledger has and this bridge did not make, by a delegate or at the factory: as far as
+    /// its record names them.
+    pub fn adopt(&mut self, id: BindingId, request: &Adopt) -> Reply<()> {
+        let chain = self.chain.clone();
+        let snapshot = chain.read()?;
+        let binding = snapshot
+            .binding(&id)?
+            .filter(|b| b.status == Status::Active)
+            .ok_or_else(|| Refusal::new(404, code::BINDING_NOT_FOUND, "there is no such binding in force"))?;
+        if self.bond(id, &binding).is_ok() {
+            return Ok(());
+        }
+        let record = recorded(&snapshot, binding.height, id)?;
+        let none = Signature([0; 64]);
+        let spk = |field: &str, kept: &Kept| {
+            Spk::from_slice(&kept.spk.0)
+                .map(|spk| (spk, none))
+                .map_err(|e| Refusal::format(format!("{field}.spk: {e}")))
+        };
+        let keys = [spk("a", &request.a)?, spk("b", &request.b)?];
+        let access = [access("a.access", &request.a.access)?, access("b.access", &request.b.access)?];
+        let [a, b] = record.entities.each_ref();
+        let side = |entity: &lct::binding::BoundEntity, access: &[u8]| Side {
+            cid: entity.cid,
+            role: entity.role,
+            access: access.into(),
+            nonce: [0; 16],
+            commit: entity.access_commit,
+        };
+        let bond = Bond {
+            creator: request.creator.clone(),
+            created: record.time,
+            sides: [side(a, &access[0]), side(b, &access[1])],
+            assurance: record.assurance,
+            introduced: Some(Introduced { time: record.time, keys }),
+            bound: true,
+            policy: Agreement::default(),
+            submitted: None,
+            cleared: None,
+        };
+        if bond.record(id).as_ref() != Some(&record) {
+            let error = "the record of the binding names other keys";
+            return Err(Refusal::new(409, code::BINDING_KEYS, error).detail(id.to_string()));
+        }
+        self.ceremonies.change(|rows| rows.bonds.insert(id, bond))?;
+        tracing::info!(%id, creator = request.creator, "keys of a binding taken over");
+        Ok(())
+    }
+}
+
+/// The record of a binding that the block at `height` made.
+fn recorded(snapshot: &Snapshot<'_>, height: u64, id: BindingId) -> Reply<BindingRecord> {
+    let made = find_tx(snapshot, height, |body| record_in(body).is_some_and(|r| r.binding_id == id))?;
+    let record = made.and_then(|(_, body)| record_in(&body));
+    record.ok_or_else(|| Refusal::internal(&"a binding without its record"))
+}
+
+/// The record that a transaction brings, also within an act of a delegate.
+fn record_in(body: &Body) -> Option<BindingRecord> {
+    match body {
+        Body::Bind { record, .. } | Body::Rebind { record, .. } | Body::FactoryBind { record, .. } => {
+            BindingRecord::decode(record).ok()
+        }
+        // An act holds no further act (L123).
+        Body::DelegateAct { body, .. } => record_in(&Body::from_bytes(body).ok()?),
+        _ => None,
+    }
+}

@@ -1,0 +1,688 @@
+//! What a delegate does with devices besides ending (`spec/channel.md`, H226 to H229): it pairs two that are bound, and binds
+//! two, also where that gives them new keys. Its messages reach them over the app's host (`spec/api.md`, A96), one at a time,
+//! each with its answer; whoever is asked the same again gives the same answer, so that a command that was cut off is given
+//! once more.
+
+use super::*;
+use crate::{
+    authority::{
+        ceremonies::{Introduced, Side},
+        issue,
+    },
+    entropy,
+};
+use api::{
+    delegation::{Brief, Kept, Made, Relation, Stated},
+    encoding::{Blob, Fixed, Hex},
+};
+use lct::{
+    attest::{DeviceCertificate, spk_attestation_digest},
+    binding::Assurance,
+    delegation::Denied,
+    id::{BindingId, Cid, PairingId, Role, is_side_a},
+    metadata::{ClearMetadata, Entity, PairingContext, Timing},
+    pairing::Completion,
+    policy::{FACTORY_VERSION, Rotation},
+    rebind::Rebind,
+    registration::{REGISTRATION_MAX, Registration},
+    revocation::RevocationList,
+    sign::{Signature, Signer},
+    spk::Spk,
+};
+use pack::{
+    answers::{self, Completed, DeviceKeys},
+    pdu::{self, Status, binding as op, delegation, key_package as package},
+};
+use rand_core::Rng;
+use std::{thread, time::Duration};
+
+/// How often a device is asked whether a handshake stands.
+const TRIES: u32 = 20;
+
+/// Gives a component a message, and returns its answer, or why there is none.
+pub type Carry<'a> = dyn FnMut(&str, &[u8]) -> Result<Vec<u8>, String> + 'a;
+
+/// How messages reach devices.
+pub struct Way<'a> {
+    /// Over whom.
+    pub carry: &'a mut Carry<'a>,
+    /// Pause before a device is asked again whether a handshake stands.
+    pub pause: Duration,
+}
+
+impl Way<'_> {
+    fn ask(&mut self, who: &str, what: &'static str, message: &[u8]) -> Result<Vec<u8>, FieldError> {
+        (self.carry)(who, message).map_err(|why| FieldError::NotReached { who: who.into(), what, why })
+    }
+
+    /// Gives `who` a message and waits for an answer that begins with `done`, as long as it only says that it accepted.
+    fn until(
+        &mut self,
+        who: &str,
+        what: &'static str,
+        message: &[u8],
+        done: [u8; 2],
+    ) -> Result<Vec<u8>, FieldError> {
+        for _ in 0..TRIES {
+            let answer = self.ask(who, what, message)?;
+            if let Some(body) = answer.strip_prefix(&done) {
+                return Ok(body.to_vec());
+            }
+            accepted(who, what, &answer)?;
+            thread::sleep(self.pause);
+        }
+        Err(FieldError::Unfinished { who: who.into(), what })
+    }
+}
+
+/// The status at the end of an answer.
+fn accepted(who: &str, what: &'static str, answer: &[u8]) -> Result<(), FieldError> {
+    let why = match answer.last().map(|code| Status::from_code(*code)) {
+        Some(Status::Accepted) => return Ok(()),
+        Some(Status::NotAuthentic) => "its signature does not hold here, or the delegation was not shown",
+        Some(Status::WrongParty) => "it is for somebody else, or the delegation does not reach so far",
+        Some(Status::WrongState) => {
+            "not now: by the device's clock the delegation does not hold, or its state is another"
+        }
+        Some(Status::Malformed) | None => "it cannot be read there",
+    };
+    Err(FieldError::Declined { who: who.into(), what, why })
+}
+
+/// A binding, as far as this laptop knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    binding_id: BindingId,
+    sides: [(String, Spk, String); 2],
+    policy_version: u32,
+    certificate_s: u32,
+    certified_at: u32,
+}
+
+impl Known {
+    fn read(told: &Relation) -> Result<Self, FieldError> {
+        let side = |kept: &Kept| {
+            let spk = Spk::from_slice(&kept.spk.0).map_err(|e| FieldError::Brief(e.to_string()))?;
+            Ok::<_, FieldError>((kept.component_id.clone(), spk, kept.access.clone()))
+        };
+        Ok(Known {
+            binding_id: BindingId(told.binding_id.0),
+            sides: [side(&told.a)?, side(&told.b)?],
+            policy_version: told.policy_version,
+            certificate_s: told.certificate_s,
+            certified_at: told.certified_at,
+        })
+    }
+
+    fn between(&self, ids: [&str; 2]) -> bool {
+        self.sides.each_ref().map(|(id, ..)| id.as_str()) == ids
+    }
+}
+
+/// What a laptop knows of the packs that it is sent to: what it was told before it left, and what it did since.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    chain_id: Digest,
+    list: Vec<u8>,
+    number: u32,
+    known: Vec<Known>,
+}
+
+impl Ground {
+    /// From the brief (A205), and what the journal has of the same delegation.
+    ///
+    /// # Errors
+    /// [`FieldError::Brief`], also for a journal whose notes cannot be read.
+    pub fn new(brief: &Brief, journal: &Journal) -> Result<Self, FieldError> {
+        let damaged = |e: lct::Error| FieldError::Brief(e.to_string());
+        let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
+        let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
+        let mut ground = Ground { chain_id: brief.chain_id.0, list: brief.list.0.clone(), number, known };
+        for entry in &journal.entries {
+            match Body::from_bytes(&entry.body) {
+                Ok(Body::Bind { .. }) => ground.made(&note(&entry.note)?)?,
+                Ok(Body::PairComplete(paired)) => ground.paired(&paired.binding_id, entry.act.time),
+                Ok(Body::Revoke { target: Target::Binding(id), .. }) => ground.ended(&id),
+                _ => {}
+            }
+        }
+        Ok(ground)
+    }
+
+    fn find(&self, ids: [&str; 2]) -> Option<&Known> {
+        self.known.iter().find(|known| known.between(ids))
+    }
+
+    /// The binding of these two, A then B.
+    pub fn binding(&self, ids: [&str; 2]) -> Option<BindingId> {
+        self.find(ids).map(|known| known.binding_id)
+    }
+
+    /// With whom the module `id` is bound: the pack, and by which binding.
+    pub fn above(&self, id: &str) -> Option<(&str, BindingId)> {
+        let known = self.known.iter().find(|known| known.sides[1].0 == id)?;
+        Some((&known.sides[0].0, known.binding_id))
+    }
+
+    /// Whether A and B were paired since they were bound.
+    pub fn is_paired(&self, ids: [&str; 2]) -> bool {
+        self.find(ids).is_some_and(|known| known.certified_at > 0)
+    }
+
+    fn made(&mut self, made: &Made) -> Result<(), FieldError> {
+        let known = Known::read(&Relation {
+            binding_id: made.binding_id,
+            a: made.a.clone(),
+            b: made.b.clone(),
+            policy_version: FACTORY_VERSION,
+            certificate_s: Rotation::FACTORY.certificate_s,
+            certified_at: 0,
+        })?;
+        let ids = [made.a.component_id.as_str(), made.b.component_id.as_str()];
+        self.known.retain(|old| !old.between(ids));
+        self.known.push(known);
+        Ok(())
+    }
+
+    fn paired(&mut self, binding: &BindingId, at: u32) {
+        let same = self.known.iter_mut().filter(|known| known.binding_id == *binding);
+        same.for_each(|known| known.certified_at = known.certified_at.max(at));
+    }
+
+    fn ended(&mut self, binding: &BindingId) {
+        self.known.retain(|known| known.binding_id != *binding);
+    }
+}
+
+/// What is noted beside an act of binding.
+///
+/// # Errors
+/// [`FieldError::Brief`].
+pub fn note(bytes: &[u8]) -> Result<Made, FieldError> {
+    serde_json::from_slice(bytes).map_err(|e| FieldError::Brief(format!("a note of the journal: {e}")))
+}
+
+/// A component that was met on a bus: its name is that of its certificate.
+struct Met {
+    id: String,
+    cid: Cid,
+    role: Role,
+    registration: Registration,
+}
+
+impl Met {
+    fn certificates(&self) -> (DeviceCertificate, DeviceCertificate) {
+        (self.registration.device, self.registration.batch)
+    }
+}
+
+/// Four numbers are drawn for a binding, and three for a pairing.
+fn random<const N: usize>() -> Result<[u8; N], FieldError> {
+    let drawn = entropy::with(|rng| {
+        let mut bytes = [0; N];
+        rng.fill_bytes(&mut bytes);
+        bytes
+    });
+    Ok(drawn.map_err(SignError::from)?)
+}
+
+impl Field {
+    /// Shows `id` the delegation, and asks who it is.
+    fn meet(&self, ground: &Ground, id: &str, way: &mut Way<'_>) -> Result<Met, FieldError> {
+        let what = "the delegation";
+        let show = [&[pdu::DELEGATION, delegation::SHOW], self.shown.as_slice()].concat();
+        accepted(id, what, &way.ask(id, what, &show)?)?;
+        let what = "the question for its certificates";
+        let answer = way.ask(id, what, &[pdu::BINDING, op::CERTIFICATES])?;
+        let misfit = || FieldError::Misfit { who: id.into(), what };
+        let body = answer.strip_prefix(&[pdu::BINDING, op::IDENTITY]).ok_or_else(misfit)?;
+        let registration = answers::registration(ground.chain_id, id, body).map_err(|_| misfit())?;
+        let subject = registration.device.subject().map_err(|_| misfit())?;
+        match subject.cid == Cid::of(id) {
+            true => Ok(Met { id: id.into(), cid: subject.cid, role: subject.role, registration }),
+            false => Err(misfit()),
+        }
+    }
+
+    fn permitted(&self, operation: Operation, [a, b]: [&str; 2], now: u32) -> Result<(), FieldError> {
+        self.may(operation, now)?;
+        match self.delegation.permits(operation, &[Cid::of(a), Cid::of(b)]) {
+            Err(Denied::Scope) => Err(FieldError::Scope(a.into(), b.into())),
+            Err(_) => Err(FieldError::Operation),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether the delegate may end the binding of these two.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn may_end(&self, a: &str, b: &str, now: u32) -> Result<(), FieldError> {
+        self.permitted(Operation::Revoke, [a, b], now)
+    }
+
+    /// Pairs A and B anew at `now` (Unix seconds), under a certificate of the delegate. It is in the journal when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`FieldError`]; what was in force stays so until both have the new pairing.
+    pub fn pair(
+        &mut self,
+        ground: &mut Ground,
+        [a, b]: [&str; 2],
+        now: u32,
+        way: &mut Way<'_>,
+    ) -> Result<PairingId, FieldError> {
+        self.permitted(Operation::Pair, [a, b], now)?;
+        let known = ground.find([a, b]).ok_or_else(|| FieldError::NotBound(a.into(), b.into()))?.clone();
+        let met = [self.meet(ground, a, way)?, self.meet(ground, b, way)?];
+        let what = "the revocation list";
+        let list = [&[pdu::REVOCATION], ground.list.as_slice()].concat();
+        for who in [a, b] {
+            let answer = way.ask(who, what, &list)?;
+            // A device keeps the latest that it was given (H106).
+            let held = answer.get(2..6).and_then(|n| n.try_into().ok()).map_or(0, u32::from_be_bytes);
+            if held < ground.number {
+                accepted(who, what, &answer)?;
+            }
+        }
+        let lease_s = self.delegation.lease_s.min(known.certificate_s);
+        let (pairing_id, created) = (PairingId(random()?), now.max(known.certified_at.saturating_add(1)));
+        let entity = |i: usize| {
+            let access = known.sides[i].2.as_bytes().try_into().map_err(|_| lct::Error::BufferTooSmall);
+            access.map(|access| Entity { cid: met[i].cid, role: met[i].role, access }).map_err(Unissued::from)
+        };
+        let expires = now.saturating_add(lease_s);
+        let metadata = ClearMetadata {
+            pairing_id,
+            context: PairingContext::BatteryManagement,
+            entities: [entity(0)?, entity(1)?],
+            timing: Timing { created, valid_from: now, expires, max_uses: 0 },
+            operations: 0b111,
+            unencrypted_allowed: Default::default(),
+            salt: random()?,
+            iv_seed: random()?,
+            policy_version: known.policy_version,
+            compact: Default::default(),
+            crl_number: ground.number,
+        };
+        let remains =
+            issue::certificate(&self.key, &metadata, &known.sides.each_ref().map(|(_, spk, _)| *spk))?;
+        let what = "the pairing certificate";
+        let certificate = [&[pdu::CERTIFICATE], remains.certificate.as_slice()].concat();
+        // B first: when A begins the handshake, B has the certificate already.
+        for who in [b, a] {
+            let answer = way.ask(who, what, &certificate)?;
+            if !answer.starts_with(&[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE]) {
+                accepted(who, what, &answer)?;
+            }
+        }
+        let mut done = Vec::with_capacity(2);
+        for who in [a, b] {
+            let body = way.until(who, what, &certificate, [pdu::CERTIFICATE, pdu::PAIRING_COMPLETE])?;
+            let misfit = |_| FieldError::Misfit { who: who.into(), what };
+            done.push(Completed::read(&body).map_err(misfit)?);
+        }
+        let misfit = || FieldError::Misfit { who: b.into(), what };
+        let [by_a, by_b] = done[..] else { return Err(misfit()) };
+        if !by_a.agrees_with(&by_b) || by_a.pairing_id != pairing_id {
+            return Err(misfit());
+        }
+        let Completed { nonce, th4, .. } = by_a;
+        let completion = Completion { pairing_id, nonce, cert_hash: remains.cert_hash, th4 };
+        let own = self.key.sign(|key, rng| key.sign(&completion.digest(), rng))?;
+        let keys = known.sides.each_ref().map(|(_, spk, _)| spk.sign_pub());
+        let signatures = [Signature(by_a.signature), Signature(by_b.signature), own];
+        let body = api::sign::pair_complete(&completion, (known.binding_id, keys), lease_s, signatures);
+        self.write(Operation::Pair, &body.map_err(|_| misfit())?, &[], now)?;
+        ground.paired(&known.binding_id, created);
+        Ok(pairing_id)
+    }
+
+    /// Binds A and B at `now` (Unix seconds), with fresh keys of both, attested by their manufacturers; a binding that they
+    /// have gives way, for which the delegation has to allow `revoke` too. It is in the journal when this returns.
+    ///
+    /// # Errors
+    /// [`FieldError`]; the old binding serves until the new one stands.
+    pub fn bind(
+        &mut self,
+        ground: &mut Ground,
+        [a, b]: [&str; 2],
+        now: u32,
+        way: &mut Way<'_>,
+    ) -> Result<BindingId, FieldError> {
+        self.permitted(Operation::Bind, [a, b], now)?;
+        let old = ground.binding([a, b]);
+        if old.is_some() {
+            self.permitted(Operation::Revoke, [a, b], now)?;
+        }
+        let met = [self.meet(ground, a, way)?, self.meet(ground, b, way)?];
+        let [at_a, at_b] = &met;
+        if !is_side_a(at_a.role, at_a.cid, at_b.role, at_b.cid) {
+            return Err(FieldError::Order(a.into(), b.into()));
+        }
+        let binding_id = BindingId(random()?);
+        let sides = entropy::with(|rng| {
+            met.each_ref().map(|met| Side::draw(met.cid, met.role, format!("can:{}", met.id).as_bytes(), rng))
+        });
+        let sides = sides.map_err(SignError::from)?;
+        let mut drawn = Vec::with_capacity(2);
+        for (own, who) in [a, b].into_iter().enumerate() {
+            drawn.push(self.keys_of(binding_id, (&met[own], &sides), own, who, way)?);
+        }
+        let [of_a, of_b] = drawn[..] else { return Err(FieldError::Subject) };
+        let introduced = Introduced { time: now, keys: [of_a.0, of_b.0] };
+        let mut leaves = [Vec::new(), Vec::new()];
+        for (own, (_, question)) in [of_a, of_b].into_iter().enumerate() {
+            let Some((nonce, named)) = question else { continue };
+            let named = BindingId(named);
+            if ground.known.iter().any(|known| known.binding_id == named) && old != Some(named) {
+                return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
+            }
+            let asked = Rebind { device: met[own].cid, nonce, old: named };
+            leaves[own] = self.key.sign(|key, rng| asked.issue(key, rng))?.to_vec();
+        }
+        let what = "the sealed halves of the device key";
+        for (who, sealed) in [a, b].into_iter().zip(issue::packages(&self.key, &sides, &introduced)?) {
+            let head = [&[pdu::KEY_PACKAGE, package::SEALED], binding_id.0.as_slice()].concat();
+            accepted(who, what, &way.ask(who, what, &[head, sealed].concat())?)?;
+        }
+        let what = "the introduction of its partner";
+        let mut introductions = [Vec::new(), Vec::new()];
+        for (own, message) in introductions.iter_mut().enumerate() {
+            let (chain, assurance) = (met[1 - own].certificates(), Assurance::Attested);
+            let partner = issue::introduction(binding_id, &sides, own, chain, &introduced, assurance);
+            let signed = self.key.sign(|key, rng| partner.issue(key, rng))?.map_err(Unissued::from)?;
+            *message = [&[pdu::BINDING, op::INTRODUCTION], signed.as_slice(), &leaves[own]].concat();
+        }
+        // B first: when A begins the handshake, B knows A's key already.
+        for own in [1, 0] {
+            let answer = way.ask(&met[own].id, what, &introductions[own])?;
+            if !answer.starts_with(&[pdu::BINDING, op::SIGNED]) {
+                accepted(&met[own].id, what, &answer)?;
+            }
+        }
+        let record = issue::record(binding_id, &sides, &introduced, Assurance::Attested);
+        let mut signatures = [Signature([0; 64]); 3];
+        for (own, message) in introductions.iter().enumerate() {
+            let who = met[own].id.as_str();
+            let body = way.until(who, what, message, [pdu::BINDING, op::SIGNED])?;
+            let misfit = |_| FieldError::Misfit { who: who.into(), what };
+            signatures[own] = Signature(answers::Signed::read(&body).map_err(misfit)?.signature);
+        }
+        signatures[2] = self.key.sign(|key, rng| key.sign(&record.digest(), rng))?;
+        let misfit = |_| FieldError::Misfit { who: b.into(), what };
+        let body = api::sign::bind(&record, signatures).map_err(misfit)?;
+        let kept = |i: usize| Kept {
+            component_id: met[i].id.clone(),
+            spk: Fixed(introduced.keys[i].0.0),
+            access: format!("can:{}", met[i].id),
+        };
+        let mut registrations = Vec::new();
+        for met in
+            met.iter().filter(|met| !ground.known.iter().any(|k| k.sides.iter().any(|s| s.0 == met.id)))
+        {
+            registrations.push(registered(met, way)?);
+        }
+        let made = Made { binding_id: Hex(binding_id.0), a: kept(0), b: kept(1), registrations };
+        let noted = serde_json::to_vec(&made).map_err(|e| FieldError::Brief(e.to_string()))?;
+        if let Some(old) = old {
+            let given_up = Body::Revoke { target: Target::Binding(old), reason: Reason::Superseded as u8 };
+            self.write(Operation::Revoke, &given_up, &[], now)?;
+        }
+        self.write(Operation::Bind, &body, &noted, now)?;
+        ground.made(&made)?;
+        Ok(binding_id)
+    }
+
+    /// Has `own` draw a key of its relationship; its device vouches for it.
+    fn keys_of(
+        &self,
+        binding_id: BindingId,
+        (met, sides): (&Met, &[Side; 2]),
+        own: usize,
+        who: &str,
+        way: &mut Way<'_>,
+    ) -> Result<Drawn, FieldError> {
+        let what = "the request for a key";
+        let request = issue::request(&self.key, binding_id, &sides[own], &sides[1 - own])?;
+        let answer = way.ask(who, what, &[&[pdu::BINDING, op::REQUEST], request.as_slice()].concat())?;
+        let Some(body) = answer.strip_prefix(&[pdu::BINDING, op::KEYS]) else {
+            accepted(who, what, &answer)?;
+            return Err(FieldError::Misfit { who: who.into(), what });
+        };
+        let misfit = |_| FieldError::Misfit { who: who.into(), what };
+        let (_, drawn) = DeviceKeys::read(body).map_err(misfit)?;
+        let (spk, attestation) = (Spk::from_slice(&drawn.spk).map_err(misfit)?, Signature(drawn.attestation));
+        let (side, partner) = (&sides[own], &sides[1 - own].cid);
+        let digest = spk_attestation_digest(&side.cid, side.role, &spk, partner, &side.nonce);
+        let device = met.registration.device.subject().map_err(misfit)?.key;
+        device.verify(&digest, &attestation).map_err(|e| misfit(e.into()))?;
+        Ok(((spk, attestation), drawn.replaces))
+    }
+}
+
+/// A key with its attestation, and what its device asks before it takes the binding in the place of another one.
+type Drawn = ((Spk, Signature), Option<([u8; 16], [u8; 16])>);
+
+/// Has a component sign its registration.
+fn registered(met: &Met, way: &mut Way<'_>) -> Result<Stated, FieldError> {
+    let what = "its registration";
+    let mut bytes = [0; REGISTRATION_MAX];
+    let n = met.registration.encode(&mut bytes).map_err(Unissued::from)?;
+    let statement = bytes[..n].to_vec();
+    let answer = way.ask(&met.id, what, &[&[pdu::BINDING, op::REGISTER], statement.as_slice()].concat())?;
+    let misfit = || FieldError::Misfit { who: met.id.clone(), what };
+    let proof = answer.strip_prefix(&[pdu::BINDING, op::REGISTERED]).ok_or_else(misfit)?;
+    let proof = Fixed(proof.try_into().map_err(|_| misfit())?);
+    Ok(Stated { component_id: met.id.clone(), statement: Blob(statement), proof })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{FROM, again, delegation},
+        *,
+    };
+    use lct::{
+        attest::{CertificateType, Subject as Attested},
+        sign::SigningKey,
+        spk::SpkSecret,
+    };
+    use ledger::tx::Paired;
+
+    const PAIR: [&str; 2] = ["pack-0001", "module-0001"];
+
+    fn spk() -> Spk {
+        entropy::with(SpkSecret::generate).unwrap().unwrap().public()
+    }
+
+    fn kept(id: &str) -> Kept {
+        Kept { component_id: id.into(), spk: Fixed(spk().0), access: format!("can:{id}") }
+    }
+
+    fn brief(key: &AuthorityKey, operations: u8) -> Brief {
+        let list = RevocationList {
+            number: 3,
+            this_update: FROM,
+            next_update: FROM + 60,
+            previous: [0; 32],
+            entries: Default::default(),
+        };
+        let list = entropy::with(|rng| list.issue(&SigningKey::generate(rng), rng)).unwrap().unwrap();
+        let relation = Relation {
+            binding_id: Hex([5; 16]),
+            a: kept(PAIR[0]),
+            b: kept(PAIR[1]),
+            policy_version: 1,
+            certificate_s: 86_400,
+            certified_at: FROM - 10,
+        };
+        let delegation = Blob(delegation(key, operations));
+        Brief {
+            height: 9,
+            chain_id: Hex([1; 32]),
+            delegation,
+            list: Blob(list.to_vec()),
+            relations: vec![relation],
+        }
+    }
+
+    /// What a device says of itself under the certificate of `id`.
+    fn identity(id: &str) -> Vec<u8> {
+        let issued = |kind| {
+            entropy::with(|rng| {
+                let key = SigningKey::generate(rng);
+                let subject = Attested {
+                    kind,
+                    cid: Cid::of(id),
+                    role: if id.starts_with("pack") { Role::Pack } else { Role::Module },
+                    flags: 0,
+                    not_before: 0,
+                    not_after: u32::MAX,
+                    hw: *b"MB-TEST1",
+                    key: key.public(),
+                    code_commit: [0; 32],
+                };
+                DeviceCertificate::issue(&subject, &key, rng)
+            })
+            .unwrap()
+        };
+        let [device, batch] = [CertificateType::Device, CertificateType::Batch].map(issued);
+        [&[pdu::BINDING, op::IDENTITY][..], &device.0, &batch.0, &[0; 20], &[2], b"SN"].concat()
+    }
+
+    /// Devices that accept whatever they are given, and never say that a handshake stands.
+    fn agreeable(who: &str, message: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(match message {
+            [pdu::BINDING, op::CERTIFICATES] => identity(who),
+            [pdu::REVOCATION, ..] => vec![pdu::REVOCATION, pdu::REVOCATION_STATUS, 0, 0, 0, 3, 0],
+            [kind, ..] => vec![*kind, 0x81, 0],
+            [] => Vec::new(),
+        })
+    }
+
+    #[test]
+    fn nothing_is_in_the_journal_of_what_no_device_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let brief = brief(&key, 7);
+        let path = dir.path().join("journal");
+        let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
+        let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+        let mut pair = |ids, carry: &mut Carry<'_>| {
+            let done = field.pair(&mut ground, ids, FROM + 1, &mut Way { carry, pause: Duration::ZERO });
+            done.unwrap_err().to_string()
+        };
+        let mut rows: Vec<(&str, Box<Carry<'static>>)> = vec![
+            ("pack-0001 was not reached with the delegation: cable", Box::new(|_, _| Err("cable".into()))),
+            (
+                "does not take the delegation: not now",
+                Box::new(|_, _| Ok(vec![pdu::DELEGATION, delegation::TAKEN, Status::WrongState as u8])),
+            ),
+            (
+                "module-0001 answers something that does not fit the question for its certificates",
+                Box::new(|who, m| agreeable(if m[0] == pdu::BINDING { PAIR[0] } else { who }, m)),
+            ),
+            (
+                "pack-0001 answers something that does not fit the question for its certificates",
+                Box::new(|who, m| agreeable(who, m).map(|mut a| a.drain(..a.len().min(90)).collect())),
+            ),
+            (
+                "pack-0001 does not take the revocation list: its signature",
+                Box::new(|who, m| {
+                    let older = vec![pdu::REVOCATION, pdu::REVOCATION_STATUS, 0, 0, 0, 2, 1];
+                    if m[0] == pdu::REVOCATION { Ok(older) } else { agreeable(who, m) }
+                }),
+            ),
+            (
+                "module-0001 does not take the pairing certificate: it is for somebody else",
+                Box::new(
+                    |who, m| {
+                        if m[0] == pdu::CERTIFICATE { Ok(vec![m[0], 0x81, 2]) } else { agreeable(who, m) }
+                    },
+                ),
+            ),
+            ("pack-0001 does not say that the pairing certificate is done", Box::new(agreeable)),
+            (
+                "module-0001 answers something that does not fit the pairing certificate",
+                Box::new(|who, m| match m[0] {
+                    pdu::CERTIFICATE => {
+                        let of = if who == PAIR[0] { 1 } else { 2 };
+                        Ok([&[m[0], pdu::PAIRING_COMPLETE][..], &m[3..19], &[of; 128]].concat())
+                    }
+                    _ => agreeable(who, m),
+                }),
+            ),
+        ];
+        for (words, device) in &mut rows {
+            let said = pair(PAIR, device.as_mut());
+            assert!(said.contains(*words), "{words}: {said}");
+        }
+        let nobody: &mut Carry<'static> = &mut |_, _| panic!("nobody is asked");
+        assert!(pair(["pack-0009", "module-0001"], nobody).contains("is a pack that the delegation names"));
+        assert!(pair(["app-0001", "pack-0001"], nobody).contains("are not bound to each other"));
+        let bind = |field: &mut Field, ground: &mut Ground, ids, carry: &mut Carry<'_>| {
+            let done = field.bind(ground, ids, FROM + 1, &mut Way { carry, pause: Duration::ZERO });
+            done.unwrap_err().to_string()
+        };
+        let wrong = bind(&mut field, &mut ground, ["module-0001", "pack-0001"], &mut agreeable);
+        assert!(wrong.contains("the side nearer the app comes first"), "{wrong}");
+        let silent = bind(&mut field, &mut ground, PAIR, &mut agreeable);
+        assert!(silent.contains("answers something that does not fit the request for a key"), "{silent}");
+        assert_eq!((field.acts(), Journal::read(&path).unwrap().entries.len()), (0, 0));
+
+        // To give up a binding is to end it.
+        let brief = self::brief(&key, 3);
+        let path = dir.path().join("other");
+        let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
+        let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+        assert!(bind(&mut field, &mut ground, PAIR, nobody).contains("does not allow this operation"));
+    }
+
+    /// What the laptop did since it left counts beside what it was told, also after a restart of it.
+    #[test]
+    fn the_journal_tells_what_changed_since_the_brief() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let brief = brief(&key, 7);
+        let path = dir.path().join("journal");
+        let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
+        let ground = || Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+        let before = ground();
+        assert_eq!(before.binding(PAIR), Some(BindingId([5; 16])));
+        assert_eq!(before.above("module-0001"), Some(("pack-0001", BindingId([5; 16]))));
+        let (none, module) = (Signature([0; 64]), ["pack-0001", "module-0004"]);
+        let made =
+            Made { binding_id: Hex([6; 16]), a: kept(module[0]), b: kept(module[1]), registrations: vec![] };
+        let bind =
+            Body::Bind { record: vec![1], signature_a: none, signature_b: none, signature_authority: none };
+        field.write(Operation::Bind, &bind, &serde_json::to_vec(&made).unwrap(), FROM + 2).unwrap();
+        let after = ground();
+        assert_eq!((after.binding(module), after.is_paired(module)), (Some(BindingId([6; 16])), false));
+        let known = after.find(module).unwrap();
+        assert_eq!(known.sides[1].1.0, made.b.spk.0);
+        let paired = Paired {
+            pairing_id: PairingId([7; 16]),
+            binding_id: BindingId([6; 16]),
+            key_a: known.sides[0].1.sign_pub(),
+            key_b: known.sides[1].1.sign_pub(),
+            cert_hash: [0; 32],
+            nonce: [0; 32],
+            th4: [0; 32],
+            lease_s: 60,
+            signature_a: none,
+            signature_b: none,
+            signature_authority: none,
+        };
+        field.write(Operation::Pair, &Body::PairComplete(paired), &[], FROM + 3).unwrap();
+        field.end(Subject::Binding(BindingId([5; 16])), Reason::Retired, FROM + 4).unwrap();
+        let last = ground();
+        assert!(last.is_paired(module));
+        assert_eq!((last.above("module-0001"), last.binding(PAIR)), (None, None));
+
+        field.write(Operation::Bind, &bind, b"{}", FROM + 5).unwrap();
+        let read = Ground::new(&brief, &Journal::read(&path).unwrap());
+        assert!(matches!(read, Err(FieldError::Brief(_))), "a note that is none");
+    }
+}

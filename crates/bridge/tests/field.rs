@@ -1,0 +1,141 @@
+//! What a delegate is told before it leaves (A205), and what the bridge makes of what it did (A208).
+
+use crate::common;
+
+use api::{
+    Blob, Fixed, Hex,
+    binding::{Adopt, Adopted},
+    delegation::{Brief, Delegated, Kept},
+    pairing,
+    policy::Standings,
+};
+use common::{Bonded, Device, World, fresh_spk, rng};
+use lct::{
+    delegation::{Act, DelegationId},
+    hash::sha256,
+    id::PairingId,
+    pairing::Completion,
+    revocation::{Reason, RevocationList, Subject},
+    spk::SpkSecret,
+};
+use ledger::{codec::Canonical, tx::Body};
+
+/// Both sides of a binding, as whoever made it knows them.
+fn kept(devices: [&Device; 2], bonded: &Bonded) -> Adopt {
+    let [a, b] = [0, 1].map(|i| Kept {
+        component_id: devices[i].id.clone(),
+        spk: Fixed(bonded.keys[i].public().0),
+        access: format!("can:{}", devices[i].id),
+    });
+    Adopt { creator: "test".into(), a, b }
+}
+
+async fn delegated(world: &World, laptop: &SpkSecret) -> Delegated {
+    world.post("/delegations", &world.delegation_order("pack-0001", &laptop.public())).await.json()
+}
+
+/// The laptop learns the whole keys of its packs, and of no others, and a list that is not older than what devices ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_is_told_of_its_packs() {
+    let world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let other = world.factory.device("pack-0002", lct::id::Role::Pack);
+    world.register(&other).await;
+    world.bind(&app, &other).await;
+    let laptop = SpkSecret::generate(&mut rng()).unwrap();
+    let issued = delegated(&world, &laptop).await;
+    let path = format!("/delegations/{}/brief", issued.id);
+    let brief: Brief = world.get(&path).await.json();
+    assert_eq!((brief.chain_id.0, &brief.delegation), (world.chain.chain_id(), &issued.delegation));
+    let [relation] = &brief.relations[..] else { panic!("{brief:?}") };
+    assert_eq!(relation.binding_id.0, bonded.id.0);
+    assert_eq!([&relation.a.component_id, &relation.b.component_id], [&app.id, &pack.id]);
+    assert_eq!([relation.a.spk.0, relation.b.spk.0], [0, 1].map(|i| bonded.keys[i].public().0));
+    assert_eq!(relation.certified_at, 0, "they were never paired");
+    let opened = world.pair(&app, &pack, &bonded).await;
+    assert_eq!(world.revoke(Subject::Pairing(opened.pairing_id), Reason::Lost).await.status, 200);
+    let brief: Brief = world.get(&path).await.json();
+    assert!(brief.relations[0].certified_at >= world.now_s(), "issued, though nobody completed it");
+    let list = RevocationList::open(&brief.list.0, &world.authority.sign_pub()).unwrap();
+    assert_eq!(list.entries.len(), 1);
+    assert_eq!(world.revoke(Subject::Binding(bonded.id), Reason::Lost).await.status, 200);
+    let brief: Brief = world.get(&path).await.json();
+    assert_eq!(brief.relations, [], "it ended");
+    let unknown = world.get(&format!("/delegations/{}/brief", Hex([9; 16]))).await;
+    assert_eq!((unknown.status, unknown.problem().code.as_str()), (404, "W4_ERR_DELEGATION_NOT_FOUND"));
+}
+
+/// A binding that somebody else made serves like any other, once the bridge has its keys; which they are the ledger says.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_binding_are_taken_over_as_the_ledger_names_them() {
+    let mut world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    std::fs::remove_file(world.ceremonies()).unwrap();
+    world.restart().await;
+    let path = format!("/bindings/{}/adopt", bonded.id);
+    let good = kept([&app, &pack], &bonded);
+    let mut other = good.clone();
+    // Only the half that things are sealed to: no signature would show it.
+    other.b.spk.0[35..].copy_from_slice(&fresh_spk().public().0[35..]);
+    let swapped = Adopt { a: good.b.clone(), b: good.a.clone(), ..good.clone() };
+    let no_key = Adopt { a: Kept { spk: Fixed([0; 68]), ..good.a.clone() }, ..good.clone() };
+    let unknown = format!("/bindings/{}/adopt", Hex([9; 16]));
+    for (path, request, status, code) in [
+        (&path, &other, 409, "W4_ERR_BINDING_KEYS"),
+        (&path, &swapped, 409, "W4_ERR_BINDING_KEYS"),
+        (&path, &no_key, 400, "W4_ERR_PROTO_FORMAT"),
+        (&unknown, &good, 404, "W4_ERR_BINDING_NOT_FOUND"),
+    ] {
+        let refused = world.post(path, request).await;
+        assert_eq!((refused.status, refused.problem().code.as_str()), (status, code));
+    }
+    let issue = world.issue_request(&app, &pack);
+    let refused = world.post("/pairings", &issue).await;
+    assert_eq!((refused.status, refused.problem().code.as_str()), (409, "W4_ERR_BINDING_KEYS"));
+    for _ in 0..2 {
+        assert_eq!(world.post(&path, &good).await.json::<Adopted>().status, "adopted");
+    }
+    world.restart().await;
+    let opened = world.pair(&app, &pack, &bonded).await;
+    let complete = world.completion(&opened, &bonded);
+    let path = format!("/pairings/{}/complete", opened.pairing_id);
+    assert_eq!(world.post(&path, &complete).await.json::<pairing::Completed>().status, "completed");
+}
+
+/// A delegate's lease is short: the bridge has the two paired anew before it ends, and with a later certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_of_a_delegate_is_renewed_in_time() {
+    let world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let opened = world.pair(&app, &pack, &bonded).await;
+    let path = format!("/pairings/{}/complete", opened.pairing_id);
+    world.post(&path, &world.completion(&opened, &bonded)).await.json::<pairing::Completed>();
+    let laptop = SpkSecret::generate(&mut rng()).unwrap();
+    let issued = delegated(&world, &laptop).await;
+    world.advance(120_000);
+
+    let completion =
+        Completion { pairing_id: PairingId([4; 16]), nonce: [1; 32], cert_hash: [2; 32], th4: [3; 32] };
+    let keys = [bonded.keys[0].signing_key(), bonded.keys[1].signing_key(), laptop.signing_key()];
+    let signatures = keys.map(|key| key.sign(&completion.digest(), &mut rng()));
+    let bound = (bonded.id, [keys[0].public(), keys[1].public()]);
+    let body = api::sign::pair_complete(&completion, bound, 4 * 3_600, signatures).unwrap().to_bytes();
+    let delegation = DelegationId(issued.id.0);
+    let (time, hash) = (world.now_s(), sha256(&[&body]));
+    let act = Act { delegation, number: 1, previous: [0; 32], time, body: hash };
+    let statement = act.issue(laptop.signing_key(), &mut rng()).to_vec();
+    let tx = world.tx(Body::DelegateAct { statement, body }).await;
+    world.client.submit(&tx.bytes, true).await.unwrap();
+    let acts = world.client.delegation(&issued.id).await.unwrap().acts;
+    assert_eq!(acts[0].outcome, "done", "{acts:?}");
+
+    let due = async || world.get("/policies").await.json::<Standings>().policies[0].due;
+    assert!(!due().await);
+    world.advance(3 * 3_600_000 + 60_000);
+    assert!(due().await, "in its last quarter");
+    let next: pairing::Issued = world.post("/pairings", &world.issue_request(&app, &pack)).await.json();
+    let Blob(bytes) = next.certificate;
+    let certificate = lct::certificate::Certificate::parse(&bytes).unwrap();
+    let metadata = lct::metadata::ClearMetadata::decode(certificate.clear_metadata).unwrap();
+    assert!(metadata.timing.created > time);
+}

@@ -1,0 +1,123 @@
+//! `delegate bring`: what a laptop did comes to the ledger, in order, and what it bound to the bridge.
+
+use std::path::PathBuf;
+
+use api::binding::Adopt;
+use api::delegation::{DONE, Delegated, Made};
+use api::encoding::Hex;
+use api::problem::code;
+use api::{Client, ClientError};
+use bridge::field::ceremony::note;
+use bridge::field::{Entry, Journal};
+use lct::delegation::{Act, DelegationId};
+use lct::sign::Signature;
+use ledger::tx::Body;
+use serde_json::json;
+
+use super::{Installation, broken, object, running, verdict, words};
+use crate::cmd::data_dir::{DataDir, Run};
+use crate::cmd::ledger::submit;
+use crate::cmd::{Failure, Outcome, ask, print};
+
+/// Label in the bridge's log.
+const CREATOR: &str = "modbatt delegate";
+
+/// Arguments of `delegate bring`.
+#[derive(clap::Args)]
+pub struct Bring {
+    #[command(flatten)]
+    at: Installation,
+    /// The laptop's journal
+    #[arg(long, value_name = "FILE")]
+    journal: PathBuf,
+}
+
+/// Runs the command. What was brought before is not brought twice.
+pub fn run(args: &Bring) -> Result<Outcome, Failure> {
+    let journal = Journal::read(&args.journal).map_err(broken)?;
+    let (dir, run) = running(&args.at)?;
+    let id = Hex(DelegationId::of(&journal.delegation).0);
+    let client = || Client::new(&run.url);
+    let recorded = ask(async { client()?.delegation(&id).await })?;
+    let known = recorded.acts.len();
+    // Of two journals under one delegation the ledger goes on with the one that it has the beginning of.
+    let last = known.checked_sub(1).map(|last| journal.entries.get(last).map(|e| Act::hash_of(&e.statement)));
+    if last.is_some_and(|last| last != Some(recorded.last.0)) {
+        return Err(Failure::Failed(format!(
+            "{} is not the journal whose {known} act(s) the ledger has of this delegation: nothing was brought. Acts of this \
+             one need a delegation of their own",
+            args.journal.display()
+        )));
+    }
+    for Entry { act, statement, body, note } in journal.entries.iter().skip(known) {
+        if let Some(made) = made(note)? {
+            register(&dir, &run, &made)?;
+        }
+        let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
+        submit(&dir, &run, &format!("act {}", act.number), body)?;
+    }
+    let told = ask(async { client()?.delegation(&id).await })?;
+    for (entry, act) in journal.entries.iter().zip(&told.acts).filter(|(_, act)| act.outcome == DONE) {
+        if let Some(made) = made(&entry.note)? {
+            debug_assert_eq!(entry.act.number, act.number);
+            ask(async { go_on(&client()?, made).await })?;
+        }
+    }
+    tell(args, known, told)
+}
+
+fn tell(args: &Bring, known: usize, told: Delegated) -> Result<Outcome, Failure> {
+    let brought = told.acts.len().saturating_sub(known);
+    print(&if args.at.json {
+        format!("{}\n", json!({ "brought": brought, "delegation": object(&told) }))
+    } else {
+        format!("{brought} act(s) brought, {known} were there\n{}", words(&told))
+    })?;
+    Ok(verdict(&[told]))
+}
+
+fn made(noted: &[u8]) -> Result<Option<Made>, Failure> {
+    if noted.is_empty() { Ok(None) } else { note(noted).map(Some).map_err(broken) }
+}
+
+/// Registers what the laptop met and the ledger does not know, by the word of the component itself.
+fn register(dir: &DataDir, run: &Run, made: &Made) -> Result<(), Failure> {
+    for stated in &made.registrations {
+        let id = &stated.component_id;
+        let known = ask(async {
+            match Client::new(&run.url)?.component(id).await {
+                Err(e) if e.code() == Some(code::COMPONENT_NOT_FOUND) => Ok(false),
+                found => found.map(|_| true),
+            }
+        })?;
+        if !known {
+            let body = api::sign::register(&stated.statement.0, &Signature(stated.proof.0));
+            let body =
+                body.map_err(|e| Failure::Input(format!("the registration of {id} in the journal: {e}")))?;
+            submit(dir, run, &format!("the registration of {id}"), body)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the bridge the keys of a binding, so that it can pair the two from now on, and has their LCT made.
+async fn go_on(client: &Client, made: Made) -> Result<(), ClientError> {
+    let Made { binding_id, a, b, .. } = made;
+    let create = api::lct::Create {
+        creator: CREATOR.into(),
+        component_a: a.component_id.clone(),
+        component_b: b.component_id.clone(),
+        context: api::pairing::BATTERY_MANAGEMENT.into(),
+        proxy_id: String::new(),
+    };
+    let adopted = client.adopt(&binding_id, &Adopt { creator: CREATOR.into(), a, b }).await;
+    match adopted {
+        // Somebody ended it since.
+        Err(e) if e.code() == Some(code::BINDING_NOT_FOUND) => return Ok(()),
+        adopted => adopted.map(drop)?,
+    }
+    match client.create_lct(&create).await {
+        Err(e) if e.code() == Some(code::LCT_EXISTS) => Ok(()),
+        created => created.map(drop),
+    }
+}
