@@ -118,6 +118,11 @@ pub fn verify(key: &PublicKey, signature: &Signature) -> bool {
     key.verify(black_box(&[5; 32]), signature).is_ok()
 }
 
+/// The public key of a private one, as a handshake draws it.
+pub fn public(key: &AgreementKey) -> bool {
+    black_box(black_box(key).public())[0] != 0
+}
+
 /// The agreement of a handshake.
 pub fn agree(key: &AgreementKey, peer: &[u8; 33]) -> bool {
     black_box(key.agree(black_box(peer))).is_some()

@@ -33,6 +33,10 @@ const VERIFIERS: [Build; 3] = {
     [portable, native, Build { name: "no-host-library", flags: "", features: &["--no-default-features"] }]
 };
 
+/// The benches that count what roles ask of a device's processor.
+const COUNTED: [Build; 1] =
+    [Build { name: "counted", flags: "", features: &["--no-default-features", "--features", "counted"] }];
+
 const NAMES: [&str; 7] = ["link", "tiers", "receipt", "ledger", "bridge", "firmware", "timing"];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
@@ -41,8 +45,16 @@ pub fn run(args: &[String]) -> Result<()> {
     let mut document = match name {
         "firmware" => firmware::run()?,
         "bridge" => load::bench(quick)?,
-        // Time on the buses is the same in every build.
-        "tiers" => host(name, quick, &BUILDS[..1])?,
+        "tiers" => {
+            // Time on the buses is the same in every build.
+            let mut document = host(name, quick, &BUILDS[..1])?;
+            if quick {
+                eprintln!("bench: --quick leaves out the emulated device");
+            } else {
+                work_of_devices(&mut document, &host(name, quick, &COUNTED)?, &firmware::run()?)?;
+            }
+            document
+        }
         // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.
         "ledger" => host(name, quick, &BUILDS[..1])?,
         "receipt" => host(name, quick, &VERIFIERS)?,
@@ -131,6 +143,71 @@ fn beside_device(document: &mut Value, device: &Value) {
             let found = device["rows"].as_array().into_iter().flatten().find(same);
             row[key] = found.map_or(Value::Null, |of| of["instructions"].clone());
         }
+    }
+}
+
+/// Puts beside each flow what it takes pack and module on a Cortex-M4: the operations that were counted in the same flow, times the
+/// instructions of each.
+fn work_of_devices(document: &mut Value, counted: &Value, device: &Value) -> Result<()> {
+    let costs = Costs::of(device)?;
+    let rows = document["rows"].as_array_mut().context("the bench left out its rows")?;
+    for row in rows {
+        let same = |of: &&Value| ["what", "modules", "load"].iter().all(|key| of[*key] == row[*key]);
+        let of = counted["rows"].as_array().into_iter().flatten().find(same);
+        let work = of.map_or(&Value::Null, |of| &of["work"]);
+        for (key, party) in [("m4_module_instructions", "module"), ("m4_pack_instructions", "pack")] {
+            row[key] = costs.instructions(&work[party]).into();
+        }
+        row["work"] = work.clone();
+    }
+    Ok(())
+}
+
+/// Instructions of a Cortex-M4 for what is counted.
+struct Costs {
+    /// Each of these public-key operations.
+    operations: [(&'static str, f64); 4],
+    /// A message from its text to frames, and back: of one without text, and for each byte of it.
+    messages: [(&'static str, &'static str, f64, f64); 2],
+}
+
+impl Costs {
+    fn of(device: &Value) -> Result<Self> {
+        let instructions = |operation: &str, bytes: u64| {
+            let same = |row: &&Value| row["operation"] == operation && row["bytes"] == bytes;
+            let row = device["rows"].as_array().into_iter().flatten().find(same);
+            row.and_then(|row| row["instructions"].as_f64())
+                .with_context(|| format!("the device did not count `{operation}`, {bytes} bytes"))
+        };
+        let line = |operation: &str| {
+            let (short, long) = (instructions(operation, 8)?, instructions(operation, 64)?);
+            let each = (long - short) / 56.0;
+            anyhow::Ok((short - 8.0 * each, each))
+        };
+        let (to_frames, to_text) = (line("text to frames")?, line("frames to text")?);
+        Ok(Costs {
+            operations: [
+                ("sign", instructions("sign", 0)?),
+                ("verify", instructions("verify", 0)?),
+                ("agree", instructions("agree", 0)?),
+                ("public", instructions("public key", 0)?),
+            ],
+            messages: [
+                ("sealed", "sealed_bytes", to_frames.0, to_frames.1),
+                ("opened", "opened_bytes", to_text.0, to_text.1),
+            ],
+        })
+    }
+
+    fn instructions(&self, work: &Value) -> Option<u64> {
+        let mut sum = 0.0;
+        for (name, each) in self.operations {
+            sum += work[name].as_f64()? * each;
+        }
+        for (messages, bytes, each, byte) in self.messages {
+            sum += work[messages].as_f64()? * each + work[bytes].as_f64()? * byte;
+        }
+        Some(sum.round() as u64)
     }
 }
 
@@ -273,6 +350,28 @@ mod tests {
         assert_eq!(document["mix"][0]["m4_pack_instructions"], 3);
         assert_eq!(document["mix"][1]["m4_module_instructions"], 2);
         assert_eq!(document["mix"][1]["m4_pack_instructions"], 4);
+    }
+
+    #[test]
+    fn work_is_what_was_counted_times_what_each_takes() {
+        let row = |operation: &str, bytes: u32, n: u32| json!({ "operation": operation, "bytes": bytes, "instructions": n });
+        let mut rows = vec![row("sign", 0, 1_000), row("verify", 0, 2_000), row("agree", 0, 3_000)];
+        for operation in ["text to frames", "frames to text"] {
+            rows.extend([row(operation, 8, 108), row(operation, 64, 164)]);
+        }
+        let flow = |load: &str| json!({ "what": "raise", "modules": 3, "load": load });
+        let mut document = json!({ "rows": [flow("idle"), flow("60 %")] });
+        let mut counted = json!({ "rows": [flow("idle")] });
+        let pack = json!({ "sign": 1, "verify": 2.5, "agree": 0, "public": 1, "sealed": 2, "sealed_bytes": 10, "opened": 1, "opened_bytes": 7 });
+        counted["rows"][0]["work"] = json!({ "pack": pack });
+        let left_out = work_of_devices(&mut document.clone(), &counted, &json!({ "rows": rows }));
+        assert!(left_out.is_err(), "an operation that was not measured is said");
+        rows.push(row("public key", 0, 500));
+        work_of_devices(&mut document, &counted, &json!({ "rows": rows })).unwrap();
+        // 1000 + 5000 + 500, two messages of 100 and 10 bytes, one of 100 and 7.
+        assert_eq!(document["rows"][0]["m4_pack_instructions"], 6_817);
+        assert_eq!(document["rows"][0]["m4_module_instructions"], Value::Null);
+        assert_eq!(document["rows"][1]["m4_pack_instructions"], Value::Null);
     }
 
     #[test]

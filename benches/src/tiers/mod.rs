@@ -3,7 +3,7 @@
 //!
 //! Time on the bus is exact and the same on every machine: each frame takes its bits at 500 kbit/s, stuff bits counted, and
 //! waits for its turn (`sim::wire`). Computing takes no time there; what it costs this host, all parties together, stands
-//! beside it.
+//! beside it. A build of its own counts what pack and modules ask of their processors.
 
 use anyhow::{Result, anyhow, ensure};
 use buses::Timed;
@@ -23,11 +23,13 @@ use pack::{
     time::{Duration, Instant},
 };
 use serde_json::{Value, json};
+use work::{Done, Work};
 use world::World;
 
 use crate::measure::{Effort, thread_ns};
 
 mod buses;
+mod work;
 #[path = "../../../crates/pack/tests/world/mod.rs"]
 mod world;
 
@@ -56,6 +58,9 @@ fn rows(effort: Effort) -> Result<Value> {
     // A quick run shows that the bench works.
     let (small, repeats, span_s) = if effort.rounds < 100 { (2, 5, 5) } else { (3, 100, 60) };
     let sizes = if effort.rounds < 100 { vec![small] } else { vec![small, 31] };
+    // What is counted is the same each time, on whatever bus.
+    let counts = cfg!(feature = "counted");
+    let repeats = if counts { 10 } else { repeats };
     let mut rows = Vec::new();
     for modules in sizes {
         let mut bench = Bench::new(modules);
@@ -63,6 +68,9 @@ fn rows(effort: Effort) -> Result<Value> {
         rows.push(bench.resume()?);
         rows.push(bench.raise()?);
         rows.extend(bench.commands("idle", repeats)?);
+        if counts {
+            continue;
+        }
         rows.push(bench.heartbeats("idle", span_s)?);
         bench.load()?;
         rows.extend(bench.commands("60 %", repeats)?);
@@ -75,6 +83,7 @@ fn rows(effort: Effort) -> Result<Value> {
 struct Bench {
     w: World,
     buses: Timed,
+    work: Work,
     modules: usize,
     /// When everything is measured next, in a pack in service.
     measure: Option<Instant>,
@@ -94,10 +103,12 @@ impl Bench {
         w.buses = Some(Box::new(buses.clone()));
         // As the authority does it.
         w.packages = [true; 2];
-        Bench { w, buses, modules, measure: None }
+        let work = Work::of(&mut w);
+        Bench { w, buses, work, modules, measure: None }
     }
 
     fn now(&self) -> Since {
+        self.work.take();
         Since { at: self.w.now, bits: self.buses.bits(), cpu_ns: thread_ns() }
     }
 
@@ -109,6 +120,13 @@ impl Bench {
             "can1_ms": busy_ms(Bus::Can1), "can2_ms": busy_ms(Bus::Can2),
             "cpu_ms": (thread_ns() - since.cpu_ns) as f64 / 1e6,
         })
+    }
+
+    /// The same, with what each asked of its processor.
+    fn counted(&self, what: &str, since: &Since, took: Duration) -> Value {
+        let mut row = self.row(what, "idle", since, took);
+        row["work"] = self.work.shown(&self.work.take()).into();
+        row
     }
 
     /// Lets time pass until `seen`; how long that was.
@@ -172,7 +190,7 @@ impl Bench {
         self.w.commission();
         self.until("commissioning", is_up)?;
         let took = self.w.now.saturating_since(since.at);
-        Ok(self.row("commissioning", "idle", &since, took))
+        Ok(self.counted("commissioning", &since, took))
     }
 
     /// From power on of everybody to every channel up.
@@ -182,7 +200,7 @@ impl Bench {
         self.buses.power_cut();
         let since = self.now();
         let took = self.until("the start", is_up)?;
-        let row = self.row("resume", "idle", &since, took);
+        let row = self.counted("resume", &since, took);
         // From here on it is a pack in service.
         let now = self.w.now;
         self.w.app.set_time(now, UNIX_MS).map_err(|e| anyhow!("{e}"))?;
@@ -196,7 +214,7 @@ impl Bench {
         let since = self.now();
         self.order(RelayState::On)?;
         let took = self.until("raising", |w| stands(w, RelayState::On))?;
-        Ok(self.row("raise", "idle", &since, took))
+        Ok(self.counted("raise", &since, took))
     }
 
     fn order(&mut self, state: RelayState) -> Result<()> {
@@ -208,27 +226,38 @@ impl Bench {
     /// Commands that lower (pair tier) and that raise (level 5), again and again.
     fn commands(&mut self, load: &str, repeats: usize) -> Result<Vec<Value>> {
         let (mut first, mut last, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut lowering, mut signed) = (Done::default(), Done::default());
         let since = self.now();
         for n in 0..repeats {
             // At another moment of the periods of everything else each time.
             self.live(Duration::from_millis(3_000 + 37 * n as u64 % 500))?;
+            self.work.take();
             self.order(RelayState::Off)?;
             let off = |m: &pack::module::Module| m.relay() == RelayState::Off;
             let ordered = self.w.now;
             first.push(self.until("lowering", |w| w.modules.iter().any(off))?);
             self.until("lowering", |w| w.modules.iter().all(off))?;
             last.push(self.w.now.saturating_since(ordered));
+            lowering.add(&self.work.take());
             self.until("lowering", |w| w.pack.state() == RelayState::Off)?;
             self.live(Duration::from_secs(1))?;
+            self.work.take();
             self.order(RelayState::On)?;
             let done = |e: &app::Event| matches!(e, app::Event::Commanded(_, CommandResult::Done));
             answers.push(self.until("a signed command", |w| w.events.iter().any(done))?);
+            signed.add(&self.work.take());
             self.until("raising", |w| stands(w, RelayState::On))?;
         }
         let took = self.w.now.saturating_since(since.at);
         let names = ["lower, first relay", "lower, last relay", "level 5, acknowledged"];
-        let all = names.into_iter().zip([first, last, answers]);
-        Ok(all.map(|(what, times)| with(self.row(what, load, &since, took), times)).collect())
+        let done = [None, Some(lowering), Some(signed)];
+        let all = names.into_iter().zip([first, last, answers]).zip(done);
+        let row = |((what, times), done): ((&str, Vec<Duration>), Option<Done>)| {
+            let mut row = with(self.row(what, load, &since, took), times);
+            row["work"] = done.and_then(|done| self.work.shown(&done)).into();
+            row
+        };
+        Ok(all.map(row).collect())
     }
 
     /// How much later than its period each heartbeat of the pack to its modules arrives, and each keep-alive of the app.

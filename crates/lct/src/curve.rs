@@ -7,16 +7,22 @@
 //! * `AgreementKey`: `from_bytes`, `public`, `agree`;
 //! * `VerifyingKey`: `parse`, `verify`; `is_point`.
 //!
+//! With the feature `counted` the first of them says how often it is asked for what; a bench alone turns that on.
+//!
 //! Each of them accepts and refuses exactly what the other does: a ledger replica that took a signature which
 //! its neighbour refuses would fork. Everything else of this crate uses [`backend`]; tests name both.
 
+#[cfg(feature = "counted")]
+pub mod counted;
 pub mod device;
 #[cfg(feature = "host")]
 pub mod host;
 
-#[cfg(not(feature = "host"))]
+#[cfg(feature = "counted")]
+pub use counted as backend;
+#[cfg(not(any(feature = "host", feature = "counted")))]
 pub use device as backend;
-#[cfg(feature = "host")]
+#[cfg(all(feature = "host", not(feature = "counted")))]
 pub use host as backend;
 
 use crate::secret::Secret;

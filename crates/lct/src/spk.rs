@@ -92,6 +92,8 @@ impl Spk {
         out: &mut [u8],
         rng: &mut impl CryptoRng,
     ) -> Result<usize, Error> {
+        #[cfg(feature = "counted")]
+        crate::curve::counted::encapsulated();
         let len = plaintext.len() + HPKE_OVERHEAD;
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
         let point = p256::PublicKey::from_sec1_bytes(&self.kem_pub().0).map_err(|_| Error::InvalidKey)?;
@@ -151,6 +153,8 @@ impl OpeningKey {
 
     /// Opens what was sealed to this key (`enc 65 || ciphertext || tag 16`) into `out`; returns the length.
     pub fn open(&self, info: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        #[cfg(feature = "counted")]
+        crate::curve::counted::encapsulated();
         let len = sealed.len().checked_sub(HPKE_OVERHEAD).ok_or(Error::Malformed)?;
         let out = out.get_mut(..len).ok_or(Error::BufferTooSmall)?;
         let key = HpkeSecret::from_bytes(&self.scalar.to_bytes()).map_err(|_| Error::InvalidKey)?;

@@ -81,6 +81,7 @@ fn main() -> ! {
     });
     counter.count("verify", 0, || assert!(op::verify(&public, &signature)));
     let agreement = AgreementKey::from_bytes(&[0x22; 32]).expect("a constant scalar is good");
+    counter.count("public key", 0, || assert!(op::public(&agreement)));
     counter.count("agree", 0, || assert!(op::agree(&agreement, &public.0)));
     done()
 }

@@ -146,6 +146,8 @@ pub struct World {
     pub ear: Option<Box<Ear>>,
     /// Hears what each party tells its owner.
     pub owner: Option<Box<Owner>>,
+    /// Hears who worked since it was called last: a party, or nobody of them.
+    pub worked: Option<Box<dyn FnMut(Option<usize>)>>,
     /// How long after it was due everybody ticks.
     pub late: Duration,
 }
@@ -279,6 +281,7 @@ impl World {
             buses: None,
             ear: None,
             owner: None,
+            worked: None,
             late: Duration::ZERO,
         }
     }
@@ -410,8 +413,11 @@ impl World {
     fn arrive(&mut self, from: usize, bus: Bus, frame: Frame) {
         self.log.push((self.now, bus, frame));
         let (now, rng) = (self.now, &mut self.rng);
+        let mut worked = |who| self.worked.iter_mut().for_each(|hears| hears(who));
+        worked(None);
         if from != PACK {
             self.pack.frame(now, bus, &frame, rng).unwrap();
+            worked(Some(PACK));
         }
         match bus {
             Bus::Can1 if from != APP => self.app.frame(now, &frame, rng).unwrap(),
@@ -419,6 +425,7 @@ impl World {
             Bus::Can2 => {
                 for (i, m) in self.modules.iter_mut().enumerate().filter(|(i, _)| i + 2 != from) {
                     m.frame(now, &frame, rng).unwrap_or_else(|e| panic!("module {i}: {e}"));
+                    worked(Some(i + 2));
                 }
             }
         }
@@ -454,9 +461,15 @@ impl World {
             // On a device that would be a processor that never rests.
             assert!(spins < SPINS_MAX, "somebody wants to tick at {next:?} and does nothing about it");
             let (now, rng) = (self.now, &mut self.rng);
+            let mut worked = |who| self.worked.iter_mut().for_each(|hears| hears(who));
             self.app.tick(now, rng).unwrap();
+            worked(None);
             self.pack.tick(now, rng).unwrap();
-            self.modules.iter_mut().for_each(|m| m.tick(now, rng).unwrap());
+            worked(Some(PACK));
+            for (i, m) in self.modules.iter_mut().enumerate() {
+                m.tick(now, rng).unwrap();
+                worked(Some(i + 2));
+            }
         }
         self.now = self.now.max(end);
     }
@@ -720,15 +733,19 @@ impl World {
 
     pub fn measure(&mut self, ma: i32) {
         let now = self.now;
-        for m in &mut self.modules {
+        let mut worked = |who| self.worked.iter_mut().for_each(|hears| hears(who));
+        worked(None);
+        for (i, m) in self.modules.iter_mut().enumerate() {
             let mut cells = heapless::Vec::new();
             for mv in [3_901, 3_902] {
                 cells.push(ScanCell { mv, celsius: 25 }).unwrap();
             }
             let measurement = Measurement { cells, current_ma: ma, temperature_mc: [25_000; 3] };
             m.command(now, module::Command::Measure(measurement), &mut self.rng).unwrap();
+            worked(Some(i + 2));
         }
         let pack_mv = 7_800 * self.modules.len() as u32;
         self.pack.command(now, controller::Command::Measure { pack_mv, pack_ma: ma }, &mut self.rng).unwrap();
+        worked(Some(PACK));
     }
 }
