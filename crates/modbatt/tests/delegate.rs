@@ -120,7 +120,7 @@ fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
     end("two", at, &ends).good();
     end("one", at, &["--binding", &"ab".repeat(16)]).good();
     end("three", at, &ends).fails_at_once("not its operation", &["does not allow"]);
-    end("two", &first["not_after"], &ends).fails_at_once("too late", &["holds from"]);
+    end("two", &second["not_after"], &ends).fails_at_once("too late", &["holds from"]);
     let swapped = file("swapped.journal");
     let (one, two) = (file("one.key"), file("two.delegation"));
     let files = ["end", "--key", &one, "--delegation", &two, "--journal", &swapped];
