@@ -51,7 +51,7 @@ targets! {
     handshakes::points watches ["lct::curve"];
     statements::certificate watches ["lct::certificate"];
     statements::metadata watches ["lct::metadata::ClearMetadata"];
-    statements::binding watches ["lct::binding", "lct::attest", "pack::introduction::Introduced"];
+    statements::binding watches ["lct::binding", "lct::attest", "pack::introduction::Introduced", "pack::answers"];
     statements::key_package watches ["lct::key_package"];
     statements::command watches ["lct::command", "pack::command"];
     statements::records watches ["lct::record", "lct::energy", "lct::registration", "lct::ownership", "lct::lifecycle", "lct::context", "lct::trust", "lct::trade", "lct::pairing::Terms", "lct::merkle::verify_path"];

@@ -92,6 +92,7 @@ pub mod binding {
     use super::*;
     use lct::attest::{CertificateType, DeviceCertificate, Subject, verify_chain};
     use lct::binding::{BindRequest, BindingRecord, BoundEntity, Introduction};
+    use pack::answers::{self, Completed, DeviceKeys, Signed};
     use pack::introduction::Introduced;
 
     pub fn certificate(kind: CertificateType) -> DeviceCertificate {
@@ -163,6 +164,8 @@ pub mod binding {
             let _digest = record.digest();
         }
         let _introduced = Introduced::parse(data);
+        let _answers = (DeviceKeys::read(data), Signed::read(data), Completed::read(data), answers::status(data));
+        let _registration = answers::registration([1; 32], "pack-0001", data);
         if let Some((device, batch)) = data.split_first_chunk::<{ lct::attest::CERTIFICATE_LEN }>() {
             let resigned = |bytes: &[u8]| {
                 let bytes =
