@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     fleet::Account,
-    gateways::{Fleet, settle},
+    gateways::{Fleet, Pack, settle},
     server::{Server, found},
     wire::{Connection, get, post, quantile_ms, race, submit},
 };
@@ -34,9 +34,10 @@ const SAMPLE: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(300);
 const GROWTH_MAX: f64 = 0.02;
 
-/// The caches of the ledger are filled first: writes of each account in a round, in how many rounds memory has to stay within
+/// The caches of the ledger are filled first: writes of each account and batches of each pack in a round, in how many rounds memory has to stay within
 /// what part for them to be full, and how many rounds there are at most.
 const ROUND: usize = 500;
+const BATCHES: usize = 4;
 const STEADY_ROUNDS: usize = 8;
 const STEADY: f64 = 0.01;
 const ROUNDS_MAX: usize = 200;
@@ -55,8 +56,8 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
     let bridge = Server::bridge(modbatt, &data);
     let url = bridge.url();
     let fleet = settle(&url, &mut founders, PACKS, WRITERS).await;
-    let Fleet { packs, mut accounts } = fleet;
-    let filled = fill(&bridge, &mut accounts).await;
+    let Fleet { mut packs, mut accounts } = fleet;
+    let filled = fill(&bridge, &mut accounts, &mut packs).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (asked, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut tasks = Vec::new();
@@ -192,9 +193,10 @@ async fn soaked(modbatt: &str, time: Duration) -> Value {
     })
 }
 
-/// Writes until the memory of the bridge does not grow with what is written any more: the ledger keeps pages of its database up to a
-/// bound. Tells how much that took, and the memory before and after.
-async fn fill(bridge: &Server, accounts: &mut [Account]) -> Value {
+/// Writes until the memory of the bridge does not grow with what is written any more: the ledger keeps pages of its databases, of
+/// blocks and of what records come to, up to a bound each. Tells how much that took, and the memory before and after.
+async fn fill(bridge: &Server, accounts: &mut [Account], packs: &mut [Pack]) -> Value {
+    let client = Client::new(&bridge.url()).unwrap();
     let (mut memory, mut connections) = (vec![bridge.memory_kib()], Vec::new());
     connections.extend(Connection::many(bridge.address, accounts.len()).await);
     for round in 1..=ROUNDS_MAX {
@@ -203,6 +205,11 @@ async fn fill(bridge: &Server, accounts: &mut [Account]) -> Value {
             .iter_mut()
             .map(|account| (0..ROUND).map(|i| write(account, i)).collect::<Vec<_>>().into());
         (connections, _) = race(connections, requests.collect(), 1).await;
+        for pack in packs.iter_mut() {
+            for _ in 0..BATCHES {
+                pack.send(&client, RECORDS).await;
+            }
+        }
         memory.push(bridge.memory_kib());
         let last = &memory[memory.len().saturating_sub(STEADY_ROUNDS)..];
         let (least, most) = (last.iter().min().unwrap(), last.iter().max().unwrap());
