@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Replaces `path` with `bytes` and returns after both content and name are on the disk.
@@ -16,7 +16,7 @@ pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
     // What a crash left may have been made for everybody to read.
-    match fs::remove_file(path.with_extension("part")) {
+    match fs::remove_file(part_of(path)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
@@ -35,12 +35,19 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 fn replace_by(path: &Path, bytes: &[u8], options: &OpenOptions) -> io::Result<()> {
-    let part = path.with_extension("part");
+    let part = part_of(path);
     let mut file = options.open(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)?;
     sync_parent(path)
+}
+
+/// Where the next content of `path` is written, which is that of no other file: two of one stem are replaced at the same time.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
 }
 
 /// Makes the names in the folder of `path` durable.
@@ -56,4 +63,28 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(crate) fn sync_parent(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of two files that differ only behind the dot gets its own content, whoever writes at the same time.
+    #[test]
+    fn files_of_one_stem_are_replaced_at_the_same_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let [users, sources] = ["users.json", "users.sources"].map(|name| dir.path().join(name));
+        assert_ne!(part_of(&users), part_of(&sources));
+        let write = |path: &Path, content: &[u8]| {
+            for _ in 0..20 {
+                replace_private(path, content).unwrap();
+                assert_eq!(fs::read(path).unwrap(), content);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| write(&users, b"who"));
+            scope.spawn(|| write(&sources, b"from where"));
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside them");
+    }
 }

@@ -183,7 +183,7 @@ async fn a_book_that_somebody_changed_stops_the_bridge() {
     world.post("/orders", &place).await.json::<Order>();
     // What cannot be written is not taken.
     let told = outcome(&world, &world.operator, [1; 16], State::Done, "");
-    let part = world.orders().with_extension("part");
+    let part = world.orders().with_extension("json.part");
     std::fs::create_dir(&part).unwrap();
     let untold = world.post(&format!("/orders/{}/outcome", place.id), &told).await;
     refused(&untold, 503, "W4_ERR_UNAVAILABLE", "full disk");
