@@ -301,6 +301,76 @@ fn a_factory_signs_with_keys_in_a_token() {
     factory("batch", &[&["--name", "batch-3"], &in_token[..6]].concat()).good();
 }
 
+/// Keys that are kept beside a root in a file are under its passphrase, also where a batch signs in a token and no key is opened.
+#[test]
+fn a_factory_with_its_root_in_a_file_keeps_nothing_under_another_passphrase() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    let (line, wrong) = (temp.path().join("line"), temp.path().join("wrong"));
+    private(&wrong, "another passphrase");
+    let (pin, words) = (["--pin-file", text(&tokens.pin)], ["--passphrase-file", text(&tokens.words)]);
+    let factory = |task: &str, more: &[&str]| tokens.run(&[&["factory", task, text(&line)], more].concat());
+    factory("init", &[&["--name", "maker"], &words[..]].concat()).good();
+    factory("batch", &[&["--name", "batch-1"], &tokens.which("plant")[..]].concat()).good();
+    let drawn = ["--batch", "batch-1", "--id", "pack-1", "--serial", "S1", "--draw-key", "--role", "pack"];
+    let device = |words: &[&str]| factory("device", &[&drawn[..], &pin, words].concat());
+    device(&["--passphrase-file", text(&wrong)])
+        .fails_at_once("another passphrase", &["does not open", "root.age"]);
+    assert!(!line.join("keys/device-pack-1.age").exists() && !line.join("devices/pack-1.mbcert").exists());
+    device(&words).good();
+    assert!(line.join("keys/device-pack-1.age").exists());
+}
+
+/// Wherever the import of a factory's key is cut, the same command ends it; nothing else erases the file, or has the key in two tokens.
+#[test]
+fn an_import_of_a_factory_goes_on_where_it_was_cut() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    tokens.make("second");
+    let (line, saved) = (temp.path().join("line"), temp.path().join("saved"));
+    let factory = |task: &str, more: &[&str]| tokens.run(&[&["factory", task, text(&line)], more].concat());
+    factory("init", &["--name", "maker", "--unencrypted"]).good();
+    for name in ["batch-1", "batch-2"] {
+        factory("batch", &["--name", name]).good();
+    }
+    let import = |batch: &str, token: &str| {
+        factory("import", &[&["--batch", batch], &tokens.which(token)[..6]].concat())
+    };
+    let of = |batch: &str| line.join(format!("keys/batch-{batch}"));
+    let (key, place) = (of("batch-1"), of("batch-1.token"));
+
+    // A key that is not that of the certificate.
+    fs::copy(&key, &saved).unwrap();
+    fs::copy(of("batch-2"), &key).unwrap();
+    import("batch-1", "plant").fails_at_once("another key", &["batch-batch-1 does not fit its certificate"]);
+    assert!(key.exists() && !place.exists());
+    fs::copy(&saved, &key).unwrap();
+    import("batch-1", "plant").good();
+    assert!(!key.exists());
+    let told = fs::read(&place).unwrap();
+
+    // Cut before the file was erased.
+    fs::copy(&saved, &key).unwrap();
+    import("batch-1", "second").fails_at_once("another token", &["lies in the token `plant` already"]);
+    assert!(key.exists());
+    import("batch-1", "plant").good();
+    assert!(!key.exists());
+    // Cut while it was.
+    fs::write(&key, [0; 32]).unwrap();
+    import("batch-1", "plant").good();
+    assert!(!key.exists());
+    assert_eq!(fs::read(&place).unwrap(), told);
+    import("batch-1", "plant").fails_at_once("again", &["lies in the token `plant` already"]);
+
+    // What the token holds is not the key of the certificate: the file may be all that is left of that.
+    import("batch-2", "plant").good();
+    fs::copy(of("batch-2.token"), &place).unwrap();
+    fs::copy(&saved, &key).unwrap();
+    import("batch-1", "plant")
+        .fails_at_once("a place of another key", &["batch-1.token does not fit its certificate"]);
+    assert_eq!(fs::read(&key).unwrap(), fs::read(&saved).unwrap());
+}
+
 /// Who holds a share, or restores: key file and public key.
 fn holder(folder: &Path, name: &str) -> (PathBuf, String) {
     let file = folder.join(name);

@@ -14,21 +14,23 @@
 //! keys/check.age            nothing, encrypted: that a passphrase is that of the other files, where the root's key is none of them
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
+use bridge::Token as _;
 use lct::attest::DeviceCertificate;
-use lct::sign::SigningKey;
+use lct::sign::{PublicKey, SigningKey};
 use rand_core::CryptoRng;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::line::Issuer;
 use crate::cmd::data_dir::replace_file;
-use crate::cmd::keys::erase;
+use crate::cmd::keys::{erase, synced};
 use crate::cmd::send::Signatory;
 use crate::cmd::{Failure, reason};
 use crate::custody::token::{Held, Place};
@@ -49,6 +51,8 @@ pub struct Factory {
     encrypted: bool,
     /// Once it is needed.
     passphrase: OnceCell<SecretString>,
+    /// Whether it opened a file of this factory.
+    proven: Cell<bool>,
 }
 
 impl Factory {
@@ -66,13 +70,17 @@ impl Factory {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(failure(path, &e)),
         }
-        let factory =
-            Factory { path: path.to_owned(), unlock: unlock.clone(), encrypted, passphrase: OnceCell::new() };
+        let factory = Factory::at(path, encrypted, unlock);
         if encrypted {
             let passphrase = unlock.passphrase.new_one()?;
             let _first = factory.passphrase.set(passphrase);
         }
         Ok(factory)
+    }
+
+    fn at(path: &Path, encrypted: bool, unlock: &Unlock) -> Self {
+        let (path, unlock) = (path.to_owned(), unlock.clone());
+        Factory { path, unlock, encrypted, passphrase: OnceCell::new(), proven: Cell::new(false) }
     }
 
     /// Makes the directory.
@@ -110,7 +118,7 @@ impl Factory {
         }
         let keys = path.join(KEYS);
         let encrypted = EncryptedFiles::has(&keys, ROOT) || EncryptedFiles::has(&keys, CHECK);
-        Ok(Factory { path: path.to_owned(), unlock: unlock.clone(), encrypted, passphrase: OnceCell::new() })
+        Ok(Factory::at(path, encrypted, unlock))
     }
 
     fn keys(&self) -> PathBuf {
@@ -123,13 +131,7 @@ impl Factory {
             return Ok(Box::new(PrivateFiles::new(&self.keys())));
         }
         if self.passphrase.get().is_none() {
-            let passphrase = self.unlock.passphrase.existing()?;
-            let files = EncryptedFiles::new(&self.keys(), &passphrase);
-            // Files under several passphrases would be lost one after the other.
-            if EncryptedFiles::has(&self.keys(), CHECK) {
-                files.load(CHECK)?;
-            }
-            let _first = self.passphrase.set(passphrase);
+            let _first = self.passphrase.set(self.unlock.passphrase.existing()?);
         }
         let passphrase = self.passphrase.get().ok_or_else(|| Failure::Failed("no passphrase".into()))?;
         Ok(Box::new(EncryptedFiles::new(&self.keys(), passphrase)))
@@ -137,7 +139,14 @@ impl Factory {
 
     /// Keeps a secret.
     pub fn keep(&self, name: &str, secret: &[u8]) -> Result<(), Failure> {
-        Ok(self.custody()?.store(name, secret)?)
+        let custody = self.custody()?;
+        if self.encrypted && !self.proven.get() {
+            // Files under several passphrases would be lost one after the other. Before the first one there is none.
+            let first = if EncryptedFiles::has(&self.keys(), CHECK) { CHECK } else { ROOT };
+            custody.load(first)?;
+            self.proven.set(true);
+        }
+        Ok(custody.store(name, secret)?)
     }
 
     /// Keeps an issuer: the root (`batch` is `None`) or a batch authority, whose key may lie in a token.
@@ -162,8 +171,10 @@ impl Factory {
     fn keep_place(&self, batch: Option<&str>, held: &Held) -> Result<(), Failure> {
         if batch.is_none() && self.encrypted {
             self.keep(CHECK, &[])?;
+            synced(&self.keys())?;
         }
-        Ok(held.write(&self.place_path(batch))?)
+        held.write(&self.place_path(batch))?;
+        synced(&self.keys())
     }
 
     /// In which token the key of an issuer lies, if it does.
@@ -174,20 +185,37 @@ impl Factory {
     /// Puts the key of an issuer into a token; the file that held it is erased. Done again after an interruption, it ends what it
     /// began.
     pub fn import(&self, batch: Option<&str>, place: &Place) -> Result<Held, Failure> {
-        let name = key_name(batch);
+        let (name, certificate) = (key_name(batch), self.certificate(batch)?);
         let files = [name.clone(), format!("{name}.age")].map(|name| self.keys().join(name));
-        if let Some(held) = self.held(batch)?
-            && !files.iter().any(|file| file.exists())
-        {
-            let token = &held.place.token;
-            return Err(Failure::Input(format!("this key lies in the token `{token}` already")));
-        }
-        let secret = self.secret(batch)?;
-        let (held, _signs) = place.import(&name, &secret, &self.unlock.pin.get()?)?;
-        self.keep_place(batch, &held)?;
-        for file in files.iter().filter(|file| file.exists()) {
-            erase(file)?;
-        }
+        let left: Vec<&PathBuf> = files.iter().filter(|file| file.exists()).collect();
+        let held = match self.held(batch)? {
+            Some(Held { place: Place { token, .. }, .. }) if left.is_empty() => {
+                return Err(Failure::Input(format!("this key lies in the token `{token}` already")));
+            }
+            Some(held) if held.place != *place => {
+                let Place { module, token } = held.place;
+                return Err(Failure::Input(format!(
+                    "this key lies in the token `{token}` already, only its file is not erased; name that token (--module {} \
+                     --token {token})",
+                    module.display()
+                )));
+            }
+            // The file is erased, as far as that came, so the key in the token is all that counts: it signs, or nothing is erased.
+            Some(held) => {
+                let key = held.open(&self.unlock.pin.get()?)?;
+                fits(&key.public(), &certificate, &self.place_path(batch).display())?;
+                synced(&self.keys())?;
+                held
+            }
+            None => {
+                let secret = self.secret(batch)?;
+                fits(&secret.public(), &certificate, &self.custody()?.place(&name))?;
+                let (held, _signs) = place.import(&name, &secret, &self.unlock.pin.get()?)?;
+                self.keep_place(batch, &held)?;
+                held
+            }
+        };
+        left.into_iter().try_for_each(|file| erase(file))?;
         Ok(held)
     }
 
@@ -213,11 +241,7 @@ impl Factory {
             }
             None => (self.secret(batch)?.into(), self.custody()?.place(&key_name(batch))),
         };
-        if certificate.subject().is_ok_and(|s| s.key != key.public()) {
-            return Err(Failure::Input(format!(
-                "{place} does not fit its certificate; restore it from a copy"
-            )));
-        }
+        fits(&key.public(), &certificate, &place)?;
         Ok(Issuer { key, certificate })
     }
 
@@ -227,6 +251,7 @@ impl Factory {
         let place = custody.place(&name);
         let damaged = |what: &str| Failure::Input(format!("{place} {what}; restore it from a copy"));
         let secret = custody.load(&name)?.ok_or_else(|| damaged("is missing"))?;
+        self.proven.set(true);
         let scalar = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new);
         let scalar = scalar.map_err(|_| damaged("is not 32 bytes long"))?;
         SigningKey::from_bytes(&scalar).map_err(|_| damaged("is not a P-256 key"))
@@ -301,6 +326,14 @@ impl Factory {
         }
         names.sort();
         Ok(names)
+    }
+}
+
+/// The key found at `place` is the one that the certificate is of: what another one signs, nobody takes.
+fn fits(key: &PublicKey, certificate: &DeviceCertificate, place: &impl Display) -> Result<(), Failure> {
+    match certificate.subject() {
+        Ok(subject) if subject.key == *key => Ok(()),
+        _ => Err(Failure::Input(format!("{place} does not fit its certificate; restore it from a copy"))),
     }
 }
 

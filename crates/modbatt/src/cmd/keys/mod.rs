@@ -6,7 +6,7 @@ mod issued;
 mod protect;
 mod token;
 
-pub use protect::erase;
+pub use protect::{erase, synced};
 
 use std::path::PathBuf;
 
