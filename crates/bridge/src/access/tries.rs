@@ -8,7 +8,7 @@ use std::{
     fs, io,
     net::IpAddr,
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -56,28 +56,26 @@ pub(super) struct Tries {
     /// When the last try that waits for a name is looked at.
     queues: Mutex<HashMap<String, Instant>>,
     familiar: Mutex<Familiar>,
+    /// Where that is kept; nobody else may read who works where. Locked while it is written, by threads that may wait for a disk.
+    file: Mutex<Option<PathBuf>>,
 }
 
 /// From where each user logged in, the latest last.
-struct Familiar {
-    /// Where that is kept; nobody else may read who works where.
-    file: Option<PathBuf>,
-    sources: BTreeMap<String, VecDeque<IpAddr>>,
-}
+type Familiar = BTreeMap<String, VecDeque<IpAddr>>;
 
 /// The file, in JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     format: u32,
-    sources: BTreeMap<String, VecDeque<IpAddr>>,
+    sources: Familiar,
 }
 
-impl Familiar {
-    /// What an earlier run kept. Without it every source is strange, which costs its users seconds and nobody else anything.
-    fn open(file: Option<PathBuf>) -> Self {
-        let sources = file.as_ref().map_or(Ok(BTreeMap::new()), |file| match fs::metadata(file) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+/// What an earlier run kept. Without it every source is strange, which costs its users seconds and nobody else anything.
+fn kept(file: &Path) -> Familiar {
+    let read = || -> Result<Familiar, String> {
+        match fs::metadata(file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Familiar::new()),
             Err(e) => Err(e.to_string()),
             Ok(found) if found.len() > FILE_MAX => Err("it is too long".into()),
             Ok(_) => {
@@ -88,19 +86,12 @@ impl Familiar {
                     other => Err(format!("it has format {other}, this build knows {FORMAT}")),
                 }
             }
-        });
-        let sources = sources.unwrap_or_else(|why: String| {
-            tracing::warn!(target: "security", why, "from where users logged in before is not known: the file of it cannot be read");
-            BTreeMap::new()
-        });
-        Familiar { file, sources }
-    }
-
-    fn keep(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let kept = Kept { format: FORMAT, sources: self.sources.clone() };
-        durable::replace_private(file, &serde_json::to_vec_pretty(&kept)?)
-    }
+        }
+    };
+    read().unwrap_or_else(|why: String| {
+        tracing::warn!(target: "security", why, "from where users logged in before is not known: the file of it cannot be read");
+        Familiar::new()
+    })
 }
 
 impl Tries {
@@ -112,7 +103,8 @@ impl Tries {
             source: limiter(BY_SOURCE),
             name: limiter(BY_NAME),
             queues: Mutex::default(),
-            familiar: Mutex::new(Familiar::open(file)),
+            familiar: Mutex::new(file.as_deref().map(kept).unwrap_or_default()),
+            file: Mutex::new(file),
         }
     }
 
@@ -126,7 +118,7 @@ impl Tries {
         let from = source(address);
         self.source.count(from.to_string())?;
         self.both.count(format!("{from} {name}"))?;
-        if lock(&self.familiar).sources.get(&name).is_some_and(|all| all.contains(&from)) {
+        if lock(&self.familiar).get(&name).is_some_and(|all| all.contains(&from)) {
             return Ok(Admitted { wait: Duration::ZERO, familiar: true });
         }
         Ok(Admitted { wait: self.turn(name, now)?, familiar: false })
@@ -154,10 +146,18 @@ impl Tries {
         Ok(wait)
     }
 
-    /// Remembers from where a user logged in; `known` says of whom else that is still to be remembered.
+    /// Remembers from where a user logged in; `known` says of whom else that is still to be remembered. May wait for the disk.
     pub fn logged_in(&self, user: &str, address: IpAddr, known: impl Fn(&str) -> bool) {
-        let (from, mut familiar) = (source(address), lock(&self.familiar));
-        let all = familiar.sources.entry(user.to_owned()).or_default();
+        if self.is_news(user, source(address), known)
+            && let Err(why) = self.keep()
+        {
+            tracing::warn!(target: "security", %why, "from where users log in is kept in memory only");
+        }
+    }
+
+    fn is_news(&self, user: &str, from: IpAddr, known: impl Fn(&str) -> bool) -> bool {
+        let mut familiar = lock(&self.familiar);
+        let all = familiar.entry(user.to_owned()).or_default();
         let before = all.len();
         all.retain(|other| *other != from);
         let fresh = all.len() == before;
@@ -165,13 +165,19 @@ impl Tries {
         if all.len() > FAMILIAR_MAX {
             all.pop_front();
         }
-        if !fresh {
-            return;
+        if fresh {
+            familiar.retain(|name, _| name == user || known(name));
         }
-        familiar.sources.retain(|name, _| name == user || known(name));
-        if let Err(why) = familiar.keep() {
-            tracing::warn!(target: "security", %why, "from where users log in is kept in memory only");
-        }
+        fresh
+    }
+
+    /// Writes down what is known once it is this one's turn, so that nobody's older knowledge comes after it. Tries are counted
+    /// meanwhile.
+    fn keep(&self) -> io::Result<()> {
+        let file = lock(&self.file);
+        let Some(file) = &*file else { return Ok(()) };
+        let kept = Kept { format: FORMAT, sources: lock(&self.familiar).clone() };
+        durable::replace_private(file, &serde_json::to_vec_pretty(&kept)?)
     }
 }
 
@@ -233,13 +239,37 @@ mod tests {
         assert_eq!(tries.count_at("ann", owner, now).unwrap_err().0.status, 429);
     }
 
+    /// While the disk is slow tries are counted, and what is written then is what was known last.
+    #[test]
+    fn no_try_waits_for_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.sources");
+        let tries = Tries::open(Some(path.clone()));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            let written = lock(&tries.file);
+            for name in ["ann", "bob"] {
+                let tries = &tries;
+                scope.spawn(move || tries.logged_in(name, stranger(1), |_| true));
+            }
+            while !tries.familiar.try_lock().is_ok_and(|known| known.len() == 2) {
+                assert!(Instant::now() < deadline, "who logs in locks others out until it is written");
+                std::thread::yield_now();
+            }
+            assert!(tries.count("ann", stranger(1)).unwrap().familiar);
+            assert!(!path.exists(), "the disk was not slow");
+            drop(written);
+        });
+        assert_eq!(kept(&path).into_keys().collect::<Vec<_>>(), ["ann", "bob"]);
+    }
+
     #[test]
     fn who_logged_in_before_a_restart_is_known_after_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("users.sources");
         let six = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7]);
         let sources = |name: &str| {
-            let all = Familiar::open(Some(file.clone())).sources.remove(name);
+            let all = kept(&file).remove(name);
             all.unwrap_or_default().into_iter().collect::<Vec<_>>()
         };
         let tries = Tries::open(Some(file.clone()));

@@ -23,6 +23,11 @@ use tracing::{
     subscriber::NoSubscriber,
 };
 
+/// Threads for what waits for the disk, of all together and of each at least. Each would have as many as all together by itself, and a disk
+/// that stands still would fill them.
+const BLOCKING_MAX: usize = 512;
+const BLOCKING_OF_ONE: usize = 8;
+
 /// Threads that serve connections until they are ended or dropped.
 pub(crate) struct Threads(Vec<Thread>);
 
@@ -39,7 +44,7 @@ impl Threads {
     /// Starts one for each core.
     pub fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        (0..cores).map(|_| Thread::start()).collect::<io::Result<_>>().map(Threads)
+        (0..cores).map(|_| Thread::start(cores)).collect::<io::Result<_>>().map(Threads)
     }
 
     /// Serves a connection on the thread that has the fewest.
@@ -72,8 +77,10 @@ impl Threads {
 }
 
 impl Thread {
-    fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    /// Starts one of `all`.
+    fn start(all: usize) -> io::Result<Self> {
+        let blocking = (BLOCKING_MAX / all.max(1)).max(BLOCKING_OF_ONE);
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(blocking).build()?;
         let (handle, (end, ended)) = (runtime.handle().clone(), oneshot::channel());
         let heard = dispatcher::get_default(Dispatch::clone);
         let thread = thread::Builder::new().name("front".into()).spawn(move || {
@@ -114,7 +121,7 @@ mod tests {
     /// Connections are spread over the threads, also where many of them were there before and have gone; at the end nothing is left.
     #[tokio::test]
     async fn connections_are_spread_and_end_with_their_threads() {
-        let threads = Threads((0..3).map(|_| Thread::start().unwrap()).collect());
+        let threads = Threads((0..3).map(|_| Thread::start(3).unwrap()).collect());
         let mut connections = JoinSet::new();
         for _ in 0..4 {
             threads.serve(&mut connections, async {});
