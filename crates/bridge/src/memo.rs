@@ -26,7 +26,7 @@ const BYTES_OF_ONE: usize = 32 << 10;
 pub(crate) struct UntilBlock {
     /// After the last block, which is that of this height.
     pub height: u64,
-    /// What waits for a block is part of it: it holds while nothing does.
+    /// What waits for a block would be part of it: it was made without, and holds while nothing does.
     pub while_idle: bool,
 }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Shared, extract, grpc,
+    ops::lines,
     refusal::{Refusal, Reply},
 };
 
@@ -255,7 +256,7 @@ pub(crate) async fn log_in(
     tokio::time::sleep(admitted.wait).await;
     let now_s = now_ms() / 1000;
     let _turn = turn(if admitted.familiar { &FAMILIAR } else { &OTHERS }, TURN).await?;
-    let logged = tokio::task::spawn_blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;
+    let logged = lines::blocking(move || app.front.door.log_in(&login, &peer, now_s)).await;
     logged.map_err(|e| Refusal::internal(&e))?.map(Json)
 }
 

@@ -22,6 +22,7 @@ use crate::{
     access::{Means, Role},
     authority::key::KeyError,
     entropy,
+    ops::lines,
     refusal::{Refusal, Reply},
     repeat::Sent,
     routes::NotIncluded,
@@ -99,7 +100,7 @@ impl Ctx {
     /// Draws a key for a creator.
     pub(crate) async fn add_creator(&self, name: &str) -> Reply<Creator> {
         let (ctx, name) = (self.clone(), name.to_owned());
-        let added = tokio::task::spawn_blocking(move || {
+        let added = lines::blocking(move || {
             let key = ctx.creators()?.add(&name)?.public();
             tracing::warn!(creator = name, "a key was drawn for a creator");
             Ok(Creator { name, key })
@@ -215,7 +216,7 @@ impl Ctx {
             }
             Ok(submitted?)
         };
-        tokio::task::spawn_blocking(submit).await.map_err(|e| Refusal::internal(&e))?
+        lines::blocking(submit).await.map_err(|e| Refusal::internal(&e))?
     }
 
     /// Waits until a block holds what the trace tells of and it took effect; what will have none leaves no trace.

@@ -5,6 +5,7 @@
 use std::{fmt, future::Future};
 
 use axum::http::{HeaderValue, Method, Uri};
+use tokio::task::{self, JoinHandle};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -60,6 +61,15 @@ impl Asked {
 /// The request of the task that asks, if it works for one.
 pub(crate) fn asked() -> Option<Asked> {
     ASKED.try_with(Asked::clone).ok()
+}
+
+/// Does `work` where it may wait for the disk, for the request of the task that asks.
+pub(crate) fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let asked = asked();
+    task::spawn_blocking(move || match asked {
+        Some(asked) => ASKED.sync_scope(asked, work),
+        None => work(),
+    })
 }
 
 fn beginning(text: &str, characters: usize) -> &str {
@@ -135,6 +145,16 @@ impl Visit for Members<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_the_disk_works_for_the_request() {
+        let (method, uri) = (Method::GET, Uri::from_static("/"));
+        let request = Asked { id: HeaderValue::from_static("abc"), method, uri };
+        let named = || asked().map(|asked| asked.name().to_owned());
+        let inside = request.during(async move { blocking(named).await.unwrap() }).await;
+        assert_eq!(inside.as_deref(), Some("abc"));
+        assert_eq!(blocking(named).await.unwrap(), None, "nobody asks");
+    }
 
     #[test]
     fn what_a_caller_chose_is_cut_between_characters() {

@@ -50,14 +50,17 @@ pub(crate) async fn account(
         let account = account.ok_or_else(|| {
             Refusal::new(404, code::ACCOUNT_NOT_FOUND, "the key has no account on this chain")
         })?;
+        let settled = snapshot.nonce(&key)?.saturating_add(1);
         let next_nonce = match when.height {
-            Some(_) => snapshot.nonce(&key)?.saturating_add(1),
+            Some(_) => settled,
             None => chain.next_nonce(&key)?,
         };
         let height = snapshot.tip().height;
         let (role, status) = (account.role.name().into(), account.status.name().into());
-        // The next nonce counts what waits for a block.
-        let until = when.height.is_none().then_some(Extension(UntilBlock { height, while_idle: true }));
+        // The next nonce counts what waits for a block: one that counted something is nobody else's answer, whatever
+        // becomes of that.
+        let lasts = when.height.is_none() && next_nonce == settled;
+        let until = lasts.then_some(Extension(UntilBlock { height, while_idle: true }));
         Ok((until, Json(Account { public_key: bytes, role, status, next_nonce, height })))
     })
     .await

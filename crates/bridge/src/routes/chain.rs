@@ -27,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::App;
 use crate::{
     extract::{Options, Segments, When},
+    ops::lines,
     refusal::{Refusal, Reply},
 };
 
@@ -132,7 +133,7 @@ pub(crate) async fn archive(State(app): App, Options(when): Options<When>) -> Re
     let chain = app.chain.clone();
     let (ended, runtime) = (app.streams.ended(), Handle::current());
     let sender = Sender { pieces, ended, runtime, broken: false };
-    tokio::task::spawn_blocking(move || {
+    lines::blocking(move || {
         let _place = place;
         let mut last = sender.clone();
         if let Err(e) = chain.archive(start, io::BufWriter::with_capacity(PIECE, sender)) {

@@ -35,6 +35,7 @@ use node::{Chain, Fate, Snapshot, chain::WaitError};
 use crate::{
     Shared,
     memo::{Lasting, lasting},
+    ops::lines,
     refusal::{Refusal, Reply},
 };
 
@@ -67,7 +68,7 @@ impl Shared {
         f: impl FnOnce(&Chain) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {
         let chain = self.chain.clone();
-        match tokio::task::spawn_blocking(move || f(&chain)).await {
+        match lines::blocking(move || f(&chain)).await {
             Ok(made) => made,
             Err(e) => Err(Refusal::internal(&e)),
         }
