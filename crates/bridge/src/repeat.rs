@@ -257,6 +257,7 @@ async fn read<F: Future<Output = Response>>(
     if let Some(asked) = &asked
         && let Some(answer) = app.memo.recall(&app.chain, asked.as_str())
     {
+        app.metrics.recalled();
         return answer.given(known.as_ref());
     }
     let response = next(request).await;

@@ -16,6 +16,7 @@ mod held;
 mod hostile;
 mod hostile_wire;
 mod issued;
+mod kept;
 mod lasting;
 mod lists;
 mod orders;

@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     seconds: Family<Of, Histogram, fn() -> Histogram>,
     running: Gauge,
     strangers: Counter,
+    recalled: Counter,
 }
 
 /// What is read when somebody asks: of the ledger, and of what it needs.
@@ -60,6 +61,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(histogram),
             running: Gauge::default(),
             strangers: Counter::default(),
+            recalled: Counter::default(),
         }
     }
 
@@ -81,6 +83,11 @@ impl Metrics {
         self.strangers.inc();
     }
 
+    /// An answer that was kept was given again (A165).
+    pub fn recalled(&self) {
+        self.recalled.inc();
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self, read: &Figures) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("modbatt_bridge");
@@ -89,6 +96,8 @@ impl Metrics {
         registry.register("running", "Requests that are being answered", self.running.clone());
         let refused = "Requests refused to whoever did not prove who he is";
         registry.register("refused_strangers", refused, self.strangers.clone());
+        let recalled = "Answers of the ledger that were given again before the next block";
+        registry.register("recalled", recalled, self.recalled.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64, AtomicI64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -142,12 +151,14 @@ mod tests {
         metrics.answered(Class::Read, 200, Duration::from_millis(3));
         metrics.answered(Class::Read, 200, Duration::from_millis(30));
         metrics.answered(Class::Critical, 403, Duration::from_millis(3));
+        metrics.recalled();
         let text = metrics.text(&Figures { works: 3, height: 7, ..Figures::default() }).unwrap();
         for line in [
             "modbatt_bridge_answers_total{class=\"read\",status=\"200\"} 2",
             "modbatt_bridge_answers_total{class=\"critical\",status=\"403\"} 1",
             "modbatt_bridge_answer_seconds_bucket{le=\"0.005\",class=\"read\"} 1",
             "modbatt_bridge_running 1",
+            "modbatt_bridge_recalled_total 1",
             "modbatt_bridge_works 3",
             "modbatt_bridge_ledger_height 7",
             "# EOF",
