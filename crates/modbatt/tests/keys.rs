@@ -268,12 +268,17 @@ fn a_factory_signs_with_keys_in_a_token() {
     let backup = ["keys", "backup", "--factory", &line, "--out", &at("backup"), "--shares", "2", "--of", "2"];
     let holders = [holder(temp.path(), "one").1, holder(temp.path(), "two").1];
     let to = ["--to", &holders[0], "--to", &holders[1]];
-    tokens
-        .run(&[&backup[..], &to, &pin, &words].concat())
-        .fails_at_once("backup", &["lies in the token `plant`", "does not give it out"]);
+    tokens.run(&[&backup[..], &to, &pin, &words].concat()).fails_at_once(
+        "backup",
+        &["`root` lies in the token `plant`", "`batch-batch-1` lies in", "nothing is left"],
+    );
 
     // A batch that began in a file moves in, and goes on.
     factory("batch", &[&["--name", "batch-2"], &pin[..], &words].concat()).good();
+    let made = tokens.run(&[&backup[..], &to, &words].concat());
+    let told = &made.good().out;
+    assert!(told.contains(" of batch-batch-2, 2 of 2 shares"), "{told}");
+    assert_eq!(told.matches("NOT IN IT: ").count(), 2, "{told}");
     let import = [&["--batch", "batch-2"], &in_token[..]].concat();
     factory("import", &["--batch", "batch-9", "--module", tokens.library, "--token", "plant"])
         .fails_at_once("no such batch", &["no batch `batch-9`"]);

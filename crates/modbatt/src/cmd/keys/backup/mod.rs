@@ -20,7 +20,7 @@ use super::AUTHORITY;
 use super::protect::synced;
 use super::{Failure, Outcome, print};
 use crate::cmd::data_dir::{DataDir, replace_file};
-use crate::cmd::factory::files::{Factory, read_bounded};
+use crate::cmd::factory::files::{Factory, key_name, read_bounded};
 use crate::cmd::{os_rng, reason};
 use crate::custody::authority::{Kept, Keys};
 use crate::custody::{Custody, EncryptedFiles, PassphraseArgs, Unlock};
@@ -57,7 +57,7 @@ pub struct Make {
     /// The data directory of an installation: the authority's keys
     #[arg(long, value_name = "DIR", required_unless_present = "factory", conflicts_with = "factory")]
     data_dir: Option<PathBuf>,
-    /// A factory directory: the keys of the root and of every batch authority
+    /// A factory directory: the keys of the root and of every batch authority, but those in tokens
     #[arg(long, value_name = "DIR")]
     factory: Option<PathBuf>,
     /// How many shares are needed to restore
@@ -95,8 +95,8 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
     if args.out.symlink_metadata().is_ok() {
         return Err(Failure::Input(format!("{} is there already; name a new folder", args.out.display())));
     }
-    let found = match (&args.data_dir, &args.factory) {
-        (Some(dir), _) => of_installation(dir, &args.unlock)?,
+    let (found, left_out) = match (&args.data_dir, &args.factory) {
+        (Some(dir), _) => (of_installation(dir, &args.unlock)?, Vec::new()),
         (None, Some(dir)) => of_factory(dir, &args.unlock)?,
         (None, None) => return Err(Failure::Input("name --data-dir or --factory".into())),
     };
@@ -139,12 +139,18 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
     for (number, custodian) in args.to.iter().enumerate() {
         text += &format!("  share-{}.{SHARE} for custodian {}\n", number + 1, custodian.id());
     }
+    for why in &left_out {
+        text += &format!("NOT IN IT: {why}\n");
+    }
     text += "Give each custodian its share, keep the backup where the keys are not, and rehearse: modbatt keys rehearse\n";
     print(&text)?;
     Ok(Outcome::Good)
 }
 
-fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+/// Keys with what they are known as.
+type Secrets = Vec<(Named, Secret<32>)>;
+
+fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Secrets, Failure> {
     let keys = Keys::at(&DataDir::open(dir)?.keys().join(AUTHORITY))?;
     if let Some(Kept::Token(held)) = keys.kept()? {
         return Err(Failure::Input(format!(
@@ -158,29 +164,40 @@ fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>
     Ok(vec![(named(AUTHORITY, Public::Spk(secret.public()))?, secret.seed().clone())])
 }
 
-fn of_factory(dir: &Path, unlock: &Unlock) -> Result<Vec<(Named, Secret<32>)>, Failure> {
+/// The keys that are in files, and of each other one why it is left out.
+fn of_factory(dir: &Path, unlock: &Unlock) -> Result<(Secrets, Vec<String>), Failure> {
     let factory = Factory::open(dir, unlock)?;
     let batches = factory.batches()?;
-    if batches.len() + 1 > lct::backup::KEYS_MAX {
+    let (mut in_files, mut left_out) = (Vec::new(), Vec::new());
+    for batch in [None].into_iter().chain(batches.iter().map(|name| Some(name.as_str()))) {
+        match factory.held(batch)? {
+            None => in_files.push(batch),
+            Some(held) => left_out.push(format!(
+                "the key `{}` lies in the token `{}`, which does not give it out",
+                key_name(batch),
+                held.place.token
+            )),
+        }
+    }
+    if in_files.is_empty() {
         return Err(Failure::Input(format!(
-            "a backup takes the root and {} batches at most; move older batches away",
-            lct::backup::KEYS_MAX - 1
+            "nothing is left for a backup: {}; make it before an import, or with the token's own means",
+            left_out.join(", ")
         )));
     }
-    let all = [None].into_iter().chain(batches.iter().map(|name| Some(name.as_str())));
-    all.map(|batch| {
-        let name = crate::cmd::factory::files::key_name(batch);
-        if let Some(held) = factory.held(batch)? {
-            return Err(Failure::Input(format!(
-                "the key `{name}` lies in the token `{}`, which does not give it out; make the backup before the import, or with the \
-                 token's own means",
-                held.place.token
-            )));
-        }
+    if in_files.len() > lct::backup::KEYS_MAX {
+        return Err(Failure::Input(format!(
+            "a backup takes {} keys at most; move older batches away",
+            lct::backup::KEYS_MAX
+        )));
+    }
+    let mut secrets = Secrets::new();
+    for batch in in_files {
         let issuer = factory.issuer(batch)?;
-        Ok((named(&name, Public::Signing(issuer.public().0))?, issuer.scalar()?))
-    })
-    .collect()
+        let named = named(&key_name(batch), Public::Signing(issuer.public().0))?;
+        secrets.push((named, issuer.scalar()?));
+    }
+    Ok((secrets, left_out))
 }
 
 fn named(name: &str, public: Public) -> Result<Named, Failure> {
