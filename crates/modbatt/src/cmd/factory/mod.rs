@@ -170,8 +170,6 @@ struct Import {
 fn import(args: &Import) -> Result<Outcome, Failure> {
     let factory = Factory::open(&args.directory, &args.unlock)?;
     let batch = args.batch.as_deref();
-    // So that a name that is none costs no passphrase.
-    factory.certificate(batch)?;
     let held = factory.import(batch, &args.which.place()?)?;
     print(&format!(
         "the key of {} lies in the token `{}`, which does not give it out. Its file was erased: without a backup made before, \
