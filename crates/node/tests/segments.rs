@@ -327,6 +327,50 @@ fn a_start_reads_the_index_and_of_the_files_only_what_it_lacks() {
     assert_eq!(held(&open(dir.path())), (0, 0));
 }
 
+/// The last file lost its end, or is gone, and its number is that of the file which is begun: neither index nor listing of
+/// what was there fits again when it has grown.
+#[test]
+fn what_was_not_used_at_a_start_is_not_used_at_the_next_one_either() {
+    for left in ["one frame", "no frame", "no file"] {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        segments.append(&[stored("module-1", 0, 4)]).unwrap();
+        let end = fs::metadata(file(dir.path())).unwrap().len() as usize;
+        segments.append(&[stored("module-2", 3, 2)]).unwrap();
+        drop(segments);
+        let whole = fs::read(file(dir.path())).unwrap();
+        if left == "no file" {
+            fs::remove_file(file(dir.path())).unwrap();
+        } else {
+            let kept = if left == "one frame" { end } else { 10 };
+            fs::write(file(dir.path()), &whole[..kept]).unwrap();
+            let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
+            assert!(opened.contains("when it was closed"), "{left}: {opened}");
+            assert!(index(dir.path()).exists(), "{left}: who refuses removes nothing");
+            fs::remove_file(listing(dir.path())).unwrap();
+        }
+        let kept = usize::from(left == "one frame");
+        let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
+        assert_eq!(reader.stored().batches, kept, "{left}");
+        assert!(index(dir.path()).exists(), "{left}: a reader changes nothing");
+        let segments = open(dir.path());
+        assert_eq!(segments.stored().batches, kept, "{left}");
+        // The first begins before the end that the index and the listing state.
+        let later = [stored("module-3", 0, 1), stored("module-4", 0, 100)];
+        for batch in &later {
+            segments.append(std::slice::from_ref(batch)).unwrap();
+        }
+        assert!(fs::metadata(file(dir.path())).unwrap().len() as usize > whole.len());
+        // As a process that is killed leaves it.
+        std::mem::forget(segments);
+        let segments = open(dir.path());
+        assert_eq!(segments.stored().batches, kept + 2, "{left}");
+        assert_eq!(segments.last(&Cid::of("module-2")), None, "{left}: it is gone");
+        assert_eq!(segments.append(&later).unwrap(), [Appended::AlreadyStored; 2], "{left}");
+        assert_eq!(segments.append(&[stored("module-2", 3, 2)]).unwrap(), [Appended::Stored], "{left}");
+    }
+}
+
 #[test]
 fn old_files_are_removed_and_what_they_held_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();

@@ -89,9 +89,9 @@ impl Index {
         path: &Path,
         chain_id: &Digest,
         fits: impl FnOnce(&[(u32, u64)]) -> bool,
-    ) -> Result<(Self, Vec<(u32, u64)>), Error> {
+    ) -> Result<Option<(Self, Vec<(u32, u64)>)>, Error> {
         let found = Table::read(path, chain_id)?.filter(|(_, covered)| fits(&covered.files));
-        Ok(found.map_or_else(Default::default, |(table, Covered { records, files })| {
+        Ok(found.map(|(table, Covered { records, files })| {
             (Self { batches: table.len(), records, table, ..Self::default() }, files)
         }))
     }

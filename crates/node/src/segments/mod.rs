@@ -451,12 +451,8 @@ impl Segments {
             self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&files, &batches);
         }
         for path in files.iter().map(|number| self.path(*number)) {
-            for path in [&path, &Listing::path(&path)] {
-                match fs::remove_file(path) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, e)),
-                    _ => {}
-                }
-            }
+            remove(&path)?;
+            remove(&Listing::path(&path))?;
         }
         self.sync_dir()?;
         Ok(files.len() as u64)
@@ -553,6 +549,8 @@ impl Segments {
     fn create(&self, number: u32) -> Result<Tail, Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
+        // That of a file which had this number and was taken away would fit this one once it has grown.
+        remove(&Listing::path(&path))?;
         let mut file = File::create_new(&path).map_err(fail)?;
         let header = file_header(VERSION, &self.chain_id);
         let made = file.write_all(&header).and_then(|()| file.sync_all()).map_err(fail);
@@ -583,7 +581,8 @@ impl Segments {
         file.set_len(offset).and_then(|()| file.sync_all()).map_err(fail)
     }
 
-    /// Reads the index and what it lacks; with `repair` a torn tail is cut off. Beside it the last file.
+    /// Reads the index and what it lacks; with `repair` a torn tail is cut off, and an index that does not fit removed. Beside
+    /// it the last file.
     fn scan(dir: &Path, chain_id: Digest, repair: bool) -> Result<(Self, Option<Last>), Error> {
         let index = RwLock::default();
         let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0, end: (0, 0) };
@@ -597,7 +596,10 @@ impl Segments {
             });
             same && files.len() <= numbers.len()
         };
-        let (mut index, files) = Index::read(&dir.join(INDEX), &chain_id, fits)?;
+        let path = dir.join(INDEX);
+        let found = Index::read(&path, &chain_id, fits)?;
+        let used = found.is_some();
+        let (mut index, files) = found.unwrap_or_default();
         let mut scan = Scan { repair, rows: Vec::new(), records: 0 };
         let mut last = None;
         for (at, number) in numbers.iter().enumerate() {
@@ -606,12 +608,26 @@ impl Segments {
         }
         index.found(scan.rows, scan.records);
         segments.index = RwLock::new(index);
+        if repair && !used && remove(&path)? {
+            // It would fit again, after a crash, once the files have grown beyond what it says.
+            segments.sync_dir()?;
+        }
         Ok((segments, last))
     }
 
     fn len_of(&self, number: u32) -> Result<u64, Error> {
         let path = self.path(number);
         fs::metadata(&path).map(|meta| meta.len()).map_err(|e| Error::io(&path, e))
+    }
+
+    /// The listing of the file at `path`, which has `len` bytes; an empty one where there is none.
+    fn listing(&self, path: &Path, len: u64) -> Result<Listing, Error> {
+        let listing = Listing::read(path, &self.chain_id)?.unwrap_or_default();
+        if len.max(FILE_HEADER) < listing.end {
+            let what = format!("it has {len} bytes, and had {} when it was closed", listing.end);
+            return Err(Error::corrupted(path, what));
+        }
+        Ok(listing)
     }
 
     /// Reads what a file holds behind byte `indexed`: from its listing, and behind the end of that.
@@ -622,7 +638,8 @@ impl Segments {
         let len = file.metadata().map_err(fail)?.len();
         self.end = (number, 0);
         if last && len < FILE_HEADER {
-            // A crash between creating the last file and its first sync leaves a short or empty header.
+            // A crash between creating the last file and its first sync leaves a short or empty header, and no listing.
+            self.listing(&path, len)?;
             self.cut += len;
             if scan.repair {
                 file.set_len(0).map_err(fail)?;
@@ -636,12 +653,8 @@ impl Segments {
             self.end.1 = len;
             return Ok(Last { number, version, listed_to: len, listed: Vec::new() });
         }
-        let mut listing = Listing::read(&path, &self.chain_id)?.unwrap_or_default();
+        let mut listing = self.listing(&path, len)?;
         let Listing { end: listed_to, .. } = listing;
-        if len < listed_to {
-            let what = format!("it has {len} bytes, and had {listed_to} when it was closed");
-            return Err(Error::corrupted(&path, what));
-        }
         file.seek(SeekFrom::Start(listed_to)).map_err(fail)?;
         let mut file = io::BufReader::new(file);
         let (mut end, mut listed, mut payload) = (listed_to, Vec::new(), Vec::new());
@@ -684,6 +697,15 @@ impl Segments {
         let files = self.numbers()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.write(&self.dir.join(INDEX), &self.chain_id, files)
+    }
+}
+
+/// Removes a file; whether it was there.
+fn remove(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(path, e)),
     }
 }
 
