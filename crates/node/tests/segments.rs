@@ -391,6 +391,42 @@ fn old_files_are_removed_and_what_they_held_is_forgotten() {
     assert_eq!(Segments::open(dir.path(), chain_id).unwrap().stored(), left);
 }
 
+/// A file that is taken away or put back while others run the ledger: the next start has what is there, and no more.
+#[test]
+fn files_that_come_and_go_meanwhile_are_read_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = include_bytes!("data/segment-v1");
+    let chain_id = old[5..37].try_into().unwrap();
+    let open = || Segments::open(dir.path(), chain_id).unwrap();
+    let held = |segments: &Segments| (segments.stored().batches, segments.stored().records);
+    let put = || fs::write(file(dir.path()), old).unwrap();
+    put();
+    let segments = open();
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    // Like one that could not be removed.
+    assert_eq!(segments.prune(u64::MAX).unwrap(), 1);
+    put();
+    assert_eq!(segments.prune(u64::MAX).unwrap(), 0, "nothing that it knows is old");
+    assert_eq!(held(&segments), (1, 4));
+    drop(segments);
+    let segments = open();
+    assert_eq!(held(&segments), (4, 95), "it is read");
+    segments.append(&[stored("module-1", 4, 4)]).unwrap();
+    fs::remove_file(file(dir.path())).unwrap();
+    drop(segments);
+    let segments = open();
+    assert_eq!(held(&segments), (2, 8), "nothing is left of it");
+    put();
+    segments.append(&[stored("module-1", 8, 4)]).unwrap();
+    drop(segments);
+    let segments = open();
+    assert_eq!(held(&segments), (6, 103), "it is read");
+    assert_eq!(segments.prune(u64::MAX).unwrap(), 1);
+    assert_eq!(held(&segments), (3, 12));
+    drop(segments);
+    assert_eq!(held(&open()), (3, 12));
+}
+
 /// A file as version 1 had it: chain and records are those of a demonstration.
 #[test]
 fn files_of_version_1_are_read_and_followed_by_others() {

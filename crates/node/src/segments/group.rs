@@ -304,6 +304,7 @@ impl Tail {
             }
         }
         self.len += bytes.len() as u64;
+        index.files.insert(self.number, self.len);
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Where every batch is, in memory.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use lct::{Digest, id::Cid, record::BatchStatement};
 
@@ -79,20 +82,23 @@ pub(super) struct Index {
     pub batches: usize,
     /// Records that are there.
     pub records: u64,
+    /// The record files that hold all this, and how far each of them does.
+    pub files: BTreeMap<u32, u64>,
     /// The file of the index holds something else.
     unwritten: bool,
 }
 
 impl Index {
-    /// The index at `path` if it fits the record files, of which `fits` is told how far each is in it.
+    /// The index at `path`, if there is one that fits the record files: `fits` is told how far each is in it.
     pub fn read(
         path: &Path,
         chain_id: &Digest,
         fits: impl FnOnce(&[(u32, u64)]) -> bool,
-    ) -> Result<Option<(Self, Vec<(u32, u64)>)>, Error> {
+    ) -> Result<Option<Self>, Error> {
         let found = Table::read(path, chain_id)?.filter(|(_, covered)| fits(&covered.files));
         Ok(found.map(|(table, Covered { records, files })| {
-            (Self { batches: table.len(), records, table, ..Self::default() }, files)
+            let files = files.into_iter().collect();
+            Self { batches: table.len(), records, files, table, ..Self::default() }
         }))
     }
 
@@ -117,14 +123,16 @@ impl Index {
         }
     }
 
-    /// Forgets all batches of some files, which these are.
-    pub fn forget(&mut self, files: &[u32], batches: &[Listed]) {
-        self.unwritten = true;
-        self.batches -= batches.len();
-        self.records -= batches.iter().map(|one| u64::from(one.present)).sum::<u64>();
+    /// Forgets some files and all their batches, which these are; nothing where they are more than it has.
+    pub fn forget(&mut self, files: &[u32], batches: &[Listed]) -> Option<()> {
+        let records: u64 = batches.iter().map(|one| u64::from(one.present)).sum();
+        let (left, records) = (self.batches.checked_sub(batches.len())?, self.records.checked_sub(records)?);
+        (self.batches, self.records, self.unwritten) = (left, records, true);
+        self.files.retain(|number, _| !files.contains(number));
         let keep = |place: &Place| !files.contains(&place.file);
         self.since.retain(|_, batches| batches.retain(keep));
         self.table.retain(keep);
+        Some(())
     }
 
     /// The last batch of a component that begins at `seq` or before.
@@ -140,8 +148,9 @@ impl Index {
         self.before(&s.cid, last).filter(|place| place.last_seq() >= s.first_seq)
     }
 
-    /// Writes the index to `path` if the file there is another one: record files, and how far each is in it.
-    pub fn write(&mut self, path: &Path, chain_id: &Digest, files: Vec<(u32, u64)>) -> Result<(), Error> {
+    /// Writes the index to `path` if the file there is another one. It says which record files it is of, whatever is there
+    /// by then: the next start judges whether they are those.
+    pub fn write(&mut self, path: &Path, chain_id: &Digest) -> Result<(), Error> {
         if !std::mem::take(&mut self.unwritten) {
             return Ok(());
         }
@@ -150,6 +159,37 @@ impl Index {
             batches.earlier.iter().chain([&batches.last]).map(move |place| row(cid, place))
         });
         self.table = std::mem::take(&mut self.table).with(rows.collect());
+        let files = self.files.iter().map(|(number, end)| (*number, *end)).collect();
         self.table.write(path, chain_id, &Covered { records: self.records, files })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_found_is_not_forgotten() {
+        let s = BatchStatement {
+            cid: Cid([1; 16]),
+            first_seq: 0,
+            count: 5,
+            root: [2; 32],
+            first_ms: 1,
+            last_ms: 2,
+        };
+        let listed = Listed::of(37, 0, &s, 5).unwrap();
+        let more = Listed { present: 6, ..listed };
+        let mut index = Index::default();
+        index.note(s.cid, listed.place(1), 5);
+        index.files.insert(1, 100);
+        for others in [vec![listed, listed], vec![more]] {
+            assert!(index.forget(&[1], &others).is_none());
+            assert_eq!((index.batches, index.records, index.files.len()), (1, 5, 1));
+            assert!(index.overlapping(&s).is_some());
+        }
+        index.forget(&[1], &[listed]).unwrap();
+        assert_eq!((index.batches, index.records, index.files.len()), (0, 0, 0));
+        assert!(index.overlapping(&s).is_none());
     }
 }

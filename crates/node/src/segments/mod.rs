@@ -430,15 +430,16 @@ impl Segments {
         (mark.file, mark.end()) == self.end()
     }
 
-    /// Removes the files, from the first on, all of whose records are older than `before_ms`; the file that grows stays.
-    /// Returns how many it removed.
+    /// Removes the files, from the first on, all of whose records are older than `before_ms`; the file that grows stays, and
+    /// what was put among them since they were opened. Returns how many it removed.
     ///
     /// # Errors
     /// [`Error`].
     pub fn prune(&self, before_ms: u64) -> Result<u64, Error> {
         let (last, _) = self.end();
         let (mut files, mut batches) = (Vec::new(), Vec::new());
-        for number in self.numbers()?.into_iter().filter(|number| *number < last) {
+        let old = |number: &u32| *number < last && self.index().files.contains_key(number);
+        for number in self.numbers()?.into_iter().filter(old) {
             // What a listing lacks may be younger, and would stay in the index without its file.
             let listing = self.whole_listing(number)?;
             if listing.listed.iter().any(|one| one.last_ms >= before_ms) {
@@ -448,7 +449,13 @@ impl Segments {
             batches.extend(listing.listed);
         }
         if !files.is_empty() {
-            self.index.write().unwrap_or_else(PoisonError::into_inner).forget(&files, &batches);
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            // Before they go: those that cannot be removed are read again by the next start, as no index fits them.
+            index.forget(&files, &batches).ok_or_else(|| {
+                let what = "files that are to go hold more than the index has of them; \
+                            move `index` away, and a start reads all files";
+                Error::corrupted(&self.dir, what)
+            })?;
         }
         for path in files.iter().map(|number| self.path(*number)) {
             remove(&path)?;
@@ -599,12 +606,13 @@ impl Segments {
         let path = dir.join(INDEX);
         let found = Index::read(&path, &chain_id, fits)?;
         let used = found.is_some();
-        let (mut index, files) = found.unwrap_or_default();
+        let mut index = found.unwrap_or_default();
         let mut scan = Scan { repair, rows: Vec::new(), records: 0 };
         let mut last = None;
         for (at, number) in numbers.iter().enumerate() {
-            let indexed = files.get(at).map_or(0, |(_, end)| *end);
+            let indexed = index.files.get(number).copied().unwrap_or(0);
             last = Some(segments.scan_file(*number, at + 1 == numbers.len(), indexed, &mut scan)?);
+            index.files.insert(*number, segments.end.1);
         }
         index.found(scan.rows, scan.records);
         segments.index = RwLock::new(index);
@@ -692,11 +700,8 @@ impl Segments {
 
     /// Leaves an index of everything, so that the next start need not read the listings.
     fn write_index(&self) -> Result<(), Error> {
-        let (last, end) = self.end();
-        let of = |number| Ok((number, if number == last { end } else { self.len_of(number)? }));
-        let files = self.numbers()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.write(&self.dir.join(INDEX), &self.chain_id, files)
+        index.write(&self.dir.join(INDEX), &self.chain_id)
     }
 }
 
