@@ -327,6 +327,40 @@ fn a_start_reads_the_index_and_of_the_files_only_what_it_lacks() {
     assert_eq!(held(&open(dir.path())), (0, 0));
 }
 
+/// What the index has of a file is not read again where the listing is lost; a listing is made at the close.
+#[test]
+fn a_listing_that_is_lost_is_made_again_and_refuses_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    segments.append(&[stored("module-1", 0, 4)]).unwrap();
+    let end = fs::metadata(file(dir.path())).unwrap().len() as usize;
+    drop(segments);
+    let (indexed, listed) = (fs::read(index(dir.path())).unwrap(), fs::read(listing(dir.path())).unwrap());
+    fs::remove_file(listing(dir.path())).unwrap();
+    drop(open(dir.path()));
+    assert_eq!(fs::read(listing(dir.path())).unwrap(), listed, "nothing came since");
+    fs::remove_file(listing(dir.path())).unwrap();
+    let segments = open(dir.path());
+    segments.append(&[stored("module-2", 0, 2)]).unwrap();
+    drop(segments);
+    let all = Stored { batches: 2, records: 6, torn_bytes: 0 };
+    let mut bytes = fs::read(file(dir.path())).unwrap();
+    bytes[end - 5] ^= 1;
+    fs::write(file(dir.path()), &bytes).unwrap();
+    fs::remove_file(index(dir.path())).unwrap();
+    let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
+    assert_eq!(reader.stored(), all, "the listing has both");
+    // The file grew beyond the index, and before its end there is damage.
+    fs::remove_file(listing(dir.path())).unwrap();
+    fs::write(index(dir.path()), &indexed).unwrap();
+    let segments = open(dir.path());
+    assert_eq!(segments.stored(), all);
+    assert!(segments.batch(&Cid::of("module-2"), 1).unwrap().is_some());
+    assert!(matches!(segments.batch(&Cid::of("module-1"), 0), Err(Error::Corrupted { .. })));
+    drop(segments);
+    assert!(!listing(dir.path()).exists(), "of a file that is damaged none is made");
+}
+
 /// The last file lost its end, or is gone, and its number is that of the file which is begun: neither index nor listing of
 /// what was there fits again when it has grown.
 #[test]

@@ -252,19 +252,22 @@ impl Failure {
 impl Tail {
     /// Writes the listing of the file.
     fn list(&mut self, segments: &Segments) -> Result<(), Error> {
-        if self.listed.is_empty() {
+        if self.len == FILE_HEADER {
             return Ok(());
         }
         let path = segments.path(self.number);
         let before = match Listing::read(&path, &segments.chain_id)? {
+            Some(listing) if listing.end == self.len => return Ok(()),
             Some(listing) if listing.end == self.listed_to => listing.listed,
             _ if self.listed_to == FILE_HEADER => Vec::new(),
-            // Somebody took it away.
-            _ => return Ok(()),
+            // It is lost, or could not be written: the file has it all.
+            _ => segments.whole_listing(self.number, self.listed_to)?.listed,
         };
-        let listed = [before, mem::take(&mut self.listed)].concat();
+        let listed = [before.as_slice(), &self.listed].concat();
+        Listing { end: self.len, listed }.write(&path, &segments.chain_id)?;
+        self.listed.clear();
         self.listed_to = self.len;
-        Listing { end: self.len, listed }.write(&path, &segments.chain_id)
+        Ok(())
     }
 
     /// Writes a frame, syncs it and notes where its batches are.

@@ -265,7 +265,7 @@ struct Tail {
     version: u8,
     /// Behind `len` there may be bytes of a frame that was not written.
     unclean: bool,
-    /// What it holds from here on; what it holds before is in its listing.
+    /// What it holds from here on; what it holds before is in its listing, if it has one.
     listed_to: u64,
     listed: Vec<Listed>,
 }
@@ -441,7 +441,7 @@ impl Segments {
         let old = |number: &u32| *number < last && self.index().files.contains_key(number);
         for number in self.numbers()?.into_iter().filter(old) {
             // What a listing lacks may be younger, and would stay in the index without its file.
-            let listing = self.whole_listing(number)?;
+            let listing = self.whole_listing(number, self.len_of(number)?)?;
             if listing.listed.iter().any(|one| one.last_ms >= before_ms) {
                 break;
             }
@@ -465,17 +465,16 @@ impl Segments {
         Ok(files.len() as u64)
     }
 
-    /// What file `number`, which is followed by another, holds to its end: by its listing, and where that ends earlier by
-    /// the file itself.
-    fn whole_listing(&self, number: u32) -> Result<Listing, Error> {
+    /// What file `number` holds up to byte `len`, where a frame ends: by its listing, and where that ends elsewhere by the file
+    /// itself.
+    fn whole_listing(&self, number: u32, len: u64) -> Result<Listing, Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
-        let mut file = File::open(&path).map_err(fail)?;
-        let len = file.metadata().map_err(fail)?.len();
         let found = Listing::read(&path, &self.chain_id)?.filter(|listing| listing.end == len);
         if let Some(listing) = found {
             return Ok(listing);
         }
+        let mut file = File::open(&path).map_err(fail)?;
         let version = self.version(&mut file, &path)?;
         let mut file = io::BufReader::new(file);
         let Listing { mut end, mut listed } = Listing::default();
@@ -638,7 +637,7 @@ impl Segments {
         Ok(listing)
     }
 
-    /// Reads what a file holds behind byte `indexed`: from its listing, and behind the end of that.
+    /// Reads what a file holds behind byte `indexed`: from its listing, and itself where neither index nor listing has it.
     fn scan_file(&mut self, number: u32, last: bool, indexed: u64, scan: &mut Scan) -> Result<Last, Error> {
         let path = self.path(number);
         let fail = |e| Error::io(&path, e);
@@ -662,7 +661,7 @@ impl Segments {
             return Ok(Last { number, version, listed_to: len, listed: Vec::new() });
         }
         let mut listing = self.listing(&path, len)?;
-        let Listing { end: listed_to, .. } = listing;
+        let listed_to = listing.end.max(indexed);
         file.seek(SeekFrom::Start(listed_to)).map_err(fail)?;
         let mut file = io::BufReader::new(file);
         let (mut end, mut listed, mut payload) = (listed_to, Vec::new(), Vec::new());
@@ -690,7 +689,7 @@ impl Segments {
             number,
             listing.listed.iter().chain(&listed).filter(|one| u64::from(one.offset) >= indexed),
         );
-        if scan.repair && !last && end > listed_to {
+        if scan.repair && !last && listed_to == listing.end && end > listed_to {
             // The next start need not read it again.
             listing.listed.append(&mut listed);
             Listing { end, listed: listing.listed }.write(&path, &self.chain_id)?;
@@ -735,7 +734,7 @@ impl Scan {
 struct Last {
     number: u32,
     version: u8,
-    /// What its listing holds ends here, and what else it holds begins.
+    /// What index and listing hold ends here, and what else it holds begins.
     listed_to: u64,
     listed: Vec<Listed>,
 }
