@@ -16,6 +16,7 @@ mod rotation;
 mod stay_clear;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use crate::{
     announce::Heard,
@@ -264,7 +265,7 @@ pub struct Relation {
     /// Announces of the peer.
     pub(crate) heard: Heard,
     /// Events of the peer that this device was the witness of.
-    pub(crate) witnessed: Witnessed,
+    witnessed: Witnessed,
     /// What both sides signed last: hash of the record of a binding, or digest of a completion.
     signed: Digest,
     ending: Option<ending::Ending>,

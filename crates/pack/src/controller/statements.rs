@@ -79,20 +79,19 @@ impl Controller {
             return Err(Error::WrongParty);
         }
         let event = Statement::decode(&told.signed.event)?;
-        let attestation = match (event.level(), self.signing_key()) {
-            (ValidationLevel::Witness, Some(key)) => {
-                let relation = &mut self.slots[index].relation;
-                match self.device.witness(now, &told.signed, relation, &key, rng)? {
-                    Some(word) => Some(word),
-                    // The module tells it again; by then the time may be known.
-                    None => return Ok(()),
-                }
+        let attestation = if event.level() == ValidationLevel::Witness {
+            let (Some(time_ms), Some(key)) = (self.device.unix_ms(now), self.signing_key()) else {
+                // The module tells it again; by then the time may be known.
+                return Ok(());
+            };
+            self.slots[index].relation.witness(&told.signed)?;
+            if event.kind == EventKind::Energy && !self.vouches_for(index, now, &event)? {
+                return Ok(());
             }
-            _ => None,
+            Some(self.device.attest(time_ms, (&event, &told.signed.signature), &key, rng)?)
+        } else {
+            None
         };
-        if event.kind == EventKind::Energy && !self.vouches_for(index, now, &event)? {
-            return Ok(());
-        }
         let passed = Told { node: index as u8 + 1, attestation, ..told };
         self.seal_to_app(now, Tier::Exch, &passed.to_pdu()?)
     }

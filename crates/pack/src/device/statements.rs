@@ -7,11 +7,11 @@ use crate::{
     fault::Severity,
     message::RelayState,
     pdu::Pdu,
-    testimony::{Claim, Signed, ask_witness},
+    testimony::{Claim, ask_witness},
 };
 use lct::{
-    sign::{PublicKey, SigningKey},
-    validation::{Access, Attestation, Escalation, EventKind},
+    sign::{Signature, SigningKey},
+    validation::{Access, Attestation, Escalation, Event, EventKind},
 };
 
 const ANNOUNCE: u8 = EventKind::Announce as u8;
@@ -157,23 +157,15 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         self.testimony.poll_witness(now).map(ask_witness).transpose()
     }
 
-    /// The word of this device about an event of level 2 that the peer of `relation` signed; `None` while it does not
-    /// know the time. `key` is the one that it signs with.
-    ///
-    /// # Errors
-    /// [`Error::WrongParty`] for the event of somebody else or of another level, [`Error::Expired`] for an older one.
-    pub(crate) fn witness(
-        &mut self,
-        now: Instant,
-        signed: &Signed,
-        relation: &mut Relation,
+    /// The word of this device at `time_ms` about an event that [`Relation::witness`] verified. `key` is the one that it signs
+    /// with.
+    pub(crate) fn attest(
+        &self,
+        time_ms: u64,
+        event: (&Event, &Signature),
         key: &SigningKey,
         rng: &mut impl CryptoRng,
-    ) -> Result<Option<Attestation>, Error> {
-        let Some(time_ms) = self.clock.unix_ms(now) else { return Ok(None) };
-        let (cid, _) = relation.peer().ok_or(Error::WrongParty)?;
-        let peer: PublicKey = relation.peer_spk().ok_or(Error::WrongParty)?.sign_pub();
-        let event = relation.witnessed.judge(signed, cid, &peer)?;
-        Attestation::sign(self.own.cid(), time_ms, (&event, &signed.signature), key, rng).map(Some)
+    ) -> Result<Attestation, Error> {
+        Attestation::sign(self.own.cid(), time_ms, event, key, rng)
     }
 }

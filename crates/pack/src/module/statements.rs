@@ -93,15 +93,13 @@ impl Module {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let signed = asked_witness(body)?;
-        let Some(key) = self.relation.own_spk().map(|spk| spk.signing_key().clone()) else {
+        let key = self.relation.own_spk().map(|spk| spk.signing_key().clone());
+        let (Some(time_ms), Some(key)) = (self.device.unix_ms(now), key) else {
             return Ok(());
         };
-        match self.device.witness(now, &signed, &mut self.relation, &key, rng)? {
-            Some(word) => {
-                let answer = pdu::build(&[&[pdu::VALIDATION, events::WITNESSED], &word.encode()])?;
-                self.seal_pdu(now, Tier::Exch, &answer)
-            }
-            None => Ok(()),
-        }
+        let event = self.relation.witness(&signed)?;
+        let word = self.device.attest(time_ms, (&event, &signed.signature), &key, rng)?;
+        let answer = pdu::build(&[&[pdu::VALIDATION, events::WITNESSED], &word.encode()])?;
+        self.seal_pdu(now, Tier::Exch, &answer)
     }
 }
