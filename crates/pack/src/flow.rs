@@ -5,6 +5,7 @@
 
 use crate::energy::{EVENT_MS, NJ_PER_MWH};
 use lct::{
+    Digest, Error,
     energy::{EnergyKind, ModuleEnergy},
     validation::Event,
 };
@@ -17,7 +18,7 @@ const FRACTIONS_NJ: u64 = 2 * NJ_PER_MWH;
 const SPAN_MS: u64 = 10_000;
 /// A pack asks for no less time than this, but at the end of a cycle.
 const LEAST_MS: u64 = EVENT_MS / 2;
-/// So often a module is asked before it is no longer waited for.
+/// So often a module is asked before it is no longer waited for; then once with each further event of the pack.
 const TRIES: u8 = 6;
 
 /// What flowed in a span of time, in less out.
@@ -26,10 +27,26 @@ struct Span {
     start_ms: u64,
     end_ms: u64,
     nj: i64,
-    /// Largest power in it, uW.
-    peak_uw: u64,
+    /// How wrong one cut of it may be.
+    cut: Cut,
     /// Nothing was missed in it.
     whole: bool,
+}
+
+/// By what two that measure at different moments may differ where one span ends and the next begins: power that changes
+/// between two measurements falls to one of them or the other.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// Largest power, uW.
+    peak_uw: u64,
+    /// Longest time between two measurements.
+    gap_ms: u64,
+}
+
+impl Cut {
+    fn max(self, other: Cut) -> Cut {
+        Cut { peak_uw: self.peak_uw.max(other.peak_uw), gap_ms: self.gap_ms.max(other.gap_ms) }
+    }
 }
 
 /// A sum that runs from measurement to measurement.
@@ -37,13 +54,15 @@ struct Span {
 struct Flow {
     span: Option<Span>,
     last_uw: Option<i64>,
+    /// Of the span that was taken last.
+    before: Cut,
 }
 
 impl Flow {
     /// Adds a measurement: trapezoid from the one before. The first one only sets the start.
     fn sample(&mut self, time_ms: u64, mv: u32, ma: i32) {
         let uw = i64::from(mv).saturating_mul(i64::from(ma));
-        let start = Span { start_ms: time_ms, end_ms: time_ms, nj: 0, peak_uw: 0, whole: true };
+        let start = Span { start_ms: time_ms, end_ms: time_ms, nj: 0, cut: Cut::default(), whole: true };
         let span = self.span.get_or_insert(start);
         let gap_ms = time_ms.saturating_sub(span.end_ms);
         if let Some(last_uw) = self.last_uw {
@@ -51,9 +70,10 @@ impl Flow {
             span.whole &= gap_ms <= EVENT_MS;
             let ms = if gap_ms <= EVENT_MS { gap_ms as i64 } else { 0 };
             span.nj = span.nj.saturating_add((last_uw / 2 + uw / 2).saturating_mul(ms));
+            span.cut = span.cut.max(Cut { peak_uw: 0, gap_ms: ms.unsigned_abs() });
         }
         span.end_ms = span.end_ms.max(time_ms);
-        span.peak_uw = span.peak_uw.max(uw.unsigned_abs());
+        span.cut = span.cut.max(Cut { peak_uw: uw.unsigned_abs(), gap_ms: 0 });
         self.last_uw = Some(uw);
     }
 
@@ -62,12 +82,13 @@ impl Flow {
         self.last_uw = None;
     }
 
-    /// What flowed since the start; the next span starts where this one ends.
+    /// What flowed since the start, with the cut that the span before ended with; the next span starts where this one ends.
     fn take(&mut self) -> Option<Span> {
         let span = self.span?;
-        let peak_uw = self.last_uw.map_or(0, i64::unsigned_abs);
-        self.span = Some(Span { start_ms: span.end_ms, nj: 0, peak_uw, whole: true, ..span });
-        Some(span)
+        let cut = Cut { peak_uw: self.last_uw.map_or(0, i64::unsigned_abs), gap_ms: 0 };
+        self.span = Some(Span { start_ms: span.end_ms, nj: 0, cut, whole: true, ..span });
+        let before = core::mem::replace(&mut self.before, span.cut);
+        Some(Span { cut: span.cut.max(before), ..span })
     }
 
     /// Goes on from the start of a span that was taken before.
@@ -76,7 +97,7 @@ impl Flow {
             start_ms: before.start_ms,
             end_ms: span.end_ms,
             nj: span.nj.saturating_add(before.nj),
-            peak_uw: span.peak_uw.max(before.peak_uw),
+            cut: span.cut.max(before.cut),
             whole: span.whole && before.whole,
         }));
     }
@@ -129,6 +150,8 @@ pub(crate) enum Verdict {
     Uncounted,
     /// The pack counted something else.
     Differs,
+    /// The pack has not measured up to where it ends: it is judged when it is told again.
+    Waits,
 }
 
 #[derive(Debug)]
@@ -137,6 +160,8 @@ struct Asked {
     event: u32,
     span: Span,
     tries: u8,
+    /// How often its answer was left until the pack measures.
+    waited: u8,
 }
 
 /// What a pack counts of one module.
@@ -144,8 +169,10 @@ struct Asked {
 pub(crate) struct PeerFlow {
     flow: Flow,
     asked: Option<Asked>,
-    /// The last event that was judged: it is told until it is acknowledged.
-    judged: Option<((u32, u32), Verdict)>,
+    /// The last event that was judged, and its digest: it is told until it is acknowledged.
+    judged: Option<((u32, u32), Digest, Verdict)>,
+    /// What it said differed, and nothing since agreed.
+    disputed: bool,
 }
 
 impl PeerFlow {
@@ -162,67 +189,97 @@ impl PeerFlow {
         self.flow.pause();
     }
 
-    /// True while the module is asked for something.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.is_some()
+    /// A new channel: both ends count anew. What was judged is told again, and what is disputed stays so.
+    pub(crate) fn begin(&mut self) {
+        (self.flow, self.asked) = (Flow::default(), None);
     }
 
-    /// True while its answer is to be expected.
+    /// True while its answer is to be expected, and it is asked again.
     pub(crate) fn is_awaited(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.tries < TRIES)
     }
 
-    /// True when the last that it said is not what the pack counted.
-    pub(crate) fn differs(&self) -> bool {
-        self.judged.is_some_and(|(_, verdict)| verdict == Verdict::Differs)
+    /// True from something that the pack counted otherwise to the next on which both agree.
+    pub(crate) fn is_disputed(&self) -> bool {
+        self.disputed
     }
 
     /// The pack signed this event, at the `end` of its cycle or before: from here on the module is asked for what flowed,
-    /// unless it still is for an earlier one. True when it is to be asked now.
+    /// unless it still is for an earlier one. True when it is to be asked now: one that never answered, once more.
     pub(crate) fn want(&mut self, cycle: u32, event: u32, end: bool) -> bool {
         let worth = |span: &Span| {
             span.nj.unsigned_abs() >= FRACTIONS_NJ && (end || span.end_ms - span.start_ms >= LEAST_MS)
         };
         if self.asked.is_none() && self.flow.span.as_ref().is_some_and(worth) {
             let span = self.flow.take();
-            self.asked = span.map(|span| Asked { cycle, event, span, tries: 0 });
+            self.asked = span.map(|span| Asked { cycle, event, span, tries: 0, waited: 0 });
+        } else if let Some(asked) = &mut self.asked {
+            asked.tries = asked.tries.min(TRIES - 1);
         }
-        self.asked.is_some()
+        self.is_awaited()
     }
 
-    /// What to ask for once more.
+    /// What to ask for once more. `None` after [`TRIES`], until the next event.
     pub(crate) fn ask(&mut self) -> Option<(u32, u32)> {
-        let asked = self.asked.as_mut()?;
-        asked.tries = asked.tries.saturating_add(1);
+        let asked = self.asked.as_mut().filter(|asked| asked.tries < TRIES)?;
+        asked.tries += 1;
         Some((asked.cycle, asked.event))
     }
 
-    /// Judges what the module says in `event`.
-    pub(crate) fn judge(&mut self, event: &Event) -> Verdict {
-        if let Some((position, verdict)) = self.judged
+    /// Judges what the module says in `event`. What takes the place of an event that was judged, under the same boot counter
+    /// and number, is nothing that the pack counted, whatever it says.
+    ///
+    /// # Errors
+    /// As [`Event::digest`].
+    pub(crate) fn judge(&mut self, event: &Event) -> Result<Verdict, Error> {
+        let digest = event.digest()?;
+        if let Some((position, judged, verdict)) = self.judged
             && position == event.position()
         {
-            return verdict;
+            return Ok(if judged == digest { verdict } else { Verdict::Uncounted });
         }
+        let asked = self.asked.as_ref().map(|asked| (asked.cycle, asked.event));
         let said = ModuleEnergy::decode(&event.payload).ok();
-        let asked = self.asked.take_if(|a| said.is_some_and(|s| (s.cycle, s.event) == (a.cycle, a.event)));
-        let verdict = match (said, asked) {
-            (Some(said), Some(asked)) => {
-                let counted = self.counted(asked.span, said.end_ms);
+        let verdict = match said.filter(|said| asked == Some((said.cycle, said.event))) {
+            Some(said) if self.is_ahead(said.end_ms) => {
+                if let Some(asked) = self.asked.as_mut().filter(|asked| asked.waited < TRIES) {
+                    asked.waited += 1;
+                    return Ok(Verdict::Waits);
+                }
+                // It does not measure any more.
+                self.asked = None;
+                Verdict::Uncounted
+            }
+            Some(said) => {
+                let counted = self.asked.take().and_then(|asked| self.counted(asked.span, said.end_ms));
                 counted.map_or(Verdict::Uncounted, |counted| compare(&said, &counted))
             }
-            _ => Verdict::Uncounted,
+            None => Verdict::Uncounted,
         };
-        self.judged = Some((event.position(), verdict));
-        verdict
+        match verdict {
+            Verdict::Agrees => self.disputed = false,
+            Verdict::Differs => self.disputed = true,
+            Verdict::Uncounted | Verdict::Waits => {}
+        }
+        self.judged = Some((event.position(), digest, verdict));
+        Ok(verdict)
     }
 }
 
 impl PeerFlow {
-    /// What was counted up to `end_ms`: until it was asked for, or, where the question came late to the module, until now.
+    /// Whether the pack goes on counting and its next measurements will reach `end_ms`: how much the power changed up to there
+    /// they will tell.
+    fn is_ahead(&self, end_ms: u64) -> bool {
+        let counts_on = self.flow.span.filter(|_| self.flow.last_uw.is_some());
+        counts_on.is_some_and(|span| end_ms > span.end_ms && end_ms - span.end_ms <= SPAN_MS)
+    }
+
+    /// What was counted up to `end_ms`: until it was asked for, or, where the question came late to the module, until now. The
+    /// cut is that of the spans before and after too.
     fn counted(&mut self, asked: Span, end_ms: u64) -> Option<Span> {
         if end_ms.abs_diff(asked.end_ms) <= SPAN_MS {
-            return Some(asked);
+            let after = self.flow.span.map(|span| span.cut).unwrap_or_default();
+            return Some(Span { cut: asked.cut.max(after), ..asked });
         }
         self.flow.put_back(asked);
         self.flow.take()
@@ -238,7 +295,7 @@ fn compare(said: &ModuleEnergy, counted: &Span) -> Verdict {
     let nj = if said.kind == EnergyKind::Charge { nj } else { -nj };
     let size = counted.nj.unsigned_abs();
     let at_most = u128::from(size / TOLERANCE)
-        + u128::from(counted.peak_uw) * u128::from(early + late)
+        + u128::from(counted.cut.peak_uw) * u128::from(early + late + counted.cut.gap_ms)
         + u128::from(FRACTIONS_NJ);
     match (nj - i128::from(counted.nj)).unsigned_abs() <= at_most {
         true => Verdict::Agrees,
@@ -325,39 +382,122 @@ mod tests {
         };
         for (what, told_mv, says, verdict) in [
             ("the same", MV, said(-45_000), Agrees),
-            ("a twentieth more", MV, of(|s| s.mwh = 6_302), Agrees),
-            ("more than that", MV, of(|s| s.mwh = 6_303), Differs),
-            ("less than that", MV, of(|s| s.mwh = 5_697), Differs),
+            ("a twentieth more, and what flows between two measurements", MV, of(|s| s.mwh = 6_402), Agrees),
+            ("more than that", MV, of(|s| s.mwh = 6_403), Differs),
+            ("less than that", MV, of(|s| s.mwh = 5_597), Differs),
             ("the other direction", MV, said(45_000), Differs),
             ("nothing to speak of", MV, of(|s| s.mwh = 1), Differs),
             ("as much as can be said", MV, of(|s| s.mwh = u64::MAX), Differs),
             (
                 "what flows in a second that only it counted",
                 MV,
-                of(|s| (s.start_ms, s.mwh) = (1_000, 6_402)),
+                of(|s| (s.start_ms, s.mwh) = (1_000, 6_502)),
                 Agrees,
             ),
-            ("more than that", MV, of(|s| (s.start_ms, s.mwh) = (1_000, 6_403)), Differs),
+            ("more than that", MV, of(|s| (s.start_ms, s.mwh) = (1_000, 6_503)), Differs),
             ("another time", MV, of(|s| (s.start_ms, s.end_ms) = (10_001, 70_001)), Uncounted),
             ("another event", MV, of(|s| s.event = 2), Uncounted),
             ("another cycle", MV, of(|s| s.cycle = 2), Uncounted),
             ("a voltage that the pack knows to be wrong", 2 * MV, of(|s| s.mwh = 12_000), Differs),
             ("as far as it believes that voltage", 2 * MV, of(|s| s.mwh = 7_500), Agrees),
         ] {
-            assert_eq!(pack(told_mv).judge(&event(1, &says)), verdict, "{what}");
+            assert_eq!(pack(told_mv).judge(&event(1, &says)), Ok(verdict), "{what}");
         }
         let hash = Event::new(EventKind::Energy, Cid([1; 16]), 1, 1, &[7; 32]).unwrap();
-        assert_eq!(pack(MV).judge(&hash), Uncounted, "a hash, of which nothing can be checked");
+        assert_eq!(pack(MV).judge(&hash), Ok(Uncounted), "a hash, of which nothing can be checked");
     }
 
     #[test]
     fn what_was_judged_is_judged_the_same_when_it_is_told_again() {
         let mut flow = pack(MV);
         let good = said(-45_000);
-        assert_eq!(flow.judge(&event(1, &good)), Verdict::Agrees);
-        assert_eq!(flow.judge(&event(1, &good)), Verdict::Agrees, "its acknowledgement was lost");
-        assert_eq!(flow.judge(&event(2, &good)), Verdict::Uncounted, "the same energy twice");
+        assert_eq!(flow.judge(&event(1, &good)), Ok(Verdict::Agrees));
+        assert_eq!(flow.judge(&event(1, &good)), Ok(Verdict::Agrees), "its acknowledgement was lost");
+        flow.begin();
+        assert_eq!(flow.judge(&event(1, &good)), Ok(Verdict::Agrees), "over a new channel");
+        assert_eq!(flow.judge(&event(2, &good)), Ok(Verdict::Uncounted), "the same energy twice");
         assert_eq!(flow.ask(), None, "what was answered is not asked again");
+    }
+
+    /// Attack: something else is told in the place of what the pack agreed to.
+    #[test]
+    fn another_event_under_the_same_number_is_not_what_was_judged() {
+        let mut flow = pack(MV);
+        let good = said(-45_000);
+        assert_eq!(flow.judge(&event(1, &good)), Ok(Verdict::Agrees));
+        let more = ModuleEnergy { mwh: u64::MAX, ..good };
+        assert_eq!(flow.judge(&event(1, &more)), Ok(Verdict::Uncounted));
+        let later = Event { time_ms: Some(1), ..event(1, &good) };
+        assert_eq!(flow.judge(&later), Ok(Verdict::Uncounted), "nor with another time");
+        assert_eq!(flow.judge(&event(1, &good)), Ok(Verdict::Agrees), "the event itself still is");
+        // Not even where it answers the next question.
+        samples(61..=120, |ms| flow.sample(ms, MV, MV, -45_000));
+        assert!(flow.want(1, 2, false));
+        let next = ModuleEnergy { event: 2, start_ms: 60_000, end_ms: 120_000, ..good };
+        assert_eq!(flow.judge(&event(1, &next)), Ok(Verdict::Uncounted));
+        assert_eq!(flow.judge(&event(2, &next)), Ok(Verdict::Agrees));
+    }
+
+    #[test]
+    fn a_dispute_ends_with_what_agrees_and_with_nothing_else() {
+        let mut flow = pack(MV);
+        let lie = ModuleEnergy { mwh: 12_000, ..said(-45_000) };
+        assert_eq!((flow.judge(&event(1, &lie)), flow.is_disputed()), (Ok(Verdict::Differs), true));
+        assert_eq!((flow.judge(&event(2, &lie)), flow.is_disputed()), (Ok(Verdict::Uncounted), true));
+        flow.begin();
+        assert!(flow.is_disputed(), "over a new channel");
+        samples(0..=60, |ms| flow.sample(ms, MV, MV, -45_000));
+        assert!(flow.want(2, 1, false));
+        let good = ModuleEnergy { cycle: 2, ..said(-45_000) };
+        assert_eq!((flow.judge(&event(3, &good)), flow.is_disputed()), (Ok(Verdict::Agrees), false));
+    }
+
+    /// What the load of `ma` at each ms is to a module that measures each second from `from_ms` on.
+    fn load(own: &mut OwnFlow, ms: core::ops::Range<u64>, ma: impl Fn(u64) -> i32) {
+        ms.step_by(1_000).for_each(|ms| own.sample(ms, MV, ma(ms)));
+    }
+
+    /// Where the load steps between the last measurement of the one and that of the other, the energy of a second falls to
+    /// one span with the pack and to the next with the module.
+    #[test]
+    fn a_load_that_steps_at_the_cut_is_no_dispute() {
+        for (what, early_ms, step_ms) in [("soon after", 300, 59_800), ("at once", 100, 59_950)] {
+            // 200 A until shortly before the pack's measurement at 60 s, then 1 A.
+            let ma = |ms: u64| if ms < step_ms { -200_000 } else { -1_000 };
+            let mut flow = PeerFlow::default();
+            samples(0..=60, |ms| flow.sample(ms, MV, MV, ma(ms)));
+            let mut own = OwnFlow::default();
+            load(&mut own, 1_000 - early_ms..60_000, ma);
+            assert!(flow.want(1, 1, false), "{what}");
+            let first = own.state(1, 1).unwrap();
+            assert_eq!(flow.judge(&event(1, &first)), Ok(Verdict::Agrees), "{what}");
+            samples(61..=120, |ms| flow.sample(ms, MV, MV, ma(ms)));
+            load(&mut own, 61_000 - early_ms..120_000, ma);
+            assert!(flow.want(1, 2, false), "{what}");
+            let second = own.state(1, 2).unwrap();
+            assert!((300..=400).contains(&second.mwh), "the pack counts 133: {second:?}");
+            assert_eq!(flow.judge(&event(2, &second)), Ok(Verdict::Agrees), "{what}");
+        }
+        // 1 A until the pack measured, then 200 A, which the module measures before it is asked.
+        let ma = |ms: u64| if ms < 60_100 { -1_000 } else { -200_000 };
+        let mut flow = PeerFlow::default();
+        samples(0..=60, |ms| flow.sample(ms, MV, MV, ma(ms)));
+        let mut own = OwnFlow::default();
+        load(&mut own, 200..60_201, ma);
+        assert!(flow.want(1, 1, false));
+        let stepped = event(1, &own.state(1, 1).unwrap());
+        assert_eq!(flow.judge(&stepped), Ok(Verdict::Waits), "the pack has not measured since");
+        assert!(flow.is_awaited() && flow.judge(&stepped) == Ok(Verdict::Waits));
+        flow.sample(61_000, MV, MV, ma(61_000));
+        assert_eq!(flow.judge(&stepped), Ok(Verdict::Agrees));
+        // A pack that is Off will not measure: it judges by what it has. One that should and does not, in the end not at all.
+        let ahead = event(1, &ModuleEnergy { end_ms: 60_500, mwh: 6_050, ..said(-45_000) });
+        let mut flow = pack(MV);
+        flow.pause();
+        assert_eq!(flow.judge(&ahead), Ok(Verdict::Agrees));
+        let mut flow = pack(MV);
+        (0..TRIES).for_each(|_| assert_eq!(flow.judge(&ahead), Ok(Verdict::Waits)));
+        assert_eq!(flow.judge(&ahead), Ok(Verdict::Uncounted));
     }
 
     /// A question that came late is answered with all that flowed until then; it is one of one event, and others wait.
@@ -369,16 +509,18 @@ mod tests {
         assert_eq!(flow.ask(), Some((1, 1)), "still the first");
         let mut own = OwnFlow::default();
         samples(0..=120, |ms| own.sample(ms, MV, -45_000));
-        assert_eq!(flow.judge(&event(1, &own.state(1, 1).unwrap())), Verdict::Agrees);
+        assert_eq!(flow.judge(&event(1, &own.state(1, 1).unwrap())), Ok(Verdict::Agrees));
         assert!(!flow.want(1, 3, true), "nothing flowed since");
         // One that answered in time, and is heard late.
         let mut flow = pack(MV);
         samples(61..=300, |ms| flow.sample(ms, MV, MV, -45_000));
-        assert_eq!(flow.judge(&event(1, &said(-45_000))), Verdict::Agrees);
+        assert_eq!(flow.judge(&event(1, &said(-45_000))), Ok(Verdict::Agrees));
         assert!(flow.want(1, 5, false) && flow.ask() == Some((1, 5)));
         assert!(flow.is_awaited());
         (1..TRIES).for_each(|_| assert!(flow.ask().is_some()));
-        assert_eq!((flow.is_awaited(), flow.is_asked()), (false, true));
+        assert_eq!((flow.is_awaited(), flow.ask()), (false, None), "often enough");
+        assert!(flow.want(1, 6, false));
+        assert_eq!([flow.ask(), flow.ask()], [Some((1, 5)), None], "once with each event");
     }
 
     #[test]
@@ -399,6 +541,6 @@ mod tests {
         [0, 1_000, 61_001, 62_001].into_iter().for_each(|ms| flow.sample(ms, MV, MV, -45_000));
         assert!(flow.want(1, 1, false));
         let said = ModuleEnergy { end_ms: 62_001, mwh: 6_200, ..said(-45_000) };
-        assert_eq!(flow.judge(&event(1, &said)), Verdict::Uncounted);
+        assert_eq!(flow.judge(&event(1, &said)), Ok(Verdict::Uncounted));
     }
 }

@@ -30,10 +30,10 @@ impl Controller {
         self.begin_giving(now);
     }
 
-    /// Who did not answer is asked again.
+    /// Who did not answer is asked again, so often.
     pub(super) fn repeat_questions(&mut self, now: Instant) {
         for slot in &mut self.slots {
-            slot.watch.due.energy |= slot.energy.is_asked();
+            slot.watch.due.energy |= slot.energy.is_awaited();
         }
         self.begin_giving(now);
     }
@@ -45,25 +45,35 @@ impl Controller {
         self.seal_to_module(index, now, Tier::Exch, &question)
     }
 
-    /// Whether this pack vouches for what a module said in `event`. To what it does not the module gets the answer that
-    /// ends its telling it; what differs from what this pack counted is a fault.
+    /// Whether this pack vouches for what a module said in `event`, which is verified. To what it does not the module gets
+    /// the answer that ends its telling it; what differs from what this pack counted is a fault.
     pub(super) fn vouches_for(
         &mut self,
         index: usize,
         now: Instant,
         event: &Statement,
     ) -> Result<bool, Error> {
-        let verdict = self.slots[index].energy.judge(event);
-        if verdict == Verdict::Differs {
-            self.device.health.raise(now, FaultCode::EnergyDisputed, index as u32 + 1);
-        } else if !self.slots.iter().any(|slot| slot.energy.differs()) {
-            self.device.health.end(FaultCode::EnergyDisputed);
-        }
-        if verdict == Verdict::Agrees {
-            return Ok(true);
+        match self.slots[index].energy.judge(event)? {
+            Verdict::Agrees => {
+                self.end_dispute();
+                return Ok(true);
+            }
+            // It is told again.
+            Verdict::Waits => return Ok(false),
+            Verdict::Differs => {
+                self.device.health.raise(now, FaultCode::EnergyDisputed, index as u32 + 1);
+            }
+            Verdict::Uncounted => {}
         }
         let number = testimony::number(event.position()).to_be_bytes();
         let done = pdu::build(&[&[pdu::RECEIVED, 0, pdu::VALIDATION], &number])?;
         self.seal_to_module(index, now, Tier::Exch, &done).map(|()| false)
+    }
+
+    /// The fault ends once nothing that any module said is disputed.
+    pub(super) fn end_dispute(&mut self) {
+        if !self.slots.iter().any(|slot| slot.energy.is_disputed()) {
+            self.device.health.end(FaultCode::EnergyDisputed);
+        }
     }
 }

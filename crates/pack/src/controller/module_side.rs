@@ -261,7 +261,7 @@ impl Controller {
         slot.relay = RelayState::Off;
         (slot.next_seq, slot.run, slot.confirming) = (0, None, false);
         (slot.heard, slot.repeat) = (now, now);
-        slot.energy = PeerFlow::default();
+        slot.energy.begin();
         self.watch_module_up(index, now);
         Ok(())
     }
@@ -298,9 +298,11 @@ impl Controller {
         let slot = &mut self.slots[index];
         (slot.cid, slot.registered, slot.status, slot.run) = (None, false, None, None);
         (slot.relay, slot.wanted) = (RelayState::Off, RelayState::Off);
+        slot.energy = PeerFlow::default();
         if self.lead == Some(index) {
             self.lead = None;
         }
+        self.end_dispute();
         self.membership_changed(index, now);
         // What was never bound has no record of its place, and this place must stay taken.
         let (number, id) = (index as u8 + 1, self.slots[index].unique_id);
