@@ -154,7 +154,7 @@ rejections! {
     OwnerProof = 197, "W4_ERR_OWNER_PROOF_FAIL", "who gives did not sign the transfer";
     OwnerProofTo = 198, "W4_ERR_OWNER_PROOF_FAIL_TO", "who takes did not sign the transfer";
     // Events with witnesses.
-    WitnessQuorum = 200, "W4_ERR_WITNESS_QUORUM", "the event has fewer witnesses than the chain asks for, or more than its level has";
+    WitnessQuorum = 200, "W4_ERR_WITNESS_QUORUM", "the event has fewer witnesses than the chain asks for, or more than its level has, or its pack is not among them";
     WitnessFormat = 201, "W4_ERR_WITNESS_FORMAT", "an attestation is not canonically encoded";
     WitnessSelf = 202, "W4_ERR_WITNESS_SELF", "a witness is the signer of the event, or counts twice";
     WitnessKey = 203, "W4_ERR_WITNESS_KEY", "the key of a witness is not in force for it";

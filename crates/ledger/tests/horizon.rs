@@ -267,13 +267,13 @@ pub fn a_pack_counter_signs_what_its_modules_say_of_energy() {
     assert_eq!(bench.state.get(&answers).unwrap().as_deref(), Some(&other.0[..]));
 }
 
-/// What a module says of its energy is whole, over, and of nobody who has a pool.
+/// What a module says of its energy is whole, over, of nobody who has a pool, and seen by its pack, whether or not that
+/// said on the ledger that it answers for the module.
 #[test]
 fn a_module_says_its_energy_itself() {
     let mut bench = Bench::running();
     let (pack, module) = (key("pack-1"), bound_key("module-1", "pack-1"));
     let towards = bound_key("pack-1", "module-1");
-    bench.accept(stated(&made(entity("pack-1"), 1, witness(&["module-1"])), &pack));
     let good = ModuleEnergy {
         cycle: 1,
         event: 1,
@@ -282,23 +282,27 @@ fn a_module_says_its_energy_itself() {
         end_ms: START_MS,
         mwh: 400,
     };
-    let says = |bytes: &[u8]| {
-        let signed = signed_event(&event(EventKind::Energy, "module-1", 1, bytes), &module);
+    let says = |seq: u32, bytes: &[u8]| {
+        let signed = signed_event(&event(EventKind::Energy, "module-1", seq, bytes), &module);
         let seen = attest(&signed, "pack-1", START_MS, &towards);
         Body::Validate { witnesses: vec![seen], signed }
     };
-    let alone = signed_event(&event(EventKind::Energy, "module-1", 1, &good.encode()), &module);
+    let alone = signed_event(&event(EventKind::Energy, "module-1", 2, &good.encode()), &module);
     let other = attest(&alone, "app-1", START_MS, &bound_key("app-1", "pack-1"));
-    bench.refuse("not by its pack", Body::Validate { witnesses: vec![other], signed: alone }, WitnessQuorum);
+    let alone = Body::Validate { witnesses: vec![other], signed: alone };
+    bench.refuse("not by its pack, which said nothing yet", alone.clone(), WitnessQuorum);
+    bench.accept(says(1, &good.encode()));
+    bench.accept(stated(&made(entity("pack-1"), 1, witness(&["module-1"])), &pack));
+    bench.refuse("not by its pack", alone, WitnessQuorum);
     let opening = ModuleEnergy { kind: EnergyKind::Opening, ..good };
-    bench.refuse("an opening", says(&opening.encode()), EnergyPayload);
-    bench.refuse("nothing", says(&[0; MODULE_ENERGY_LEN]), EnergyPayload);
+    bench.refuse("an opening", says(2, &opening.encode()), EnergyPayload);
+    bench.refuse("nothing", says(2, &[0; MODULE_ENERGY_LEN]), EnergyPayload);
     let ahead = ModuleEnergy { end_ms: u64::MAX, ..good };
-    bench.refuse("not over yet", says(&ahead.encode()), StatementTime);
+    bench.refuse("not over yet", says(2, &ahead.encode()), StatementTime);
     let of_pack = signed_event(&event(EventKind::Energy, "pack-1", 1, &good.encode()), &towards);
     let seen = attest(&of_pack, "module-1", START_MS, &module);
     bench.refuse("a pack", Body::Validate { witnesses: vec![seen], signed: of_pack }, EnergyPooled);
-    bench.accept(says(&good.encode()));
+    bench.accept(says(2, &good.encode()));
 }
 
 /// What a pack did in its closed cycles follows from them.

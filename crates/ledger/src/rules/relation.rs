@@ -209,6 +209,17 @@ pub(super) fn counter_signer(view: &impl View, module: &Cid) -> Result<Option<Ci
     Ok(if bound(view, &Cid(pack), module)? { Some(Cid(pack)) } else { None })
 }
 
+/// Whether a pack to which `module` is bound is among `witnesses`.
+pub(super) fn seen_by_its_pack(view: &impl View, module: &Cid, witnesses: &[Cid]) -> Result<bool, Halt> {
+    for witness in witnesses {
+        let component: Option<Component> = load(view, &key::component(witness))?;
+        if component.is_some_and(|c| c.role == Role::Pack) && bound(view, witness, module)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A pack closed an energy cycle: its performance is that of all its closed cycles (L147).
 pub(super) fn cycle_closed<V: View>(
     state: &mut Overlay<V>,

@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use lct::{
     Digest,
     energy::{MODULE_ENERGY_LEN, ModuleEnergy},
-    id::{BindingId, PairingId},
+    id::{BindingId, Cid, PairingId},
     lifecycle::State,
     sign::PublicKey,
     validation::{Attestation, Event as Stated, EventKind, ValidationLevel},
@@ -70,7 +70,7 @@ pub(super) fn event<V: View>(
     }
 
     if event.kind == EventKind::Energy {
-        module_energy(state, context, &event)?;
+        module_energy(state, context, &event, &seen[1..])?;
         let pack = relation::counter_signer(state, &event.cid)?;
         ensure(pack.is_none_or(|pack| seen.contains(&pack)), Rejection::WitnessQuorum)?;
     }
@@ -107,15 +107,22 @@ pub(super) fn event<V: View>(
     Ok(events)
 }
 
-/// What a module says flowed (H240): whole, over, and not of a component whose energy a pool counts.
-fn module_energy<V: View>(state: &Overlay<V>, context: &Context<'_>, event: &Stated) -> Result<(), Stop> {
+/// What a module says flowed (H240): whole, over, not of a component whose energy a pool counts, and seen by its pack.
+fn module_energy<V: View>(
+    state: &Overlay<V>,
+    context: &Context<'_>,
+    event: &Stated,
+    witnesses: &[Cid],
+) -> Result<(), Stop> {
     if event.payload.len() != MODULE_ENERGY_LEN {
         return Ok(());
     }
     let said = ModuleEnergy::decode(&event.payload).map_err(|_| Rejection::EnergyPayload)?;
     let pool: Option<Pool> = load(state, &key::pool(&event.cid))?;
     ensure(pool.is_none(), Rejection::EnergyPooled)?;
-    Ok(ensure(not_future(context, said.end_ms), Rejection::StatementTime)?)
+    ensure(not_future(context, said.end_ms), Rejection::StatementTime)?;
+    let seen = relation::seen_by_its_pack(state, &event.cid, witnesses)?;
+    Ok(ensure(seen, Rejection::WitnessQuorum)?)
 }
 
 /// Writes that `event`, whose signer signed `digest`, is recorded.
