@@ -293,7 +293,7 @@ impl Field {
         }
         // The pack has a relationship key with each of them, which only its flash shows.
         let bonds = (0..=w.modules.len() as u8).filter_map(|slot| w.flash[PACK].get(&key::bond(slot)));
-        secrets.extend(bonds.filter_map(|record| bond_seed(record)).map(|seed| seed.expose().to_vec()));
+        secrets.extend(bonds.filter_map(|record| spk_in(record)).map(|spk| spk.seed().expose().to_vec()));
         self.canaries
             .extend(secrets.iter().flat_map(|s| s.windows(8)).map(|w| <[u8; 8]>::try_from(w).unwrap()));
     }
@@ -342,13 +342,13 @@ impl Field {
     }
 }
 
-/// The seed in the record of a binding: `2 | 101 bytes | own SPK 68 | own seed 32 | assurance`; `None` when it tells of
-/// a revoked partner.
-fn bond_seed(record: &[u8]) -> Option<Secret<32>> {
+/// The relationship key in the record of a binding: `2 | 101 bytes | own SPK 68 | own seed 32 | assurance`; `None` when it
+/// tells of a revoked partner.
+pub fn spk_in(record: &[u8]) -> Option<SpkSecret> {
     let (2, seed) = (record[0], record.get(170..202)?) else { return None };
     let spk = SpkSecret::from_seed(Secret::new(seed.try_into().unwrap())).unwrap();
     assert_eq!(spk.public().0, record[102..170], "the seed lies where it is looked for");
-    Some(spk.seed().clone())
+    Some(spk)
 }
 
 /// The two ends of a channel out of the memory of its app: what the pack would seal, and the receiving end of the app.

@@ -5,7 +5,7 @@
 
 use super::{
     Attack, Defence, Tally,
-    field::Field,
+    field::{Field, spk_in},
     world::policy::{Entity, MODULE, PACK, falls_to_a_clear_frame, lowered, policy, signed, take},
 };
 use lct::{
@@ -14,6 +14,7 @@ use lct::{
 };
 use pack::{
     app::Party,
+    identity::key,
     pdu::{self, policy as op},
 };
 
@@ -97,15 +98,19 @@ fn run(tally: &mut Tally, seed: u64) {
     let renamed = with(&Policy { entities: six.entities, ..seven }, of(&other));
     told(tally, &mut f, "one of another binding with the names of this one", 7, &renamed);
 
-    // What no table and no period of the envelope allows, whoever signs.
+    // What no table and no period of the envelope allows, with the keys of all three that must agree: those of the pack with each
+    // module only its flash shows.
+    let of_pack = spk_in(&f.w.flash[PACK.1][&key::bond(1)]).expect("a binding");
+    assert!(of_pack.public() == f.w.spk_of(PACK.1, MODULE.1), "of another module");
+    let of_module = f.w.modules[0].relation().own_spk().unwrap().signing_key().clone();
+    let all = [f.w.authority.spk.signing_key().clone(), of_pack.signing_key().clone(), of_module];
     let mut open = lowered(&f.w, 8);
     open.rows.iter_mut().for_each(|row| row[5..].fill(0));
     let mut endless = lowered(&f.w, 9);
     endless.rotation = Rotation { epoch_messages: u32::MAX, agreement_s: u32::MAX, ..Rotation::FACTORY };
     for (what, policy) in [("every class in clear", open), ("keys without an end", endless)] {
         let digest = digest_of(&policy.encode().unwrap());
-        let authority = f.w.authority.spk.signing_key().sign_rfc6979(&digest).0;
-        let update = with(&policy, [authority, by_node(&policy), by_node(&policy)]);
+        let update = with(&policy, all.each_ref().map(|key| key.sign_rfc6979(&digest).0));
         told(tally, &mut f, what, policy.version, &update);
     }
     f.judge(tally);
