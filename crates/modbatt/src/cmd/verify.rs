@@ -170,7 +170,6 @@ fn as_json(name: &str, verdict: &Verdict) -> Value {
     object
 }
 
-/// The members of a statement that a script computes with, and all of it in words.
 fn kind(kind: EnergyKind) -> &'static str {
     match kind {
         EnergyKind::Opening => "opening",
@@ -188,6 +187,7 @@ fn module_energy(event: &Event) -> Option<Value> {
     }))
 }
 
+/// The members of a statement that a script computes with, and all of it in words.
 fn statement(proved: &Proved) -> Value {
     let mut object = match proved {
         Proved::Registration(r) => json!({
