@@ -177,6 +177,17 @@ fn a_laptop_binds_anew_with_leave_of_its_own() {
     assert!(f.w.bind(APP, PACK) && f.w.pair(APP, PACK), "with halves in packages that it sealed");
 }
 
+/// H228: to have a binding give way is to end it, which a right to bind alone does not cover.
+#[test]
+fn who_may_bind_and_not_revoke_replaces_nothing() {
+    let mut f = Field::new(330, |d| Delegation { operations: 3, ..d });
+    let before = f.binding();
+    f.show_all();
+    assert!(!f.w.bind(APP, PACK), "with leave, and without the right to revoke");
+    assert_eq!(f.binding(), before);
+    assert!(f.w.app.relation().is_up(), "what is in force stays");
+}
+
 /// H162: whoever asked for the keys introduces.
 #[test]
 fn a_ceremony_has_one_issuer() {

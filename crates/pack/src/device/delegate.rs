@@ -149,7 +149,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
     ) -> Result<(), Error> {
         if let Some(act) = &issuer.act
             && message.starts_with(&[pdu::BINDING, op::INTRODUCTION])
-            && let Err(denied) = self.may_replace(relation)
+            && let Err(denied) = self.may_replace(relation, act)
         {
             let refusal = self.denied(now, act, denied.into());
             return fx.push_back(Effect::ToAuthority(pdu::build(&[&refusal])?)).map_err(|_| Error::Exhausted);
@@ -174,12 +174,17 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         Ok(())
     }
 
-    /// Whether the delegate may have another binding take the place of the one that `relation` has.
-    fn may_replace(&self, relation: &Relation) -> Result<(), Denied> {
+    /// Whether the delegate may have the binding of `act` take the place of the one that `relation` has, which ends it: an
+    /// introduction that is told again replaces nothing.
+    fn may_replace(&self, relation: &Relation, act: &Acted) -> Result<(), Denied> {
         let (Some((_, delegation)), Some((peer, _))) = (&self.delegates.held, relation.peer()) else {
             return Ok(());
         };
-        delegation.permits(Operation::Bind, &[self.own.cid(), peer])
+        if relation.binding().is_some_and(|(id, _)| id.0 == act.id) {
+            return Ok(());
+        }
+        let both = [self.own.cid(), peer];
+        delegation.permits(Operation::Bind, &both).and_then(|()| delegation.permits(Operation::Revoke, &both))
     }
 
     /// Logs what a delegate may not do, and says so.
