@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop; a binding or a pairing,
-//! which devices sign too, as soon as both did. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
+//! which devices sign too, as soon as both did. The ids of bindings that this laptop began stand in a file beside the journal,
+//! `.drawn`, before a device can hold one: 16 bytes each. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
 //! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
 //! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
 
@@ -21,6 +22,7 @@ use lct::{
     Digest,
     delegation::{ACT_LEN, Act, DelegateRevocation, Delegation, DelegationId, Operation, REVOCATION_LEN},
     hash::sha256,
+    id::BindingId,
     revocation::{Reason, Subject},
 };
 use ledger::{
@@ -241,6 +243,13 @@ fn next(bytes: &[u8]) -> Option<([&[u8]; 3], &[u8])> {
     Some(([statement, body, note], rest))
 }
 
+/// The file beside the journal at `path` whose name ends with `what`.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(what);
+    PathBuf::from(name)
+}
+
 /// A delegate with its key, its delegation and its journal.
 #[derive(Debug)]
 pub struct Field {
@@ -254,6 +263,8 @@ pub struct Field {
     acts: u32,
     last: Digest,
     last_time: u32,
+    /// Bindings that were begun under this journal, one after the other; of some no device or no act ever told.
+    drawn: Vec<u8>,
 }
 
 impl Field {
@@ -284,9 +295,7 @@ impl Field {
         // What a cut left of the last entry told of nothing: it was not whole when anything left the laptop. It is kept
         // all the same, for it may be damage after all.
         if !journal.left.is_empty() {
-            let mut beside = path.as_os_str().to_owned();
-            beside.push(".cut");
-            durable::replace(Path::new(&beside), &journal.left).map_err(fail)?;
+            durable::replace(&beside(path, ".cut"), &journal.left).map_err(fail)?;
             file.set_len(journal.len as u64).and_then(|()| file.sync_all()).map_err(fail)?;
         }
         file.seek(SeekFrom::End(0)).map_err(fail)?;
@@ -294,13 +303,34 @@ impl Field {
         let (last_time, last) =
             last.map_or((right.not_before, [0; 32]), |e| (e.act.time, Act::hash_of(&e.statement)));
         let (id, acts) = (DelegationId::of(delegation), journal.entries.len() as u32);
+        let drawn = match fs::read(beside(path, ".drawn")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(fail)?,
+        };
         let (shown, path) = (delegation.to_vec(), path.to_owned());
-        Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time })
+        Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time, drawn })
+    }
+
+    /// Notes that the binding `id` is begun, durably.
+    fn begin(&mut self, id: BindingId) -> Result<(), FieldError> {
+        self.drawn.extend(id.0);
+        let path = beside(&self.path, ".drawn");
+        durable::replace(&path, &self.drawn).map_err(|source| FieldError::Io { path, source })
+    }
+
+    /// Whether the binding `id` was begun under this journal.
+    fn began(&self, id: BindingId) -> bool {
+        self.drawn.chunks_exact(id.0.len()).any(|drawn| drawn == id.0)
     }
 
     /// How many acts the journal has.
     pub fn acts(&self) -> u32 {
         self.acts
+    }
+
+    /// The delegation, as devices take it.
+    pub fn delegation(&self) -> &[u8] {
+        &self.shown
     }
 
     /// Ends a pairing or a binding at `now` (Unix seconds): what devices are to be told (H164). It is in the journal when
@@ -319,10 +349,23 @@ impl Field {
             Subject::Pairing(id) => Target::Pairing(id),
             _ => return Err(FieldError::Subject),
         };
-        let statement = DelegateRevocation { delegation: self.id, subject, reason, time: now };
-        let statement = self.key.sign(|key, rng| statement.issue(key, rng))?;
+        let statement = self.ending(subject, reason, now)?;
         self.write(Operation::Revoke, &Body::Revoke { target, reason: reason as u8 }, &[], now)?;
         Ok(statement)
+    }
+
+    /// What devices are to be told of an end at `time` (Unix seconds) that the journal has.
+    ///
+    /// # Errors
+    /// [`FieldError::Sign`].
+    pub fn ending(
+        &self,
+        subject: Subject,
+        reason: Reason,
+        time: u32,
+    ) -> Result<[u8; REVOCATION_LEN], FieldError> {
+        let statement = DelegateRevocation { delegation: self.id, subject, reason, time };
+        Ok(self.key.sign(|key, rng| statement.issue(key, rng))?)
     }
 
     /// Whether the delegate may do this now, as far as it can know.
@@ -362,7 +405,7 @@ impl Field {
 mod tests {
     use super::*;
     use lct::{
-        id::{BindingId, Cid, PairingId},
+        id::{Cid, PairingId},
         sign::SigningKey,
     };
 

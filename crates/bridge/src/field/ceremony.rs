@@ -97,6 +97,8 @@ struct Known {
     policy_version: u32,
     certificate_s: u32,
     certified_at: u32,
+    /// This laptop made it.
+    made_here: bool,
 }
 
 impl Known {
@@ -111,12 +113,31 @@ impl Known {
             policy_version: told.policy_version,
             certificate_s: told.certificate_s,
             certified_at: told.certified_at,
+            made_here: false,
         })
+    }
+
+    /// When the next certificate is made, at `now` and later than the last one.
+    fn after(&self, now: u32) -> u32 {
+        now.max(self.certified_at.saturating_add(1))
     }
 
     fn between(&self, ids: [&str; 2]) -> bool {
         self.sides.each_ref().map(|(id, ..)| id.as_str()) == ids
     }
+}
+
+/// A binding that this laptop ended, by its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Which.
+    pub binding_id: BindingId,
+    /// Whose it was: A, B.
+    pub sides: [String; 2],
+    /// Why it ended.
+    pub reason: Reason,
+    /// When, in Unix seconds.
+    pub time: u32,
 }
 
 /// What a laptop knows of the packs that it is sent to: what it was told before it left, and what it did since.
@@ -126,6 +147,7 @@ pub struct Ground {
     list: Vec<u8>,
     number: u32,
     known: Vec<Known>,
+    gone: Vec<Gone>,
 }
 
 impl Ground {
@@ -137,12 +159,14 @@ impl Ground {
         let damaged = |e: lct::Error| FieldError::Brief(e.to_string());
         let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
         let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
-        let mut ground = Ground { chain_id: brief.chain_id.0, list: brief.list.0.clone(), number, known };
+        let mut ground = Ground { chain_id: brief.chain_id.0, list: brief.list.0.clone(), number, known, gone: Vec::new() };
         for entry in &journal.entries {
             match Body::from_bytes(&entry.body) {
                 Ok(Body::Bind { .. }) => ground.made(&note(&entry.note)?)?,
                 Ok(Body::PairComplete(paired)) => ground.paired(&paired.binding_id, entry.act.time),
-                Ok(Body::Revoke { target: Target::Binding(id), .. }) => ground.ended(&id),
+                Ok(Body::Revoke { target: Target::Binding(id), reason }) => {
+                    ground.ended(&id, Reason::from_code(reason).map_err(damaged)?, entry.act.time);
+                }
                 _ => {}
             }
         }
@@ -164,13 +188,24 @@ impl Ground {
         Some((&known.sides[0].0, known.binding_id))
     }
 
+    /// The binding of the module `id` that this laptop ended last.
+    pub fn gone(&self, id: &str) -> Option<&Gone> {
+        self.gone.iter().rev().find(|gone| gone.sides[1] == id)
+    }
+
+    /// The binding of these two, A then B, that this laptop made and did not get as far as to pair.
+    pub fn unpaired(&self, ids: [&str; 2]) -> Option<BindingId> {
+        let known = self.find(ids).filter(|known| known.made_here && known.certified_at == 0);
+        known.map(|known| known.binding_id)
+    }
+
     /// Whether A and B were paired since they were bound.
     pub fn is_paired(&self, ids: [&str; 2]) -> bool {
         self.find(ids).is_some_and(|known| known.certified_at > 0)
     }
 
     fn made(&mut self, made: &Made) -> Result<(), FieldError> {
-        let known = Known::read(&Relation {
+        let mut known = Known::read(&Relation {
             binding_id: made.binding_id,
             a: made.a.clone(),
             b: made.b.clone(),
@@ -178,19 +213,24 @@ impl Ground {
             certificate_s: Rotation::FACTORY.certificate_s,
             certified_at: 0,
         })?;
+        known.made_here = true;
         let ids = [made.a.component_id.as_str(), made.b.component_id.as_str()];
         self.known.retain(|old| !old.between(ids));
         self.known.push(known);
         Ok(())
     }
 
+    /// They were paired at `at`, under a certificate later than the last one, wherever the clock stood (H227).
     fn paired(&mut self, binding: &BindingId, at: u32) {
         let same = self.known.iter_mut().filter(|known| known.binding_id == *binding);
-        same.for_each(|known| known.certified_at = known.certified_at.max(at));
+        same.for_each(|known| known.certified_at = known.after(at));
     }
 
-    fn ended(&mut self, binding: &BindingId) {
-        self.known.retain(|known| known.binding_id != *binding);
+    fn ended(&mut self, binding: &BindingId, reason: Reason, time: u32) {
+        if let Some(at) = self.known.iter().position(|known| known.binding_id == *binding) {
+            let [(a, ..), (b, ..)] = self.known.remove(at).sides;
+            self.gone.push(Gone { binding_id: *binding, sides: [a, b], reason, time });
+        }
     }
 }
 
@@ -287,7 +327,7 @@ impl Field {
             }
         }
         let lease_s = self.delegation.lease_s.min(known.certificate_s);
-        let (pairing_id, created) = (PairingId(random()?), now.max(known.certified_at.saturating_add(1)));
+        let (pairing_id, created) = (PairingId(random()?), known.after(now));
         let entity = |i: usize| {
             let access = known.sides[i].2.as_bytes().try_into().map_err(|_| lct::Error::BufferTooSmall);
             access.map(|access| Entity { cid: met[i].cid, role: met[i].role, access }).map_err(Unissued::from)
@@ -335,12 +375,12 @@ impl Field {
         let signatures = [Signature(by_a.signature), Signature(by_b.signature), own];
         let body = api::sign::pair_complete(&completion, (known.binding_id, keys), lease_s, signatures);
         self.write(Operation::Pair, &body.map_err(|_| misfit())?, &[], now)?;
-        ground.paired(&known.binding_id, created);
+        ground.paired(&known.binding_id, now);
         Ok(pairing_id)
     }
 
     /// Binds A and B at `now` (Unix seconds), with fresh keys of both, attested by their manufacturers; a binding that they
-    /// have gives way, for which the delegation has to allow `revoke` too. It is in the journal when this returns.
+    /// have gives way and ends, for which the delegation has to allow `revoke` too, whether this laptop knew of it or not. It is in the journal when this returns.
     ///
     /// # Errors
     /// [`FieldError`]; the old binding serves until the new one stands.
@@ -372,16 +412,30 @@ impl Field {
         }
         let [of_a, of_b] = drawn[..] else { return Err(FieldError::Subject) };
         let introduced = Introduced { time: now, keys: [of_a.0, of_b.0] };
-        let mut leaves = [Vec::new(), Vec::new()];
+        let (mut leaves, mut ends) = ([Vec::new(), Vec::new()], Vec::new());
         for (own, (_, question)) in [of_a, of_b].into_iter().enumerate() {
             let Some((nonce, named)) = question else { continue };
+            // To give leave is to end what the device has.
+            self.permitted(Operation::Revoke, [a, b], now)?;
             let named = BindingId(named);
             if ground.known.iter().any(|known| known.binding_id == named) && old != Some(named) {
                 return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
             }
+            // The ledger has none that was begun here and cut off, and nobody can end one that its device cannot read.
+            let on_ledger = old == Some(named) || !self.began(named);
+            if named.0 != [0; 16] && on_ledger && !ends.contains(&named) {
+                ends.push(named);
+            }
             let asked = Rebind { device: met[own].cid, nonce, old: named };
             leaves[own] = self.key.sign(|key, rng| asked.issue(key, rng))?.to_vec();
         }
+        // Where devices name another one, that one took the place of what the brief tells of.
+        if let Some(old) = old
+            && ends.is_empty()
+        {
+            ends.push(old);
+        }
+        self.begin(binding_id)?;
         let what = "the sealed halves of the device key";
         for (who, sealed) in [a, b].into_iter().zip(issue::packages(&self.key, &sides, &introduced)?) {
             let head = [&[pdu::KEY_PACKAGE, package::SEALED], binding_id.0.as_slice()].concat();
@@ -426,7 +480,7 @@ impl Field {
         }
         let made = Made { binding_id: Hex(binding_id.0), a: kept(0), b: kept(1), registrations };
         let noted = serde_json::to_vec(&made).map_err(|e| FieldError::Brief(e.to_string()))?;
-        if let Some(old) = old {
+        for old in ends {
             let given_up = Body::Revoke { target: Target::Binding(old), reason: Reason::Superseded as u8 };
             self.write(Operation::Revoke, &given_up, &[], now)?;
         }
@@ -474,8 +528,10 @@ fn registered(met: &Met, way: &mut Way<'_>) -> Result<Stated, FieldError> {
     let answer = way.ask(&met.id, what, &[&[pdu::BINDING, op::REGISTER], statement.as_slice()].concat())?;
     let misfit = || FieldError::Misfit { who: met.id.clone(), what };
     let proof = answer.strip_prefix(&[pdu::BINDING, op::REGISTERED]).ok_or_else(misfit)?;
-    let proof = Fixed(proof.try_into().map_err(|_| misfit())?);
-    Ok(Stated { component_id: met.id.clone(), statement: Blob(statement), proof })
+    let proof: [u8; 64] = proof.try_into().map_err(|_| misfit())?;
+    // An answer to an earlier question is none to this one, and the ledger would refuse it later.
+    api::sign::register(&statement, &Signature(proof)).map_err(|_| misfit())?;
+    Ok(Stated { component_id: met.id.clone(), statement: Blob(statement), proof: Fixed(proof) })
 }
 
 #[cfg(test)]
@@ -640,6 +696,68 @@ mod tests {
         assert!(bind(&mut field, &mut ground, PAIR, nobody).contains("does not allow this operation"));
     }
 
+    fn paired(known: &Known) -> Body {
+        let none = Signature([0; 64]);
+        Body::PairComplete(Paired {
+            pairing_id: PairingId([7; 16]),
+            binding_id: known.binding_id,
+            key_a: known.sides[0].1.sign_pub(),
+            key_b: known.sides[1].1.sign_pub(),
+            cert_hash: [0; 32],
+            nonce: [0; 32],
+            th4: [0; 32],
+            lease_s: 60,
+            signature_a: none,
+            signature_b: none,
+            signature_authority: none,
+        })
+    }
+
+    /// H227: the clock of a laptop stands behind the last certificate, and each pairing is done by a process of its own.
+    #[test]
+    fn certificates_follow_each_other_although_the_clock_of_the_laptop_is_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let mut brief = brief(&key, 7);
+        brief.relations[0].certified_at = FROM + 100;
+        let path = dir.path().join("journal");
+        for created in FROM + 101..FROM + 104 {
+            let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
+            let ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+            let known = ground.find(PAIR).unwrap();
+            assert_eq!(known.after(FROM + 5), created);
+            field.write(Operation::Pair, &paired(known), &[], FROM + 5).unwrap();
+        }
+    }
+
+    /// What was begun and cut off is known by the next process, and is in no journal.
+    #[test]
+    fn what_was_begun_is_known_over_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let right = delegation(&key, 7);
+        let path = dir.path().join("journal");
+        for n in 1..4 {
+            let mut field = Field::open(again(&key), &right, &path).unwrap();
+            let known = (1..5).filter(|id| field.began(BindingId([*id; 16])));
+            assert_eq!(known.collect::<Vec<_>>(), (1..n).collect::<Vec<u8>>());
+            field.begin(BindingId([n; 16])).unwrap();
+            assert_eq!(field.acts(), 0);
+        }
+    }
+
+    /// A registration whose proof is another component's, or an old one's, is not noted.
+    #[test]
+    fn a_registration_is_noted_with_its_own_proof_only() {
+        let registration = answers::registration([1; 32], "pack-0001", &identity("pack-0001")[2..]).unwrap();
+        let met = Met { id: "pack-0001".into(), cid: Cid::of("pack-0001"), role: Role::Pack, registration };
+        let mut carry = |_: &str, _: &[u8]| -> Result<Vec<u8>, String> {
+            Ok([&[pdu::BINDING, op::REGISTERED][..], &[7; 64]].concat())
+        };
+        let said = registered(&met, &mut Way { carry: &mut carry, pause: Duration::ZERO });
+        assert!(matches!(said, Err(FieldError::Misfit { .. })), "{said:?}");
+    }
+
     /// What the laptop did since it left counts beside what it was told, also after a restart of it.
     #[test]
     fn the_journal_tells_what_changed_since_the_brief() {
@@ -660,25 +778,17 @@ mod tests {
         field.write(Operation::Bind, &bind, &serde_json::to_vec(&made).unwrap(), FROM + 2).unwrap();
         let after = ground();
         assert_eq!((after.binding(module), after.is_paired(module)), (Some(BindingId([6; 16])), false));
+        assert_eq!((after.unpaired(module), after.unpaired(PAIR)), (Some(BindingId([6; 16])), None));
         let known = after.find(module).unwrap();
         assert_eq!(known.sides[1].1.0, made.b.spk.0);
-        let paired = Paired {
-            pairing_id: PairingId([7; 16]),
-            binding_id: BindingId([6; 16]),
-            key_a: known.sides[0].1.sign_pub(),
-            key_b: known.sides[1].1.sign_pub(),
-            cert_hash: [0; 32],
-            nonce: [0; 32],
-            th4: [0; 32],
-            lease_s: 60,
-            signature_a: none,
-            signature_b: none,
-            signature_authority: none,
-        };
-        field.write(Operation::Pair, &Body::PairComplete(paired), &[], FROM + 3).unwrap();
+        field.write(Operation::Pair, &paired(known), &[], FROM + 3).unwrap();
         field.end(Subject::Binding(BindingId([5; 16])), Reason::Retired, FROM + 4).unwrap();
         let last = ground();
         assert!(last.is_paired(module));
+        assert_eq!(last.unpaired(module), None);
+        let gone = last.gone("module-0001").unwrap();
+        let ended = (gone.binding_id, gone.sides[0].as_str(), gone.reason, gone.time);
+        assert_eq!(ended, (BindingId([5; 16]), "pack-0001", Reason::Retired, FROM + 4));
         assert_eq!((last.above("module-0001"), last.binding(PAIR)), (None, None));
 
         field.write(Operation::Bind, &bind, b"{}", FROM + 5).unwrap();

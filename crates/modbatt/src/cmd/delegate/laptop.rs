@@ -143,12 +143,23 @@ pub fn bind(args: &Two) -> Result<Outcome, Failure> {
     let Open { mut field, mut ground, now } = at.open()?;
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
-    let binding = field.bind(&mut ground, [a, b], now, &mut way).map_err(broken)?;
-    let pairing = field.pair(&mut ground, [a, b], now, &mut way).map_err(|e| {
-        Failure::Failed(format!(
-            "{a} and {b} are bound, and not paired yet ({e}); `modbatt delegate rotate {a} {b}` pairs them"
-        ))
-    })?;
+    // Cut off between the two, it goes on with the pairing; where that does not work any more both get other keys.
+    let resumed = ground.unpaired([a, b]).and_then(|binding| {
+        let pairing = field.pair(&mut ground, [a, b], now, &mut way).ok()?;
+        Some((binding, pairing))
+    });
+    let (binding, pairing) = match resumed {
+        Some(both) => both,
+        None => {
+            let binding = field.bind(&mut ground, [a, b], now, &mut way).map_err(broken)?;
+            let pairing = field.pair(&mut ground, [a, b], now, &mut way).map_err(|e| {
+                Failure::Failed(format!(
+                    "{a} and {b} are bound, and not paired yet ({e}); the same command again pairs them"
+                ))
+            })?;
+            (binding, pairing)
+        }
+    };
     let (act, binding, pairing) = (field.acts(), Hex(binding.0), Hex(pairing.0));
     at.say(
         &format!("{a} and {b} are bound and paired with new keys, {binding}: up to act {act} of the journal; {LATER}"),
@@ -165,10 +176,16 @@ pub fn bind(args: &Two) -> Result<Outcome, Failure> {
 pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
     let Replace { old, new, reason, at } = args;
     let Open { mut field, mut ground, now } = at.open()?;
-    let Some((pack, ends)) = ground.above(old).map(|(pack, id)| (pack.to_owned(), id)) else {
-        return Err(Failure::Failed(format!(
-            "this laptop knows of no binding of the module {old}: it ended already, or its pack is none of the delegation"
-        )));
+    let (pack, ends, ended) = match (ground.above(old), ground.gone(old)) {
+        (Some((pack, id)), _) => (pack.to_owned(), id, None),
+        // Cut off after its last act, of which the pack may not have heard.
+        (None, Some(gone)) => (gone.sides[0].clone(), gone.binding_id, Some((gone.reason, gone.time))),
+        (None, None) => {
+            return Err(Failure::Failed(format!(
+                "this laptop knows of no binding of the module {old}: it ended before the brief was made, or its pack is none \
+                 of the delegation"
+            )));
+        }
     };
     if old == new {
         return Err(Failure::Input(format!(
@@ -185,9 +202,15 @@ pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
     if !ground.is_paired(pair) {
         field.pair(&mut ground, pair, now, &mut way).map_err(broken)?;
     }
-    let statement = field.end(Subject::Binding(ends), *reason, now).map_err(broken)?;
+    let subject = Subject::Binding(ends);
+    let statement = match ended {
+        Some((reason, time)) => field.ending(subject, reason, time),
+        None => field.end(subject, *reason, now),
+    };
+    let statement = statement.map_err(broken)?;
+    let show = [&[pdu::DELEGATION, op::SHOW], field.delegation()].concat();
     let message = [&[pdu::DELEGATION, op::REVOKE], statement.as_slice()].concat();
-    let told = at.carry(&pack, &message);
+    let told = at.carry(&pack, &show).and_then(|_| at.carry(&pack, &message));
     let (act, ended) = (field.acts(), Hex(ends.0));
     let status = match &told {
         Ok(answer) if answer.last() == Some(&(pdu::Status::Accepted as u8)) => ACCEPTED.to_owned(),
