@@ -143,7 +143,7 @@ fn a_laptop_acts_in_the_field_and_the_ledger_says_what_counts() {
     // The network is back: the first to bring is the first to count.
     let bring = |name: &str| {
         let journal = file(&format!("{name}.journal"));
-        delegate(&["bring", "--data-dir", data, "--journal", &journal, "--json"])
+        delegate(&["bring", "--data-dir", data, "--journal", &journal, "--caught-up", "--json"])
     };
     let told = bring("one");
     assert_eq!(told.code, Some(1), "one of its acts took no effect: {}{}", told.out, told.err);
@@ -216,20 +216,25 @@ fn a_laptop_rotates_and_replaces_in_the_field() {
     act(&["rotate", "pack-0001", "module-0001"]).good();
     let replaced = act(&["replace", "module-0002", "module-0003"]).good().json();
     assert_eq!((&replaced["act"], &replaced["status"]), (&5.into(), &"accepted".into()), "{replaced}");
-    act(&["replace", "module-0002", "module-0003"]).fails_at_once("twice", &["it ended already"]);
+    // The same again, as after a cut: nothing is done twice, and the pack is told once more of what it has no more.
+    let again = act(&["replace", "module-0002", "module-0003"]);
+    assert_eq!(again.code, Some(1), "{}{}", again.out, again.err);
+    let again = again.json();
+    assert_eq!((&again["act"], &again["ended"]), (&5.into(), &replaced["ended"]), "{again}");
+    assert!(again["status"].as_str().unwrap().contains("it has it no more"), "{again}");
     // A key that was lost in the field: both get others, and the old binding gives way.
     let bound = act(&["bind", "pack-0001", "module-0001"]).good().json();
     assert_eq!(bound["act"], 8, "its end, the new binding, a pairing: {bound}");
     assert_eq!(pairing(&dir), before, "the ledger does not know yet");
 
-    let told = delegate(&["bring", "--data-dir", data, "--journal", &journal, "--json"]).good().json();
+    // It ends bindings whose keys signed what may still wait.
+    let bring = ["bring", "--data-dir", data, "--journal", &journal, "--json"];
+    delegate(&bring).fails_at_once("who knows what waits", &["act 5 ends a binding", "--caught-up"]);
+    let told = delegate(&[&bring[..], &["--caught-up"]].concat()).good().json();
     let outcomes: Vec<_> =
         told["delegation"]["acts"].as_array().unwrap().iter().map(|a| &a["outcome"]).collect();
     assert_eq!(outcomes, ["done"; 8], "{told}");
-    assert_eq!(
-        delegate(&["bring", "--data-dir", data, "--journal", &journal, "--json"]).good().json()["brought"],
-        0
-    );
+    assert_eq!(delegate(&bring).good().json()["brought"], 0, "nothing is left that ends anything");
     assert_ne!(pairing(&dir), before);
     // The bridge goes on where the laptop was, and everything signed since is where it belongs.
     run(&["rotate", "pack-0001", "module-0003", "--agreement", "--data-dir", data]).good();

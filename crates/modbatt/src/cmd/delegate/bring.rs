@@ -11,7 +11,8 @@ use bridge::field::ceremony::note;
 use bridge::field::{Entry, Journal};
 use lct::delegation::{Act, DelegationId};
 use lct::sign::Signature;
-use ledger::tx::Body;
+use ledger::codec::Canonical;
+use ledger::tx::{Body, Target};
 use serde_json::json;
 
 use super::{Installation, broken, object, running, verdict, words};
@@ -30,6 +31,13 @@ pub struct Bring {
     /// The laptop's journal
     #[arg(long, value_name = "FILE")]
     journal: PathBuf,
+    /// The app's machine was on the network since, and its `jobs waiting` came to 0: asked for where an act ends a binding,
+    /// for the ledger takes nothing more that was signed with the keys of one that ended
+    #[arg(long)]
+    caught_up: bool,
+    /// Go on where the registration of a part is refused or a note cannot be read: what binds that part is then refused too
+    #[arg(long)]
+    skip_refused: bool,
 }
 
 /// Runs the command. What was brought before is not brought twice.
@@ -49,29 +57,55 @@ pub fn run(args: &Bring) -> Result<Outcome, Failure> {
             args.journal.display()
         )));
     }
+    let ending = journal.entries.iter().skip(known).find(|entry| ends_binding(&entry.body));
+    if let Some(entry) = ending.filter(|_| !args.caught_up) {
+        return Err(Failure::Failed(format!(
+            "act {} ends a binding, and then the ledger takes nothing more that was signed with its keys: nothing was brought. \
+             Let the machine of the app reach the network until its progress says `0 jobs waiting`, then give the command \
+             again with `--caught-up`",
+            entry.act.number
+        )));
+    }
+    let mut skipped = Vec::new();
     for Entry { act, statement, body, note } in journal.entries.iter().skip(known) {
-        if let Some(made) = made(note)? {
-            register(&dir, &run, &made)?;
+        let met = made(note).and_then(|made| made.map_or(Ok(()), |made| register(&dir, &run, &made)));
+        match met {
+            Err(why) if args.skip_refused => skipped.push(format!("before act {}: {why}", act.number)),
+            Err(why) => {
+                return Err(Failure::Failed(format!(
+                    "before act {}: {why}; `--skip-refused` goes on without it",
+                    act.number
+                )));
+            }
+            Ok(()) => {}
         }
         let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
         submit(&dir, &run, &format!("act {}", act.number), body)?;
     }
     let told = ask(async { client()?.delegation(&id).await })?;
     for (entry, act) in journal.entries.iter().zip(&told.acts).filter(|(_, act)| act.outcome == DONE) {
-        if let Some(made) = made(&entry.note)? {
-            debug_assert_eq!(entry.act.number, act.number);
+        debug_assert_eq!(entry.act.number, act.number);
+        // A note that cannot be read was told of above.
+        if let Ok(Some(made)) = made(&entry.note) {
             ask(async { go_on(&client()?, made).await })?;
         }
     }
-    tell(args, known, told)
+    tell(args, known, told, &skipped)
 }
 
-fn tell(args: &Bring, known: usize, told: Delegated) -> Result<Outcome, Failure> {
+/// Whether an act ends a binding, with which its keys end.
+fn ends_binding(body: &[u8]) -> bool {
+    let body = Body::from_bytes(body);
+    matches!(body, Ok(Body::Revoke { target: Target::Binding(_), .. } | Body::Rebind { .. }))
+}
+
+fn tell(args: &Bring, known: usize, told: Delegated, skipped: &[String]) -> Result<Outcome, Failure> {
     let brought = told.acts.len().saturating_sub(known);
     print(&if args.at.json {
-        format!("{}\n", json!({ "brought": brought, "delegation": object(&told) }))
+        format!("{}\n", json!({ "brought": brought, "skipped": skipped, "delegation": object(&told) }))
     } else {
-        format!("{brought} act(s) brought, {known} were there\n{}", words(&told))
+        let skipped: String = skipped.iter().map(|why| format!("skipped {why}\n")).collect();
+        format!("{brought} act(s) brought, {known} were there\n{skipped}{}", words(&told))
     })?;
     Ok(verdict(&[told]))
 }
