@@ -162,6 +162,8 @@ impl Class {
             "ready" if reads => Class::Public,
             // Proves who he is in its body.
             "sessions" if method == Method::POST => Class::Public,
+            // Whole keys of an installation, for whoever goes there to bind and pair (A205).
+            "delegations" if path.ends_with("/brief") => Class::Infrastructure,
             _ if reads => Class::Read,
             // What became of an order is reported by whoever carried it out.
             "orders" | "policies" if path.ends_with("/outcome") || path.ends_with("/signatures") => {
@@ -301,6 +303,9 @@ mod tests {
             (Method::GET, "/ready", Class::Public),
             (Method::POST, "/health", Class::Write),
             (Method::GET, "/metrics", Class::Read),
+            (Method::GET, "/api/v1/delegations/00", Class::Read),
+            (Method::GET, "/api/v1/delegations/00/brief", Class::Infrastructure),
+            (Method::POST, "/api/v1/delegations", Class::Critical),
             (Method::POST, "/api/v1/sessions", Class::Public),
             (Method::GET, "/api/v1/components/abc", Class::Read),
             (Method::POST, "/api/v1/components/register", Class::Infrastructure),

@@ -38,8 +38,10 @@ impl Core {
         let delegation = Delegation::read(&recorded.statement).map_err(|e| Refusal::internal(&e))?;
         let mut relations = Vec::new();
         for (id, bond) in &self.ceremonies.rows().bonds {
-            let named = bond.sides.iter().any(|side| delegation.packs.contains(&side.cid));
-            let binding = snapshot.binding(id)?.filter(|b| named && b.status == Status::Active);
+            if !bond.sides.iter().any(|side| delegation.packs.contains(&side.cid)) {
+                continue;
+            }
+            let binding = snapshot.binding(id)?.filter(|b| b.status == Status::Active);
             if let Some(binding) = binding
                 && self.bond(*id, &binding).is_ok()
                 && let Some(introduced) = &bond.introduced
