@@ -54,6 +54,11 @@ pub enum UplinkError {
 }
 
 impl UplinkError {
+    /// Whether nobody answered: the bridge is not there, or too far away. One that refuses or is busy is there.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Unreachable { .. } | ClientError::TimedOut { .. }))
+    }
+
     /// Whether an owner has to agree first, which may still happen (`spec/api.md`, A93).
     pub fn is_owner_asked(&self) -> bool {
         matches!(self, Self::Client(e) if e.code() == Some(api::problem::code::REBIND_OWNER))

@@ -22,7 +22,7 @@ pub struct Progress {
     pub waiting: u64,
     /// Jobs that the ledger refused for good; they are kept with their reason.
     pub failed: u64,
-    /// The ledger was not reached in the last round.
+    /// Nobody answered in the last round ([`UplinkError::is_away`]).
     pub away: bool,
     /// The last failure to reach the ledger, while it lasts, or else the last refusal.
     pub trouble: Option<String>,
@@ -56,7 +56,7 @@ pub async fn upload<R: CryptoRng + Send>(
         progress.send_replace(Progress {
             waiting: depth.0,
             failed: depth.1,
-            away: trouble.is_some(),
+            away: trouble.as_ref().is_some_and(UplinkError::is_away),
             trouble: trouble.map(|e| e.to_string()).or_else(|| refusal.clone()),
         });
         if *stop.borrow() && depth.0 == 0 {

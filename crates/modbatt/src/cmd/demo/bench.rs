@@ -75,6 +75,8 @@ const OWNER: WallDuration = WallDuration::from_secs(1);
 const WAITING: WallDuration = WallDuration::from_millis(20);
 /// Jobs in the outbox at which measuring waits for the ledger.
 const OUTBOX_LIMIT: u64 = 256;
+/// Jobs in the outbox of which every progress line warns: while the ledger is away nothing bounds them but the disk.
+const OUTBOX_MANY: u64 = 100_000;
 /// Virtual time between two looks for keys that do not fit.
 const KEYS_PERIOD: Duration = Duration::from_secs(5);
 /// Virtual time between two progress lines.
@@ -753,9 +755,10 @@ impl Live<'_> {
         let of = source.rows().map_or(String::new(), |n| format!(" of {n}"));
         self.own_faults();
         let trouble = uploads.trouble.as_deref().map_or(String::new(), |t| format!("; ledger: {t}"));
+        let many = if uploads.waiting > OUTBOX_MANY { " (they fill the disk until the ledger is back)" } else { "" };
         let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
         say(&format!(
-            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting; {}{trouble}",
+            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{many}; {}{trouble}",
             self.world.counts().sealed,
             uploads.waiting,
             self.faults.in_words()
