@@ -40,8 +40,12 @@ pub enum CarryRefused {
     /// Other messages are not carried: they need a channel, or whoever makes them brings them.
     #[error("only delegations, successions and what a delegate says to end, bind and pair are carried")]
     Kind,
-    /// The same part is being given one, or this gateway itself binds or pairs.
-    #[error("the part is being given a message, or too many were carried within a minute; try again later")]
+    /// The same part is being given one, this gateway itself binds or pairs, or what keys signed that may end is on its way to
+    /// the ledger.
+    #[error(
+        "the part is being given a message, too many were carried within a minute, or what keys signed that may end \
+         is on its way to the ledger; try again later"
+    )]
     Busy,
     /// The device did not answer.
     #[error("the device does not answer; check its power and the bus, and the message")]

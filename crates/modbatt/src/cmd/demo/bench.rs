@@ -131,6 +131,7 @@ struct Live<'a> {
     gateway: Gateway,
     app_flash: Vault<Nor>,
     outbox: Arc<Outbox>,
+    uploads: watch::Receiver<Progress>,
     logs: AuditLogs,
     recorders: Option<[Recorder; 2]>,
     can1_udp: Option<UdpSender>,
@@ -250,6 +251,7 @@ impl Bench<'_> {
         let can1_udp = can1_udp.map_err(|e| Failure::Failed(format!("CAN 1 over UDP: {e}")))?;
         let key_log = self.args.key_log.as_deref().map(KeyLog::create).transpose()?;
         let mut uplink = Uplink::new(client.clone(), self.account, *self.dir.chain_id(), child(rng));
+        let (progress, waiting) = watch::channel(Progress::default());
         let mut live = Live {
             args: self.args,
             opening: self.opening,
@@ -259,6 +261,7 @@ impl Bench<'_> {
             gateway,
             app_flash,
             outbox: Arc::new(outbox),
+            uploads: waiting.clone(),
             logs,
             recorders,
             can1_udp,
@@ -301,7 +304,6 @@ impl Bench<'_> {
             takeover::end(&client, self.dir, lost).await?;
         }
         live.learn_keys()?;
-        let (progress, waiting) = watch::channel(Progress::default());
         let (finish, finished) = watch::channel(false);
         let (line, far) = Line::new();
         let mut renewals =
@@ -352,7 +354,8 @@ impl Live<'_> {
     ///
     /// Requests to the authority are answered while virtual time stands still.
     async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
-        self.entity.take(self.world.now(), &mut self.gateway);
+        let on_its_way = || Self::is_on_its_way(&self.outbox, &self.uploads);
+        self.entity.take(self.world.now(), &mut self.gateway, on_its_way);
         let settled = self.outbox.take_settled();
         let told = self.gateway.settled(self.world.now(), &settled);
         told.map_err(|e| Failure::Failed(e.to_string()))?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use gateway::entity::{Drawn, Wanted, serve};
 use gateway::{CarriedTo, CarryRefused, Gateway, KeysFor, KeysRefused};
 use pack::answers::DeviceKeys;
+use pack::pdu;
 use pack::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,8 @@ use super::{Failure, reason, say};
 
 /// Requests that wait for the run.
 const WAITING_MAX: usize = 8;
+/// How a message begins that tells a part of its partner's key (`spec/can.md`, C30).
+const INTRODUCTION: [u8; 2] = [pdu::BINDING, pdu::binding::INTRODUCTION];
 
 /// The host as others reach it.
 pub struct Entity {
@@ -43,8 +46,9 @@ impl Entity {
         Ok(Entity { url, wanted, answers: BTreeMap::new(), carried: BTreeMap::new(), server })
     }
 
-    /// Gives what was asked for meanwhile to the gateway.
-    pub fn take(&mut self, now: Instant, gateway: &mut Gateway) {
+    /// Gives what was asked for meanwhile to the gateway. While something is `on_its_way` to the ledger nobody is introduced,
+    /// for that may end the keys that signed it (H181).
+    pub fn take(&mut self, now: Instant, gateway: &mut Gateway, on_its_way: impl Fn() -> bool) {
         while let Ok(wanted) = self.wanted.try_recv() {
             // Whoever asked may have gone.
             match wanted {
@@ -53,6 +57,9 @@ impl Entity {
                         Ok(of) => drop(self.answers.insert(of, answer)),
                         Err(why) => drop(answer.send(Err(why))),
                     }
+                }
+                Wanted::Carry { message, answer, .. } if message.starts_with(&INTRODUCTION) && on_its_way() => {
+                    drop(answer.send(Err(CarryRefused::Busy)));
                 }
                 Wanted::Carry { component_id, message, answer } => {
                     match gateway.carry(now, &component_id, &message) {

@@ -19,7 +19,7 @@ use super::super::super::factory::context::in_folder;
 use super::super::members::binding_keys;
 use super::super::say;
 use super::super::signers::signers;
-use super::{Live, WAITING};
+use super::{Live, Outbox, Progress, WAITING, watch};
 
 /// Longest time on the wall that the ledger may take for what waits before keys end.
 const UPLOAD_LIMIT: WallDuration = WallDuration::from_secs(20);
@@ -37,6 +37,12 @@ impl Live<'_> {
             tokio::time::sleep(WAITING).await;
         }
         Ok(true)
+    }
+
+    /// Whether something waits for a ledger that answers. What waits for one that is away may wait for long, and is lost when
+    /// the keys that signed it end before (H229).
+    pub(super) fn is_on_its_way(outbox: &Outbox, uploads: &watch::Receiver<Progress>) -> bool {
+        !uploads.borrow().away && outbox.depth().is_ok_and(|(waiting, _)| waiting > 0)
     }
 
     /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings. Whom it has registered since,
