@@ -493,6 +493,22 @@ mod tests {
         (bytes[..n].to_vec(), event.sign(key, rng).unwrap())
     }
 
+    /// A pack waits for a bridge that is there and busy, and not for one that is not there.
+    #[test]
+    fn who_refuses_for_now_is_not_away() {
+        let url = || "http://127.0.0.1:1".to_owned();
+        for (error, away) in [
+            (ClientError::Unreachable { url: url(), reason: "refused".into() }, true),
+            (ClientError::TimedOut { url: url() }, true),
+            (ClientError::Refused(Problem::new(429, "W4_ERR_RATE_LIMIT", "slower")), false),
+            (ClientError::Refused(Problem::new(503, "W4_ERR_BUSY", "later")), false),
+            (ClientError::Malformed { url: url(), reason: "no JSON".into() }, false),
+        ] {
+            assert_eq!(UplinkError::from(error).is_away(), away);
+        }
+        assert!(!UplinkError::Answer("another question").is_away());
+    }
+
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }

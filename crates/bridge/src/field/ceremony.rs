@@ -159,7 +159,8 @@ impl Ground {
         let damaged = |e: lct::Error| FieldError::Brief(e.to_string());
         let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
         let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
-        let mut ground = Ground { chain_id: brief.chain_id.0, list: brief.list.0.clone(), number, known, gone: Vec::new() };
+        let (chain_id, list) = (brief.chain_id.0, brief.list.0.clone());
+        let mut ground = Ground { chain_id, list, number, known, gone: Vec::new() };
         for entry in &journal.entries {
             match Body::from_bytes(&entry.body) {
                 Ok(Body::Bind { .. }) => ground.made(&note(&entry.note)?)?,
@@ -380,7 +381,8 @@ impl Field {
     }
 
     /// Binds A and B at `now` (Unix seconds), with fresh keys of both, attested by their manufacturers; a binding that they
-    /// have gives way and ends, for which the delegation has to allow `revoke` too, whether this laptop knew of it or not. It is in the journal when this returns.
+    /// have gives way and ends, whether this laptop knew of it or not, for which the delegation has to allow `revoke` too. It
+    /// is in the journal when this returns.
     ///
     /// # Errors
     /// [`FieldError`]; the old binding serves until the new one stands.

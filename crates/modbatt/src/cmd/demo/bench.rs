@@ -758,7 +758,10 @@ impl Live<'_> {
         let of = source.rows().map_or(String::new(), |n| format!(" of {n}"));
         self.own_faults();
         let trouble = uploads.trouble.as_deref().map_or(String::new(), |t| format!("; ledger: {t}"));
-        let many = if uploads.waiting > OUTBOX_MANY { " (they fill the disk until the ledger is back)" } else { "" };
+        let many = match uploads.waiting > OUTBOX_MANY {
+            true => " (they fill the disk until the ledger is back)",
+            false => "",
+        };
         let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
         say(&format!(
             "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{many}; {}{trouble}",
