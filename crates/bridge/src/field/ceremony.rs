@@ -544,6 +544,7 @@ mod tests {
     };
     use lct::{
         attest::{CertificateType, Subject as Attested},
+        binding::BindRequest,
         sign::SigningKey,
         spk::SpkSecret,
     };
@@ -588,9 +589,13 @@ mod tests {
 
     /// What a device says of itself under the certificate of `id`.
     fn identity(id: &str) -> Vec<u8> {
+        identity_of(id, &entropy::with(|rng| SigningKey::generate(rng)).unwrap())
+    }
+
+    /// The same of one whose identity key is `key`.
+    fn identity_of(id: &str, key: &SigningKey) -> Vec<u8> {
         let issued = |kind| {
             entropy::with(|rng| {
-                let key = SigningKey::generate(rng);
                 let subject = Attested {
                     kind,
                     cid: Cid::of(id),
@@ -602,7 +607,7 @@ mod tests {
                     key: key.public(),
                     code_commit: [0; 32],
                 };
-                DeviceCertificate::issue(&subject, &key, rng)
+                DeviceCertificate::issue(&subject, key, rng)
             })
             .unwrap()
         };
@@ -758,6 +763,44 @@ mod tests {
         };
         let said = registered(&met, &mut Way { carry: &mut carry, pause: Duration::ZERO });
         assert!(matches!(said, Err(FieldError::Misfit { .. })), "{said:?}");
+    }
+
+    /// H228: a module has a binding of which the brief does not tell. Whoever may not end it does not have it give way, and the id
+    /// of what is begun in its place is on disk before anybody is introduced.
+    #[test]
+    fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = AuthorityKey::generate().unwrap();
+        let (authority, own) =
+            (key.public().sign_pub(), entropy::with(|rng| SigningKey::generate(rng)).unwrap());
+        let (drawn, ids) = (spk(), ["pack-0001", "module-0004"]);
+        let mut carry = |who: &str, message: &[u8]| -> Result<Vec<u8>, String> {
+            match message {
+                [pdu::BINDING, op::CERTIFICATES] => Ok(identity_of(who, &own)),
+                [pdu::BINDING, op::REQUEST, request @ ..] => {
+                    let request = BindRequest::open(request, &authority).unwrap();
+                    let ((cid, role), (partner, _)) = (request.own, request.partner);
+                    let digest = spk_attestation_digest(&cid, role, &drawn, &partner, &request.nonce);
+                    let attestation = entropy::with(|rng| own.sign(&digest, rng)).unwrap();
+                    let question: &[u8] = if who == ids[1] { &[9; 32] } else { &[] };
+                    let head = [&[pdu::BINDING, op::KEYS][..], &request.binding_id.0].concat();
+                    Ok([&head[..], &drawn.0, &attestation.0, question].concat())
+                }
+                _ => agreeable(who, message),
+            }
+        };
+        for (operations, words, begun) in
+            [(3, "does not allow this operation", 0), (7, "pack-0001 does not say that", 1)]
+        {
+            let brief = brief(&key, operations);
+            let path = dir.path().join(operations.to_string());
+            let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
+            let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+            let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
+            let said = field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err().to_string();
+            assert!(said.contains(words), "{said}");
+            assert_eq!((field.drawn.len(), field.acts()), (16 * begun, 0));
+        }
     }
 
     /// What the laptop did since it left counts beside what it was told, also after a restart of it.

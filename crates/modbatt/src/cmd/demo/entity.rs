@@ -58,7 +58,9 @@ impl Entity {
                         Err(why) => drop(answer.send(Err(why))),
                     }
                 }
-                Wanted::Carry { message, answer, .. } if message.starts_with(&INTRODUCTION) && on_its_way() => {
+                Wanted::Carry { message, answer, .. }
+                    if message.starts_with(&INTRODUCTION) && on_its_way() =>
+                {
                     drop(answer.send(Err(CarryRefused::Busy)));
                 }
                 Wanted::Carry { component_id, message, answer } => {
