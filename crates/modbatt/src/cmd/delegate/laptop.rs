@@ -111,7 +111,7 @@ impl Laptop {
                 Err(e) => return Err(e.to_string()),
             }
         }
-        Err("the host is busy with other ceremonies".into())
+        Err("the host is busy, with other ceremonies or with what waits for the ledger".into())
     }
 
     fn say(&self, what: &str, object: Value) -> Result<(), Failure> {
