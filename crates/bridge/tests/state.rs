@@ -236,10 +236,11 @@ async fn what_was_answered_before_a_block_is_not_told_after_it() {
         let before = world.client.ledger_status().await.unwrap();
         assert_eq!(world.client.ledger_status().await.unwrap(), before);
         world.register(&module).await;
+        // An empty block may follow at any moment.
+        let tip = world.chain.tip().height;
         let after = world.client.ledger_status().await.unwrap();
-        assert!(after.components == before.components + 1 && after.height > before.height);
-        assert_eq!(after.height, world.chain.tip().height);
-        assert_eq!(world.client.component(&id).await.unwrap().height, after.height);
+        assert!(after.components == before.components + 1 && after.height >= tip && tip > before.height);
+        assert!(world.client.component(&id).await.unwrap().height >= after.height);
     }
     // Without a block: what waits for one is part of an account, and of nothing else.
     world.stand_still().await;

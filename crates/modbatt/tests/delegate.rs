@@ -10,6 +10,7 @@ mod process;
 use process::{run, start, stop};
 use serde_json::Value;
 use std::fs;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// The pairing of app and pack, as the ledger has it.
@@ -61,13 +62,15 @@ fn another_key_follows_that_of_the_authority() {
     sign("old", "none", "x").fails_at_once("no key", &["there is no key file"]);
 }
 
-/// Where the app's host listens, as the app's announce says.
+/// Where the app's host listens, as the app's announce says; that of a host that has ended is told until the next one's is recorded.
 fn host(dir: &std::path::Path) -> String {
     let data = dir.to_str().unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     while Instant::now() < patience {
         let found = run(&["discover", "app-0001", "--data-dir", data, "--json"]);
-        if let Some(endpoint) = found.json()["access"]["endpoint"].as_str() {
+        if let Some(endpoint) = found.json()["access"]["endpoint"].as_str()
+            && endpoint.strip_prefix("http://").is_some_and(|at| TcpStream::connect(at).is_ok())
+        {
             return endpoint.to_owned();
         }
     }

@@ -34,7 +34,7 @@ pub enum Error {
         /// The version of this build.
         known: u32,
     },
-    /// The database lacks indexes of its last block, as one whose last blocks another build stored does.
+    /// The database lacks indexes of its last block, as one whose last blocks another build stored does (L259).
     #[error("{} lacks indexes of its last block, and who only reads it makes none; whoever opens it to run it does", .0.display())]
     Unindexed(PathBuf),
     /// There is no ledger in the directory.
