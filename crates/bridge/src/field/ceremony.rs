@@ -589,7 +589,7 @@ mod tests {
 
     /// What a device says of itself under the certificate of `id`.
     fn identity(id: &str) -> Vec<u8> {
-        identity_of(id, &entropy::with(|rng| SigningKey::generate(rng)).unwrap())
+        identity_of(id, &entropy::with(SigningKey::generate).unwrap())
     }
 
     /// The same of one whose identity key is `key`.
@@ -771,8 +771,7 @@ mod tests {
     fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
         let dir = tempfile::tempdir().unwrap();
         let key = AuthorityKey::generate().unwrap();
-        let (authority, own) =
-            (key.public().sign_pub(), entropy::with(|rng| SigningKey::generate(rng)).unwrap());
+        let (authority, own) = (key.public().sign_pub(), entropy::with(SigningKey::generate).unwrap());
         let (drawn, ids) = (spk(), ["pack-0001", "module-0004"]);
         let mut carry = |who: &str, message: &[u8]| -> Result<Vec<u8>, String> {
             match message {
