@@ -98,6 +98,12 @@ pub enum FieldError {
     /// The last number is used.
     #[error("the journal is full")]
     Full,
+    /// Its last entry may not be whole.
+    #[error(
+        "{}: an entry could not be written, and nothing is written behind it; once there is room the same command goes on",
+        .0.display()
+    )]
+    Unfit(PathBuf),
     /// There is no signature.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -193,6 +199,13 @@ pub struct Journal {
     len: usize,
 }
 
+impl FieldError {
+    /// Whether it is a device's answer, and no fault of the way to it or of this laptop.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Declined { .. } | Self::Misfit { .. } | Self::Unfinished { .. })
+    }
+}
+
 impl Journal {
     /// Reads and verifies the journal at `path`.
     ///
@@ -263,6 +276,8 @@ pub struct Field {
     acts: u32,
     last: Digest,
     last_time: u32,
+    /// An entry could not be written, or not yet: what follows it would not be read any more.
+    unfit: bool,
     /// Bindings that were begun under this journal, one after the other; of some no device or no act ever told.
     drawn: Vec<u8>,
 }
@@ -308,7 +323,8 @@ impl Field {
             read => read.map_err(fail)?,
         };
         let (shown, path) = (delegation.to_vec(), path.to_owned());
-        Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time, drawn })
+        let unfit = false;
+        Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time, unfit, drawn })
     }
 
     /// Notes that the binding `id` is begun, durably.
@@ -386,6 +402,9 @@ impl Field {
     /// Appends an act, durably.
     fn write(&mut self, operation: Operation, body: &Body, note: &[u8], now: u32) -> Result<(), FieldError> {
         self.may(operation, now)?;
+        if self.unfit {
+            return Err(FieldError::Unfit(self.path.clone()));
+        }
         let body = body.to_bytes();
         let number =
             self.acts.checked_add(1).filter(|_| body.len() <= MAX_STATEMENT && note.len() <= NOTE_MAX);
@@ -394,9 +413,11 @@ impl Field {
         let statement = self.key.sign(|key, rng| act.issue(key, rng))?;
         let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
         let entry = [&statement[..], &sized(&body), &sized(note)].concat();
+        self.unfit = true;
         let written = self.file.write_all(&entry).and_then(|()| self.file.sync_all());
         written.map_err(|source| FieldError::Io { path: self.path.clone(), source })?;
         (self.acts, self.last, self.last_time) = (number, Act::hash_of(&statement), now);
+        self.unfit = false;
         Ok(())
     }
 }
@@ -462,6 +483,28 @@ mod tests {
             let left = fs::read(dir.path().join("laptop.journal.cut")).unwrap();
             assert_eq!(left, whole[whole.len() - entry..][..cut], "{cut}");
         }
+    }
+
+    /// What is behind an entry that is not whole could not be read any more.
+    #[test]
+    fn nothing_is_written_behind_an_entry_that_could_not_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("laptop.journal");
+        let key = AuthorityKey::generate().unwrap();
+        let right = delegation(&key, 7);
+        let pairing = Subject::Pairing(PairingId([3; 16]));
+        let mut field = Field::open(again(&key), &right, &path).unwrap();
+        field.file = File::open(&path).unwrap();
+        let failed = field.end(pairing, Reason::Lost, FROM + 1);
+        assert!(matches!(failed, Err(FieldError::Io { .. })), "it is open for reading only");
+        field.file = OpenOptions::new().append(true).open(&path).unwrap();
+        let refused = field.end(pairing, Reason::Lost, FROM + 1);
+        assert!(matches!(refused, Err(FieldError::Unfit(_))));
+        assert_eq!((field.acts(), Journal::read(&path).unwrap().entries.len()), (0, 0));
+        drop(field);
+        let mut field = Field::open(again(&key), &right, &path).unwrap();
+        field.end(pairing, Reason::Lost, FROM + 1).unwrap();
+        assert_eq!(Journal::read(&path).unwrap().entries.len(), 1);
     }
 
     #[test]

@@ -294,6 +294,14 @@ impl Field {
         }
     }
 
+    /// Whether the delegate may pair these two.
+    ///
+    /// # Errors
+    /// [`FieldError`].
+    pub fn may_pair(&self, a: &str, b: &str, now: u32) -> Result<(), FieldError> {
+        self.permitted(Operation::Pair, [a, b], now)
+    }
+
     /// Whether the delegate may end the binding of these two.
     ///
     /// # Errors

@@ -143,11 +143,18 @@ pub fn bind(args: &Two) -> Result<Outcome, Failure> {
     let Open { mut field, mut ground, now } = at.open()?;
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
-    // Cut off between the two, it goes on with the pairing; where that does not work any more both get other keys.
-    let resumed = ground.unpaired([a, b]).and_then(|binding| {
-        let pairing = field.pair(&mut ground, [a, b], now, &mut way).ok()?;
-        Some((binding, pairing))
-    });
+    // What is bound and cannot be paired would be given up by the next command, again and again.
+    field.may_pair(a, b, now).map_err(broken)?;
+    // Cut off between the two, it goes on with the pairing; where devices answer that it does not work any more both get other
+    // keys.
+    let resumed = match ground.unpaired([a, b]) {
+        None => None,
+        Some(binding) => match field.pair(&mut ground, [a, b], now, &mut way) {
+            Ok(pairing) => Some((binding, pairing)),
+            Err(error) if error.is_answer() => None,
+            Err(error) => return Err(broken(error)),
+        },
+    };
     let (binding, pairing) = match resumed {
         Some(both) => both,
         None => {
@@ -196,6 +203,9 @@ pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
     let pair = [pack.as_str(), new.as_str()];
+    if !ground.is_paired(pair) {
+        field.may_pair(&pack, new, now).map_err(broken)?;
+    }
     if ground.binding(pair).is_none() {
         field.bind(&mut ground, pair, now, &mut way).map_err(broken)?;
     }
