@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use api::binding::Adopt;
-use api::delegation::{DONE, Delegated, Made};
+use api::delegation::{DONE, Delegated, Made, Stated};
 use api::encoding::Hex;
 use api::problem::code;
 use api::{Client, ClientError};
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{Installation, broken, object, running, verdict, words};
 use crate::cmd::data_dir::{DataDir, Run};
-use crate::cmd::ledger::submit;
+use crate::cmd::ledger::{Unrecorded, offer, submit};
 use crate::cmd::{Failure, Outcome, ask, print};
 
 /// Label in the bridge's log.
@@ -35,7 +35,7 @@ pub struct Bring {
     /// for the ledger takes nothing more that was signed with the keys of one that ended
     #[arg(long)]
     caught_up: bool,
-    /// Go on where the registration of a part is refused or a note cannot be read: what binds that part is then refused too
+    /// Go on where the ledger refuses the registration of a part or a note cannot be read: what binds that part is then refused too
     #[arg(long)]
     skip_refused: bool,
 }
@@ -68,16 +68,13 @@ pub fn run(args: &Bring) -> Result<Outcome, Failure> {
     }
     let mut skipped = Vec::new();
     for Entry { act, statement, body, note } in journal.entries.iter().skip(known) {
-        let met = made(note).and_then(|made| made.map_or(Ok(()), |made| register(&dir, &run, &made)));
-        match met {
-            Err(why) if args.skip_refused => skipped.push(format!("before act {}: {why}", act.number)),
-            Err(why) => {
-                return Err(Failure::Failed(format!(
-                    "before act {}: {why}; `--skip-refused` goes on without it",
-                    act.number
-                )));
+        let before = |why: Failure| format!("before act {}: {why}", act.number);
+        let refused = meet(&dir, &run, note).map_err(|why| Failure::Failed(before(why)))?;
+        for why in refused.into_iter().map(before) {
+            if !args.skip_refused {
+                return Err(Failure::Failed(format!("{why}; `--skip-refused` goes on without it")));
             }
-            Ok(()) => {}
+            skipped.push(why);
         }
         let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
         submit(&dir, &run, &format!("act {}", act.number), body)?;
@@ -114,24 +111,40 @@ fn made(noted: &[u8]) -> Result<Option<Made>, Failure> {
     if noted.is_empty() { Ok(None) } else { note(noted).map(Some).map_err(broken) }
 }
 
-/// Registers what the laptop met and the ledger does not know, by the word of the component itself.
-fn register(dir: &DataDir, run: &Run, made: &Made) -> Result<(), Failure> {
-    for stated in &made.registrations {
-        let id = &stated.component_id;
-        let known = ask(async {
-            match Client::new(&run.url)?.component(id).await {
-                Err(e) if e.code() == Some(code::COMPONENT_NOT_FOUND) => Ok(false),
-                found => found.map(|_| true),
-            }
-        })?;
-        if !known {
-            let body = api::sign::register(&stated.statement.0, &Signature(stated.proof.0));
-            let body =
-                body.map_err(|e| Failure::Input(format!("the registration of {id} in the journal: {e}")))?;
-            submit(dir, run, &format!("the registration of {id}"), body)?;
+/// Registers what the laptop met and the ledger does not know: what is refused for good, or cannot be read.
+fn meet(dir: &DataDir, run: &Run, noted: &[u8]) -> Result<Vec<Failure>, Failure> {
+    let registrations = match made(noted) {
+        Ok(made) => made.map_or_else(Vec::new, |made| made.registrations),
+        Err(unread) => return Ok(vec![unread]),
+    };
+    let mut refused = Vec::new();
+    for stated in &registrations {
+        match register(dir, run, stated) {
+            Ok(()) => {}
+            Err(unrecorded) if unrecorded.for_good => refused.push(unrecorded.why),
+            Err(unrecorded) => return Err(unrecorded.why),
         }
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Registers a component by its own word, where the ledger does not know it.
+fn register(dir: &DataDir, run: &Run, stated: &Stated) -> Result<(), Unrecorded> {
+    let id = &stated.component_id;
+    let known = ask(async {
+        match Client::new(&run.url)?.component(id).await {
+            Err(e) if e.code() == Some(code::COMPONENT_NOT_FOUND) => Ok(false),
+            found => found.map(|_| true),
+        }
+    })?;
+    if known {
+        return Ok(());
+    }
+    let body = api::sign::register(&stated.statement.0, &Signature(stated.proof.0)).map_err(|e| {
+        let why = Failure::Input(format!("the registration of {id} in the journal: {e}"));
+        Unrecorded { why, for_good: true }
+    })?;
+    offer(dir, run, &format!("the registration of {id}"), body)
 }
 
 /// Gives the bridge the keys of a binding, so that it can pair the two from now on, and has their LCT made.

@@ -19,6 +19,7 @@ use api::encoding::Hex;
 use api::health::LedgerStatus;
 use api::sign::{Envelope, sign};
 use api::transaction::INCLUDED;
+use ledger::reject::Rejection;
 use ledger::tx::Body;
 
 use super::data_dir::{DataDir, Run};
@@ -143,12 +144,32 @@ fn table(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("{name:<15} {value}\n")).collect()
 }
 
+/// Why a transaction is not recorded.
+pub struct Unrecorded {
+    /// In words.
+    pub why: Failure,
+    /// What it says is refused, and would be again; otherwise it did not come so far.
+    pub for_good: bool,
+}
+
+impl From<Failure> for Unrecorded {
+    fn from(why: Failure) -> Self {
+        Unrecorded { why, for_good: false }
+    }
+}
+
 /// Sends a transaction of the operator and waits for its block; `what` is the subject of a sentence about its failure.
 pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Failure> {
+    offer(dir, run, what, body).map_err(|unrecorded| unrecorded.why)
+}
+
+/// Like [`submit`], and tells what the ledger refuses from what it was not asked.
+pub fn offer(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Unrecorded> {
     let operator = super::demo::operator(dir)?;
     for _ in 0..TRIES {
         let mut rng = os_rng()?;
         let body = body.clone();
+        let mut for_good = false;
         let sent = ask(async {
             let client = api::Client::new(&run.url)?;
             let account = client.account(&operator.public()).await?;
@@ -157,7 +178,11 @@ pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Fa
                 nonce: account.next_nonce,
                 expiry_height: account.height + EXPIRY_BLOCKS,
             };
-            client.submit(&sign(body, &envelope, &operator, &mut rng).bytes, true).await
+            let sent = client.submit(&sign(body, &envelope, &operator, &mut rng).bytes, true).await;
+            if let Err(e) = &sent {
+                for_good = e.code().is_some_and(is_verdict);
+            }
+            sent
         });
         match sent {
             Ok(tx) if tx.status == INCLUDED => return Ok(()),
@@ -165,13 +190,23 @@ pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Fa
             Ok(tx) if tx.code.as_deref().is_some_and(is_overtaken) => {}
             Err(Failure::Failed(why)) if is_overtaken(&why) => {}
             Ok(tx) => {
+                let for_good = tx.code.as_deref().is_some_and(is_verdict);
                 let why = [tx.error, tx.code].into_iter().flatten().collect::<Vec<_>>().join(" ");
-                return Err(Failure::Failed(format!("{what} is not recorded: {why}")));
+                return Err(Unrecorded {
+                    why: Failure::Failed(format!("{what} is not recorded: {why}")),
+                    for_good,
+                });
             }
-            Err(failure) => return Err(failure),
+            Err(why) => return Err(Unrecorded { why, for_good }),
         }
     }
-    Err(Failure::Failed(format!("{what} is not recorded: the operator's account is busy; try again")))
+    let why = format!("{what} is not recorded: the operator's account is busy; try again");
+    Err(Failure::Failed(why).into())
+}
+
+/// Whether the ledger judged what a transaction says. Numbers up to 20 are about the envelope (L24): who sent it, and when.
+fn is_verdict(code: &str) -> bool {
+    Rejection::ALL.iter().any(|rejection| rejection.number() > 20 && rejection.code() == code)
 }
 
 /// Whether only the number of a transaction was refused, which another program with the same account used.
@@ -274,5 +309,26 @@ pub fn figures(status: &node::Status) -> LedgerStatus {
         components: status.components,
         state_root: Hex(status.state_root),
         chain_id: Hex(status.chain_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_transaction_says_is_refused_for_good() {
+        for code in ["W4_ERR_REGISTRY_PROOF_FAIL", "W4_ERR_REGISTRY_SERIAL_EXISTS", "W4_ERR_ATTEST_ROOT"] {
+            assert!(is_verdict(code), "{code}");
+        }
+        for code in [
+            "W4_ERR_BUSY",
+            "W4_ERR_RATE_LIMIT",
+            "W4_ERR_PROTO_TIMEOUT",
+            "W4_ERR_PROTO_REPLAY",
+            "W4_ERR_AUTHZ_DENIED",
+        ] {
+            assert!(!is_verdict(code), "{code}");
+        }
     }
 }
