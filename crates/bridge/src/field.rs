@@ -8,7 +8,7 @@
 //!
 //! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop; a binding or a pairing,
 //! which devices sign too, as soon as both did. The ids of bindings that this laptop began stand in a file beside the journal,
-//! `.drawn`, before a device can hold one: 16 bytes each. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
+//! `.drawn`, before a device can hold one: 16 bytes each. A journal begins without one. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
 //! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
 //! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
 
@@ -294,6 +294,11 @@ impl Field {
         }
         let fail = |source| FieldError::Io { path: path.into(), source };
         if !path.try_exists().map_err(fail)? {
+            // What is there was begun under another journal, of which this one knows nothing.
+            match fs::remove_file(beside(path, ".drawn")) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fail(e)),
+                _ => {}
+            }
             let head = [&MAGIC[..], &(delegation.len() as u16).to_be_bytes(), delegation].concat();
             durable::replace(path, &head).map_err(fail)?;
         }

@@ -439,9 +439,10 @@ impl Field {
             let asked = Rebind { device: met[own].cid, nonce, old: named };
             leaves[own] = self.key.sign(|key, rng| asked.issue(key, rng))?.to_vec();
         }
-        // Where devices name another one, that one took the place of what the brief tells of.
+        // What devices name in its place another laptop may have begun: then the ledger has only what the brief tells of.
+        // Where it has the other one, it refuses the end of this one, and nothing else.
         if let Some(old) = old
-            && ends.is_empty()
+            && !ends.contains(&old)
         {
             ends.push(old);
         }
@@ -759,6 +760,9 @@ mod tests {
             field.begin(BindingId([n; 16])).unwrap();
             assert_eq!(field.acts(), 0);
         }
+        std::fs::remove_file(&path).unwrap();
+        let field = Field::open(again(&key), &right, &path).unwrap();
+        assert!(!field.began(BindingId([3; 16])), "another journal");
     }
 
     /// A registration whose proof is another component's, or an old one's, is not noted.
