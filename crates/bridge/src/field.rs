@@ -4,13 +4,15 @@
 //! ```text
 //! journal  "MBDJ" || 02 || u16 n || delegation n || entry ..
 //! entry    act 153 || u16 n || body n || u16 m || note m
+//! .drawn   (id 16 || u8 n || n ids of 16) ..
 //! ```
 //!
 //! The journal is only appended to, and an entry is on disk before what it tells of leaves the laptop; a binding or a pairing,
 //! which devices sign too, as soon as both did. The ids of bindings that this laptop began stand in a file beside the journal,
-//! `.drawn`, before a device can hold one: 16 bytes each. A journal begins without one. A note is JSON or empty ([`api::delegation::Made`]). Entries are a
-//! chain under the delegate's key: none can be taken out, changed or put in, but the last ones can be cut off, which only
-//! the logs of the devices show. What a cut left of the last one is moved to a file beside the journal, `.cut`.
+//! `.drawn`, before a device can hold one, each with the ids of what ends for it. A journal begins without one. A note is JSON
+//! or empty ([`api::delegation::Made`]). Entries are a chain under the delegate's key: none can be taken out, changed or put
+//! in, but the last ones can be cut off, which only the logs of the devices show. What a cut left of the last one is moved to
+//! a file beside the journal, `.cut`.
 
 pub mod ceremony;
 
@@ -104,6 +106,12 @@ pub enum FieldError {
         .0.display()
     )]
     Unfit(PathBuf),
+    /// The file beside the journal is damaged.
+    #[error(
+        "{}: it tells no more which bindings were begun; move it away, and what devices name ends as if the ledger had it",
+        .0.display()
+    )]
+    Drawn(PathBuf),
     /// There is no signature.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -263,6 +271,38 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A binding that was begun under a journal; no device and no act may ever tell of it.
+#[derive(Debug)]
+struct Begun {
+    id: BindingId,
+    /// What the ledger may have and ends for it.
+    ends: Vec<BindingId>,
+}
+
+impl Begun {
+    /// All that a file tells of, in order.
+    fn read(mut bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            let (id, rest) = bytes.split_first_chunk::<16>()?;
+            let (n, rest) = rest.split_first()?;
+            let (ends, rest) = rest.split_at_checked(16 * usize::from(*n))?;
+            let ends = ends.as_chunks::<16>().0.iter().map(|end| BindingId(*end)).collect();
+            all.push(Begun { id: BindingId(*id), ends });
+            bytes = rest;
+        }
+        Some(all)
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), FieldError> {
+        let n = u8::try_from(self.ends.len()).map_err(|_| FieldError::Full)?;
+        bytes.extend(self.id.0);
+        bytes.push(n);
+        self.ends.iter().for_each(|end| bytes.extend(end.0));
+        Ok(())
+    }
+}
+
 /// A delegate with its key, its delegation and its journal.
 #[derive(Debug)]
 pub struct Field {
@@ -278,8 +318,8 @@ pub struct Field {
     last_time: u32,
     /// An entry could not be written, or not yet: what follows it would not be read any more.
     unfit: bool,
-    /// Bindings that were begun under this journal, one after the other; of some no device or no act ever told.
-    drawn: Vec<u8>,
+    /// What was begun under this journal.
+    drawn: Vec<Begun>,
 }
 
 impl Field {
@@ -323,25 +363,31 @@ impl Field {
         let (last_time, last) =
             last.map_or((right.not_before, [0; 32]), |e| (e.act.time, Act::hash_of(&e.statement)));
         let (id, acts) = (DelegationId::of(delegation), journal.entries.len() as u32);
-        let drawn = match fs::read(beside(path, ".drawn")) {
+        let begun = beside(path, ".drawn");
+        let drawn = match fs::read(&begun) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(fail)?,
         };
+        let drawn = Begun::read(&drawn).ok_or(FieldError::Drawn(begun))?;
         let (shown, path) = (delegation.to_vec(), path.to_owned());
         let unfit = false;
         Ok(Field { key, delegation: right, id, shown, path, file, acts, last, last_time, unfit, drawn })
     }
 
-    /// Notes that the binding `id` is begun, durably.
-    fn begin(&mut self, id: BindingId) -> Result<(), FieldError> {
-        self.drawn.extend(id.0);
+    /// Notes that the binding `id` is begun, and what ends for it, durably.
+    fn begin(&mut self, id: BindingId, ends: &[BindingId]) -> Result<(), FieldError> {
+        self.drawn.push(Begun { id, ends: ends.to_vec() });
+        let mut bytes = Vec::new();
+        for begun in &self.drawn {
+            begun.append_to(&mut bytes)?;
+        }
         let path = beside(&self.path, ".drawn");
-        durable::replace(&path, &self.drawn).map_err(|source| FieldError::Io { path, source })
+        durable::replace(&path, &bytes).map_err(|source| FieldError::Io { path, source })
     }
 
-    /// Whether the binding `id` was begun under this journal.
-    fn began(&self, id: BindingId) -> bool {
-        self.drawn.chunks_exact(id.0.len()).any(|drawn| drawn == id.0)
+    /// What was to end for the binding `id`, where that was begun under this journal.
+    fn began(&self, id: BindingId) -> Option<&[BindingId]> {
+        self.drawn.iter().find(|begun| begun.id == id).map(|begun| begun.ends.as_slice())
     }
 
     /// How many acts the journal has.

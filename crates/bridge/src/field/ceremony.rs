@@ -34,7 +34,7 @@ use pack::{
     pdu::{self, Status, binding as op, delegation, key_package as package},
 };
 use rand_core::Rng;
-use std::{thread, time::Duration};
+use std::{slice, thread, time::Duration};
 
 /// How often a device is asked whether a handshake stands.
 const TRIES: u32 = 20;
@@ -148,6 +148,8 @@ pub struct Ground {
     number: u32,
     known: Vec<Known>,
     gone: Vec<Gone>,
+    /// All that the journal ended, whether this laptop knew of it or not.
+    over: Vec<BindingId>,
 }
 
 impl Ground {
@@ -160,7 +162,7 @@ impl Ground {
         let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
         let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
         let (chain_id, list) = (brief.chain_id.0, brief.list.0.clone());
-        let mut ground = Ground { chain_id, list, number, known, gone: Vec::new() };
+        let mut ground = Ground { chain_id, list, number, known, gone: Vec::new(), over: Vec::new() };
         for entry in &journal.entries {
             match Body::from_bytes(&entry.body) {
                 Ok(Body::Bind { .. }) => ground.made(&note(&entry.note)?)?,
@@ -176,6 +178,11 @@ impl Ground {
 
     fn find(&self, ids: [&str; 2]) -> Option<&Known> {
         self.known.iter().find(|known| known.between(ids))
+    }
+
+    /// Whether it tells of the binding `id` and that is in force.
+    fn knows(&self, id: BindingId) -> bool {
+        self.known.iter().any(|known| known.binding_id == id)
     }
 
     /// The binding of these two, A then B.
@@ -228,6 +235,7 @@ impl Ground {
     }
 
     fn ended(&mut self, binding: &BindingId, reason: Reason, time: u32) {
+        self.over.push(*binding);
         if let Some(at) = self.known.iter().position(|known| known.binding_id == *binding) {
             let [(a, ..), (b, ..)] = self.known.remove(at).sides;
             self.gone.push(Gone { binding_id: *binding, sides: [a, b], reason, time });
@@ -428,13 +436,16 @@ impl Field {
             // To give leave is to end what the device has.
             self.permitted(Operation::Revoke, [a, b], now)?;
             let named = BindingId(named);
-            if ground.known.iter().any(|known| known.binding_id == named) && old != Some(named) {
-                return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
-            }
-            // The ledger has none that was begun here and cut off, and nobody can end one that its device cannot read.
-            let on_ledger = old == Some(named) || !self.began(named);
-            if named.0 != [0; 16] && on_ledger && !ends.contains(&named) {
-                ends.push(named);
+            // The ledger has none that was begun here and cut off, but what that was to take the place of.
+            let begun = self.began(named).filter(|_| !ground.knows(named));
+            for end in begun.unwrap_or(slice::from_ref(&named)) {
+                if ground.knows(*end) && old != Some(*end) {
+                    return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
+                }
+                // Nobody can end one that its device cannot read.
+                if end.0 != [0; 16] && !ground.over.contains(end) && !ends.contains(end) {
+                    ends.push(*end);
+                }
             }
             let asked = Rebind { device: met[own].cid, nonce, old: named };
             leaves[own] = self.key.sign(|key, rng| asked.issue(key, rng))?.to_vec();
@@ -446,7 +457,7 @@ impl Field {
         {
             ends.push(old);
         }
-        self.begin(binding_id)?;
+        self.begin(binding_id, &ends)?;
         let what = "the sealed halves of the device key";
         for (who, sealed) in [a, b].into_iter().zip(issue::packages(&self.key, &sides, &introduced)?) {
             let head = [&[pdu::KEY_PACKAGE, package::SEALED], binding_id.0.as_slice()].concat();
@@ -494,6 +505,7 @@ impl Field {
         for old in ends {
             let given_up = Body::Revoke { target: Target::Binding(old), reason: Reason::Superseded as u8 };
             self.write(Operation::Revoke, &given_up, &[], now)?;
+            ground.ended(&old, Reason::Superseded, now);
         }
         self.write(Operation::Bind, &body, &noted, now)?;
         ground.made(&made)?;
@@ -558,6 +570,7 @@ mod tests {
         spk::SpkSecret,
     };
     use ledger::tx::Paired;
+    use std::cell::Cell;
 
     const PAIR: [&str; 2] = ["pack-0001", "module-0001"];
 
@@ -755,14 +768,24 @@ mod tests {
         let path = dir.path().join("journal");
         for n in 1..4 {
             let mut field = Field::open(again(&key), &right, &path).unwrap();
-            let known = (1..5).filter(|id| field.began(BindingId([*id; 16])));
+            let known = (1..5).filter(|id| field.began(BindingId([*id; 16])).is_some());
             assert_eq!(known.collect::<Vec<_>>(), (1..n).collect::<Vec<u8>>());
-            field.begin(BindingId([n; 16])).unwrap();
+            let ends: Vec<_> = (1..n).map(|end| BindingId([end; 16])).collect();
+            field.begin(BindingId([n; 16]), &ends).unwrap();
+            assert_eq!(field.began(BindingId([n; 16])), Some(ends.as_slice()));
             assert_eq!(field.acts(), 0);
         }
-        std::fs::remove_file(&path).unwrap();
+        let beside = dir.path().join("journal.drawn");
+        let whole = fs::read(&beside).unwrap();
+        assert_eq!(whole.len(), 3 * 17 + (1 + 2) * 16);
         let field = Field::open(again(&key), &right, &path).unwrap();
-        assert!(!field.began(BindingId([3; 16])), "another journal");
+        assert_eq!(field.began(BindingId([3; 16])).unwrap(), [BindingId([1; 16]), BindingId([2; 16])]);
+        drop(field);
+        fs::write(&beside, &whole[..whole.len() - 1]).unwrap();
+        assert!(matches!(Field::open(again(&key), &right, &path), Err(FieldError::Drawn(_))));
+        fs::remove_file(&path).unwrap();
+        let field = Field::open(again(&key), &right, &path).unwrap();
+        assert!(field.began(BindingId([3; 16])).is_none(), "another journal");
     }
 
     /// A registration whose proof is another component's, or an old one's, is not noted.
@@ -785,6 +808,7 @@ mod tests {
         let key = AuthorityKey::generate().unwrap();
         let (authority, own) = (key.public().sign_pub(), entropy::with(SigningKey::generate).unwrap());
         let (drawn, ids) = (spk(), ["pack-0001", "module-0004"]);
+        let named = Cell::new([9_u8; 16]);
         let mut carry = |who: &str, message: &[u8]| -> Result<Vec<u8>, String> {
             match message {
                 [pdu::BINDING, op::CERTIFICATES] => Ok(identity_of(who, &own)),
@@ -793,9 +817,9 @@ mod tests {
                     let ((cid, role), (partner, _)) = (request.own, request.partner);
                     let digest = spk_attestation_digest(&cid, role, &drawn, &partner, &request.nonce);
                     let attestation = entropy::with(|rng| own.sign(&digest, rng)).unwrap();
-                    let question: &[u8] = if who == ids[1] { &[9; 32] } else { &[] };
+                    let question = if who == ids[0] { Vec::new() } else { [[9; 16], named.get()].concat() };
                     let head = [&[pdu::BINDING, op::KEYS][..], &request.binding_id.0].concat();
-                    Ok([&head[..], &drawn.0, &attestation.0, question].concat())
+                    Ok([&head[..], &drawn.0, &attestation.0, question.as_slice()].concat())
                 }
                 _ => agreeable(who, message),
             }
@@ -810,7 +834,26 @@ mod tests {
             let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
             let said = field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err().to_string();
             assert!(said.contains(words), "{said}");
-            assert_eq!((field.drawn.len(), field.acts()), (16 * begun, 0));
+            assert_eq!((field.drawn.len(), field.acts()), (begun, 0));
+            let Some(first) = field.drawn.first() else { continue };
+            // Cut off here, and the module has what was begun: what that took the place of ends all the same, once.
+            let lost = BindingId([9; 16]);
+            assert_eq!(first.ends, [lost]);
+            named.set(first.id.0);
+            let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
+            field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err();
+            assert_eq!(field.drawn[1].ends, [lost]);
+            field.end(Subject::Binding(lost), Reason::Superseded, FROM + 2).unwrap();
+            let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+            named.set(field.drawn[1].id.0);
+            let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
+            field.bind(&mut ground, ids, FROM + 2, &mut way).unwrap_err();
+            assert!(field.drawn[2].ends.is_empty(), "it ended");
+            // Whether the ledger has what a module names in the place of what the brief tells of, this laptop cannot know.
+            named.set([8; 16]);
+            let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
+            field.bind(&mut ground, PAIR, FROM + 2, &mut way).unwrap_err();
+            assert_eq!(field.drawn[3].ends, [BindingId([8; 16]), BindingId([5; 16])]);
         }
     }
 

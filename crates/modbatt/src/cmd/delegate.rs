@@ -392,7 +392,7 @@ fn time_of(given: Option<u32>) -> u32 {
 /// What is wrong with a file is wrong input; everything else was tried and failed.
 fn broken(error: FieldError) -> Failure {
     use FieldError::{
-        Brief, Broken, InUse, Io, NotADelegation, NotAJournal, OtherJournal, OtherKey, Subject,
+        Brief, Broken, Drawn, InUse, Io, NotADelegation, NotAJournal, OtherJournal, OtherKey, Subject,
     };
     match error {
         NotADelegation
@@ -401,6 +401,7 @@ fn broken(error: FieldError) -> Failure {
         | InUse(_)
         | OtherJournal(_)
         | Broken { .. }
+        | Drawn(_)
         | Subject
         | Brief(_)
         | Io { .. } => Failure::Input(error.to_string()),
