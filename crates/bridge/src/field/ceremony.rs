@@ -196,9 +196,11 @@ impl Ground {
         Some((&known.sides[0].0, known.binding_id))
     }
 
-    /// The binding of the module `id` that this laptop ended last.
+    /// The binding of the module `id` that this laptop ended last. None where that gave way to another one of the same two, of
+    /// which the journal has nothing where it was cut off: then its devices may have the other one.
     pub fn gone(&self, id: &str) -> Option<&Gone> {
-        self.gone.iter().rev().find(|gone| gone.sides[1] == id)
+        let last = self.gone.iter().rev().find(|gone| gone.sides[1] == id);
+        last.filter(|gone| gone.reason != Reason::Superseded)
     }
 
     /// The binding of these two, A then B, that this laptop made and did not get as far as to pair.

@@ -328,6 +328,15 @@ fn the_journal_tells_what_changed_since_the_brief() {
     let ended = (gone.binding_id, gone.sides[0].as_str(), gone.reason, gone.time);
     assert_eq!(ended, (BindingId([5; 16]), "pack-0001", Reason::Retired, FROM + 4));
     assert_eq!((last.above("module-0001"), last.binding(PAIR)), (None, None));
+    let given_up = Subject::Binding(last.binding(module).unwrap());
+    field.end(given_up, Reason::Superseded, FROM + 5).unwrap();
+    let cut = ground();
+    assert_eq!(
+        (cut.above("module-0004"), cut.gone("module-0004")),
+        (None, None),
+        "the pack may have another one"
+    );
+    assert!(cut.gone("module-0001").is_some());
 
     field.write(Operation::Bind, &bind, b"{}", FROM + 5).unwrap();
     let read = Ground::new(&brief, &Journal::read(&path).unwrap());

@@ -70,11 +70,19 @@ pub struct Replace {
     /// Component id of the one that is in its place
     #[arg(value_name = "NEW", value_parser = component)]
     new: String,
-    /// Why the old binding ends: `unspecified`, `key_compromise`, `lost`, `superseded`, `retired` or `violation`
-    #[arg(long, value_name = "REASON", default_value = "retired", value_parser = why)]
+    /// Why the old binding ends: `unspecified`, `key_compromise`, `lost`, `retired` or `violation`
+    #[arg(long, value_name = "REASON", default_value = "retired", value_parser = why_replaced)]
     reason: Reason,
     #[command(flatten)]
     at: Laptop,
+}
+
+/// `superseded` is what gave way between the same two ([`Ground::gone`]).
+fn why_replaced(text: &str) -> Result<Reason, String> {
+    match why(text) {
+        Ok(reason) if reason != Reason::Superseded => Ok(reason),
+        _ => Err("it is `unspecified`, `key_compromise`, `lost`, `retired` or `violation`".into()),
+    }
 }
 
 /// A laptop that may act, and what it knows.
@@ -190,7 +198,7 @@ pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
         (None, None) => {
             return Err(Failure::Failed(format!(
                 "this laptop knows of no binding of the module {old}: it ended before the brief was made, or its pack is none \
-                 of the delegation"
+                 of the delegation; where `modbatt delegate bind` was cut off between the two, give that again first"
             )));
         }
     };
