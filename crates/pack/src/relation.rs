@@ -686,6 +686,11 @@ impl Relation {
         Ok(())
     }
 
+    /// Whether an introduction of this binding is one that was carried out, and only its answer is told again.
+    pub(crate) fn has_answered(&self, id: BindingId) -> bool {
+        matches!(&self.answer, Some((BindingOrPairing::Binding(known), _)) if *known == id)
+    }
+
     fn repeat_answer(&self, what: BindingOrPairing, fx: &mut Effects) -> Result<bool, Error> {
         match &self.answer {
             Some((known, pdu)) if *known == what => {

@@ -188,6 +188,22 @@ fn who_may_bind_and_not_revoke_replaces_nothing() {
     assert!(f.w.app.relation().is_up(), "what is in force stays");
 }
 
+/// H228: the same under the id of the binding in force.
+#[test]
+fn a_binding_does_not_give_way_under_its_own_id_either() {
+    let mut f = Field::new(331, |d| Delegation { operations: 3, ..d });
+    let (before, keys) = (f.binding(), f.w.spk_of(0, 1));
+    f.show_all();
+    assert!(!f.w.bind_as(before, APP, PACK), "under the id in force");
+    assert!((f.binding(), f.w.spk_of(0, 1)) == (before, keys), "the keys in force stay");
+    assert!(f.w.app.relation().is_up());
+    let mut f = Field::new(332, |d| d);
+    let (before, keys) = (f.binding(), f.w.spk_of(0, 1));
+    f.show_all();
+    f.w.bind_as(before, APP, PACK);
+    assert!(f.w.spk_of(0, 1) != keys, "who may revoke too");
+}
+
 /// H162: whoever asked for the keys introduces.
 #[test]
 fn a_ceremony_has_one_issuer() {

@@ -8,6 +8,7 @@ use lct::{
     certificate::Certificate,
     codec::Fields,
     delegation::{DelegateRevocation, Delegation, DelegationId, Denied, Operation},
+    id::BindingId,
     metadata::ClearMetadata,
     revocation::Subject,
     sign::PublicKey,
@@ -174,13 +175,13 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         Ok(())
     }
 
-    /// Whether the delegate may have the binding of `act` take the place of the one that `relation` has, which ends it: an
-    /// introduction that is told again replaces nothing.
+    /// Whether the delegate may have the binding of `act` take the place of the one that `relation` has, which ends it, also where
+    /// both have one id: an introduction of which only the answer is told again replaces nothing.
     fn may_replace(&self, relation: &Relation, act: &Acted) -> Result<(), Denied> {
-        let (Some((_, delegation)), Some((peer, _))) = (&self.delegates.held, relation.peer()) else {
+        let (Some((_, delegation)), Some(peer)) = (&self.delegates.held, relation.displaced()) else {
             return Ok(());
         };
-        if relation.binding().is_some_and(|(id, _)| id.0 == act.id) {
+        if relation.has_answered(BindingId(act.id)) {
             return Ok(());
         }
         let both = [self.own.cid(), peer];

@@ -10,6 +10,14 @@ impl Relation {
         self.bond.as_ref().map(|bond| bond.binding_id).or(self.lost)
     }
 
+    /// With whom the binding is that a new one takes the place of. Where its keys were lost, and with them who that was (H137), it
+    /// is whom the request under way names.
+    pub(crate) fn displaced(&self) -> Option<Cid> {
+        self.replaced()?;
+        let peer = self.peer().or_else(|| self.pending_bond.as_ref().map(|pending| pending.request.partner));
+        peer.map(|(cid, _)| cid)
+    }
+
     /// Rests without keys: `old` was bound here, or something that cannot be read (H137).
     pub(crate) fn lose(&mut self, old: Option<BindingId>) {
         self.erase();

@@ -525,7 +525,16 @@ impl World {
     pub fn bind(&mut self, a: (Option<Party>, usize), b: (Option<Party>, usize)) -> bool {
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
-        let binding_id = BindingId(id);
+        self.bind_as(BindingId(id), a, b)
+    }
+
+    /// [`World::bind`] under an id that the issuer chose.
+    pub fn bind_as(
+        &mut self,
+        binding_id: BindingId,
+        a: (Option<Party>, usize),
+        b: (Option<Party>, usize),
+    ) -> bool {
         let ids = [a, b].map(|(_, i)| (self.identities[i].cid(), self.identities[i].role));
         let (mut keys, mut questions) = (Vec::new(), Vec::new());
         for (me, (party, _)) in [a, b].into_iter().enumerate() {
@@ -576,10 +585,10 @@ impl World {
                 .seal(&parties, &keys[me].0, &nonce, authority.signing_key(), &mut self.rng)
                 .unwrap();
             let head = [pdu::KEY_PACKAGE, pdu::key_package::SEALED];
-            self.give(party, &[&head, id.as_slice(), &sealed].concat());
+            self.give(party, &[&head, binding_id.0.as_slice(), &sealed].concat());
             self.give_time(500, |w| w.answered(party, pdu::KEY_PACKAGE, pdu::key_package::STATUS));
             let taken = self.answer(party, pdu::KEY_PACKAGE, pdu::key_package::STATUS);
-            assert_eq!(taken.as_deref(), Some(&[&[3, 5], id.as_slice(), &[0]].concat()[..]));
+            assert_eq!(taken.as_deref(), Some(&[&[3, 5], binding_id.0.as_slice(), &[0]].concat()[..]));
         }
         // B first, so that it knows A's key when A begins the handshake.
         for (me, (party, _)) in [a, b].into_iter().enumerate().rev() {
