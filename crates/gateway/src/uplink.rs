@@ -54,9 +54,11 @@ pub enum UplinkError {
 }
 
 impl UplinkError {
-    /// Whether nobody answered: the bridge is not there, or too far away. One that refuses or is busy is there.
+    /// Whether the bridge did not answer: it is not there, or too far away, or somebody on the way speaks in its place (a proxy that
+    /// does not reach it, a portal). One that refuses or is busy is there.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Client(ClientError::Unreachable { .. } | ClientError::TimedOut { .. }))
+        use ClientError::{Malformed, TimedOut, Unreachable};
+        matches!(self, Self::Client(Unreachable { .. } | TimedOut { .. } | Malformed { .. }))
     }
 
     /// Whether an owner has to agree first, which may still happen (`spec/api.md`, A93).
@@ -493,7 +495,7 @@ mod tests {
         (bytes[..n].to_vec(), event.sign(key, rng).unwrap())
     }
 
-    /// A pack waits for a bridge that is there and busy, and not for one that is not there.
+    /// A pack waits for a bridge that is there and busy, and not for one that is not there or cannot be reached by who answers.
     #[test]
     fn who_refuses_for_now_is_not_away() {
         let url = || "http://127.0.0.1:1".to_owned();
@@ -502,7 +504,7 @@ mod tests {
             (ClientError::TimedOut { url: url() }, true),
             (ClientError::Refused(Problem::new(429, "W4_ERR_RATE_LIMIT", "slower")), false),
             (ClientError::Refused(Problem::new(503, "W4_ERR_BUSY", "later")), false),
-            (ClientError::Malformed { url: url(), reason: "no JSON".into() }, false),
+            (ClientError::Malformed { url: url(), reason: "no JSON".into() }, true),
         ] {
             assert_eq!(UplinkError::from(error).is_away(), away);
         }
