@@ -79,21 +79,26 @@ async fn keys_of_a_binding_are_taken_over_as_the_ledger_names_them() {
     other.b.spk.0[35..].copy_from_slice(&fresh_spk().public().0[35..]);
     let swapped = Adopt { a: good.b.clone(), b: good.a.clone(), ..good.clone() };
     let no_key = Adopt { a: Kept { spk: Fixed([0; 68]), ..good.a.clone() }, ..good.clone() };
+    let no_name = Adopt { a: Kept { component_id: String::new(), ..good.a.clone() }, ..good.clone() };
+    let stranger = Adopt { a: Kept { component_id: "app-0009".into(), ..good.a.clone() }, ..good.clone() };
     let unknown = format!("/bindings/{}/adopt", Hex([9; 16]));
-    for (path, request, status, code) in [
-        (&path, &other, 409, "W4_ERR_BINDING_KEYS"),
-        (&path, &swapped, 409, "W4_ERR_BINDING_KEYS"),
-        (&path, &no_key, 400, "W4_ERR_PROTO_FORMAT"),
-        (&unknown, &good, 404, "W4_ERR_BINDING_NOT_FOUND"),
-    ] {
-        let refused = world.post(path, request).await;
-        assert_eq!((refused.status, refused.problem().code.as_str()), (status, code));
+    let bad = [(&other, 409), (&swapped, 409), (&stranger, 409), (&no_key, 400), (&no_name, 400)];
+    let none = world.post(&unknown, &good).await;
+    assert_eq!((none.status, none.problem().code.as_str()), (404, "W4_ERR_BINDING_NOT_FOUND"));
+    let codes = |status| if status == 400 { "W4_ERR_PROTO_FORMAT" } else { "W4_ERR_BINDING_KEYS" };
+    for (request, status) in bad {
+        let refused = world.post(&path, request).await;
+        assert_eq!((refused.status, refused.problem().code.as_str()), (status, codes(status)));
     }
     let issue = world.issue_request(&app, &pack);
     let refused = world.post("/pairings", &issue).await;
     assert_eq!((refused.status, refused.problem().code.as_str()), (409, "W4_ERR_BINDING_KEYS"));
     for _ in 0..2 {
         assert_eq!(world.post(&path, &good).await.json::<Adopted>().status, "adopted");
+    }
+    // What is held already makes nothing good that is not.
+    for (request, status) in bad {
+        assert_eq!(world.post(&path, request).await.status, status);
     }
     world.restart().await;
     let opened = world.pair(&app, &pack, &bonded).await;

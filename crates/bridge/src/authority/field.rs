@@ -8,9 +8,9 @@ use api::{
     problem::code,
 };
 use lct::{
-    binding::BindingRecord,
+    binding::{BindingRecord, BoundEntity},
     delegation::{Delegation, DelegationId},
-    id::BindingId,
+    id::{BindingId, Cid, valid_component_id},
     sign::Signature,
     spk::Spk,
 };
@@ -91,40 +91,45 @@ impl Core {
             .binding(&id)?
             .filter(|b| b.status == Status::Active)
             .ok_or_else(|| Refusal::new(404, code::BINDING_NOT_FOUND, "there is no such binding in force"))?;
-        if self.bond(id, &binding).is_ok() {
-            return Ok(());
-        }
         let record = recorded(&snapshot, binding.height, id)?;
         let none = Signature([0; 64]);
-        let spk = |field: &str, kept: &Kept| {
-            Spk::from_slice(&kept.spk.0)
-                .map(|spk| (spk, none))
-                .map_err(|e| Refusal::format(format!("{field}.spk: {e}")))
+        let side = |field: &str, kept: &Kept, entity: &BoundEntity| {
+            if !valid_component_id(&kept.component_id) {
+                return Err(Refusal::format(format!(
+                    "{field}.component_id: 3 to 64 characters of A-Z, a-z, 0-9, _ and -"
+                )));
+            }
+            let spk =
+                Spk::from_slice(&kept.spk.0).map_err(|e| Refusal::format(format!("{field}.spk: {e}")))?;
+            let side = Side {
+                cid: Cid::of(&kept.component_id),
+                role: entity.role,
+                access: access(&format!("{field}.access"), &kept.access)?,
+                nonce: [0; 16],
+                commit: entity.access_commit,
+            };
+            Ok((side, (spk, none)))
         };
-        let keys = [spk("a", &request.a)?, spk("b", &request.b)?];
-        let access = [access("a.access", &request.a.access)?, access("b.access", &request.b.access)?];
         let [a, b] = record.entities.each_ref();
-        let side = |entity: &lct::binding::BoundEntity, access: &[u8]| Side {
-            cid: entity.cid,
-            role: entity.role,
-            access: access.into(),
-            nonce: [0; 16],
-            commit: entity.access_commit,
-        };
+        let [(a, of_a), (b, of_b)] = [side("a", &request.a, a)?, side("b", &request.b, b)?];
         let bond = Bond {
             creator: request.creator.clone(),
             created: record.time,
-            sides: [side(a, &access[0]), side(b, &access[1])],
+            sides: [a, b],
             assurance: record.assurance,
-            introduced: Some(Introduced { time: record.time, keys }),
+            introduced: Some(Introduced { time: record.time, keys: [of_a, of_b] }),
             bound: true,
             policy: Agreement::default(),
             submitted: None,
             cleared: None,
         };
         if bond.record(id).as_ref() != Some(&record) {
-            let error = "the record of the binding names other keys";
+            let error = "the record of the binding names other components or keys";
             return Err(Refusal::new(409, code::BINDING_KEYS, error).detail(id.to_string()));
+        }
+        // What is known of a binding, its policy above all, is more than this.
+        if self.bond(id, &binding).is_ok() {
+            return Ok(());
         }
         self.ceremonies.change(|rows| rows.bonds.insert(id, bond))?;
         tracing::info!(%id, creator = request.creator, "keys of a binding taken over");
