@@ -1,3 +1,5 @@
+//! Ceremonies of a laptop with devices that answer, and what its journal then has (`spec/channel.md`, H226 to H228).
+
 use super::{
     super::tests::{FROM, again, delegation},
     *,
