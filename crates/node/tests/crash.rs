@@ -2,7 +2,7 @@
 //!
 //! The test starts itself as the process that is killed. That one says on its standard output what is acknowledged.
 
-use crate::world;
+use crate::{formats::sums, world};
 
 use std::{
     env,
@@ -20,7 +20,7 @@ use node::{
     engine::solo::Solo,
     receipts::ReceiptFailure,
     segments::{Entry, StoredBatch},
-    series::{Anew, Question, Resolution},
+    series::Anew,
 };
 use rand_chacha::{
     ChaCha20Rng,
@@ -152,17 +152,10 @@ fn check(dir: &Path, acknowledged: Acknowledged) {
         assert_eq!(kept.entries.len(), 5, "{what}: batch {n}");
     }
     // Each record is in the sums once (L254).
-    let question = Question {
-        cid: Cid::of("module-1"),
-        resolution: Resolution::Day,
-        from_ms: 0,
-        to_ms: u64::MAX,
-        limit: usize::MAX,
-    };
-    let sums = chain.series(&question).unwrap();
-    let records: u32 = sums.buckets.iter().map(|(_, bucket)| bucket.records).sum();
-    assert_eq!((records, sums.followed.complete), (batches * 5, true), "{what}");
-    assert!(matches!(sums.followed.anew, None | Some(Anew::Missing)), "{what}: {:?}", sums.followed);
+    let (days, followed) = sums(&chain);
+    let records: u32 = days.iter().map(|(_, bucket)| bucket.records).sum();
+    assert_eq!((records, followed.complete), (batches * 5, true), "{what}");
+    assert!(matches!(followed.anew, None | Some(Anew::Missing)), "{what}: {followed:?}");
     let missing = chain.receipt_record(&Cid::of("module-1"), 0);
     assert!(matches!(missing, Err(ReceiptFailure::UnknownRecord { .. })), "no block holds the batches");
     drop(snapshot);

@@ -93,8 +93,8 @@ const FILES: [&str; 7] = [
     "segments/index",
 ];
 
-/// The days of the component, and what was done for them.
-fn sums(chain: &Chain) -> (Vec<(u64, Bucket)>, Followed) {
+/// The days of `module-1`, and what was done for them.
+pub fn sums(chain: &Chain) -> (Vec<(u64, Bucket)>, Followed) {
     let question = Question {
         cid: Cid::of("module-1"),
         resolution: Resolution::Day,

@@ -277,8 +277,8 @@ pub struct Controller {
     pack_ma: i32,
     batcher: Batcher,
     meter: Meter,
-    /// First measurement (time, mV, mA) in state On, until the cycle opens.
-    first: Option<(u64, u32, i32)>,
+    /// First measurement (when, Unix ms, mV, mA) in state On, until the cycle opens.
+    first: Option<(Instant, u64, u32, i32)>,
     /// The event of the meter for which the modules were asked last.
     flows_wanted: (u32, u32),
     /// The module that was asked last to be a witness.

@@ -44,6 +44,8 @@ struct Cycle {
     start_ms: u64,
     window_ms: u64,
     last_ms: u64,
+    /// The last measurement by the device's own timer, which no told time moves.
+    last_at: Instant,
     /// End of the last event.
     event_end_ms: u64,
     last_uw: i64,
@@ -119,6 +121,7 @@ impl Meter {
             start_ms: time_ms,
             window_ms: time_ms,
             last_ms: time_ms,
+            last_at: now,
             event_end_ms: time_ms,
             last_uw: 0,
             charged_nj: 0,
@@ -145,7 +148,8 @@ impl Meter {
         Some(soc.clamp(0, 1_000_000) as u32)
     }
 
-    /// Adds a measurement: trapezoid from the one before. The first of a cycle only sets the start.
+    /// Adds a measurement made at `now`: trapezoid from the one before, over the time between the two by the device's own timer: a clock
+    /// that is set forward must not become energy. The first of a cycle only sets the start.
     pub fn sample(
         &mut self,
         time_ms: u64,
@@ -158,8 +162,9 @@ impl Meter {
         let Some(c) = &mut self.cycle else { return Ok(()) };
         let uw = i64::from(mv) * i64::from(ma);
         if time_ms > c.last_ms {
-            // Nothing is known of a gap longer than an event; a clock set forward must not become energy.
-            let span = Some(time_ms - c.last_ms).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
+            // Nothing is known of a gap longer than an event.
+            let span = now.saturating_since(c.last_at).as_millis();
+            let span = Some(span).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
             let nj = ((c.last_uw + uw) / 2).saturating_mul(span);
             let pending = c.pending_mwh();
             let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
@@ -171,7 +176,7 @@ impl Meter {
                 true => c.charged_nj += nj.unsigned_abs(),
                 false => c.discharged_nj += nj.unsigned_abs(),
             }
-            c.last_ms = time_ms;
+            (c.last_ms, c.last_at) = (time_ms, now);
         }
         let Some(c) = &mut self.cycle else { return Ok(()) };
         c.last_uw = uw;
@@ -333,7 +338,9 @@ mod tests {
         let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
         meter.open(980_000, 0, &old, Instant::START, &mut rng).unwrap();
         for s in 0..120 {
-            meter.sample(s * 1_000, 24_000, -50_000, &old, Instant::START, &mut rng).unwrap();
+            meter
+                .sample(s * 1_000, 24_000, -50_000, &old, Instant::from_millis(s * 1_000), &mut rng)
+                .unwrap();
         }
         meter.close(&old, Instant::START, &mut rng).unwrap();
         let before = meter.poll(LATE, &old, &mut rng).unwrap().unwrap();
@@ -361,6 +368,7 @@ mod tests {
         let key = SigningKey::generate(&mut rng);
         let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
         let t0 = 1_700_000_000_000;
+        let at = |t: u64| Instant::from_millis(t - t0);
         meter.open(980_000, t0, &key, Instant::START, &mut rng).unwrap();
         let (mut discharged, mut charged, mut count, mut last_end) = (0, 0, 0, 0);
         let mut unused = ChaCha20Rng::seed_from_u64(5);
@@ -386,17 +394,17 @@ mod tests {
         };
         // 24 V at -65 A for an hour in steps of 700 ms, then 30 A back for ten minutes in steps of 1 s.
         let mut t = t0;
-        meter.sample(t, 24_000, -65_000, &key, Instant::START, &mut rng).unwrap();
+        meter.sample(t, 24_000, -65_000, &key, at(t), &mut rng).unwrap();
         while t < t0 + 3_600_000 {
             t += 700;
-            meter.sample(t, 24_000, -65_000, &key, Instant::START, &mut rng).unwrap();
+            meter.sample(t, 24_000, -65_000, &key, at(t), &mut rng).unwrap();
             drain(&mut meter);
         }
         let turn = t;
-        meter.sample(t, 24_000, 30_000, &key, Instant::START, &mut rng).unwrap();
+        meter.sample(t, 24_000, 30_000, &key, at(t), &mut rng).unwrap();
         while t < turn + 600_000 {
             t += 1_000;
-            meter.sample(t, 24_000, 30_000, &key, Instant::START, &mut rng).unwrap();
+            meter.sample(t, 24_000, 30_000, &key, at(t), &mut rng).unwrap();
             drain(&mut meter);
         }
         meter.close(&key, Instant::START, &mut rng).unwrap();
@@ -407,6 +415,24 @@ mod tests {
         assert!(charged.abs_diff(120_000) <= 1, "{charged}");
     }
 
+    /// A told time moves the span of an event, and not what flowed in it.
+    #[test]
+    fn a_clock_that_is_set_forward_is_no_energy() {
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        let key = SigningKey::generate(&mut rng);
+        let sum = |rng: &mut ChaCha20Rng, set: u64| {
+            let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
+            meter.open(980_000, 0, &key, Instant::START, rng).unwrap();
+            for s in 0..=120 {
+                let time = s * 1_000 + if s > 0 { set } else { 0 };
+                meter.sample(time, 24_000, -50_000, &key, Instant::from_millis(s * 1_000), rng).unwrap();
+            }
+            meter.close(&key, Instant::START, rng).unwrap();
+            meter.pending.iter().find_map(|p| CycleClose::decode(&p.statement).ok()).unwrap().discharged_mwh
+        };
+        assert_eq!([0, 5, 900, 90_000].map(|set| sum(&mut rng, set)), [40_000; 4]);
+    }
+
     /// Statements that nobody acknowledges stop the making of new ones, never the counting.
     #[test]
     fn nothing_is_lost_while_the_receiver_is_away() {
@@ -415,7 +441,9 @@ mod tests {
         let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
         meter.open(980_000, 0, &key, Instant::START, &mut rng).unwrap();
         for s in 0..7_200 {
-            meter.sample(s * 1_000, 24_000, -50_000, &key, Instant::START, &mut rng).unwrap();
+            meter
+                .sample(s * 1_000, 24_000, -50_000, &key, Instant::from_millis(s * 1_000), &mut rng)
+                .unwrap();
         }
         meter.close(&key, Instant::START, &mut rng).unwrap();
         assert!(meter.is_open(), "no room for the close yet");

@@ -66,21 +66,58 @@ pub mod identifier {
 pub mod chunk {
     use super::*;
     use pack::chunk::{CHUNK_LEN, Push, Reassembler, split};
-    use pack::sealed_id::{Class, SecurityId, classify};
+    use pack::sealed_id::{CanonicalId, Class, SecurityId, Transport, classify};
+    use std::collections::BTreeMap;
 
     pub fn seeds() -> Vec<Vec<u8>> {
-        vec![vec![0x80, 40, 7, 7, 7, 7], vec![0x81, 128, 0, 1, 2, 3], [vec![0x80, 20], vec![9; 60]].concat()]
+        vec![
+            vec![0x80, 40, 7, 7, 7, 7],
+            vec![0x81, 128, 0, 1, 2, 3],
+            [vec![0x80, 20], vec![9; 60]].concat(),
+            // The end of one message and the beginning of the next are lost.
+            vec![0xF5, 10, 1, 0x85, 10],
+        ]
+    }
+
+    /// The bytes of the frame that came last for each chunk of each identifier.
+    type Came = BTreeMap<(CanonicalId, u8), Vec<u8>>;
+
+    /// Pushes a frame; whether a message is complete with it. Whatever is complete consists of the chunks that came
+    /// last, in their order: two messages that each lost a part may be joined (the tag of a sealed one tells), but
+    /// nothing is of another identifier, of before, or made up.
+    fn push(
+        reassembler: &mut Reassembler<4>,
+        came: &mut Came,
+        now: Instant,
+        (key, transport): (CanonicalId, Transport),
+        data: &[u8],
+    ) -> bool {
+        if let Transport::Chunk { cur, .. } = transport {
+            came.insert((key, cur), data.to_vec());
+        }
+        let Push::Complete(message) = reassembler.push(now, key, transport, data) else { return false };
+        assert!((1..=128).contains(&message.len()));
+        match transport {
+            Transport::Chunk { total, .. } => {
+                let parts: Vec<&[u8]> =
+                    (1..=total).filter_map(|cur| came.get(&(key, cur))).map(Vec::as_slice).collect();
+                assert_eq!(message, parts.concat());
+            }
+            _ => assert_eq!(message, data),
+        }
+        true
     }
 
     pub fn run(data: &[u8]) {
         let mut input = Input(data);
         let mut reassembler = Reassembler::<4>::new();
+        let mut came = Came::new();
         let mut now = Instant::START;
         while !input.is_empty() {
             let op = input.byte();
             now = now + Duration::from_millis(u64::from(op >> 2 & 7) * 10);
             if op & 0x80 != 0 {
-                // A whole message, of which the input may lose or damage one frame.
+                // A whole message, of which the input may lose one frame.
                 let message = vec![op; usize::from(input.byte()).clamp(1, 128)];
                 let id = SecurityId::new(bus_of(op), lct::schedule::Direction::Ab, op & 3);
                 let lost = usize::from(input.byte());
@@ -90,23 +127,17 @@ pub mod chunk {
                     let Ok(Class::Security(id, transport)) = classify(bus_of(op), &frame) else {
                         unreachable!("frame {i} of a security PDU")
                     };
-                    if let Push::Complete(whole) =
-                        reassembler.push(now, id.canonical(), transport, frame.data())
-                    {
-                        assert_eq!(whole, message);
-                        complete = true;
-                    }
+                    let named = (id.canonical(), transport);
+                    complete |= push(&mut reassembler, &mut came, now, named, frame.data());
                 }
-                assert!(complete || lost <= message.len().div_ceil(CHUNK_LEN), "an honest message arrives");
+                assert!(complete || lost < message.len().div_ceil(CHUNK_LEN), "an honest message arrives");
             } else if let Some(frame) = frame(&mut input) {
-                let (key, transport) = match classify(bus_of(op), &frame) {
+                let named = match classify(bus_of(op), &frame) {
                     Ok(Class::Sealed(id, transport)) => (id.canonical(), transport),
                     Ok(Class::Security(id, transport)) => (id.canonical(), transport),
                     _ => continue,
                 };
-                if let Push::Complete(message) = reassembler.push(now, key, transport, frame.data()) {
-                    assert!((1..=128).contains(&message.len()));
-                }
+                push(&mut reassembler, &mut came, now, named, frame.data());
             }
             assert!(reassembler.pending() <= 4);
         }

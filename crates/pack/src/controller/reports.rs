@@ -45,15 +45,16 @@ impl Controller {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         if self.meter.can_open() {
-            let first = *self.first.get_or_insert((time_ms, self.pack_mv, self.pack_ma));
+            let (at, start_ms, mv, ma) =
+                *self.first.get_or_insert((now, time_ms, self.pack_mv, self.pack_ma));
             let told = |s: &Slot| s.status.is_some_and(|st| st.status2.cell_avg_mv > 0);
             if !self.slots.iter().filter(|s| s.healthy()).all(told) {
                 return Ok(());
             }
             let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
-            let record = self.meter.open(soc, first.0, key, now, rng)?;
+            let record = self.meter.open(soc, start_ms, key, at, rng)?;
             self.device.store(record)?;
-            self.meter.sample(first.0, first.1, first.2, key, now, rng)?;
+            self.meter.sample(start_ms, mv, ma, key, at, rng)?;
             self.first = None;
         }
         self.meter.sample(time_ms, self.pack_mv, self.pack_ma, key, now, rng)

@@ -11,7 +11,7 @@ use lct::{
     spk::SpkSecret,
 };
 use ledger::tx::Paired;
-use std::cell::Cell;
+use std::{cell::Cell, path::Path};
 
 const PAIR: [&str; 2] = ["pack-0001", "module-0001"];
 
@@ -48,6 +48,12 @@ fn brief(key: &AuthorityKey, operations: u8) -> Brief {
         list: Blob(list.to_vec()),
         relations: vec![relation],
     }
+}
+
+/// A process of the laptop begins, with the journal at `path` that those before left.
+fn opened(key: &AuthorityKey, brief: &Brief, path: &Path) -> (Field, Ground) {
+    let field = Field::open(again(key), &brief.delegation.0, path).unwrap();
+    (field, Ground::new(brief, &Journal::read(path).unwrap()).unwrap())
 }
 
 /// What a device says of itself under the certificate of `id`.
@@ -94,8 +100,7 @@ fn nothing_is_in_the_journal_of_what_no_device_did() {
     let key = AuthorityKey::generate().unwrap();
     let brief = brief(&key, 7);
     let path = dir.path().join("journal");
-    let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
-    let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+    let (mut field, mut ground) = opened(&key, &brief, &path);
     let mut pair = |ids, carry: &mut Carry<'_>| {
         let done = field.pair(&mut ground, ids, FROM + 1, &mut Way { carry, pause: Duration::ZERO });
         done.unwrap_err().to_string()
@@ -161,8 +166,7 @@ fn nothing_is_in_the_journal_of_what_no_device_did() {
     // To give up a binding is to end it.
     let brief = self::brief(&key, 3);
     let path = dir.path().join("other");
-    let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
-    let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+    let (mut field, mut ground) = opened(&key, &brief, &path);
     assert!(bind(&mut field, &mut ground, PAIR, nobody).contains("does not allow this operation"));
 }
 
@@ -192,8 +196,7 @@ fn certificates_follow_each_other_although_the_clock_of_the_laptop_is_behind() {
     brief.relations[0].certified_at = FROM + 100;
     let path = dir.path().join("journal");
     for created in FROM + 101..FROM + 104 {
-        let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
-        let ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+        let (mut field, ground) = opened(&key, &brief, &path);
         let known = ground.find(PAIR).unwrap();
         assert_eq!(known.after(FROM + 5), created);
         field.write(Operation::Pair, &paired(known), &[], FROM + 5).unwrap();
@@ -270,8 +273,7 @@ fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
     {
         let brief = brief(&key, operations);
         let path = dir.path().join(operations.to_string());
-        let mut field = Field::open(again(&key), &brief.delegation.0, &path).unwrap();
-        let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
+        let (mut field, mut ground) = opened(&key, &brief, &path);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
         let said = field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err().to_string();
         assert!(said.contains(words), "{said}");
