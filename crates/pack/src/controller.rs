@@ -189,7 +189,10 @@ struct CommandRun {
 struct Slot {
     unique_id: u32,
     registered: bool,
+    /// Who says that he is there, or is bound there.
     cid: Option<Cid>,
+    /// Who was bound there last, and not revoked.
+    holder: Option<Cid>,
     relation: Relation,
     rating: Option<Rating>,
     status: Option<ModuleStatusAll>,
@@ -219,6 +222,7 @@ impl Slot {
             unique_id,
             registered: false,
             cid: None,
+            holder: None,
             relation: Relation::new(slot),
             rating: None,
             status: None,
@@ -310,6 +314,7 @@ impl Controller {
             let mut known = Slot::new(slot, unique_id, now);
             device.restore(&mut known.relation, &mut load);
             known.cid = known.relation.peer().map(|(cid, _)| cid);
+            known.holder = known.cid;
             slots.push(known).map_err(|_| Error::BufferTooSmall)?;
         }
         while slots.last().is_some_and(|s: &Slot| s.unique_id == 0) {

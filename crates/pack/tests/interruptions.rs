@@ -23,20 +23,20 @@ use world::{
     cuts::{everywhere, started},
 };
 
-const APP: (Option<Party>, usize) = (None, 0);
-const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
-const MODULE: (Option<Party>, usize) = (Some(Party::Module(1)), 2);
-const SEED: u64 = 710;
+pub const APP: (Option<Party>, usize) = (None, 0);
+pub const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
+pub const MODULE: (Option<Party>, usize) = (Some(Party::Module(1)), 2);
+pub const SEED: u64 = 710;
 
 /// The flashes of a commissioned pack with one module.
-fn commissioned() -> Vec<Flash> {
+pub fn commissioned() -> Vec<Flash> {
     let mut w = World::new(1, SEED);
     w.commission();
     std::mem::take(&mut w.flash)
 }
 
 /// Everything that is not paired yet is; then every channel is up.
-fn paired(w: &mut World, at: &str) {
+pub fn paired(w: &mut World, at: &str) {
     for (a, b) in [(APP, PACK), (PACK, MODULE)] {
         let done = (0..3).any(|_| {
             w.events.clear();
@@ -49,7 +49,7 @@ fn paired(w: &mut World, at: &str) {
 }
 
 /// The authority asks for the binding again until both have signed it.
-fn bound(w: &mut World, a: (Option<Party>, usize), b: (Option<Party>, usize), at: &str) {
+pub fn bound(w: &mut World, a: (Option<Party>, usize), b: (Option<Party>, usize), at: &str) {
     let done = (0..3).any(|_| {
         w.events.clear();
         w.bind(a, b)

@@ -151,7 +151,10 @@ impl Controller {
                 let partner = BindRequest::open(bytes, &key)?.partner;
                 match partner.1 {
                     lct::id::Role::App => None,
-                    _ => self.find(|s| s.cid == Some(partner.0), |_| false)?,
+                    // Who somebody at another place says that he is displaces nobody.
+                    _ => self
+                        .find(|s| s.relation.concerns(partner.0), |_| false)
+                        .or_else(|_| self.find(|s| s.cid == Some(partner.0), |_| false))?,
                 }
             }
             [pdu::BINDING, op::INTRODUCTION, ref bytes @ ..] => {

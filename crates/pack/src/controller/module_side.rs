@@ -232,6 +232,9 @@ impl Controller {
                     if let RelationEvent::Escalated { target, reason, own: false, .. } = event {
                         self.pass_escalation(index, now, target, reason)?;
                     }
+                    if let RelationEvent::Bound { .. } = event {
+                        self.bound_module(index, now);
+                    }
                     if let RelationEvent::Bound { .. } | RelationEvent::Unpaired { .. } = event {
                         // Whoever held the place before is no member any more.
                         self.membership_changed(index, now);
@@ -293,16 +296,37 @@ impl Controller {
         }
     }
 
-    /// A module's keys were erased because it was revoked: it has no place in the pack any more.
-    pub(super) fn revoked_module(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+    /// The place is that of whom it is bound to, whoever said before that he was there: what was told before goes, but for what
+    /// the same one told under a binding.
+    fn bound_module(&mut self, index: usize, now: Instant) {
         let slot = &mut self.slots[index];
-        (slot.cid, slot.registered, slot.status, slot.run) = (None, false, None, None);
+        let holder = slot.relation.peer().map(|(cid, _)| cid);
+        slot.cid = holder;
+        if core::mem::replace(&mut slot.holder, holder) != holder {
+            self.forget_holder(index, now);
+        }
+    }
+
+    /// Nothing that was known of the module at this place is known of the next one there, and no fault of its is left (H250).
+    fn forget_holder(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        (slot.status, slot.rating, slot.run) = (None, None, None);
         (slot.relay, slot.wanted) = (RelayState::Off, RelayState::Off);
-        slot.energy = PeerFlow::default();
+        (slot.energy, slot.merit) = (PeerFlow::default(), Merit::default());
+        slot.watch.forget();
         if self.lead == Some(index) {
             self.lead = None;
         }
         self.end_dispute();
+        self.end_trip();
+        self.judge_hardware(now);
+    }
+
+    /// A module's keys were erased because it was revoked: it has no place in the pack any more.
+    pub(super) fn revoked_module(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        let slot = &mut self.slots[index];
+        (slot.cid, slot.holder, slot.registered) = (None, None, false);
+        self.forget_holder(index, now);
         self.membership_changed(index, now);
         // What was never bound has no record of its place, and this place must stay taken.
         let (number, id) = (index as u8 + 1, self.slots[index].unique_id);

@@ -95,6 +95,11 @@ impl ModuleWatch {
     pub(super) fn is_tripped(&self) -> bool {
         self.trip.is_some()
     }
+
+    /// What it told is no more than that of another one.
+    pub(super) fn forget(&mut self) {
+        (self.trip, self.incompatible) = (None, false);
+    }
 }
 
 impl Controller {
@@ -303,10 +308,14 @@ impl Controller {
                 );
                 self.trip();
             }
-            None if self.slots.iter().all(|s| s.watch.trip.is_none()) => {
-                self.device.health.end(FaultCode::ModuleTripped);
-            }
-            None => {}
+            None => self.end_trip(),
+        }
+    }
+
+    /// The fault ends once no module tells of a trip. The pack stays Off all the same until it is commanded Off.
+    pub(super) fn end_trip(&mut self) {
+        if !self.slots.iter().any(|slot| slot.watch.is_tripped()) {
+            self.device.health.end(FaultCode::ModuleTripped);
         }
     }
 
@@ -314,6 +323,10 @@ impl Controller {
     pub(super) fn told_hardware(&mut self, index: usize, now: Instant, m: &ModuleHardware) {
         self.slots[index].watch.incompatible = m.max_charge_ma < 0 || m.max_discharge_ma > 0;
         self.slots[index].rating = Some(rating_of(m));
+        self.judge_hardware(now);
+    }
+
+    pub(super) fn judge_hardware(&mut self, now: Instant) {
         let wrong = self.slots.iter().position(|s| s.watch.incompatible);
         match wrong {
             Some(index) => {
