@@ -187,6 +187,8 @@ pub mod code {
     pub const PAIRING_FAILED: &str = "W4_ERR_PAIRING_FAILED";
     /// 404: no such transaction.
     pub const TX_NOT_FOUND: &str = "W4_ERR_TX_NOT_FOUND";
+    /// 403: another authority followed this one, which signs nothing any more.
+    pub const AUTHORITY_SUCCEEDED: &str = "W4_ERR_AUTHORITY_SUCCEEDED";
     /// 400: the records are not those of the batch.
     pub const TELEMETRY_RECORDS: &str = "W4_ERR_TELEMETRY_RECORDS";
     /// 404: there is nothing this receipt could prove, or the record was lost.

@@ -32,6 +32,7 @@ pub use authority::{
     issuance,
     issue::Unissued,
     key::{AuthorityKey, KeyError},
+    lineage::{Lineage, LineageError},
     orders::OrdersError,
     revocation::ListError,
     signer::{Hand, SignError, Source, Token, TokenFailure},
@@ -54,7 +55,7 @@ use std::{
 use authority::Authority;
 use events::webhooks::{Pace, Webhooks};
 use front::threads::Threads;
-use lct::spk::Spk;
+use lct::{id::SpkId, spk::Spk};
 use ledger::codec::Canonical;
 use node::Chain;
 use tokio::{net::TcpListener, sync::watch};
@@ -76,6 +77,8 @@ pub struct Config {
     pub clock: Clock,
     /// The authority's key; its signing half must be an authority account of the chain.
     pub key: AuthorityKey,
+    /// The authorities of the installation, of which the key is that of the last one; `None` where nobody followed the first.
+    pub lineage: Option<Lineage>,
     /// File of the ceremonies; created when absent. No one else may write it. The log of what the authority issued lies beside
     /// it ([`authority::issuance::FILE`]).
     pub ceremonies: PathBuf,
@@ -93,6 +96,22 @@ pub enum BridgeError {
     /// The key is not an authority's.
     #[error("the authority's key has no authority account on this chain")]
     NotAnAuthority,
+    /// Another authority followed the one whose key it is.
+    #[error(
+        "another authority{} followed the one with this key ({}), which signs nothing any more: start with the keys that follow",
+        .0.map(|id| format!(" ({id})")).unwrap_or_default(), api::problem::code::AUTHORITY_SUCCEEDED
+    )]
+    Succeeded(Option<SpkId>),
+    /// The key is of nobody in the line.
+    #[error(
+        "the key is that of {key}, and the authority of this installation is {authority}: start with its keys"
+    )]
+    OtherAuthority {
+        /// Whose key it is.
+        key: SpkId,
+        /// Who is the authority.
+        authority: SpkId,
+    },
     /// The ceremony file cannot be used.
     #[error(transparent)]
     Ceremonies(#[from] CeremonyError),
@@ -177,10 +196,10 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError`].
     pub fn open(config: Config) -> Result<Self, BridgeError> {
-        let Config { chain, clock, key, ceremonies, revocations, orders, webhooks } = config;
+        let Config { chain, clock, key, lineage, ceremonies, revocations, orders, webhooks } = config;
         let genesis = chain.genesis()?.to_bytes();
         let (authority, thread) =
-            Authority::start(key, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
+            Authority::start(key, lineage, chain.clone(), clock.clone(), &ceremonies, &revocations, &orders)?;
         let probe = orders.with_extension("probe");
         let (front, metrics) =
             (front::Open::new(&Front::default(), access::now_ms())?, ops::metrics::Metrics::new());

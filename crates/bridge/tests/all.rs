@@ -30,5 +30,6 @@ mod secrets;
 mod seen;
 mod state;
 mod strangers;
+mod succession;
 mod telemetry;
 mod webhooks;

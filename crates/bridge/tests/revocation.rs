@@ -149,6 +149,7 @@ async fn a_list_that_somebody_changed_stops_the_bridge() {
         chain: world.chain.clone(),
         clock: std::sync::Arc::new(|| common::START_MS),
         key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
+        lineage: None,
         ceremonies: world.ceremonies(),
         revocations: world.revocations(),
         orders: world.orders(),

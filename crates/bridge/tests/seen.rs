@@ -31,6 +31,7 @@ async fn serve(
         chain: world.chain.clone(),
         clock: std::sync::Arc::new(now_ms),
         key: bridge::AuthorityKey::from_bytes(&world.authority_key).unwrap(),
+        lineage: None,
         ceremonies: dir.join("ceremonies"),
         revocations: dir.join("revocations"),
         orders: dir.join("orders.json"),

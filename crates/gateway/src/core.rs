@@ -1,5 +1,6 @@
 //! The core: hosts the app role, commissions, collects. No sockets, no clock, no files.
 
+mod authority;
 mod carry;
 mod generate;
 mod metrics;
@@ -33,9 +34,8 @@ use api::gateway::Bus;
 use lct::{
     Digest,
     binding::Assurance,
-    clock::{TOKEN_LEN, TimeToken},
     energy::{CycleClose, EnergyEvent},
-    id::{BindingId, Role},
+    id::{BindingId, Role, SpkId},
     journal::CHECKPOINT_LEN,
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
@@ -67,9 +67,6 @@ const TIME_PERIOD: Duration = Duration::from_secs(10);
 
 /// After so long without a frame the bus is silent.
 const BUS_SILENT: Duration = Duration::from_secs(5);
-
-/// How much later the authority's time is before devices are told it again, in seconds.
-const TOKEN_PERIOD_S: u32 = 3_600;
 
 /// Tiers that a checkup tries on each channel.
 const CHECKED: [Tier; 3] = [Tier::Exch, Tier::Pair, Tier::Bind];
@@ -211,6 +208,10 @@ pub enum Event {
     Checked(Vec<Channel>),
     /// A device ended a pairing; its statement is on the way to the ledger.
     Unpaired(Ending),
+    /// Everybody that is there obeys this authority, which followed the one that devices were made for.
+    Follow(SpkId),
+    /// A device obeys this one, which is none of the authorities that the present one followed: it takes nothing of it.
+    Obeys(Member, SpkId),
 }
 
 /// Where commissioning stands.
@@ -253,10 +254,7 @@ pub struct Gateway {
     plan: Plan,
     checkup: Option<Checkup>,
     dispatch: Dispatch,
-    /// The authority's last word about time.
-    token: Option<[u8; TOKEN_LEN]>,
-    /// Time of the token that devices were told last, Unix seconds.
-    token_told: u32,
+    said: authority::Said,
     /// Who is left alone for a while, after a renewal did not come about.
     resting: Resting,
     orders: Orders,
@@ -310,8 +308,7 @@ impl Gateway {
             plan: Plan::default(),
             checkup: None,
             dispatch: Dispatch::default(),
-            token: None,
-            token_told: 0,
+            said: authority::Said::default(),
             resting: Resting::default(),
             orders: Orders::default(),
             service: Service::default(),
@@ -424,6 +421,7 @@ impl Gateway {
             self.carry_due(),
             self.postponed_due(),
             self.owed_due(),
+            self.word_due(),
             self.unheard.due(),
             phase,
             time,
@@ -461,6 +459,8 @@ impl Gateway {
             self.judge(now, party, verdict)?;
         }
         self.go_on_checking(now, rng)?;
+        self.give_successions(now, rng)?;
+        self.tell_time(now)?;
         self.give_list(now)?;
         self.serve(now, rng);
         self.validate(now, rng);
@@ -543,53 +543,6 @@ impl Gateway {
             Ok(job) => self.outputs.extend(job.map(|job| Output::Keep(job, None))),
             Err(_) => from.into_iter().for_each(|party| self.event(Event::Contradiction(party))),
         }
-    }
-
-    /// Takes the authority's revocation list. The app judges and keeps it first; what it took is given to pack and
-    /// modules once they are commissioned. A list that is being given out already changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Link`] for a list that the authority did not sign, or that does not follow the one held.
-    pub fn take_list(&mut self, now: Instant, list: &[u8], rng: &mut impl CryptoRng) -> Result<(), Error> {
-        if RevocationList::claimed_number(list)? == self.dispatch.number() {
-            return Ok(());
-        }
-        let read = RevocationList::open(list, &self.app.identity().authority.sign_pub())?;
-        self.app.authority(now, &[&[pdu::REVOCATION], list].concat(), rng)?;
-        if self.app.revocation_number() != read.number {
-            return Err(lct::Error::Expired.into());
-        }
-        self.dispatch.begin(now, read.number, list, self.cids.keys().copied());
-        self.event(Event::Revocations(read.number, read.entries.len()));
-        Ok(())
-    }
-
-    /// Takes the authority's word about time; devices are told every hour of it, and whenever a channel comes up.
-    ///
-    /// # Errors
-    /// [`Error::Link`] for a token that the authority did not sign.
-    pub fn take_token(&mut self, now: Instant, token: &[u8; TOKEN_LEN]) -> Result<(), Error> {
-        let time = TimeToken::open(token, &self.app.identity().authority.sign_pub())?.time;
-        self.token = Some(*token);
-        if self.app.relation().is_up() && time >= self.token_told.saturating_add(TOKEN_PERIOD_S) {
-            self.app.time_token(now, token)?;
-            self.token_told = time;
-        }
-        Ok(())
-    }
-
-    fn dispatch_due(&self) -> Option<Instant> {
-        self.dispatch.due().filter(|_| matches!(self.phase, Phase::Operating(_)))
-    }
-
-    /// Gives the revocation list to whom it is due.
-    fn give_list(&mut self, now: Instant) -> Result<(), Error> {
-        if self.dispatch_due().is_some()
-            && let Some((party, pdu)) = self.dispatch.poll(now)
-        {
-            self.app.send(now, party, pdu)?;
-        }
-        Ok(())
     }
 
     /// Wants the pack in `state`; without a channel it is told when there is one.
@@ -675,6 +628,7 @@ impl Gateway {
                 }
                 Ok(true)
             }
+            Phase::Commissioning(_) | Phase::Operating(_) if self.said.holds_up(now) => Ok(false),
             Phase::Commissioning(c) => {
                 match c.poll(now, &mut |bytes| rng.fill_bytes(bytes))? {
                     Some(Step::Finished(task)) => {
@@ -682,7 +636,7 @@ impl Gateway {
                         self.done.push(name.clone());
                         self.event(Event::TaskDone(name));
                     }
-                    Some(step) => self.go(now, step, rng)?,
+                    Some(step) => self.give(now, step, rng)?,
                     None if c.is_finished() => self.operate(),
                     None => return Ok(false),
                 }
@@ -729,7 +683,7 @@ impl Gateway {
     fn happened(&mut self, now: Instant, event: app::Event, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match event {
             app::Event::Identified(party, who) => {
-                self.identified(party, who);
+                self.identified(now, party, who);
                 self.ask_modules(now)?;
             }
             app::Event::Answer(_, bytes) if bytes.starts_with(&[pdu::VALIDATION, pdu::validation::EVENT]) => {
@@ -740,6 +694,7 @@ impl Gateway {
             app::Event::Answer(from, bytes) if self.keys_answered(from, &bytes) => {}
             app::Event::Answer(from, bytes) if self.carried_answered(from, &bytes) => {}
             app::Event::Answer(from, bytes) => {
+                self.succession_answered(now, from, &bytes, rng)?;
                 if let Some(party) = from {
                     self.dispatch.answered(party, &bytes);
                 }
@@ -752,9 +707,7 @@ impl Gateway {
             }
             app::Event::Relation(RelationEvent::ChannelUp { epoch, .. }) => {
                 self.time_due = now + TIME_PERIOD;
-                if let Some(token) = self.token {
-                    self.app.time_token(now, &token)?;
-                }
+                self.owe_time(now)?;
                 self.app.set_time(now, (self.unix_ms)(now))?;
                 self.event(Event::ChannelUp(epoch));
                 if let Some(state) = self.wanted {

@@ -19,6 +19,7 @@ mod core;
 mod dispatch;
 mod ending;
 pub mod entity;
+mod follow;
 mod keys;
 pub mod orders;
 mod outbox;

@@ -1,4 +1,4 @@
-//! What the authority says without being asked: its revocation list, its time, policies and orders of operators, fetched
+//! What the authority says without being asked: who it followed, its revocation list, its time, policies and orders of operators, fetched
 //! from the bridge.
 
 use api::{
@@ -8,7 +8,7 @@ use api::{
     policy::Standing,
     revocation::Revocations,
 };
-use lct::clock::TOKEN_LEN;
+use lct::{clock::TOKEN_LEN, succession::SUCCESSION_LEN};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ const LOOKS_PER_TOKEN: u32 = 60;
 /// The authority's last word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
+    /// By which successions the authority came after the one that devices were made for, the oldest first (H166).
+    pub successions: Vec<[u8; SUCCESSION_LEN]>,
     /// Number of the revocation list.
     pub number: u32,
     /// The list (H105).
@@ -65,11 +67,12 @@ impl Look {
         !self.renewals.is_empty() || !self.orders.is_empty()
     }
 
-    /// With the time beside it.
+    /// With who the authority is, and the time, beside it.
     async fn dated(self, client: &Client) -> Result<Word, ClientError> {
+        let successions = client.authority().await?.successions.into_iter().map(|s| s.0).collect();
         let token = client.time_token().await?.token.0;
         let Look { list, renewals, orders } = self;
-        Ok(Word { number: list.number, list: list.list.0, token, renewals, orders })
+        Ok(Word { successions, number: list.number, list: list.list.0, token, renewals, orders })
     }
 }
 

@@ -48,12 +48,15 @@ impl Succession {
         out
     }
 
-    /// Reads and verifies a succession of the authority `old`.
+    /// Reads without verifying.
     ///
     /// # Errors
-    /// [`Error::Malformed`], [`Error::InvalidKey`]; [`Error::WrongParty`] for the succession of another authority;
-    /// [`Error::NotAuthentic`] when one of the two did not sign.
-    pub fn open(bytes: &[u8], old: &Spk) -> Result<Self, Error> {
+    /// [`Error::Malformed`], [`Error::InvalidKey`].
+    pub fn claimed(bytes: &[u8]) -> Result<Self, Error> {
+        Self::read(bytes).map(|(read, _)| read)
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Self, [Signature; 2]), Error> {
         let mut f = Fields::new(bytes);
         if f.u8()? != 1 {
             return Err(Error::Malformed);
@@ -61,6 +64,16 @@ impl Succession {
         let read = Succession { old: SpkId(f.array()?), new: Spk::from_slice(f.slice(68)?)?, time: f.u32()? };
         let signatures = [Signature(f.array()?), Signature(f.array()?)];
         f.end()?;
+        Ok((read, signatures))
+    }
+
+    /// Reads and verifies a succession of the authority `old`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::InvalidKey`]; [`Error::WrongParty`] for the succession of another authority;
+    /// [`Error::NotAuthentic`] when one of the two did not sign.
+    pub fn open(bytes: &[u8], old: &Spk) -> Result<Self, Error> {
+        let (read, signatures) = Self::read(bytes)?;
         if read.old != old.id() {
             return Err(Error::WrongParty);
         }

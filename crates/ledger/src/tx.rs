@@ -123,7 +123,7 @@ impl Paired {
 }
 
 /// Something that can be withdrawn (L100).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// Code 1: a component, with its device key, its entity LCT and every binding that it has.
     Component(Cid),

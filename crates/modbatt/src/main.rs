@@ -47,7 +47,7 @@ enum Command {
     Delegate(cmd::delegate::Args),
     /// Say where the keys that issue are kept; encrypt them, put them into a token, back them up in shares
     Keys(cmd::keys::Args),
-    /// Sign that another key follows that of the authority, and say what devices are to be told
+    /// Sign that another key follows that of the authority, tell devices, and go on under it
     Succession(cmd::succession::Args),
     /// Show or change the policy of a running installation: periods of keys, and what each class of message needs
     Policy(cmd::policy::Args),

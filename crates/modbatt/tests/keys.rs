@@ -85,6 +85,50 @@ impl Tokens {
     }
 }
 
+/// A98, A211: the key that follows may be one that a token drew; the installation then starts with its PIN only, devices follow, and
+/// no file of it but where it lies is in the directory.
+#[test]
+fn a_key_that_a_token_drew_follows() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    let (dir, next, out) =
+        (temp.path().join("data"), temp.path().join("next"), temp.path().join("next.succession"));
+    let at = ["--data-dir", text(&dir)];
+    let (pin, words) = (["--pin-file", text(&tokens.pin)], ["--passphrase-file", text(&tokens.words)]);
+    let demo = |more: &[&str]| {
+        let mut running =
+            tokens.start(&[&["demo", "--modules", "1", "--speed", "4"], &at[..], more].concat());
+        running.wait_ready();
+        running.interrupt();
+        let said = running.said();
+        (running.wait().good().code, said)
+    };
+    demo(&[]);
+    tokens.run(&[&["keys", "generate", text(&next)], &tokens.which("plant")[..]].concat()).good();
+    let authority = dir.join("keys/authority");
+    let sign = ["succession", "sign", "--from", text(&authority), "--to", text(&next), "--out", text(&out)];
+    tokens.run(&[&sign[..], &pin].concat()).good();
+    let take = ["succession", "take", text(&out), "--key", text(&next)];
+    tokens.run(&[&take[..], &at].concat()).fails_at_once("no PIN", &["a PIN is needed"]);
+    tokens.run(&[&take[..], &at, &pin].concat()).good();
+    let listed = tokens.run(&[&["keys", "list", "--json"], &at[..]].concat()).good().json();
+    assert_eq!(listed["kept"], "token", "{listed}");
+    let name = listed["name"].as_str().unwrap();
+    let files =
+        ["", ".age", ".token", "-opening.age"].map(|end| dir.join(format!("keys/{name}{end}")).exists());
+    assert_eq!(files, [false, false, true, true]);
+    tokens.start(&[&["demo"], &at[..]].concat()).wait().fails("no PIN", &["a PIN is needed"]);
+    let (_, said) = demo(&pin);
+    assert!(
+        said.contains(&format!("obey the authority {}, which followed", listed["id"].as_str().unwrap())),
+        "{said}"
+    );
+    // Logs that began under the first are opened with its file, which is still there.
+    let verify = ["audit", "verify", text(&dir), "--key", text(&authority)];
+    let verified = tokens.run(&[&verify[..], &words].concat());
+    assert!(!verified.good().out.contains("tags were not checked"), "{}", verified.out);
+}
+
 /// Plain, encrypted, in a token: the same authority, which goes on issuing, and the plain key is gone.
 #[test]
 fn the_authority_moves_from_a_plain_file_into_a_token_and_goes_on() {

@@ -98,6 +98,7 @@ class Authority(TypedDict):
     chain_id: str
     genesis: str
     spk: str
+    successions: list[str]
 
 
 class Authorizations(TypedDict):

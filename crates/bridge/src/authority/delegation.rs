@@ -65,8 +65,9 @@ impl Core {
             let known = read(&recorded)?;
             number = number.max(known.number);
             let same = Delegation { number: known.number, issued: known.issued, ..wanted.clone() };
-            // One that was taken back is not given out again.
-            if known == same && snapshot.revocation(&Target::Delegation(id))?.is_none() {
+            // One that was taken back is not given out again, and one of an earlier authority no device takes (H166).
+            let own = recorded.authority == self.spk.sign_pub();
+            if own && known == same && snapshot.revocation(&Target::Delegation(id))?.is_none() {
                 return Ok((id, None));
             }
         }

@@ -35,6 +35,10 @@ impl Core {
         let recorded = snapshot.delegation(&id)?.ok_or_else(|| {
             Refusal::new(404, code::DELEGATION_NOT_FOUND, "the ledger holds no such delegation")
         })?;
+        if recorded.authority != self.spk.sign_pub() {
+            let error = "the delegation ended with the authority that gave it, which another one followed";
+            return Err(Refusal::new(403, code::AUTHORITY_SUCCEEDED, error).detail("delegate anew"));
+        }
         let delegation = Delegation::read(&recorded.statement).map_err(|e| Refusal::internal(&e))?;
         let mut relations = Vec::new();
         for (id, bond) in &self.ceremonies.rows().bonds {

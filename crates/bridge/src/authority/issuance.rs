@@ -169,6 +169,8 @@ pub(crate) struct Log {
     len: u64,
     number: u64,
     previous: Digest,
+    /// Who issued last.
+    by: Option<PublicKey>,
 }
 
 impl Log {
@@ -196,17 +198,22 @@ impl Log {
                 return Err(damaged("it is too long"));
             }
             file.set_len(0).and_then(|()| file.sync_all()).map_err(io)?;
-            return Ok(Log { path: path.into(), file, len: 0, number: 0, previous: [0; 32] });
+            return Ok(Log { path: path.into(), file, len: 0, number: 0, previous: [0; 32], by: None });
         };
         let begin = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let line = std::str::from_utf8(&tail[begin..end]).map_err(|_| damaged("it is no text"))?;
-        let (last, _) = read(line, chain_id).map_err(damaged)?;
+        let (last, by) = read(line, chain_id).map_err(damaged)?;
         let len = from + end as u64 + 1;
         if len < all {
             file.set_len(len).and_then(|()| file.sync_all()).map_err(io)?;
         }
         let previous = sha256(&[line.as_bytes()]);
-        Ok(Log { path: path.into(), file, len, number: last.number, previous })
+        Ok(Log { path: path.into(), file, len, number: last.number, previous, by: Some(by) })
+    }
+
+    /// Whose key signed the last line, if there is one.
+    pub fn by(&self) -> Option<&PublicKey> {
+        self.by.as_ref()
     }
 
     /// Appends what `entry` makes of number, key and previous line; on disk when this returns.
@@ -233,6 +240,7 @@ impl Log {
         }
         self.len += line.len() as u64;
         self.number += 1;
+        self.by = Some(key.public().sign_pub());
         self.previous = sha256(&[line.trim_end().as_bytes()]);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod field;
 pub mod issuance;
 pub(crate) mod issue;
 pub mod key;
+pub mod lineage;
 pub mod orders;
 mod pairing;
 mod policy;
@@ -20,6 +21,7 @@ mod relation;
 pub mod revocation;
 mod scope;
 pub mod signer;
+mod succession;
 mod withdrawal;
 
 pub(crate) use binding::{BindingProgress, PartyIn, registration_of};
@@ -54,6 +56,7 @@ use crate::{
 };
 use ceremonies::{Bond, Ceremonies, CeremonyError};
 use key::AuthorityKey;
+use lineage::Lineage;
 use orders::Book;
 use revocation::Issued;
 use withdrawal::Withdrawals;
@@ -67,6 +70,8 @@ const QUEUE: usize = 256;
 pub(crate) struct Core {
     key: AuthorityKey,
     spk: Spk,
+    /// Signing keys of the authorities that this one followed.
+    earlier: Vec<PublicKey>,
     chain: Arc<Chain>,
     clock: Clock,
     roots: Vec<PublicKey>,
@@ -93,14 +98,15 @@ enum Message {
 /// Access to the authority's thread.
 pub(crate) struct Authority {
     queue: mpsc::Sender<Message>,
-    spk: Spk,
+    lineage: Lineage,
 }
 
 impl Authority {
-    /// Starts the authority of `chain` with its key, the ceremonies in `file` (and what was issued beside it), its revocation list in `list` and its
-    /// orders in `book`.
+    /// Starts the authority of `chain` with its key, the last of `lineage`, the ceremonies in `file` (and what was issued beside it), its revocation
+    /// list in `list` and its orders in `book`.
     pub fn start(
         key: AuthorityKey,
+        lineage: Option<Lineage>,
         chain: Arc<Chain>,
         clock: Clock,
         file: &Path,
@@ -108,18 +114,18 @@ impl Authority {
         book: &Path,
     ) -> Result<(Self, thread::JoinHandle<()>), BridgeError> {
         let spk = key.public();
-        let account = chain.read()?.account(&spk.sign_pub())?;
-        if account.is_none_or(|a| a.role != AccountRole::Authority || a.status != Status::Active) {
-            return Err(BridgeError::NotAnAuthority);
-        }
+        let lineage = lineage.unwrap_or_else(|| Lineage::of(spk));
+        succession::is_in_force(&lineage, &spk, &chain)?;
+        let earlier: Vec<PublicKey> = lineage.earlier().map(Spk::sign_pub).collect();
         let roots = chain.genesis()?.roots;
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
-        let revocations = Issued::open(list, &spk.sign_pub())?;
+        let revocations = Issued::open(list, &spk.sign_pub(), &earlier)?;
         let issuances = issuance::Log::open(&file.with_file_name(issuance::FILE), &chain.chain_id())?;
         let orders = Book::open(book, chain.chain_id())?;
         let mut core = Core {
             key,
             spk,
+            earlier,
             chain,
             clock,
             roots,
@@ -132,6 +138,7 @@ impl Authority {
             certified: BTreeMap::new(),
             delegations: 0,
         };
+        core.go_on_after_others().map_err(BridgeError::Start)?;
         core.resume_withdrawals().map_err(BridgeError::Start)?;
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("authority".into()).spawn(move || {
@@ -139,12 +146,17 @@ impl Authority {
                 job(&mut core);
             }
         });
-        Ok((Authority { queue, spk }, thread.map_err(BridgeError::Thread)?))
+        Ok((Authority { queue, lineage }, thread.map_err(BridgeError::Thread)?))
     }
 
     /// The authority's public keys.
     pub fn spk(&self) -> &Spk {
-        &self.spk
+        self.lineage.last()
+    }
+
+    /// Which authorities it followed.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// Runs `f` on the authority's thread.

@@ -21,7 +21,11 @@ use lct::{
 };
 use node::Snapshot;
 
-use super::{Core, by_operator, issuance::Kind, withdrawal::recorded};
+use super::{
+    Core, by_operator,
+    issuance::Kind,
+    withdrawal::{recorded, target},
+};
 use crate::{
     durable,
     refusal::{Refusal, Reply},
@@ -43,7 +47,8 @@ const OF_ITS_OWN: &str = "bridge";
 pub enum ListError {
     /// The bytes are not a list that this authority signed.
     #[error(
-        "{} is not a revocation list of this authority; devices refuse lists that do not follow it, restore it",
+        "{} is not a revocation list of this authority or of one that it followed; devices refuse lists that do not follow it, \
+         restore it",
         .0.display()
     )]
     Damaged(PathBuf),
@@ -62,20 +67,24 @@ pub enum ListError {
 pub(crate) struct Issued {
     path: PathBuf,
     last: Option<(RevocationList, Vec<u8>)>,
+    /// Whether it is an earlier authority's.
+    is_earlier: bool,
 }
 
 impl Issued {
-    /// Reads the list issued last by `authority`; without a file none was issued.
-    pub fn open(path: &Path, authority: &PublicKey) -> Result<Self, ListError> {
-        let last = match fs::read(path) {
+    /// Reads the list issued last by `authority` or by one that it followed; without a file none was issued.
+    pub fn open(path: &Path, authority: &PublicKey, earlier: &[PublicKey]) -> Result<Self, ListError> {
+        let (last, is_earlier) = match fs::read(path) {
             Ok(bytes) => {
-                let list = RevocationList::open(&bytes, authority);
-                Some((list.map_err(|_| ListError::Damaged(path.into()))?, bytes))
+                let by = |key: &PublicKey| RevocationList::open(&bytes, key).ok().map(|list| (list, *key));
+                let list = by(authority).or_else(|| earlier.iter().rev().find_map(by));
+                let (list, key) = list.ok_or_else(|| ListError::Damaged(path.into()))?;
+                (Some((list, bytes)), key != *authority)
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (None, false),
             Err(source) => return Err(ListError::Io { path: path.into(), source }),
         };
-        Ok(Issued { path: path.into(), last })
+        Ok(Issued { path: path.into(), last, is_earlier })
     }
 
     /// True when `what` is revoked.
@@ -92,9 +101,11 @@ impl Issued {
         self.entries().iter().map(|e| (e.subject, e.reason))
     }
 
-    /// True when a new list is due at `now`, for its age or because there is none.
+    /// True when a new list is due at `now`, for its age, because there is none, or because devices that follow this authority
+    /// would not take the one that there is.
     fn is_due(&self, now: u32) -> bool {
-        self.last.as_ref().is_none_or(|(list, _)| now >= list.this_update.saturating_add(RENEW_S))
+        self.is_earlier
+            || self.last.as_ref().is_none_or(|(list, _)| now >= list.this_update.saturating_add(RENEW_S))
     }
 
     /// Number of the list issued last, 0 without one.
@@ -114,7 +125,7 @@ impl Issued {
     fn keep(&mut self, list: RevocationList, bytes: Vec<u8>) -> Result<(), ListError> {
         durable::replace(&self.path, &bytes)
             .map_err(|source| ListError::Io { path: self.path.clone(), source })?;
-        self.last = Some((list, bytes));
+        (self.last, self.is_earlier) = (Some((list, bytes)), false);
         Ok(())
     }
 }
@@ -145,7 +156,7 @@ impl Core {
         let snapshot = self.chain.read()?;
         let mut entries = Vec::with_capacity(list.entries.len());
         for revoked in &list.entries {
-            entries.push(Entry::new(revoked, recorded(&snapshot, revoked.subject)?));
+            entries.push(Entry::new(revoked, recorded(&snapshot, target(revoked.subject))?));
         }
         Ok(Revocations {
             number: list.number,
@@ -182,7 +193,7 @@ impl Core {
             }
             let more = Revoked { subject: what, reason: why, time: self.now() };
             self.issue_list(&request.creator, Some(more))?;
-            self.withdrawals.want(what, why);
+            self.withdrawals.want(target(what), why);
             let creator = request.creator.as_str();
             tracing::warn!(creator, kind = request.kind, id = %request.id, reason = request.reason, "revoked");
         }

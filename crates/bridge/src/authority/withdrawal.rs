@@ -1,5 +1,5 @@
-//! What the authority withdraws on the ledger (A52, A65; `spec/ledger.md`, L102): what its revocation list names, and the
-//! pairings that an operator had ended.
+//! What the authority withdraws on the ledger (A52, A65, A98; `spec/ledger.md`, L102): what its revocation list names, the
+//! pairings that an operator had ended, and the accounts of the authorities that it followed.
 //!
 //! Nothing of it is stored here. List and orders are durable first, and the ledger says what it lacks; so whatever is
 //! interrupted, nothing is lost and nothing is withdrawn twice.
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// What the ledger is to withdraw.
 #[derive(Debug, Default)]
-pub(crate) struct Withdrawals(BTreeMap<Subject, Withdrawal>);
+pub(crate) struct Withdrawals(BTreeMap<Target, Withdrawal>);
 
 #[derive(Debug, Clone, Copy)]
 struct Withdrawal {
@@ -38,12 +38,12 @@ struct Withdrawal {
 
 impl Withdrawals {
     /// What is to be withdrawn now.
-    pub fn want(&mut self, what: Subject, reason: Reason) {
+    pub fn want(&mut self, what: Target, reason: Reason) {
         self.0.entry(what).or_insert(Withdrawal { reason, due: Instant::now(), tx: None });
     }
 
     /// Pairings that an operator had ended, which a device may tell the ledger first.
-    fn expect(&mut self, what: Subject) {
+    fn expect(&mut self, what: Target) {
         let due = Instant::now() + GRACE;
         self.0.entry(what).or_insert(Withdrawal { reason: Reason::Retired, due, tx: None });
     }
@@ -53,7 +53,7 @@ impl Core {
     /// What an earlier run may have left: called once, at the start.
     pub(super) fn resume_withdrawals(&mut self) -> Reply<()> {
         for (what, reason) in self.revocations.subjects() {
-            self.withdrawals.want(what, reason);
+            self.withdrawals.want(target(what), reason);
         }
         let ended: Vec<Order> = self.orders.done(Task::Unpair).cloned().collect();
         ended.iter().try_for_each(|order| self.withdraw_pairings(order))
@@ -72,7 +72,7 @@ impl Core {
         };
         for (pairing, recorded) in snapshot.live_pairings(&id)? {
             if recorded.time_ms / 1_000 <= order.placed_at {
-                self.withdrawals.expect(Subject::Pairing(pairing));
+                self.withdrawals.expect(Target::Pairing(pairing));
             }
         }
         Ok(())
@@ -94,14 +94,14 @@ impl Core {
             }
             // A certificate that nobody completed: devices refuse it by the list, and the ledger has nothing to withdraw until
             // a completion that was under way gets its block.
-            if let Subject::Pairing(id) = what
+            if let Target::Pairing(id) = what
                 && snapshot.pairing(&id)?.is_none()
             {
                 continue;
             }
             let tx = match withdrawal.tx.filter(|tx| !lost.contains(tx)) {
                 Some(tx) => tx,
-                None => self.submit(api::sign::revoke(target(what), withdrawal.reason))?,
+                None => self.submit(api::sign::revoke(what, withdrawal.reason))?,
             };
             self.withdrawals.0.insert(what, Withdrawal { tx: Some(tx), ..withdrawal });
             waiting.push(tx);
@@ -111,11 +111,12 @@ impl Core {
 }
 
 /// Height and transaction with which the ledger withdrew something.
-pub(super) fn recorded(snapshot: &Snapshot<'_>, what: Subject) -> Reply<Option<(u64, TxId)>> {
-    Ok(snapshot.revocation(&target(what))?.map(|r| (r.height, r.tx)))
+pub(super) fn recorded(snapshot: &Snapshot<'_>, what: Target) -> Reply<Option<(u64, TxId)>> {
+    Ok(snapshot.revocation(&what)?.map(|r| (r.height, r.tx)))
 }
 
-fn target(what: Subject) -> Target {
+/// What the ledger calls what a revocation list names.
+pub(super) fn target(what: Subject) -> Target {
     match what {
         Subject::Component(cid) => Target::Component(cid),
         Subject::Binding(id) => Target::Binding(id),

@@ -25,6 +25,7 @@ use crate::{
 pub(crate) async fn authority(State(app): App) -> Json<Authority> {
     Json(Authority {
         spk: Fixed(app.authority.spk().0),
+        successions: app.authority.lineage().successions().copied().map(Fixed).collect(),
         chain_id: Hex(app.chain.chain_id()),
         genesis: Blob(app.genesis.clone()),
     })

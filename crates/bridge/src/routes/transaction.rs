@@ -73,15 +73,20 @@ pub(crate) async fn submit(
         return Err(Refusal::format("wait: 0 or 1"));
     }
     let bytes = request.transaction.0;
-    if let Ok(tx) = Tx::from_bytes(&bytes)
-        && matches!(tx.unsigned.body, TxBody::Batch(_))
-    {
-        // Its root would stand in the ledger while no one holds the records.
-        return Err(Refusal::new(
-            400,
-            code::KIND,
-            "a telemetry batch goes to /telemetry/batches, together with its records",
-        ));
+    if let Ok(tx) = Tx::from_bytes(&bytes) {
+        if matches!(tx.unsigned.body, TxBody::Batch(_)) {
+            // Its root would stand in the ledger while no one holds the records.
+            return Err(Refusal::new(
+                400,
+                code::KIND,
+                "a telemetry batch goes to /telemetry/batches, together with its records",
+            ));
+        }
+        // The ledger refuses it too, once it holds that the account was withdrawn.
+        if app.authority.lineage().earlier().any(|spk| spk.sign_pub() == tx.unsigned.signer) {
+            let error = "another authority followed the one that signed this, which signs nothing any more";
+            return Err(Refusal::new(403, code::AUTHORITY_SUCCEEDED, error));
+        }
     }
     // Where it came in: to hand it to another thread costs a good part of what checking it does.
     let submitted = submit_once(&app.chain, bytes)?;

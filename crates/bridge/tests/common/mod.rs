@@ -202,6 +202,8 @@ pub struct World {
     pub authority: Spk,
     /// Bytes of the authority's key file.
     pub authority_key: Vec<u8>,
+    /// Whom it followed.
+    pub lineage: Option<bridge::Lineage>,
     pub client: Client,
     pub address: String,
     pub http: reqwest::Client,
@@ -302,6 +304,7 @@ impl World {
         let mut world = World {
             authority: key.public(),
             authority_key: key.to_bytes().unwrap().to_vec(),
+            lineage: None,
             client: Client::new("http://127.0.0.1:1").unwrap(),
             address: String::new(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -366,6 +369,7 @@ impl World {
             chain: self.chain.clone(),
             clock: clock.clone(),
             key: AuthorityKey::from_bytes(&self.authority_key).unwrap(),
+            lineage: self.lineage.clone(),
             ceremonies: self.ceremonies(),
             revocations: self.revocations(),
             orders: self.orders(),

@@ -143,7 +143,7 @@ impl Gateway {
             (asked.tries, asked.due) = (asked.tries + 1, now + PATIENCE);
             let pdu = [&[pdu::BINDING, op::REQUEST], asked.request.as_slice()].concat();
             // What the app itself does not take is its own refusal, and nothing that ends a run.
-            if let Err(Error::Link(e)) = self.go(now, Step::Send(of.1, pdu), rng) {
+            if let Err(Error::Link(e)) = self.give(now, Step::Send(of.1, pdu), rng) {
                 self.keys_told(of, Err(KeysRefused::Declined(e.into())));
             }
         }

@@ -127,7 +127,7 @@ impl Gateway {
                 self.event(Event::Renewed(name));
                 Ok(())
             }
-            Ok(Some(step)) => self.go(now, step, rng),
+            Ok(Some(step)) => self.give(now, step, rng),
             Err(e) => Err(e),
         };
         self.renewed_or_not(now, done)?;

@@ -22,7 +22,7 @@ impl Gateway {
         Ok(())
     }
 
-    pub(super) fn identified(&mut self, party: Party, who: Introduced) {
+    pub(super) fn identified(&mut self, now: Instant, party: Party, who: Introduced) {
         let role = if party == Party::Pack { Role::Pack } else { Role::Module };
         let Phase::Searching { seen, asked, .. } = &mut self.phase else { return };
         if who.role != role {
@@ -30,8 +30,12 @@ impl Gateway {
         }
         asked.retain(|node| Party::Module(*node) != party);
         let first = !seen.contains_key(&party);
-        if self.cids.insert(party, who.cid).is_none() {
+        let before = self.cids.insert(party, who.cid);
+        if before.is_none() {
             self.dispatch.join(Instant::START, party);
+        }
+        if before != Some(who.cid) {
+            self.said.is_to_follow(now, party);
         }
         seen.insert(party, who.clone());
         let modules = seen.len() - usize::from(seen.contains_key(&Party::Pack));

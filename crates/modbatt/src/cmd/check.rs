@@ -21,6 +21,7 @@ use super::audit::{self, known::OnLedger, proof, proof::Known};
 use super::data_dir::{DataDir, replace_file};
 use super::{Failure, Outcome, print};
 use crate::custody::Unlock;
+use crate::custody::authority::Openings;
 
 /// The last report, in the data directory.
 pub const REPORT: &str = "check.json";
@@ -344,7 +345,7 @@ pub async fn logs(
     client: &api::Client,
     folder: &Path,
     identities: &[&Identity],
-    authority: Option<&lct::spk::OpeningKey>,
+    authority: &Openings,
 ) -> Result<(), Failure> {
     let mut logs = Vec::new();
     for file in audit::logs_of(folder)? {
@@ -363,7 +364,7 @@ pub async fn logs(
             }
         };
         let mine: Vec<&Log> = logs.iter().filter(|log| log.cid == own.cid()).collect();
-        let held = Known { signers: &known.keys, authority, anchors: Some(&known.anchors) };
+        let held = Known { signers: &known.keys, authority: Some(authority), anchors: Some(&known.anchors) };
         let mut results: Vec<_> = mine.iter().map(|log| proof::check(log, &held)).collect();
         results.extend(proof::missing(&mine, &known.anchors).map(Err));
         if results.is_empty() {

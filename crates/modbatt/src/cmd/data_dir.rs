@@ -4,7 +4,7 @@
 //! format         text: "modbatt data 1\nchain <chain id>\n"; written last, so a directory with it is complete
 //! genesis.json   the chain's first state; also the trust file for receipts
 //! ledger/        the replica's database and record files
-//! keys/          private keys, readable by their owner only
+//! keys/          private keys, readable by their owner only; who followed the authority (`authority.lineage`)
 //! flash/         flash memory of simulated devices
 //! contexts/      what the manufacturer stated about the devices, signed, one file each
 //! audit/         logs of the devices, one file each

@@ -24,8 +24,12 @@ const EXPIRY_BLOCKS: u64 = 10_000;
 /// How often a transaction is made anew when another one of the same account was faster.
 const TRIES: u32 = 20;
 
-/// Reads a private key: a P-256 scalar of 32 bytes, as `modbatt factory request` writes it, or the key file of an authority.
+/// Reads a private key: a P-256 scalar of 32 bytes, as `modbatt factory request` writes it, or the key file of an authority or
+/// of the one that followed it.
 pub fn key_file(path: &Path) -> Result<SigningKey, Failure> {
+    let keys = Keys::at(path)?;
+    let followed = keys.lineage().map(|_| keys.file(""));
+    let path = followed.as_deref().unwrap_or(path);
     let unusable = |why: &str| Failure::Input(format!("{} holds no private key: {why}", path.display()));
     let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|e| unusable(&reason(&e)))?;
     if let Some(secret) = AuthorityKey::from_bytes(&bytes).ok().as_ref().and_then(AuthorityKey::secret) {

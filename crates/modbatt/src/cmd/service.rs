@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::data_dir::{DataDir, Run};
+use super::keys::AUTHORITY;
 use super::{Failure, ledger, reason};
+use crate::custody::authority::Keys;
 
 /// What runs.
 pub struct Service {
@@ -48,6 +50,7 @@ impl Service {
             chain: chain.clone(),
             clock,
             key: authority,
+            lineage: Keys::at(&dir.keys().join(AUTHORITY))?.lineage().cloned(),
             ceremonies: dir.path().join("ceremonies"),
             revocations: dir.path().join("revocations"),
             orders: dir.path().join("orders.json"),

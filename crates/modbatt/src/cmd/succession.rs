@@ -1,4 +1,6 @@
-//! `modbatt succession`: another key follows that of the authority (`spec/channel.md`, H166). Guide: `docs/offline-service.md`.
+//! `modbatt succession`: another key follows that of the authority (`spec/channel.md`, H166). Guide: `docs/keys.md`.
+
+mod take;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,8 @@ enum Command {
     Sign(Sign),
     /// Check a succession of the old key, and say what devices are to be told
     Show(Show),
+    /// Have the installation go on under the new key; nothing may run on its data directory
+    Take(take::Take),
 }
 
 #[derive(clap::Args)]
@@ -74,6 +78,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
             let bytes = read_bounded(&show.file, "succession")?;
             tell(&bytes, &show.from, &show.file, Some(&show.give), show.json)
         }
+        Command::Take(take) => take::run(take),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The authority's keys, wherever they are kept (`spec/api.md`, A210, A211): `NAME` is a plain key file, `NAME.age` an encrypted one,
-//! and `NAME.token` says in which token the signing key lies; then `NAME-opening.age` is the opening key.
+//! and `NAME.token` says in which token the signing key lies; then `NAME-opening.age` is the opening key. Where others followed,
+//! `NAME.lineage` says who (A98), and the keys of each are those of the name `NAME-ID`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
-use bridge::AuthorityKey;
+use bridge::{AuthorityKey, Lineage};
+use lct::journal::KeyStatement;
+use lct::secret::Secret;
 use lct::spk::{OpeningKey, Spk};
 use zeroize::Zeroizing;
 
@@ -13,6 +16,8 @@ use super::token::Held;
 use super::{Custody, EncryptedFiles, PassphraseArgs, PrivateFiles, Unlock};
 use crate::cmd::Failure;
 
+/// Ends the name of the file that says who followed.
+pub const LINEAGE: &str = ".lineage";
 /// Ends the name of the opening key of an authority whose signing key lies in a token.
 const OPENING: &str = "-opening";
 
@@ -21,6 +26,37 @@ const OPENING: &str = "-opening";
 pub struct Keys {
     folder: PathBuf,
     name: String,
+    lineage: Option<Lineage>,
+    /// Of those that it followed, the first one first.
+    earlier: Vec<String>,
+}
+
+/// What opens the first keys of devices' logs, which are sealed to whoever was the authority when a log began.
+#[derive(Default)]
+pub struct Openings {
+    keys: Vec<OpeningKey>,
+    /// Keys of an earlier authority are not at hand.
+    lack: bool,
+}
+
+impl From<OpeningKey> for Openings {
+    fn from(key: OpeningKey) -> Self {
+        Openings { keys: vec![key], lack: false }
+    }
+}
+
+impl Openings {
+    /// The first key of a log; `Ok(None)` where it may be sealed to an authority whose key is not at hand.
+    ///
+    /// # Errors
+    /// It is sealed to none of them.
+    pub fn first_key(&self, statement: &KeyStatement) -> Result<Option<Secret<32>>, lct::Error> {
+        let opened = self.keys.iter().find_map(|key| statement.first_key(key).ok());
+        match opened {
+            None if !self.lack => Err(lct::Error::NotAuthentic),
+            opened => Ok(opened),
+        }
+    }
 }
 
 /// How they are kept.
@@ -35,13 +71,39 @@ pub enum Kept {
 }
 
 impl Keys {
-    /// Those at `path`: the plain key file, or what stands in its place.
+    /// Those at `path`, or of whoever followed: the plain key file, or what stands in its place.
     pub fn at(path: &Path) -> Result<Self, Failure> {
+        let keys = Self::named(path)?;
+        let lineage = Lineage::read(&keys.file(LINEAGE)).map_err(|e| Failure::Input(e.to_string()))?;
+        Ok(match lineage {
+            None => keys,
+            Some(lineage) => keys.followed(lineage),
+        })
+    }
+
+    /// Those of whoever is the authority by this line; the name is that of the first one.
+    pub fn followed(&self, lineage: Lineage) -> Self {
+        let name = |spk: &Spk| match spk == lineage.first() {
+            true => self.name.clone(),
+            false => format!("{}-{}", self.name, spk.id()),
+        };
+        let (now, earlier) = (name(lineage.last()), lineage.earlier().map(name).collect());
+        Keys { folder: self.folder.clone(), name: now, earlier, lineage: Some(lineage) }
+    }
+
+    /// Those of exactly this name.
+    pub fn named(path: &Path) -> Result<Self, Failure> {
         let nameless = || Failure::Input(format!("{} is no name of a key file", path.display()));
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(nameless)?;
         let name = [".age", ".token"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Ok(Keys { folder: folder.unwrap_or(Path::new(".")).to_owned(), name: name.to_owned() })
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Ok(Keys { folder, name: name.to_owned(), lineage: None, earlier: Vec::new() })
+    }
+
+    /// Who was the authority before, where it followed somebody.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
     }
 
     /// The file with this ending.
@@ -143,6 +205,26 @@ impl Keys {
             true => Ok(key),
             false => Err(damaged()),
         }
+    }
+
+    /// What opens the first keys of logs: the key of this authority, and those of earlier ones that are at hand. `ask` says whether
+    /// the passphrase may be asked for; without it a key that lies in a plain file is at hand, and no other.
+    pub fn openings(&self, unlock: &Unlock, ask: bool) -> Result<Openings, Failure> {
+        let mut openings = Openings::default();
+        let earlier = self.earlier.iter().rev().map(|name| Keys { name: name.clone(), ..self.clone() });
+        for keys in std::iter::once(self.clone()).chain(earlier) {
+            if !ask && keys.kept()? != Some(Kept::Plain) {
+                openings.lack = true;
+                continue;
+            }
+            match keys.open_sealed(unlock) {
+                Ok(key) => openings.keys.push(key),
+                // Earlier ones may be under another passphrase, or in a safe.
+                Err(_) if keys.name != self.name => openings.lack = true,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(openings)
     }
 
     /// What they are known as: without opening anything, unless they are in a plain file.

@@ -14,6 +14,7 @@ use lct::sign::PublicKey;
 use serde_json::{Value, json};
 
 use super::data_dir::DataDir;
+use super::keys::AUTHORITY;
 use super::ledger::{Ledger, open};
 use super::{Failure, Outcome, print, reason};
 use crate::custody::Unlock;
@@ -59,8 +60,8 @@ struct VerifyArgs {
     /// Hold the log against the anchors that a running bridge knows, for example http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The authority's key file, with which every single entry can be checked [default: keys/authority of a data
-    /// directory, unless it is encrypted or in a token]
+    /// The authority's key file, with which every single entry can be checked; with it those of the authorities before
+    /// [default: keys/authority of a data directory, so far as they are neither encrypted nor in a token]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     #[command(flatten)]
@@ -91,11 +92,10 @@ fn verify(args: &VerifyArgs) -> Result<Outcome, Failure> {
     let listed = beside("audit").map(|f| f.join(SIGNERS)).filter(|p| p.exists());
     let listed = listed.as_deref().map(signers).transpose()?.unwrap_or_default();
     let trusted = args.trust.as_deref().map(signers).transpose()?;
-    let authority = match args.key.clone().or_else(|| beside("keys").map(|f| f.join("authority"))) {
-        Some(path) if args.key.is_some() || path.exists() => {
-            Some(Keys::at(&path)?.open_sealed(&args.unlock)?)
-        }
-        _ => None,
+    let authority = match (&args.key, beside("keys")) {
+        (Some(path), _) => Some(Keys::at(path)?.openings(&args.unlock, true)?),
+        (None, Some(keys)) => Some(Keys::at(&keys.join(AUTHORITY))?.openings(&args.unlock, false)?),
+        (None, None) => None,
     };
     let ledger = match (args.data_dir.as_deref().or(folder), &args.url) {
         (_, Some(url)) => Some(Ledger::At(api::Client::new(url).map_err(|e| Failure::Input(e.to_string()))?)),

@@ -10,7 +10,8 @@ use lct::id::BindingId;
 use lct::journal::{Checkpoint, Gap, KeyStatement};
 use lct::secret::Secret;
 use lct::sign::PublicKey;
-use lct::spk::OpeningKey;
+
+use crate::custody::authority::Openings;
 
 /// What the ledger holds of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Known<'a> {
     /// Relationship keys of the component.
     pub signers: &'a [PublicKey],
     /// Opens the first key of the chain, with which each entry is checked.
-    pub authority: Option<&'a OpeningKey>,
+    pub authority: Option<&'a Openings>,
     /// What the ledger holds; `None` when no ledger was asked.
     pub anchors: Option<&'a [Anchor]>,
 }
@@ -265,7 +266,7 @@ fn first_key(log: &Log, known: &Known<'_>) -> Result<Option<Secret<32>>, Finding
             return Err(Finding::WrongLog(WHAT));
         }
         if let (Some(authority), None) = (known.authority, &first) {
-            first = Some(statement.first_key(authority).map_err(|_| Finding::Key)?);
+            first = authority.first_key(&statement).map_err(|_| Finding::Key)?;
         }
     }
     Ok(first)
@@ -285,12 +286,12 @@ mod tests {
     struct Made {
         log: Log,
         signer: [PublicKey; 1],
-        authority: SpkSecret,
+        authority: Openings,
     }
 
     impl Made {
         fn known(&self) -> Known<'_> {
-            Known { signers: &self.signer, authority: Some(self.authority.opening_key()), anchors: None }
+            Known { signers: &self.signer, authority: Some(&self.authority), anchors: None }
         }
 
         fn anchor(&self, number: u64) -> Anchor {
@@ -340,6 +341,7 @@ mod tests {
                 records.push(LogRecord::Checkpoint(point));
             }
         }
+        let authority = authority.opening_key().clone().into();
         Made { log: Log { cid, records, torn: 0 }, signer: [key.public()], authority }
     }
 
@@ -414,10 +416,8 @@ mod tests {
             check(&m.log, &Known { signers: &[stranger], ..Known::default() }),
             Err(Finding::Signature("statement of the first key"))
         );
-        assert_eq!(
-            check(&m.log, &Known { authority: Some(other.opening_key()), ..Known::default() }),
-            Err(Finding::Key)
-        );
+        let other = Openings::from(other.opening_key().clone());
+        assert_eq!(check(&m.log, &Known { authority: Some(&other), ..Known::default() }), Err(Finding::Key));
         let mut moved = m.log.clone();
         moved.cid = Cid::of("module-0002");
         assert_eq!(check(&moved, &m.known()), Err(Finding::WrongLog("statement of the first key")));
@@ -479,7 +479,8 @@ mod tests {
         let (number, hash) = chain.head();
         records.push(LogRecord::Checkpoint(Checkpoint { cid, number, hash, time: 0 }.issue(&key, &mut rng)));
         let signer = [key.public()];
-        let known = Known { signers: &signer, authority: Some(authority.opening_key()), anchors: None };
+        let authority = Openings::from(authority.opening_key().clone());
+        let known = Known { signers: &signer, authority: Some(&authority), anchors: None };
         let log = Log { cid, records, torn: 0 };
         let good = check(&log, &known).unwrap();
         assert_eq!((good.first, good.last, good.lost, good.covered), (1, 6, 2, 6));

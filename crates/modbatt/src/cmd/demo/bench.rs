@@ -21,7 +21,7 @@ use gateway::word::{Line, Word, listen};
 use gateway::{Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
 use lct::sign::SigningKey;
-use lct::spk::OpeningKey;
+use lct::spk::Spk;
 use node::Chain;
 use pack::app::Party;
 use pack::can::Bus;
@@ -57,6 +57,7 @@ use super::spoil;
 use super::takeover;
 use super::tasks::TaskLog;
 use super::{Args, Fault, say};
+use crate::custody::authority::Openings;
 use pace::Pace;
 
 /// Virtual time for commissioning before the run is given up.
@@ -98,8 +99,10 @@ pub struct Bench<'a> {
     pub host: Uuid,
     /// The app from which this one takes the pack over, as long as it did not.
     pub lost: Option<String>,
+    /// Who is the authority by now.
+    pub authority: Spk,
     /// As of the installation.
-    pub opening: Option<OpeningKey>,
+    pub opening: Openings,
 }
 
 /// Where the run stands.
@@ -124,7 +127,7 @@ pub enum Ended {
 
 struct Live<'a> {
     args: &'a Args,
-    opening: Option<OpeningKey>,
+    opening: Openings,
     clock: Arc<AtomicU64>,
     start_ms: u64,
     world: World<ChaCha20Rng>,
@@ -188,7 +191,7 @@ impl Bench<'_> {
             takeover::order(&client, self.dir, [app, &pack]).await?;
         }
         let word = Word::fetch(&client, &pack).await.map_err(|e| Failure::Failed(e.to_string()))?;
-        let revoked = Revoked::read(&word.list, &self.app.authority.sign_pub())?;
+        let revoked = Revoked::read(&word.list, &self.authority.sign_pub())?;
         let present = count - revoked.modules(self.chain, &ids)?;
         let unpaired = unpaired(self.chain, &ids)?;
         let before = self
@@ -474,8 +477,9 @@ impl Live<'_> {
     /// Takes what the authority says.
     fn hear(&mut self, word: &Word) {
         let now = self.world.now();
-        let list = self.gateway.take_list(now, &word.list, &mut self.rng);
-        if let Err(e) = list.and_then(|()| self.gateway.take_token(now, &word.token)) {
+        let taken = self.gateway.take_successions(now, &word.successions);
+        let taken = taken.and_then(|()| self.gateway.take_list(now, &word.list, &mut self.rng));
+        if let Err(e) = taken.and_then(|()| self.gateway.take_token(now, &word.token)) {
             say(&format!("the app does not take what the authority says: {e}"));
         }
         let renewals = word.renewals.iter();
@@ -554,7 +558,7 @@ impl Live<'_> {
         let versions: Vec<(&str, u32)> =
             [(pack.component_id.as_str(), app_side)].into_iter().chain(of_modules).collect();
         check::policies(&mut report, &client, &pack.component_id, &versions).await;
-        check::logs(&mut report, &client, &dir.audit(), &all, self.opening.as_ref()).await?;
+        check::logs(&mut report, &client, &dir.audit(), &all, &self.opening).await?;
         Ok(report)
     }
 

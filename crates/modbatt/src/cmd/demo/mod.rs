@@ -398,6 +398,7 @@ async fn operate(
     let start_ms = unix_ms()?.max(chain.tip().time_ms + 1);
     let clock = Arc::new(AtomicU64::new(start_ms));
     let now = clock.clone();
+    let authority = installation.authority.public();
     let keys = (installation.authority, installation.validator.clone());
     let now: bridge::Clock = Arc::new(move || now.load(Ordering::Relaxed));
     let mut service = Service::start(dir, &chain, keys, now, args.listen, |bridge| {
@@ -425,6 +426,7 @@ async fn operate(
         plan,
         host: installation.host,
         lost: installation.lost,
+        authority,
         opening: installation.opening,
     };
     let ran = tokio::select! {

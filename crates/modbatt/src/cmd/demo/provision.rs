@@ -24,7 +24,7 @@ use lct::id::{Cid, Role};
 use lct::pake::Code;
 use lct::request::CertificateRequest;
 use lct::sign::SigningKey;
-use lct::spk::{OpeningKey, SpkSecret};
+use lct::spk::SpkSecret;
 use ledger::genesis::{Genesis, Params, Validator};
 use pack::identity::Identity;
 use rand_core::CryptoRng;
@@ -40,7 +40,7 @@ use super::super::{Failure, reason};
 use super::app_key::AppKey;
 use super::parts::Parts;
 use crate::custody::Unlock;
-use crate::custody::authority::Keys;
+use crate::custody::authority::{Keys, Openings};
 
 /// Name of the first pack, of the first app, and of module `n` from 1.
 pub const PACK: &str = "pack-0001";
@@ -81,8 +81,8 @@ pub struct Installation {
     pub account: SigningKey,
     /// The authority.
     pub authority: AuthorityKey,
-    /// Opens the first keys of the devices' logs, where it is at hand without being asked for.
-    pub opening: Option<OpeningKey>,
+    /// Opens the first keys of the devices' logs, so far as it is at hand without being asked for.
+    pub opening: Openings,
     /// The validator of the embedded ledger.
     pub validator: ed25519_dalek::SigningKey,
 }
@@ -246,7 +246,10 @@ fn device_file(name: &str) -> String {
 /// Reads the keys of an installation.
 pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installation, Failure> {
     let root = scalar(dir, "root")?.public();
-    let authority = Keys::at(&dir.keys().join(AUTHORITY))?.open(unlock)?;
+    let keys = Keys::at(&dir.keys().join(AUTHORITY))?;
+    let authority = keys.open(unlock)?;
+    // Devices are made for the first one; whoever followed it they are told.
+    let first_authority = keys.lineage().map_or(authority.public(), |lineage| *lineage.first());
     let batch = batch(dir)?.0.certificate;
     let Parts { app, pack, modules, lost, .. } = Parts::read(dir)?;
     let rated = sim::battery::rated_mwh(u32::from(GROUPS));
@@ -269,7 +272,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installa
             device: cert,
             batch,
             root,
-            authority: authority.public(),
+            authority: first_authority,
             hardware: HARDWARE,
             firmware: FIRMWARE,
             capacity_mwh,
@@ -291,7 +294,7 @@ pub fn load(dir: &DataDir, app_key: &AppKey, unlock: &Unlock) -> Result<Installa
         modules: modules.iter().map(|name| device(name, Role::Module, rated)).collect::<Result<_, _>>()?,
         account: account(dir)?,
         validator: validator(dir)?,
-        opening: authority.secret().map(|secret| secret.opening_key().clone()),
+        opening: keys.openings(unlock, false)?,
         authority,
     })
 }

@@ -10,6 +10,7 @@ pub use protect::{erase, synced};
 
 use std::path::PathBuf;
 
+use bridge::Lineage;
 use serde_json::json;
 
 use super::data_dir::DataDir;
@@ -101,12 +102,16 @@ fn list(args: &List) -> Result<Outcome, Failure> {
         Some(Kept::Encrypted) => ("encrypted", keys.file(".age").display().to_string()),
         Some(Kept::Token(held)) => ("token", format!("token `{}`", held.place.token)),
     };
+    // Whom others followed is known with the key still closed.
+    let public = public.or(keys.lineage().map(|lineage| *lineage.last()));
     let known = public.map(|spk| (spk.id().to_string(), hex::encode(spk.0)));
+    let earlier = keys.lineage().into_iter().flat_map(Lineage::earlier);
+    let followed: Vec<String> = earlier.map(|spk| spk.id().to_string()).collect();
     print(&match args.json {
         true => {
             let (id, key) = known.unzip();
             let object = json!({ "name": keys.name(), "kept": word, "place": place, "id": id, "key": key,
-                "plain_file_left": left });
+                "plain_file_left": left, "followed": followed });
             format!("{object}\n")
         }
         false => {
@@ -120,7 +125,11 @@ fn list(args: &List) -> Result<Outcome, Failure> {
                 }
                 false => "",
             };
-            format!("{}: {word}, {place}; {known}\n{left}", keys.name())
+            let followed = match followed.is_empty() {
+                true => String::new(),
+                false => format!("it followed {}, whose keys only open logs\n", followed.join(", then ")),
+            };
+            format!("{}: {word}, {place}; {known}\n{followed}{left}", keys.name())
         }
     })?;
     Ok(if kept.is_none() || left { Outcome::Bad } else { Outcome::Good })

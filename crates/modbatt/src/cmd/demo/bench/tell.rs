@@ -72,6 +72,16 @@ impl Live<'_> {
                 say(&format!("alert of {name}: {known}, detail {}", alert.detail));
                 self.faults.alert(&name, alert.code, alert.severity());
             }
+            Event::Follow(id) => {
+                say(&format!("app, pack and modules obey the authority {id}, which followed"))
+            }
+            Event::Obeys(member, id) => {
+                let who = member.map_or_else(|| "the app".to_owned(), |party| self.name(party));
+                say(&format!(
+                    "{who} obeys the authority {id}, which is none of this installation: it takes nothing from this one, and \
+                     needs new factory data"
+                ));
+            }
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())

@@ -161,7 +161,7 @@ fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Secrets, Failure> {
     }
     let key = keys.open(unlock)?;
     let secret = key.secret().ok_or_else(|| Failure::Failed("the keys are not in a file".into()))?;
-    Ok(vec![(named(AUTHORITY, Public::Spk(secret.public()))?, secret.seed().clone())])
+    Ok(vec![(named(keys.name(), Public::Spk(secret.public()))?, secret.seed().clone())])
 }
 
 /// The keys that are in files, and of each other one why it is left out.
