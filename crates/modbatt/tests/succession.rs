@@ -115,6 +115,13 @@ fn an_installation_goes_on_under_the_key_that_follows() {
     let delegated = site.modbatt(&["delegate", "issue"], &issue).good().json();
     stop(running);
     let before = receipts(&data);
+    // An order that nobody does: no pack is there.
+    let mut idle = start(&["ledger", "run", "--data-dir", &site.file("data")]);
+    idle.wait_ready();
+    let anew = ["app-0001", "pack-0001", "--agreement", "--json"];
+    let waits = site.modbatt(&["rotate"], &[&anew[..], &["--wait", "0"]].concat()).json();
+    idle.interrupt();
+    idle.wait().good();
 
     key("other");
     let other = site.file("other");
@@ -137,6 +144,8 @@ fn an_installation_goes_on_under_the_key_that_follows() {
     let running = site.demo(&[]);
     let follows = format!("app, pack and modules obey the authority {comes}, which followed");
     assert!(running.said().contains(&follows), "{}", running.said());
+    let done = site.modbatt(&["rotate"], &anew).good().json();
+    assert_eq!((&done["id"], &done["state"]), (&waits["id"], &"done".into()), "what waited is done: {done}");
     site.modbatt(&["rotate"], &["pack-0001", "module-0001", "--agreement"]).good();
     site.modbatt(&["unpair"], &["pack-0001", "module-0002"]).good();
     site.modbatt(&["pair"], &["pack-0001", "module-0002"]).good();
@@ -266,4 +275,39 @@ fn devices_that_missed_one_take_them_in_order() {
     fs::rename(data.join("keys/authority"), site.path("a")).unwrap();
     assert!(verify(&[&key[..], &words].concat()).good().out.contains("tags were not checked"));
     stop(site.demo(&words));
+}
+
+/// Everything fails at some moment of commissioning, and another key follows before the next start: what was done stays, what was under
+/// way is begun anew under it, whichever step that was.
+#[test]
+fn a_commissioning_that_was_cut_goes_on_under_the_key_that_follows() {
+    let points = [
+        "discovered pack-0001",
+        "done: register pack-0001",
+        "done: bind app-0001 pack-0001",
+        "done: bind pack-0001 module-0001",
+        "done: lct app-0001 pack-0001",
+        "done: pair app-0001 pack-0001",
+        "done: pair pack-0001 module-0001",
+    ];
+    for point in points {
+        let site = Site::new();
+        let mut running = site.begin(&["--modules", "1"]);
+        running.wait_for(point, |_, err| err.contains(point));
+        running.kill();
+        run(&["delegate", "key", &site.file("next")]).good();
+        let files = ["--from", &site.file("data/keys/authority"), "--to", &site.file("next")];
+        let out = site.file("next.succession");
+        run(&[&["succession", "sign", "--out", &out], &files[..]].concat()).good();
+        site.modbatt(&["succession", "take"], &[&out, "--key", &site.file("next")]).good();
+        let running = site.demo(&[]);
+        assert!(running.said().contains("which followed"), "{point}: {}", running.said());
+        let status = site.holds();
+        assert!(
+            status.lines().any(|line| line.starts_with("module-0001") && line.contains("paired")),
+            "{point}: {status}"
+        );
+        stop(running);
+    }
+    println!("{} points", points.len());
 }
