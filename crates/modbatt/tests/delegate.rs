@@ -36,6 +36,7 @@ fn another_key_follows_that_of_the_authority() {
     };
     let signed = sign("old", "new", "next").good().json();
     assert_eq!(signed["time"], 1_700_000_000, "{signed}");
+    assert_eq!(signed["from_key"], old.as_str(), "without it nobody goes on where the old key is lost");
     assert_eq!(signed.get("message"), None, "it is told where it is asked for only");
     let kept = fs::read(file("new")).unwrap();
     for out in ["old", "new", "next"] {

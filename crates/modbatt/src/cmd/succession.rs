@@ -104,14 +104,16 @@ fn sign(args: &Sign) -> Result<Outcome, Failure> {
     let (from, to) = (old.public().id(), new.public().id());
     // What it says to devices is told by `show` only: whoever reads it on a screen has it.
     print(&match args.json {
-        true => format!("{}\n", json!({ "from": from.to_string(), "to": to.to_string(), "time": time })),
-        false => {
-            format!(
-                "{to} follows {from}, signed {}, in {}\n",
-                Utc(u64::from(time) * 1_000),
-                args.out.display()
-            )
-        }
+        true => format!(
+            "{}\n",
+            json!({ "from": from.to_string(), "from_key": hex::encode(old.public().0), "to": to.to_string(), "time": time })
+        ),
+        false => format!(
+            "{to} follows {from}, signed {}, in {}\nKeep with it the public key of {from}, which `take` wants once its file is gone:\n{}\n",
+            Utc(u64::from(time) * 1_000),
+            args.out.display(),
+            hex::encode(old.public().0)
+        ),
     })?;
     Ok(Outcome::Good)
 }
