@@ -73,6 +73,18 @@ struct GenesisText {
     params: ParamsText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     accounts: Vec<AccountText>,
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    rules: u32,
+}
+
+/// Version of the rules of a chain that says none.
+fn first() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(version: &u32) -> bool {
+    *version == first()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,6 +225,7 @@ pub fn to_json(genesis: &Genesis) -> String {
             .iter()
             .map(|(role, key)| AccountText { role: role.name().into(), key: Hex(key.0) })
             .collect(),
+        rules: genesis.rules,
     })
 }
 
@@ -234,6 +247,7 @@ pub fn from_json(text: &str) -> Result<Genesis, GenesisTextError> {
         operators: keys("operators", &t.operators)?,
         params: t.params.into(),
         accounts: accounts(&t.accounts)?,
+        rules: t.rules,
     };
     genesis.check()?;
     let computed = Hex(genesis.chain_id());
@@ -318,6 +332,7 @@ mod tests {
             operators: vec![key(3), key(4)],
             params: Params { max_lease_s: 77, ..Params::default() },
             accounts: vec![(AccountRole::Auditor, key(5)), (AccountRole::Owner, key(6))],
+            rules: 2,
         }
     }
 
@@ -330,8 +345,10 @@ mod tests {
         assert_eq!(trust_from_json(&checkpoint).unwrap(), genesis().trust());
         let later = Trust { height: 9, ..genesis().trust() };
         assert_eq!(trust_from_json(&trust_to_json(&later)).unwrap(), later);
-        let plain = Genesis { accounts: vec![], ..genesis() };
-        assert!(!to_json(&plain).contains("accounts"), "what no further account is in has no such member");
+        let plain = Genesis { accounts: vec![], rules: 1, ..genesis() };
+        let text = to_json(&plain);
+        assert!(!text.contains("accounts"), "what no further account is in has no such member");
+        assert!(!text.contains("rules"), "nor has one that begins with the first rules");
         assert_eq!(from_json(&to_json(&plain)).unwrap(), plain);
         assert!(from_json(&checkpoint).is_err(), "a checkpoint is not a genesis");
     }

@@ -146,9 +146,11 @@ impl Collector {
         }
     }
 
-    /// The party has another key: what waits is signed anew and comes again (H181).
+    /// The party has another key: what waits is signed anew and comes again (H181), and what was refused under the key before
+    /// (H230). Of that there are leaves only.
     pub fn forget(&mut self, party: Party) {
         self.waiting.retain(|(of, _), _| *of != party);
+        self.finished.retain(|(of, _), finished| *of != party || finished.kept);
     }
 
     /// When [`Collector::tick`] has something to do.

@@ -157,6 +157,10 @@ pub struct Kept {
     party: Member,
     kind: u8,
     number: u64,
+    /// Whose keys signed it: the device's, and the witness's if there is one.
+    by: (PublicKey, Option<PublicKey>),
+    /// Whether its device can sign it with its next key: not what a pack said in the binding with a module.
+    again: bool,
 }
 
 /// What happened.
@@ -808,7 +812,8 @@ impl Gateway {
                 let n = statement.encode(&mut bytes)?;
                 let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
                 let number = u64::from(statement.first_seq);
-                self.keep(job, Kept { party: Some(party), kind: pdu::BATCH, number });
+                let by = (key, None);
+                self.keep(job, Kept { party: Some(party), kind: pdu::BATCH, number, by, again: true });
                 Ok(())
             }
         }
@@ -836,7 +841,8 @@ impl Gateway {
         match number {
             Some(number) => {
                 let job = Job::Energy { statement: statement.to_vec(), key, signature };
-                let kept = Kept { party: Some(Party::Pack), kind: pdu::ENERGY, number };
+                let by = (key, None);
+                let kept = Kept { party: Some(Party::Pack), kind: pdu::ENERGY, number, by, again: true };
                 self.keep(job, kept);
             }
             None => self.event(Event::Contradiction(Party::Pack)),

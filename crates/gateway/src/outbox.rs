@@ -187,6 +187,26 @@ impl Job {
     }
 }
 
+/// A job that the ledger refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub number: u64,
+    /// In its words.
+    pub reason: String,
+    /// A key that signed it has ended since: its device, or the witness, may sign it with the next one.
+    pub key_ended: bool,
+}
+
+/// A job that left the outbox, for the ledger or as refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub number: u64,
+    /// As in [`Refusal`].
+    pub key_ended: bool,
+}
+
 /// Why the outbox cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
@@ -228,7 +248,7 @@ pub struct Outbox {
     db: Database,
     next: AtomicU64,
     /// Jobs that left since somebody asked.
-    settled: Mutex<Vec<u64>>,
+    settled: Mutex<Vec<Left>>,
 }
 
 /// Makes an empty file that appears under its name only when it is whole: a store that a crash left half made cannot be
@@ -335,18 +355,19 @@ impl Outbox {
     }
 
     /// Takes out jobs that reached the ledger, and moves refused ones, with their reason, to the failed.
-    pub fn settle(&self, done: &[u64], failed: &[(u64, String)]) -> Result<(), OutboxError> {
+    pub fn settle(&self, done: &[u64], failed: &[Refusal]) -> Result<(), OutboxError> {
         if done.is_empty() && failed.is_empty() {
             return Ok(());
         }
         self.write(|tx| {
             let mut jobs = tx.open_table(JOBS)?;
             let mut graveyard = tx.open_table(FAILED)?;
-            for number in done.iter().chain(failed.iter().map(|(n, _)| n)) {
+            let all = done.iter().map(|number| (number, None));
+            for (number, refusal) in all.chain(failed.iter().map(|refusal| (&refusal.number, Some(refusal))))
+            {
                 for priority in 1..=4 {
                     let taken = jobs.remove((priority, *number))?.map(|v| v.value().to_vec());
-                    let reason = failed.iter().find(|(n, _)| n == number);
-                    if let (Some(bytes), Some((_, reason))) = (taken, reason) {
+                    if let (Some(bytes), Some(Refusal { reason, .. })) = (taken, refusal) {
                         let kept = [reason.as_bytes(), b"\0", bytes.as_slice()].concat();
                         graveyard.insert(*number, kept.as_slice())?;
                     }
@@ -354,16 +375,20 @@ impl Outbox {
             }
             Ok(())
         })?;
-        self.lock().extend(done.iter().chain(failed.iter().map(|(number, _)| number)));
+        let done = done.iter().map(|number| Left { number: *number, key_ended: false });
+        let failed = failed
+            .iter()
+            .map(|Refusal { number, key_ended, .. }| Left { number: *number, key_ended: *key_ended });
+        self.lock().extend(done.chain(failed));
         Ok(())
     }
 
-    /// Numbers of the jobs that left the outbox since this was asked last.
-    pub fn take_settled(&self) -> Vec<u64> {
+    /// The jobs that left the outbox since this was asked last.
+    pub fn take_settled(&self) -> Vec<Left> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Left>> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -464,9 +489,14 @@ mod tests {
         let first = [(1, energy), (3, checkpoint), (4, withdrawal)];
         assert_eq!(all, [&first[..], &[(0, batch.clone()), (2, batch.clone())]].concat());
         assert_eq!(outbox.next(10, &[1, 0, 3, 4]).unwrap(), vec![(2, batch.clone())]);
-        assert_eq!(outbox.take_settled(), vec![0; 0]);
-        outbox.settle(&[0, 1, 3, 4], &[(2, "refused".into())]).unwrap();
-        assert_eq!((outbox.take_settled(), outbox.take_settled()), (vec![0, 1, 3, 4, 2], vec![]));
+        assert_eq!(outbox.take_settled(), vec![]);
+        let refusal = Refusal { number: 2, reason: "refused".into(), key_ended: true };
+        outbox.settle(&[0, 1, 3, 4], &[refusal]).unwrap();
+        let left = |number| Left { number, key_ended: number == 2 };
+        assert_eq!(
+            (outbox.take_settled(), outbox.take_settled()),
+            ([0, 1, 3, 4, 2].map(left).into(), vec![])
+        );
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();

@@ -76,6 +76,8 @@ pub enum Uploaded {
     AlreadyThere,
     /// Refused for good.
     Refused(String),
+    /// Refused for good, because a key that signed it has ended.
+    KeyEnded(String),
 }
 
 /// A connection with an account.
@@ -275,7 +277,7 @@ impl<R: CryptoRng> Uplink<R> {
             }
             Request::Answerable { component_id } => Reply::Answerable(self.answerable(component_id).await?),
             Request::State(signed) => match self.state(signed).await? {
-                Uploaded::Refused(why) => return Err(UplinkError::Refused(why)),
+                Uploaded::Refused(why) | Uploaded::KeyEnded(why) => return Err(UplinkError::Refused(why)),
                 Uploaded::Accepted(_) | Uploaded::AlreadyThere => Reply::Done,
             },
             Request::Policy { id } => Reply::Policy(step(self.client.policy(&Hex(id.0)).await?)?),
@@ -376,7 +378,11 @@ impl<R: CryptoRng> Uplink<R> {
             }
             _ => is_duplicate(code),
         };
-        Ok(if there { Uploaded::AlreadyThere } else { Uploaded::Refused(reason) })
+        Ok(match there {
+            true => Uploaded::AlreadyThere,
+            false if is_key_ended(code) => Uploaded::KeyEnded(reason),
+            false => Uploaded::Refused(reason),
+        })
     }
 
     /// Another program used the number of this account: the job is sent again under the next one.
@@ -440,6 +446,11 @@ const VALIDATION_REPLAY: &str = "W4_ERR_VALIDATION_REPLAY";
 /// Whether the ledger refused only the number of a transaction, which another program with the same account used.
 fn is_overtaken(code: &str) -> bool {
     matches!(code, "W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE")
+}
+
+/// Codes by which the ledger says that a key is in force no more: that of the signer, or that of a witness.
+fn is_key_ended(code: &str) -> bool {
+    matches!(code, "W4_ERR_STATEMENT_REVOKED" | "W4_ERR_WITNESS_KEY")
 }
 
 /// Codes by which the ledger says that it has a statement already: jobs leave the outbox in order, so what does
@@ -600,6 +611,10 @@ mod tests {
             uplink.not_overtaken("W4_ERR_VALIDATION_REPLAY", "older").unwrap();
             let refused = uplink.refused(&job, "W4_ERR_STATEMENT_FORMAT", "bad".into()).await.unwrap();
             assert_eq!(refused, Uploaded::Refused("bad".into()));
+            for code in ["W4_ERR_STATEMENT_REVOKED", "W4_ERR_WITNESS_KEY"] {
+                let refused = uplink.refused(&job, code, "ended".into()).await.unwrap();
+                assert_eq!(refused, Uploaded::KeyEnded("ended".into()));
+            }
         });
     }
 

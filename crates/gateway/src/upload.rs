@@ -1,7 +1,7 @@
 //! Empties the outbox: sends what waits, follows it until it is in a block, takes it out.
 
 use crate::{
-    outbox::{Job, Outbox, OutboxError},
+    outbox::{Job, Outbox, OutboxError, Refusal},
     uplink::{Uplink, UplinkError, Uploaded},
 };
 use lct::Digest;
@@ -40,7 +40,7 @@ pub async fn upload<R: CryptoRng + Send>(
     let mut refusal = None;
     loop {
         let (done, failed, trouble) = round(&outbox, &mut uplink, &mut flying).await?;
-        if let Some((_, reason)) = failed.last() {
+        if let Some(Refusal { reason, .. }) = failed.last() {
             refusal = Some(format!("refused: {reason}"));
         }
         let moved = !done.is_empty() || !failed.is_empty();
@@ -68,7 +68,7 @@ pub async fn upload<R: CryptoRng + Send>(
     }
 }
 
-type Round = (Vec<u64>, Vec<(u64, String)>, Option<UplinkError>);
+type Round = (Vec<u64>, Vec<Refusal>, Option<UplinkError>);
 
 /// Sends new jobs and looks after those under way, until the bridge fails.
 async fn round<R: CryptoRng>(
@@ -89,7 +89,8 @@ async fn round<R: CryptoRng>(
                 flying.insert(number, (id, job));
             }
             Ok(Uploaded::AlreadyThere) => done.push(number),
-            Ok(Uploaded::Refused(reason)) => failed.push((number, reason)),
+            Ok(Uploaded::Refused(reason)) => failed.push(Refusal { number, reason, key_ended: false }),
+            Ok(Uploaded::KeyEnded(reason)) => failed.push(Refusal { number, reason, key_ended: true }),
             Err(e) => return Ok((done, failed, Some(e))),
         }
     }
@@ -102,7 +103,8 @@ async fn round<R: CryptoRng>(
                 first.remove();
                 match fate {
                     Uploaded::Accepted(_) | Uploaded::AlreadyThere => done.push(number),
-                    Uploaded::Refused(reason) => failed.push((number, reason)),
+                    Uploaded::Refused(reason) => failed.push(Refusal { number, reason, key_ended: false }),
+                    Uploaded::KeyEnded(reason) => failed.push(Refusal { number, reason, key_ended: true }),
                 }
             }
             Err(UplinkError::Client(e)) if !e.is_transient() => {

@@ -245,7 +245,11 @@ impl<'a> Reader<'a> {
         self.object_with(least, least + 1, version).map(|n| n > least)
     }
 
-    fn object_with(&mut self, least: u64, most: u64, version: u64) -> Result<u64, FormatError> {
+    /// Opens a versioned object of which some pairs may be absent: of `least` to `most`. The answer is how many there are.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn object_with(&mut self, least: u64, most: u64, version: u64) -> Result<u64, FormatError> {
         let n = self.map()?;
         self.key(0)?;
         let v = self.uint()?;

@@ -157,8 +157,8 @@ pub fn check_block(
     if same_txs { Ok(()) } else { Err(BlockError::TxRoot) }
 }
 
-/// Version of the rules that this build executes (L164).
-pub const RULES: u32 = 1;
+/// Latest version of the rules that this build executes; it knows those before as well (L164).
+pub const RULES: u32 = 2;
 
 /// What a block did.
 pub struct Outcome {
@@ -184,10 +184,22 @@ pub fn genesis_writes(genesis: &Genesis) -> Writes {
     state.put(key::PARAMS.into(), &genesis.params);
     state.put(key::ROOTS.into(), &Roots(genesis.roots.clone()));
     state.put(key::TOTALS.into(), &Totals::zero());
+    if genesis.rules != 1 {
+        state.put(key::RULES.into(), &RulesVersion { version: genesis.rules });
+    }
     for (role, k) in genesis.all_accounts() {
         state.put(key::account(k), &Account { role, status: Status::Active, from_height: 0 });
     }
     state.into_writes()
+}
+
+/// Version of the rules of the next block.
+///
+/// # Errors
+/// [`Halt`].
+pub fn rules_of(view: &(impl View + ?Sized)) -> Result<u32, Halt> {
+    let rules: Option<RulesVersion> = load(view, key::RULES)?;
+    Ok(rules.map_or(1, |rules| rules.version))
 }
 
 /// Reads an object that genesis wrote and nothing may delete.
@@ -265,9 +277,9 @@ pub fn execute<V: View>(view: V, block: &Block) -> Result<Outcome, Halt> {
 /// # Errors
 /// As [`execute`].
 pub fn execute_verified<V: View>(view: V, block: &Block, verified: &[bool]) -> Result<Outcome, Halt> {
-    let rules: Option<RulesVersion> = load(&view, key::RULES)?;
-    if let Some(rules) = rules.filter(|rules| rules.version > RULES) {
-        return Err(Halt::Rules(rules.version));
+    let rules = rules_of(&view)?;
+    if rules > RULES {
+        return Err(Halt::Rules(rules));
     }
     let params: Params = require(&view, key::PARAMS)?;
     let roots: Roots = require(&view, key::ROOTS)?;
@@ -279,6 +291,7 @@ pub fn execute_verified<V: View>(view: V, block: &Block, verified: &[bool]) -> R
             header: &block.header,
             params: &params,
             roots: &roots.0,
+            rules,
             tx_id: Tx::id_of(bytes),
             verified: verified.get(i).copied().unwrap_or(false),
         };

@@ -238,6 +238,8 @@ pub struct Genesis {
     pub params: Params,
     /// Further accounts, of any role.
     pub accounts: Vec<(AccountRole, PublicKey)>,
+    /// Version of the rules of its first block (L164).
+    pub rules: u32,
 }
 
 /// Why a genesis cannot start a chain.
@@ -257,6 +259,8 @@ pub enum GenesisError {
     NoAuthority,
     /// A parameter is zero that must not be, or allows no block.
     Params,
+    /// There are no rules of this version.
+    Rules,
 }
 
 impl fmt::Display for GenesisError {
@@ -269,6 +273,7 @@ impl fmt::Display for GenesisError {
             Self::Account => "an account key is listed twice, or a list has more than 1024 keys",
             Self::NoAuthority => "there must be at least one authority",
             Self::Params => "a parameter is out of range",
+            Self::Rules => "rules have a version from 1 on",
         })
     }
 }
@@ -309,7 +314,10 @@ impl Genesis {
         if self.authorities.is_empty() {
             return Err(GenesisError::NoAuthority);
         }
-        if self.params.usable() { Ok(()) } else { Err(GenesisError::Params) }
+        if !self.params.usable() {
+            return Err(GenesisError::Params);
+        }
+        if self.rules > 0 { Ok(()) } else { Err(GenesisError::Rules) }
     }
 
     /// Every account that the genesis gives, authorities and operators included.
@@ -335,8 +343,12 @@ fn read_keys(r: &mut Reader<'_>) -> Result<Vec<PublicKey>, FormatError> {
 
 impl Canonical for Genesis {
     fn write(&self, w: &mut Writer) {
-        let more = usize::from(!self.accounts.is_empty());
-        w.object(8 + more, VERSION).uint(1).text(&self.name).uint(2).uint(self.time_ms);
+        let (accounts, rules) = (!self.accounts.is_empty(), self.rules != 1);
+        w.object(8 + usize::from(accounts) + usize::from(rules), VERSION)
+            .uint(1)
+            .text(&self.name)
+            .uint(2)
+            .uint(self.time_ms);
         w.uint(3).item(&ValidatorSet(self.validators.clone()));
         w.uint(4);
         write_keys(w, &self.roots);
@@ -345,16 +357,19 @@ impl Canonical for Genesis {
         w.uint(6);
         write_keys(w, &self.operators);
         w.uint(7).item(&self.params);
-        if more > 0 {
+        if accounts {
             w.uint(8).array(self.accounts.len());
             for (role, key) in &self.accounts {
                 w.array(2).item(role).bytes(&key.0);
             }
         }
+        if rules {
+            w.uint(9).uint(self.rules.into());
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let more = r.object_with_optional(8, VERSION)?;
+        let more = r.object_with(8, 10, VERSION)? - 8;
         r.key(1)?;
         let name = r.text(MAX_NAME)?.into();
         r.key(2)?;
@@ -369,20 +384,31 @@ impl Canonical for Genesis {
         let operators = read_keys(r)?;
         r.key(7)?;
         let params = r.item()?;
+        // A member that is there says something: a genesis has one encoding.
+        let mut next = if more > 0 { Some(r.uint()?) } else { None };
         let mut accounts = Vec::new();
-        if more {
-            r.key(8)?;
+        if next == Some(8) {
             for _ in 0..r.array(MAX_KEYS)? {
                 if r.array(2)? != 2 {
                     return Err(FormatError::Unexpected);
                 }
                 accounts.push((r.item()?, PublicKey(r.fixed()?)));
             }
-            // A list that is there is not empty: a genesis has one encoding.
             if accounts.is_empty() {
                 return Err(FormatError::NotCanonical);
             }
+            next = if more > 1 { Some(r.uint()?) } else { None };
+        } else if more > 1 {
+            return Err(FormatError::Unexpected);
         }
-        Ok(Self { name, time_ms, validators, roots, authorities, operators, params, accounts })
+        let rules = match next {
+            None => 1,
+            Some(9) => r.int()?,
+            Some(_) => return Err(FormatError::Unexpected),
+        };
+        if next.is_some() && rules == 1 {
+            return Err(FormatError::NotCanonical);
+        }
+        Ok(Self { name, time_ms, validators, roots, authorities, operators, params, accounts, rules })
     }
 }

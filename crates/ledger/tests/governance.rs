@@ -11,7 +11,7 @@ use lct::{
 use ledger::{
     block::Block,
     codec::{Canonical, FormatError},
-    execute::{Tip, execute},
+    execute::{RULES, Tip, execute, genesis_writes, rules_of},
     genesis::{Genesis, GenesisError, Params, Validator, ValidatorSet},
     records::{Account, AccountRole, Pending, RulesVersion, Status, key as state_key},
     reject::Rejection::{self, *},
@@ -196,18 +196,22 @@ pub fn an_account_comes_once_and_a_withdrawn_key_never_again() {
 #[test]
 pub fn rules_that_a_build_does_not_have_stop_it() {
     let mut bench = Bench::new();
-    let height = bench.height + 2;
-    bench.accept(govern(Change::Rules(2), height));
-    bench.end_block();
-    bench.end_block();
-    assert_eq!(bench.height, height);
-    let rules: RulesVersion = load(&bench.state, state_key::RULES).unwrap().unwrap();
-    assert_eq!(rules.version, 2);
+    let later = RULES + 1;
+    for version in 2..=later {
+        let height = bench.height + 2;
+        bench.accept(govern(Change::Rules(version), height));
+        bench.end_block();
+        bench.end_block();
+        assert_eq!(bench.height, height);
+        let rules: RulesVersion = load(&bench.state, state_key::RULES).unwrap().unwrap();
+        assert_eq!(rules.version, version);
+    }
     let tip = Tip::genesis(&genesis(), [0; 32]);
     let block: Block = tip.next_block(START_MS, [0; 32], vec![]);
-    assert_eq!(execute(&bench.state, &block).err(), Some(Halt::Rules(2)));
-    bench.refuse("one above those in force", govern(Change::Rules(2), height + 9), GovernVersion);
-    bench.accept(govern(Change::Rules(3), height + 9));
+    assert_eq!(execute(&bench.state, &block).err(), Some(Halt::Rules(later)));
+    let height = bench.height + 9;
+    bench.refuse("one above those in force", govern(Change::Rules(later), height), GovernVersion);
+    bench.accept(govern(Change::Rules(later + 1), height));
 }
 
 /// L22 as it stands in the document, for the roles beside authority and operator.
@@ -248,6 +252,35 @@ fn further_accounts_of_the_genesis() {
     empty[0] += 1;
     empty.extend_from_slice(&[8, 0x80]);
     assert_eq!(Genesis::from_bytes(&empty), Err(FormatError::NotCanonical));
+}
+
+/// A chain begins under the rules that its genesis names, and every one from before that was so under the first.
+#[test]
+fn rules_of_the_genesis() {
+    let plain = genesis();
+    for accounts in [vec![], vec![(AccountRole::Auditor, key("auditor").public())]] {
+        let begins = |rules| Genesis { rules, accounts: accounts.clone(), ..genesis() };
+        for rules in [1, 2, 300] {
+            let g = begins(rules);
+            assert_eq!((g.check(), Genesis::from_bytes(&g.to_bytes())), (Ok(()), Ok(g.clone())));
+            assert_eq!(rules_of(&genesis_writes(&g)), Ok(rules));
+        }
+        assert_eq!(begins(0).check(), Err(GenesisError::Rules));
+        assert_ne!(begins(2).chain_id(), begins(1).chain_id());
+        assert_eq!(begins(1).chain_id() == plain.chain_id(), accounts.is_empty());
+    }
+    assert!(!genesis_writes(&plain).contains_key(state_key::RULES), "the first state is what it was");
+    // That of the first rules has no such member; a member is there once, and in its place.
+    let with = |more: u8, tail: &[u8]| {
+        let mut bytes = genesis().to_bytes();
+        bytes[0] += more;
+        bytes.extend_from_slice(tail);
+        Genesis::from_bytes(&bytes)
+    };
+    assert_eq!(with(1, &[9, 1]), Err(FormatError::NotCanonical));
+    assert_eq!(with(1, &[10, 2]), Err(FormatError::Unexpected));
+    assert_eq!(with(2, &[9, 2, 9, 2]), Err(FormatError::Unexpected));
+    assert_eq!(with(1, &[9, 2]).map(|g| g.rules), Ok(2));
 }
 
 #[test]

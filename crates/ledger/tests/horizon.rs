@@ -17,7 +17,7 @@ use ledger::{
     codec::Canonical,
     mrh::{self, Horizon, LinkKind, MAX_REACHED, weight_ppm},
     records::{
-        Component, Lct, LctStatus, entity_lct_id, key as state_key, pair_lct_id,
+        Component, Lct, LctStatus, RulesVersion, entity_lct_id, key as state_key, pair_lct_id,
         registry::{ContextRecord, MAX_SEEN, Performance, Seen, Witnessing},
     },
     reject::Rejection::*,
@@ -287,6 +287,9 @@ fn a_module_says_its_energy_itself() {
         let seen = attest(&signed, "pack-1", START_MS, &towards);
         Body::Validate { witnesses: vec![seen], signed }
     };
+    // Until the rules of the chain have version 2 a component states hashes only.
+    bench.refuse("under the first rules", says(1, &good.encode()), StatementFormat);
+    bench.state.put(state_key::RULES.into(), &RulesVersion { version: 2 });
     let alone = signed_event(&event(EventKind::Energy, "module-1", 2, &good.encode()), &module);
     let other = attest(&alone, "app-1", START_MS, &bound_key("app-1", "pack-1"));
     let alone = Body::Validate { witnesses: vec![other], signed: alone };

@@ -230,6 +230,7 @@ fn a_statement_is_about_the_device_and_signed_by_its_batch() {
         operators: vec![],
         params: Params::default(),
         accounts: vec![],
+        rules: 1,
     };
     let (chain, output) = (line.file("genesis.json"), line.file("out.mbcontext"));
     fs::write(&chain, api::genesis::to_json(&genesis)).unwrap();

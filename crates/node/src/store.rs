@@ -579,6 +579,7 @@ mod tests {
             operators: vec![],
             params: Params::default(),
             accounts: vec![],
+            rules: 1,
         }
     }
 

@@ -281,8 +281,6 @@ pub struct Controller {
     pack_ma: i32,
     batcher: Batcher,
     meter: Meter,
-    /// First measurement (when, Unix ms, mV, mA) in state On, until the cycle opens.
-    first: Option<(Instant, u64, u32, i32)>,
     /// The event of the meter for which the modules were asked last.
     flows_wanted: (u32, u32),
     /// The module that was asked last to be a witness.
@@ -351,7 +349,6 @@ impl Controller {
             pack_ma: 0,
             batcher,
             meter,
-            first: None,
             flows_wanted: (0, 0),
             witness: 0,
             answered: None,
@@ -734,6 +731,11 @@ impl Controller {
         }
         if self.state != before {
             self.device.event(Event::State(self.state));
+            if before == RelayState::On {
+                // What a pack in standby measures flows through none of its relays.
+                self.meter.pause();
+                self.slots.iter_mut().for_each(|slot| slot.energy.pause());
+            }
             if self.state == RelayState::Off {
                 self.stop(now, rng)?;
             }
@@ -782,13 +784,11 @@ impl Controller {
 
     /// The pack went Off: the cycle closes and everything measured gets signed.
     fn stop(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {
-        self.first = None;
         self.device.journal.stopped();
         if let Some(key) = self.signing_key() {
             self.meter.close(&key, now, rng)?;
             self.batcher.close(&key, now, rng)?;
         }
-        self.slots.iter_mut().for_each(|slot| slot.energy.pause());
         self.send_statements(now, rng)
     }
 

@@ -38,19 +38,48 @@ pub struct Pending {
     due: Instant,
 }
 
+/// What flowed from measurement to measurement.
+#[derive(Clone, Copy)]
+struct Count {
+    start_ms: u64,
+    last_ms: u64,
+    /// Power and moment of the last measurement, by the device's own timer, which no told time moves; none after a pause.
+    last: Option<(i64, Instant)>,
+    charged_nj: u64,
+    discharged_nj: u64,
+}
+
+impl Count {
+    fn from(time_ms: u64) -> Self {
+        Count { start_ms: time_ms, last_ms: time_ms, last: None, charged_nj: 0, discharged_nj: 0 }
+    }
+
+    /// What flowed since the last measurement, if this power is measured now: trapezoid. Nothing is known of a gap longer than
+    /// an event.
+    fn since(&self, uw: i64, now: Instant) -> i64 {
+        let Some((last_uw, at)) = self.last else { return 0 };
+        let span = now.saturating_since(at).as_millis();
+        let span = Some(span).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
+        ((last_uw + uw) / 2).saturating_mul(span)
+    }
+
+    /// Adds that, and this measurement.
+    fn add(&mut self, nj: i64, time_ms: u64, uw: i64, now: Instant) {
+        match nj >= 0 {
+            true => self.charged_nj += nj.unsigned_abs(),
+            false => self.discharged_nj += nj.unsigned_abs(),
+        }
+        (self.last_ms, self.last) = (self.last_ms.max(time_ms), Some((uw, now)));
+    }
+}
+
 struct Cycle {
     number: u32,
     next_event: u32,
-    start_ms: u64,
     window_ms: u64,
-    last_ms: u64,
-    /// The last measurement by the device's own timer, which no told time moves.
-    last_at: Instant,
     /// End of the last event.
     event_end_ms: u64,
-    last_uw: i64,
-    charged_nj: u64,
-    discharged_nj: u64,
+    sum: Count,
     charged_mwh: u64,
     discharged_mwh: u64,
     opening_soc_ppm: u32,
@@ -60,8 +89,8 @@ impl Cycle {
     /// Whole mWh charged and discharged that no event holds yet.
     fn pending_mwh(&self) -> (u64, u64) {
         (
-            self.charged_nj / NJ_PER_MWH - self.charged_mwh,
-            self.discharged_nj / NJ_PER_MWH - self.discharged_mwh,
+            self.sum.charged_nj / NJ_PER_MWH - self.charged_mwh,
+            self.sum.discharged_nj / NJ_PER_MWH - self.discharged_mwh,
         )
     }
 }
@@ -72,6 +101,8 @@ pub struct Meter {
     capacity_mwh: u64,
     last_cycle: u32,
     cycle: Option<Cycle>,
+    /// What flowed while there could be no cycle: the next one begins with it.
+    before: Option<Count>,
     /// Cycle and number of the last event in which energy flowed.
     last_event: (u32, u32),
     pending: heapless::Deque<Pending, STATEMENTS_KEPT>,
@@ -82,7 +113,7 @@ impl Meter {
     pub fn new(cid: Cid, capacity_mwh: u64, stored: Option<&[u8]>) -> Result<Self, Error> {
         let last_cycle = stored.map_or(Ok(0), versioned_u32)?;
         let pending = heapless::Deque::new();
-        Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, last_event: (0, 0), pending })
+        Ok(Meter { cid, capacity_mwh, last_cycle, cycle: None, before: None, last_event: (0, 0), pending })
     }
 
     /// Energy cycles opened so far.
@@ -100,7 +131,8 @@ impl Meter {
         self.cycle.is_some()
     }
 
-    /// Opens a cycle at an estimated state of charge; returns the record that must be durable first.
+    /// Opens a cycle at an estimated state of charge, from `time_ms` on or from the first measurement that waits for one
+    /// ([`Meter::wait`]); returns the record that must be durable first.
     pub fn open(
         &mut self,
         soc_ppm: u32,
@@ -115,22 +147,19 @@ impl Meter {
         let number = self.last_cycle.checked_add(1).ok_or(Error::Exhausted)?;
         let record = Record::new(key::CYCLE, &[&[1], &number.to_be_bytes()])?;
         self.last_cycle = number;
+        let sum = self.before.take().unwrap_or(Count::from(time_ms));
+        let start_ms = sum.start_ms;
         self.cycle = Some(Cycle {
             number,
             next_event: 0,
-            start_ms: time_ms,
-            window_ms: time_ms,
-            last_ms: time_ms,
-            last_at: now,
-            event_end_ms: time_ms,
-            last_uw: 0,
-            charged_nj: 0,
-            discharged_nj: 0,
+            window_ms: start_ms,
+            event_end_ms: start_ms,
+            sum,
             charged_mwh: 0,
             discharged_mwh: 0,
             opening_soc_ppm: soc_ppm.min(1_000_000),
         });
-        self.event(EnergyKind::Opening, time_ms..time_ms, 0, key, now, rng)?;
+        self.event(EnergyKind::Opening, start_ms..start_ms, 0, key, now, rng)?;
         Ok(record)
     }
 
@@ -142,10 +171,24 @@ impl Meter {
     /// Estimated state of charge: the opening value moved by the net energy.
     pub fn soc_ppm(&self) -> Option<u32> {
         let c = self.cycle.as_ref()?;
-        let net = i128::from(c.charged_nj) - i128::from(c.discharged_nj);
+        let net = i128::from(c.sum.charged_nj) - i128::from(c.sum.discharged_nj);
         let capacity = i128::from(self.capacity_mwh.max(1)) * i128::from(NJ_PER_MWH);
         let soc = i128::from(c.opening_soc_ppm) + net * 1_000_000 / capacity;
         Some(soc.clamp(0, 1_000_000) as u32)
+    }
+
+    /// Adds a measurement made at `now` while no cycle can be opened yet.
+    pub fn wait(&mut self, time_ms: u64, mv: u32, ma: i32, now: Instant) {
+        let uw = i64::from(mv) * i64::from(ma);
+        let sum = self.before.get_or_insert(Count::from(time_ms));
+        sum.add(sum.since(uw, now), time_ms, uw, now);
+    }
+
+    /// Nothing flows until the next measurement.
+    pub fn pause(&mut self) {
+        if let Some(sum) = self.cycle.as_mut().map(|c| &mut c.sum).or(self.before.as_mut()) {
+            sum.last = None;
+        }
     }
 
     /// Adds a measurement made at `now`: trapezoid from the one before, over the time between the two by the device's own timer: a clock
@@ -161,25 +204,14 @@ impl Meter {
     ) -> Result<(), Error> {
         let Some(c) = &mut self.cycle else { return Ok(()) };
         let uw = i64::from(mv) * i64::from(ma);
-        if time_ms > c.last_ms {
-            // Nothing is known of a gap longer than an event.
-            let span = now.saturating_since(c.last_at).as_millis();
-            let span = Some(span).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
-            let nj = ((c.last_uw + uw) / 2).saturating_mul(span);
-            let pending = c.pending_mwh();
-            let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
-            if turned && self.pending.len() + 3 <= STATEMENTS_KEPT {
-                self.close_window(key, now, rng)?;
-            }
-            let Some(c) = &mut self.cycle else { return Ok(()) };
-            match nj >= 0 {
-                true => c.charged_nj += nj.unsigned_abs(),
-                false => c.discharged_nj += nj.unsigned_abs(),
-            }
-            (c.last_ms, c.last_at) = (time_ms, now);
+        let nj = c.sum.since(uw, now);
+        let pending = c.pending_mwh();
+        let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
+        if turned && self.pending.len() + 3 <= STATEMENTS_KEPT {
+            self.close_window(key, now, rng)?;
         }
         let Some(c) = &mut self.cycle else { return Ok(()) };
-        c.last_uw = uw;
+        c.sum.add(nj, time_ms, uw, now);
         if time_ms.saturating_sub(c.window_ms) >= EVENT_MS && self.pending.len() + 3 <= STATEMENTS_KEPT {
             self.close_window(key, now, rng)?;
         }
@@ -193,7 +225,7 @@ impl Meter {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         let Some(c) = &mut self.cycle else { return Ok(()) };
-        let (start, end) = (c.window_ms, c.last_ms);
+        let (start, end) = (c.window_ms, c.sum.last_ms);
         let (charged, discharged) = c.pending_mwh();
         // A window holds one kind unless a turn fell while nothing could be sent: then it is divided in
         // proportion, because the events of a cycle must not overlap.
@@ -269,7 +301,7 @@ impl Meter {
             events: c.next_event,
             charged_mwh: c.charged_mwh,
             discharged_mwh: c.discharged_mwh,
-            start_ms: c.start_ms,
+            start_ms: c.sum.start_ms,
             // A rest after the last event belongs to no event, and the close states what the events say.
             end_ms: c.event_end_ms,
         };

@@ -13,6 +13,7 @@ mod delegate;
 mod eavesdropper;
 mod edges;
 mod energy;
+mod energy_cuts;
 mod escalation;
 mod fd;
 mod interruptions;

@@ -147,7 +147,7 @@ fn a_pack_signs_beside_what_its_modules_say_of_their_energy() {
 #[test]
 fn a_false_energy_has_no_witness() {
     let mut w = in_service(2, 521);
-    let (_, told) = flow(&mut w, 70, -60_000, Some((1, -90_000)));
+    let (_, told) = flow(&mut w, 70, -60_000, Some((1, -120_000)));
     let liar = w.modules[1].node();
     assert!(!told.is_empty() && told.iter().all(|(node, _)| *node != liar), "{told:?}");
     assert_eq!(disputed(&w), Some(liar.into()));

@@ -45,6 +45,7 @@ use lct::{
     spk::{Spk, SpkSecret},
 };
 use ledger::{
+    execute::RULES,
     genesis::{Genesis, Params, Validator},
     receipt::Trust,
     tx::Body,
@@ -299,6 +300,7 @@ impl World {
             operators: vec![operator.public()],
             params,
             accounts: vec![],
+            rules: RULES,
         };
         let chain = Arc::new(Chain::open(&dir.path().join("ledger"), &genesis).unwrap());
         let mut world = World {

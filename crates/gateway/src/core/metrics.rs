@@ -15,7 +15,8 @@ impl Gateway {
             Some(report) => {
                 let job = Job::Metrics { statement: statement.to_vec(), key, signature };
                 let number = number(node, report.end_ms);
-                let kept = Kept { party: Some(Party::Pack), kind: pdu::METRICS, number };
+                let by = (key, None);
+                let kept = Kept { party: Some(Party::Pack), kind: pdu::METRICS, number, by, again: true };
                 self.keep(job, kept);
             }
             None => self.event(Event::Contradiction(Party::Pack)),

@@ -48,8 +48,9 @@ impl Gateway {
             // Its device missed the receipt.
             return self.acknowledge_statement(now, from, number);
         }
-        let kept = Kept { party: from, kind: pdu::VALIDATION, number };
-        if self.unheard.has(kept) {
+        let (by, again) = ((key, witness), told.with == 0);
+        let kept = Kept { party: from, kind: pdu::VALIDATION, number, by, again };
+        if self.unheard.knows(kept) {
             return Ok(());
         }
         self.stated_by(from, told.with, &event);

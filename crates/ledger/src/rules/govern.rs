@@ -7,7 +7,7 @@ use lct::sign::PublicKey;
 
 use super::{Context, Stop, ensure};
 use crate::{
-    execute::require,
+    execute::{require, rules_of},
     genesis::MAX_KEYS,
     outcome::Event,
     records::{Account, AccountRole, Pending, Roots, RulesVersion, Status, key},
@@ -42,7 +42,7 @@ pub(super) fn apply<V: View>(
             match change {
                 Change::Roots { .. } => roots(state, context, sender, change, *height)?,
                 Change::Rules(version) => {
-                    ensure(rules(state)?.checked_add(1) == Some(*version), Rejection::GovernVersion)?;
+                    ensure(rules_of(state)?.checked_add(1) == Some(*version), Rejection::GovernVersion)?;
                 }
                 _ => {}
             }
@@ -109,12 +109,6 @@ fn roots<V: View>(
     ensure(withdrawn.is_none_or(|root| roots.contains(&root)), Rejection::GovernUnknown)?;
     let room = withdrawn.is_some() || roots.len() < MAX_KEYS;
     Ok(ensure(room, Rejection::GovernLimit)?)
-}
-
-/// Version of the rules of the next block.
-fn rules(view: &impl View) -> Result<u32, Halt> {
-    let rules: Option<RulesVersion> = load(view, key::RULES)?;
-    Ok(rules.map_or(1, |rules| rules.version))
 }
 
 /// What was decided for `height` holds from the next block on, which has this height.

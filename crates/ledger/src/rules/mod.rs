@@ -63,6 +63,8 @@ pub struct Context<'a> {
     pub params: &'a Params,
     /// Manufacturer roots in force.
     pub roots: &'a [PublicKey],
+    /// Version of the rules in force.
+    pub rules: u32,
     /// Identity of the transaction.
     pub tx_id: Digest,
     /// Whether the caller has verified the signature of the envelope, over these very bytes.

@@ -40,6 +40,9 @@ pub(super) fn event<V: View>(
         BindingVerification,
     ];
     let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
+    // What a module says itself there is in rules of version 2 only.
+    let says = event.kind == Energy && event.payload.len() == MODULE_ENERGY_LEN;
+    ensure(!says || context.rules >= 2, Rejection::StatementFormat)?;
     let signer = check_believed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let enough = match event.level() {

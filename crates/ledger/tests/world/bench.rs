@@ -10,7 +10,7 @@ use lct::{
 use ledger::{
     block::{Block, Header},
     codec::Canonical,
-    execute::{apply_tx, execute, genesis_writes},
+    execute::{apply_tx, execute, genesis_writes, rules_of},
     genesis::Params,
     outcome::Value,
     records::{Roots, Totals, key as state_key},
@@ -91,6 +91,7 @@ impl Bench {
             header: &header,
             params: &self.params,
             roots: &self.roots,
+            rules: rules_of(&self.state).unwrap(),
             tx_id: Tx::id_of(bytes),
             verified: false,
         };

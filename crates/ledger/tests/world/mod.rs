@@ -58,6 +58,7 @@ pub fn genesis() -> Genesis {
         operators: vec![key_of("operator")],
         params: Params::default(),
         accounts: vec![],
+        rules: 1,
     }
 }
 

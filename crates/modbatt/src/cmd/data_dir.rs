@@ -483,6 +483,7 @@ mod tests {
             operators: vec![],
             params: Params::default(),
             accounts: vec![],
+            rules: 1,
         }
     }
 

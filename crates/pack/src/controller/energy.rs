@@ -1,5 +1,5 @@
 //! What flows through the modules: this pack counts it, asks for their word when it signs an event of its own, and is the
-//! witness of what agrees (`spec/channel.md`, H240 to H242).
+//! witness of what agrees (`spec/channel.md`, H240 to H242, H244).
 
 use super::*;
 use crate::{flow::Verdict, testimony};
@@ -7,12 +7,12 @@ use lct::validation::Event as Statement;
 
 impl Controller {
     /// Counts a measurement of this pack for each module of the series.
-    pub(super) fn count_flows(&mut self, time_ms: u64) {
+    pub(super) fn count_flows(&mut self, now: Instant, time_ms: u64) {
         let paired = self.slots.iter().filter(|s| s.relation.is_paired()).count() as u32;
         let (Some(share_mv), ma) = (self.pack_mv.checked_div(paired), self.pack_ma) else { return };
         for slot in self.slots.iter_mut().filter(|s| s.relation.is_up()) {
             if let Some(told_mv) = slot.status.map(|status| status.status1.voltage_mv) {
-                slot.energy.sample(time_ms, told_mv, share_mv, ma);
+                slot.energy.sample(now, time_ms, told_mv, share_mv, ma);
             }
         }
     }

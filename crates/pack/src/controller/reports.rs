@@ -15,7 +15,7 @@ impl Controller {
         };
         if self.state == RelayState::On {
             self.meter_energy(now, time_ms, &key, rng)?;
-            self.count_flows(time_ms);
+            self.count_flows(now, time_ms);
         }
         self.observe(now, time_ms);
         let (seq, reservation) = self.batcher.reserve()?;
@@ -35,8 +35,8 @@ impl Controller {
         self.send_statements(now, rng)
     }
 
-    /// Integrates the pack's own measurement. A cycle opens once every module has told its cells, and then counts
-    /// from the first measurement in state On.
+    /// Integrates the pack's own measurement. A cycle opens once every module has told its cells and there is room for its
+    /// statements; it counts from the first measurement in state On.
     pub(super) fn meter_energy(
         &mut self,
         now: Instant,
@@ -44,18 +44,15 @@ impl Controller {
         key: &SigningKey,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        if self.meter.can_open() {
-            let (at, start_ms, mv, ma) =
-                *self.first.get_or_insert((now, time_ms, self.pack_mv, self.pack_ma));
+        if !self.meter.is_open() {
             let told = |s: &Slot| s.status.is_some_and(|st| st.status2.cell_avg_mv > 0);
-            if !self.slots.iter().filter(|s| s.healthy()).all(told) {
+            if !self.meter.can_open() || !self.slots.iter().filter(|s| s.healthy()).all(told) {
+                self.meter.wait(time_ms, self.pack_mv, self.pack_ma, now);
                 return Ok(());
             }
             let soc = crate::soc::from_cell_mv(self.mean_cell_mv());
-            let record = self.meter.open(soc, start_ms, key, at, rng)?;
+            let record = self.meter.open(soc, time_ms, key, now, rng)?;
             self.device.store(record)?;
-            self.meter.sample(start_ms, mv, ma, key, at, rng)?;
-            self.first = None;
         }
         self.meter.sample(time_ms, self.pack_mv, self.pack_ma, key, now, rng)
     }

@@ -34,7 +34,7 @@ impl Module {
         match (self.relay, time, &self.last) {
             (RelayState::On, Some(time_ms), Some(m)) => {
                 let mv = m.cells.iter().map(|cell| u32::from(cell.mv)).sum();
-                self.flow.sample(time_ms, mv, m.current_ma);
+                self.flow.sample(now, time_ms, mv, m.current_ma);
             }
             _ => self.flow.pause(),
         }

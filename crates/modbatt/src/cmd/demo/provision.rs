@@ -25,7 +25,10 @@ use lct::pake::Code;
 use lct::request::CertificateRequest;
 use lct::sign::SigningKey;
 use lct::spk::SpkSecret;
-use ledger::genesis::{Genesis, Params, Validator};
+use ledger::{
+    execute::RULES,
+    genesis::{Genesis, Params, Validator},
+};
 use pack::identity::Identity;
 use rand_core::CryptoRng;
 use sim::world::RATING;
@@ -126,6 +129,7 @@ impl Founders {
             operators: vec![self.account.public()],
             params: Params::default(),
             accounts: vec![],
+            rules: RULES,
         }
     }
 
