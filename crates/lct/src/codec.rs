@@ -68,17 +68,27 @@ pub(crate) fn field(bytes: &[u8], key: u8, major: u8) -> Result<(u64, &[u8]), Er
 #[inline]
 pub(crate) fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), Error> {
     let (&first, rest) = bytes.split_first().ok_or(Error::Malformed)?;
-    let (n, min) = match first & 0x1f {
+    // Spelt out by width: telemetry is made of short integers.
+    let (value, min, rest) = match first & 0x1f {
         small @ 0..=23 => return Ok((first >> 5, u64::from(small), rest)),
-        24 => (1, 24),
-        25 => (2, 1 << 8),
-        26 => (4, 1 << 16),
-        27 => (8, 1 << 32),
+        24 => argument(rest, 24, |b: [u8; 1]| b[0].into()),
+        25 => argument(rest, 1 << 8, |b| u16::from_be_bytes(b).into()),
+        26 => argument(rest, 1 << 16, |b| u32::from_be_bytes(b).into()),
+        27 => argument(rest, 1 << 32, u64::from_be_bytes),
         _ => return Err(Error::Malformed),
-    };
-    let (arg, rest) = take(rest, n)?;
-    let value = arg.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
+    }?;
     if value < min { Err(Error::Malformed) } else { Ok((first >> 5, value, rest)) }
+}
+
+/// An argument of `N` bytes, the least value that needs so many, and what follows.
+#[inline]
+fn argument<const N: usize>(
+    bytes: &[u8],
+    min: u64,
+    value: impl Fn([u8; N]) -> u64,
+) -> Result<(u64, u64, &[u8]), Error> {
+    let (argument, rest) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
+    Ok((value(*argument), min, rest))
 }
 
 fn take(bytes: &[u8], n: u64) -> Result<(&[u8], &[u8]), Error> {

@@ -187,21 +187,26 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
+        let (chunk, rest) = self.rest.split_first_chunk().ok_or(FormatError::Truncated)?;
+        self.rest = rest;
+        Ok(*chunk)
+    }
+
     fn head(&mut self, major: u8) -> Result<u64, FormatError> {
         let first = self.take(1)?[0];
         if first >> 5 != major {
             return Err(FormatError::Unexpected);
         }
         let info = first & 0x1f;
-        let (len, least) = match info {
+        let (value, least) = match info {
             0..=23 => return Ok(u64::from(info)),
-            24 => (1, 24),
-            25 => (2, 0x100),
-            26 => (4, 0x1_0000),
-            27 => (8, 0x1_0000_0000),
+            24 => (u64::from(u8::from_be_bytes(self.chunk()?)), 24),
+            25 => (u64::from(u16::from_be_bytes(self.chunk()?)), 0x100),
+            26 => (u64::from(u32::from_be_bytes(self.chunk()?)), 0x1_0000),
+            27 => (u64::from_be_bytes(self.chunk()?), 0x1_0000_0000),
             _ => return Err(FormatError::Unexpected),
         };
-        let value = self.take(len)?.iter().fold(0_u64, |v, b| (v << 8) | u64::from(*b));
         if value < least { Err(FormatError::NotCanonical) } else { Ok(value) }
     }
 
