@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use measure::Effort;
 use serde_json::{Value, json};
 
@@ -50,18 +50,24 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 }
 
 fn bench(args: &[String]) -> Result<Value> {
-    let effort = match args.get(1).map(String::as_str) {
-        None => Effort { rounds: 801, turn: 256 },
-        Some("--quick") => Effort { rounds: 9, turn: 64 },
-        Some(other) => bail!("there is no option `{other}`; there is --quick"),
-    };
+    let (mut quick, mut only) = (false, None);
+    let mut options = args.iter().skip(1).map(String::as_str);
+    while let Some(option) = options.next() {
+        match option {
+            "--quick" => quick = true,
+            "--only" => only = Some(options.next().context("--only names a part of the bench")?),
+            _ => bail!("there is no option `{option}`; there is --quick, and for the ledger --only PART"),
+        }
+    }
+    let effort = if quick { Effort { rounds: 9, turn: 64 } } else { Effort { rounds: 801, turn: 256 } };
     let mut figures = match args.first().map(String::as_str) {
         #[cfg(feature = "host")]
-        Some("ledger") => ledger::run(args.len() > 1)?,
+        Some("ledger") => ledger::run(quick, only)?,
+        Some(name) if only.is_some() => bail!("`{name}` has no parts to run alone"),
         Some("link") => link::run(effort)?,
         Some("tiers") => tiers::run(effort)?,
         Some("receipt") => receipt::run(effort)?,
-        Some("timing") => timing::run(args.len() > 1)?,
+        Some("timing") => timing::run(quick)?,
         _ => bail!("name a bench: ledger, link, receipt, tiers, timing"),
     };
     // A bench of its own effort says so.

@@ -41,26 +41,29 @@ const NAMES: [&str; 7] = ["link", "tiers", "receipt", "ledger", "bridge", "firmw
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
-    let (name, json, quick) = options(args)?;
+    let Options { name, json, quick, only } = options(args)?;
     let mut document = match name {
         "firmware" => firmware::run()?,
         "bridge" => load::bench(quick)?,
         "tiers" => {
             // Time on the buses is the same in every build.
-            let mut document = host(name, quick, &BUILDS[..1])?;
+            let mut document = host(name, &quick_of(quick), &BUILDS[..1])?;
             if quick {
                 eprintln!("bench: --quick leaves out the emulated device");
             } else {
-                work_of_devices(&mut document, &host(name, quick, &COUNTED)?, &firmware::run()?)?;
+                work_of_devices(&mut document, &host(name, &[], &COUNTED)?, &firmware::run()?)?;
             }
             document
         }
         // The disk decides, and the libraries that verify and hash find the CPU's instructions by themselves.
-        "ledger" => host(name, quick, &BUILDS[..1])?,
-        "receipt" => host(name, quick, &VERIFIERS)?,
-        "timing" => host(name, quick, &BUILDS)?,
+        "ledger" => {
+            let part = only.iter().flat_map(|part| ["--only", part]);
+            host(name, &quick_of(quick).into_iter().chain(part).collect::<Vec<_>>(), &BUILDS[..1])?
+        }
+        "receipt" => host(name, &quick_of(quick), &VERIFIERS)?,
+        "timing" => host(name, &quick_of(quick), &BUILDS)?,
         _ => {
-            let mut document = host(name, quick, &BUILDS)?;
+            let mut document = host(name, &quick_of(quick), &BUILDS)?;
             if quick {
                 eprintln!("bench: --quick leaves out the emulated device");
             } else {
@@ -74,7 +77,7 @@ pub fn run(args: &[String]) -> Result<()> {
     print!("{}", table(&document));
     if json {
         println!("{document}");
-        if name == "ledger" {
+        if name == "ledger" && only.is_none() {
             println!("{}", ledger_figures(&document)?);
         }
     }
@@ -115,8 +118,12 @@ fn ledger_figures(document: &Value) -> Result<Value> {
     Ok(Value::Object(LEDGER.iter().map(figure).collect::<Result<_>>()?))
 }
 
+fn quick_of(quick: bool) -> Vec<&'static str> {
+    quick.then_some("--quick").into_iter().collect()
+}
+
 /// A bench of this machine, in these builds.
-fn host(name: &str, quick: bool, builds: &[Build]) -> Result<Value> {
+fn host(name: &str, options: &[&str], builds: &[Build]) -> Result<Value> {
     let compiler = shell::output_of(Command::new("rustc").arg("--version").current_dir(shell::root()))?;
     let mut results = Vec::new();
     for build in builds {
@@ -124,7 +131,7 @@ fn host(name: &str, quick: bool, builds: &[Build]) -> Result<Value> {
         let program = compile(build)?;
         let mut command = Command::new(&program);
         // Its progress goes to people as it comes.
-        command.arg(name).args(quick.then_some("--quick")).stderr(Stdio::inherit());
+        command.arg(name).args(options).stderr(Stdio::inherit());
         let text = shell::output_of(&mut command)?;
         let figures: Value = serde_json::from_str(&text).context("the bench did not print JSON")?;
         results.push((build, figures));
@@ -220,25 +227,41 @@ fn python_rows(quick: bool) -> Result<Value> {
     serde_json::from_str(&text).context("the Python peer did not print JSON")
 }
 
-fn options(args: &[String]) -> Result<(&str, bool, bool)> {
+/// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options<'a> {
+    name: &'a str,
+    json: bool,
+    quick: bool,
+    /// The part of bench `ledger` that runs alone.
+    only: Option<&'a str>,
+}
+
+fn options(args: &[String]) -> Result<Options<'_>> {
     let names = NAMES.join(", ");
-    let (mut name, mut json, mut quick) = (None, false, false);
-    for arg in args {
-        match arg.as_str() {
-            "--json" => json = true,
-            "--quick" => quick = true,
+    let mut options = Options::default();
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match arg {
+            "--json" => options.json = true,
+            "--quick" => options.quick = true,
+            "--only" => options.only = Some(args.next().context("--only names a part of bench `ledger`")?),
             option if option.starts_with('-') => {
-                bail!("`bench` has no option `{option}`; it takes --json and --quick")
+                bail!("`bench` has no option `{option}`; it takes --json, --quick and --only PART")
             }
-            other if name.is_some() => bail!("one bench at a time: `{other}` is one too many"),
-            other if NAMES.contains(&other) => name = Some(other),
+            other if !options.name.is_empty() => bail!("one bench at a time: `{other}` is one too many"),
+            other if NAMES.contains(&other) => options.name = other,
             other => bail!("there is no bench `{other}`; the benches are {names}"),
         }
     }
-    if quick && name == Some("firmware") {
-        bail!("`bench firmware` counts instructions and has no shorter run: leave --quick out");
+    match options {
+        Options { name: "", .. } => bail!("name a bench: {names}"),
+        Options { name: "firmware", quick: true, .. } => {
+            bail!("`bench firmware` counts instructions and has no shorter run: leave --quick out")
+        }
+        Options { name, only: Some(_), .. } if name != "ledger" => bail!("--only is for bench `ledger`"),
+        _ => Ok(options),
     }
-    Ok((name.with_context(|| format!("name a bench: {names}"))?, json, quick))
 }
 
 /// The program of the benches for any CPU of this architecture.
@@ -320,9 +343,20 @@ mod tests {
 
     #[test]
     fn a_bench_is_named_once_and_known() {
-        assert_eq!(options(&words(&["--json", "link"])).unwrap(), ("link", true, false));
-        assert_eq!(options(&words(&["link", "--quick"])).unwrap(), ("link", false, true));
-        for wrong in [&[][..], &["lnik"], &["link", "link"], &["link", "--jsno"], &["--quick", "firmware"]] {
+        let json = words(&["--json", "link"]);
+        assert_eq!(options(&json).unwrap(), Options { name: "link", json: true, ..Options::default() });
+        let only = words(&["ledger", "--quick", "--only", "records"]);
+        let records = Options { name: "ledger", quick: true, only: Some("records"), ..Options::default() };
+        assert_eq!(options(&only).unwrap(), records);
+        for wrong in [
+            &[][..],
+            &["lnik"],
+            &["link", "link"],
+            &["link", "--jsno"],
+            &["--quick", "firmware"],
+            &["ledger", "--only"],
+            &["link", "--only", "records"],
+        ] {
             assert!(options(&words(wrong)).is_err(), "{wrong:?}");
         }
     }

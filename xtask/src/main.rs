@@ -35,7 +35,7 @@ struct Subcommand {
 const COMMANDS: [Subcommand; 6] = [
     Subcommand {
         name: "bench",
-        usage: "bench NAME [--json] [--quick]",
+        usage: "bench NAME [--json] [--quick] [--only PART]",
         about: "speed beside peers in the same run; benches: link, tiers, receipt, ledger, bridge, firmware",
         run: bench::run,
     },

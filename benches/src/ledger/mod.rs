@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ledger::genesis::{Genesis, Params};
 use serde_json::{Value, json};
 
@@ -78,29 +78,32 @@ const QUICK: Size = Size {
     starts: 5,
 };
 
-pub fn run(quick: bool) -> Result<Value> {
+/// A part of the bench.
+type Part = fn(&Disk, &Size) -> Result<Value>;
+
+/// The parts of the bench, and what each of them says that it does.
+const PARTS: [(&str, &str, Part); 4] = [
+    ("records", "records beside a bare log and databases", records::run),
+    ("clients", "64 clients that wait", clients::run),
+    ("transactions", "signed transactions", transactions::run),
+    ("state", "a ledger with many components", state::run),
+];
+
+/// Runs all parts, or `only` one of them.
+pub fn run(quick: bool, only: Option<&str>) -> Result<Value> {
     let size = if quick { QUICK } else { FULL };
+    let names = PARTS.map(|(name, ..)| name);
+    ensure!(only.is_none_or(|name| names.contains(&name)), "the parts are {}", names.join(", "));
     let base = base()?;
     let disk = Disk(tempfile::tempdir_in(&base).context("a directory for the ledgers")?);
     let mut figures = json!({});
-    let mut add = |name: &str, part: Result<Value>| -> Result<()> {
-        let Value::Object(part) = part.with_context(|| format!("bench ledger, {name}"))? else {
-            return Ok(());
-        };
-        for (key, value) in part {
-            figures[key] = value;
+    for (name, what, part) in PARTS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only == *name)) {
+        eprintln!("bench: {what}");
+        let part = part(&disk, &size).with_context(|| format!("bench ledger, {name}"))?;
+        for (key, value) in part.as_object().into_iter().flatten() {
+            figures[key] = value.clone();
         }
-        Ok(())
-    };
-    let step = |what: &str| eprintln!("bench: {what}");
-    step("records beside a bare log and databases");
-    add("records", records::run(&disk, &size))?;
-    step("64 clients that wait");
-    add("clients", clients::run(&disk, &size))?;
-    step("signed transactions");
-    add("transactions", transactions::run(&disk, &size))?;
-    step("a ledger with many components");
-    add("state", state::run(&disk, &size))?;
+    }
     figures["cores"] = cores().into();
     figures["settings"] = json!({
         "accounts": size.accounts, "accounts_few": size.few, "block": BLOCK, "turns": size.turns, "blocks": size.blocks,

@@ -539,6 +539,12 @@ impl Chain {
         self.segments.stored()
     }
 
+    /// Bytes of the record files that are acknowledged.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.segments.bytes()
+    }
+
     /// The records of a component over time (L252 to L255), those that are on disk by now; while somebody sums up, those that
     /// are summed up.
     ///

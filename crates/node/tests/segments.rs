@@ -1,6 +1,6 @@
 //! Record files: what is acknowledged is there after a crash, what is not is cut, and damage is told apart.
 //!
-//! Rules L90, L91, L240, L241, L247 and L258.
+//! Rules L90, L91, L228, L229, L240, L241, L247, L248 and L258.
 
 use crate::world;
 
@@ -121,16 +121,20 @@ fn a_torn_tail_is_cut_at_every_length() {
         torn.push(bytes);
     }
     for bytes in torn {
+        let beside = file(dir.path()).with_extension(format!("cut-{}", kept.len()));
+        let _none = fs::remove_file(&beside);
         leave(dir.path(), &bytes);
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
-        assert_eq!(reader.stored().batches, 1);
+        // Zeros at the end were there before.
+        let left = bytes[kept.len()..].iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+        let found = Stored { batches: 1, records: 4, torn_bytes: left as u64 };
+        assert_eq!(reader.stored(), found);
         assert_eq!(fs::read(file(dir.path())).unwrap(), bytes, "a reader changes nothing");
         let segments = open(dir.path());
-        let torn_bytes = (bytes.len() - kept.len()) as u64;
-        assert_eq!(segments.stored(), Stored { batches: 1, records: 4, torn_bytes });
+        assert_eq!(segments.stored(), found);
         assert_eq!(fs::read(file(dir.path())).unwrap(), kept);
-        let beside = fs::read(file(dir.path()).with_extension(format!("cut-{}", kept.len())));
-        assert_eq!(beside.unwrap_or_default(), bytes[kept.len()..], "what was cut is kept beside");
+        let cut = fs::read(&beside).unwrap_or_default();
+        assert_eq!(cut, bytes[kept.len()..][..left], "what was cut is kept beside");
         segments.append(&[stored("module-1", 4, 4)]).unwrap();
         assert_eq!(fs::read(file(dir.path())).unwrap(), whole, "and it continues as if nothing had been");
     }
@@ -162,12 +166,13 @@ fn sectors_of_the_last_frame(images: u64) {
                     image[from..to].copy_from_slice(&whole[from..to]);
                 }
             }
-            // How far the file grew is written separately.
-            if rng.next_u32() & 1 == 0 {
-                let shorter = kept.len() + rng.next_u64() as usize % (whole.len() - kept.len());
-                image.truncate(shorter);
+            // How far the file grew is written separately; or there were zeros behind its frames already.
+            match rng.next_u32() % 3 {
+                0 => image.truncate(kept.len() + rng.next_u64() as usize % (whole.len() - kept.len())),
+                1 => image.resize(whole.len() + rng.next_u32() as usize % 20_000, 0),
+                _ => {}
             }
-            let all = image == whole;
+            let all = image.starts_with(&whole);
             let crashed = tempfile::tempdir().unwrap();
             fs::write(file(crashed.path()), &image).unwrap();
             let found = open(crashed.path()).stored().batches;
@@ -189,6 +194,64 @@ fn any_sectors_of_the_last_frame_may_be_missing() {
 #[ignore = "five thousand cuts; a smaller share is among the usual tests"]
 fn any_sectors_of_the_last_frame_may_be_missing_many_times() {
     sectors_of_the_last_frame(250);
+}
+
+/// Where the frames of a file end.
+fn end_of_frames(bytes: &[u8]) -> usize {
+    let mut at = 37;
+    while let Some(length) = bytes.get(at..at + 4).filter(|length| **length != [0; 4]) {
+        at += 16 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+    }
+    at
+}
+
+/// Batches of 100 until the file has so many bytes; how many, and at how many of them the file grew.
+fn grown(segments: &Segments, dir: &Path, bytes: usize, from: u32) -> (u32, usize) {
+    let len = || fs::metadata(file(dir)).unwrap().len();
+    let (mut n, mut growths) = (from, 0);
+    while end_of_frames(&fs::read(file(dir)).unwrap()) < bytes {
+        let before = len();
+        segments.append(&[stored("module-1", n * 100, 100)]).unwrap();
+        growths += usize::from(len() != before);
+        n += 1;
+    }
+    (n, growths)
+}
+
+/// A sync that has to tell the disk how long the file is now takes twice as long.
+#[test]
+fn a_file_grows_into_zeros_and_is_closed_without_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    let (few, growths) = grown(&segments, dir.path(), 60_000, 0);
+    assert_eq!(growths, few as usize, "a small file has no zeros behind it");
+    let (n, growths) = grown(&segments, dir.path(), 400_000, few);
+    assert!(growths <= 6, "{growths} of {}", n - few);
+    let image = fs::read(file(dir.path())).unwrap();
+    let end = end_of_frames(&image);
+    assert!((end..=2 * end).contains(&image.len()), "{end} of {}", image.len());
+    let all = Stored { batches: n as usize, records: u64::from(n) * 100, torn_bytes: 0 };
+    // As a crash leaves it: a reader takes the zeros for nothing, and who appends takes them away.
+    let crashed = tempfile::tempdir().unwrap();
+    fs::write(file(crashed.path()), &image).unwrap();
+    assert_eq!(Segments::open_read_only(crashed.path(), chain_id()).unwrap().stored(), all);
+    assert_eq!(fs::metadata(file(crashed.path())).unwrap().len(), image.len() as u64);
+    let again = open(crashed.path());
+    assert_eq!((again.stored(), fs::read(file(crashed.path())).unwrap()), (all, image[..end].to_vec()));
+    assert_eq!(fs::read_dir(crashed.path()).unwrap().count(), 1, "nothing was torn");
+    grown(&again, crashed.path(), end + 1, n);
+    drop(again);
+    assert_eq!(open(crashed.path()).stored().batches, n as usize + 1);
+    // One bit where there should be zeros may be all that arrived of a frame.
+    for at in [end + 20, image.len() - 1] {
+        let mut damaged = image.clone();
+        damaged[at] = 1;
+        leave(crashed.path(), &damaged);
+        let found = Segments::open_read_only(crashed.path(), chain_id()).unwrap().stored();
+        assert_eq!(found, Stored { torn_bytes: (at + 1 - end) as u64, ..all });
+    }
+    drop(segments);
+    assert_eq!(fs::read(file(dir.path())).unwrap(), image[..end]);
 }
 
 #[test]
@@ -319,12 +382,28 @@ fn a_start_reads_the_index_and_of_the_files_only_what_it_lacks() {
             assert!(segments.batch(&Cid::of(id), last).unwrap().is_some());
         }
     }
-    // A file that lost its end, or that is not there, is no file of the index.
+    // A file that lost its end, or that is not there, is said, whether it has a listing or not.
+    let missing = |what: &str| {
+        for listed in [true, false] {
+            if !listed {
+                fs::remove_file(listing(dir.path())).unwrap();
+            }
+            for opened in [Segments::open, Segments::open_read_only] {
+                let opened = opened(dir.path(), chain_id()).unwrap_err().to_string();
+                let said = ["segment-00000001", what, "acknowledged records are missing", "`index`"];
+                assert!(said.iter().all(|part| opened.contains(part)), "{opened}");
+            }
+            assert!(index(dir.path()).exists(), "who refuses removes nothing");
+        }
+    };
+    let listed = fs::read(listing(dir.path())).unwrap();
     fs::write(file(dir.path()), &whole[..whole.len() - 1]).unwrap();
-    let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
-    assert!(opened.contains("when it was closed"), "{opened}");
+    missing(&format!("{} bytes, and had {}", whole.len() - 1, whole.len()));
     fs::remove_file(file(dir.path())).unwrap();
-    assert_eq!(held(&open(dir.path())), (0, 0));
+    fs::write(listing(dir.path()), &listed).unwrap();
+    missing("it is gone");
+    fs::remove_file(index(dir.path())).unwrap();
+    assert_eq!(held(&open(dir.path())), (0, 0), "whoever moves the index away gives them up");
 }
 
 /// What the index has of a file is not read again where the listing is lost; a listing is made at the close.
@@ -361,10 +440,10 @@ fn a_listing_that_is_lost_is_made_again_and_refuses_no_start() {
     assert!(!listing(dir.path()).exists(), "of a file that is damaged none is made");
 }
 
-/// The last file lost its end, or is gone, and its number is that of the file which is begun: neither index nor listing of
-/// what was there fits again when it has grown.
+/// The last file lost its end, or is gone, and its number is that of the file which is begun: the listing of what was there does
+/// not fit again when it has grown.
 #[test]
-fn what_was_not_used_at_a_start_is_not_used_at_the_next_one_either() {
+fn what_was_given_up_does_not_come_back() {
     for left in ["one frame", "no frame", "no file"] {
         let dir = tempfile::tempdir().unwrap();
         let segments = open(dir.path());
@@ -378,18 +457,19 @@ fn what_was_not_used_at_a_start_is_not_used_at_the_next_one_either() {
         } else {
             let kept = if left == "one frame" { end } else { 10 };
             fs::write(file(dir.path()), &whole[..kept]).unwrap();
-            let opened = Segments::open(dir.path(), chain_id()).unwrap_err().to_string();
-            assert!(opened.contains("when it was closed"), "{left}: {opened}");
-            assert!(index(dir.path()).exists(), "{left}: who refuses removes nothing");
+        }
+        Segments::open(dir.path(), chain_id()).unwrap_err();
+        // Given up.
+        fs::remove_file(index(dir.path())).unwrap();
+        if left != "no file" {
             fs::remove_file(listing(dir.path())).unwrap();
         }
         let kept = usize::from(left == "one frame");
         let reader = Segments::open_read_only(dir.path(), chain_id()).unwrap();
         assert_eq!(reader.stored().batches, kept, "{left}");
-        assert!(index(dir.path()).exists(), "{left}: a reader changes nothing");
         let segments = open(dir.path());
         assert_eq!(segments.stored().batches, kept, "{left}");
-        // The first begins before the end that the index and the listing state.
+        // The first begins before the end that the listing states.
         let later = [stored("module-3", 0, 1), stored("module-4", 0, 100)];
         for batch in &later {
             segments.append(std::slice::from_ref(batch)).unwrap();
@@ -518,6 +598,28 @@ fn a_file_that_could_not_be_begun_is_not_in_the_way() {
     limit("--fsize=unlimited:unlimited");
     assert!(matches!(refused, SegmentError::Store(Error::Io { .. })), "{refused:?}");
     assert_eq!(segments.append(&[stored("module-1", 0, 4)]).unwrap(), [Appended::Stored]);
+    // Room for frames, but not for as many zeros behind them: they are stored as long as there is.
+    drop(segments);
+    let dir = tempfile::tempdir().unwrap();
+    let segments = open(dir.path());
+    limit("--fsize=100000:unlimited");
+    let mut n = 0;
+    let refused = loop {
+        match segments.append(&[stored("module-1", n * 50, 50)]) {
+            Ok(_) => n += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, SegmentError::Store(Error::Io { .. })), "{refused:?}");
+    let end = end_of_frames(&fs::read(file(dir.path())).unwrap());
+    assert!(end > 95_000, "{end}");
+    limit("--fsize=unlimited:unlimited");
+    let again = tempfile::tempdir().unwrap();
+    fs::copy(file(dir.path()), file(again.path())).unwrap();
+    assert_eq!(open(again.path()).stored(), segments.stored());
+    segments.append(&[stored("module-1", n * 50, 50)]).unwrap();
+    drop(segments);
+    assert_eq!(open(dir.path()).stored().batches, n as usize + 1);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use lct::{
     Digest,
     hash::{Hasher, sha256},
-    merkle::{Accumulator, leaf_hash},
     record::{BATCH_MAX, BatchStatement, RECORD_MAX},
 };
 use ledger::{
@@ -13,7 +12,7 @@ use ledger::{
     tx::MAX_STATEMENT,
 };
 
-use super::{Entry, StoredBatch};
+use super::{Entry, StoredBatch, leaves::Leaves};
 
 const MAGIC: &[u8; 4] = b"MBSG";
 /// Version of the files that are written.
@@ -97,7 +96,9 @@ pub(super) struct Found {
 pub(super) enum Frame {
     /// A frame's header and batches; its payload is in the buffer.
     Whole([u8; FRAME_HEADER], Vec<Found>),
-    /// An append that never finished: it ends at the end of the file.
+    /// The end of what was written: from here on there are zeros, or nothing.
+    Blank,
+    /// An append that never finished: behind it there are zeros, or nothing.
     Torn,
     /// Bytes that no interrupted append leaves behind.
     Damaged,
@@ -129,14 +130,20 @@ fn read(
     let mut header = Vec::with_capacity(FRAME_HEADER);
     payload.clear();
     file.by_ref().take(FRAME_HEADER as u64).read_to_end(&mut header)?;
-    let Ok(header) = <[u8; FRAME_HEADER]>::try_from(header) else {
-        return Ok(Frame::Torn);
+    let Ok(header) = <[u8; FRAME_HEADER]>::try_from(header.as_slice()) else {
+        return Ok(if zeros(&header) { Frame::Blank } else { Frame::Torn });
     };
     let Some(size) = length(&header) else {
-        // The file grew, but not every sector arrived: where that of the header is missing there are zeros. No more follows
-        // than the rest of this frame, and so no other one.
-        let rest = file.by_ref().take(MAX_PAYLOAD as u64 + 1).read_to_end(payload)?;
-        let torn = rest <= MAX_PAYLOAD && missing(&header, offset) && !holds_another(payload);
+        // Zeros were there before the frame, and stay where a sector of it did not arrive: if that of the header is missing,
+        // no more follows than the rest of this frame, and so no other one.
+        file.by_ref().take(MAX_PAYLOAD as u64).read_to_end(payload)?;
+        if !ends(file)? {
+            return Ok(Frame::Damaged);
+        }
+        if zeros(&header) && zeros(payload) {
+            return Ok(Frame::Blank);
+        }
+        let torn = missing(&header, offset) && !holds_another(payload);
         return Ok(if torn { Frame::Torn } else { Frame::Damaged });
     };
     file.by_ref().take(size as u64).read_to_end(payload)?;
@@ -145,7 +152,23 @@ fn read(
     }
     match checked(&header, version, payload, roots) {
         Some(found) => Ok(Frame::Whole(header, found)),
-        None => Ok(if file.read(&mut [0])? == 0 { Frame::Torn } else { Frame::Damaged }),
+        None => Ok(if ends(file)? { Frame::Torn } else { Frame::Damaged }),
+    }
+}
+
+pub(super) fn zeros(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| *b == 0)
+}
+
+/// Whether nothing more was written: zeros follow, if anything.
+fn ends(file: &mut impl Read) -> io::Result<bool> {
+    let mut part = [0; 4096];
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(true),
+            n if zeros(&part[..n]) => {}
+            _ => return Ok(false),
+        }
     }
 }
 
@@ -161,7 +184,6 @@ pub(super) fn length(header: &[u8]) -> Option<usize> {
 fn missing(header: &[u8; FRAME_HEADER], offset: u64) -> bool {
     let first = usize::try_from(SECTOR - offset % SECTOR).map_or(FRAME_HEADER, |n| n.min(FRAME_HEADER));
     let (before, after) = header.split_at(first);
-    let zeros = |part: &[u8]| part.iter().all(|b| *b == 0);
     // A hash that lies in the first sector cannot be wrong for what the second one lacks.
     let second = first < 8 && zeros(after);
     second || zeros(before) && (first >= 4 || restorable(header, first))
@@ -232,22 +254,21 @@ fn walk<'a>(r: &mut Reader<'a>, rooted: bool) -> Result<(&'a [u8], u64, Digest),
     let statement = r.bytes(MAX_STATEMENT)?;
     let n = r.array(BATCH_MAX.into())?;
     let mut present = 0;
-    let mut leaves = Accumulator::default();
+    let mut leaves = Leaves::default();
     for _ in 0..n {
         if r.array(2)? != 2 {
             return Err(FormatError::Unexpected);
         }
-        let leaf = match r.uint()? {
+        match r.uint()? {
             0 => {
                 present += 1;
                 let record = r.bytes(RECORD_MAX)?;
-                if rooted { leaf_hash(record) } else { [0; 32] }
+                if rooted {
+                    leaves.record(record);
+                }
             }
-            1 => r.fixed()?,
+            1 => leaves.leaf(r.fixed()?),
             _ => return Err(FormatError::Unexpected),
-        };
-        if rooted {
-            leaves.push(leaf);
         }
     }
     let root = if rooted { leaves.root() } else { [0; 32] };
@@ -292,11 +313,42 @@ mod tests {
                         continue;
                     }
                     assert!(matches!(read(&bytes, offset), Frame::Torn), "{part:?} of {size} at {offset}");
+                    // The zeros in front of which it was written, more than any frame is long.
+                    let mut before_zeros = bytes.clone();
+                    before_zeros.resize(bytes.len() + 2 * MAX_PAYLOAD, 0);
+                    assert!(
+                        matches!(read(&before_zeros, offset), Frame::Torn),
+                        "{part:?} of {size} at {offset}"
+                    );
+                    *before_zeros.last_mut().unwrap() = 1;
+                    assert!(
+                        matches!(read(&before_zeros, offset), Frame::Damaged),
+                        "{part:?} of {size} at {offset}"
+                    );
                     // Another frame behind it: this one was acknowledged before that was written.
                     bytes.extend_from_slice(&frame_of(100));
                     assert!(matches!(read(&bytes, offset), Frame::Damaged), "{part:?} of {size} at {offset}");
                 }
             }
         }
+    }
+
+    /// Zeros are the end of what was written, however many there are, and nothing else is.
+    #[test]
+    fn zeros_are_no_frame() {
+        for n in [0, 1, 15, 16, 17, 4_096, MAX_PAYLOAD + 20, 2 * MAX_PAYLOAD] {
+            let mut bytes = vec![0; n];
+            assert!(matches!(read(&bytes, 37), Frame::Blank), "{n}");
+            // Not a header that is there with a wrong bit, nor what no frame of any length reaches.
+            if let Some(last) = bytes.last_mut() {
+                *last = 1;
+                let torn = n != FRAME_HEADER && n <= MAX_PAYLOAD;
+                assert_eq!(matches!(read(&bytes, 37), Frame::Torn), torn, "{n}");
+            }
+        }
+        // A payload of which nothing arrived, between its header and other zeros.
+        let mut bytes = frame_of(100)[..FRAME_HEADER].to_vec();
+        bytes.resize(4_096, 0);
+        assert!(matches!(read(&bytes, 37), Frame::Torn));
     }
 }

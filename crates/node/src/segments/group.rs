@@ -24,6 +24,13 @@ use crate::error::Error;
 /// Most batches of a frame.
 const MAX_BATCHES: usize = u16::MAX as usize;
 
+/// A file that is not this long gets no zeros behind its frames: most ledgers of a test, or of a quiet component, need none.
+const FILL_LEAST: u64 = 64 << 10;
+/// Most zeros behind them.
+const FILL_MOST: u64 = 4 << 20;
+/// What is written of them at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// A batch that was checked, as it is written.
 pub(super) struct Sealed {
     s: BatchStatement,
@@ -96,9 +103,11 @@ impl Group {
         (tail.number, tail.len)
     }
 
-    /// Lists what the file that grows holds.
+    /// Lists what the file that grows holds, and takes away the zeros behind it.
     pub fn close(&self, segments: &Segments) {
         let mut tail = lock(&self.tail);
+        // The next start takes away what this does not.
+        let _left = tail.trim();
         // Without a listing the next start reads the file.
         let _unlisted = tail.list(segments);
     }
@@ -250,6 +259,42 @@ impl Failure {
 }
 
 impl Tail {
+    fn failure(&self, segments: &Segments, e: &io::Error) -> Failure {
+        Failure { path: segments.path(self.number), kind: e.kind(), code: e.raw_os_error() }
+    }
+
+    /// Takes away what the file has behind its last frame.
+    fn trim(&mut self) -> io::Result<()> {
+        if self.filled > self.len || self.unclean {
+            self.file.set_len(self.len)?;
+            self.filled = self.len;
+        }
+        Ok(())
+    }
+
+    /// Writes a frame behind the last one: into zeros, so that its sync has nothing to say but its bytes; where they do not suffice,
+    /// with others behind it.
+    fn put(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.len))?;
+        self.file.write_all(frame)?;
+        let end = self.len + frame.len() as u64;
+        if end > self.filled {
+            self.filled = filled_to(end);
+            // A disk that has no room for them has some for the frame, and for others as they come.
+            let _fewer = self.fill(self.filled - end);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, mut count: u64) -> io::Result<()> {
+        while count > 0 {
+            let part = usize::try_from(count).map_or(&ZEROS[..], |n| &ZEROS[..n.min(ZEROS.len())]);
+            self.file.write_all(part)?;
+            count -= part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Writes the listing of the file.
     fn list(&mut self, segments: &Segments) -> Result<(), Error> {
         if self.len == FILE_HEADER {
@@ -275,6 +320,8 @@ impl Tail {
         if self.len >= FILE_BYTES || self.version != VERSION {
             // Without a listing the next start reads the file.
             let _unlisted = self.list(segments);
+            // Only the last file has anything behind its frames.
+            self.trim().and_then(|()| self.file.sync_all()).map_err(|e| self.failure(segments, &e))?;
             *self = segments.create(self.number + 1).map_err(|e| match e {
                 Error::DiskFull(path) => Failure { path, kind: io::ErrorKind::StorageFull, code: None },
                 Error::Io { path, source } => {
@@ -287,15 +334,11 @@ impl Tail {
         }
         let bytes = frame(batches.iter().map(|batch| (batch.bytes.as_slice(), batch.statement.as_slice())));
         // What a longer frame left behind the end would stand behind this one.
-        let cleared =
-            if mem::replace(&mut self.unclean, true) { self.file.set_len(self.len) } else { Ok(()) };
-        let written = cleared
-            .and_then(|()| self.file.seek(SeekFrom::Start(self.len)))
-            .and_then(|_| self.file.write_all(&bytes))
-            .and_then(|()| self.file.sync_data());
+        let cleared = if mem::replace(&mut self.unclean, true) { self.trim() } else { Ok(()) };
+        let written = cleared.and_then(|()| self.put(&bytes)).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
-            self.unclean = self.file.set_len(self.len).is_err();
-            return Err(Failure { path: segments.path(self.number), kind: e.kind(), code: e.raw_os_error() });
+            self.unclean = self.trim().is_err();
+            return Err(self.failure(segments, &e));
         }
         self.unclean = false;
         let index = &mut *segments.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -310,6 +353,13 @@ impl Tail {
         index.files.insert(self.number, self.len);
         Ok(())
     }
+}
+
+/// How far a file is filled with zeros whose frames end at `end`: to twice that, but by no more than [`FILL_MOST`] and not beyond
+/// where the next file begins.
+fn filled_to(end: u64) -> u64 {
+    let more = if end < FILL_LEAST { 0 } else { end.min(FILL_MOST) };
+    (end + more).min(FILE_BYTES).max(end)
 }
 
 #[cfg(test)]
@@ -464,5 +514,30 @@ mod tests {
             drop(tail);
             assert!(matches!(answer, Ok(Ok(stored)) if stored == [Appended::AlreadyStored]));
         });
+    }
+
+    /// What is gone is forgotten and what is not stays known, so that the next one goes on with it.
+    #[test]
+    fn a_prune_that_fails_half_way_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let segments = open(dir.path());
+        for cid in 1..=4 {
+            segments.append(&[batch(cid, 3)]).unwrap();
+            // The next batch founds a file.
+            lock(&group(&segments).tail).version = 1;
+        }
+        let stuck = segments.path(2);
+        let remove = |path: &Path| {
+            if path == stuck { Err(Error::Interrupted) } else { crate::segments::remove(path) }
+        };
+        assert!(matches!(segments.prune_by(u64::MAX, remove), Err(Error::Interrupted)));
+        assert_eq!(segments.numbers().unwrap(), [2, 3, 4]);
+        assert_eq!(segments.stored().batches, 3);
+        assert_eq!(segments.append(&[batch(2, 3)]).unwrap(), [Appended::AlreadyStored]);
+        assert_eq!(segments.batch(&Cid([1; 16]), 0).unwrap(), None);
+        assert_eq!(segments.prune(u64::MAX).unwrap(), 2);
+        assert_eq!((segments.numbers().unwrap().as_slice(), segments.stored().batches), (&[4][..], 1));
+        drop(segments);
+        assert_eq!(open(dir.path()).stored().batches, 1);
     }
 }

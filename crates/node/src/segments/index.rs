@@ -93,13 +93,16 @@ impl Index {
     pub fn read(
         path: &Path,
         chain_id: &Digest,
-        fits: impl FnOnce(&[(u32, u64)]) -> bool,
+        fits: impl FnOnce(&[(u32, u64)]) -> Result<bool, Error>,
     ) -> Result<Option<Self>, Error> {
-        let found = Table::read(path, chain_id)?.filter(|(_, covered)| fits(&covered.files));
-        Ok(found.map(|(table, Covered { records, files })| {
-            let files = files.into_iter().collect();
+        let Some((table, Covered { records, files })) = Table::read(path, chain_id)? else {
+            return Ok(None);
+        };
+        let index = || {
+            let files = files.iter().copied().collect();
             Self { batches: table.len(), records, files, table, ..Self::default() }
-        }))
+        };
+        Ok(fits(&files)?.then(index))
     }
 
     /// Takes in what a start found in the record files besides: batches of files, and records that are there.
@@ -123,10 +126,24 @@ impl Index {
         }
     }
 
+    /// Whether it has as many batches and records as these.
+    pub fn has<'a>(&self, batches: impl Iterator<Item = &'a Listed>) -> bool {
+        self.without(batches).is_some()
+    }
+
+    /// How many batches and records there are besides these.
+    fn without<'a>(&self, batches: impl Iterator<Item = &'a Listed>) -> Option<(usize, u64)> {
+        let (count, records) =
+            batches.fold((0, 0), |(count, records), one| (count + 1, records + u64::from(one.present)));
+        Some((self.batches.checked_sub(count)?, self.records.checked_sub(records)?))
+    }
+
     /// Forgets some files and all their batches, which these are; nothing where they are more than it has.
-    pub fn forget(&mut self, files: &[u32], batches: &[Listed]) -> Option<()> {
-        let records: u64 = batches.iter().map(|one| u64::from(one.present)).sum();
-        let (left, records) = (self.batches.checked_sub(batches.len())?, self.records.checked_sub(records)?);
+    pub fn forget<'a>(&mut self, files: &[u32], batches: impl Iterator<Item = &'a Listed>) -> Option<()> {
+        let (left, records) = self.without(batches)?;
+        if files.is_empty() {
+            return Some(());
+        }
         (self.batches, self.records, self.unwritten) = (left, records, true);
         self.files.retain(|number, _| !files.contains(number));
         let keep = |place: &Place| !files.contains(&place.file);
@@ -184,11 +201,12 @@ mod tests {
         index.note(s.cid, listed.place(1), 5);
         index.files.insert(1, 100);
         for others in [vec![listed, listed], vec![more]] {
-            assert!(index.forget(&[1], &others).is_none());
+            assert!(!index.has(others.iter()));
+            assert!(index.forget(&[1], others.iter()).is_none());
             assert_eq!((index.batches, index.records, index.files.len()), (1, 5, 1));
             assert!(index.overlapping(&s).is_some());
         }
-        index.forget(&[1], &[listed]).unwrap();
+        index.forget(&[1], [&listed].into_iter()).unwrap();
         assert_eq!((index.batches, index.records, index.files.len()), (0, 0, 0));
         assert!(index.overlapping(&s).is_none());
     }

@@ -11,6 +11,7 @@
 //!
 //! A batch is acknowledged after its frame is synced. What one sync makes durable is one frame, so only the last frame
 //! of the last file can be torn by a crash; it was never acknowledged and is moved to a file beside it at the next open.
+//! While a file grows there are zeros behind its frames, into which the next ones are written (L228).
 //! Damage anywhere else is reported, never cut. A start reads the index that the last close left, the listings of files that
 //! it lacks or that grew, and what a file holds beyond its listing.
 
@@ -24,7 +25,7 @@ use std::{
 use lct::{
     Digest,
     id::Cid,
-    merkle::{self, leaf_hash},
+    merkle::leaf_hash,
     record::{BATCH_MAX, BatchStatement, RECORD_MAX, Record},
 };
 use ledger::{
@@ -36,12 +37,14 @@ use crate::{cores, error::Error};
 use frame::{FILE_HEADER, Found, Frame, VERSION, file_header, file_version, read_frame, read_statements};
 use group::{Group, Sealed};
 use index::{Index, Place};
+use leaves::Leaves;
 use listing::{Listed, Listing};
 use table::Row;
 
 mod frame;
 mod group;
 mod index;
+mod leaves;
 mod listing;
 mod table;
 
@@ -154,15 +157,18 @@ impl StoredBatch {
         if self.entries.len() != usize::from(s.count) {
             return Err(SegmentError::Count { found: self.entries.len(), stated: s.count });
         }
-        let mut leaves = merkle::Accumulator::default();
+        let mut leaves = Leaves::default();
         for (i, (entry, seq)) in self.entries.iter().zip(s.first_seq..).enumerate() {
-            if let Entry::Record(bytes) = entry {
-                let (cid, own, time_ms) = Record::place(bytes).map_err(|_| SegmentError::Record(i))?;
-                if cid != s.cid || own != seq || !(s.first_ms..=s.last_ms).contains(&time_ms) {
-                    return Err(SegmentError::Record(i));
+            match entry {
+                Entry::Record(bytes) => {
+                    let (cid, own, time_ms) = Record::place(bytes).map_err(|_| SegmentError::Record(i))?;
+                    if cid != s.cid || own != seq || !(s.first_ms..=s.last_ms).contains(&time_ms) {
+                        return Err(SegmentError::Record(i));
+                    }
+                    leaves.record(bytes);
                 }
+                Entry::Missing(leaf) => leaves.leaf(*leaf),
             }
-            leaves.push(entry.leaf());
         }
         if leaves.root() == s.root { Ok(s) } else { Err(SegmentError::Root) }
     }
@@ -260,7 +266,10 @@ pub struct Segments {
 struct Tail {
     file: File,
     number: u32,
+    /// Where its last frame ends.
     len: u64,
+    /// Where the zeros behind that end.
+    filled: u64,
     /// Its format; one of an earlier version is followed by another file.
     version: u8,
     /// Behind `len` there may be bytes of a frame that was not written.
@@ -284,7 +293,7 @@ impl Segments {
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 let file = file.map_err(|e| Error::io(&path, e))?;
                 let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
-                Tail { file, number, len, version, unclean: false, listed_to, listed }
+                Tail { file, number, len, filled: len, version, unclean: false, listed_to, listed }
             }
             None => segments.create(1)?,
         };
@@ -309,6 +318,12 @@ impl Segments {
     pub fn stored(&self) -> Stored {
         let index = self.index();
         Stored { batches: index.batches, records: index.records, torn_bytes: self.cut }
+    }
+
+    /// Bytes of all files, as far as they hold what is acknowledged.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.index().files.values().sum()
     }
 
     /// Stores batches and returns after they are synced; what was stored before is not stored again. What several
@@ -434,35 +449,51 @@ impl Segments {
     /// what was put among them since they were opened. Returns how many it removed.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`]; then those that are gone are forgotten, and the others are as they were.
     pub fn prune(&self, before_ms: u64) -> Result<u64, Error> {
+        self.prune_by(before_ms, remove)
+    }
+
+    fn prune_by(
+        &self,
+        before_ms: u64,
+        mut remove: impl FnMut(&Path) -> Result<bool, Error>,
+    ) -> Result<u64, Error> {
         let (last, _) = self.end();
-        let (mut files, mut batches) = (Vec::new(), Vec::new());
-        let old = |number: &u32| *number < last && self.index().files.contains_key(number);
-        for number in self.numbers()?.into_iter().filter(old) {
+        let mut old = Vec::new();
+        let known = |number: &u32| *number < last && self.index().files.contains_key(number);
+        for number in self.numbers()?.into_iter().filter(known) {
             // What a listing lacks may be younger, and would stay in the index without its file.
             let listing = self.whole_listing(number, self.len_of(number)?)?;
             if listing.listed.iter().any(|one| one.last_ms >= before_ms) {
                 break;
             }
-            files.push(number);
-            batches.extend(listing.listed);
+            old.push((number, listing.listed));
         }
-        if !files.is_empty() {
-            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            // Before they go: those that cannot be removed are read again by the next start, as no index fits them.
-            index.forget(&files, &batches).ok_or_else(|| {
-                let what = "files that are to go hold more than the index has of them; \
-                            move `index` away, and a start reads all files";
-                Error::corrupted(&self.dir, what)
-            })?;
+        // Whoever asks meanwhile waits until they are gone.
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let more = || {
+            let what = "files that are to go hold more than the index has of them; \
+                        move `index` away, and a start reads all files";
+            Error::corrupted(&self.dir, what)
+        };
+        if !index.has(old.iter().flat_map(|(_, batches)| batches)) {
+            return Err(more());
         }
-        for path in files.iter().map(|number| self.path(*number)) {
-            remove(&path)?;
-            remove(&Listing::path(&path))?;
+        let mut removed = Ok(true);
+        let gone = old.iter().take_while(|(number, _)| {
+            removed = remove(&self.path(*number));
+            removed.is_ok()
+        });
+        let (gone, batches): (Vec<u32>, Vec<_>) = gone.map(|(number, batches)| (*number, batches)).unzip();
+        index.forget(&gone, batches.into_iter().flatten()).ok_or_else(more)?;
+        drop(index);
+        removed?;
+        for number in &gone {
+            remove(&Listing::path(&self.path(*number)))?;
         }
         self.sync_dir()?;
-        Ok(files.len() as u64)
+        Ok(gone.len() as u64)
     }
 
     /// What file `number` holds up to byte `len`, where a frame ends: by its listing, and where that ends elsewhere by the file
@@ -566,7 +597,7 @@ impl Segments {
             return Err(e);
         }
         let (len, listed_to, listed) = (FILE_HEADER, FILE_HEADER, Vec::new());
-        Ok(Tail { file, number, len, version: VERSION, unclean: false, listed_to, listed })
+        Ok(Tail { file, number, len, filled: len, version: VERSION, unclean: false, listed_to, listed })
     }
 
     /// Makes the names of the files durable.
@@ -574,17 +605,17 @@ impl Segments {
         File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(&self.dir, e))
     }
 
-    /// Cuts off what file `number` has behind `offset`. It was not acknowledged; it is kept all the same beside the file,
-    /// for it may be damage after all.
-    fn cut_off(&self, mut file: File, number: u32, offset: u64) -> Result<(), Error> {
-        let (path, beside) = (self.path(number), self.path(number).with_extension(format!("cut-{offset}")));
-        let fail = |e| Error::io(&path, e);
-        let mut left = Vec::new();
-        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_to_end(&mut left)).map_err(fail)?;
-        let kept = File::create(&beside).and_then(|mut f| f.write_all(&left).and_then(|()| f.sync_all()));
-        kept.map_err(|e| Error::io(&beside, e))?;
-        self.sync_dir()?;
-        file.set_len(offset).and_then(|()| file.sync_all()).map_err(fail)
+    /// Cuts off what file `number` has behind `offset`, of which `left` is not zeros. It was not acknowledged; it is kept all the
+    /// same beside the file, for it may be damage after all.
+    fn cut_off(&self, file: &File, (number, offset): (u32, u64), left: &[u8]) -> Result<(), Error> {
+        let path = self.path(number);
+        if !left.is_empty() {
+            let beside = path.with_extension(format!("cut-{offset}"));
+            let kept = File::create(&beside).and_then(|mut f| f.write_all(left).and_then(|()| f.sync_all()));
+            kept.map_err(|e| Error::io(&beside, e))?;
+            self.sync_dir()?;
+        }
+        file.set_len(offset).and_then(|()| file.sync_all()).map_err(|e| Error::io(&path, e))
     }
 
     /// Reads the index and what it lacks; with `repair` a torn tail is cut off, and an index that does not fit removed. Beside
@@ -594,16 +625,9 @@ impl Segments {
         let mut segments = Self { dir: dir.into(), chain_id, index, group: None, cut: 0, end: (0, 0) };
         let numbers = segments.numbers()?;
         let lens = numbers.iter().map(|number| segments.len_of(*number)).collect::<Result<Vec<_>, _>>()?;
-        // It is of these files and no others, whole but for the last one, which may have grown.
-        let fits = |files: &[(u32, u64)]| {
-            let there = numbers.iter().zip(&lens);
-            let same = files.iter().zip(there).enumerate().all(|(at, ((file, end), (number, len)))| {
-                file == number && (end == len || at + 1 == files.len() && end < len)
-            });
-            same && files.len() <= numbers.len()
-        };
+        let there: Vec<(u32, u64)> = numbers.iter().copied().zip(lens).collect();
         let path = dir.join(INDEX);
-        let found = Index::read(&path, &chain_id, fits)?;
+        let found = Index::read(&path, &chain_id, |files| segments.fits(files, &there))?;
         let used = found.is_some();
         let mut index = found.unwrap_or_default();
         let mut scan = Scan { repair, rows: Vec::new(), records: 0 };
@@ -622,17 +646,52 @@ impl Segments {
         Ok((segments, last))
     }
 
+    /// Whether an index of `files`, each with where it ended, is one of those that are there and no others, whole but for its last one,
+    /// which may have grown.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] where it shows that records are gone (L229).
+    fn fits(&self, files: &[(u32, u64)], there: &[(u32, u64)]) -> Result<bool, Error> {
+        for (number, end) in files {
+            match there.binary_search_by_key(number, |(number, _)| *number) {
+                Ok(at) if there[at].1 < *end => return Err(self.shortened(*number, there[at].1, *end)),
+                // Those before the first one that is there were pruned.
+                Err(at) if at > 0 || there.is_empty() => {
+                    let what = format!("it is gone, and had {end} bytes when the ledger was closed");
+                    return Err(self.lacking(*number, what));
+                }
+                _ => {}
+            }
+        }
+        let same = files.iter().zip(there).enumerate().all(|(at, ((file, end), (number, len)))| {
+            file == number && (end == len || at + 1 == files.len())
+        });
+        Ok(same && files.len() <= there.len())
+    }
+
+    /// A file that ended at `end` when it was closed has `len` bytes.
+    fn shortened(&self, number: u32, len: u64, end: u64) -> Error {
+        self.lacking(number, format!("it has {len} bytes, and had {end} when it was closed"))
+    }
+
+    fn lacking(&self, number: u32, what: String) -> Error {
+        let what = format!(
+            "{what}, so that acknowledged records are missing: put the file back or restore the ledger from an archive; \
+             whoever gives the records up moves `index` and the file's `.listing` away"
+        );
+        Error::corrupted(&self.path(number), what)
+    }
+
     fn len_of(&self, number: u32) -> Result<u64, Error> {
         let path = self.path(number);
         fs::metadata(&path).map(|meta| meta.len()).map_err(|e| Error::io(&path, e))
     }
 
-    /// The listing of the file at `path`, which has `len` bytes; an empty one where there is none.
-    fn listing(&self, path: &Path, len: u64) -> Result<Listing, Error> {
-        let listing = Listing::read(path, &self.chain_id)?.unwrap_or_default();
+    /// The listing of file `number`, which has `len` bytes; an empty one where there is none.
+    fn listing(&self, number: u32, len: u64) -> Result<Listing, Error> {
+        let listing = Listing::read(&self.path(number), &self.chain_id)?.unwrap_or_default();
         if len.max(FILE_HEADER) < listing.end {
-            let what = format!("it has {len} bytes, and had {} when it was closed", listing.end);
-            return Err(Error::corrupted(path, what));
+            return Err(self.shortened(number, len, listing.end));
         }
         Ok(listing)
     }
@@ -646,7 +705,7 @@ impl Segments {
         self.end = (number, 0);
         if last && len < FILE_HEADER {
             // A crash between creating the last file and its first sync leaves a short or empty header, and no listing.
-            self.listing(&path, len)?;
+            self.listing(number, len)?;
             self.cut += len;
             if scan.repair {
                 file.set_len(0).map_err(fail)?;
@@ -660,7 +719,7 @@ impl Segments {
             self.end.1 = len;
             return Ok(Last { number, version, listed_to: len, listed: Vec::new() });
         }
-        let mut listing = self.listing(&path, len)?;
+        let mut listing = self.listing(number, len)?;
         let listed_to = listing.end.max(indexed);
         file.seek(SeekFrom::Start(listed_to)).map_err(fail)?;
         let mut file = io::BufReader::new(file);
@@ -674,14 +733,18 @@ impl Segments {
                     }
                     end += (frame::FRAME_HEADER + payload.len()) as u64;
                 }
-                Frame::Torn if last => {
-                    self.cut += len - end;
+                Frame::Blank | Frame::Torn if last => {
+                    let mut left = Vec::new();
+                    file.seek(SeekFrom::Start(end)).map_err(fail)?;
+                    file.read_to_end(&mut left).map_err(fail)?;
+                    left.truncate(left.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1));
+                    self.cut += left.len() as u64;
                     if scan.repair {
-                        self.cut_off(file.into_inner(), number, end)?;
+                        self.cut_off(file.get_ref(), (number, end), &left)?;
                     }
                     break;
                 }
-                Frame::Torn | Frame::Damaged => return Err(damaged()),
+                Frame::Blank | Frame::Torn | Frame::Damaged => return Err(damaged()),
             }
         }
         self.end.1 = end;

@@ -287,8 +287,8 @@ pub fn failure(error: &node::Error) -> Failure {
 fn mending(path: &Path) -> &'static str {
     let records = path.components().any(|part| part.as_os_str() == "segments");
     if records {
-        "put this file back from a copy, or move it away: blocks and state are not affected, and only receipts of its \
-         records can no longer be made"
+        "put this file back from a copy, or move it, its `.listing` and `index` away: blocks and state are not affected, and \
+         only receipts of its records can no longer be made"
     } else {
         "restore it from a copy: move the folder `ledger` away and run `modbatt ledger restore` with the file of a \
          snapshot or export"
