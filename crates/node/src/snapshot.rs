@@ -27,16 +27,16 @@ use ledger::{
     state::load,
     tx::{Target, TxId},
 };
-use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use crate::{
     error::Error,
     past::{StateView, Undo},
     store::{
-        BASE, BLOCKS, Blobs, CERTIFICATES, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META, RESULTS, SIDES,
-        STATE, StateTable, Store, TXS, subtree,
+        BASE, BLOCKS, Blobs, CERTIFICATES, Committed, EVENTS, EVIDENCE, HANDOVERS, HISTORY, Head, META,
+        RESULTS, SIDES, StateTable, Store, TXS, subtree,
     },
 };
 
@@ -167,8 +167,7 @@ fn next_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 /// A consistent view of a ledger. Blocks committed later do not show.
 pub struct Snapshot<'a> {
     store: &'a Store,
-    txn: ReadTransaction,
-    state: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    now: Arc<Committed>,
     head: Head,
     /// Leads from the state of the last block to that of `head`.
     undo: Option<(u64, Undo)>,
@@ -176,10 +175,9 @@ pub struct Snapshot<'a> {
 
 impl<'a> Snapshot<'a> {
     pub(crate) fn new(store: &'a Store) -> Result<Self, Error> {
-        let txn = store.begin_read()?;
-        let state = txn.open_table(STATE).map_err(|e| store.fail(e))?;
-        let head = store.head(&txn)?;
-        Ok(Self { store, txn, state, head, undo: None })
+        let now = store.committed()?;
+        let head = now.head;
+        Ok(Self { store, now, head, undo: None })
     }
 
     /// The same ledger, with the state as it was at `head`.
@@ -212,12 +210,12 @@ impl<'a> Snapshot<'a> {
     /// Proves that the state holds `value` under `key`, or nothing.
     pub(crate) fn prove_value(&self, key: &[u8], value: Option<Vec<u8>>) -> Result<Found, Error> {
         let Head { tip, tree_version } = self.head;
-        self.store.prove_found(&self.txn, tree_version, &tip.state_root, key, value)
+        self.store.prove_found(&self.now.txn, tree_version, &tip.state_root, key, value)
     }
 
     /// Whether there is an event with this identity.
     pub(crate) fn has_event(&self, id: (u64, u32, u32)) -> Result<bool, Error> {
-        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
         Ok(table.get(id).map_err(|e| self.store.fail(e))?.is_some())
     }
 
@@ -231,12 +229,12 @@ impl<'a> Snapshot<'a> {
     }
 
     pub(crate) fn txn(&self) -> &ReadTransaction {
-        &self.txn
+        &self.now.txn
     }
 
     /// The state, for the functions of crate `ledger`.
     pub(crate) fn view(&self) -> StateView<'_> {
-        StateView::new(StateTable(&self.state), self.undo.as_ref().map(|(_, undo)| undo))
+        StateView::new(StateTable(&self.now.state), self.undo.as_ref().map(|(_, undo)| undo))
     }
 
     /// The object under a state key (`spec/ledger.md`, L60).
@@ -288,7 +286,8 @@ impl<'a> Snapshot<'a> {
         if span.backward {
             let end = at.or_else(|| next_prefix(prefix));
             let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            for entry in self.state.range::<&[u8]>((Bound::Unbounded, end)).map_err(|e| fail(e.into()))?.rev()
+            for entry in
+                self.now.state.range::<&[u8]>((Bound::Unbounded, end)).map_err(|e| fail(e.into()))?.rev()
             {
                 if !take(entry)? {
                     break;
@@ -296,7 +295,9 @@ impl<'a> Snapshot<'a> {
             }
         } else {
             let begin = at.as_deref().map_or(Bound::Included(prefix), Bound::Excluded);
-            for entry in self.state.range::<&[u8]>((begin, Bound::Unbounded)).map_err(|e| fail(e.into()))? {
+            for entry in
+                self.now.state.range::<&[u8]>((begin, Bound::Unbounded)).map_err(|e| fail(e.into()))?
+            {
                 if !take(entry)? {
                     break;
                 }
@@ -339,7 +340,7 @@ impl<'a> Snapshot<'a> {
         id: impl Fn([u8; N]) -> I,
         span: &Span<[u8; N]>,
     ) -> Result<Vec<(I, T)>, Error> {
-        let table = self.txn.open_table(SIDES).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(SIDES).map_err(|e| self.store.fail(e))?;
         let of_kind = [&cid.0, kind].concat();
         let after = span.after.map(|after| [of_kind.as_slice(), &after].concat());
         let begin = after.as_deref().map_or(Bound::Included(of_kind.as_slice()), Bound::Excluded);
@@ -585,7 +586,8 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn batch(&self, cid: &Cid, seq: u32) -> Result<Option<(u32, Batch)>, Error> {
         let (first, last) = (key::batch(cid, 0), key::batch(cid, seq));
-        let range = self.state.range(first.as_slice()..=last.as_slice()).map_err(|e| self.store.fail(e))?;
+        let range =
+            self.now.state.range(first.as_slice()..=last.as_slice()).map_err(|e| self.store.fail(e))?;
         for entry in range.rev() {
             let (key, _) = entry.map_err(|e| self.store.fail(e))?;
             // A batch never leaves the state, so only one that came after this snapshot is not there.
@@ -644,7 +646,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn tx(&self, id: &TxId) -> Result<Option<Included>, Error> {
-        let table = self.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
         let Some(at) = table.get(id.as_slice()).map_err(|e| self.store.fail(e))? else {
             return Ok(None);
         };
@@ -674,7 +676,7 @@ impl<'a> Snapshot<'a> {
         if let Some(block) = self.block(height)? {
             return Ok(Some(block.header));
         }
-        let meta = self.txn.open_table(META).map_err(|e| self.store.fail(e))?;
+        let meta = self.now.txn.open_table(META).map_err(|e| self.store.fail(e))?;
         let base = meta.get(BASE).map_err(|e| self.store.fail(e))?;
         let base = base.map(|v| Header::from_bytes(v.value()).map_err(|e| self.store.damaged(e)));
         Ok(base.transpose()?.filter(|header| header.height == height))
@@ -686,7 +688,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn first_whole(&self) -> Result<u64, Error> {
-        let meta = self.txn.open_table(META).map_err(|e| self.store.fail(e))?;
+        let meta = self.now.txn.open_table(META).map_err(|e| self.store.fail(e))?;
         let base = meta.get(BASE).map_err(|e| self.store.fail(e))?;
         let base = base.map(|v| Header::from_bytes(v.value()).map_err(|e| self.store.damaged(e)));
         let founded = base.transpose()?.map_or(0, |header| header.height + 1);
@@ -695,7 +697,7 @@ impl<'a> Snapshot<'a> {
 
     /// Entries of the state of the last block.
     pub(crate) fn state_len(&self) -> Result<u64, Error> {
-        self.state.len().map_err(|e| self.store.fail(e))
+        self.now.state.len().map_err(|e| self.store.fail(e))
     }
 
     /// Calls `each` with every key and value of the state, ascending.
@@ -706,7 +708,7 @@ impl<'a> Snapshot<'a> {
         let fail = |e: redb::Error| E::from(self.store.fail(e));
         let undone = self.undo.as_ref().map_or_else(|| Ok(BTreeMap::new()), |(_, undo)| undo.under(&[]));
         let mut undone = undone.map_err(fail)?.into_iter().peekable();
-        for entry in self.state.range::<&[u8]>(..).map_err(|e| fail(e.into()))? {
+        for entry in self.now.state.range::<&[u8]>(..).map_err(|e| fail(e.into()))? {
             let (key, value) = entry.map_err(|e| fail(e.into()))?;
             // Deleted since, or written over.
             while let Some((key, old)) = undone.next_if(|(old, _)| old.as_slice() < key.value()) {
@@ -728,7 +730,7 @@ impl<'a> Snapshot<'a> {
         &self,
         height: u64,
     ) -> Result<impl Iterator<Item = Result<Digest, Error>> + use<'_>, Error> {
-        let table = self.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
         Ok((0..height).map(move |index| subtree(&table, 0, index).map_err(|e| self.store.fail(e))))
     }
 
@@ -737,7 +739,7 @@ impl<'a> Snapshot<'a> {
         if height > self.last() {
             return Ok(None);
         }
-        let table = self.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(HISTORY).map_err(|e| self.store.fail(e))?;
         let root = history::root(height, |level, index| subtree(&table, level, index));
         root.map(Some).map_err(|e| self.store.fail(e))
     }
@@ -774,14 +776,14 @@ impl<'a> Snapshot<'a> {
 
     /// The proof of a state key that was kept when block `height` was committed.
     pub(crate) fn evidence(&self, height: u64, key: &[u8]) -> Result<Option<StateProof>, Error> {
-        let table = self.txn.open_table(EVIDENCE).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(EVIDENCE).map_err(|e| self.store.fail(e))?;
         let stored = table.get((height, key)).map_err(|e| self.store.fail(e))?;
         stored.map(|v| StateProof::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
     }
 
     /// Every change of validators proved by a header below `height`, the first one first.
     pub(crate) fn handovers(&self, height: u64) -> Result<Vec<Handover>, Error> {
-        let table = self.txn.open_table(HANDOVERS).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(HANDOVERS).map_err(|e| self.store.fail(e))?;
         let mut handovers = Vec::new();
         for entry in table.range(..height).map_err(|e| self.store.fail(e))? {
             let (_, value) = entry.map_err(|e| self.store.fail(e))?;
@@ -796,7 +798,7 @@ impl<'a> Snapshot<'a> {
     /// [`Error`].
     pub fn events(&self, after: Option<(u64, u32, u32)>, limit: usize) -> Result<Vec<LoggedEvent>, Error> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
         let from = after.map_or(Unbounded, Excluded);
         let mut events = Vec::new();
         for entry in
@@ -814,7 +816,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Error`].
     pub fn last_event(&self) -> Result<Option<(u64, u32, u32)>, Error> {
-        let table = self.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(EVENTS).map_err(|e| self.store.fail(e))?;
         Ok(table.last().map_err(|e| self.store.fail(e))?.map(|(id, _)| id.value()))
     }
 
@@ -823,7 +825,7 @@ impl<'a> Snapshot<'a> {
         table: redb::TableDefinition<'_, u64, &'static [u8]>,
         height: u64,
     ) -> Result<Option<T>, Error> {
-        let table = self.txn.open_table(table).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(table).map_err(|e| self.store.fail(e))?;
         let stored = table.get(height).map_err(|e| self.store.fail(e))?;
         stored.map(|v| T::from_bytes(v.value()).map_err(|e| self.store.damaged(e))).transpose()
     }

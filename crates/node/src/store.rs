@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use lct::Digest;
@@ -120,8 +121,17 @@ enum Handle {
     Read(ReadOnlyDatabase),
 }
 
+/// What was committed by a moment. To begin with takes longer than to read something in it.
+pub(crate) struct Committed {
+    pub txn: ReadTransaction,
+    pub state: ReadOnlyTable<Bytes, Bytes>,
+    pub head: Head,
+}
+
 /// The open database.
 pub(crate) struct Store {
+    /// What somebody began to read since the last change. It goes before the database does.
+    committed: RwLock<Option<Arc<Committed>>>,
     handle: Handle,
     path: PathBuf,
     /// Blocks are replayed from elsewhere: not every one waits for the disk.
@@ -139,6 +149,10 @@ impl View for StateTable<'_> {
 }
 
 impl Store {
+    fn over(handle: Handle, path: PathBuf) -> Self {
+        Self { committed: RwLock::default(), handle, path, relaxed: false }
+    }
+
     /// Opens the ledger in `dir` or founds it with `genesis`.
     pub fn open(dir: &Path, genesis: &Genesis) -> Result<(Self, Head), Error> {
         genesis.check()?;
@@ -148,7 +162,7 @@ impl Store {
             Self::create(dir, genesis)?;
         }
         let (db, identity) = file::open(&path, CACHE_BYTES, |txn| identity(&txn, &path))?;
-        let store = Self { handle: Handle::Write(db), path, relaxed: false };
+        let store = Self::over(Handle::Write(db), path);
         let Some((chain_id, head)) = identity else {
             return Err(store.damaged("it has no genesis"));
         };
@@ -183,7 +197,7 @@ impl Store {
             _ => {}
         }
         let db = Database::builder().create(&path).map_err(|e| Error::store(&path, e))?;
-        Ok(Self { handle: Handle::Write(db), path, relaxed: false })
+        Ok(Self::over(Handle::Write(db), path))
     }
 
     /// Blocks that follow are replayed: what a crash takes of them is replayed again.
@@ -209,7 +223,9 @@ impl Store {
             txn.commit()?;
             Ok(())
         };
-        write().map_err(|e| self.fail(e))
+        let written = write();
+        self.changed();
+        written.map_err(|e| self.fail(e))
     }
 
     /// Opens the ledger in `dir` for reading. A ledger that was not closed is repaired first; one without indexes of its last
@@ -219,7 +235,7 @@ impl Store {
         if !path.exists() {
             return Err(Error::Missing(dir.into()));
         }
-        let store = Self { handle: Handle::Read(file::read_only(&path)?), path, relaxed: false };
+        let store = Self::over(Handle::Read(file::read_only(&path)?), path);
         let head = file::guarded(&store.path, || store.identity())?.ok_or(Error::Missing(dir.into()))?.1;
         if store.is_indexed()? { Ok((store, head)) } else { Err(Error::Unindexed(store.path)) }
     }
@@ -240,6 +256,27 @@ impl Store {
             Handle::Read(db) => db.begin_read(),
         }
         .map_err(|e| self.fail(e))
+    }
+
+    /// The same view for all who ask until something else is committed.
+    pub fn committed(&self) -> Result<Arc<Committed>, Error> {
+        if let Some(committed) = &*self.committed.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(committed));
+        }
+        // Begun while it is locked: whoever commits after this forgets it after that.
+        let mut kept = self.committed.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(committed) = &*kept {
+            return Ok(Arc::clone(committed));
+        }
+        let txn = self.begin_read()?;
+        let state = txn.open_table(STATE).map_err(|e| self.fail(e))?;
+        let head = self.head(&txn)?;
+        Ok(Arc::clone(kept.insert(Arc::new(Committed { txn, state, head }))))
+    }
+
+    /// Something was committed, or may have been.
+    fn changed(&self) {
+        *self.committed.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn identity(&self) -> Result<Option<(Digest, Head)>, Error> {
@@ -414,7 +451,9 @@ impl Store {
             txn.commit()?;
             Ok(())
         };
-        write().map_err(|e| self.fail(e))
+        let written = write();
+        self.changed();
+        written.map_err(|e| self.fail(e))
     }
 }
 

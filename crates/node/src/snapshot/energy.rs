@@ -145,7 +145,7 @@ impl Snapshot<'_> {
         capacity: Option<bool>,
         span: &Span<(u64, TradeId)>,
     ) -> Result<Vec<(TradeId, Offer)>, Error> {
-        let table = self.txn.open_table(MARKET).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(MARKET).map_err(|e| self.store.fail(e))?;
         let mut found = BTreeMap::new();
         let after = span.after.map(|(price, id)| (price, id.0));
         for side in [false, true] {

@@ -87,7 +87,7 @@ impl Snapshot<'_> {
     ) -> Result<Option<History>, Error> {
         let at = key::tensor(subject, context);
         let Some(tensor) = self.get::<Tensor>(&at)? else { return Ok(None) };
-        let table = self.txn.open_table(CHANGES).map_err(|e| self.store.fail(e))?;
+        let table = self.now.txn.open_table(CHANGES).map_err(|e| self.store.fail(e))?;
         let all = (at.as_slice(), 1)..=(at.as_slice(), tensor.count);
         let mut first = tensor.count + 1;
         for row in table.range::<(&[u8], u64)>(all).map_err(|e| self.store.fail(e))? {
@@ -128,7 +128,7 @@ impl Snapshot<'_> {
             return Ok(Some(noted));
         }
         let Some((_, change)) = tensor.numbered().find(|(of, _)| *of == number) else { return Ok(None) };
-        let txs = self.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
+        let txs = self.now.txn.open_table(TXS).map_err(|e| self.store.fail(e))?;
         let place = txs.get(change.tx.as_slice()).map_err(|e| self.store.fail(e))?;
         let height = place.map_or(0, |place| place.value().0);
         Ok(Some(Noted { height, change: *change }))
@@ -138,7 +138,7 @@ impl Snapshot<'_> {
         if self.evidence(height, tensor)?.is_none() {
             return Ok(Proof::Pruned);
         }
-        let next = self.txn.open_table(CERTIFICATES).map_err(|e| self.store.fail(e))?;
+        let next = self.now.txn.open_table(CERTIFICATES).map_err(|e| self.store.fail(e))?;
         let certified = next.get(height + 1).map_err(|e| self.store.fail(e))?.is_some();
         Ok(match (certified, height == self.last()) {
             (true, _) => Proof::Kept,

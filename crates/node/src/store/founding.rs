@@ -77,7 +77,9 @@ impl Founding {
             txn.commit()?;
             Ok(())
         };
-        write().map_err(|e| self.store.fail(e))
+        let written = write();
+        self.store.changed();
+        written.map_err(|e| self.store.fail(e))
     }
 
     /// Appends leaves to the tree of blocks.

@@ -111,7 +111,7 @@ impl Disk {
         let path = "disk".into();
         let db = Database::builder().set_cache_size(1 << 20).create_with_backend(self.clone());
         let db = db.map_err(|e| Error::store(std::path::Path::new("disk"), e))?;
-        let store = Store { handle: Handle::Write(db), path, relaxed: false };
+        let store = Store::over(Handle::Write(db), path);
         if store.identity()?.is_none() {
             store.found(&genesis())?;
         }

@@ -103,6 +103,8 @@ impl Store {
 
     /// Gives the room of what was removed back to the disk.
     pub fn compact(&mut self) -> Result<(), Error> {
+        // Nothing is moved while somebody reads.
+        self.changed();
         let Handle::Write(db) = &mut self.handle else {
             return Err(Error::Missing(self.path.clone()));
         };
