@@ -130,6 +130,16 @@ impl Collector {
         }
     }
 
+    /// Whether that batch is in the outbox.
+    pub fn is_kept(&self, party: Party, first: u32) -> bool {
+        self.finished.get(&(party, first)).is_some_and(|f| f.kept)
+    }
+
+    /// The batch of `party` that begins with record `first` found no room: it may come again.
+    pub fn not_kept(&mut self, party: Party, first: u32) {
+        self.finished.remove(&(party, first));
+    }
+
     /// The leaf of a record that did not arrive.
     pub fn leaf(&mut self, party: Party, seq: u32, leaf: Digest) -> Option<Verdict> {
         let key = self

@@ -2,7 +2,9 @@
 
 mod authority;
 mod carry;
+mod field;
 mod generate;
+mod measured;
 mod metrics;
 mod receipts;
 mod renewal;
@@ -26,7 +28,7 @@ use crate::{
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
     ending::{Ending, Endings, Signer},
-    keys::Keys,
+    keys::{FieldKey, FieldKeys, Keys},
     orders::Orders,
     outbox::Job,
 };
@@ -36,7 +38,7 @@ use lct::{
     binding::Assurance,
     energy::{CycleClose, EnergyEvent},
     id::{BindingId, Role, SpkId},
-    journal::CHECKPOINT_LEN,
+    journal::{CHECKPOINT_LEN, Checkpoint},
     record::{BATCH_STATEMENT_MAX, BatchStatement},
     revocation::RevocationList,
     schedule::Tier,
@@ -131,8 +133,10 @@ pub enum Output {
     /// Ask the bridge for the root of the ledger's state and give it to [`Gateway::verify`].
     Root,
     /// Put into the outbox; where there is a token, then call [`Gateway::kept`] with it and the number of the job, and
-    /// [`Gateway::settled`] once that left the outbox.
+    /// [`Gateway::settled`] once that left the outbox, or [`Gateway::not_kept`] when it was not taken.
     Keep(Job, Option<Kept>),
+    /// A key of which the ledger does not know: have the outbox note it before anything that follows.
+    Learn(FieldKey),
     /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
     /// What became of a request for keys ([`Gateway::generate_keys`]).
@@ -244,6 +248,9 @@ pub struct Gateway {
     phase: Phase,
     done: Vec<String>,
     keys: Keys,
+    field: FieldKeys,
+    /// Whether the outbox takes batches that have to be held.
+    has_room: bool,
     cids: BTreeMap<Party, lct::id::Cid>,
     collector: Collector,
     outputs: VecDeque<Output>,
@@ -301,6 +308,8 @@ impl Gateway {
             phase: Phase::Searching { due: now, seen: BTreeMap::new(), expected, asked: Vec::new() },
             done,
             keys: Keys::default(),
+            field: FieldKeys::default(),
+            has_room: true,
             cids: BTreeMap::new(),
             collector: Collector::default(),
             outputs: VecDeque::new(),
@@ -379,6 +388,7 @@ impl Gateway {
                 self.owed = Some(Instant::START);
             }
         }
+        self.field.recorded(&keys);
         self.keys = keys;
         for (from, checkpoint) in self.anchors.take_early() {
             self.anchor(from, checkpoint);
@@ -538,11 +548,19 @@ impl Gateway {
 
     /// Sends a checkpoint on its way to the ledger, once the key is known that it is signed with.
     fn anchor(&mut self, from: Option<Party>, checkpoint: [u8; CHECKPOINT_LEN]) {
+        let fits = |key: &PublicKey| Checkpoint::open(&checkpoint, key).is_ok();
         let key = match from {
-            Some(party) => self.keys.of(party),
-            None => self.app.relation().own_spk().map(|own| own.signing_key().public()),
+            Some(party) => self.measured_by(party, fits),
+            None => self.signed_by((None, Some(Party::Pack)), fits),
         };
-        let Some(key) = key else { return self.anchors.wait(from, checkpoint) };
+        let Some(key) = key.filter(|key| self.has_room || !self.field.has(key)) else {
+            // Its key comes, or room.
+            self.anchors.wait(from, checkpoint);
+            if let Some(party) = from.filter(|party| self.is_measuring(*party) && self.has_room) {
+                self.event(Event::Contradiction(party));
+            }
+            return;
+        };
         match self.anchors.job(from, &checkpoint, key) {
             Ok(job) => self.outputs.extend(job.map(|job| Output::Keep(job, None))),
             Err(_) => from.into_iter().for_each(|party| self.event(Event::Contradiction(party))),
@@ -775,77 +793,5 @@ impl Gateway {
             app::Event::Commanded(state, _) => self.event(Event::State(state)),
         }
         Ok(())
-    }
-
-    fn batch(
-        &mut self,
-        now: Instant,
-        party: Party,
-        statement: BatchStatement,
-        signature: Signature,
-    ) -> Result<(), Error> {
-        let known = self.keys.of(party).zip(self.cids.get(&party));
-        let authentic = known
-            .is_some_and(|(key, cid)| *cid == statement.cid && statement.verify(&key, &signature).is_ok());
-        if !authentic {
-            self.event(Event::Contradiction(party));
-            return Ok(());
-        }
-        let first = statement.first_seq;
-        match self.collector.statement(now, party, statement, signature) {
-            Verdict::Kept => self.received(now, party, pdu::BATCH, u64::from(first)),
-            verdict => self.judge(now, party, verdict),
-        }
-    }
-
-    fn judge(&mut self, now: Instant, party: Party, verdict: Verdict) -> Result<(), Error> {
-        match verdict {
-            Verdict::Ask(missing) => self.ask_leaves(now, party, &missing),
-            Verdict::Kept | Verdict::Underway => Ok(()),
-            Verdict::Contradiction => {
-                self.event(Event::Contradiction(party));
-                Ok(())
-            }
-            Verdict::Whole(Batch { statement, signature, entries, .. }) => {
-                let Some(key) = self.keys.of(party) else { return Ok(()) };
-                let mut bytes = [0; BATCH_STATEMENT_MAX];
-                let n = statement.encode(&mut bytes)?;
-                let job = Job::Batch { statement: bytes[..n].to_vec(), key, signature, entries };
-                let number = u64::from(statement.first_seq);
-                let by = (key, None);
-                self.keep(job, Kept { party: Some(party), kind: pdu::BATCH, number, by, again: true });
-                Ok(())
-            }
-        }
-    }
-
-    fn ask_leaves(&mut self, now: Instant, party: Party, missing: &[u32]) -> Result<(), Error> {
-        if !self.app.relation().is_up() {
-            return Ok(());
-        }
-        for seq in missing.iter().take(8) {
-            self.app.ask_leaf(now, party, *seq)?;
-        }
-        Ok(())
-    }
-
-    fn energy(&mut self, statement: &[u8], signature: Signature) {
-        let Some(key) = self.keys.of(Party::Pack) else { return };
-        let number = if let Ok(event) = EnergyEvent::decode(statement) {
-            event.verify(&key, &signature).ok().map(|()| u64::from(event.cycle) << 32 | u64::from(event.seq))
-        } else if let Ok(close) = CycleClose::decode(statement) {
-            close.verify(&key, &signature).ok().map(|()| u64::from(close.cycle) << 32 | 0xFFFF_FFFF)
-        } else {
-            None
-        };
-        match number {
-            Some(number) => {
-                let job = Job::Energy { statement: statement.to_vec(), key, signature };
-                let by = (key, None);
-                let kept = Kept { party: Some(Party::Pack), kind: pdu::ENERGY, number, by, again: true };
-                self.keep(job, kept);
-            }
-            None => self.event(Event::Contradiction(Party::Pack)),
-        }
     }
 }

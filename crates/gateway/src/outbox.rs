@@ -2,9 +2,15 @@
 //!
 //! One redb file: `jobs` maps `priority u8 || number u64` to an encoded [`Job`], `failed` keeps what the ledger
 //! refused for good, with its reason. Nothing is ever evicted. A job is durable when [`Outbox::keep`] returns, and whoever
-//! put it there hears by [`Outbox::take_settled`] that it left.
+//! put it there hears by [`Outbox::take_settled`] that it left. What was signed with keys of which the ledger does not know yet is
+//! held apart ([`hold`]).
+
+mod hold;
+
+pub use hold::Held;
 
 use crate::collect::Entry;
+use hold::{Hold, Judged};
 use lct::{
     context::Signed as SignedContext,
     sign::{PublicKey, Signature},
@@ -94,7 +100,7 @@ pub enum Job {
 impl Job {
     /// 1 is sent first: energy before statements before telemetry. The ledger takes the events of a component in their
     /// order (V4), so none of them overtakes another.
-    fn priority(&self) -> u8 {
+    pub(crate) fn priority(&self) -> u8 {
         match self {
             Job::Energy { .. } => 1,
             Job::Checkpoint { .. } | Job::Statement { .. } | Job::Withdrawal { .. } => 2,
@@ -249,6 +255,7 @@ pub struct Outbox {
     next: AtomicU64,
     /// Jobs that left since somebody asked.
     settled: Mutex<Vec<Left>>,
+    hold: Mutex<Hold>,
 }
 
 /// Makes an empty file that appears under its name only when it is whole: a store that a crash left half made cannot be
@@ -275,9 +282,12 @@ impl Outbox {
             create(path).map_err(fail)?;
         }
         let db = Database::open(path).map_err(|e| fail(e.into()))?;
-        let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0), settled: Mutex::default() };
+        let path_buf = path.to_owned();
+        let (settled, hold) = (Mutex::default(), Mutex::default());
+        let outbox = Outbox { path: path_buf, db, next: AtomicU64::new(0), settled, hold };
         let version = outbox.write(|tx| {
             tx.open_table(FAILED)?;
+            hold::create(tx)?;
             let mut meta = tx.open_table(META)?;
             let found = meta.get("version")?.map(|v| v.value());
             if found.is_none() {
@@ -295,6 +305,7 @@ impl Outbox {
             return Err(OutboxError::Version { path: path.to_owned(), found: version.0 });
         }
         outbox.next.store(version.1, Ordering::SeqCst);
+        outbox.find_held()?;
         Ok(outbox)
     }
 
@@ -318,19 +329,32 @@ impl Outbox {
         f(&tx).map_err(fail)
     }
 
-    /// Makes jobs durable, in one commit; returns when they are, with the number of the first. The others follow it.
-    pub fn keep(&self, jobs: &[Job]) -> Result<u64, OutboxError> {
-        let first = self.next.fetch_add(jobs.len() as u64, Ordering::SeqCst);
+    /// Makes a job durable; returns when it is, with its number, which is above all before. `None` when it is not taken, and stays with
+    /// its device: it has to be held and there is no room for it, or an earlier event of the same component is held.
+    pub fn keep(&self, job: &Job) -> Result<Option<u64>, OutboxError> {
+        let (bytes, mut hold) = (job.encode(), self.held_lock());
+        let held = match hold.judge(job, bytes.len()) {
+            Judged::Stays => return Ok(None),
+            judged => judged == Judged::Held,
+        };
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
         self.write(|tx| {
-            let mut table = tx.open_table(JOBS)?;
-            for (number, job) in (first..).zip(jobs) {
-                table.insert((job.priority(), number), job.encode().as_slice())?;
+            match held {
+                true => hold::insert(tx, number, &bytes)?,
+                false => {
+                    let mut jobs = tx.open_table(JOBS)?;
+                    jobs.insert((job.priority(), number), bytes.as_slice())?;
+                }
             }
             let mut meta = tx.open_table(META)?;
-            let next = meta.get("next")?.map_or(0, |n| n.value()).max(first + jobs.len() as u64);
+            let next = meta.get("next")?.map_or(0, |n| n.value()).max(number + 1);
             meta.insert("next", next)?;
-            Ok(first)
-        })
+            Ok(())
+        })?;
+        if held {
+            hold.add(job, bytes.len());
+        }
+        Ok(Some(number))
     }
 
     /// Up to `limit` jobs in order of priority and age, except those numbered in `skip`.
@@ -463,7 +487,7 @@ mod tests {
             fs::remove_file(&path).unwrap();
             fs::write(dir.path().join("outbox.part"), left).unwrap();
             let outbox = Outbox::open(&path).unwrap();
-            outbox.keep(&[jobs().1]).unwrap();
+            outbox.keep(&jobs().1).unwrap();
             drop(outbox);
             assert_eq!(Outbox::open(&path).unwrap().next(10, &[]).unwrap(), vec![(0, jobs().1)]);
             assert!(!dir.path().join("outbox.part").exists());
@@ -476,11 +500,9 @@ mod tests {
         let path = dir.path().join("outbox.redb");
         let (batch, energy, checkpoint, withdrawal) = jobs();
         let outbox = Outbox::open(&path).unwrap();
-        assert_eq!(
-            outbox.keep(&[batch.clone(), energy.clone(), batch.clone(), checkpoint.clone()]).unwrap(),
-            0
-        );
-        assert_eq!(outbox.keep(std::slice::from_ref(&withdrawal)).unwrap(), 4);
+        for (number, job) in (0..).zip([&batch, &energy, &batch, &checkpoint, &withdrawal]) {
+            assert_eq!(outbox.keep(job).unwrap(), Some(number));
+        }
         assert!(matches!(Outbox::open(&path), Err(OutboxError::InUse(_))));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
@@ -500,7 +522,7 @@ mod tests {
         assert_eq!(outbox.depth().unwrap(), (0, 1));
         drop(outbox);
         let outbox = Outbox::open(&path).unwrap();
-        outbox.keep(std::slice::from_ref(&batch)).unwrap();
+        outbox.keep(&batch).unwrap();
         assert_eq!(outbox.next(1, &[]).unwrap(), vec![(5, batch)], "numbers never repeat");
     }
 

@@ -175,7 +175,9 @@ impl Gateway {
     /// Takes the answer of a device to such a message; false for anything else.
     pub(super) fn carried_answered(&mut self, from: Member, bytes: &[u8]) -> bool {
         let answered = self.carried.iter().find(|c| c.to.0 == from && c.awaited.is(bytes));
-        answered.map(|c| c.to).is_some_and(|to| self.carried_answer(to, Ok(bytes.to_vec())))
+        let Some((to, message)) = answered.map(|c| (c.to, c.message.clone())) else { return false };
+        self.overheard(&message, bytes);
+        self.carried_answer(to, Ok(bytes.to_vec()))
     }
 
     fn carried_answer(&mut self, to: CarriedTo, outcome: Result<Vec<u8>, CarryRefused>) -> bool {

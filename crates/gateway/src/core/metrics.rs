@@ -9,10 +9,14 @@ impl Gateway {
     /// pack tells it again.
     pub(super) fn metrics(&mut self, node: u8, statement: &[u8], signature: Signature) {
         let settled = matches!(&self.phase, Phase::Operating(c) if c.is_finished());
-        let Some(key) = self.keys.of(Party::Pack).filter(|_| settled) else { return };
+        if !settled || !self.is_measuring(Party::Pack) {
+            return;
+        }
         let cids = [Party::Pack, Party::Module(node)].map(|party| self.cids.get(&party).copied());
-        match judge(statement, &key, &signature, cids) {
-            Some(report) => {
+        let judged = |key: &PublicKey| judge(statement, key, &signature, cids);
+        let key = self.measured_by(Party::Pack, |key| judged(key).is_some());
+        match key.and_then(|key| judged(&key).map(|report| (key, report))) {
+            Some((key, report)) => {
                 let job = Job::Metrics { statement: statement.to_vec(), key, signature };
                 let number = number(node, report.end_ms);
                 let by = (key, None);

@@ -42,6 +42,13 @@ impl Gateway {
         self.unheard.waiting.insert(number, (kept, now + PATIENCE));
     }
 
+    /// The outbox did not take the statement: its device keeps it, and tells it again.
+    pub fn not_kept(&mut self, kept: Kept) {
+        if let (Some(party), pdu::BATCH, Ok(first)) = (kept.party, kept.kind, u32::try_from(kept.number)) {
+            self.collector.not_kept(party, first);
+        }
+    }
+
     /// These jobs left the outbox: the ledger has them, or refused them for good. What it refused because a key had ended its
     /// device goes on keeping, and signs it with the next one.
     ///
@@ -223,7 +230,7 @@ mod tests {
                     }
                     for output in gateway.outputs.drain(..).collect::<Vec<_>>() {
                         let Output::Keep(job, Some(kept)) = output else { continue };
-                        let number = outbox.keep(&[job]).unwrap();
+                        let number = outbox.keep(&job).unwrap().unwrap();
                         if !step() {
                             return None;
                         }

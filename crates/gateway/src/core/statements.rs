@@ -19,12 +19,23 @@ impl Gateway {
     /// keys; devices tell it again.
     pub(super) fn told(&mut self, now: Instant, from: Member, told: &Told) -> Result<(), Error> {
         let settled = matches!(&self.phase, Phase::Operating(c) if c.is_finished());
-        let Some(key) = self.key_of(from, told.with).filter(|_| settled) else { return Ok(()) };
+        let with = match (from, told.with) {
+            (None, 0) => Some(Party::Pack),
+            (None, _) => return Ok(()),
+            (Some(Party::Module(_)), 0) => Some(Party::Pack),
+            (Some(Party::Pack), 0) => None,
+            (Some(_), node) => Some(Party::Module(node)),
+        };
+        if !settled || !self.is_known(from, with) {
+            return Ok(());
+        }
         let cid = match from {
             Some(party) => self.cids.get(&party).copied(),
             None => Some(self.app.identity().cid()),
         };
-        let Some(event) = read(&told.signed, cid, &key) else {
+        let judged = |key: &PublicKey| read(&told.signed, cid, key);
+        let key = self.signed_by((from, with), |key| judged(key).is_some());
+        let Some((key, event)) = key.and_then(|key| judged(&key).map(|event| (key, event))) else {
             from.into_iter().for_each(|party| self.event(Event::Contradiction(party)));
             return Ok(());
         };
@@ -32,10 +43,10 @@ impl Gateway {
             (Some(attestation), Some(party)) => {
                 // Of a module its pack is the witness, of the pack the module in whose binding it signed.
                 let by = if party == Party::Pack { Party::Module(told.with) } else { Party::Pack };
-                self.keys.of(by).filter(|key| {
-                    self.cids.get(&by) == Some(&attestation.witness)
-                        && attestation.verify((&event, &told.signed.signature), key).is_ok()
-                })
+                let named = self.cids.get(&by) == Some(&attestation.witness);
+                let fits =
+                    |key: &PublicKey| attestation.verify((&event, &told.signed.signature), key).is_ok();
+                self.measured_by(by, fits).filter(|_| named)
             }
             _ => None,
         };
@@ -100,13 +111,9 @@ impl Gateway {
         self.verify_ordered(now, root, rng)
     }
 
-    fn key_of(&self, from: Member, with: u8) -> Option<PublicKey> {
-        match (from, with) {
-            (None, 0) => self.app.relation().own_spk().map(|own| own.signing_key().public()),
-            (None, _) => None,
-            (Some(party), 0) => self.keys.of(party),
-            (Some(party), node) => self.keys.with(party, Some(Party::Module(node))),
-        }
+    /// Whether any key of `from` towards `with` is known, true or not.
+    fn is_known(&self, from: Member, with: Member) -> bool {
+        self.signed_by((from, with), |_| true).is_some()
     }
 
     /// The statement is in the outbox: its device may forget it.

@@ -170,7 +170,12 @@ impl Bench<'_> {
         let folder = self.dir.path().join(host_folder(&self.app.component_id));
         std::fs::create_dir_all(&folder)
             .map_err(|e| Failure::Failed(format!("{}: {}", folder.display(), super::reason(&e))))?;
-        let outbox = Outbox::open(&folder.join("outbox.redb")).map_err(|e| Failure::Failed(e.to_string()))?;
+        let outbox = Outbox::open(&folder.join("outbox.redb"))
+            .map_err(|e| Failure::Failed(e.to_string()))?
+            .holding(self.args.hold_mib << 20);
+        if self.args.give_up_held {
+            standing::give_up_held(&outbox)?;
+        }
         let named = components.iter().map(|(name, cid)| (*cid, name.clone()));
         let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
         let tasks = TaskLog::open(folder.join("commissioned"))?;
@@ -226,7 +231,10 @@ impl Bench<'_> {
             world.set_temperature_limit(limit_mc);
         }
         gateway.set_plan(self.plan);
+        gateway.set_field_keys(outbox.field_keys());
+        gateway.set_room(outbox.held().has_room());
         let entity = Entity::open().await?;
+        say(&format!("the app's host, which carries the messages of laptops, is at {}", entity.url));
         gateway.set_access(access(&entity.url, &self.host)?);
         if self.args.can_fd {
             world.set_format(FrameFormat::Fd);
@@ -325,10 +333,19 @@ impl Bench<'_> {
             died => return Err(uploader_failure(died)),
         }
         let refused_jobs = live.outbox.depth().map_err(|e| Failure::Failed(e.to_string()))?.1;
+        let held_jobs = live.outbox.held().jobs;
+        if held_jobs > 0 {
+            say(&format!(
+                "{held_jobs} jobs are held until the journal of a laptop is brought (`modbatt delegate bring`); they are kept"
+            ));
+        }
         if let Some(trouble) = &waiting.borrow().trouble {
             say(&format!("ledger: {trouble}"));
         }
-        Ok(Ended::Ran(Run { refused_jobs, modules: count as u64, ..live.finish(figures)? }, components))
+        Ok(Ended::Ran(
+            Run { refused_jobs, held_jobs, modules: count as u64, ..live.finish(figures)? },
+            components,
+        ))
     }
 
     fn ids(&self) -> Vec<(Cid, Cid)> {
@@ -414,11 +431,16 @@ impl Live<'_> {
                 },
                 Output::Keep(job, kept) => {
                     self.say_gap(&job);
-                    let number = self.outbox.keep(std::slice::from_ref(&job));
-                    let number = number.map_err(|e| Failure::Failed(e.to_string()))?;
-                    if let Some(kept) = kept {
-                        self.gateway.kept(now, kept, number);
+                    let number = self.outbox.keep(&job).map_err(|e| Failure::Failed(e.to_string()))?;
+                    match (kept, number) {
+                        (Some(kept), Some(number)) => self.gateway.kept(now, kept, number),
+                        (Some(kept), None) => self.gateway.not_kept(kept),
+                        (None, _) => {}
                     }
+                    self.gateway.set_room(self.outbox.held().has_room());
+                }
+                Output::Learn(key) => {
+                    self.outbox.learn(&key).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Log(of, part) => {
                     let kept = self.logs.write(of.cid, &part).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -615,6 +637,7 @@ impl Live<'_> {
         let mut check_due = self.world.now() + CHECK_PERIOD;
         while phase != Phase::Done {
             let now = self.world.now();
+            self.look_for_keys()?;
             match phase {
                 Phase::Commissioning if !self.may_switch_on() => {
                     match self.gateway.is_operating() {
@@ -768,9 +791,10 @@ impl Live<'_> {
         };
         let (volts, amps) = (f64::from(reading.pack_mv) / 1_000.0, f64::from(reading.pack_ma) / 1_000.0);
         say(&format!(
-            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{many}; {}{trouble}",
+            "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{many}{}; {}{trouble}",
             self.world.counts().sealed,
             uploads.waiting,
+            standing::held_in_words(&self.outbox.held()),
             self.faults.in_words()
         ));
     }

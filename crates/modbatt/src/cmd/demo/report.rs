@@ -55,6 +55,8 @@ pub struct Run {
     pub wall_ms: u64,
     /// Jobs that the ledger refused.
     pub refused_jobs: u64,
+    /// Jobs that wait for the journal of a laptop.
+    pub held_jobs: u64,
 }
 
 /// Writes the receipts that are not there yet: registrations, bindings, pairings, every energy statement, and the
@@ -238,6 +240,7 @@ pub fn as_json(dir: &DataDir, chain: &Chain, pack: Cid, run: &Run, receipts: u64
         "frames_dropped": run.disturbed.0,
         "frames_flipped": run.disturbed.1,
         "refused_jobs": run.refused_jobs,
+        "held_jobs": run.held_jobs,
         "faults": run.faults.as_json(),
         "alerts": run.faults.alerts(),
         "virtual_ms": run.virtual_ms,
