@@ -174,6 +174,34 @@ pub struct Relation {
     pub certificate_s: u32,
     /// When the latest certificate of the two was issued, Unix seconds; 0 where none was.
     pub certified_at: u32,
+    /// Which sides have an owner, and to what he agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owned>,
+}
+
+/// A side of a binding that has an owner, who has a say in what takes the binding's place (A93).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OwnedSide)]
+#[serde(deny_unknown_fields)]
+pub struct Owned {
+    /// Its id.
+    #[schema(value_type = ComponentId)]
+    pub component_id: String,
+    /// To which other binding its owner agreed, if he did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Agreed>,
+}
+
+/// An owner's consent to a binding in the place of the one that is told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AgreedBinding)]
+#[serde(deny_unknown_fields)]
+pub struct Agreed {
+    /// With whom.
+    #[schema(value_type = ComponentId)]
+    pub partner_id: String,
+    /// Until when, Unix seconds.
+    pub until: u64,
 }
 
 /// A side of a binding, as the authority keeps it.

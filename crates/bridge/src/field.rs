@@ -1,5 +1,5 @@
 //! A delegate at work without network: it signs, and keeps a journal that is brought to the ledger later
-//! (`spec/channel.md`, H160 to H165, H226 to H229; `spec/ledger.md`, L122). What it does with devices is in [`ceremony`].
+//! (`spec/channel.md`, H160 to H165, H226 to H229, H236; `spec/ledger.md`, L122). What it does with devices is in [`ceremony`].
 //!
 //! ```text
 //! journal  "MBDJ" || 02 || u16 n || delegation n || entry ..
@@ -15,6 +15,11 @@
 //! a file beside the journal, `.cut`.
 
 pub mod ceremony;
+mod exchange;
+mod refusal;
+
+pub use exchange::{Exchanged, Place};
+pub use refusal::FieldError;
 
 use crate::{
     authority::{issue::Unissued, key::AuthorityKey, signer::SignError},
@@ -22,6 +27,7 @@ use crate::{
 };
 use lct::{
     Digest,
+    binding::BindingRecord,
     delegation::{ACT_LEN, Act, DelegateRevocation, Delegation, DelegationId, Operation, REVOCATION_LEN},
     hash::sha256,
     id::BindingId,
@@ -42,144 +48,6 @@ const MAGIC: &[u8; 5] = b"MBDJ\x02";
 const NOTE_MAX: usize = 4_096;
 /// Longest entry in bytes.
 const ENTRY_MAX: usize = ACT_LEN + 2 + MAX_STATEMENT + 2 + NOTE_MAX;
-
-/// Why a delegate cannot act.
-#[derive(Debug, thiserror::Error)]
-pub enum FieldError {
-    /// The bytes are no delegation.
-    #[error("this is not a delegation")]
-    NotADelegation,
-    /// The key is not the one that the delegation names.
-    #[error("the delegation is for another key than the one in the key file")]
-    OtherKey,
-    /// The file does not begin like a journal.
-    #[error("{} is not a journal of a delegate", .0.display())]
-    NotAJournal(PathBuf),
-    /// Another program writes to it.
-    #[error("{} is in use by another process; wait until that ends", .0.display())]
-    InUse(PathBuf),
-    /// The journal belongs to another delegation.
-    #[error("{} is the journal of another delegation; each has its own", .0.display())]
-    OtherJournal(PathBuf),
-    /// An entry does not follow the one before it, or the delegate did not sign it.
-    #[error("{}: entry {number} is damaged; the journal proves nothing from there on", .path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// Which entry, from 1.
-        number: u32,
-    },
-    /// Outside the window of the delegation.
-    #[error(
-        "the delegation holds from {from} to {to} (Unix seconds), and it is {now} by this computer's clock"
-    )]
-    Window {
-        /// Its beginning.
-        from: u32,
-        /// Its end.
-        to: u32,
-        /// The present.
-        now: u32,
-    },
-    /// The clock of this computer stands before the last entry.
-    #[error(
-        "the last act is dated {last} (Unix seconds), after {now} by this computer's clock; set the clock"
-    )]
-    ClockBack {
-        /// Date of the last entry.
-        last: u32,
-        /// The present.
-        now: u32,
-    },
-    /// The delegation does not name the operation.
-    #[error("the delegation does not allow this operation")]
-    Operation,
-    /// Only pairings and bindings.
-    #[error("a delegate ends pairings and bindings only")]
-    Subject,
-    /// The last number is used.
-    #[error("the journal is full")]
-    Full,
-    /// Its last entry may not be whole.
-    #[error(
-        "{}: an entry could not be written, and nothing is written behind it; once there is room the same command goes on",
-        .0.display()
-    )]
-    Unfit(PathBuf),
-    /// The file beside the journal is damaged.
-    #[error(
-        "{}: it tells no more which bindings were begun; move it away, and what devices name ends as if the ledger had it",
-        .0.display()
-    )]
-    Drawn(PathBuf),
-    /// There is no signature.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// A document cannot be made.
-    #[error(transparent)]
-    Unissued(#[from] Unissued),
-    /// What the laptop was told before it left is damaged.
-    #[error("the brief is damaged ({0}); `modbatt delegate brief` makes another one, with network")]
-    Brief(String),
-    /// The two are not bound, as far as the brief and the journal know.
-    #[error(
-        "{0} and {1} are not bound to each other, as far as this laptop knows: A is the side nearer the app"
-    )]
-    NotBound(String, String),
-    /// Not in this order.
-    #[error("{0} and {1} are not bound in this order: the side nearer the app comes first")]
-    Order(String, String),
-    /// Neither is a pack of the delegation.
-    #[error("neither {0} nor {1} is a pack that the delegation names")]
-    Scope(String, String),
-    /// It would give up a binding with somebody else.
-    #[error("{0} is bound with another component than {1}; end that binding first")]
-    Elsewhere(String, String),
-    /// No answer came.
-    #[error("{who} was not reached with {what}: {why}")]
-    NotReached {
-        /// Whom.
-        who: String,
-        /// What it was given.
-        what: &'static str,
-        /// Why not.
-        why: String,
-    },
-    /// The device refuses.
-    #[error("{who} does not take {what}: {why}")]
-    Declined {
-        /// Who.
-        who: String,
-        /// What it was given.
-        what: &'static str,
-        /// Its reason.
-        why: &'static str,
-    },
-    /// An answer does not fit.
-    #[error("{who} answers something that does not fit {what}")]
-    Misfit {
-        /// Who.
-        who: String,
-        /// What it was given.
-        what: &'static str,
-    },
-    /// Both took everything, and do not say that it is done.
-    #[error("{who} does not say that {what} is done; the same command again goes on")]
-    Unfinished {
-        /// Who.
-        who: String,
-        /// What.
-        what: &'static str,
-    },
-    /// A file cannot be read or written.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
 
 /// One entry of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,13 +73,6 @@ pub struct Journal {
     left: Vec<u8>,
     /// Bytes of what is whole.
     len: usize,
-}
-
-impl FieldError {
-    /// Whether it is a device's answer, and no fault of the way to it or of this laptop.
-    pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Declined { .. } | Self::Misfit { .. } | Self::Unfinished { .. })
-    }
 }
 
 impl Journal {
@@ -247,6 +108,61 @@ impl Journal {
         }
         let len = bytes.len() - rest.len();
         Ok(Journal { delegation: delegation.into(), entries, left: rest.into(), len })
+    }
+
+    /// What is to be brought now of the journal at `path`, of which the ledger has so many `acts` with the hash `last` of the last
+    /// one; and the number of the act before which whoever brings it stops, because it ends a binding that these make (H238). An act
+    /// that ends a binding is brought only by whoever is `caught_up` (H229).
+    ///
+    /// # Errors
+    /// [`FieldError::Fork`], [`FieldError::CaughtUp`].
+    pub fn unbrought(
+        &self,
+        path: &Path,
+        (acts, last): (usize, &Digest),
+        caught_up: bool,
+    ) -> Result<(&[Entry], Option<u32>), FieldError> {
+        // Of two journals under one delegation the ledger goes on with the one that it has the beginning of.
+        let follows = match acts.checked_sub(1) {
+            None => true,
+            Some(at) => self.entries.get(at).is_some_and(|entry| Act::hash_of(&entry.statement) == *last),
+        };
+        let rest = self.entries.get(acts..).filter(|_| follows);
+        let rest = rest.ok_or_else(|| FieldError::Fork { path: path.into(), acts })?;
+        if let Some(entry) = rest.iter().find(|entry| entry.ends_binding() && !caught_up) {
+            return Err(FieldError::CaughtUp(entry.act.number));
+        }
+        let mut bound = Vec::new();
+        for (at, entry) in rest.iter().enumerate() {
+            if entry.ended().is_some_and(|id| bound.contains(&id)) {
+                return Ok((&rest[..at], Some(entry.act.number)));
+            }
+            bound.extend(entry.bound());
+        }
+        Ok((rest, None))
+    }
+}
+
+impl Entry {
+    /// Whether it ends a binding, with which its keys end.
+    fn ends_binding(&self) -> bool {
+        self.ended().is_some() || matches!(Body::from_bytes(&self.body), Ok(Body::Rebind { .. }))
+    }
+
+    /// The binding that it ends by its name.
+    fn ended(&self) -> Option<BindingId> {
+        match Body::from_bytes(&self.body) {
+            Ok(Body::Revoke { target: Target::Binding(id), .. }) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The binding that it makes.
+    pub fn bound(&self) -> Option<BindingId> {
+        match Body::from_bytes(&self.body) {
+            Ok(Body::Bind { record, .. }) => BindingRecord::decode(&record).ok().map(|r| r.binding_id),
+            _ => None,
+        }
     }
 }
 
@@ -484,6 +400,8 @@ mod tests {
     pub(super) const FROM: u32 = 1_000;
 
     pub(super) fn delegation(key: &AuthorityKey, operations: u8) -> Vec<u8> {
+        let mut packs = ["pack-0001", "pack-0002"].map(Cid::of);
+        packs.sort();
         let right = Delegation {
             number: 1,
             delegate: key.public(),
@@ -492,7 +410,7 @@ mod tests {
             not_after: FROM + 600,
             lease_s: 60,
             operations,
-            packs: [Cid::of("pack-0001")].into_iter().collect(),
+            packs: packs.into_iter().collect(),
         };
         let issued = crate::entropy::with(|rng| right.issue(&SigningKey::generate(rng), rng));
         issued.unwrap().unwrap().to_vec()

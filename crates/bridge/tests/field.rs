@@ -31,7 +31,7 @@ fn kept(devices: [&Device; 2], bonded: &Bonded) -> Adopt {
 }
 
 async fn delegated(world: &World, laptop: &SpkSecret) -> Delegated {
-    world.post("/delegations", &world.delegation_order("pack-0001", &laptop.public())).await.json()
+    world.post("/delegations", &world.delegation_order(&["pack-0001"], &laptop.public())).await.json()
 }
 
 /// The laptop learns the whole keys of its packs, and of no others, and a list that is not older than what devices ask for.
@@ -63,6 +63,33 @@ async fn a_delegate_is_told_of_its_packs() {
     assert_eq!(brief.relations, [], "it ended");
     let unknown = world.get(&format!("/delegations/{}/brief", Hex([9; 16]))).await;
     assert_eq!((unknown.status, unknown.problem().code.as_str()), (404, "W4_ERR_DELEGATION_NOT_FOUND"));
+}
+
+/// A technician takes a spare controller along that nobody has registered: it may be named beside a pack that is (H236).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spare_controller_is_named_before_it_is_registered() {
+    let world = World::new().await;
+    let (_, pack, _) = world.commissioned().await;
+    let module = world.factory.device("module-0001", lct::id::Role::Module);
+    world.register(&module).await;
+    let laptop = SpkSecret::generate(&mut rng()).unwrap();
+    let order = |packs: &[&str]| world.delegation_order(packs, &laptop.public());
+    for (packs, code) in [
+        (&["pack-0009"][..], "W4_ERR_COMPONENT_NOT_FOUND"),
+        (&["pack-0009", "pack-0008"], "W4_ERR_COMPONENT_NOT_FOUND"),
+        (&[&pack.id, "pack-0009", "module-0001"], "W4_ERR_DELEGATION_INVALID"),
+    ] {
+        assert_eq!(world.post("/delegations", &order(packs)).await.problem().code, code, "{packs:?}");
+    }
+    let issued: Delegated = world.post("/delegations", &order(&[&pack.id, "pack-0009"])).await.json();
+    let spare = lct::id::Cid::of("pack-0009").to_string();
+    let mut packs = issued.packs.clone();
+    packs.sort();
+    let mut named = [pack.id.clone(), spare];
+    named.sort();
+    assert_eq!(packs, named, "of one that is not registered nobody knows the name");
+    let brief = world.get(&format!("/delegations/{}/brief", issued.id)).await;
+    assert_eq!(brief.json::<Brief>().relations.len(), 1);
 }
 
 /// A binding that somebody else made serves like any other, once the bridge has its keys; which they are the ledger says.

@@ -164,7 +164,7 @@ impl Seeded {
         let proposal = it.world.client.policy(&Hex(bonded.id.0)).await.unwrap().proposal.unwrap();
         let signed = json!({ "version": 2, "signatures": policy::signatures(&proposal.0, &bonded) });
         it.post("/policies/{id}/signatures", Some(&binding_id), &signed).await;
-        let delegated = it.world.delegation_order(&pack.id, &common::fresh_spk().public());
+        let delegated = it.world.delegation_order(&[&pack.id], &common::fresh_spk().public());
         let delegated = it.post("/delegations", None, &delegated).await;
         let hook =
             webhooks::order(&it.world, &it.world.operator, 7, Action::Add, "http://127.0.0.1:9/", "start");

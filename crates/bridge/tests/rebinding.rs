@@ -411,3 +411,25 @@ async fn an_exchange_is_of_packs() {
     assert_eq!(revoked.status, 200);
     wanted(&world, Task::Exchange, &pack, &other, 1).await;
 }
+
+/// Where there is no network nobody can be asked: a laptop is told before who has a say, and what he said (H236).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_laptop_is_told_what_owners_agreed_to() {
+    let world = World::new().await;
+    let (app, pack, bonded) = world.commissioned().await;
+    let order = world.delegation_order(&[&pack.id], &common::fresh_spk().public());
+    let issued: api::delegation::Delegated = world.post("/delegations", &order).await.json();
+    let path = format!("/delegations/{}/brief", issued.id);
+    let owners = async || {
+        let brief: api::delegation::Brief = world.get(&path).await.json();
+        brief.relations[0].owners.clone()
+    };
+    assert_eq!(owners().await, []);
+    hand_over(&world, &pack).await;
+    let of_pack = |agreed| vec![api::delegation::Owned { component_id: pack.id.clone(), agreed }];
+    assert_eq!(owners().await, of_pack(None));
+    let until = u64::from(world.now_s() + 7_200);
+    assert_eq!(agree(&world, [&pack, &app], bonded.id, &world.operator, 7_200).await.error, None);
+    let agreed = api::delegation::Agreed { partner_id: app.id.clone(), until };
+    assert_eq!(owners().await, of_pack(Some(agreed)));
+}

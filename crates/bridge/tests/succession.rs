@@ -107,7 +107,7 @@ async fn a_bridge_goes_on_under_the_key_that_follows() {
     let proposal = world.client.policy(&Hex(bonded.id.0)).await.unwrap().proposal.unwrap().0;
     world.client.sign_policy(&Hex(bonded.id.0), &agreed(&proposal)).await.unwrap();
     let laptop = fresh_spk();
-    let delegation = world.delegation_order("pack-0001", &laptop.public());
+    let delegation = world.delegation_order(&["pack-0001"], &laptop.public());
     let first: Delegated = world.post("/delegations", &delegation).await.json();
     // Half done: a certificate that both devices have, a binding that both have signed, one that was asked for.
     let opened = world.pair(&app, &pack, &bonded).await;

@@ -168,7 +168,7 @@ rejections! {
     // Delegations, and acts of their holders: 220 to 224 refuse the transaction, 225 to 229 stand in the act's record.
     DelegationAuthority = 210, "W4_ERR_DELEGATION_AUTHORITY", "the sender did not sign the delegation";
     DelegationExists = 211, "W4_ERR_DELEGATION_EXISTS", "the delegation is already recorded";
-    DelegationPack = 212, "W4_ERR_DELEGATION_PACK", "what the delegation names is no registered pack";
+    DelegationPack = 212, "W4_ERR_DELEGATION_PACK", "what the delegation names is no pack, or none of it is registered";
     DelegationTime = 213, "W4_ERR_DELEGATION_TIME", "the delegation was issued in the future";
     ActUnknown = 220, "W4_ERR_ACT_UNKNOWN", "the delegation of this act is not recorded";
     ActProof = 221, "W4_ERR_ACT_PROOF_FAIL", "the delegate did not sign this act";

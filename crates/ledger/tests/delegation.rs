@@ -133,6 +133,11 @@ pub fn delegation_rules() {
     let future = ((bench.time_ms + bench.params.max_future_ms) / 1000) as u32 + 1;
     let good = delegation(1);
     let of = |name: &str| [Cid::of(name)].into_iter().collect();
+    let both = |other: &str| {
+        let mut packs = ["pack-1", other].map(Cid::of);
+        packs.sort();
+        packs.into_iter().collect()
+    };
     let later = Delegation { issued: future, not_before: future, not_after: future + 1, ..good.clone() };
     let later = |packs| Delegation { packs, ..later.clone() };
     let rows = [
@@ -140,7 +145,13 @@ pub fn delegation_rules() {
         ("by another, of no pack", body_of(&later(of("module-1")), &stranger), DelegationAuthority),
         ("of a module, in the future", body_of(&later(of("module-1")), &authority), DelegationPack),
         ("of nobody, in the future", body_of(&later(of("nobody")), &authority), DelegationPack),
+        (
+            "with a module besides, in the future",
+            body_of(&later(both("module-1")), &authority),
+            DelegationPack,
+        ),
         ("in the future", body_of(&later(of("pack-1")), &authority), DelegationTime),
+        ("with a spare one, in the future", body_of(&later(both("nobody")), &authority), DelegationTime),
     ];
     for (what, body, expected) in rows {
         bench.refuse(what, body, expected);
@@ -263,6 +274,29 @@ pub fn outcomes() {
     let pairing: Pairing = load(&bench.state, &state_key::pairing(&PairingId([34; 16]))).unwrap().unwrap();
     assert_eq!(pairing.expires_ms, u64::from(at + 43_200) * 1000, "its lease counts from when it was made");
     assert!(!pairing.in_force(bench.time_ms));
+}
+
+/// A name that nobody had when it was delegated may be a spare pack's, which is registered later; a module that got it since
+/// lets nobody reach into another pack.
+#[test]
+pub fn a_name_that_is_registered_later_counts_for_a_pack_only() {
+    use lct::id::Role;
+    let mut bench = Bench::running();
+    let mut d = delegation(1);
+    let mut packs = ["pack-1", "pack-8", "module-9"].map(Cid::of);
+    packs.sort();
+    d.packs = packs.into_iter().collect();
+    let mut laptop = Laptop::recorded(&mut bench, &d, 1);
+    for (id, role) in [("pack-2", Role::Pack), ("pack-8", Role::Pack), ("module-9", Role::Module)] {
+        bench.accept(register(id, role));
+    }
+    bench.accept(bind(("pack-2", Role::Pack), ("module-9", Role::Module)));
+    bench.accept(bind(APP, ("pack-8", Role::Pack)));
+    let at = START_S + 600;
+    let foreign = revoke(Target::Binding(binding_id("pack-2", "module-9")));
+    assert_eq!(laptop.does(&mut bench, at, &foreign), Some(ActScope));
+    let spare = revoke(Target::Binding(binding_id("app-1", "pack-8")));
+    assert_eq!(laptop.does(&mut bench, at, &spare), None);
 }
 
 /// Two laptops were away at the same time; what is recorded first stands, and the other hears that it was second.

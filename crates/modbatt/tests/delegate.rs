@@ -7,14 +7,17 @@
 #[allow(dead_code)]
 mod process;
 
-use process::{run, start, stop};
+use bridge::field::{FieldError, Journal};
+use process::{Ended, Running, run, start, stop};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The pairing of app and pack, as the ledger has it.
-fn pairing(dir: &std::path::Path) -> String {
+fn pairing(dir: &Path) -> String {
     let run: Value = serde_json::from_slice(&fs::read(dir.join("run.json")).unwrap()).unwrap();
     let client = api::Client::new(run["url"].as_str().unwrap()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -64,7 +67,7 @@ fn another_key_follows_that_of_the_authority() {
 }
 
 /// Where the app's host listens, as the app's announce says; that of a host that has ended is told until the next one's is recorded.
-fn host(dir: &std::path::Path) -> String {
+fn host(dir: &Path) -> String {
     let data = dir.to_str().unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     while Instant::now() < patience {
@@ -262,4 +265,178 @@ fn a_laptop_rotates_and_replaces_in_the_field() {
     let others: Vec<_> = refused.filter(|line| !line.contains("W4_ERR_VALIDATION_RELATION")).collect();
     assert_eq!(others, Vec::<&str>::new());
     run(&["audit", "verify", data]).good();
+}
+
+/// What `status --verify` says once it holds, or at last.
+fn verified(data: &str) -> Ended {
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = run(&["status", "--verify", "--data-dir", data]);
+        if status.code == Some(0) || Instant::now() > patience {
+            return status;
+        }
+    }
+}
+
+/// Acts in a journal, and how long it is on disk; nothing where it was not begun.
+fn acts(journal: &str) -> (usize, u64) {
+    let path = Path::new(journal);
+    let read = Journal::read(path).map(|journal| journal.entries.len()).unwrap_or(0);
+    (read, fs::metadata(path).map_or(0, |m| m.len()))
+}
+
+/// What a demo tells at its end beside the number of jobs that it held.
+fn figure(ended: &Ended, name: &str) -> u64 {
+    ended.good().json()[name].as_u64().unwrap()
+}
+
+/// Without network another pack controller takes the place of one that broke, on a laptop whose power goes after every act; and what
+/// the parts measure meanwhile is on the ledger afterwards, through a cut of power of the app's machine.
+#[test]
+fn a_laptop_exchanges_a_pack_controller_in_the_field() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let delegate = |more: &[&str]| run(&[&["delegate"], more].concat());
+    let demo =
+        |more: &[&str]| start(&[&["demo", "--data-dir", data, "--speed", "20", "--json"], more].concat());
+    let mut running = demo(&["--modules", "3"]);
+    running.wait_ready();
+    let public = delegate(&["key", &file("key")]).good().out.trim().to_owned();
+    let issue = |spare: &[&str], out: &str| {
+        let who = ["issue", "--data-dir", data, "--delegate", &public, "--pack", "pack-0001", "--json"];
+        let made = delegate(&[&who[..], spare, &["--out", &file(out)]].concat());
+        made.good();
+        delegate(&["brief", &file(out), "--data-dir", data, "--out", &file(&format!("{out}.brief"))]).good();
+        made.json()
+    };
+    let narrow = issue(&[], "narrow");
+    let made = issue(&["--spare", "pack-0002"], "right");
+    assert_eq!(made["packs"].as_array().unwrap().len(), 2, "{made}");
+    let typo = ["issue", "--data-dir", data, "--delegate", &public, "--pack", "pack-0009", "--out", "x"];
+    delegate(&typo).fails_at_once("a name that nobody has", &["W4_ERR_COMPONENT_NOT_FOUND"]);
+    let exchange = |of: &str, url: &str, time: &Value| {
+        let (brief, key, journal) =
+            (file(&format!("{of}.brief")), file("key"), file(&format!("{of}.journal")));
+        let files = ["--brief", &brief, "--key", &key, "--journal", &journal, "--host", url, "--json"];
+        let time = time.to_string();
+        [&["delegate", "replace", "pack-0001", "pack-0002"], &files[..], &["--time", &time]]
+            .concat()
+            .into_iter()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let begin = |args: &[String]| start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let refused = begin(&exchange("narrow", &host(&dir), &narrow["not_before"])).wait();
+    refused.fails_at_once("not named", &["does not name pack-0002", "W4_ERR_FIELD_SPARE"]);
+    assert_eq!(refused.json()["code"], "W4_ERR_FIELD_SPARE");
+    let there = begin(&exchange("right", &host(&dir), &made["not_before"])).wait();
+    there.fails_at_once("it is there", &["pack-0001 answers", "W4_ERR_FIELD_ANSWERS"]);
+    stop(running);
+
+    // The laptop dies with every act, and at times between the end of a binding and the one in its place.
+    let mut running = demo(&["--exchange", "pack-0001=pack-0002"]);
+    running.wait_for("the new pack", |_, err| err.contains("is in the place of another pack controller"));
+    // Without a channel the app announces nothing.
+    let at = |line: &str| {
+        line.strip_prefix("the app's host, which carries the messages of laptops, is at ").map(String::from)
+    };
+    let (url, journal) = (running.said().lines().find_map(at).unwrap(), file("right.journal"));
+    let args = exchange("right", &url, &made["not_before"]);
+    let mut killed = 0;
+    let done = loop {
+        let (before, _) = acts(&journal);
+        let mut laptop = begin(&args);
+        while laptop.is_running() && acts(&journal).0 == before {
+            thread::sleep(Duration::from_millis(2));
+        }
+        // The last ones are done without a cut.
+        if !laptop.is_running() || killed >= 9 {
+            break laptop.wait();
+        }
+        laptop.kill();
+        killed += 1;
+        let whole = Journal::read(Path::new(&journal)).unwrap();
+        if let Some(bound) = whole.entries.last().filter(|entry| entry.bound().is_some())
+            && killed % 2 == 1
+        {
+            let entry = 153 + 2 + bound.body.len() + 2 + bound.note.len();
+            let left = fs::read(&journal).unwrap();
+            fs::write(&journal, &left[..left.len() - entry]).unwrap();
+        }
+    };
+    let told = done.good().json();
+    assert_eq!((&told["modules"], &told["replaced"]), (&3.into(), &true.into()), "{told}");
+    assert!(killed >= 8, "it died {killed} times");
+    assert_eq!(begin(&args).wait().good().json()["act"], told["act"], "nothing is done twice");
+    running.wait_ready();
+
+    // It works, and what is measured waits; the power of the app's machine goes, and then its disk is all that has it.
+    let held = |running: &mut Running, least: u64| {
+        running.wait_for("jobs that are held", |_, err| {
+            let said = err.lines().rev().find_map(|line| line.split_once(" held for a laptop's journal"));
+            let jobs = said.and_then(|(before, _)| before.rsplit_once(' ')?.1.parse::<u64>().ok());
+            jobs.is_some_and(|jobs| jobs >= least)
+        });
+    };
+    held(&mut running, 30);
+    let died = running.kill();
+    assert!(!died.err.contains("does not fit what was received"), "{}", died.err);
+    let mut running = demo(&[]);
+    running.wait_ready();
+    held(&mut running, 60);
+    let bring = ["bring", "--data-dir", data, "--journal", &journal, "--json"];
+    let refused = delegate(&bring);
+    refused.fails_at_once("who knows what waits", &["ends a binding", "W4_ERR_FIELD_CAUGHT_UP"]);
+    // What the journal itself ends again, after cuts, stops it until what is held under that is there.
+    let bring = [&bring[..], &["--caught-up"]].concat();
+    let brought = loop {
+        let brought = delegate(&bring);
+        let told = brought.json();
+        if told["code"] != "W4_ERR_FIELD_CAUGHT_UP" {
+            break brought.good().json();
+        }
+        thread::sleep(Duration::from_secs(1));
+    };
+    let outcomes = brought["delegation"]["acts"].as_array().unwrap();
+    assert!(outcomes.iter().all(|act| act["outcome"] == "done"), "{brought}");
+    running.wait_for("what was held", |_, err| err.contains("jobs that were held: they go there now"));
+    let words = "pack-0002 is in the place of pack-0001, which is revoked; with it are paired the app and 3 modules\n";
+    let ended = run(&["replace", "pack-0001", "pack-0002", "--data-dir", data]);
+    assert_eq!(ended.good().out, words, "what is left is done with network");
+    let status = verified(data);
+    let status = &status.good().out;
+    let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(line("pack-0001").contains("retired"), "{status}");
+    assert!(line("pack-0002").contains("bound to app-0001 (B1), paired"), "{status}");
+    for module in ["module-0001", "module-0002", "module-0003"] {
+        assert!(line(module).contains("bound to pack-0002 (B1), paired"), "{status}");
+    }
+    running.interrupt();
+    let ended = running.wait();
+    assert_eq!((figure(&ended, "held_jobs"), figure(&ended, "record_gaps")), (0, 0), "{}", ended.err);
+    let refused = ended.err.lines().filter(|line| line.contains("ledger: refused: "));
+    let others: Vec<_> = refused.filter(|line| !line.contains("W4_ERR_VALIDATION_RELATION")).collect();
+    assert_eq!(others, Vec::<&str>::new());
+    run(&["audit", "verify", data]).good();
+}
+
+/// Sentence and code of a refusal come together, in words and for scripts.
+#[test]
+fn a_refusal_of_a_laptop_names_its_code() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    run(&["delegate", "key", &file("key")]).good();
+    fs::write(file("delegation"), b"none").unwrap();
+    let id = "ab".repeat(16);
+    let (right, key, journal) = (file("delegation"), file("key"), file("journal"));
+    let end =
+        ["delegate", "end", "--delegation", &right, "--key", &key, "--journal", &journal, "--binding", &id];
+    let words = run(&end);
+    words.fails_at_once("no delegation", &["this is not a delegation (W4_ERR_FIELD_DELEGATION)"]);
+    assert_eq!((words.code, words.out.as_str()), (Some(2), ""));
+    let object = run(&[&end[..], &["--json"]].concat()).json();
+    assert_eq!(object["code"], "W4_ERR_FIELD_DELEGATION");
+    assert_eq!(object["error"], FieldError::NotADelegation.to_string());
 }

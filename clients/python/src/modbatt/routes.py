@@ -63,6 +63,13 @@ class Adopted(TypedDict):
     status: str
 
 
+class AgreedBinding(TypedDict):
+    """An owner's consent to a binding in the place of the one that is told of."""
+
+    partner_id: str
+    until: int
+
+
 class AnchorView(TypedDict):
     """One anchor of an audit log."""
 
@@ -731,6 +738,7 @@ class KnownRelation(TypedDict):
     binding_id: str
     certificate_s: int
     certified_at: int
+    owners: NotRequired[list[OwnedSide]]
     policy_version: int
 
 
@@ -905,6 +913,13 @@ class Owed(TypedDict):
 
     objection: NotRequired[Objected]
     settlement: NotRequired[Settled]
+
+
+class OwnedSide(TypedDict):
+    """A side of a binding that has an owner, who has a say in what takes the binding's place (A93)."""
+
+    agreed: NotRequired[AgreedBinding]
+    component_id: str
 
 
 class Owner(TypedDict):

@@ -18,7 +18,7 @@ use ledger::{
 };
 use node::Snapshot;
 
-use super::{Core, by_operator, component, component_id, issuance};
+use super::{Core, by_operator, component, issuance};
 use crate::{
     list::{self, Page},
     refusal::{Refusal, Reply},
@@ -54,11 +54,20 @@ impl Core {
         let order = order_digest(&chain.chain_id(), &wanted);
         let codes = [code::DELEGATION_DENIED, code::DELEGATION_PROOF];
         by_operator(&snapshot, &request.key.0, &request.signature.0, &order, codes)?;
+        let mut missing = Vec::new();
         for name in &request.packs {
-            let (_, known) = component(&snapshot, "packs", name)?;
-            if known.role != Role::Pack {
-                return Err(invalid(format!("packs: {name} is no pack")));
+            match component(&snapshot, "packs", name) {
+                Ok((_, known)) if known.role == Role::Pack => {}
+                Ok(_) => return Err(invalid(format!("packs: {name} is no pack"))),
+                // A spare one is registered with what is done with it.
+                Err(refusal) if refusal.0.code == code::COMPONENT_NOT_FOUND => missing.push(refusal),
+                Err(refusal) => return Err(refusal),
             }
+        }
+        if missing.len() == request.packs.len()
+            && let Some(refusal) = missing.pop()
+        {
+            return Err(refusal);
         }
         let mut number = self.delegations;
         for (id, recorded) in snapshot.delegations()? {
@@ -115,7 +124,9 @@ pub(crate) fn one(snapshot: &Snapshot<'_>, id: DelegationId) -> Reply<Delegated>
 
 fn told(snapshot: &Snapshot<'_>, id: DelegationId, row: &Recorded) -> Reply<Delegated> {
     let d = read(row)?;
-    let packs = d.packs.iter().map(|cid| component_id(snapshot, cid)).collect::<Reply<_>>()?;
+    // Of a spare one that is not registered yet only this is known.
+    let name = |cid: &Cid| Ok(snapshot.component(cid)?.map_or_else(|| cid.to_string(), |c| c.component_id));
+    let packs = d.packs.iter().map(name).collect::<Reply<_>>()?;
     let revoked = snapshot.revocation(&Target::Delegation(id))?;
     let acts = snapshot.acts_of(&id)?.into_iter();
     Ok(Delegated {

@@ -3,7 +3,7 @@
 
 use api::{
     binding::Adopt,
-    delegation::{Brief, Kept, Relation},
+    delegation::{Agreed, Brief, Kept, Owned, Relation},
     encoding::{Blob, Fixed, Hex},
     problem::code,
 };
@@ -83,6 +83,7 @@ impl Core {
             policy_version: bond.policy.agreed(),
             certificate_s: bond.policy.periods().certificate_s,
             certified_at: last.unwrap_or(0),
+            owners: owners(snapshot, id, &bond.sides)?,
         })
     }
 
@@ -139,6 +140,22 @@ impl Core {
         tracing::info!(%id, creator = request.creator, "keys of a binding taken over");
         Ok(())
     }
+}
+
+/// Who of the two has an owner, and what he agreed to in the place of the binding `id`.
+fn owners(snapshot: &Snapshot<'_>, id: BindingId, sides: &[Side; 2]) -> Reply<Vec<Owned>> {
+    let mut owners = Vec::new();
+    for side in sides {
+        let Some(ownership) = snapshot.ownership(&side.cid)? else { continue };
+        let consent = snapshot.consent(&side.cid, &id)?;
+        let counts = consent.filter(|c| c.allows(&ownership, &c.partner, c.until_ms));
+        let agreed = counts.map(|c| {
+            let partner_id = component_id(snapshot, &c.partner)?;
+            Ok::<_, Refusal>(Agreed { partner_id, until: c.until_ms / 1_000 })
+        });
+        owners.push(Owned { component_id: component_id(snapshot, &side.cid)?, agreed: agreed.transpose()? });
+    }
+    Ok(owners)
 }
 
 /// The record of a binding that the block at `height` made.

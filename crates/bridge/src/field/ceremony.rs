@@ -12,7 +12,7 @@ use crate::{
     entropy,
 };
 use api::{
-    delegation::{Brief, Kept, Made, Relation, Stated},
+    delegation::{Agreed, Brief, Kept, Made, Owned, Relation, Stated},
     encoding::{Blob, Fixed, Hex},
 };
 use lct::{
@@ -34,7 +34,11 @@ use pack::{
     pdu::{self, Status, binding as op, delegation, key_package as package},
 };
 use rand_core::Rng;
-use std::{slice, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice, thread,
+    time::Duration,
+};
 
 /// How often a device is asked whether a handshake stands.
 const TRIES: u32 = 20;
@@ -99,6 +103,8 @@ struct Known {
     certified_at: u32,
     /// This laptop made it.
     made_here: bool,
+    /// Who of the two has an owner, and what he agreed to.
+    owners: Vec<Owned>,
 }
 
 impl Known {
@@ -114,6 +120,7 @@ impl Known {
             certificate_s: told.certificate_s,
             certified_at: told.certified_at,
             made_here: false,
+            owners: told.owners.clone(),
         })
     }
 
@@ -123,7 +130,21 @@ impl Known {
     }
 
     fn between(&self, ids: [&str; 2]) -> bool {
-        self.sides.each_ref().map(|(id, ..)| id.as_str()) == ids
+        self.ids() == ids
+    }
+
+    fn ids(&self) -> [&str; 2] {
+        self.sides.each_ref().map(|(id, ..)| id.as_str())
+    }
+
+    /// The side whose owner, at `now`, did not agree that a binding of `pair` takes the place of this one, and with whom it
+    /// would be bound.
+    fn withheld<'a>(&self, [a, b]: [&'a str; 2], now: u32) -> Option<(&'a str, &'a str)> {
+        [(a, b), (b, a)].into_iter().find(|(own, partner)| {
+            let agrees = |agreed: &Agreed| agreed.partner_id == *partner && u64::from(now) <= agreed.until;
+            let owned = self.owners.iter().find(|owned| owned.component_id == *own);
+            owned.is_some_and(|owned| !owned.agreed.as_ref().is_some_and(agrees))
+        })
     }
 }
 
@@ -150,6 +171,8 @@ pub struct Ground {
     gone: Vec<Gone>,
     /// All that the journal ended, whether this laptop knew of it or not.
     over: Vec<BindingId>,
+    /// Components that have an owner.
+    owned: BTreeSet<String>,
 }
 
 impl Ground {
@@ -161,8 +184,16 @@ impl Ground {
         let damaged = |e: lct::Error| FieldError::Brief(e.to_string());
         let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
         let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
-        let (chain_id, list) = (brief.chain_id.0, brief.list.0.clone());
-        let mut ground = Ground { chain_id, list, number, known, gone: Vec::new(), over: Vec::new() };
+        let owners = brief.relations.iter().flat_map(|relation| &relation.owners);
+        let mut ground = Ground {
+            chain_id: brief.chain_id.0,
+            list: brief.list.0.clone(),
+            number,
+            known,
+            gone: Vec::new(),
+            over: Vec::new(),
+            owned: owners.map(|owned| owned.component_id.clone()).collect(),
+        };
         for entry in &journal.entries {
             match Body::from_bytes(&entry.body) {
                 Ok(Body::Bind { .. }) => ground.made(&note(&entry.note)?)?,
@@ -183,6 +214,51 @@ impl Ground {
     /// Whether it tells of the binding `id` and that is in force.
     fn knows(&self, id: BindingId) -> bool {
         self.known.iter().any(|known| known.binding_id == id)
+    }
+
+    /// The modules that are to follow from the pack `old` to `new`, each with the binding that gives way where there is one: those of
+    /// `old`, those whose binding with it gave way to one of which the journal has nothing, and those that `new` has and is not
+    /// paired with.
+    pub(super) fn followers(&self, old: &str, new: &str) -> BTreeMap<String, Option<BindingId>> {
+        let mut all = BTreeMap::new();
+        for gone in self.gone.iter().filter(|gone| gone.sides[0] == old) {
+            match gone.reason {
+                Reason::Superseded => all.insert(gone.sides[1].clone(), None),
+                _ => all.remove(&gone.sides[1]),
+            };
+        }
+        for known in &self.known {
+            let [above, own] = known.ids();
+            match above {
+                above if above == old => all.insert(own.to_owned(), Some(known.binding_id)),
+                above if above == new && known.certified_at == 0 => all.insert(own.to_owned(), None),
+                // It has its place, here or elsewhere.
+                _ => all.remove(own),
+            };
+        }
+        all
+    }
+
+    /// The app of the pack `old`, or of `new` that has its place, and the binding of `old` that gives way.
+    pub(super) fn app_of(&self, old: &str, new: &str) -> Option<(String, Option<BindingId>)> {
+        if let Some((app, id)) = self.above(old) {
+            return Some((app.to_owned(), Some(id)));
+        }
+        let ended = self.gone.iter().rev().find(|gone| gone.sides[1] == old);
+        let ended = ended.filter(|gone| gone.reason == Reason::Superseded).map(|gone| gone.sides[0].as_str());
+        let has = self.above(new).map(|(app, _)| app);
+        let app = match (ended, has) {
+            (Some(app), None) => app,
+            // It may have had its place before the brief was made, and modules of the old one not have followed.
+            (ended, Some(app)) if ended == Some(app) || !self.followers(old, new).is_empty() => app,
+            _ => return None,
+        };
+        Some((app.to_owned(), None))
+    }
+
+    /// How many modules the pack `id` has that are paired with it.
+    pub(super) fn paired_below(&self, id: &str) -> usize {
+        self.known.iter().filter(|known| known.ids()[0] == id && known.certified_at > 0).count()
     }
 
     /// The binding of these two, A then B.
@@ -222,6 +298,12 @@ impl Ground {
             policy_version: FACTORY_VERSION,
             certificate_s: Rotation::FACTORY.certificate_s,
             certified_at: 0,
+            // Whoever owned it before does so now, and agreed to nothing in the place of this one.
+            owners: [&made.a, &made.b]
+                .into_iter()
+                .filter(|side| self.owned.contains(&side.component_id))
+                .map(|side| Owned { component_id: side.component_id.clone(), agreed: None })
+                .collect(),
         })?;
         known.made_here = true;
         let ids = [made.a.component_id.as_str(), made.b.component_id.as_str()];
@@ -312,6 +394,40 @@ impl Field {
         self.permitted(Operation::Pair, [a, b], now)
     }
 
+    /// Whether `id` is a pack that the delegation names.
+    pub fn names(&self, id: &str) -> bool {
+        self.delegation.packs.contains(&Cid::of(id))
+    }
+
+    /// Whether the owners of A and B agreed at `now` that a binding of theirs takes the place of `old` (H236).
+    ///
+    /// # Errors
+    /// [`FieldError::Owner`].
+    pub fn owners_agree(
+        &self,
+        ground: &Ground,
+        old: BindingId,
+        pair: [&str; 2],
+        now: u32,
+    ) -> Result<(), FieldError> {
+        let withheld = match ground.known.iter().find(|known| known.binding_id == old) {
+            Some(known) => known.withheld(pair, now),
+            // What a device names and nobody told of: whoever owns it did not agree to that.
+            None => [(pair[0], pair[1]), (pair[1], pair[0])]
+                .into_iter()
+                .find(|(id, _)| ground.owned.contains(*id)),
+        };
+        match withheld {
+            Some((who, partner)) => Err(FieldError::Owner { who: who.into(), partner: partner.into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a device gives answers under the name `id`.
+    pub(super) fn answers(&self, id: &str, way: &mut Way<'_>) -> bool {
+        way.ask(id, "the question for its certificates", &[pdu::BINDING, op::CERTIFICATES]).is_ok()
+    }
+
     /// Whether the delegate may end the binding of these two.
     ///
     /// # Errors
@@ -399,8 +515,9 @@ impl Field {
     }
 
     /// Binds A and B at `now` (Unix seconds), with fresh keys of both, attested by their manufacturers; a binding that they
-    /// have gives way and ends, whether this laptop knew of it or not, for which the delegation has to allow `revoke` too. It
-    /// is in the journal when this returns.
+    /// have, and `instead` of one of them with another pack (H236), gives way and ends, whether this laptop knew of it or not, for
+    /// which the delegation has to allow `revoke` too, and whoever owns a side has to have agreed. It is in the journal when this
+    /// returns.
     ///
     /// # Errors
     /// [`FieldError`]; the old binding serves until the new one stands.
@@ -408,13 +525,16 @@ impl Field {
         &mut self,
         ground: &mut Ground,
         [a, b]: [&str; 2],
+        instead: Option<BindingId>,
         now: u32,
         way: &mut Way<'_>,
     ) -> Result<BindingId, FieldError> {
         self.permitted(Operation::Bind, [a, b], now)?;
         let old = ground.binding([a, b]);
-        if old.is_some() {
-            self.permitted(Operation::Revoke, [a, b], now)?;
+        for end in [old, instead].into_iter().flatten() {
+            let of = ground.known.iter().find(|known| known.binding_id == end).map_or([a, b], Known::ids);
+            self.permitted(Operation::Revoke, of, now)?;
+            self.owners_agree(ground, end, [a, b], now)?;
         }
         let met = [self.meet(ground, a, way)?, self.meet(ground, b, way)?];
         let [at_a, at_b] = &met;
@@ -441,11 +561,12 @@ impl Field {
             // The ledger has none that was begun here and cut off, but what that was to take the place of.
             let begun = self.began(named).filter(|_| !ground.knows(named));
             for end in begun.unwrap_or(slice::from_ref(&named)) {
-                if ground.knows(*end) && old != Some(*end) {
+                if ground.knows(*end) && ![old, instead].contains(&Some(*end)) {
                     return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
                 }
                 // Nobody can end one that its device cannot read.
                 if end.0 != [0; 16] && !ground.over.contains(end) && !ends.contains(end) {
+                    self.owners_agree(ground, *end, [a, b], now)?;
                     ends.push(*end);
                 }
             }
@@ -454,10 +575,10 @@ impl Field {
         }
         // What devices name in its place another laptop may have begun: then the ledger has only what the brief tells of.
         // Where it has the other one, it refuses the end of this one, and nothing else.
-        if let Some(old) = old
-            && !ends.contains(&old)
-        {
-            ends.push(old);
+        for old in [old, instead].into_iter().flatten() {
+            if !ends.contains(&old) {
+                ends.push(old);
+            }
         }
         self.begin(binding_id, &ends)?;
         let what = "the sealed halves of the device key";

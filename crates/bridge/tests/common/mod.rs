@@ -725,8 +725,10 @@ impl World {
 
     /// Waits for the receipt of the last thing that happened.
     /// An order of the operator that `delegate` may pair, bind and revoke for a pack, from a minute on for a day.
-    pub fn delegation_order(&self, pack: &str, delegate: &Spk) -> Delegate {
+    pub fn delegation_order(&self, packs: &[&str], delegate: &Spk) -> Delegate {
         let now = self.now_s() + 60;
+        let mut cids: Vec<_> = packs.iter().map(|pack| Cid::of(pack)).collect();
+        cids.sort();
         let wanted = Delegation {
             number: 1,
             delegate: *delegate,
@@ -735,7 +737,7 @@ impl World {
             not_after: now + 86_400,
             lease_s: 86_400,
             operations: 7,
-            packs: [Cid::of(pack)].into_iter().collect(),
+            packs: cids.into_iter().collect(),
         };
         let digest = delegation::order_digest(&self.chain.chain_id(), &wanted);
         Delegate {
@@ -745,7 +747,7 @@ impl World {
             not_after: now + 86_400,
             lease_s: 86_400,
             operations: ["pair", "bind", "revoke"].map(String::from).into(),
-            packs: vec![pack.into()],
+            packs: packs.iter().map(|pack| (*pack).into()).collect(),
             key: Hex(self.operator.public().0),
             signature: Fixed(self.operator.sign(&digest, &mut rng()).0),
         }

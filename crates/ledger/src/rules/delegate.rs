@@ -39,11 +39,14 @@ pub(super) fn delegate<V: View>(
     })?;
     let id = DelegationId::of(statement);
     ensure(state.get(&key::delegation(&id))?.is_none(), Rejection::DelegationExists)?;
+    let mut known = false;
     for cid in &delegation.packs {
-        let pack: Option<Component> = load(state, &key::component(cid))?;
-        let known = pack.is_some_and(|c| !c.status.is_final() && c.role == Role::Pack);
-        ensure(known, Rejection::DelegationPack)?;
+        // A spare one may be registered later, with the acts that concern it.
+        let Some(pack) = load::<Component>(state, &key::component(cid))? else { continue };
+        ensure(!pack.status.is_final() && pack.role == Role::Pack, Rejection::DelegationPack)?;
+        known = true;
     }
+    ensure(known, Rejection::DelegationPack)?;
     ensure(not_future(context, u64::from(delegation.issued) * 1000), Rejection::DelegationTime)?;
     let recorded = Delegated {
         statement: statement.into(),
@@ -157,13 +160,26 @@ fn judge(
         ensure(!beyond, Rejection::ActScope)?;
     }
     // What is not recorded is refused by the rules of its kind, which say what is missing.
-    match sides.map(|sides| delegation.permits(operation, &sides)) {
-        Some(Err(Denied::Scope)) => Err(Rejection::ActScope)?,
-        Some(Err(_)) => Err(Rejection::ActOperation)?,
+    match sides.map(|sides| (delegation.permits(operation, &sides), sides)) {
+        Some((Err(Denied::Scope), _)) => Err(Rejection::ActScope)?,
+        Some((Err(_), _)) => Err(Rejection::ActOperation)?,
         None if delegation.operations & operation as u8 == 0 => Err(Rejection::ActOperation)?,
-        Some(Ok(())) | None => {}
+        // A name that was nobody's when it was delegated may be another role's by now.
+        Some((Ok(()), sides)) => ensure(has_pack(view, delegation, &sides)?, Rejection::ActScope)?,
+        None => {}
     }
     Ok(ensure(lease_s.is_none_or(|s| s <= delegation.lease_s), Rejection::ActGrant)?)
+}
+
+/// Whether one of the two is a pack of the delegation, or registered by nobody yet.
+fn has_pack(view: &impl View, delegation: &Delegation, sides: &[Cid; 2]) -> Result<bool, Halt> {
+    for side in sides.iter().filter(|side| delegation.packs.contains(side)) {
+        let component: Option<Component> = load(view, &key::component(side))?;
+        if component.is_none_or(|c| c.role == Role::Pack) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn sides_of(record: &[u8]) -> Option<[Cid; 2]> {

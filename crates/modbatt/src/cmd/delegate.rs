@@ -51,7 +51,7 @@ enum Command {
     Rotate(laptop::Two),
     /// On the laptop, without network: new keys of two, bound and paired, for one that lost its own or for the first time
     Bind(laptop::Two),
-    /// On the laptop, without network: a module in the place of another one
+    /// On the laptop, without network: a module in the place of another one, or a pack controller
     Replace(laptop::Replace),
     /// On the laptop, without network: end a pairing or a binding, and write it into the laptop's journal
     End(End),
@@ -86,9 +86,12 @@ struct Issue {
     /// The laptop's public key, 136 hexadecimal digits, as `delegate key` tells it
     #[arg(long, value_name = "KEY", value_parser = spk)]
     delegate: Spk,
-    /// Component id of a pack; one to eight of them
+    /// Component id of a pack; one to eight of them, spare ones too
     #[arg(long = "pack", value_name = "ID", required = true, num_args = 1, value_parser = component)]
     packs: Vec<String>,
+    /// Component id of a pack controller that may take the place of one of them, and need not be registered yet
+    #[arg(long = "spare", value_name = "ID", num_args = 1, value_parser = component)]
+    spares: Vec<String>,
     /// For how many hours from now
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
     hours: u32,
@@ -257,6 +260,25 @@ fn why(text: &str) -> Result<Reason, String> {
     })
 }
 
+/// Why a command of a laptop did not do its work.
+enum Stop {
+    /// Its own refusal, which has a code (H239).
+    Field(FieldError),
+    Other(Failure),
+}
+
+impl From<FieldError> for Stop {
+    fn from(error: FieldError) -> Self {
+        Stop::Field(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Other(failure)
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     match &args.command {
@@ -264,14 +286,27 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         Command::Issue(issue) => self::issue(issue),
         Command::Show(show) => self::show(show),
         Command::Brief(args) => brief(args),
-        Command::Rotate(two) => laptop::rotate(two),
-        Command::Bind(two) => laptop::bind(two),
-        Command::Replace(args) => laptop::replace(args),
-        Command::End(end) => self::end(end),
-        Command::Bring(args) => bring::run(args),
+        Command::Rotate(two) => told(two.is_json(), laptop::rotate(two)),
+        Command::Bind(two) => told(two.is_json(), laptop::bind(two)),
+        Command::Replace(args) => told(args.is_json(), laptop::replace(args)),
+        Command::End(args) => told(args.json, end(args)),
+        Command::Bring(args) => told(args.is_json(), bring::run(args)),
         Command::Report(report) => self::report(report),
         Command::Revoke(back) => take_back(back),
     }
+}
+
+/// Tells a laptop's own refusal with its code, and for scripts as an object too.
+fn told(json: bool, done: Result<Outcome, Stop>) -> Result<Outcome, Failure> {
+    done.or_else(|stop| match stop {
+        Stop::Other(failure) => Err(failure),
+        Stop::Field(error) => {
+            if json {
+                print(&format!("{}\n", json!({ "error": error.to_string(), "code": error.code() })))?;
+            }
+            Err(broken(&error))
+        }
+    })
 }
 
 fn make_key(args: &Key) -> Result<Outcome, Failure> {
@@ -289,10 +324,15 @@ fn issue(args: &Issue) -> Result<Outcome, Failure> {
     let allowed = operations(&args.allow)
         .filter(|all| *all > 0)
         .ok_or_else(|| Failure::Input("--allow: it is a list of `pair`, `bind` and `revoke`".into()))?;
-    let mut cids: Vec<Cid> = args.packs.iter().map(|name| Cid::of(name)).collect();
+    // The bridge would take a name that it does not know for that of a spare one.
+    for name in &args.packs {
+        ask(async { api::Client::new(&run.url)?.component(name).await })?;
+    }
+    let packs: Vec<String> = args.packs.iter().chain(&args.spares).cloned().collect();
+    let mut cids: Vec<Cid> = packs.iter().map(|name| Cid::of(name)).collect();
     cids.sort();
-    let packs =
-        cids.as_slice().try_into().map_err(|_| Failure::Input("--pack: one to eight packs".into()))?;
+    let named = cids.as_slice().try_into();
+    let named = named.map_err(|_| Failure::Input("--pack, --spare: one to eight packs together".into()))?;
     let now = ask(async { api::Client::new(&run.url)?.time_token().await })?.time as u32;
     let wanted = Delegation {
         number: 1,
@@ -302,7 +342,7 @@ fn issue(args: &Issue) -> Result<Outcome, Failure> {
         not_after: now.saturating_add(args.hours * 3_600),
         lease_s: args.lease_days * DAY_S,
         operations: allowed,
-        packs,
+        packs: named,
     };
     let operator = super::demo::operator(&dir)?;
     let signature = operator.sign(&order_digest(dir.chain_id(), &wanted), &mut os_rng()?);
@@ -313,7 +353,7 @@ fn issue(args: &Issue) -> Result<Outcome, Failure> {
         not_after: wanted.not_after,
         lease_s: wanted.lease_s,
         operations: args.allow.clone(),
-        packs: args.packs.clone(),
+        packs,
         key: Hex(operator.public().0),
         signature: Fixed(signature.0),
     };
@@ -389,11 +429,12 @@ fn time_of(given: Option<u32>) -> u32 {
     given.unwrap_or_else(now)
 }
 
-/// What is wrong with a file is wrong input; everything else was tried and failed.
-fn broken(error: FieldError) -> Failure {
+/// What is wrong with a file or an argument is wrong input; everything else was tried and failed.
+fn broken(error: &FieldError) -> Failure {
     use FieldError::{
-        Brief, Broken, Drawn, InUse, Io, NotADelegation, NotAJournal, OtherJournal, OtherKey, Subject,
+        Brief, Broken, Drawn, InUse, Io, Itself, NotADelegation, NotAJournal, OtherJournal, OtherKey, Subject,
     };
+    let sentence = format!("{error} ({})", error.code());
     match error {
         NotADelegation
         | OtherKey
@@ -403,20 +444,21 @@ fn broken(error: FieldError) -> Failure {
         | Broken { .. }
         | Drawn(_)
         | Subject
+        | Itself(_)
         | Brief(_)
-        | Io { .. } => Failure::Input(error.to_string()),
-        other => Failure::Failed(other.to_string()),
+        | Io { .. } => Failure::Input(sentence),
+        _ => Failure::Failed(sentence),
     }
 }
 
-fn end(args: &End) -> Result<Outcome, Failure> {
+fn end(args: &End) -> Result<Outcome, Stop> {
     let Some(subject) = args.what.pairing.or(args.what.binding) else {
-        return Err(Failure::Input("name a pairing or a binding".into()));
+        return Err(Failure::Input("name a pairing or a binding".into()).into());
     };
     let delegation = read_bounded(&args.delegation, "delegation")?;
     let (key, now) = (key_of(&args.key)?, time_of(args.time));
-    let mut field = Field::open(key, &delegation, &args.journal).map_err(broken)?;
-    let statement = field.end(subject, args.reason, now).map_err(broken)?;
+    let mut field = Field::open(key, &delegation, &args.journal)?;
+    let statement = field.end(subject, args.reason, now)?;
     let show = [&[pdu::DELEGATION, op::SHOW], delegation.as_slice()].concat();
     let revoke = [&[pdu::DELEGATION, op::REVOKE], statement.as_slice()].concat();
     let (kind, id) = revocation::kind_and_id(subject);

@@ -13,6 +13,8 @@ use lct::{
 use ledger::tx::Paired;
 use std::{cell::Cell, path::Path};
 
+mod codes;
+
 const PAIR: [&str; 2] = ["pack-0001", "module-0001"];
 
 fn spk() -> Spk {
@@ -39,6 +41,7 @@ fn brief(key: &AuthorityKey, operations: u8) -> Brief {
         policy_version: 1,
         certificate_s: 86_400,
         certified_at: FROM - 10,
+        owners: Vec::new(),
     };
     let delegation = Blob(delegation(key, operations));
     Brief {
@@ -92,6 +95,26 @@ fn agreeable(who: &str, message: &[u8]) -> Result<Vec<u8>, String> {
         [kind, ..] => vec![*kind, 0x81, 0],
         [] => Vec::new(),
     })
+}
+
+/// The same, of which modules draw keys and ask for leave in the place of the binding `named`.
+fn naming(key: &AuthorityKey, named: &Cell<[u8; 16]>) -> impl FnMut(&str, &[u8]) -> Result<Vec<u8>, String> {
+    let (authority, own) = (key.public().sign_pub(), entropy::with(SigningKey::generate).unwrap());
+    let drawn = spk();
+    move |who: &str, message: &[u8]| match message {
+        [pdu::BINDING, op::CERTIFICATES] => Ok(identity_of(who, &own)),
+        [pdu::BINDING, op::REQUEST, request @ ..] => {
+            let request = BindRequest::open(request, &authority).unwrap();
+            let ((cid, role), (partner, _)) = (request.own, request.partner);
+            let digest = spk_attestation_digest(&cid, role, &drawn, &partner, &request.nonce);
+            let attestation = entropy::with(|rng| own.sign(&digest, rng)).unwrap();
+            let asks = who.starts_with("module");
+            let question = if asks { [[9; 16], named.get()].concat() } else { Vec::new() };
+            let head = [&[pdu::BINDING, op::KEYS][..], &request.binding_id.0].concat();
+            Ok([&head[..], &drawn.0, &attestation.0, question.as_slice()].concat())
+        }
+        _ => agreeable(who, message),
+    }
 }
 
 #[test]
@@ -154,7 +177,7 @@ fn nothing_is_in_the_journal_of_what_no_device_did() {
     assert!(pair(["pack-0009", "module-0001"], nobody).contains("is a pack that the delegation names"));
     assert!(pair(["app-0001", "pack-0001"], nobody).contains("are not bound to each other"));
     let bind = |field: &mut Field, ground: &mut Ground, ids, carry: &mut Carry<'_>| {
-        let done = field.bind(ground, ids, FROM + 1, &mut Way { carry, pause: Duration::ZERO });
+        let done = field.bind(ground, ids, None, FROM + 1, &mut Way { carry, pause: Duration::ZERO });
         done.unwrap_err().to_string()
     };
     let wrong = bind(&mut field, &mut ground, ["module-0001", "pack-0001"], &mut agreeable);
@@ -250,24 +273,9 @@ fn a_registration_is_noted_with_its_own_proof_only() {
 fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
     let dir = tempfile::tempdir().unwrap();
     let key = AuthorityKey::generate().unwrap();
-    let (authority, own) = (key.public().sign_pub(), entropy::with(SigningKey::generate).unwrap());
-    let (drawn, ids) = (spk(), ["pack-0001", "module-0004"]);
+    let ids = ["pack-0001", "module-0004"];
     let named = Cell::new([9_u8; 16]);
-    let mut carry = |who: &str, message: &[u8]| -> Result<Vec<u8>, String> {
-        match message {
-            [pdu::BINDING, op::CERTIFICATES] => Ok(identity_of(who, &own)),
-            [pdu::BINDING, op::REQUEST, request @ ..] => {
-                let request = BindRequest::open(request, &authority).unwrap();
-                let ((cid, role), (partner, _)) = (request.own, request.partner);
-                let digest = spk_attestation_digest(&cid, role, &drawn, &partner, &request.nonce);
-                let attestation = entropy::with(|rng| own.sign(&digest, rng)).unwrap();
-                let question = if who == ids[0] { Vec::new() } else { [[9; 16], named.get()].concat() };
-                let head = [&[pdu::BINDING, op::KEYS][..], &request.binding_id.0].concat();
-                Ok([&head[..], &drawn.0, &attestation.0, question.as_slice()].concat())
-            }
-            _ => agreeable(who, message),
-        }
-    };
+    let mut carry = naming(&key, &named);
     for (operations, words, begun) in
         [(3, "does not allow this operation", 0), (7, "pack-0001 does not say that", 1)]
     {
@@ -275,7 +283,7 @@ fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
         let path = dir.path().join(operations.to_string());
         let (mut field, mut ground) = opened(&key, &brief, &path);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
-        let said = field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err().to_string();
+        let said = field.bind(&mut ground, ids, None, FROM + 1, &mut way).unwrap_err().to_string();
         assert!(said.contains(words), "{said}");
         assert_eq!((field.drawn.len(), field.acts()), (begun, 0));
         let Some(first) = field.drawn.first() else { continue };
@@ -284,18 +292,18 @@ fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
         assert_eq!(first.ends, [lost]);
         named.set(first.id.0);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
-        field.bind(&mut ground, ids, FROM + 1, &mut way).unwrap_err();
+        field.bind(&mut ground, ids, None, FROM + 1, &mut way).unwrap_err();
         assert_eq!(field.drawn[1].ends, [lost]);
         field.end(Subject::Binding(lost), Reason::Superseded, FROM + 2).unwrap();
         let mut ground = Ground::new(&brief, &Journal::read(&path).unwrap()).unwrap();
         named.set(field.drawn[1].id.0);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
-        field.bind(&mut ground, ids, FROM + 2, &mut way).unwrap_err();
+        field.bind(&mut ground, ids, None, FROM + 2, &mut way).unwrap_err();
         assert!(field.drawn[2].ends.is_empty(), "it ended");
         // Whether the ledger has what a module names in the place of what the brief tells of, this laptop cannot know.
         named.set([8; 16]);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };
-        field.bind(&mut ground, PAIR, FROM + 2, &mut way).unwrap_err();
+        field.bind(&mut ground, PAIR, None, FROM + 2, &mut way).unwrap_err();
         assert_eq!(field.drawn[3].ends, [BindingId([8; 16]), BindingId([5; 16])]);
     }
 }

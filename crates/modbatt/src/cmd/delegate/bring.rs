@@ -8,14 +8,13 @@ use api::encoding::Hex;
 use api::problem::code;
 use api::{Client, ClientError};
 use bridge::field::ceremony::note;
-use bridge::field::{Entry, Journal};
-use lct::delegation::{Act, DelegationId};
+use bridge::field::{FieldError, Journal};
+use lct::delegation::DelegationId;
 use lct::sign::Signature;
-use ledger::codec::Canonical;
-use ledger::tx::{Body, Target};
+use ledger::tx::Body;
 use serde_json::json;
 
-use super::{Installation, broken, object, running, verdict, words};
+use super::{Installation, Stop, broken, object, running, verdict, words};
 use crate::cmd::data_dir::{DataDir, Run};
 use crate::cmd::ledger::{Unrecorded, offer, submit};
 use crate::cmd::{Failure, Outcome, ask, print};
@@ -40,44 +39,35 @@ pub struct Bring {
     skip_refused: bool,
 }
 
+impl Bring {
+    pub(super) fn is_json(&self) -> bool {
+        self.at.json
+    }
+}
+
 /// Runs the command. What was brought before is not brought twice.
-pub fn run(args: &Bring) -> Result<Outcome, Failure> {
-    let journal = Journal::read(&args.journal).map_err(broken)?;
+pub(super) fn run(args: &Bring) -> Result<Outcome, Stop> {
+    let journal = Journal::read(&args.journal)?;
     let (dir, run) = running(&args.at)?;
     let id = Hex(DelegationId::of(&journal.delegation).0);
     let client = || Client::new(&run.url);
     let recorded = ask(async { client()?.delegation(&id).await })?;
     let known = recorded.acts.len();
-    // Of two journals under one delegation the ledger goes on with the one that it has the beginning of.
-    let last = known.checked_sub(1).map(|last| journal.entries.get(last).map(|e| Act::hash_of(&e.statement)));
-    if last.is_some_and(|last| last != Some(recorded.last.0)) {
-        return Err(Failure::Failed(format!(
-            "{} is not the journal whose {known} act(s) the ledger has of this delegation: nothing was brought. Acts of this \
-             one need a delegation of their own",
-            args.journal.display()
-        )));
-    }
-    let ending = journal.entries.iter().skip(known).find(|entry| ends_binding(&entry.body));
-    if let Some(entry) = ending.filter(|_| !args.caught_up) {
-        return Err(Failure::Failed(format!(
-            "act {} ends a binding, and then the ledger takes nothing more that was signed with its keys: nothing was brought. \
-             Let the machine of the app reach the network until its progress says `0 jobs waiting`, then give the command \
-             again with `--caught-up`",
-            entry.act.number
-        )));
-    }
+    let (rest, stopped) = journal.unbrought(&args.journal, (known, &recorded.last.0), args.caught_up)?;
+    let stopped = stopped.map(FieldError::CaughtUp);
     let mut skipped = Vec::new();
-    for Entry { act, statement, body, note } in journal.entries.iter().skip(known) {
-        let before = |why: Failure| format!("before act {}: {why}", act.number);
-        let refused = meet(&dir, &run, note).map_err(|why| Failure::Failed(before(why)))?;
+    for entry in rest {
+        let number = entry.act.number;
+        let before = |why: Failure| format!("before act {number}: {why}");
+        let refused = meet(&dir, &run, &entry.note).map_err(|why| Failure::Failed(before(why)))?;
         for why in refused.into_iter().map(before) {
             if !args.skip_refused {
-                return Err(Failure::Failed(format!("{why}; `--skip-refused` goes on without it")));
+                return Err(Failure::Failed(format!("{why}; `--skip-refused` goes on without it")).into());
             }
             skipped.push(why);
         }
-        let body = Body::DelegateAct { statement: statement.clone(), body: body.clone() };
-        submit(&dir, &run, &format!("act {}", act.number), body)?;
+        let (statement, body) = (entry.statement.clone(), entry.body.clone());
+        submit(&dir, &run, &format!("act {number}"), Body::DelegateAct { statement, body })?;
     }
     let told = ask(async { client()?.delegation(&id).await })?;
     for (entry, act) in journal.entries.iter().zip(&told.acts).filter(|(_, act)| act.outcome == DONE) {
@@ -87,28 +77,35 @@ pub fn run(args: &Bring) -> Result<Outcome, Failure> {
             ask(async { go_on(&client()?, made).await })?;
         }
     }
-    tell(args, known, told, &skipped)
+    tell(args, known, (&told, stopped.as_ref()), &skipped)?;
+    match stopped {
+        // It is told of already.
+        Some(error) => Err(broken(&error).into()),
+        None => Ok(verdict(&[told])),
+    }
 }
 
-/// Whether an act ends a binding, with which its keys end.
-fn ends_binding(body: &[u8]) -> bool {
-    let body = Body::from_bytes(body);
-    matches!(body, Ok(Body::Revoke { target: Target::Binding(_), .. } | Body::Rebind { .. }))
-}
-
-fn tell(args: &Bring, known: usize, told: Delegated, skipped: &[String]) -> Result<Outcome, Failure> {
+fn tell(
+    args: &Bring,
+    known: usize,
+    (told, stopped): (&Delegated, Option<&FieldError>),
+    skipped: &[String],
+) -> Result<(), Failure> {
     let brought = told.acts.len().saturating_sub(known);
     print(&if args.at.json {
-        format!("{}\n", json!({ "brought": brought, "skipped": skipped, "delegation": object(&told) }))
+        let mut object = json!({ "brought": brought, "skipped": skipped, "delegation": object(told) });
+        if let Some(error) = stopped {
+            (object["error"], object["code"]) = (error.to_string().into(), error.code().into());
+        }
+        format!("{object}\n")
     } else {
         let skipped: String = skipped.iter().map(|why| format!("skipped {why}\n")).collect();
-        format!("{brought} act(s) brought, {known} were there\n{skipped}{}", words(&told))
-    })?;
-    Ok(verdict(&[told]))
+        format!("{brought} act(s) brought, {known} were there\n{skipped}{}", words(told))
+    })
 }
 
 fn made(noted: &[u8]) -> Result<Option<Made>, Failure> {
-    if noted.is_empty() { Ok(None) } else { note(noted).map(Some).map_err(broken) }
+    if noted.is_empty() { Ok(None) } else { note(noted).map(Some).map_err(|e| broken(&e)) }
 }
 
 /// Registers what the laptop met and the ledger does not know: what is refused for good, or cannot be read.

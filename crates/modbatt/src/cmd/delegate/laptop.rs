@@ -11,12 +11,12 @@ use api::entity::Carry;
 use api::problem::code;
 use bridge::AuthorityKey;
 use bridge::field::ceremony::{Ground, Way};
-use bridge::field::{Field, Journal};
+use bridge::field::{Exchanged, Field, FieldError, Journal, Place};
 use lct::revocation::{Reason, Subject};
 use pack::pdu::{self, delegation as op};
 use serde_json::{Value, json};
 
-use super::{ACCEPTED, broken, component, key_of, time_of, why};
+use super::{ACCEPTED, Stop, component, key_of, time_of, why};
 use crate::cmd::factory::files::read_bounded;
 use crate::cmd::{Failure, Outcome, ask, print};
 
@@ -61,20 +61,33 @@ pub struct Two {
     at: Laptop,
 }
 
+impl Two {
+    pub(super) fn is_json(&self) -> bool {
+        self.at.json
+    }
+}
+
 /// Arguments of `delegate replace`.
 #[derive(clap::Args)]
 pub struct Replace {
-    /// Component id of the module that was taken out
+    /// Component id of the module or pack controller that was taken out
     #[arg(value_name = "OLD", value_parser = component)]
     old: String,
     /// Component id of the one that is in its place
     #[arg(value_name = "NEW", value_parser = component)]
     new: String,
-    /// Why the old binding ends: `unspecified`, `key_compromise`, `lost`, `retired` or `violation`
+    /// Why the binding of a module ends: `unspecified`, `key_compromise`, `lost`, `retired` or `violation`; those of a pack controller
+    /// give way, `superseded`
     #[arg(long, value_name = "REASON", default_value = "retired", value_parser = why_replaced)]
     reason: Reason,
     #[command(flatten)]
     at: Laptop,
+}
+
+impl Replace {
+    pub(super) fn is_json(&self) -> bool {
+        self.at.json
+    }
 }
 
 /// `superseded` is what gave way between the same two ([`Ground::gone`]).
@@ -93,18 +106,14 @@ struct Open {
 }
 
 impl Laptop {
-    fn open(&self) -> Result<Open, Failure> {
+    fn open(&self) -> Result<Open, Stop> {
         let bytes = read_bounded(&self.brief, "brief")?;
-        let brief: Brief = serde_json::from_slice(&bytes).map_err(|e| {
-            let name = self.brief.display();
-            Failure::Input(format!(
-                "{name} is not a brief ({e}); `modbatt delegate brief` makes one, with network"
-            ))
-        })?;
+        let brief: Brief = serde_json::from_slice(&bytes)
+            .map_err(|e| FieldError::Brief(format!("{} is none: {e}", self.brief.display())))?;
         let key: AuthorityKey = key_of(&self.key)?;
-        let field = Field::open(key, &brief.delegation.0, &self.journal).map_err(broken)?;
-        let journal = Journal::read(&self.journal).map_err(broken)?;
-        let ground = Ground::new(&brief, &journal).map_err(broken)?;
+        let field = Field::open(key, &brief.delegation.0, &self.journal)?;
+        let journal = Journal::read(&self.journal)?;
+        let ground = Ground::new(&brief, &journal)?;
         Ok(Open { field, ground, now: time_of(self.time) })
     }
 
@@ -131,12 +140,12 @@ impl Laptop {
 const LATER: &str = "`modbatt delegate bring` tells the ledger";
 
 /// `delegate rotate`: a whole new key agreement between two that are bound.
-pub fn rotate(args: &Two) -> Result<Outcome, Failure> {
+pub(super) fn rotate(args: &Two) -> Result<Outcome, Stop> {
     let Two { a, b, at } = args;
     let Open { mut field, mut ground, now } = at.open()?;
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
-    let pairing = field.pair(&mut ground, [a, b], now, &mut way).map_err(broken)?;
+    let pairing = field.pair(&mut ground, [a, b], now, &mut way)?;
     let (act, id) = (field.acts(), Hex(pairing.0));
     at.say(
         &format!("{a} and {b} are paired anew, {id}: act {act} of the journal; {LATER}"),
@@ -146,35 +155,12 @@ pub fn rotate(args: &Two) -> Result<Outcome, Failure> {
 }
 
 /// `delegate bind`: new keys of both, and a pairing under them.
-pub fn bind(args: &Two) -> Result<Outcome, Failure> {
+pub(super) fn bind(args: &Two) -> Result<Outcome, Stop> {
     let Two { a, b, at } = args;
     let Open { mut field, mut ground, now } = at.open()?;
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
-    // What is bound and cannot be paired would be given up by the next command, again and again.
-    field.may_pair(a, b, now).map_err(broken)?;
-    // Cut off between the two, it goes on with the pairing; where devices answer that it does not work any more both get other
-    // keys.
-    let resumed = match ground.unpaired([a, b]) {
-        None => None,
-        Some(binding) => match field.pair(&mut ground, [a, b], now, &mut way) {
-            Ok(pairing) => Some((binding, pairing)),
-            Err(error) if error.is_answer() => None,
-            Err(error) => return Err(broken(error)),
-        },
-    };
-    let (binding, pairing) = match resumed {
-        Some(both) => both,
-        None => {
-            let binding = field.bind(&mut ground, [a, b], now, &mut way).map_err(broken)?;
-            let pairing = field.pair(&mut ground, [a, b], now, &mut way).map_err(|e| {
-                Failure::Failed(format!(
-                    "{a} and {b} are bound, and not paired yet ({e}); the same command again pairs them"
-                ))
-            })?;
-            (binding, pairing)
-        }
-    };
+    let (binding, pairing) = field.bind_and_pair(&mut ground, [a, b], None, now, &mut way)?;
     let (act, binding, pairing) = (field.acts(), Hex(binding.0), Hex(pairing.0));
     at.say(
         &format!("{a} and {b} are bound and paired with new keys, {binding}: up to act {act} of the journal; {LATER}"),
@@ -186,46 +172,33 @@ pub fn bind(args: &Two) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
-/// `delegate replace`: the new module is bound and paired first, then the binding of the old one ends. What was done before is
-/// not done again.
-pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
+/// `delegate replace`, of a module: the new one is bound and paired first, then the binding of the old one ends. What was done
+/// before is not done again.
+pub(super) fn replace(args: &Replace) -> Result<Outcome, Stop> {
     let Replace { old, new, reason, at } = args;
     let Open { mut field, mut ground, now } = at.open()?;
-    let (pack, ends, ended) = match (ground.above(old), ground.gone(old)) {
-        (Some((pack, id)), _) => (pack.to_owned(), id, None),
-        // Cut off after its last act, of which the pack may not have heard.
-        (None, Some(gone)) => (gone.sides[0].clone(), gone.binding_id, Some((gone.reason, gone.time))),
-        (None, None) => {
-            return Err(Failure::Failed(format!(
-                "this laptop knows of no binding of the module {old}: it ended before the brief was made, or its pack is none \
-                 of the delegation; where `modbatt delegate bind` was cut off between the two, give that again first"
-            )));
-        }
-    };
-    if old == new {
-        return Err(Failure::Input(format!(
-            "nobody takes its own place; `modbatt delegate bind {pack} {old}` gives it new keys"
-        )));
+    if field.names(old) {
+        return exchange(args, &mut field, &mut ground, now);
     }
-    field.may_end(&pack, old, now).map_err(broken)?;
+    let Place { pack, binding: ends, ended } = Place::of(&ground, old, new)?;
+    field.may_end(&pack, old, now)?;
     let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
     let mut way = Way { carry: &mut carry, pause: PAUSE };
     let pair = [pack.as_str(), new.as_str()];
     if !ground.is_paired(pair) {
-        field.may_pair(&pack, new, now).map_err(broken)?;
+        field.may_pair(&pack, new, now)?;
     }
     if ground.binding(pair).is_none() {
-        field.bind(&mut ground, pair, now, &mut way).map_err(broken)?;
+        field.bind(&mut ground, pair, None, now, &mut way)?;
     }
     if !ground.is_paired(pair) {
-        field.pair(&mut ground, pair, now, &mut way).map_err(broken)?;
+        field.pair(&mut ground, pair, now, &mut way)?;
     }
     let subject = Subject::Binding(ends);
     let statement = match ended {
-        Some((reason, time)) => field.ending(subject, reason, time),
-        None => field.end(subject, *reason, now),
+        Some((reason, time)) => field.ending(subject, reason, time)?,
+        None => field.end(subject, *reason, now)?,
     };
-    let statement = statement.map_err(broken)?;
     let show = [&[pdu::DELEGATION, op::SHOW], field.delegation()].concat();
     let message = [&[pdu::DELEGATION, op::REVOKE], statement.as_slice()].concat();
     let told = at.carry(&pack, &show).and_then(|_| at.carry(&pack, &message));
@@ -245,4 +218,32 @@ pub fn replace(args: &Replace) -> Result<Outcome, Failure> {
         }),
     )?;
     Ok(if status == ACCEPTED { Outcome::Good } else { Outcome::Bad })
+}
+
+/// `delegate replace`, of a pack controller: app and modules follow from the one that broke to another one.
+fn exchange(args: &Replace, field: &mut Field, ground: &mut Ground, now: u32) -> Result<Outcome, Stop> {
+    let Replace { old, new, at, .. } = args;
+    let mut carry = |who: &str, message: &[u8]| at.carry(who, message);
+    let mut way = Way { carry: &mut carry, pause: PAUSE };
+    let Exchanged { app, modules, left } = field.exchange(ground, [old, new], now, &mut way)?;
+    let act = field.acts();
+    let said = |(id, why): &(String, FieldError)| format!("{id} did not follow: {why} ({})\n", why.code());
+    let object =
+        |(id, why): &(String, FieldError)| json!({ "id": id, "why": why.to_string(), "code": why.code() });
+    let end = match left.is_empty() {
+        true => format!("`modbatt replace {old} {new}` then revokes {old}"),
+        false => format!("this command again has the others follow, or then `modbatt replace {old} {new}`"),
+    };
+    at.say(
+        &format!(
+            "{}{new} is in the place of {old}; with it are paired the app and {modules} module(s): up to act {act} of the \
+             journal; {LATER}, and {end}",
+            left.iter().map(said).collect::<String>()
+        ),
+        json!({
+            "act": act, "old": old, "new": new, "app": app, "modules": modules,
+            "left": left.iter().map(object).collect::<Vec<_>>(), "replaced": left.is_empty(), "time": now,
+        }),
+    )?;
+    Ok(if left.is_empty() { Outcome::Good } else { Outcome::Bad })
 }

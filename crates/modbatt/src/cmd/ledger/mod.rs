@@ -14,6 +14,8 @@ mod upkeep;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use api::encoding::Hex;
 use api::health::LedgerStatus;
@@ -27,8 +29,10 @@ use super::{Failure, Outcome, ask, os_rng, reason};
 
 /// Blocks for which a transaction stays valid.
 const EXPIRY_BLOCKS: u64 = 1_000;
-/// How often one is sent when the account's number was used by somebody else meanwhile.
-const TRIES: usize = 5;
+/// How often one is sent when the account's number was used by somebody else meanwhile, who may have much to send, and the longest
+/// pause between.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Arguments of `modbatt ledger`.
 #[derive(clap::Args)]
@@ -166,7 +170,8 @@ pub fn submit(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Fa
 /// Like [`submit`], and tells what the ledger refuses from what it was not asked.
 pub fn offer(dir: &DataDir, run: &Run, what: &str, body: Body) -> Result<(), Unrecorded> {
     let operator = super::demo::operator(dir)?;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        thread::sleep((PAUSE / 20 * tried).min(PAUSE));
         let mut rng = os_rng()?;
         let body = body.clone();
         let mut for_good = false;
