@@ -37,7 +37,19 @@ const VERIFIERS: [Build; 3] = {
 const COUNTED: [Build; 1] =
     [Build { name: "counted", flags: "", features: &["--no-default-features", "--features", "counted"] }];
 
-const NAMES: [&str; 7] = ["link", "tiers", "receipt", "ledger", "bridge", "firmware", "timing"];
+/// What may follow `bench`: the names of the benches, then options.
+pub const WORDS: [(&str, &str); 10] = [
+    ("link", "messages of the link, beside the same AEAD in other libraries"),
+    ("tiers", "ceremonies, starts and commands of a whole pack, in bus time"),
+    ("receipt", "length of a receipt, time to verify it"),
+    ("ledger", "a replica beside a bare log, SQLite, redb and PostgreSQL, on this disk"),
+    ("bridge", "requests beside a bare axum handler, the kernel's own share and the ledger alone"),
+    ("firmware", "instructions, stack and flash on an emulated Cortex-M4"),
+    ("timing", "comparisons of secrets on this host as dudect does it"),
+    ("--json", "the last line of standard output is one JSON object"),
+    ("--only PART", "this part of bench `ledger` alone"),
+    ("--quick", "seconds instead of minutes: shows that the bench works, measures nothing"),
+];
 
 /// Runs the bench that `args` name; the last line of standard output is then one JSON object.
 pub fn run(args: &[String]) -> Result<()> {
@@ -238,7 +250,9 @@ struct Options<'a> {
 }
 
 fn options(args: &[String]) -> Result<Options<'_>> {
-    let names = NAMES.join(", ");
+    let known: Vec<&str> =
+        WORDS.iter().map(|(word, _)| *word).filter(|word| !word.starts_with('-')).collect();
+    let names = known.join(", ");
     let mut options = Options::default();
     let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
@@ -250,7 +264,7 @@ fn options(args: &[String]) -> Result<Options<'_>> {
                 bail!("`bench` has no option `{option}`; it takes --json, --quick and --only PART")
             }
             other if !options.name.is_empty() => bail!("one bench at a time: `{other}` is one too many"),
-            other if NAMES.contains(&other) => options.name = other,
+            other if known.contains(&other) => options.name = other,
             other => bail!("there is no bench `{other}`; the benches are {names}"),
         }
     }

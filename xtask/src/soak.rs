@@ -12,6 +12,13 @@ struct Soak {
     run: fn(&[String]) -> Result<()>,
 }
 
+/// What may follow `soak`.
+pub const WORDS: [(&str, &str); 3] = [
+    ("bridge [--minutes N]", "mixed load: does the memory stay what it was? 30 minutes"),
+    ("gateways [--minutes N]", "1 000 gateways on one bridge: is what they were told so? 5 minutes"),
+    ("ledger [--components N] [--records N]", "what a ledger costs at each decade of its size"),
+];
+
 const SOAKS: [Soak; 3] = [
     Soak { name: "bridge", run: |args| load::soak(minutes(args, 30)?) },
     Soak { name: "gateways", run: |args| load::gateways(minutes(args, 5)?) },

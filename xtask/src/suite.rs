@@ -26,6 +26,12 @@ pub enum Outcome {
     NotRun(&'static str),
 }
 
+/// What may follow `test`, before the names of its parts.
+pub const WORDS: [(&str, &str); 2] = [
+    ("--long", "also the parts that say so"),
+    ("--only PART", "this part and no other; may stand several times. The parts, in order:"),
+];
+
 /// Every part, quickest verdict first.
 pub const PARTS: [Part; 17] = [
     Part { name: "fmt", about: "rustfmt leaves every file as it is", long: false, run: fmt },
