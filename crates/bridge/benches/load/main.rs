@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         [peers::AXUM] => peers::axum(),
         [peers::HYPER] => peers::hyper(),
         [peers::KERNEL] => peers::kernel(),
-        [peers::LEDGER, dir] => peers::ledger(dir.as_ref()),
+        [peers::LEDGER, dir] => peers::ledger(dir.as_ref(), None),
+        [peers::LEDGER, dir, blocks] => peers::ledger(dir.as_ref(), Some(blocks.parse().unwrap())),
         _ => {
             eprintln!("load: see the head of crates/bridge/benches/load/main.rs");
             return ExitCode::from(2);

@@ -137,9 +137,10 @@ pub fn kernel() {
     }
 }
 
-/// Applies the transactions on standard input, each after its length, to the ledger of a data directory, as the engine of
-/// `modbatt serve` does; prints how long that took and what it computed.
-pub fn ledger(dir: &Path) {
+/// Applies the transactions on standard input, each after its length, to the ledger of a data directory; prints how long that took,
+/// what it computed and how many blocks came of it. With `blocks` it makes about so many, each as full as the others, and otherwise as
+/// the engine of `modbatt serve` makes them.
+pub fn ledger(dir: &Path, blocks: Option<usize>) {
     let bytes = input();
     let (mut txs, mut rest) = (Vec::new(), &bytes[..]);
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
@@ -151,36 +152,56 @@ pub fn ledger(dir: &Path) {
     let key = fs::read(dir.join("keys/validator")).unwrap();
     let key = ed25519_dalek::SigningKey::from_bytes(key[..].try_into().unwrap());
     let chain = Arc::new(Chain::open(&dir.join("ledger"), &genesis).unwrap());
-    let start_ms = chain.tip().time_ms + 1;
-    let solo = Solo::new(chain.clone(), key).unwrap();
-    runtime().block_on(async {
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let began = Instant::now();
-        let now = move || start_ms + began.elapsed().as_millis() as u64;
-        let engine = tokio::spawn(solo.run(solo::Config::default(), now, async { drop(stopped.await) }));
-        let before = chain.status().unwrap().txs;
-        let (cpu, count) = (own_cpu(), txs.len() as u64);
-        let submitter = chain.clone();
-        let submitted = tokio::task::spawn_blocking(move || {
-            for tx in txs {
-                while let Err(e) = submitter.submit(tx.clone()) {
-                    assert!(matches!(e, node::SubmitError::Full), "{e}");
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-            }
-        });
-        submitted.await.unwrap();
-        while chain.status().unwrap().txs < before + count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    // With the note of what it signed, as there.
+    let solo = Solo::new(chain.clone(), key).unwrap().remembering(&dir.join("validator.signed")).unwrap();
+    let (count, tip, txs_before) = (txs.len(), chain.tip(), chain.status().unwrap().txs);
+    let (began, cpu) = (Instant::now(), own_cpu());
+    let now = move || tip.time_ms + 1 + began.elapsed().as_millis() as u64;
+    match blocks {
+        Some(blocks) => in_blocks(&chain, &solo, txs, count.div_ceil(blocks.max(1)), now),
+        None => runtime().block_on(paced(&chain, solo, txs, now)),
+    }
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), own_cpu() - cpu);
+    assert_eq!(chain.status().unwrap().txs, txs_before + count as u64);
+    println!(
+        "{}",
+        json!({
+            "cpu_us": cpu.as_secs_f64() * 1e6 / count as f64,
+            "per_s": count as f64 / seconds,
+            "txs_per_block": count as f64 / (chain.tip().height - tip.height) as f64,
+        })
+    );
+}
+
+/// Submits so many and makes a block of them, until none is left.
+fn in_blocks(chain: &Chain, solo: &Solo, txs: Vec<Vec<u8>>, each: usize, now: impl Fn() -> u64) {
+    let mut txs = txs.into_iter().peekable();
+    while txs.peek().is_some() {
+        for tx in txs.by_ref().take(each) {
+            chain.submit(tx).unwrap();
         }
-        let (seconds, cpu) = (began.elapsed().as_secs_f64(), own_cpu() - cpu);
-        stop.send(()).unwrap();
-        engine.await.unwrap().unwrap();
-        println!(
-            "{}",
-            json!({ "cpu_us": cpu.as_secs_f64() * 1e6 / count as f64, "per_s": count as f64 / seconds })
-        );
+        solo.cut(now()).unwrap();
+    }
+    solo.drain(now).unwrap();
+}
+
+/// Submits as fast as the queue takes them while the engine paces itself.
+async fn paced(chain: &Arc<Chain>, solo: Solo, txs: Vec<Vec<u8>>, now: impl Fn() -> u64 + Send + 'static) {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let engine = tokio::spawn(solo.run(solo::Config::default(), now, async { drop(stopped.await) }));
+    let submitter = chain.clone();
+    let submitted = tokio::task::spawn_blocking(move || {
+        for tx in txs {
+            while let Err(e) = submitter.submit(tx.clone()) {
+                assert!(matches!(e, node::SubmitError::Full), "{e}");
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
     });
+    submitted.await.unwrap();
+    // Whoever ends it waits for the blocks that are due.
+    stop.send(()).unwrap();
+    engine.await.unwrap().unwrap();
 }
 
 /// Processor time of this process so far.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -51,7 +51,8 @@ pub fn run(modbatt: &str, quick: bool) -> Value {
 
 async fn measured(modbatt: &str, size: &Size) -> Value {
     let temp = tempfile::tempdir().unwrap();
-    let (data, beside) = (temp.path().join("data"), temp.path().join("beside"));
+    let data = temp.path().join("data");
+    let beside = ["same-blocks", "own-pace"].map(|name| temp.path().join(name));
     let mut founders = found(modbatt, &data);
     let bridge = Server::bridge(modbatt, &data);
     let mut accounts = Vec::new();
@@ -81,7 +82,7 @@ async fn measured(modbatt: &str, size: &Size) -> Value {
     let idle_kib = bridge.memory_kib();
     bridge.end();
 
-    copy(&data, &beside);
+    beside.iter().for_each(|beside| copy(&data, beside));
     let bridge = Server::bridge(modbatt, &data);
     let write = write(&bridge, size, &mut accounts, &beside).await;
     bridge.end();
@@ -98,6 +99,7 @@ async fn measured(modbatt: &str, size: &Size) -> Value {
         "hyper_ratio": of_hyper,
         "read_p99_ms": worst,
         "write_ratio": write["ratio"],
+        "write_ratio_own_pace": write["ratio_own_pace"],
         "write_p99_ms": write["included_p99_ms"],
         "tx_per_s_bridge": write["per_s"],
         "tx_per_s_ledger": write["ledger_per_s"],
@@ -210,9 +212,17 @@ fn row(
     })
 }
 
-/// Signed transactions, one after the other by each account: taken by the bridge until all are in blocks, and applied by the
-/// ledger of the data directory `beside` alone.
-async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &Path) -> Value {
+/// Signed transactions, one after the other by each account: taken by the bridge until all are in blocks, and applied by the ledger
+/// alone, of one data directory in as many blocks and of the other at its own pace.
+///
+/// The ledger's part is what the same transactions take it in blocks as full as those of the bridge's run: how full blocks are says who
+/// submits, not who serves. At its own pace, where all of them wait already, blocks are fuller and cost less.
+async fn write(
+    bridge: &Server,
+    size: &Size,
+    accounts: &mut [Account],
+    [same_blocks, own_pace]: &[PathBuf; 2],
+) -> Value {
     let txs: Vec<Vec<Vec<Vec<u8>>>> = (0..size.turns)
         .map(|_| {
             accounts
@@ -223,7 +233,8 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
         .collect();
     let first = submit(&txs[0][0][0], false);
     let client = Client::new(&bridge.url()).unwrap();
-    let mut expected = client.ledger_status().await.unwrap().transactions;
+    let before = client.ledger_status().await.unwrap();
+    let mut expected = before.transactions;
     let answer = Connection::open(bridge.address).await.ask(&first).await.to_vec();
     let [axum, hyper, kernel] = PEERS.map(|which| Server::peer(which, &answer));
     let requests = |turn: usize| {
@@ -248,8 +259,10 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
             }
         }
     }
-    let ledger = applied(beside, &input);
-    let ledger_us = ledger["cpu_us"].as_f64().unwrap();
+    let blocks = client.ledger_status().await.unwrap().height - before.height;
+    let same = applied(same_blocks, Some(blocks), &input);
+    let own_pace = applied(own_pace, None, &input);
+    let [ledger_us, own_pace_us] = [&same, &own_pace].map(|ledger| ledger["cpu_us"].as_f64().unwrap());
 
     // How long it takes until a block holds it.
     let requests = accounts
@@ -262,17 +275,24 @@ async fn write(bridge: &Server, size: &Size, accounts: &mut [Account], beside: &
     let (_open, mut included) = race(connections, requests, 1).await;
 
     let mut row = row("write", "signed transaction", answer.len(), own, peers, ledger_us);
+    let of = |key: &str| row[key].as_f64().unwrap();
+    row["ratio_own_pace"] = ((of("bridge_us") - own_pace_us) / of("kernel_us")).into();
     row["ledger_us"] = ledger_us.into();
-    row["ledger_per_s"] = ledger["per_s"].clone();
+    row["ledger_own_pace_us"] = own_pace_us.into();
+    row["ledger_per_s"] = own_pace["per_s"].clone();
+    row["txs_per_block"] = ((size.turns as u64 * a_turn) as f64 / blocks as f64).into();
+    row["ledger_txs_per_block"] = same["txs_per_block"].clone();
+    row["own_pace_txs_per_block"] = own_pace["txs_per_block"].clone();
     row["included_p50_ms"] = quantile_ms(&mut included, 0.5).into();
     row["included_p99_ms"] = quantile_ms(&mut included, 0.99).into();
     row
 }
 
-/// What the transactions cost the ledger without a bridge.
-fn applied(data: &Path, input: &[u8]) -> Value {
+/// What the transactions cost the ledger without a bridge, in about so many blocks if a number is given.
+fn applied(data: &Path, blocks: Option<u64>, input: &[u8]) -> Value {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg(peers::LEDGER).arg(data).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg(peers::LEDGER).arg(data).args(blocks.map(|blocks| blocks.to_string()));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
