@@ -15,6 +15,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use lct::backup::Share;
 use lct::secret::Secret;
+use lct::sign::SigningKey;
 use lct::spk::Spk;
 use process::{Ended, Running, run, start, start_with};
 
@@ -348,6 +349,70 @@ fn a_factory_signs_with_keys_in_a_token() {
         .fails_at_once("a batch's key", &["does not fit its certificate"]);
     fs::write(&place, of_root).unwrap();
     factory("batch", &[&["--name", "batch-3"], &in_token[..6]].concat()).good();
+}
+
+/// A manufacturer renews its root on the ledger with the signature of the one that goes, which lies in a token: asked for its PIN, and
+/// no other key of the token, nor the manufacturer's account alone, does it.
+#[test]
+fn a_root_in_a_token_signs_for_the_root_that_comes_after_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let Some(tokens) = Tokens::new(temp.path()) else { return };
+    let at = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let (line, dir, maker, wrong) = (at("line"), at("data"), at("maker.key"), temp.path().join("wrong"));
+    private(&wrong, "99999999");
+    let in_token = tokens.which("plant");
+    tokens.run(&[&["factory", "init", &line, "--name", "maker"], &in_token[..]].concat()).good();
+    tokens.run(&[&["factory", "batch", &line, "--name", "batch-1"], &in_token[..6]].concat()).good();
+    let place = fs::read_to_string(format!("{line}/keys/root.token")).unwrap();
+    let root = place.lines().find_map(|line| line.strip_prefix("public ")).unwrap();
+    let public = |n: u8| SigningKey::from_bytes(&[n; 32]).unwrap().public().to_string();
+    fs::write(&maker, [1; 32]).unwrap();
+    let next = public(2);
+
+    run(&["ledger", "init", "--data-dir", &dir]).good();
+    let mut serve = tokens.start(&["serve", "--data-dir", &dir, "--listen", "127.0.0.1:0"]);
+    serve.wait_for("its address", |_, said| said.contains("ledger at "));
+    let authority = format!("{dir}/keys/authority");
+    let govern = |args: &[&str]| tokens.run(&[&["govern"], args, &["--data-dir", &dir]].concat());
+    let decide = |args: &[&str]| govern(&[args, &["--account-key", &authority]].concat());
+    let shown = || govern(&["show", "--json"]).good().json();
+    let has = |shown: &serde_json::Value, root: &str| {
+        shown["roots"].as_array().unwrap().iter().any(|known| known == root)
+    };
+    // Each of them makes blocks, until what was decided holds.
+    let mut others = 3..;
+    let mut until = |holds: &dyn Fn(&serde_json::Value) -> bool| {
+        while !holds(&shown()) {
+            let other = public(others.next().unwrap());
+            decide(&["account", "auditor", &other]).good();
+        }
+    };
+    decide(&["root", "--add", root]).good();
+    decide(&["account", "manufacturer", &public(1)]).good();
+    until(&|shown| {
+        let accounts = shown["accounts"]["accounts"].as_array().unwrap();
+        let maker = accounts.iter().find(|account| account["public_key"] == public(1)).unwrap();
+        has(shown, root) && maker["from_height"].as_u64() <= shown["height"].as_u64()
+    });
+
+    let (key, batch) = (format!("{line}/keys/root"), format!("{line}/keys/batch-batch-1"));
+    let renew = |more: &[&str]| {
+        govern(&[&["root", "--withdraw", root, "--add", &next, "--account-key", &maker], more].concat())
+    };
+    let pin = ["--pin-file", text(&tokens.pin)];
+    renew(&[]).fails_at_once("the account alone", &["W4_ERR_GOVERN_DENIED"]);
+    renew(&["--root-key", &key]).fails_at_once("no PIN", &["a PIN is needed", "--pin-file"]);
+    renew(&["--root-key", &key, "--pin-file", text(&wrong)])
+        .fails_at_once("wrong PIN", &["token `plant`", "the PIN is wrong"]);
+    renew(&[&["--root-key", &batch], &pin[..]].concat())
+        .fails_at_once("a batch's key", &["W4_ERR_GOVERN_DENIED"]);
+    renew(&[&["--root-key", &key], &pin[..]].concat()).good();
+    until(&|shown| has(shown, &next));
+    assert!(!has(&shown(), root), "it went when the other one came");
+    renew(&[&["--root-key", &key], &pin[..]].concat())
+        .fails_at_once("gone already", &["W4_ERR_GOVERN_EXISTS"]);
+    serve.interrupt();
+    serve.wait().good();
 }
 
 /// Keys that are kept beside a root in a file are under its passphrase, also where a batch signs in a token and no key is opened.
