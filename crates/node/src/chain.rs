@@ -341,6 +341,7 @@ impl Chain {
         if !(verified || self.verifier.verify(&tx)) {
             return Err(refuse(Rejection::EnvelopeSignature));
         }
+        let (first, full) = (pool.len() == 0, pool.fills_block(&in_force.params));
         pool.push(Waiting {
             id,
             bytes,
@@ -348,8 +349,12 @@ impl Chain {
             nonce: tx.unsigned.nonce,
             expiry_height: tx.unsigned.expiry_height,
         });
+        let fills = !full && pool.fills_block(&in_force.params);
         drop(pool);
-        self.work.notify_one();
+        // One among others that wait changes nothing for the engine, and to wake it is not for free.
+        if first || fills {
+            self.work.notify_one();
+        }
         Ok(id)
     }
 
@@ -392,7 +397,8 @@ impl Chain {
         self.height.subscribe()
     }
 
-    /// Resolves when there may be work for the engine: a transaction arrived since the last call.
+    /// Resolves when there may be work for the engine: since the last call a transaction arrived where none waited, or one that
+    /// fills a block.
     pub async fn work(&self) {
         self.work.notified().await;
     }
