@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
@@ -40,7 +40,7 @@ pub(crate) fn lasting<T>(snapshot: &Snapshot<'_>, height: Option<u64>, answer: T
 }
 
 /// A good answer as it is given again: what it is, its tag, and its bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub headers: HeaderMap,
     pub bytes: Bytes,
@@ -48,19 +48,19 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The answer to somebody who has what the tags in `known` name.
-    pub fn given(mut self, known: Option<&HeaderValue>) -> Response {
+    pub fn given(&self, known: Option<&HeaderValue>) -> Response {
         let tag = self.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or("");
         let is = |known: &str| known.trim().trim_start_matches("W/") == tag || known.trim() == "*";
         let has = known.and_then(|known| known.to_str().ok()).is_some_and(|known| known.split(',').any(is));
-        let mut response = Response::new(Body::empty());
+        let (mut headers, mut response) = (self.headers.clone(), Response::new(Body::empty()));
         if has {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            self.headers.remove(header::CONTENT_LENGTH);
-            self.headers.remove(header::CONTENT_TYPE);
+            headers.remove(header::CONTENT_LENGTH);
+            headers.remove(header::CONTENT_TYPE);
         } else {
-            *response.body_mut() = Body::from(self.bytes);
+            *response.body_mut() = Body::from(self.bytes.clone());
         }
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = headers;
         response
     }
 }
@@ -73,7 +73,7 @@ pub(crate) struct Memo(Mutex<Kept>);
 struct Kept {
     height: u64,
     /// By path and query; and whether they hold only while nothing waits for a block.
-    answers: HashMap<Box<str>, (bool, Answer)>,
+    answers: HashMap<Box<str>, (bool, Arc<Answer>)>,
     bytes: usize,
 }
 
@@ -90,11 +90,11 @@ impl Memo {
     }
 
     /// What was answered to `asked` since the last block of `chain`.
-    pub fn recall(&self, chain: &Chain, asked: &str) -> Option<Answer> {
+    pub fn recall(&self, chain: &Chain, asked: &str) -> Option<Arc<Answer>> {
         self.recall_at(chain.tip().height, || chain.waiting() == 0, asked)
     }
 
-    fn recall_at(&self, height: u64, idle: impl FnOnce() -> bool, asked: &str) -> Option<Answer> {
+    fn recall_at(&self, height: u64, idle: impl FnOnce() -> bool, asked: &str) -> Option<Arc<Answer>> {
         let (while_idle, answer) = {
             let kept = self.lock();
             if kept.height != height {
@@ -106,7 +106,7 @@ impl Memo {
     }
 
     /// Keeps what was answered to `asked`.
-    pub fn keep(&self, until: UntilBlock, asked: &str, answer: &Answer) {
+    pub fn keep(&self, until: UntilBlock, asked: &str, answer: &Arc<Answer>) {
         let UntilBlock { height, while_idle } = until;
         let size = asked.len() + answer.bytes.len();
         let mut kept = self.lock();
@@ -131,10 +131,10 @@ mod tests {
         UntilBlock { height, while_idle: false }
     }
 
-    fn answer(bytes: usize) -> Answer {
+    fn answer(bytes: usize) -> Arc<Answer> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ETAG, HeaderValue::from_static("\"ab\""));
-        Answer { headers, bytes: vec![7; bytes].into() }
+        Arc::new(Answer { headers, bytes: vec![7; bytes].into() })
     }
 
     #[test]

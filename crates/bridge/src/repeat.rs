@@ -12,7 +12,9 @@ use api::{BODY_MAX, TELEMETRY_BODY_MAX, problem::code};
 use axum::{
     body::{Body, Bytes, HttpBody, to_bytes},
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, Method, StatusCode, header, request::Parts as Asked, response::Parts},
+    http::{
+        HeaderValue, Method, StatusCode, header, request::Parts as Asked, response::Parts, uri::PathAndQuery,
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -27,7 +29,7 @@ use crate::{
     extract,
     memo::{Answer, UntilBlock},
     refusal::{Refusal, Reply},
-    rest::Routine,
+    rest::{Routine, mark},
 };
 
 /// Names a write that is to happen once.
@@ -196,6 +198,20 @@ fn stored_name(name: &Digest) -> String {
     format!("{}{}", crate::compat::GIVEN, hex::encode(name))
 }
 
+/// What was answered to a read since the last block (A165).
+pub(crate) fn recalled(app: &Shared, request: &Request) -> Option<Response> {
+    let answer = app.memo.recall(&app.chain, kept_as(app, request)?.as_str())?;
+    app.metrics.recalled();
+    Some(answer.given(request.headers().get(header::IF_NONE_MATCH)))
+}
+
+/// Under what the answer to a request may be kept until the next block.
+fn kept_as<'a>(app: &Shared, request: &'a Request) -> Option<&'a PathAndQuery> {
+    // Which contract an answer is of may stand in a header, where several are served.
+    let may = request.method() == Method::GET && app.compat.is_none();
+    request.uri().path_and_query().filter(|_| may)
+}
+
 /// Answers a read that the asker has already, and a write that happened already, without doing it: asking `next`.
 pub(crate) async fn repeated<F>(
     app: &Arc<Shared>,
@@ -252,18 +268,11 @@ async fn read<F: Future<Output = Response>>(
     next: impl FnOnce(Request) -> F,
 ) -> Response {
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-    // Which contract an answer is of may stand in a header, where several are served.
-    let asked = request.uri().path_and_query().filter(|_| app.compat.is_none()).cloned();
-    if let Some(asked) = &asked
-        && let Some(answer) = app.memo.recall(&app.chain, asked.as_str())
-    {
-        app.metrics.recalled();
-        return answer.given(known.as_ref());
-    }
+    let asked = kept_as(app, &request).cloned();
     let response = next(request).await;
     let until = response.extensions().get::<UntilBlock>().copied();
     let answer = match tagged(response).await {
-        Ok(answer) => answer,
+        Ok(answer) => Arc::new(answer),
         Err(response) => return response,
     };
     if let (Some(until), Some(asked)) = (until, &asked) {
@@ -294,6 +303,8 @@ async fn tagged(response: Response) -> Result<Answer, Response> {
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", hex::encode(&digest[..16]))) {
         headers.insert(header::ETAG, tag);
     }
+    // So that there is a place for each of them where the answer is given again.
+    mark(&mut headers, HeaderValue::from_static("-"));
     Ok(Answer { headers, bytes })
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -24,9 +25,9 @@ use utoipa_axum::{
 
 use crate::{
     Shared,
-    access::{Class, Principal, door::Peer, gate, users::random},
+    access::{Class, Known, Principal, door::Peer, gate, users::random},
     compat, events, grpc, openapi,
-    ops::lines::Asked,
+    ops::lines::{self, Asked},
     refusal::Refusal,
     repeat,
     routes::{
@@ -167,8 +168,14 @@ struct CutOff {
     class: Class,
     /// What is asked is said again and again, and makes no line where it is answered.
     routine: bool,
-    asker: Option<Arc<Principal>>,
+    asker: Option<Known>,
     answered: bool,
+}
+
+impl CutOff {
+    fn asker(&self) -> Option<&Principal> {
+        self.asker.as_ref().map(|known| &*known.who)
+    }
 }
 
 impl Drop for CutOff {
@@ -176,7 +183,7 @@ impl Drop for CutOff {
         if !self.answered
             && !self.routine
             && !matches!(self.class, Class::Public | Class::Read)
-            && let Some(Principal { name: who, .. }) = self.asker.as_deref()
+            && let Some(Principal { name: who, .. }) = self.asker()
         {
             tracing::info!(target: "audit", who, class = self.class.word(), "asked, and gone before the answer");
         }
@@ -185,7 +192,9 @@ impl Drop for CutOff {
 
 /// The routes, behind what applies to every request.
 #[derive(Clone)]
-pub(crate) struct Served {
+pub(crate) struct Served(Arc<Inside>);
+
+struct Inside {
     app: Arc<Shared>,
     routes: Router,
 }
@@ -193,25 +202,38 @@ pub(crate) struct Served {
 impl Served {
     pub fn new(app: Arc<Shared>) -> Self {
         let routes = router(&app);
-        Served { app, routes }
+        Served(Arc::new(Inside { app, routes }))
+    }
+
+    /// The same for a connection of its own, whose requests count their references to it among themselves: what all threads count costs
+    /// each of them a good part of a read.
+    pub fn apart(&self) -> Self {
+        let Inside { app, routes } = &*self.0;
+        Served(Arc::new(Inside { app: app.clone(), routes: routes.clone() }))
     }
 
     /// Answers a request: bounds its time, marks the answer, counts it, and says in the logs what was done.
     pub async fn answer(self, peer: Peer, request: Request) -> Response {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let asked = Asked { id: request_id(request.headers()), method, uri };
-        asked.clone().during(self.guarded(asked, peer, request)).await
+        let mut work = pin!(asked.during(self.guarded(peer, request)));
+        let mut response = work.as_mut().await;
+        let id = work.take_value().map_or(HeaderValue::from_static("-"), |asked| asked.id);
+        mark(response.headers_mut(), id);
+        response
     }
 
-    async fn guarded(self, asked: Asked, peer: Peer, mut request: Request) -> Response {
-        let Served { app, routes } = self;
+    async fn guarded(&self, peer: Peer, mut request: Request) -> Response {
+        let Inside { app, routes } = &*self.0;
         let began = Instant::now();
         let _running = app.metrics.begin();
         let class = Class::of(request.method(), request.uri().path());
         let wants_problem = accepts_problem(request.headers());
         let over_grpc = grpc::is_call(&request);
-        let traced = app.traces.as_ref().map(|traces| {
-            traces.begin(request.headers(), (asked.method(), class), (asked.path(), asked.name()))
+        let traced = app.traces.as_ref().and_then(|traces| {
+            let asked = lines::asked()?;
+            let (named, of) = ((asked.method(), class), (asked.path(), asked.name()));
+            Some(Box::new(traces.begin(request.headers(), named, of)))
         });
         if request.method() != Method::GET {
             // From where somebody logs in.
@@ -223,10 +245,14 @@ impl Served {
             if !app.front.answers_to(host_of(authority(&request))) {
                 return Err(Refusal::new(421, code::HOST, "this bridge does not answer to that name"));
             }
-            let route = async |request| routes.oneshot(request).await.into_response();
             // Who may not ask learns of no answer that was given to others.
-            let next = |request| repeat::repeated(&app, class, request, route);
-            let admitted = gate::gate(&app, &mut cut.asker, (&peer, class), request, next);
+            let recalled = |request: &Request| repeat::recalled(app, request);
+            let next = |request| {
+                let routes = routes.clone();
+                let route = async |request| routes.oneshot(request).await.into_response();
+                repeat::repeated(app, class, request, route)
+            };
+            let admitted = gate::gate(app, &mut cut.asker, (&peer, class), request, (recalled, next));
             tokio::time::timeout(app.front.patience.request, admitted).await.map_err(|_| {
                 Refusal::new(408, code::TIMEOUT, "the request took too long; it may still take effect")
             })
@@ -239,10 +265,10 @@ impl Served {
         let status = grpc::http_status(&response).unwrap_or(response.status().as_u16());
         app.metrics.answered(class, status, began.elapsed());
         if let Some(traced) = traced {
-            traced.answered(cut.asker.as_deref(), status);
+            traced.answered(cut.asker(), status);
         }
         if response.extensions().get::<Routine>().is_none() {
-            told(&app, cut.asker.as_deref(), class, status, peer.address);
+            told(app, cut.asker(), class, status, peer.address);
         }
         if is_strange(&response) {
             response = in_our_words(status).into_response();
@@ -250,16 +276,22 @@ impl Served {
         if wants_problem && let Some(problem) = response.extensions_mut().remove::<Problem>() {
             response = as_problem_json(response, &problem);
         }
-        let headers = response.headers_mut();
-        headers.reserve(MARKS);
-        // Some answers hold sealed key material, and none is worth caching.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(REQUEST_ID, asked.id);
         response
     }
+}
+
+/// Gives an answer the headers that every one has, with the name of its request.
+pub(crate) fn mark(headers: &mut HeaderMap, id: HeaderValue) {
+    // An answer that was kept has a place for each.
+    if !headers.contains_key(REQUEST_ID) {
+        headers.reserve(MARKS);
+    }
+    // Some answers hold sealed key material, and none is worth caching.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(REQUEST_ID, id);
 }
 
 /// Says in the audits what somebody changed. What nobody who is known asked for in vain is counted, and said in the log of
@@ -283,11 +315,13 @@ fn told(app: &Shared, asker: Option<&Principal>, class: Class, status: u16, from
 
 /// Whether it is a refusal by a library, in words of its own: there is one form of refusal (A5).
 fn is_strange(response: &Response) -> bool {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return false;
+    }
     let media =
         response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let status = response.status();
-    let refused = status.is_client_error() || status.is_server_error();
-    refused && !["application/json", "application/grpc"].iter().any(|known| media.starts_with(known))
+    !["application/json", "application/grpc"].iter().any(|known| media.starts_with(known))
 }
 
 fn in_our_words(status: u16) -> Refusal {
@@ -310,7 +344,12 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     };
     match headers.get(REQUEST_ID).filter(plain) {
         Some(id) => id.clone(),
-        None => HeaderValue::try_from(format!("{:016x}", next_id())).unwrap_or(HeaderValue::from_static("-")),
+        None => {
+            let mut digits = [b'-'; 16];
+            // There is room for them.
+            let _written = hex::encode_to_slice(next_id().to_be_bytes(), &mut digits);
+            HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("-"))
+        }
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use api::problem::code;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{oneshot, watch};
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{access::LOCAL, ops::lines, refusal::Refusal};
 
@@ -18,22 +21,26 @@ const WORKS_MAX: usize = 1024;
 const WORKS_OF_ONE: usize = 256;
 
 /// What was taken on and has not ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Works {
-    running: watch::Sender<usize>,
-    /// By name of the user.
-    of_each: Arc<Mutex<HashMap<String, usize>>>,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Works(Arc<Under>);
+
+#[derive(Debug, Default)]
+struct Under {
+    way: Mutex<Running>,
+    /// Nothing is under way any more.
+    idle: Notify,
 }
 
-impl Default for Works {
-    fn default() -> Self {
-        Works { running: watch::Sender::new(0), of_each: Arc::default() }
-    }
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    /// By name of the user.
+    of_each: HashMap<String, usize>,
 }
 
 impl Works {
-    /// Does the `work` of a user in a task of its own and waits for its answer. Who stops waiting stops nothing: `unheard` is
-    /// then told what came out. Refused where too much is under way.
+    /// Does the `work` of a user and waits for its answer. Who stops waiting stops nothing: `unheard` is then told what came out.
+    /// Refused where too much is under way.
     pub async fn run(
         &self,
         who: &str,
@@ -44,6 +51,14 @@ impl Works {
             Ok(place) => place,
             Err(refusal) => return refusal.into_response(),
         };
+        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind().map(|ended| {
+            // What panicked was reported where it happened.
+            ended.unwrap_or_else(|_| Refusal::internal(&"the request was not ended").into_response())
+        }));
+        // Most of it waits for nothing, and nobody can stop waiting before: that needs no task.
+        if let Poll::Ready(response) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            return response;
+        }
         let (answer, answered) = oneshot::channel();
         let task = async move {
             let _place = place;
@@ -55,40 +70,46 @@ impl Works {
             Some(asked) => tokio::spawn(asked.during(task)),
             None => tokio::spawn(task),
         };
-        // Nothing comes out of what panicked; that was reported where it happened.
+        // It ends without an answer where its runtime ends.
         answered.await.unwrap_or_else(|_| Refusal::internal(&"the request was not ended").into_response())
     }
 
     fn enter(&self, who: &str) -> Result<Place, Refusal> {
-        let mut of_each = self.lock();
-        if *self.running.borrow() >= WORKS_MAX {
+        let mut running = self.lock();
+        if running.all >= WORKS_MAX {
             let words = "too many changes are under way; try again later";
             return Err(Refusal::new(503, code::BUSY, words));
         }
-        let own = of_each.entry(who.to_owned()).or_default();
+        let own = running.of_each.entry(who.to_owned()).or_default();
         if *own >= WORKS_OF_ONE && who != LOCAL {
             let words = "too many changes of one user are under way; wait for their answers";
             return Err(Refusal::new(429, code::RATE, words).retry_after(1));
         }
         *own += 1;
-        self.running.send_modify(|n| *n += 1);
+        running.all += 1;
         Ok(Place { works: self.clone(), who: who.to_owned() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.of_each.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.0.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many are under way.
     pub fn count(&self) -> usize {
-        *self.running.borrow()
+        self.lock().all
     }
 
     /// Resolves when nothing is under way.
     pub async fn idle(&self) {
-        let mut running = self.running.subscribe();
-        // The sender lives as long as the bridge.
-        let _gone = running.wait_for(|running| *running == 0).await;
+        loop {
+            let mut idle = std::pin::pin!(self.0.idle.notified());
+            // From here on an end is not missed.
+            idle.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 }
 
@@ -100,14 +121,19 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut of_each = self.works.lock();
-        if let Some(own) = of_each.get_mut(&self.who) {
+        let mut running = self.works.lock();
+        if let Some(own) = running.of_each.get_mut(&self.who) {
             *own -= 1;
             if *own == 0 {
-                of_each.remove(&self.who);
+                running.of_each.remove(&self.who);
             }
         }
-        self.works.running.send_modify(|n| *n -= 1);
+        running.all -= 1;
+        let ended = running.all == 0;
+        drop(running);
+        if ended {
+            self.works.0.idle.notify_waiters();
+        }
     }
 }
 
@@ -119,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_goes_on_without_whoever_asked_for_it_and_is_waited_for() {
-        let works = Arc::new(Works::default());
+        let works = Works::default();
         let (go, goes) = oneshot::channel::<()>();
         let (done, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (did, heard) = (done.clone(), told.clone());
@@ -133,24 +159,33 @@ mod tests {
             tokio::spawn(
                 async move { mine.run("ann", work, move |_| heard.store(true, Ordering::SeqCst)).await },
             );
-        let mut running = works.running.subscribe();
-        running.wait_for(|running| *running == 1).await.unwrap();
+        while works.count() == 0 {
+            tokio::task::yield_now().await;
+        }
         asker.abort();
         assert!(asker.await.unwrap_err().is_cancelled());
         go.send(()).unwrap();
         works.idle().await;
         assert!(done.load(Ordering::SeqCst) && told.load(Ordering::SeqCst));
 
-        let broken = works.run("ann", async { unreachable!("a defect") }, |_| {}).await;
-        assert_eq!(broken.status(), 500);
-        works.idle().await;
+        // At once, or after it waited.
+        for waits in [false, true] {
+            let work = async move {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                unreachable!("a defect")
+            };
+            assert_eq!(works.run("ann", work, |_| {}).await.status(), 500);
+            works.idle().await;
+        }
     }
 
     /// Who asks, goes away and asks again has no more under way than there are places, and leaves some to others.
     #[tokio::test]
     async fn what_nobody_waits_for_has_a_bound_and_so_has_each_of_his_own() {
         let works = Works::default();
-        let (go, goes) = watch::channel(false);
+        let (go, goes) = tokio::sync::watch::channel(false);
         let left = async |who: &str| {
             let mut goes = goes.clone();
             let work = async move {
@@ -178,7 +213,7 @@ mod tests {
         }
         go.send(true).unwrap();
         works.idle().await;
-        assert!(works.lock().is_empty());
+        assert!(works.lock().of_each.is_empty());
         let taken = works.run("ann", async { "done".into_response() }, |_| {}).await;
         assert_eq!(taken.status(), 200);
     }

@@ -81,34 +81,41 @@ const TURN: Duration = Duration::from_secs(5);
 /// How deep a body may nest for its components to be found.
 const DEPTH_MAX: usize = 16;
 
-/// Lets a request through to `next` whose principal may do what it asks for, and leaves the principal with it; `asker` is told
-/// who that is, also when it comes to no answer.
+/// Lets a request through to `next` whose principal may do what it asks for, and leaves the principal with it, unless there is
+/// a `recalled` answer; `asker` is told who that is, also when it comes to no answer.
 pub(crate) async fn gate<F: Future<Output = Response>>(
     app: &Arc<Shared>,
-    asker: &mut Option<Arc<Principal>>,
+    asker: &mut Option<Known>,
     (peer, class): (&Peer, Class),
     request: Request,
-    next: impl FnOnce(Request) -> F,
+    (recalled, next): (impl FnOnce(&Request) -> Option<Response>, impl FnOnce(Request) -> F),
 ) -> Response {
-    let (request, known) = match admit(app, asker, (peer, class), request).await {
+    let mut request = match admit(app, asker, (peer, class), request).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };
+    if let Some(response) = recalled(&request) {
+        return response;
+    }
+    if let Some(known) = &*asker {
+        request.extensions_mut().insert(known.clone());
+    }
     // A stream of gRPC ends with a status, which is its own affair.
     let over_grpc = grpc::is_call(&request);
-    let response = next(request).await;
-    match known {
-        Some(known) if !over_grpc && goes_on(&response) => Pass::new(app, known).bound(response),
+    // In a place of its own: a future is moved some times before it begins, and those of routes are long.
+    let response = Box::pin(next(request)).await;
+    match &*asker {
+        Some(known) if !over_grpc && goes_on(&response) => Pass::new(app, known.clone()).bound(response),
         _ => response,
     }
 }
 
 async fn admit(
     app: &Arc<Shared>,
-    asker: &mut Option<Arc<Principal>>,
+    asker: &mut Option<Known>,
     (peer, class): (&Peer, Class),
-    mut request: Request,
-) -> Reply<(Request, Option<Known>)> {
+    request: Request,
+) -> Reply<Request> {
     let known = app.front.door.known(&request, peer, now_ms());
     let known = match known {
         Ok(known) => known,
@@ -116,7 +123,7 @@ async fn admit(
             // Whoever guesses is held up like anybody else.
             app.front.door.count(None, peer)?;
             if class == Class::Public {
-                return Ok((request, None));
+                return Ok(request);
             }
             return Err(refusal);
         }
@@ -124,7 +131,7 @@ async fn admit(
     app.front.door.count(known.as_ref().map(|known| &*known.who), peer)?;
     let Some(known) = known else {
         if class == Class::Public {
-            return Ok((request, None));
+            return Ok(request);
         }
         return Err(Refusal::new(
             401,
@@ -132,16 +139,14 @@ async fn admit(
             "this needs a token with its proof, or a certificate",
         ));
     };
-    let principal = &**asker.insert(known.who.clone());
+    let principal = &*asker.insert(known).who;
     let allowed = match principal.may(class) {
-        Ok(()) if principal.scope != Scope::All => in_scope(principal, request, class).await,
+        Ok(()) if principal.scope != Scope::All => Box::pin(in_scope(principal, request, class)).await,
         allowed => allowed.map_err(Refusal::from).map(|()| request),
     };
-    request = allowed.inspect_err(|Refusal(problem)| {
+    allowed.inspect_err(|Refusal(problem)| {
         tracing::warn!(target: "security", who = %principal.name, from = %peer.address, code = %problem.code, "denied");
-    })?;
-    request.extensions_mut().insert(known.clone());
-    Ok((request, Some(known)))
+    })
 }
 
 /// Lets a request through that is about the principal's components only. What it is about stands in its path or, for events,

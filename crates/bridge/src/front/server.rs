@@ -84,7 +84,7 @@ pub(crate) async fn serve(
             tracing::warn!("slow clients may be taken for ones that take nothing: {e}");
         }
         let Ok(stream) = stream.into_std() else { continue };
-        let (tls, served, watcher) = (tls.clone(), served.clone(), graceful.watcher());
+        let (tls, served, watcher) = (tls.clone(), served.apart(), graceful.watcher());
         let (one, two, mut stops) = (one.clone(), two.clone(), stop.clone());
         let strangers = strangers.clone();
         let connection = async move {

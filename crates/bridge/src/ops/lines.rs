@@ -5,7 +5,7 @@
 use std::{fmt, future::Future};
 
 use axum::http::{HeaderValue, Method, Uri};
-use tokio::task::{self, JoinHandle};
+use tokio::task::{self, JoinHandle, futures::TaskLocalFuture};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -37,8 +37,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Has every line that `work` says bear this request.
-    pub fn during<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    /// Has every line that `work` says bear this request, which is left there in the end.
+    pub fn during<F: Future>(self, work: F) -> TaskLocalFuture<Asked, F> {
         ASKED.scope(self, work)
     }
 
@@ -102,8 +102,23 @@ where
 }
 
 /// A text in JSON.
-fn text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+fn text(text: &str) -> Text<'_> {
+    Text(text)
+}
+
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+        if self.0.bytes().all(plain) {
+            f.write_str("\"")?;
+            f.write_str(self.0)?;
+            f.write_str("\"")
+        } else {
+            write!(f, "{}", serde_json::Value::from(self.0))
+        }
+    }
 }
 
 /// Writes the members of an event.

@@ -30,6 +30,8 @@ use super::{
 
 /// How often is looked for files that are too old, also while nothing is said.
 const LOOK: Duration = Duration::from_secs(3_600);
+/// How long lines are gathered after others were written.
+const GATHER: Duration = Duration::from_millis(10);
 /// Most lines of one log that wait for the disk.
 const LINES_MAX: usize = 4_096;
 
@@ -148,7 +150,22 @@ fn file(place: Place) -> Result<(Writer, WorkerGuard), LogError> {
 
 /// What is said waits for the disk; where too much waits it is left out, or whoever says it waits.
 fn queue(to: impl io::Write + Send + 'static, lossy: bool) -> (Writer, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(lossy).buffered_lines_limit(LINES_MAX).finish(to)
+    NonBlockingBuilder::default().lossy(lossy).buffered_lines_limit(LINES_MAX).finish(Gathered(to))
+}
+
+/// Rests after it was flushed, so that what is said meanwhile is written together: to wake a thread and to write costs more than a line.
+struct Gathered<W>(W);
+
+impl<W: io::Write> io::Write for Gathered<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        thread::sleep(GATHER);
+        Ok(())
+    }
 }
 
 fn now_s() -> u64 {
@@ -256,6 +273,37 @@ mod tests {
         drop(go);
         drop(guard);
         assert!((98..=100).contains(&lost), "{lost}");
+    }
+
+    /// One line is written at once; what is said while that rests is written together, all of it and in order.
+    #[test]
+    fn lines_are_gathered() {
+        struct Told(Vec<u8>, mpsc::Sender<Vec<u8>>);
+        impl io::Write for Told {
+            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+                self.0.extend_from_slice(line);
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                if !self.0.is_empty() {
+                    self.1.send(std::mem::take(&mut self.0)).unwrap();
+                }
+                Ok(())
+            }
+        }
+        let (tell, told) = mpsc::channel();
+        let (mut writer, guard) = queue(Told(Vec::new(), tell), false);
+        let mut say = |n: u32| io::Write::write_all(&mut writer, format!("{n}\n").as_bytes()).unwrap();
+        let began = std::time::Instant::now();
+        say(0);
+        assert_eq!(told.recv().unwrap(), b"0\n");
+        (1..LINES_MAX as u32 / 2).for_each(say);
+        let rests = began.elapsed().as_millis() / GATHER.as_millis();
+        drop(guard);
+        let written: Vec<Vec<u8>> = told.into_iter().collect();
+        assert!(written.len() as u128 <= rests + 2, "{} for {rests} rests", written.len());
+        let all: String = (1..LINES_MAX / 2).map(|n| format!("{n}\n")).collect();
+        assert_eq!(String::from_utf8(written.concat()).unwrap(), all);
     }
 
     #[test]
