@@ -7,7 +7,14 @@ mod fleet;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod process;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use api::{
     Client, ClientError, Hex,
@@ -28,6 +35,10 @@ const PARTS: (&str, &str) = ("app-1", "pack-1");
 const RECORDS: u16 = 20;
 /// Blocks before an account is let in: at least two, and blocks without transactions come between.
 const NOTICE: u64 = 8;
+/// It is killed after fewer answers than this, and so many microseconds after the last of them at most: where a machine is slow, as far in
+/// the middle of its work as where it is fast.
+const ANSWERS_MAX: u32 = 24;
+const AFTER_MAX_US: u32 = 50_000;
 /// Pause before something is asked again.
 const PAUSE: Duration = Duration::from_millis(3);
 
@@ -58,8 +69,8 @@ impl Sender {
         }
     }
 
-    /// Sends until nobody answers any more.
-    async fn send(mut self, client: Client) -> Self {
+    /// Sends until nobody answers any more, and counts the answers with success.
+    async fn send(mut self, client: Client, answers: Arc<AtomicU32>) -> Self {
         loop {
             let work = match self.pending.take() {
                 Some(work) => work,
@@ -70,7 +81,10 @@ impl Sender {
                 Work::Batch(batch) => client.submit_batch(batch).await.map(|s| (s.txhash, s.status)),
             };
             match answer {
-                Ok((hash, status)) if status == INCLUDED => self.acknowledged.push(hash),
+                Ok((hash, status)) if status == INCLUDED => {
+                    self.acknowledged.push(hash);
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok((_, status)) if status == REFUSED => panic!("the ledger refused what is in order"),
                 // Taken, and in no block yet: it is sent until it is.
                 Ok(_) => {
@@ -152,9 +166,14 @@ async fn killed(seed: u64, kills: usize) {
                 acknowledged[usize::from(sender.record.is_some())] += 1;
             }
         }
-        let sending: Vec<_> =
-            senders.drain(..).map(|sender| tokio::spawn(sender.send(client.clone()))).collect();
-        tokio::time::sleep(Duration::from_micros(u64::from(rng.next_u32() % 250_000))).await;
+        let answers = Arc::new(AtomicU32::new(0));
+        let send = |sender: Sender| tokio::spawn(sender.send(client.clone(), answers.clone()));
+        let sending: Vec<_> = senders.drain(..).map(send).collect();
+        let enough = rng.next_u32() % ANSWERS_MAX;
+        while answers.load(Ordering::Relaxed) < enough && !sending.iter().all(|sender| sender.is_finished()) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        tokio::time::sleep(Duration::from_micros(u64::from(rng.next_u32() % AFTER_MAX_US))).await;
         tokio::task::spawn_blocking(move || running.kill()).await.unwrap();
         for sender in sending {
             senders.push(sender.await.unwrap());
