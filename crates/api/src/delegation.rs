@@ -214,8 +214,11 @@ pub struct Kept {
     pub component_id: String,
     /// Its semi-public key in this binding.
     pub spk: Fixed<68>,
-    /// How its partner reaches it.
+    /// How its partner reaches it; empty where nobody can prove what was agreed.
     pub access: String,
+    /// Of whoever made the binding: by which its record commits to `access` (A208).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind: Option<Fixed<32>>,
 }
 
 /// What a delegate notes beside an act of binding, in JSON (`spec/ledger.md`, L93): what the ledger and the bridge want to know

@@ -11,9 +11,10 @@ use api::{
 };
 use common::{Bonded, Device, World, fresh_spk, rng};
 use lct::{
+    binding::{Assurance, BindingRecord, BoundEntity},
     delegation::{Act, DelegationId},
     hash::sha256,
-    id::PairingId,
+    id::{BindingId, PairingId},
     pairing::Completion,
     revocation::{Reason, RevocationList, Subject},
     spk::SpkSecret,
@@ -25,7 +26,8 @@ fn kept(devices: [&Device; 2], bonded: &Bonded) -> Adopt {
     let [a, b] = [0, 1].map(|i| Kept {
         component_id: devices[i].id.clone(),
         spk: Fixed(bonded.keys[i].public().0),
-        access: format!("can:{}", devices[i].id),
+        access: String::new(),
+        blind: None,
     });
     Adopt { creator: "test".into(), a, b }
 }
@@ -109,7 +111,9 @@ async fn keys_of_a_binding_are_taken_over_as_the_ledger_names_them() {
     let no_name = Adopt { a: Kept { component_id: String::new(), ..good.a.clone() }, ..good.clone() };
     let stranger = Adopt { a: Kept { component_id: "app-0009".into(), ..good.a.clone() }, ..good.clone() };
     let unknown = format!("/bindings/{}/adopt", Hex([9; 16]));
-    let bad = [(&other, 409), (&swapped, 409), (&stranger, 409), (&no_key, 400), (&no_name, 400)];
+    let unproved = Adopt { a: Kept { access: "can:app-0001".into(), ..good.a.clone() }, ..good.clone() };
+    let bad =
+        [(&other, 409), (&swapped, 409), (&stranger, 409), (&no_key, 400), (&no_name, 400), (&unproved, 400)];
     let none = world.post(&unknown, &good).await;
     assert_eq!((none.status, none.problem().code.as_str()), (404, "W4_ERR_BINDING_NOT_FOUND"));
     let codes = |status| if status == 400 { "W4_ERR_PROTO_FORMAT" } else { "W4_ERR_BINDING_KEYS" };
@@ -132,6 +136,73 @@ async fn keys_of_a_binding_are_taken_over_as_the_ledger_names_them() {
     let complete = world.completion(&opened, &bonded);
     let path = format!("/pairings/{}/complete", opened.pairing_id);
     assert_eq!(world.post(&path, &complete).await.json::<pairing::Completed>().status, "completed");
+}
+
+/// How the two of a laptop's binding are reached is what both signed: neither whoever brings it nor the bridge can say otherwise,
+/// and a certificate names what was agreed and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn access_is_taken_as_both_sides_committed_to_it() {
+    let world = World::new().await;
+    let (_, pack, _) = world.commissioned().await;
+    let module = world.factory.device("module-0001", lct::id::Role::Module);
+    world.register(&module).await;
+    let laptop = SpkSecret::generate(&mut rng()).unwrap();
+    let issued = delegated(&world, &laptop).await;
+    world.advance(60_000);
+    let keys = [fresh_spk(), fresh_spk()];
+    let (access, blinds) = (["can:pack-0001", "can:module-0001"], [[3; 32], [4; 32]]);
+    let entity = |i: usize, device: &Device| BoundEntity {
+        cid: device.cid,
+        role: device.role,
+        sign_pub: keys[i].public().sign_pub(),
+        spk_id: keys[i].public().id(),
+        access_commit: sha256(&[access[i].as_bytes(), &blinds[i]]),
+    };
+    let record = BindingRecord {
+        binding_id: BindingId([8; 16]),
+        entities: [entity(0, &pack), entity(1, &module)],
+        time: world.now_s(),
+        assurance: Assurance::Attested,
+    };
+    let signers = [keys[0].signing_key(), keys[1].signing_key(), laptop.signing_key()];
+    let signatures = signers.map(|key| key.sign(&record.digest(), &mut rng()));
+    let body = api::sign::bind(&record, signatures).unwrap().to_bytes();
+    let (delegation, time, hash) = (DelegationId(issued.id.0), world.now_s(), sha256(&[&body]));
+    let act = Act { delegation, number: 1, previous: [0; 32], time, body: hash };
+    let statement = act.issue(laptop.signing_key(), &mut rng()).to_vec();
+    let tx = world.tx(Body::DelegateAct { statement, body }).await;
+    world.client.submit(&tx.bytes, true).await.unwrap();
+    let acts = world.client.delegation(&issued.id).await.unwrap().acts;
+    assert_eq!(acts[0].outcome, "done", "{acts:?}");
+
+    let side = |i: usize, device: &Device| Kept {
+        component_id: device.id.clone(),
+        spk: Fixed(keys[i].public().0),
+        access: access[i].into(),
+        blind: Some(Fixed(blinds[i])),
+    };
+    let good = Adopt { creator: "test".into(), a: side(0, &pack), b: side(1, &module) };
+    let of_b = |change: fn(&mut Kept)| {
+        let mut other = good.clone();
+        change(&mut other.b);
+        other
+    };
+    let path = format!("/bindings/{}/adopt", Hex([8; 16]));
+    for (what, request, status, code) in [
+        ("another place", of_b(|b| b.access = "can:thief".into()), 409, "W4_ERR_BINDING_KEYS"),
+        ("another blind", of_b(|b| b.blind = Some(Fixed([5; 32]))), 409, "W4_ERR_BINDING_KEYS"),
+        ("no place under a blind", of_b(|b| b.access.clear()), 400, "W4_ERR_PROTO_FORMAT"),
+        ("a place without blind", of_b(|b| b.blind = None), 400, "W4_ERR_PROTO_FORMAT"),
+    ] {
+        let refused = world.post(&path, &request).await;
+        assert_eq!((refused.status, refused.problem().code.as_str()), (status, code), "{what}");
+    }
+    assert_eq!(world.post(&path, &good).await.json::<Adopted>().status, "adopted");
+    let issue = world.issue_request(&pack, &module);
+    let issued: pairing::Issued = world.post("/pairings", &issue).await.json();
+    let certificate = lct::certificate::Certificate::parse(&issued.certificate.0).unwrap();
+    let metadata = lct::metadata::ClearMetadata::decode(certificate.clear_metadata).unwrap();
+    assert_eq!(metadata.entities.map(|e| e.access.to_vec()), access.map(|a| a.as_bytes().to_vec()));
 }
 
 /// A delegate's lease is short: the bridge has the two paired anew before it ends, and with a later certificate.

@@ -101,9 +101,10 @@ impl Core {
             let mut id = [0; 16];
             rng.fill_bytes(&mut id);
             let [(_, a), (_, b)] = &parties;
-            let sides =
-                [Side::draw(cid_a, a.role, &access[0], rng), Side::draw(cid_b, b.role, &access[1], rng)];
-            (BindingId(id), sides)
+            // What the access data is this authority keeps itself: nobody has to open the commitment to it.
+            let (a, _) = Side::draw(cid_a, a.role, &access[0], rng);
+            let (b, _) = Side::draw(cid_b, b.role, &access[1], rng);
+            (BindingId(id), [a, b])
         })?;
         let request = |own, partner| issue::request(&self.key, id, own, partner).map(Blob);
         let requests = [request(&sides[0], &sides[1])?, request(&sides[1], &sides[0])?];

@@ -57,7 +57,7 @@ pub(crate) struct Side {
     pub access: Vec<u8>,
     /// Fresh; enters the side's attestation.
     pub nonce: [u8; 16],
-    /// `H(access || blind)`; the blind is not kept.
+    /// `H(access || blind)`; whoever made the binding has the blind.
     pub commit: Digest,
 }
 

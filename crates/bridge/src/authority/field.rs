@@ -8,6 +8,7 @@ use api::{
     problem::code,
 };
 use lct::{
+    Digest,
     binding::{BindingRecord, BoundEntity},
     delegation::{Delegation, DelegationId},
     id::{BindingId, Cid, valid_component_id},
@@ -21,7 +22,7 @@ use super::{
     Core,
     binding::access,
     ceremonies::{Bond, Introduced, Side},
-    component_id, find_tx,
+    component_id, find_tx, issue,
     policy::Agreement,
 };
 use crate::refusal::{Refusal, Reply};
@@ -73,7 +74,7 @@ impl Core {
             let side = &bond.sides[i];
             let access = String::from_utf8(side.access.clone()).map_err(|e| Refusal::internal(&e))?;
             let (component_id, spk) = (component_id(snapshot, &side.cid)?, Fixed(introduced.keys[i].0.0));
-            Ok(Kept { component_id, spk, access })
+            Ok(Kept { component_id, spk, access, blind: None })
         };
         let last = self.certified_last(snapshot, &bond.sides[0].cid, id)?;
         Ok(Relation {
@@ -106,14 +107,9 @@ impl Core {
             }
             let spk =
                 Spk::from_slice(&kept.spk.0).map_err(|e| Refusal::format(format!("{field}.spk: {e}")))?;
-            let side = Side {
-                cid: Cid::of(&kept.component_id),
-                role: entity.role,
-                access: access(&format!("{field}.access"), &kept.access)?,
-                nonce: [0; 16],
-                commit: entity.access_commit,
-            };
-            Ok((side, (spk, none)))
+            let (cid, commit) = (Cid::of(&kept.component_id), entity.access_commit);
+            let access = agreed_access(field, kept, &commit)?;
+            Ok((Side { cid, role: entity.role, access, nonce: [0; 16], commit }, (spk, none)))
         };
         let [a, b] = record.entities.each_ref();
         let [(a, of_a), (b, of_b)] = [side("a", &request.a, a)?, side("b", &request.b, b)?];
@@ -156,6 +152,27 @@ fn owners(snapshot: &Snapshot<'_>, id: BindingId, sides: &[Side; 2]) -> Reply<Ve
         owners.push(Owned { component_id: component_id(snapshot, &side.cid)?, agreed: agreed.transpose()? });
     }
     Ok(owners)
+}
+
+/// How a side is reached, as it is committed to in the record that both sides signed. Without the blind nobody can prove what that
+/// was, and nothing is taken: where a component is found it says itself (`spec/tiers.md`, V1).
+fn agreed_access(field: &str, kept: &Kept, commit: &Digest) -> Reply<Vec<u8>> {
+    let field = format!("{field}.access");
+    match &kept.blind {
+        Some(Fixed(blind)) => {
+            let told = access(&field, &kept.access)?;
+            match issue::commitment(&told, blind) == *commit {
+                true => Ok(told),
+                false => {
+                    let error =
+                        "the record of the binding commits to other access data, or under another blind";
+                    Err(Refusal::new(409, code::BINDING_KEYS, error).detail(field))
+                }
+            }
+        }
+        None if kept.access.is_empty() => Ok(Vec::new()),
+        None => Err(Refusal::format(format!("{field}: it is taken with the blind of its commitment only"))),
+    }
 }
 
 /// The record of a binding that the block at `height` made.

@@ -48,14 +48,19 @@ impl From<Unissued> for Refusal {
 }
 
 impl Side {
-    /// A side of a new ceremony: nonce and blind are fresh.
-    pub fn draw(cid: Cid, role: Role, access: &[u8], rng: &mut impl CryptoRng) -> Self {
+    /// A side of a new ceremony with the blind of its commitment; nonce and blind are fresh.
+    pub fn draw(cid: Cid, role: Role, access: &[u8], rng: &mut impl CryptoRng) -> (Self, Secret<32>) {
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
-        let blind = Secret::<32>::random(rng);
-        let commit = sha256(&[access, blind.expose()]);
-        Side { cid, role, access: access.into(), nonce, commit }
+        let blind = Secret::random(rng);
+        let commit = commitment(access, blind.expose());
+        (Side { cid, role, access: access.into(), nonce, commit }, blind)
     }
+}
+
+/// By which a binding's record commits to access data (H48).
+pub(crate) fn commitment(access: &[u8], blind: &[u8; 32]) -> Digest {
+    sha256(&[access, blind])
 }
 
 /// Asks `own` for a key of its relationship with `partner` (H46).

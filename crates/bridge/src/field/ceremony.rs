@@ -542,10 +542,12 @@ impl Field {
             return Err(FieldError::Order(a.into(), b.into()));
         }
         let binding_id = BindingId(random()?);
-        let sides = entropy::with(|rng| {
-            met.each_ref().map(|met| Side::draw(met.cid, met.role, format!("can:{}", met.id).as_bytes(), rng))
-        });
-        let sides = sides.map_err(SignError::from)?;
+        let access = met.each_ref().map(|met| format!("can:{}", met.id));
+        let [(of_a, blind_a), (of_b, blind_b)] = entropy::with(|rng| {
+            [0, 1].map(|i| Side::draw(met[i].cid, met[i].role, access[i].as_bytes(), rng))
+        })
+        .map_err(SignError::from)?;
+        let (sides, blinds) = ([of_a, of_b], [blind_a, blind_b]);
         let mut drawn = Vec::with_capacity(2);
         for (own, who) in [a, b].into_iter().enumerate() {
             drawn.push(self.keys_of(binding_id, (&met[own], &sides), own, who, way)?);
@@ -615,7 +617,8 @@ impl Field {
         let kept = |i: usize| Kept {
             component_id: met[i].id.clone(),
             spk: Fixed(introduced.keys[i].0.0),
-            access: format!("can:{}", met[i].id),
+            access: access[i].clone(),
+            blind: Some(Fixed(*blinds[i].expose())),
         };
         let mut registrations = Vec::new();
         for met in

@@ -22,7 +22,7 @@ fn spk() -> Spk {
 }
 
 fn kept(id: &str) -> Kept {
-    Kept { component_id: id.into(), spk: Fixed(spk().0), access: format!("can:{id}") }
+    Kept { component_id: id.into(), spk: Fixed(spk().0), access: format!("can:{id}"), blind: None }
 }
 
 fn brief(key: &AuthorityKey, operations: u8) -> Brief {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use api::binding::Adopt;
-use api::delegation::{DONE, Delegated, Made, Stated};
+use api::delegation::{DONE, Delegated, Kept, Made, Stated};
 use api::encoding::Hex;
 use api::problem::code;
 use api::{Client, ClientError};
@@ -144,9 +144,16 @@ fn register(dir: &DataDir, run: &Run, stated: &Stated) -> Result<(), Unrecorded>
     offer(dir, run, &format!("the registration of {id}"), body)
 }
 
+/// What the bridge takes of a side: how it is reached only where the journal can prove that.
+fn provable(side: Kept) -> Kept {
+    let access = if side.blind.is_some() { side.access } else { String::new() };
+    Kept { access, ..side }
+}
+
 /// Gives the bridge the keys of a binding, so that it can pair the two from now on, and has their LCT made.
 async fn go_on(client: &Client, made: Made) -> Result<(), ClientError> {
     let Made { binding_id, a, b, .. } = made;
+    let [a, b] = [a, b].map(provable);
     let create = api::lct::Create {
         creator: CREATOR.into(),
         component_a: a.component_id.clone(),
