@@ -281,6 +281,8 @@ pub struct Gateway {
     carried: Vec<carry::Carried>,
     /// When those of the last minute began.
     carried_at: Vec<Instant>,
+    /// What these keys sign waits with its device.
+    held: Vec<PublicKey>,
     /// What the authority is to be asked later.
     postponed: Option<renewal::Postponed>,
     /// From when on what app and pack are to have stated is asked for again.
@@ -333,6 +335,7 @@ impl Gateway {
             key_requests: generate::KeyRequests::default(),
             carried: Vec::new(),
             carried_at: Vec::new(),
+            held: Vec::new(),
             postponed: None,
             owed: None,
         })

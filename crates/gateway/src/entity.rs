@@ -219,3 +219,63 @@ fn refusal(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, Json(problem)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::{Client, ClientError};
+
+    fn problem<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> (u16, String) {
+        match answer {
+            Err(ClientError::Refused(problem)) => (problem.status, problem.code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whoever asks is told why nobody drew a key, and why a message was not carried, each by a code of its own (A91, A96).
+    #[tokio::test]
+    async fn each_refusal_has_its_status_and_its_code() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let (sender, mut wanted) = mpsc::channel(1);
+        let server = tokio::spawn(serve(listener, sender, std::future::pending()));
+        for (why, status, code) in [
+            (KeysRefused::Unknown, 404, "W4_ERR_COMPONENT_NOT_FOUND"),
+            (KeysRefused::NotAuthentic, 401, "W4_ERR_BINDING_PROOF_FAIL"),
+            (KeysRefused::OtherEntity, 400, "W4_ERR_BINDING_INVALID"),
+            (KeysRefused::Busy, 503, "W4_ERR_BUSY"),
+            (KeysRefused::Over, 404, "W4_ERR_BINDING_NOT_FOUND"),
+            (KeysRefused::Declined(Status::WrongParty), 409, "W4_ERR_BINDING_DECLINED"),
+            (KeysRefused::Silent, 504, "W4_ERR_PROTO_TIMEOUT"),
+        ] {
+            let request = GenerateKeys { component_id: "pack-0001".into(), request: Blob(vec![1]) };
+            let owner = async {
+                let Some(Wanted::Keys { component_id, request, answer }) = wanted.recv().await else {
+                    panic!("it asks for something else")
+                };
+                assert_eq!((component_id.as_str(), request), ("pack-0001", vec![1]));
+                assert!(answer.send(Err(why)).is_ok(), "it waits for the answer");
+            };
+            let (answer, ()) = tokio::join!(client.generate_keys(&request), owner);
+            assert_eq!(problem(answer), (status, code.into()), "{why:?}");
+        }
+        for (why, status, code) in [
+            (CarryRefused::Unknown, 404, "W4_ERR_COMPONENT_NOT_FOUND"),
+            (CarryRefused::Kind, 400, "W4_ERR_PROTO_KIND"),
+            (CarryRefused::Busy, 503, "W4_ERR_BUSY"),
+            (CarryRefused::Silent, 504, "W4_ERR_PROTO_TIMEOUT"),
+        ] {
+            let request = Carry { component_id: "pack-0001".into(), message: Blob(vec![2]) };
+            let owner = async {
+                let Some(Wanted::Carry { component_id, message, answer }) = wanted.recv().await else {
+                    panic!("it asks for something else")
+                };
+                assert_eq!((component_id.as_str(), message), ("pack-0001", vec![2]));
+                assert!(answer.send(Err(why)).is_ok(), "it waits for the answer");
+            };
+            let (answer, ()) = tokio::join!(client.carry(&request), owner);
+            assert_eq!(problem(answer), (status, code.into()), "{why:?}");
+        }
+        server.abort();
+    }
+}

@@ -108,6 +108,20 @@ impl Job {
         }
     }
 
+    /// With whose keys it is signed.
+    pub fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        let (key, witness) = match self {
+            Job::Batch { key, .. }
+            | Job::Energy { key, .. }
+            | Job::Checkpoint { key, .. }
+            | Job::Withdrawal { key, .. }
+            | Job::Metrics { key, .. } => (*key, None),
+            Job::Context(signed) => (signed.key, None),
+            Job::Statement { key, witness, .. } => (*key, witness.as_ref().map(|(_, key)| *key)),
+        };
+        [Some(key), witness].into_iter().flatten()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut e = minicbor::Encoder::new(Vec::new());
         let done = (|| {
@@ -416,6 +430,25 @@ impl Outbox {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a job waits that one of these keys signed.
+    pub fn holds(&self, keys: &[PublicKey]) -> Result<bool, OutboxError> {
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let found = self.read(|tx| {
+            for entry in tx.open_table(JOBS)?.iter()? {
+                let (key, value) = entry?;
+                match Job::decode(value.value()) {
+                    Some(job) if !job.keys().any(|key| keys.contains(&key)) => {}
+                    Some(_) => return Ok(Ok(true)),
+                    None => return Ok(Err(key.value().1)),
+                }
+            }
+            Ok(Ok(false))
+        })?;
+        found.map_err(|entry| OutboxError::Damaged { path: self.path.clone(), entry })
+    }
+
     /// Jobs that wait, and jobs that were refused.
     pub fn depth(&self) -> Result<(u64, u64), OutboxError> {
         self.read(|tx| Ok((tx.open_table(JOBS)?.len()?, tx.open_table(FAILED)?.len()?)))
@@ -524,6 +557,25 @@ mod tests {
         let outbox = Outbox::open(&path).unwrap();
         outbox.keep(&batch).unwrap();
         assert_eq!(outbox.next(1, &[]).unwrap(), vec![(5, batch)], "numbers never repeat");
+    }
+
+    /// What a key signed is found among everything that others signed, as long as it waits, and its witness's key too.
+    #[test]
+    fn it_is_known_what_a_key_signed_and_still_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(&dir.path().join("outbox.redb")).unwrap();
+        let [busy, quiet, witness] = [6, 7, 8].map(|n| SigningKey::from_bytes(&[n; 32]).unwrap().public());
+        let energy = |key| Job::Energy { statement: vec![2], key, signature: Signature([7; 64]) };
+        let word = Attestation { witness: lct::id::Cid([9; 16]), time_ms: 4, sig: Signature([8; 64]) };
+        let (statement, signature) = (vec![4], Signature([7; 64]));
+        let seen = Job::Statement { statement, key: busy, signature, witness: Some((word, witness)) };
+        outbox.keep(&vec![energy(busy); 40]).unwrap();
+        let held = |keys: &[PublicKey]| outbox.holds(keys).unwrap();
+        assert!(held(&[busy]) && !held(&[quiet]) && !held(&[witness]) && !held(&[]));
+        let first = outbox.keep(&[energy(quiet), seen]).unwrap();
+        assert!(held(&[quiet]) && held(&[witness]) && held(&[witness, quiet]));
+        outbox.settle(&[first], &[(first + 1, "refused".into())]).unwrap();
+        assert!(held(&[busy]) && !held(&[quiet, witness]), "they are there, or refused for good");
     }
 
     #[test]

@@ -440,3 +440,38 @@ fn a_refusal_of_a_laptop_names_its_code() {
     assert_eq!(object["code"], "W4_ERR_FIELD_DELEGATION");
     assert_eq!(object["error"], FieldError::NotADelegation.to_string());
 }
+
+/// However much 31 modules have to say: two of a pack in full work get new keys in the field, though something is on its way to
+/// the ledger at every moment. What the old keys signed is there before they end: the ledger refuses nothing of it.
+#[test]
+fn a_laptop_binds_in_a_pack_of_thirty_one_that_never_rests() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let delegate = |more: &[&str]| run(&[&["delegate"], more].concat());
+    let mut running = start(&["demo", "--modules", "31", "--data-dir", data, "--speed", "max", "--json"]);
+    running.wait_ready();
+    let public = delegate(&["key", &file("key")]).good().out.trim().to_owned();
+    let issue = ["issue", "--data-dir", data, "--delegate", &public, "--pack", "pack-0001", "--json"];
+    let made = delegate(&[&issue[..], &["--out", &file("delegation")]].concat()).good().json();
+    delegate(&["brief", &file("delegation"), "--data-dir", data, "--out", &file("brief")]).good();
+    let (host, time) = (host(&dir), made["not_before"].to_string());
+    let (brief, key, journal) = (file("brief"), file("key"), file("journal"));
+    let at = ["--brief", &brief, "--key", &key, "--journal", &journal, "--host", &host, "--time", &time];
+    let began = Instant::now();
+    let bound = delegate(&[&["bind", "pack-0001", "module-0031", "--json"], &at[..]].concat()).good().json();
+    println!("31 modules, bound and paired anew after {:.1} s", began.elapsed().as_secs_f64());
+    assert_eq!(bound["act"], 3, "the end of the old one, the new one, a pairing: {bound}");
+    let bring = ["bring", "--data-dir", data, "--journal", &journal, "--caught-up", "--json"];
+    let told = delegate(&bring).good().json();
+    assert_eq!(told["brought"], 3, "{told}");
+    running.interrupt();
+    let ended = running.wait();
+    ended.good();
+    let refused = ended.err.lines().filter(|line| line.contains("refused: "));
+    // Of what devices state about a binding or a pairing that ended meanwhile, or that the ledger does not have yet (H229), it
+    // refuses the word; of what they measured nothing.
+    let others: Vec<_> = refused.filter(|line| !line.contains("W4_ERR_VALIDATION_")).collect();
+    assert_eq!(others, Vec::<&str>::new());
+}

@@ -7,6 +7,7 @@ use super::{
     *,
 };
 use lct::{
+    attest::{CERTIFICATE_LEN, DeviceCertificate},
     binding::{INTRODUCTION_LEN, REQUEST_MAX},
     certificate::CERTIFICATE_MAX,
     delegation::{DELEGATION_MAX, DelegationId, REVOCATION_LEN},
@@ -27,6 +28,9 @@ const ENDED: core::ops::Range<usize> = 18..34;
 /// Where a bind request and an introduction have the binding, and where a certificate has the pairing.
 const BOUND: core::ops::Range<usize> = 1..17;
 const PAIRED: core::ops::Range<usize> = 2..18;
+
+/// Where an introduction has the device certificate of the partner (H48).
+const PARTNER: core::ops::Range<usize> = 33..33 + CERTIFICATE_LEN;
 
 /// Names a message under way: to whom, and of which type.
 pub type CarriedTo = (Member, u8);
@@ -151,6 +155,44 @@ impl Gateway {
         Ok(to)
     }
 
+    /// The keys that end when `component_id` takes this introduction, as far as it is bound here with whom it is introduced to (H147):
+    /// what they signed has to reach the ledger before (A166). None for a first binding.
+    pub fn keys_ending(&self, component_id: &str, message: &[u8]) -> Vec<PublicKey> {
+        let Some([own, partner]) = self.introduces(component_id, message) else { return Vec::new() };
+        [self.key_between(own, partner), self.key_between(partner, own)].into_iter().flatten().collect()
+    }
+
+    /// Whom an introduction is for and whom it names. A pack has one app, and a module one pack: whoever comes takes that place.
+    fn introduces(&self, component_id: &str, message: &[u8]) -> Option<[Member; 2]> {
+        let [pdu::BINDING, bind::INTRODUCTION, introduction @ ..] = message else { return None };
+        let partner = DeviceCertificate::from_slice(introduction.get(PARTNER)?).ok()?.subject().ok()?;
+        let known = || self.cids.iter().find(|(_, cid)| **cid == partner.cid).map(|(party, _)| *party);
+        let with = match partner.role {
+            Role::App => None,
+            Role::Pack => Some(Party::Pack),
+            _ => Some(known()?),
+        };
+        Some([self.member_of(component_id)?, with])
+    }
+
+    /// The key of `of` in its binding with `with`.
+    fn key_between(&self, of: Member, with: Member) -> Option<PublicKey> {
+        match of {
+            Some(of) => self.keys.with(of, with),
+            None => self.app.relation().own_spk().map(|own| own.signing_key().public()),
+        }
+    }
+
+    /// From now on nothing is taken that these keys sign, and its device tells it again: so that what they signed before is soon all
+    /// on the ledger, however much everybody else has to say.
+    pub fn hold(&mut self, keys: Vec<PublicKey>) {
+        self.held = keys;
+    }
+
+    pub(super) fn is_held(&self, key: &PublicKey) -> bool {
+        self.held.contains(key)
+    }
+
     pub(super) fn carry_due(&self) -> Option<Instant> {
         self.carried.iter().map(|carried| carried.due).min()
     }
@@ -196,6 +238,12 @@ mod tests {
     use crate::{
         core::service::tests::{at, operating},
         world::{APP, MODULE, PACK},
+    };
+    use lct::{
+        attest::{CertificateType, Subject},
+        id::Cid,
+        sign::SigningKey,
+        validation::Attestation,
     };
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
@@ -264,6 +312,68 @@ mod tests {
         }
         assert_eq!(gateway.carry(at(59), "pack-0001", &end), Err(CarryRefused::Busy));
         assert_eq!(gateway.carry(at(60), "pack-0001", &end), Ok((PACK, pdu::DELEGATION)));
+    }
+
+    /// An introduction ends the keys of the binding between the two and no others: of a module that is new here none, however much
+    /// the rest of the pack has to say (A166). What they sign is not taken while they are held, and everything else is.
+    #[test]
+    fn what_an_introduction_ends_is_held_back_and_nothing_else() {
+        let key = |n: u8| SigningKey::from_bytes(&[n; 32]).unwrap().public();
+        let mut gateway = operating();
+        let mut keys = Keys::default();
+        keys.insert(Party::Pack, None, key(1));
+        keys.insert(Party::Pack, MODULE, key(2));
+        keys.insert(Party::Module(1), PACK, key(3));
+        gateway.set_keys(keys);
+        let introduction = |id: &str, role: Role| {
+            let issuer = SigningKey::from_bytes(&[9; 32]).unwrap();
+            let subject = Subject {
+                kind: CertificateType::Device,
+                cid: Cid::of(id),
+                role,
+                flags: 0,
+                not_before: 0,
+                not_after: u32::MAX,
+                hw: [0; 8],
+                key: issuer.public(),
+                code_commit: [0; 32],
+            };
+            let partner = DeviceCertificate::issue(&subject, &issuer, &mut ChaCha20Rng::seed_from_u64(5));
+            let head = [&[pdu::BINDING, bind::INTRODUCTION][..], &[2; 33]].concat();
+            [&head[..], &partner.0, &[0; 448]].concat()
+        };
+        let of_module = introduction("module-0001", Role::Module);
+        let (stranger, of_pack) =
+            (introduction("module-0009", Role::Module), introduction("pack-0009", Role::Pack));
+        let of_app = introduction("app-0009", Role::App);
+        for (what, id, message, ends) in [
+            ("pack and module", "pack-0001", &of_module, vec![key(2), key(3)]),
+            ("module and any pack", "module-0001", &of_pack, vec![key(3), key(2)]),
+            ("a module that is new here", "pack-0001", &stranger, vec![]),
+            ("pack and another app", "pack-0001", &of_app, vec![key(1)]),
+            ("nobody here", "module-0009", &of_pack, vec![]),
+            ("another message", "pack-0001", &vec![pdu::BINDING, bind::REQUEST], vec![]),
+            ("one that is cut", "pack-0001", &of_module[..90].to_vec(), vec![]),
+        ] {
+            assert_eq!(gateway.keys_ending(id, message), ends, "{what}");
+        }
+        gateway.outputs.clear();
+        let job = |n| Job::Energy { statement: vec![1], key: key(n), signature: Signature([0; 64]) };
+        let kept = |number| Kept { party: PACK, kind: pdu::ENERGY, number };
+        gateway.hold(gateway.keys_ending("module-0001", &of_pack));
+        assert!(gateway.keep(job(1), kept(1)) && !gateway.keep(job(2), kept(2)));
+        assert!(!gateway.keep(job(3), kept(3)));
+        let word = Attestation { witness: Cid([9; 16]), time_ms: 4, sig: Signature([8; 64]) };
+        let stated = |n: u8, by: u8| {
+            let (statement, signature) = (vec![4], Signature([7; 64]));
+            Job::Statement { statement, key: key(n), signature, witness: Some((word, key(by))) }
+        };
+        let told = |number| Kept { party: PACK, kind: pdu::VALIDATION, number };
+        assert!(gateway.keep(stated(3, 1), told(4)), "of the binding itself, which no other key can say");
+        assert!(!gateway.keep(stated(1, 2), told(5)), "its witness signs it anew");
+        assert_eq!(gateway.outputs.len(), 2);
+        gateway.hold(Vec::new());
+        assert!(gateway.keep(job(3), kept(3)), "its device tells it again");
     }
 
     /// What belongs to a ceremony gets the answer of that ceremony, and waits while this gateway binds or pairs.

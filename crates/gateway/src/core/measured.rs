@@ -16,6 +16,9 @@ impl Gateway {
             self.event(Event::Contradiction(party));
             return Ok(());
         };
+        if self.is_held(&key) {
+            return Ok(());
+        }
         let first = statement.first_seq;
         if !self.has_room && self.field.has(&key) && !self.collector.is_kept(party, first) {
             // Its device keeps it, and tells it again.

@@ -86,11 +86,19 @@ impl Gateway {
         self.received(now, party, kept.kind, kept.number)
     }
 
-    /// Puts a statement into the outbox, unless it is there and waits for the ledger, or was refused under the same keys.
-    pub(super) fn keep(&mut self, job: Job, kept: Kept) {
-        if !self.unheard.knows(kept) {
+    /// Puts a statement into the outbox, unless it is there and waits for the ledger, was refused under the same keys, or its
+    /// signer's key is held back; then its device tells it again. True when it goes there.
+    pub(super) fn keep(&mut self, job: Job, kept: Kept) -> bool {
+        let held = match &job {
+            // What a device says of this very binding no other key can say; each says one thing at a time.
+            Job::Statement { key, .. } if self.is_held(key) => false,
+            job => job.keys().any(|key| self.is_held(&key)),
+        };
+        let taken = !held && !self.unheard.knows(kept);
+        if taken {
             self.outputs.push_back(Output::Keep(job, Some(kept)));
         }
+        taken
     }
 }
 

@@ -64,11 +64,12 @@ impl Gateway {
         if self.unheard.knows(kept) {
             return Ok(());
         }
-        self.stated_by(from, told.with, &event);
         let witness = told.attestation.zip(witness);
         let (statement, signature) = (told.signed.event.to_vec(), told.signed.signature);
         let job = Job::Statement { statement, key, signature, witness };
-        self.keep(job, kept);
+        if self.keep(job, kept) {
+            self.stated_by(from, told.with, &event);
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use gateway::upload::{Progress, upload};
 use gateway::word::{Line, Word, listen};
 use gateway::{Gateway, Outbox, Output, Uplink};
 use lct::id::{BindingId, Cid};
-use lct::sign::SigningKey;
+use lct::sign::{PublicKey, SigningKey};
 use lct::spk::Spk;
 use node::Chain;
 use pack::app::Party;
@@ -374,7 +374,7 @@ impl Live<'_> {
     ///
     /// Requests to the authority are answered while virtual time stands still.
     async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
-        let on_its_way = || Self::is_on_its_way(&self.outbox, &self.uploads);
+        let on_its_way = |keys: &[PublicKey]| Self::is_on_its_way(&self.outbox, &self.uploads, keys);
         self.entity.take(self.world.now(), &mut self.gateway, on_its_way);
         let settled = self.outbox.take_settled();
         let told = self.gateway.settled(self.world.now(), &settled);

@@ -1,12 +1,13 @@
 //! What the app's host serves over HTTP while a run lasts: keys for bindings, and the carrying of messages that authenticate
-//! themselves (`spec/api.md`, A91, A96).
+//! themselves (`spec/api.md`, A91, A96, A166).
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant as WallInstant};
 
 use gateway::entity::{Drawn, Wanted, serve};
 use gateway::{CarriedTo, CarryRefused, Gateway, KeysFor, KeysRefused};
+use lct::sign::PublicKey;
 use pack::answers::DeviceKeys;
-use pack::pdu;
 use pack::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -16,8 +17,25 @@ use super::{Failure, reason, say};
 
 /// Requests that wait for the run.
 const WAITING_MAX: usize = 8;
-/// How a message begins that tells a part of its partner's key (`spec/can.md`, C30).
-const INTRODUCTION: [u8; 2] = [pdu::BINDING, pdu::binding::INTRODUCTION];
+
+/// How long an introduction waits for what the keys that it ends signed; whoever brought it waits longer. After one that
+/// waited in vain nothing is held back for as long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Pause between two looks at what waits.
+const LOOK: Duration = Duration::from_millis(20);
+
+type Told = Result<Vec<u8>, CarryRefused>;
+
+/// An introduction that waits until what was signed with the keys that it ends is on the ledger (A166).
+struct Introduction {
+    component_id: String,
+    message: Vec<u8>,
+    answer: oneshot::Sender<Told>,
+    keys: Vec<PublicKey>,
+    until: WallInstant,
+    /// When it is looked again whether it is there.
+    look: WallInstant,
+}
 
 /// The host as others reach it.
 pub struct Entity {
@@ -25,7 +43,10 @@ pub struct Entity {
     pub url: String,
     wanted: mpsc::Receiver<Wanted>,
     answers: BTreeMap<KeysFor, oneshot::Sender<Drawn>>,
-    carried: BTreeMap<CarriedTo, oneshot::Sender<Result<Vec<u8>, CarryRefused>>>,
+    carried: BTreeMap<CarriedTo, oneshot::Sender<Told>>,
+    introduction: Option<Introduction>,
+    /// Until when no other one has keys held back.
+    rests: Option<WallInstant>,
     server: JoinHandle<()>,
 }
 
@@ -43,12 +64,15 @@ impl Entity {
                 say(&format!("the app's host serves no more keys: {}", reason(&e)));
             }
         });
-        Ok(Entity { url, wanted, answers: BTreeMap::new(), carried: BTreeMap::new(), server })
+        let (answers, carried) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Entity { url, wanted, answers, carried, introduction: None, rests: None, server })
     }
 
-    /// Gives what was asked for meanwhile to the gateway. While something is `on_its_way` to the ledger nobody is introduced,
-    /// for that may end the keys that signed it (H181).
-    pub fn take(&mut self, now: Instant, gateway: &mut Gateway, on_its_way: impl Fn() -> bool) {
+    /// Gives what was asked for meanwhile to the gateway. An introduction ends keys: while something that these signed is
+    /// `on_its_way` to the ledger it waits, and what they sign from then on waits with its device. Of what others sign there may be
+    /// as much as there likes.
+    pub fn take(&mut self, now: Instant, gateway: &mut Gateway, on_its_way: impl Fn(&[PublicKey]) -> bool) {
+        let clock = WallInstant::now();
         while let Ok(wanted) = self.wanted.try_recv() {
             // Whoever asked may have gone.
             match wanted {
@@ -58,23 +82,54 @@ impl Entity {
                         Err(why) => drop(answer.send(Err(why))),
                     }
                 }
-                Wanted::Carry { message, answer, .. }
-                    if message.starts_with(&INTRODUCTION) && on_its_way() =>
-                {
-                    drop(answer.send(Err(CarryRefused::Busy)));
-                }
                 Wanted::Carry { component_id, message, answer } => {
-                    match gateway.carry(now, &component_id, &message) {
-                        Ok(to) => drop(self.carried.insert(to, answer)),
-                        Err(why) => drop(answer.send(Err(why))),
+                    let keys = gateway.keys_ending(&component_id, &message);
+                    if !on_its_way(&keys) {
+                        self.carry(now, gateway, &component_id, &message, answer);
+                    } else if self.introduction.is_some() || self.rests.is_some_and(|until| clock < until) {
+                        drop(answer.send(Err(CarryRefused::Busy)));
+                    } else {
+                        let (until, look) = (clock + PATIENCE, clock + LOOK);
+                        let waits = Introduction { component_id, message, answer, keys, until, look };
+                        self.introduction = Some(waits);
                     }
                 }
             }
         }
+        match self.introduction.take() {
+            Some(waits) if clock < waits.look => self.introduction = Some(waits),
+            Some(waits) if !on_its_way(&waits.keys) => {
+                self.carry(now, gateway, &waits.component_id, &waits.message, waits.answer);
+            }
+            Some(waits) if waits.until <= clock || waits.answer.is_closed() => {
+                self.rests = Some(clock + PATIENCE);
+                // Whoever asked may have gone.
+                drop(waits.answer.send(Err(CarryRefused::Busy)));
+            }
+            waits => {
+                self.introduction = waits.map(|waits| Introduction { look: clock + LOOK, ..waits });
+            }
+        }
+        gateway.hold(self.introduction.as_ref().map_or_else(Vec::new, |waits| waits.keys.clone()));
+    }
+
+    fn carry(
+        &mut self,
+        now: Instant,
+        gateway: &mut Gateway,
+        component_id: &str,
+        message: &[u8],
+        answer: oneshot::Sender<Told>,
+    ) {
+        match gateway.carry(now, component_id, message) {
+            Ok(to) => drop(self.carried.insert(to, answer)),
+            // Whoever asked may have gone.
+            Err(why) => drop(answer.send(Err(why))),
+        }
     }
 
     /// Tells whoever had it carried what the device answered.
-    pub fn carried(&mut self, to: CarriedTo, told: Result<Vec<u8>, CarryRefused>) {
+    pub fn carried(&mut self, to: CarriedTo, told: Told) {
         if let Some(answer) = self.carried.remove(&to) {
             // Whoever asked may have gone.
             let _gone = answer.send(told);

@@ -6,6 +6,7 @@ use std::time::Duration as WallDuration;
 use gateway::{Held, Job, Keys};
 use lct::context::Statement;
 use lct::id::{Cid, Role};
+use lct::sign::PublicKey;
 use pack::app::Party;
 use pack::identity::Identity;
 use pack::lifecycle::Condition;
@@ -64,10 +65,14 @@ impl Live<'_> {
         Ok(true)
     }
 
-    /// Whether something waits for a ledger that answers. What waits for one that is away may wait for long, and is lost when
-    /// the keys that signed it end before (H229).
-    pub(super) fn is_on_its_way(outbox: &Outbox, uploads: &watch::Receiver<Progress>) -> bool {
-        !uploads.borrow().away && outbox.depth().is_ok_and(|(waiting, _)| waiting > 0)
+    /// Whether something that these keys signed waits for a ledger that answers. What waits for one that is away may wait for
+    /// long, and is lost when the keys end before (H229).
+    pub(super) fn is_on_its_way(
+        outbox: &Outbox,
+        uploads: &watch::Receiver<Progress>,
+        keys: &[PublicKey],
+    ) -> bool {
+        !uploads.borrow().away && outbox.holds(keys).is_ok_and(|held| held)
     }
 
     /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings. Whom it has registered since,
