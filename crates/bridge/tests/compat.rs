@@ -125,7 +125,8 @@ pub async fn gateway_pairs(world: &World, a: &Device, b: &Device, bonded: &Bonde
     ends(world, order, State::Done, "").await;
 }
 
-async fn ends(world: &World, order: &Order, state: State, said: &str) {
+/// A gateway says how the order ended.
+pub async fn ends(world: &World, order: &Order, state: State, said: &str) {
     let digest = outcome_digest(&world.chain.chain_id(), &order.id.0, state, said);
     let outcome = Outcome {
         state,

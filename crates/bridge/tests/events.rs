@@ -193,6 +193,8 @@ async fn server_sent_events_resume_and_end_with_the_bridge() {
     assert_eq!(bad.status(), 400);
     let elsewhere = get("").header("origin", "https://elsewhere.example").send().await.unwrap();
     assert_eq!(elsewhere.status(), 403);
+    let problem: api::Problem = elsewhere.json().await.unwrap();
+    assert_eq!(problem.code, "W4_ERR_PROTO_ORIGIN");
 
     world.stop().await;
     while let Some(Ok(_)) = body.next().await {}
