@@ -3,7 +3,6 @@
 
 mod ceremony;
 mod chain;
-mod codes;
 mod common;
 mod compat;
 mod compat_energy;
