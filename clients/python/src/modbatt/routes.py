@@ -726,6 +726,7 @@ class KeptSide(TypedDict):
     """A side of a binding, as the authority keeps it."""
 
     access: str
+    blind: NotRequired[str | None]
     component_id: str
     spk: str
 
