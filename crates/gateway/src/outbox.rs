@@ -574,7 +574,8 @@ mod tests {
         assert!(held(&[busy]) && !held(&[quiet]) && !held(&[witness]) && !held(&[]));
         let first = outbox.keep(&[energy(quiet), seen]).unwrap();
         assert!(held(&[quiet]) && held(&[witness]) && held(&[witness, quiet]));
-        outbox.settle(&[first], &[(first + 1, "refused".into())]).unwrap();
+        let refusal = Refusal { number: first + 1, reason: "refused".into(), key_ended: false };
+        outbox.settle(&[first], &[refusal]).unwrap();
         assert!(held(&[busy]) && !held(&[quiet, witness]), "they are there, or refused for good");
     }
 

@@ -359,7 +359,8 @@ mod tests {
         }
         gateway.outputs.clear();
         let job = |n| Job::Energy { statement: vec![1], key: key(n), signature: Signature([0; 64]) };
-        let kept = |number| Kept { party: PACK, kind: pdu::ENERGY, number };
+        let of = |kind, number| Kept { party: PACK, kind, number, by: (key(1), None), again: false };
+        let kept = |number| of(pdu::ENERGY, number);
         gateway.hold(gateway.keys_ending("module-0001", &of_pack));
         assert!(gateway.keep(job(1), kept(1)) && !gateway.keep(job(2), kept(2)));
         assert!(!gateway.keep(job(3), kept(3)));
@@ -368,7 +369,7 @@ mod tests {
             let (statement, signature) = (vec![4], Signature([7; 64]));
             Job::Statement { statement, key: key(n), signature, witness: Some((word, key(by))) }
         };
-        let told = |number| Kept { party: PACK, kind: pdu::VALIDATION, number };
+        let told = |number| of(pdu::VALIDATION, number);
         assert!(gateway.keep(stated(3, 1), told(4)), "of the binding itself, which no other key can say");
         assert!(!gateway.keep(stated(1, 2), told(5)), "its witness signs it anew");
         assert_eq!(gateway.outputs.len(), 2);
