@@ -569,12 +569,14 @@ mod tests {
         let word = Attestation { witness: lct::id::Cid([9; 16]), time_ms: 4, sig: Signature([8; 64]) };
         let (statement, signature) = (vec![4], Signature([7; 64]));
         let seen = Job::Statement { statement, key: busy, signature, witness: Some((word, witness)) };
-        outbox.keep(&vec![energy(busy); 40]).unwrap();
+        for _ in 0..40 {
+            assert!(outbox.keep(&energy(busy)).unwrap().is_some());
+        }
         let held = |keys: &[PublicKey]| outbox.holds(keys).unwrap();
         assert!(held(&[busy]) && !held(&[quiet]) && !held(&[witness]) && !held(&[]));
-        let first = outbox.keep(&[energy(quiet), seen]).unwrap();
+        let [first, second] = [energy(quiet), seen].map(|job| outbox.keep(&job).unwrap().unwrap());
         assert!(held(&[quiet]) && held(&[witness]) && held(&[witness, quiet]));
-        let refusal = Refusal { number: first + 1, reason: "refused".into(), key_ended: false };
+        let refusal = Refusal { number: second, reason: "refused".into(), key_ended: false };
         outbox.settle(&[first], &[refusal]).unwrap();
         assert!(held(&[busy]) && !held(&[quiet, witness]), "they are there, or refused for good");
     }
