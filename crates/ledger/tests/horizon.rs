@@ -289,7 +289,10 @@ fn a_module_says_its_energy_itself() {
     };
     // Until the rules of the chain have version 2 a component states hashes only.
     bench.refuse("under the first rules", says(1, &good.encode()), StatementFormat);
+    let elsewhere = signed_event(&event(EventKind::Energy, "module-1", 1, &good.encode()), &module);
+    bench.refuse("nor elsewhere, under them", Body::RevokeSigned(elsewhere.clone()), StatementFormat);
     bench.state.put(state_key::RULES.into(), &RulesVersion { version: 2 });
+    bench.refuse("which ends nothing", Body::RevokeSigned(elsewhere), RevokeShape);
     let alone = signed_event(&event(EventKind::Energy, "module-1", 2, &good.encode()), &module);
     let other = attest(&alone, "app-1", START_MS, &bound_key("app-1", "pack-1"));
     let alone = Body::Validate { witnesses: vec![other], signed: alone };

@@ -87,7 +87,7 @@ pub(super) fn act<V: View>(
     ensure(act.time >= recorded.last_time && not_future(context, time_ms), Rejection::ActTime)?;
 
     let mut scratch = Overlay::new(&*state);
-    let done = judge(&scratch, &act, (&delegation, &recorded.authority), &body)
+    let done = judge(&scratch, context, &act, (&delegation, &recorded.authority), &body)
         .and_then(|()| effect(&mut scratch, context, &signer, &body, time_ms));
     let (outcome, mut more) = match done {
         Ok(events) => {
@@ -123,6 +123,7 @@ pub(super) fn act<V: View>(
 /// Whether the delegate had the right to do this when it did it (L123).
 fn judge(
     view: &impl View,
+    context: &Context<'_>,
     act: &Act,
     (delegation, authority): (&Delegation, &PublicKey),
     body: &Body,
@@ -153,7 +154,7 @@ fn judge(
     if let Body::Rebind { replacement, .. } = body {
         // What the new binding takes the place of is to be in scope as well; what cannot be read its rules refuse.
         let kinds = [EventKind::BindingReplacement];
-        let event = event_of(&replacement.statement, &kinds, Rejection::StatementFormat);
+        let event = event_of(context, &replacement.statement, &kinds, Rejection::StatementFormat);
         let old = event.ok().and_then(|(event, _)| subject(&event).ok()).map(BindingId);
         let old = old.map_or(Ok(None), |id| bound(view, &id))?;
         let beyond = old.is_some_and(|old| delegation.permits(operation, &old) == Err(Denied::Scope));

@@ -65,7 +65,7 @@ pub(super) fn used<V: View>(
     signed: &Signed,
 ) -> Result<Vec<Event>, Stop> {
     let kinds = [EventKind::PairedHandshake];
-    let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
+    let (event, claim) = event_of(context, &signed.statement, &kinds, Rejection::StatementFormat)?;
     let owner = check_believed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let id = PairingId(subject(&event)?);
@@ -96,7 +96,7 @@ pub(super) fn modify<V: View>(
     signatures: &[Signature; 3],
 ) -> Result<Vec<Event>, Stop> {
     let kinds = [EventKind::PairingModification];
-    let (event, claim) = event_of(statement, &kinds, Rejection::StatementFormat)?;
+    let (event, claim) = event_of(context, statement, &kinds, Rejection::StatementFormat)?;
     let wanted = Terms::decode(terms).map_err(|_| Rejection::StatementFormat)?;
     let id = PairingId(subject(&event)?);
     let (mut pairing, mut usage) = load_pairing(state, &id)?;

@@ -37,6 +37,7 @@ use alloc::vec::Vec;
 
 use lct::{
     Digest,
+    energy::MODULE_ENERGY_LEN,
     id::Cid,
     lifecycle::State,
     sign::PublicKey,
@@ -417,8 +418,16 @@ fn check_believed<V: View>(
 }
 
 /// The event inside a statement, if it is of one of `kinds`, and the claim that the common checks judge.
-fn event_of(statement: &[u8], kinds: &[EventKind], other: Rejection) -> Result<(Validated, Claim), Stop> {
+fn event_of(
+    context: &Context<'_>,
+    statement: &[u8],
+    kinds: &[EventKind],
+    other: Rejection,
+) -> Result<(Validated, Claim), Stop> {
     let event = Validated::decode(statement).map_err(|_| Rejection::StatementFormat)?;
+    // What a module says itself there is in rules of version 2 only: before, no statement could hold it (L164).
+    let says = event.kind == EventKind::Energy && event.payload.len() == MODULE_ENERGY_LEN;
+    ensure(!says || context.rules >= 2, Rejection::StatementFormat)?;
     ensure(kinds.contains(&event.kind), other)?;
     let digest = event.digest().map_err(|_| Rejection::StatementFormat)?;
     let claim = Claim { cid: event.cid, digest, end_ms: event.time_ms.unwrap_or(0) };

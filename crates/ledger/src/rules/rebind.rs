@@ -33,7 +33,7 @@ pub(super) fn replace<V: View>(
         return Err(Halt::Invariant("a body reached the rules of another kind").into());
     };
     let kinds = [EventKind::BindingReplacement];
-    let (event, claim) = event_of(&replacement.statement, &kinds, Rejection::StatementFormat)?;
+    let (event, claim) = event_of(context, &replacement.statement, &kinds, Rejection::StatementFormat)?;
     let new = binding::decode(record)?;
     let old_id = BindingId(subject(&event)?);
     let old: Option<Binding> = load(state, &key::binding(&old_id))?;

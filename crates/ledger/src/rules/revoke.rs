@@ -25,7 +25,7 @@ pub(super) fn signed<V: View>(
     signed: &Signed,
 ) -> Result<Vec<Event>, Stop> {
     let kinds = [EventKind::PairingRevocation, EventKind::BindingRevocation];
-    let (event, claim) = event_of(&signed.statement, &kinds, Rejection::RevokeShape)?;
+    let (event, claim) = event_of(context, &signed.statement, &kinds, Rejection::RevokeShape)?;
     let reason = *event.payload.last().ok_or(Rejection::RevokeShape)?;
     ensure(Reason::from_code(reason).is_ok(), Rejection::RevokeShape)?;
     let owner = check_signed(state, context, signed, &claim)?;

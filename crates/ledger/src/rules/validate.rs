@@ -39,10 +39,7 @@ pub(super) fn event<V: View>(
         BindingEstablishment,
         BindingVerification,
     ];
-    let (event, claim) = event_of(&signed.statement, &kinds, Rejection::StatementFormat)?;
-    // What a module says itself there is in rules of version 2 only.
-    let says = event.kind == Energy && event.payload.len() == MODULE_ENERGY_LEN;
-    ensure(!says || context.rules >= 2, Rejection::StatementFormat)?;
+    let (event, claim) = event_of(context, &signed.statement, &kinds, Rejection::StatementFormat)?;
     let signer = check_believed(state, context, signed, &claim)?;
     advance(state, &event)?;
     let enough = match event.level() {
