@@ -378,9 +378,17 @@ impl<R: CryptoRng> Uplink<R> {
             }
             _ => is_duplicate(code),
         };
+        let ended = match job {
+            // A suspended witness is refused by the same code, and has its key still: nobody signs that anew.
+            Job::Statement { witness: Some((seen, by)), .. } if code == WITNESS_KEY => {
+                let witness = self.client.component(&Hex(seen.witness.0).to_string()).await?;
+                !witness.signing_keys.contains(&Hex(by.0))
+            }
+            _ => is_key_ended(code),
+        };
         Ok(match there {
             true => Uploaded::AlreadyThere,
-            false if is_key_ended(code) => Uploaded::KeyEnded(reason),
+            false if ended => Uploaded::KeyEnded(reason),
             false => Uploaded::Refused(reason),
         })
     }
@@ -448,9 +456,12 @@ fn is_overtaken(code: &str) -> bool {
     matches!(code, "W4_ERR_PROTO_REPLAY" | "W4_ERR_PROTO_SEQUENCE")
 }
 
+/// By this the ledger says that the key of a witness is in force no more, or that the witness is suspended.
+const WITNESS_KEY: &str = "W4_ERR_WITNESS_KEY";
+
 /// Codes by which the ledger says that a key is in force no more: that of the signer, or that of a witness.
 fn is_key_ended(code: &str) -> bool {
-    matches!(code, "W4_ERR_STATEMENT_REVOKED" | "W4_ERR_WITNESS_KEY")
+    code == "W4_ERR_STATEMENT_REVOKED" || code == WITNESS_KEY
 }
 
 /// Codes by which the ledger says that it has a statement already: jobs leave the outbox in order, so what does
@@ -486,8 +497,8 @@ mod tests {
     use super::*;
     use lct::{
         id::Cid,
-        sign::Signature,
-        validation::{EVENT_MAX, EventKind},
+        sign::{PublicKey, Signature},
+        validation::{Attestation, EVENT_MAX, EventKind},
     };
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
     use std::io::{BufRead, Write};
@@ -526,8 +537,9 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    /// A bridge that refuses every transaction as older than the last of its component, and whose ledger has the event (1, 1).
-    fn refusing_bridge() -> String {
+    /// A bridge that refuses every transaction as older than the last of its component, and whose ledger has the event (1, 1). Each
+    /// component is suspended and has one key in force.
+    fn refusing_bridge(in_force: PublicKey) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
@@ -543,6 +555,18 @@ mod tests {
                         200,
                         serde_json::json!({"component_id": "pack-0001", "cid": cid, "height": 1, "count": 1, "statements": [one]}),
                     )
+                } else if line.contains("/components/") {
+                    let mut component = serde_json::json!({"component_id": "pack-0001", "cid": Hex(Cid::of("pack-0001").0),
+                        "height": 1, "role": "pack", "component_type": "pack", "status": "suspended", "registered_at": 0});
+                    for name in ["hardware_version", "firmware_version", "capacity_mwh", "opening_soc_ppm"] {
+                        component[name] = 0.into();
+                    }
+                    component["serial"] = "1".into();
+                    component["lct_id"] = serde_json::json!(Hex([0; 32]));
+                    component["device_key"] = serde_json::json!(Hex(in_force.0));
+                    component["signing_keys"] = serde_json::json!([Hex(in_force.0)]);
+                    component["bindings"] = serde_json::json!([]);
+                    (200, component)
                 } else {
                     (409, serde_json::json!({"error": "older", "code": VALIDATION_REPLAY, "status": 409}))
                 };
@@ -571,7 +595,7 @@ mod tests {
                 Job::Statement { statement, key: key.public(), signature, witness: None }
             };
             let jobs = [job(1), job(2)];
-            let client = Client::new(&refusing_bridge()).unwrap();
+            let client = Client::new(&refusing_bridge(key.public())).unwrap();
             let mut uplink = Uplink::new(client, key, [0; 32], rng);
             uplink.next_nonce = Some((0, 1));
             assert_eq!(uplink.upload(&jobs[0]).await.unwrap(), Uploaded::AlreadyThere);
@@ -590,6 +614,30 @@ mod tests {
             let end = Job::Withdrawal { statement, key: uplink.key.public(), signature };
             let told = uplink.refused(&end, VALIDATION_REPLAY, reason.clone()).await.unwrap();
             assert_eq!(told, Uploaded::Refused(reason), "an end that is not recorded is not done");
+        });
+    }
+
+    /// No new key follows a suspension (L133), and a device tells nothing else while it waits for one (H230).
+    #[test]
+    fn what_a_suspended_witness_saw_waits_for_no_key() {
+        runtime().block_on(async {
+            let mut rng = ChaCha20Rng::seed_from_u64(10);
+            let [key, witness, before] = std::array::from_fn(|_| SigningKey::generate(&mut rng));
+            let (statement, signature) = event(EventKind::Fault, 1, b"hot", &key, &mut rng);
+            let stated = Event::decode(&statement).unwrap();
+            let mut seen_by = |by: &SigningKey| {
+                let cid = Cid::of("pack-0002");
+                let seen = Attestation::sign(cid, 1, (&stated, &signature), by, &mut rng).unwrap();
+                let (statement, witness) = (statement.clone(), Some((seen, by.public())));
+                Job::Statement { statement, key: key.public(), signature, witness }
+            };
+            let jobs = [seen_by(&witness), seen_by(&before)];
+            let client = Client::new(&refusing_bridge(witness.public())).unwrap();
+            let uplink = Uplink::new(client, key, [0; 32], rng);
+            let told = uplink.refused(&jobs[0], WITNESS_KEY, "suspended".into()).await.unwrap();
+            assert_eq!(told, Uploaded::Refused("suspended".into()));
+            let told = uplink.refused(&jobs[1], WITNESS_KEY, "ended".into()).await.unwrap();
+            assert_eq!(told, Uploaded::KeyEnded("ended".into()));
         });
     }
 
