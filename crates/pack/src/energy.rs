@@ -45,8 +45,9 @@ struct Count {
     last_ms: u64,
     /// Power and moment of the last measurement, by the device's own timer, which no told time moves; none after a pause.
     last: Option<(i64, Instant)>,
-    charged_nj: u64,
-    discharged_nj: u64,
+    /// A pack that is never Off moves more than 64 bits hold: 5 MWh.
+    charged_nj: u128,
+    discharged_nj: u128,
 }
 
 impl Count {
@@ -60,14 +61,25 @@ impl Count {
         let Some((last_uw, at)) = self.last else { return 0 };
         let span = now.saturating_since(at).as_millis();
         let span = Some(span).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
-        ((last_uw + uw) / 2).saturating_mul(span)
+        (last_uw.saturating_add(uw) / 2).saturating_mul(span)
+    }
+
+    /// In less out.
+    fn net_nj(&self) -> i128 {
+        self.charged_nj as i128 - self.discharged_nj as i128
+    }
+
+    /// Whole mWh in and out.
+    fn mwh(&self) -> (u64, u64) {
+        let whole = |nj: u128| (nj / u128::from(NJ_PER_MWH)) as u64;
+        (whole(self.charged_nj), whole(self.discharged_nj))
     }
 
     /// Adds that, and this measurement.
     fn add(&mut self, nj: i64, time_ms: u64, uw: i64, now: Instant) {
         match nj >= 0 {
-            true => self.charged_nj += nj.unsigned_abs(),
-            false => self.discharged_nj += nj.unsigned_abs(),
+            true => self.charged_nj += u128::from(nj.unsigned_abs()),
+            false => self.discharged_nj += u128::from(nj.unsigned_abs()),
         }
         (self.last_ms, self.last) = (self.last_ms.max(time_ms), Some((uw, now)));
     }
@@ -88,10 +100,8 @@ struct Cycle {
 impl Cycle {
     /// Whole mWh charged and discharged that no event holds yet.
     fn pending_mwh(&self) -> (u64, u64) {
-        (
-            self.sum.charged_nj / NJ_PER_MWH - self.charged_mwh,
-            self.sum.discharged_nj / NJ_PER_MWH - self.discharged_mwh,
-        )
+        let (charged, discharged) = self.sum.mwh();
+        (charged - self.charged_mwh, discharged - self.discharged_mwh)
     }
 }
 
@@ -131,8 +141,8 @@ impl Meter {
         self.cycle.is_some()
     }
 
-    /// Opens a cycle at an estimated state of charge, from `time_ms` on or from the first measurement that waits for one
-    /// ([`Meter::wait`]); returns the record that must be durable first.
+    /// Opens a cycle at an estimated state of charge, which is that of now, from `time_ms` on or from the first measurement
+    /// that waits for one ([`Meter::wait`]); returns the record that must be durable first.
     pub fn open(
         &mut self,
         soc_ppm: u32,
@@ -149,6 +159,8 @@ impl Meter {
         self.last_cycle = number;
         let sum = self.before.take().unwrap_or(Count::from(time_ms));
         let start_ms = sum.start_ms;
+        // What flowed since the start is in the estimate already, and in the events to come.
+        let opening_soc = i128::from(soc_ppm) - self.ppm(sum.net_nj());
         self.cycle = Some(Cycle {
             number,
             next_event: 0,
@@ -157,7 +169,7 @@ impl Meter {
             sum,
             charged_mwh: 0,
             discharged_mwh: 0,
-            opening_soc_ppm: soc_ppm.min(1_000_000),
+            opening_soc_ppm: opening_soc.clamp(0, 1_000_000) as u32,
         });
         self.event(EnergyKind::Opening, start_ms..start_ms, 0, key, now, rng)?;
         Ok(record)
@@ -171,10 +183,13 @@ impl Meter {
     /// Estimated state of charge: the opening value moved by the net energy.
     pub fn soc_ppm(&self) -> Option<u32> {
         let c = self.cycle.as_ref()?;
-        let net = i128::from(c.sum.charged_nj) - i128::from(c.sum.discharged_nj);
-        let capacity = i128::from(self.capacity_mwh.max(1)) * i128::from(NJ_PER_MWH);
-        let soc = i128::from(c.opening_soc_ppm) + net * 1_000_000 / capacity;
+        let soc = i128::from(c.opening_soc_ppm) + self.ppm(c.sum.net_nj());
         Some(soc.clamp(0, 1_000_000) as u32)
+    }
+
+    /// Energy as a part of the capacity.
+    fn ppm(&self, nj: i128) -> i128 {
+        nj * 1_000_000 / (i128::from(self.capacity_mwh.max(1)) * i128::from(NJ_PER_MWH))
     }
 
     /// Adds a measurement made at `now` while no cycle can be opened yet.
@@ -192,7 +207,8 @@ impl Meter {
     }
 
     /// Adds a measurement made at `now`: trapezoid from the one before, over the time between the two by the device's own timer: a clock
-    /// that is set forward must not become energy. The first of a cycle only sets the start.
+    /// that is set forward must not become energy. The first of a cycle, or after a pause, only sets the start: an event that went over
+    /// the pause would have a mean power too small to say its energy (`spec/ledger.md`, L52).
     pub fn sample(
         &mut self,
         time_ms: u64,
@@ -207,10 +223,14 @@ impl Meter {
         let nj = c.sum.since(uw, now);
         let pending = c.pending_mwh();
         let turned = if nj > 0 { pending.1 > 0 } else { nj < 0 && pending.0 > 0 };
-        if turned && self.pending.len() + 3 <= STATEMENTS_KEPT {
+        let paused = c.sum.last.is_none();
+        if (turned || paused) && self.pending.len() + 3 <= STATEMENTS_KEPT {
             self.close_window(key, now, rng)?;
         }
         let Some(c) = &mut self.cycle else { return Ok(()) };
+        if paused && c.pending_mwh() == (0, 0) {
+            c.window_ms = c.window_ms.max(time_ms);
+        }
         c.sum.add(nj, time_ms, uw, now);
         if time_ms.saturating_sub(c.window_ms) >= EVENT_MS && self.pending.len() + 3 <= STATEMENTS_KEPT {
             self.close_window(key, now, rng)?;
@@ -229,7 +249,8 @@ impl Meter {
         let (charged, discharged) = c.pending_mwh();
         // A window holds one kind unless a turn fell while nothing could be sent: then it is divided in
         // proportion, because the events of a cycle must not overlap.
-        let turn = start + ((end - start) * charged).checked_div(charged + discharged).unwrap_or(0);
+        let part = u128::from(end - start) * u128::from(charged);
+        let turn = start + part.checked_div(u128::from(charged) + u128::from(discharged)).unwrap_or(0) as u64;
         c.window_ms = end;
         c.charged_mwh += charged;
         c.discharged_mwh += discharged;
@@ -251,8 +272,9 @@ impl Meter {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        let soc_ppm = self.soc_ppm().unwrap_or(0);
+        let soc_now = self.soc_ppm().unwrap_or(0);
         let Some(c) = &mut self.cycle else { return Ok(()) };
+        let soc_ppm = if kind == EnergyKind::Opening { c.opening_soc_ppm } else { soc_now };
         let event = EnergyEvent {
             cid: self.cid,
             cycle: c.number,
@@ -357,6 +379,7 @@ impl Meter {
 mod tests {
     //! Rule L57 of the ledger.
     use super::*;
+    use crate::clock::LAST_MS;
     use lct::sign::SigningKey;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
@@ -457,12 +480,88 @@ mod tests {
             meter.open(980_000, 0, &key, Instant::START, rng).unwrap();
             for s in 0..=120 {
                 let time = s * 1_000 + if s > 0 { set } else { 0 };
-                meter.sample(time, 24_000, -50_000, &key, Instant::from_millis(s * 1_000), rng).unwrap();
+                meter
+                    .sample(time.min(LAST_MS), 24_000, -50_000, &key, Instant::from_millis(s * 1_000), rng)
+                    .unwrap();
             }
             meter.close(&key, Instant::START, rng).unwrap();
             meter.pending.iter().find_map(|p| CycleClose::decode(&p.statement).ok()).unwrap().discharged_mwh
         };
-        assert_eq!([0, 5, 900, 90_000].map(|set| sum(&mut rng, set)), [40_000; 4]);
+        // At the last moment that can be told it stands still.
+        assert_eq!([0, 5, 900, 90_000, LAST_MS].map(|set| sum(&mut rng, set)), [40_000; 5]);
+    }
+
+    /// A pack of 240 kW that is On for a day while its receiver is away, and is then told the last moment that there is: neither
+    /// the sum nor the division of its event goes beyond its integers.
+    #[test]
+    fn a_long_cycle_overflows_nothing() {
+        let mut rng = ChaCha20Rng::seed_from_u64(8);
+        let key = SigningKey::generate(&mut rng);
+        let mut meter = Meter::new(Cid::of("pack-0001"), 10_000_000_000, None).unwrap();
+        meter.open(0, 0, &key, Instant::START, &mut rng).unwrap();
+        let (minutes, at) = (24 * 60, |minute: u64| Instant::from_millis(minute * EVENT_MS));
+        for minute in 0..=minutes {
+            let told = if minute == minutes { LAST_MS } else { minute * EVENT_MS };
+            meter.sample(told, 800_000, 300_000, &key, at(minute), &mut rng).unwrap();
+        }
+        assert_eq!(meter.soc_ppm(), Some(576_000));
+        let (mut sum, mut last_end) = (0, 0);
+        for _ in 0..2 {
+            while let Some(p) = meter.poll(LATE, &key, &mut rng).unwrap() {
+                if let Ok(e) = EnergyEvent::decode(&p.statement) {
+                    assert!(e.start_ms >= last_end);
+                    (sum, last_end) = (sum + e.mwh, e.end_ms);
+                }
+                meter.acknowledge(p.number);
+            }
+            meter.close(&key, at(minutes), &mut rng).unwrap();
+        }
+        assert!(meter.is_empty());
+        assert_eq!(sum, 24 * 240_000_000);
+    }
+
+    /// An event that went over a pause of hours had a mean power of few mW, or none: the ledger refused it (L52), and the close.
+    #[test]
+    fn an_event_does_not_go_over_a_pause() {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let key = SigningKey::generate(&mut rng);
+        let mut meter = Meter::new(Cid::of("pack-0001"), 1_482_000, None).unwrap();
+        meter.open(980_000, 0, &key, Instant::START, &mut rng).unwrap();
+        // 9.6 W for 90 s, three times, with five hours between.
+        for start_ms in [0, 18_000_000, 36_000_000] {
+            for ms in (start_ms..=start_ms + 90_000).step_by(1_000) {
+                meter.sample(ms, 24_000, -400, &key, Instant::from_millis(ms), &mut rng).unwrap();
+            }
+            meter.pause();
+        }
+        meter.close(&key, Instant::START, &mut rng).unwrap();
+        let events = meter.pending.iter().filter_map(|p| EnergyEvent::decode(&p.statement).ok());
+        let spans = events.filter(|e| e.kind == EnergyKind::Discharge).map(|e| (e.start_ms, e.end_ms, e.mwh));
+        let both = |ms: u64| [(ms, ms + 60_000, 160), (ms + 60_000, ms + 90_000, 80)];
+        assert!(spans.eq([0, 18_000_000, 36_000_000].into_iter().flat_map(both)));
+    }
+
+    /// What flowed before there was a cycle moved the cells from which the state of charge is estimated: it is not taken from it
+    /// once more.
+    #[test]
+    fn a_cycle_that_opens_late_says_where_it_began() {
+        let mut rng = ChaCha20Rng::seed_from_u64(10);
+        let key = SigningKey::generate(&mut rng);
+        let mut meter = Meter::new(Cid::of("pack-0001"), 1_000_000, None).unwrap();
+        // A tenth of the capacity.
+        for ms in (0..=300_000).step_by(1_000) {
+            meter.wait(ms, 24_000, -50_000, Instant::from_millis(ms));
+        }
+        let now = Instant::from_millis(300_000);
+        meter.open(500_000, 300_000, &key, now, &mut rng).unwrap();
+        assert_eq!(meter.soc_ppm(), Some(500_000));
+        let told = meter.poll(now, &key, &mut rng).unwrap().unwrap();
+        let opening = EnergyEvent::decode(&told.statement).unwrap();
+        assert_eq!((opening.kind, opening.start_ms, opening.soc_ppm), (EnergyKind::Opening, 0, 600_000));
+        meter.sample(301_000, 24_000, -50_000, &key, now, &mut rng).unwrap();
+        meter.close(&key, now, &mut rng).unwrap();
+        let events = meter.pending.iter().filter_map(|p| EnergyEvent::decode(&p.statement).ok());
+        assert!(events.map(|e| (e.mwh, e.soc_ppm)).eq([(0, 600_000), (100_000, 500_000)]));
     }
 
     /// Statements that nobody acknowledges stop the making of new ones, never the counting.
