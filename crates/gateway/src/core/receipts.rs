@@ -208,8 +208,8 @@ mod tests {
     const STEPS: usize = 6;
 
     /// A host whose power goes after `cut` steps of its first start, and which then starts anew from its disk, while the device tells
-    /// what it did not hear of. `answers` says whether the ledger's answer came before the power went. How often the ledger took
-    /// each statement.
+    /// what it did not hear of. `slow`: the device hears of each after [`PATIENCE`], before the ledger has it. How often the ledger
+    /// took each statement.
     fn brought(cut: usize, slow: bool) -> BTreeMap<u64, u32> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox");
