@@ -47,12 +47,16 @@ async fn give_account(world: &World, key: &AuthorityKey) {
 
 /// Another key follows; the bridge is stopped, and not started yet.
 async fn follow(world: &mut World) -> AuthorityKey {
+    follow_for(world, Reason::Superseded).await
+}
+
+async fn follow_for(world: &mut World, reason: Reason) -> AuthorityKey {
     let (old, new) = (key(world), AuthorityKey::generate().unwrap());
     give_account(world, &new).await;
     let line = world.lineage.clone().unwrap_or_else(|| Lineage::of(old.public()));
     let succession = old.succession(&new, world.now_s() + line.successions().count() as u32).unwrap();
     world.stop().await;
-    world.lineage = Some(line.with(&succession).unwrap());
+    world.lineage = Some(line.with(&succession, reason).unwrap());
     world.authority_key = new.to_bytes().unwrap().to_vec();
     world.authority = new.public();
     old
@@ -74,12 +78,16 @@ fn refused(world: &World, key: AuthorityKey, lineage: Option<Lineage>) -> Bridge
 }
 
 async fn withdrawn(world: &World, key: &Spk) -> bool {
+    withdrawn_for(world, key, Reason::Superseded).await
+}
+
+async fn withdrawn_for(world: &World, key: &Spk, reason: Reason) -> bool {
     for _ in 0..500 {
         let read = world.chain.read().unwrap();
         let account = read.account(&key.sign_pub()).unwrap().unwrap();
         if account.status != Status::Active {
             let record = read.revocation(&Target::Account(key.sign_pub())).unwrap().unwrap();
-            return record.reason == Reason::Superseded as u8;
+            return record.reason == reason as u8;
         }
         drop(read);
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -258,5 +266,45 @@ async fn a_cut_start_goes_on_where_it_was() {
         world.pair(&app, &pack, &bonded).await;
         world.stop().await;
     }
+    world.resume().await;
+}
+
+/// A98: whoever can write the file of the ceremonies, and has no key, gets no policy signed by the next authority, which once signed
+/// anew whatever lay there without its own signature.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_no_authority_signed_is_not_signed_anew() {
+    let mut world = World::new().await;
+    let (.., bonded) = world.commissioned().await;
+    let ordered = policy::order(&world, 2, Rotation::FACTORY, &[bonded.id]);
+    world.post("/policies", &ordered).await.json::<Standings>();
+    let proposal = world.client.policy(&Hex(bonded.id.0)).await.unwrap().proposal.unwrap().0;
+    follow(&mut world).await;
+    let good = std::fs::read(world.ceremonies()).unwrap();
+    let at = good.windows(proposal.len()).position(|part| part == proposal).unwrap();
+    // The proposal ends with the signature of the authority, the file with its checksum.
+    let mut bad = good[..good.len() - 32].to_vec();
+    bad[at + proposal.len() - 1] ^= 1;
+    let sum = lct::hash::sha256(&[&bad]);
+    bad.extend(sum);
+    std::fs::write(world.ceremonies(), &bad).unwrap();
+    let own = AuthorityKey::from_bytes(&world.authority_key).unwrap();
+    let why = refused(&world, own, world.lineage.clone()).to_string();
+    assert!(why.contains("signed a policy of the ceremonies") && why.contains("version 2"), "{why}");
+    assert_eq!(std::fs::read(world.ceremonies()).unwrap(), bad, "nothing was changed");
+    std::fs::write(world.ceremonies(), good).unwrap();
+    world.resume().await;
+}
+
+/// A98, A99: a key that somebody else may have is withdrawn for that reason, once and for ever: by L123 what its delegates date back is
+/// void then. A bridge still does not start with it, though the line is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_other_hands_is_withdrawn_as_such() {
+    let mut world = World::new().await;
+    let old = follow_for(&mut world, Reason::KeyCompromise).await;
+    world.resume().await;
+    assert!(withdrawn_for(&world, &old.public(), Reason::KeyCompromise).await);
+    world.stop().await;
+    let why = refused(&world, AuthorityKey::from_bytes(&old.to_bytes().unwrap()).unwrap(), None);
+    assert!(matches!(why, BridgeError::Succeeded(None)), "{why}");
     world.resume().await;
 }

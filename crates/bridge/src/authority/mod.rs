@@ -38,6 +38,7 @@ use lct::{
     hash::sha256,
     id::{BindingId, Cid},
     lifecycle::State,
+    revocation::Reason,
     sign::{PublicKey, Signature},
     spk::Spk,
 };
@@ -70,8 +71,8 @@ const QUEUE: usize = 256;
 pub(crate) struct Core {
     key: AuthorityKey,
     spk: Spk,
-    /// Signing keys of the authorities that this one followed.
-    earlier: Vec<PublicKey>,
+    /// Signing keys of the authorities that this one followed, and why their accounts are withdrawn.
+    earlier: Vec<(PublicKey, Reason)>,
     chain: Arc<Chain>,
     clock: Clock,
     roots: Vec<PublicKey>,
@@ -116,10 +117,11 @@ impl Authority {
         let spk = key.public();
         let lineage = lineage.unwrap_or_else(|| Lineage::of(spk));
         succession::is_in_force(&lineage, &spk, &chain)?;
-        let earlier: Vec<PublicKey> = lineage.earlier().map(Spk::sign_pub).collect();
+        let keys: Vec<PublicKey> = lineage.earlier().map(Spk::sign_pub).collect();
+        let earlier = lineage.earlier().map(|spk| (spk.sign_pub(), lineage.reason(spk))).collect();
         let roots = chain.genesis()?.roots;
         let ceremonies = Ceremonies::open(file, chain.chain_id())?;
-        let revocations = Issued::open(list, &spk.sign_pub(), &earlier)?;
+        let revocations = Issued::open(list, &spk.sign_pub(), &keys)?;
         let issuances = issuance::Log::open(&file.with_file_name(issuance::FILE), &chain.chain_id())?;
         let orders = Book::open(book, chain.chain_id())?;
         let mut core = Core {

@@ -1,9 +1,10 @@
 //! Going on where an earlier authority ended (A98): its account is withdrawn, what waits for its word is signed anew or begun
 //! anew, and nobody goes on with its key.
 
+use api::problem::code;
 use lct::{
+    Digest,
     policy::digest_of,
-    revocation::Reason,
     sign::{Signature, Signer},
     spk::Spk,
 };
@@ -13,7 +14,12 @@ use ledger::{
 };
 use node::Chain;
 
-use super::{Core, issuance::Kind, lineage::Lineage, policy::Signed};
+use super::{
+    Core,
+    issuance::Kind,
+    lineage::{Lineage, REASONS},
+    policy::Signed,
+};
 use crate::{
     BridgeError,
     refusal::{Refusal, Reply},
@@ -35,7 +41,7 @@ pub(super) fn is_in_force(lineage: &Lineage, spk: &Spk, chain: &Chain) -> Result
     }
     // Where the line was lost, with the folder of keys brought back from a copy, the ledger still knows.
     let withdrawn = ledger.revocation(&Target::Account(key))?;
-    match withdrawn.is_some_and(|r| r.reason == Reason::Superseded as u8) {
+    match withdrawn.is_some_and(|r| REASONS.iter().any(|reason| *reason as u8 == r.reason)) {
         true => Err(BridgeError::Succeeded(None)),
         false => Err(BridgeError::NotAnAuthority),
     }
@@ -47,6 +53,7 @@ impl Core {
         if self.earlier.is_empty() {
             return Ok(());
         }
+        self.know_policies()?;
         // Nothing leaves without a line of the log, so this key has begun nothing before its first one.
         if self.issuances.by() != Some(&self.spk.sign_pub()) {
             self.end_ceremonies()?;
@@ -54,9 +61,9 @@ impl Core {
         self.sign_policies_anew()?;
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
-        for key in &self.earlier {
+        for (key, reason) in &self.earlier {
             if snapshot.account(key)?.is_some_and(|account| account.status == Status::Active) {
-                self.withdrawals.want(Target::Account(*key), Reason::Superseded);
+                self.withdrawals.want(Target::Account(*key), *reason);
             }
         }
         Ok(())
@@ -85,6 +92,24 @@ impl Core {
         tracing::warn!(
             "bindings that an earlier authority began, and that are not on the ledger, are begun anew"
         );
+        Ok(())
+    }
+
+    /// Refuses policies that no authority of the line signed: the file is only trusted as far as they did, and what lies in it is
+    /// signed anew.
+    fn know_policies(&self) -> Reply<()> {
+        let own = self.spk.sign_pub();
+        for (id, bond) in &self.ceremonies.rows().bonds {
+            for known in [&bond.policy.proposal, &bond.policy.update].into_iter().flatten() {
+                let Parts { digest, by, .. } = parts(known)?;
+                let mut line = std::iter::once(&own).chain(self.earlier.iter().map(|(key, _)| key));
+                if !line.any(|key| key.verify(&digest, &by).is_ok()) {
+                    let why = "no authority of this installation signed a policy of the ceremonies; restore their file";
+                    let refusal = Refusal::new(500, code::INTERNAL, why);
+                    return Err(refusal.detail(format!("binding {id}, version {}", known.policy.version)));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -125,16 +150,30 @@ impl Core {
 
     /// The same policy under this authority's signature; `None` where it has that.
     fn policy_anew(&self, known: &Signed) -> Reply<Option<Signed>> {
-        let broken = || Refusal::internal(&"a policy without its signature");
-        let body = known.policy.encode().map_err(|e| Refusal::internal(&e))?;
-        let rest = known.bytes.strip_prefix(body.as_slice()).ok_or_else(broken)?;
-        let (by, entities) = rest.split_first_chunk::<64>().ok_or_else(broken)?;
-        let digest = digest_of(&body);
-        if self.spk.sign_pub().verify(&digest, &Signature(*by)).is_ok() {
+        let Parts { body, digest, by, entities } = parts(known)?;
+        if self.spk.sign_pub().verify(&digest, &by).is_ok() {
             return Ok(None);
         }
         let signature = self.key.sign(|key, rng| key.sign(&digest, rng))?;
         let bytes = [body.as_slice(), &signature.0, entities].concat();
         Ok(Some(Signed { policy: known.policy.clone(), bytes }))
     }
+}
+
+/// A policy as it was signed.
+struct Parts<'a> {
+    body: Vec<u8>,
+    digest: Digest,
+    /// Of the authority.
+    by: Signature,
+    /// Of both entities, or nothing yet.
+    entities: &'a [u8],
+}
+
+fn parts(known: &Signed) -> Reply<Parts<'_>> {
+    let broken = || Refusal::internal(&"a policy without its signature");
+    let body = known.policy.encode().map_err(|e| Refusal::internal(&e))?;
+    let rest = known.bytes.strip_prefix(body.as_slice()).ok_or_else(broken)?;
+    let (by, entities) = rest.split_first_chunk::<64>().ok_or_else(broken)?;
+    Ok(Parts { digest: digest_of(&body), by: Signature(*by), body, entities })
 }
