@@ -17,7 +17,7 @@ use lct::{
     codec::Fields,
     context::Signed as SignedContext,
     hash::sha256,
-    id::{BindingId, PairingId},
+    id::{BindingId, PairingId, SpkId},
     registration::{REGISTRATION_MAX, Registration},
     revocation::RevocationList,
     sign::{PublicKey, Signature},
@@ -455,8 +455,8 @@ impl Commissioner {
         self.outstanding.clear();
     }
 
-    /// Asks again, or gives up.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Error> {
+    /// Asks again, or gives up; `obeys` says whom a member obeys that takes nothing from this authority.
+    pub fn tick(&mut self, now: Instant, obeys: impl Fn(Member) -> Option<SpkId>) -> Result<(), Error> {
         if self.due.is_none_or(|due| due > now) {
             return Ok(());
         }
@@ -468,8 +468,12 @@ impl Commissioner {
                 self.due = None;
                 return Ok(());
             };
-            let silent = self.outstanding.first().and_then(|(m, _)| self.name(*m)).unwrap_or("a device");
-            return Err(Error::Silent { task, who: silent.to_owned() });
+            let silent = self.outstanding.first().map(|(m, _)| *m);
+            let who = silent.and_then(|m| self.name(m)).unwrap_or("a device").to_owned();
+            return Err(match silent.and_then(obeys) {
+                Some(authority) => Error::Obeys { task, who, authority },
+                None => Error::Silent { task, who },
+            });
         }
         self.resend(now);
         Ok(())

@@ -84,6 +84,19 @@ pub enum Error {
         /// Who.
         who: String,
     },
+    /// A device takes nothing from this authority.
+    #[error(
+        "{who} takes no part in `{task}`: it says that it obeys the authority {authority}, which is none of this \
+         installation; it needs new factory data"
+    )]
+    Obeys {
+        /// What was being done.
+        task: String,
+        /// Who.
+        who: String,
+        /// Whom it obeys.
+        authority: SpkId,
+    },
     /// A device refused.
     #[error("`{task}` was declined by the device: {status:?}")]
     Declined {
@@ -220,6 +233,8 @@ pub enum Event {
     Follow(SpkId),
     /// A device obeys this one, which is none of the authorities that the present one followed: it takes nothing of it.
     Obeys(Member, SpkId),
+    /// The app does not take what the authority says, for this reason; what it has it keeps.
+    NotTaken(String),
 }
 
 /// Where commissioning stands.
@@ -493,9 +508,9 @@ impl Gateway {
                 self.app.send(now, Party::Pack, &[pdu::IDENTIFY, 0])?;
                 self.ask_modules(now)
             }
-            Phase::Commissioning(c) => c.tick(now),
+            Phase::Commissioning(c) => c.tick(now, |member| self.said.stranger(member)),
             Phase::Operating(c) => {
-                let done = c.tick(now);
+                let done = c.tick(now, |member| self.said.stranger(member));
                 self.renewed_or_not(now, done)
             }
             _ => Ok(()),

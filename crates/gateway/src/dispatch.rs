@@ -49,14 +49,15 @@ impl Dispatch {
         }
     }
 
-    /// When [`Dispatch::poll`] has something.
-    pub fn due(&self) -> Option<Instant> {
-        self.waiting.values().map(|w| w.due).min()
+    /// When [`Dispatch::poll`] has something; who is `early` is given nothing yet, and everything at once afterwards.
+    pub fn due(&self, early: impl Fn(Party) -> bool) -> Option<Instant> {
+        self.waiting.iter().filter(|(party, _)| !early(**party)).map(|(_, w)| w.due).min()
     }
 
     /// Who is to be given the list now.
-    pub fn poll(&mut self, now: Instant) -> Option<(Party, &[u8])> {
-        let (party, waiting) = self.waiting.iter_mut().find(|(_, w)| w.due <= now)?;
+    pub fn poll(&mut self, now: Instant, early: impl Fn(Party) -> bool) -> Option<(Party, &[u8])> {
+        let mut waiting = self.waiting.iter_mut();
+        let (party, waiting) = waiting.find(|(party, w)| w.due <= now && !early(**party))?;
         waiting.due = now + waiting.pause;
         waiting.pause = Duration::from_millis(2 * waiting.pause.as_millis()).min(PAUSE_MAX);
         Some((*party, &self.pdu))
@@ -85,7 +86,7 @@ mod tests {
     fn given(dispatch: &mut Dispatch, from: u64, to: u64) -> Vec<(u64, Party)> {
         let mut given = Vec::new();
         for s in from..to {
-            while let Some((party, pdu)) = dispatch.poll(Instant::from_millis(s * 1_000)) {
+            while let Some((party, pdu)) = dispatch.poll(Instant::from_millis(s * 1_000), |_| false) {
                 assert_eq!(pdu[0], pdu::REVOCATION);
                 given.push((s, party));
             }
@@ -98,7 +99,7 @@ mod tests {
         let (pack, module) = (Party::Pack, Party::Module(2));
         let mut dispatch = Dispatch::default();
         dispatch.join(Instant::START, pack);
-        assert_eq!((dispatch.due(), given(&mut dispatch, 0, 9)), (None, vec![]));
+        assert_eq!((dispatch.due(|_| false), given(&mut dispatch, 0, 9)), (None, vec![]));
         dispatch.begin(Instant::START, 5, b"list", [pack].into_iter());
         dispatch.join(Instant::START, module);
         assert_eq!(given(&mut dispatch, 0, 2), [(0, pack), (0, module)]);
@@ -111,8 +112,15 @@ mod tests {
         let hour = given(&mut dispatch, 15, 20_000);
         assert!(hour.windows(2).all(|w| w[1].0 - w[0].0 <= 3_600) && hour.len() > 8, "{hour:?}");
         dispatch.answered(module, &answer(6));
-        assert_eq!(dispatch.due(), None);
+        assert_eq!(dispatch.due(|_| false), None);
         dispatch.begin(Instant::START, 6, b"next", [pack, module].into_iter());
         assert_eq!(given(&mut dispatch, 0, 1).len(), 2, "a renewed list is for all");
+        // Who is early is not polled, so that its pause does not grow while it is given nothing.
+        dispatch.begin(Instant::START, 7, b"last", [pack, module].into_iter());
+        let early = |party: Party| party == pack;
+        assert_eq!(dispatch.poll(Instant::START, early).map(|(party, _)| party), Some(module));
+        let later = Instant::from_millis(1_000);
+        assert!(dispatch.poll(later, early).is_none() && dispatch.due(early) > Some(later));
+        assert_eq!(given(&mut dispatch, 1, 2), [(1, pack)]);
     }
 }

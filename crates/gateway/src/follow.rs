@@ -41,11 +41,24 @@ pub(crate) struct Follow {
 struct Waiting {
     /// Which succession it is told.
     step: usize,
+    /// When it was told last.
+    told: Option<Instant>,
     due: Instant,
     pause: Duration,
     since: Instant,
-    /// It said that it obeys somebody who is not of this line.
-    strange: bool,
+    /// It said where it stands.
+    corrected: bool,
+    /// It said that it cannot take this one now.
+    refused: bool,
+    /// It said that it obeys this one, who is not of this line.
+    strange: Option<SpkId>,
+}
+
+impl Waiting {
+    /// When it may be told again: whoever forges answers in clear is not to be worth more messages than a device that verifies.
+    fn earliest(&self, now: Instant) -> Instant {
+        self.told.map_or(now, |told| now.max(told + STEP))
+    }
 }
 
 /// What an answer came to.
@@ -84,14 +97,35 @@ impl Follow {
     pub fn join(&mut self, now: Instant, member: Member) {
         // Whoever obeys the one before the last is the most, and whoever does not says whom it obeys.
         if let Some(step) = self.line.len().checked_sub(1) {
-            let waiting = Waiting { step, due: now, pause: PAUSE, since: now, strange: false };
+            let waiting = Waiting {
+                step,
+                told: None,
+                due: now,
+                pause: PAUSE,
+                since: now,
+                corrected: false,
+                refused: false,
+                strange: None,
+            };
             self.waiting.insert(member, waiting);
+        }
+    }
+
+    /// Something waits for `member` to follow: it is told soon, however long it was silent.
+    pub fn hurry(&mut self, now: Instant, member: Member) {
+        if let Some(waiting) = self.waiting.get_mut(&member) {
+            waiting.due = waiting.due.min(now + STEP);
         }
     }
 
     /// Whether `member` is not known to obey the authority.
     pub fn waits(&self, member: Member) -> bool {
         self.waiting.contains_key(&member)
+    }
+
+    /// Whom `member` said that it obeys, who is nobody of this line.
+    pub fn stranger(&self, member: Member) -> Option<SpkId> {
+        self.waiting.get(&member).and_then(|waiting| waiting.strange)
     }
 
     /// Whether everybody obeys it.
@@ -101,7 +135,7 @@ impl Follow {
 
     /// Whether somebody may follow within a moment.
     pub fn is_young(&self, now: Instant) -> bool {
-        self.waiting.values().any(|w| !w.strange && now < w.since + PATIENCE)
+        self.waiting.values().any(|w| w.strange.is_none() && now < w.since + PATIENCE)
     }
 
     /// When [`Follow::poll`] has something.
@@ -112,7 +146,7 @@ impl Follow {
     /// Who is to be told now, and what.
     pub fn poll(&mut self, now: Instant) -> Option<(Member, &[u8])> {
         let (member, waiting) = self.waiting.iter_mut().find(|(_, w)| w.due <= now)?;
-        waiting.due = now + waiting.pause;
+        (waiting.told, waiting.due) = (Some(now), now + waiting.pause);
         waiting.pause = Duration::from_millis(2 * waiting.pause.as_millis()).min(PAUSE_MAX);
         self.line.get(waiting.step).map(|step| (*member, step.pdu.as_slice()))
     }
@@ -125,18 +159,22 @@ impl Follow {
             self.waiting.remove(&member);
             return Answered::Follows;
         }
-        let Some(step) = self.line.iter().position(|step| step.old == obeys) else {
-            return match std::mem::replace(&mut waiting.strange, true) {
-                false => Answered::Obeys(obeys),
-                true => Answered::Nothing,
+        // Of one that came back, the last that it named: what it named before, devices do not take any more.
+        let Some(step) = self.line.iter().rposition(|step| step.old == obeys) else {
+            return match waiting.strange.replace(obeys) {
+                None => Answered::Obeys(obeys),
+                Some(_) => Answered::Nothing,
             };
         };
         if waiting.step != step {
-            // What belonged to another authority cost it nothing to refuse.
-            let due = if status == Status::WrongParty { now } else { now + STEP };
-            (waiting.step, waiting.pause, waiting.due) = (step, PAUSE, due);
-        } else if status == Status::WrongState {
-            waiting.due = waiting.due.min(now + STEP);
+            // What belonged to another authority cost it nothing to refuse; but only its first word is believed at once.
+            let at_once = status == Status::WrongParty && !std::mem::replace(&mut waiting.corrected, true);
+            let verified = if status == Status::WrongParty { now } else { now + STEP };
+            waiting.due = if at_once { now } else { waiting.earliest(now).max(verified) };
+            (waiting.step, waiting.pause, waiting.refused) = (step, STEP, false);
+        } else if status == Status::WrongState && !std::mem::replace(&mut waiting.refused, true) {
+            // It verified another one just now, or does not take this one at all: soon once, then ever more slowly.
+            (waiting.due, waiting.pause) = (now + STEP, STEP);
         }
         Answered::Nothing
     }
@@ -182,9 +220,13 @@ mod tests {
 
         /// The succession from `n` to the next.
         fn step(&mut self, n: usize) -> [u8; SUCCESSION_LEN] {
-            let (old, new) = (&self.0[n], &self.0[n + 1]);
+            self.between(n, n + 1)
+        }
+
+        fn between(&mut self, old: usize, new: usize) -> [u8; SUCCESSION_LEN] {
+            let (old, new) = (&self.0[old], &self.0[new]);
             let (old, new) = ((old.public(), old.signing_key()), (new.public(), new.signing_key()));
-            Succession::issue(n as u32 + 1, (&old.0, old.1), (&new.0, new.1), &mut self.1)
+            Succession::issue(1, (&old.0, old.1), (&new.0, new.1), &mut self.1)
         }
 
         fn answer(&self, n: usize, status: Status) -> Vec<u8> {
@@ -267,5 +309,64 @@ mod tests {
         assert_eq!(told(&mut follow, at(4_700)), [(MODULE, 0)], "not after four seconds more");
         assert_eq!(follow.answered(at(4_800), MODULE, &chain.answer(1, Status::Accepted)), Answered::Follows);
         assert!(!follow.is_young(at(4_800)) && follow.waits(PACK));
+    }
+
+    /// H232: where A named B, B named A, and A named C, who obeys A is told the last one; the first one it does not take any more, and
+    /// would be led in a circle by it.
+    #[test]
+    fn who_came_back_is_followed_to_whom_it_named_last() {
+        let mut chain = Chain::new();
+        let line = [chain.between(0, 1), chain.between(1, 0), chain.between(0, 2)];
+        let mut follow = Follow::default();
+        follow.begin(at(0), &line, [PACK, MODULE]).unwrap();
+        assert_eq!(told(&mut follow, at(0)), [(PACK, 2), (MODULE, 2)]);
+        follow.answered(at(1), PACK, &chain.answer(1, Status::WrongParty));
+        assert_eq!(told(&mut follow, at(1)), [(PACK, 1)]);
+        follow.answered(at(2), PACK, &chain.answer(0, Status::Accepted));
+        assert_eq!(told(&mut follow, at(1_102)), [(PACK, 2), (MODULE, 2)]);
+        assert_eq!(follow.answered(at(1_103), PACK, &chain.answer(2, Status::Accepted)), Answered::Follows);
+        // One that takes it never is asked ever more slowly, and not each second.
+        let mut times = 0;
+        for ms in (1_200..600_000).step_by(100) {
+            if !told(&mut follow, at(ms)).is_empty() {
+                times += 1;
+                follow.answered(at(ms + 1), MODULE, &chain.answer(0, Status::WrongState));
+            }
+        }
+        assert!((5..15).contains(&times), "{times}");
+    }
+
+    /// H232: whoever forges short answers draws no more long messages than one in 1.1 s, but for the first correction.
+    #[test]
+    fn false_answers_draw_no_more_messages_than_true_ones() {
+        let mut chain = Chain::new();
+        let line = [chain.step(0), chain.step(1), chain.step(2)];
+        let mut follow = Follow::default();
+        follow.begin(at(0), &line, [PACK]).unwrap();
+        let mut times = Vec::new();
+        for ms in 0..11_000 {
+            times.extend(told(&mut follow, at(ms)).iter().map(|_| ms));
+            follow.answered(at(ms), PACK, &chain.answer(ms as usize % 2, Status::WrongParty));
+        }
+        assert!((5..=12).contains(&times.len()), "{times:?}");
+        assert!(times[1..].windows(2).all(|w| w[1] - w[0] >= STEP.as_millis()), "{times:?}");
+    }
+
+    /// H232: one that was silent for long is told soon when something waits for it, and no faster than it verifies.
+    #[test]
+    fn who_is_needed_is_told_soon() {
+        let mut chain = Chain::new();
+        let mut follow = Follow::default();
+        follow.begin(at(0), &[chain.step(0)], [PACK]).unwrap();
+        for s in 0..10_000 {
+            told(&mut follow, at(s * 1_000));
+        }
+        let now = 10_000_000;
+        assert!(follow.due().unwrap() > at(now + 60_000));
+        follow.hurry(at(now), PACK);
+        follow.hurry(at(now + 500), PACK);
+        follow.hurry(at(now), MODULE);
+        assert_eq!((told(&mut follow, at(now + 1_099)), follow.waits(MODULE)), (vec![], false));
+        assert_eq!(told(&mut follow, at(now + 1_100)), [(PACK, 0)]);
     }
 }

@@ -104,9 +104,10 @@ impl Core {
                 let Parts { digest, by, .. } = parts(known)?;
                 let mut line = std::iter::once(&own).chain(self.earlier.iter().map(|(key, _)| key));
                 if !line.any(|key| key.verify(&digest, &by).is_ok()) {
-                    let why = "no authority of this installation signed a policy of the ceremonies; restore their file";
+                    let why = "no authority of this installation signed a policy of the ceremonies";
                     let refusal = Refusal::new(500, code::INTERNAL, why);
-                    return Err(refusal.detail(format!("binding {id}, version {}", known.policy.version)));
+                    let version = known.policy.version;
+                    return Err(refusal.detail(format!("binding {id}, version {version}; restore their file")));
                 }
             }
         }

@@ -304,7 +304,7 @@ mod tests {
         c.answer(at(5), MODULE, &list(9, 0)).unwrap();
         c.answer(at(5), PACK, &list(8, 3)).unwrap();
         assert!(steps(&mut c).is_empty(), "the pack holds an older list");
-        c.tick(at(5_000)).unwrap();
+        c.tick(at(5_000), |_| None).unwrap();
         assert_eq!(sent(&mut c), [(PACK, message)], "and is given it again");
         c.answer(at(5_001), PACK, &list(10, 0)).unwrap();
         assert_eq!(sent(&mut c), [(MODULE, vec![pdu::CERTIFICATE, 0xCC])]);
@@ -323,7 +323,7 @@ mod tests {
         let mut ms = 0;
         let refused = loop {
             ms += 5_000;
-            match c.tick(at(ms)) {
+            match c.tick(at(ms), |_| None) {
                 Ok(()) => assert!(ms < 60_000, "it never ends"),
                 Err(e) => break e.to_string(),
             }
@@ -337,11 +337,15 @@ mod tests {
         steps(&mut c);
         // Nobody who says anything: silence.
         c.reply(at(ms), Reply::Policy(PolicyStep::Take(vec![1, 0, 0, 0, 2]))).unwrap();
-        let silent = (1..20).find_map(|n| c.tick(at(ms + n * 5_000)).err()).unwrap().to_string();
+        let silent = (1..20).find_map(|n| c.tick(at(ms + n * 5_000), |_| None).err());
+        let silent = silent.unwrap().to_string();
         assert!(
             silent.starts_with("app-0001 does not answer during `policy app-0001 pack-0001`"),
             "{silent}"
         );
+        let other = SpkId([7; 8]);
+        let strange = c.tick(at(ms + 200_000), |member| (member == APP).then_some(other)).unwrap_err();
+        assert!(strange.to_string().contains(&format!("obeys the authority {other}")), "{strange}");
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Said {
         self.follow.join(now, Some(party));
     }
 
+    /// Whom `member` obeys that takes nothing from this authority.
+    pub(super) fn stranger(&self, member: Member) -> Option<SpkId> {
+        self.follow.stranger(member)
+    }
+
     /// Whether ceremonies wait for those that may follow within a moment.
     pub(super) fn holds_up(&self, now: Instant) -> bool {
         self.follow.is_young(now)
@@ -156,29 +161,37 @@ impl Gateway {
         }
         if !self.said.follow.waits(None) {
             let (list, token) = std::mem::take(&mut self.said.early);
-            list.map_or(Ok(()), |list| self.take_list(now, &list, rng))?;
-            token.map_or(Ok(()), |token| self.take_token(now, &token))?;
+            let list = list.map_or(Ok(()), |list| self.take_list(now, &list, rng));
+            let token = token.map_or(Ok(()), |token| self.take_token(now, &token));
+            // As what is not put off: it is said, and the run goes on with what the app has.
+            for e in [list, token].into_iter().filter_map(Result::err) {
+                self.event(Event::NotTaken(e.to_string()));
+            }
         }
         self.tell_time(now)
     }
 
-    /// What the authority signed is for those who obey it; who is told again later follows first.
+    /// What the authority signed is for those who obey it; who does not yet is told again soon, and follows first.
     pub(super) fn give(&mut self, now: Instant, step: Step, rng: &mut impl CryptoRng) -> Result<(), Error> {
         match step {
-            Step::Send(to, _) if self.said.follow.waits(to) => Ok(()),
+            Step::Send(to, _) if self.said.follow.waits(to) => {
+                self.said.follow.hurry(now, to);
+                Ok(())
+            }
             step => self.go(now, step, rng),
         }
     }
 
     pub(super) fn dispatch_due(&self) -> Option<Instant> {
-        self.dispatch.due().filter(|_| matches!(self.phase, Phase::Operating(_)))
+        let due = self.dispatch.due(|party| self.said.follow.waits(Some(party)));
+        due.filter(|_| matches!(self.phase, Phase::Operating(_)))
     }
 
     /// Gives the revocation list to whom it is due.
     pub(super) fn give_list(&mut self, now: Instant) -> Result<(), Error> {
-        if self.dispatch_due().is_some()
-            && let Some((party, pdu)) = self.dispatch.poll(now)
-            && !self.said.follow.waits(Some(party))
+        let follow = &self.said.follow;
+        if matches!(self.phase, Phase::Operating(_))
+            && let Some((party, pdu)) = self.dispatch.poll(now, |party| follow.waits(Some(party)))
         {
             self.app.send(now, party, pdu)?;
         }
@@ -260,5 +273,57 @@ mod tests {
         }
         gateway.give(at(1), Step::Send(PACK, vec![pdu::BINDING, 9]), &mut rng).unwrap();
         assert_ne!(sent(&mut gateway, at(1), &mut rng), 0);
+    }
+
+    /// H232: a list that waited for the app to follow, and that it then does not take, as one restored from an older copy, is said, and
+    /// ends nothing: the time is taken, and later lists are.
+    #[test]
+    fn what_the_app_does_not_take_once_it_follows_ends_nothing() {
+        let mut rng = ChaCha20Rng::seed_from_u64(32);
+        let (old, new) = (world::authority(), SpkSecret::generate(&mut rng).unwrap());
+        let keys = [&old, &new].map(|key| (key.public(), key.signing_key()));
+        let step = Succession::issue(5, (&keys[0].0, keys[0].1), (&keys[1].0, keys[1].1), &mut rng);
+        let mut list = |number: u32, key: &SpkSecret| {
+            let list = RevocationList {
+                number,
+                this_update: 6,
+                next_update: 9,
+                previous: [3; 32],
+                entries: Default::default(),
+            };
+            list.issue(key.signing_key(), &mut rng).unwrap()
+        };
+        let [first, low, next] = [list(7, &old), list(5, &new), list(9, &new)];
+        let token = TimeToken { time: 6 }.issue(new.signing_key(), &mut rng);
+        let mut gateway = operating();
+        gateway.take_list(at(0), &first, &mut rng).unwrap();
+        gateway.take_successions(at(0), &[step]).unwrap();
+        gateway.take_list(at(0), &low, &mut rng).unwrap();
+        gateway.take_token(at(0), &token).unwrap();
+        gateway.tick(at(0), &mut rng).unwrap();
+        let told = events(&mut gateway, at(0), &mut rng);
+        assert_eq!(gateway.app.identity().authority, new.public());
+        assert!(told.iter().any(|event| matches!(event, Event::NotTaken(_))), "{told:?}");
+        assert_eq!((gateway.app.revocation_number(), gateway.said.token), (7, Some(token)));
+        gateway.take_list(at(2), &next, &mut rng).unwrap();
+        assert_eq!(gateway.app.revocation_number(), 9);
+    }
+
+    /// H232: what is to be given to one that was silent for long has it told soon; without that it followed only when its own pause,
+    /// by then an hour, was over, and every order for it failed until then.
+    #[test]
+    fn an_order_for_one_that_came_back_has_it_told() {
+        let mut rng = ChaCha20Rng::seed_from_u64(33);
+        let (old, new) = (world::authority(), SpkSecret::generate(&mut rng).unwrap());
+        let keys = [&old, &new].map(|key| (key.public(), key.signing_key()));
+        let step = Succession::issue(5, (&keys[0].0, keys[0].1), (&keys[1].0, keys[1].1), &mut rng);
+        let mut gateway = operating();
+        gateway.take_successions(at(0), &[step]).unwrap();
+        for s in 0..5_000 {
+            while gateway.said.follow.poll(at(s)).is_some() {}
+        }
+        assert!(gateway.word_due() > Some(at(5_100)));
+        gateway.give(at(5_000), Step::Send(PACK, vec![pdu::BINDING, 9]), &mut rng).unwrap();
+        assert!(gateway.word_due() < Some(at(5_002)));
     }
 }

@@ -82,6 +82,7 @@ impl Live<'_> {
                      needs new factory data"
                 ));
             }
+            Event::NotTaken(why) => say(&format!("the app does not take what the authority says: {why}")),
             Event::State(_) | Event::PackStatus(_) | Event::ModuleScan(..) => {}
         }
         Ok(())
