@@ -19,7 +19,7 @@ use crate::{
     schedule::derive,
     secret::{Secret, equal},
     sign::SigningKey,
-    spk::{HPKE_OVERHEAD, OpeningKey, Spk, SpkSecret},
+    spk::{HPKE_OVERHEAD, OpeningKey, SPK_LEN, Spk, SpkSecret},
 };
 use rand_core::CryptoRng;
 
@@ -30,7 +30,7 @@ pub const NAME_MAX: usize = 80;
 /// Most shares.
 pub const SHARES_MAX: u8 = 16;
 /// Longest backup.
-pub const BACKUP_MAX: usize = HEAD_LEN + KEYS_MAX * (2 + NAME_MAX + 68 + 32) + 32 + 16;
+pub const BACKUP_MAX: usize = HEAD_LEN + KEYS_MAX * (2 + NAME_MAX + SPK_LEN + 32) + 32 + 16;
 /// Length of a share.
 pub const SHARE_LEN: usize = SHARE_HEAD + SEALED_LEN;
 const HEAD_LEN: usize = 4 + 1 + 16 + 2 + 4 + 1;
@@ -181,7 +181,7 @@ impl Backup {
             }
             let name = heapless::String::try_from(name).map_err(|_| Error::Malformed)?;
             let public = match kind {
-                1 => Public::Spk(Spk::from_slice(f.slice(68)?)?),
+                1 => Public::Spk(Spk::from_slice(f.slice(SPK_LEN)?)?),
                 2 => Public::Signing(crate::sign::PublicKey::from_slice(f.slice(33)?)?.0),
                 _ => return Err(Error::Malformed),
             };

@@ -9,7 +9,7 @@ use crate::{
     metadata::ACCESS_MAX,
     rebind::TOKEN_LEN,
     sign::{PublicKey, Signature, Signer},
-    spk::Spk,
+    spk::{SPK_LEN, Spk},
 };
 use kept::{Defence, kept};
 use rand_core::CryptoRng;
@@ -66,7 +66,8 @@ impl Assurance {
 /// Longest bind request.
 pub const REQUEST_MAX: usize = 1 + 16 + 16 + 1 + 16 + 1 + 16 + 1 + ACCESS_MAX + 64;
 /// Length of a peer introduction.
-pub const INTRODUCTION_LEN: usize = 1 + 16 + 16 + 2 * CERTIFICATE_LEN + 68 + 16 + 64 + 32 + 32 + 4 + 1 + 64;
+pub const INTRODUCTION_LEN: usize =
+    1 + 16 + 16 + 2 * CERTIFICATE_LEN + SPK_LEN + 16 + 64 + 32 + 32 + 4 + 1 + 64;
 
 /// The authority asks an entity for a fresh relationship key.
 ///
@@ -204,7 +205,7 @@ impl Introduction {
             own: Cid(f.array()?),
             device: DeviceCertificate::from_slice(f.slice(CERTIFICATE_LEN)?)?,
             batch: DeviceCertificate::from_slice(f.slice(CERTIFICATE_LEN)?)?,
-            spk: Spk::from_slice(f.slice(68)?)?,
+            spk: Spk::from_slice(f.slice(SPK_LEN)?)?,
             nonce: f.array()?,
             attestation: Signature(f.array()?),
             access_commits: [f.array()?, f.array()?],

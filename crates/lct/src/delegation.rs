@@ -20,7 +20,7 @@ use crate::{
     metadata::{ClearMetadata, PairingContext},
     revocation::{Reason, Subject},
     sign::{PublicKey, Signer},
-    spk::Spk,
+    spk::{SPK_LEN, Spk},
 };
 use rand_core::CryptoRng;
 
@@ -32,7 +32,7 @@ pub const WINDOW_MAX_S: u32 = 30 * 86_400;
 pub const LEASE_MAX_S: u32 = 90 * 86_400;
 /// Shortest lease that a delegate may be limited to, in seconds.
 pub const LEASE_MIN_S: u32 = 60;
-const HEAD_LEN: usize = 1 + 4 + 68 + 4 * 4 + 2;
+const HEAD_LEN: usize = 1 + 4 + SPK_LEN + 4 * 4 + 2;
 /// Longest delegation in bytes.
 pub const DELEGATION_MAX: usize = HEAD_LEN + 16 * PACKS_MAX + 64;
 /// Length of a delegate's revocation in bytes.
@@ -163,7 +163,7 @@ impl Delegation {
             return Err(Error::Malformed);
         }
         let number = f.u32()?;
-        let delegate = Spk::from_slice(f.slice(68)?)?;
+        let delegate = Spk::from_slice(f.slice(SPK_LEN)?)?;
         let (issued, not_before, not_after, lease_s) = (f.u32()?, f.u32()?, f.u32()?, f.u32()?);
         let (operations, n) = (f.u8()?, f.u8()?);
         let mut packs = heapless::Vec::new();

@@ -28,9 +28,12 @@ pub type HpkeAead = AesGcm256;
 /// Bytes that HPKE adds to a plaintext: encapsulated key 65 and tag 16.
 pub const HPKE_OVERHEAD: usize = 65 + 16;
 
+/// Length of the public object in bytes.
+pub const SPK_LEN: usize = 2 + 2 * 33;
+
 /// The public object.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Spk(pub [u8; 68]);
+pub struct Spk(pub [u8; SPK_LEN]);
 
 impl core::fmt::Debug for Spk {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -46,13 +49,13 @@ impl Spk {
             return Err(Error::Malformed);
         }
         PublicKey::from_slice(&spk.0[2..35])?;
-        PublicKey::from_slice(&spk.0[35..68])?;
+        PublicKey::from_slice(&spk.0[35..])?;
         Ok(spk)
     }
 
     /// The object of two public keys, whose points are checked by whoever uses them.
     pub fn new(sign: &PublicKey, kem: &PublicKey) -> Spk {
-        let mut spk = [0; 68];
+        let mut spk = [0; SPK_LEN];
         spk[0] = 1;
         spk[1] = SUITE;
         spk[2..35].copy_from_slice(&sign.0);
@@ -70,7 +73,7 @@ impl Spk {
     /// Receives what is sealed to the holder.
     pub fn kem_pub(&self) -> PublicKey {
         let mut k = [0; 33];
-        k.copy_from_slice(&self.0[35..68]);
+        k.copy_from_slice(&self.0[35..]);
         PublicKey(k)
     }
 

@@ -6,13 +6,18 @@ use crate::{
     hash::sha256,
     id::SpkId,
     sign::{Signature, Signer},
-    spk::Spk,
+    spk::{SPK_LEN, Spk},
 };
+use core::ops::Range;
 use rand_core::CryptoRng;
 
 /// Length of a succession in bytes.
 pub const SUCCESSION_LEN: usize = BODY_LEN + 2 * 64;
-const BODY_LEN: usize = 1 + 8 + 68 + 4;
+/// Where it has the SPK_id of the old authority.
+pub const OLD: Range<usize> = 1..9;
+/// Where it has the SPK of the new one.
+pub const NEW: Range<usize> = OLD.end..OLD.end + SPK_LEN;
+const BODY_LEN: usize = NEW.end + 4;
 const DOMAIN: &[u8] = b"modbatt1 succession";
 
 /// The authority names its successor, and the successor holds the keys that are named.
@@ -39,9 +44,9 @@ impl Succession {
     ) -> [u8; SUCCESSION_LEN] {
         let mut out = [0; SUCCESSION_LEN];
         out[0] = 1;
-        out[1..9].copy_from_slice(&old.0.id().0);
-        out[9..77].copy_from_slice(&new.0.0);
-        out[77..BODY_LEN].copy_from_slice(&time.to_be_bytes());
+        out[OLD].copy_from_slice(&old.0.id().0);
+        out[NEW].copy_from_slice(&new.0.0);
+        out[NEW.end..BODY_LEN].copy_from_slice(&time.to_be_bytes());
         let digest = sha256(&[DOMAIN, &out[..BODY_LEN]]);
         let signatures = [old.1.sign(&digest, rng).0, new.1.sign(&digest, rng).0];
         out[BODY_LEN..].copy_from_slice(signatures.as_flattened());
@@ -61,7 +66,8 @@ impl Succession {
         if f.u8()? != 1 {
             return Err(Error::Malformed);
         }
-        let read = Succession { old: SpkId(f.array()?), new: Spk::from_slice(f.slice(68)?)?, time: f.u32()? };
+        let (old, new) = (SpkId(f.array()?), Spk::from_slice(f.slice(SPK_LEN)?)?);
+        let read = Succession { old, new, time: f.u32()? };
         let signatures = [Signature(f.array()?), Signature(f.array()?)];
         f.end()?;
         Ok((read, signatures))

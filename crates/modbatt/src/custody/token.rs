@@ -14,6 +14,7 @@ use cryptoki::session::{Session, UserType};
 use lct::Digest;
 use lct::hash::sha256;
 use lct::sign::{PublicKey, Signature, SigningKey};
+use lct::spk::SPK_LEN;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
@@ -29,8 +30,6 @@ const PLACE_MAX: u64 = 4_096;
 const P256: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
 /// An uncompressed point as PKCS#11 gives it: a DER octet string of 65 bytes.
 const POINT_HEAD: [u8; 2] = [0x04, 0x41];
-/// Length of what an authority is known as; other keys are known as their public key of 33 bytes.
-const SPK_LEN: usize = 68;
 /// Length of the identifier of a key in its token.
 const ID_LEN: usize = 16;
 
@@ -136,6 +135,7 @@ impl Held {
         let id = hex::decode(field("id", "its fourth line is not `id HEX`")?).ok();
         let id = id.and_then(|id| id.try_into().ok()).ok_or("`id` has 32 hexadecimal digits")?;
         let public = hex::decode(field("public", "its fifth line is not `public HEX`")?).ok();
+        // An authority is known as its SPK, other keys as their public key.
         let public = public.filter(|public| matches!(public.len(), 33 | SPK_LEN));
         let public = public.ok_or("`public` has 66 or 136 hexadecimal digits")?;
         if lines.next().is_some() {

@@ -12,8 +12,8 @@ use lct::{
     metadata::ClearMetadata,
     revocation::Subject,
     sign::PublicKey,
-    spk::Spk,
-    succession::Succession,
+    spk::{SPK_LEN, Spk},
+    succession::{NEW, OLD, Succession},
 };
 
 /// Shortest time between two delegations whose signature is verified.
@@ -88,7 +88,7 @@ pub(super) fn successor(record: &[u8]) -> Result<(Spk, u32), Error> {
     if f.u8()? != 1 {
         return Err(Error::Malformed);
     }
-    let read = (f.u32()?, Spk::from_slice(f.slice(68)?)?);
+    let read = (f.u32()?, Spk::from_slice(f.slice(SPK_LEN)?)?);
     f.end()?;
     Ok((read.1, read.0))
 }
@@ -263,10 +263,10 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
 
     fn succeed(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Status> {
         // The one that was taken may come again: its answer was lost.
-        if bytes.get(9..77) == Some(&self.own.authority.0) {
+        if bytes.get(NEW) == Some(&self.own.authority.0) {
             return Ok(());
         }
-        if bytes.get(1..9) != Some(&self.own.authority.id().0) {
+        if bytes.get(OLD) != Some(&self.own.authority.id().0) {
             return Err(Status::WrongParty);
         }
         if self.delegates.succession.is_some_and(|last| now < last + PERIOD) {
