@@ -287,8 +287,7 @@ async fn a_policy_that_no_authority_signed_is_not_signed_anew() {
     let sum = lct::hash::sha256(&[&bad]);
     bad.extend(sum);
     std::fs::write(world.ceremonies(), &bad).unwrap();
-    let own = AuthorityKey::from_bytes(&world.authority_key).unwrap();
-    let why = refused(&world, own, world.lineage.clone()).to_string();
+    let why = refused(&world, key(&world), world.lineage.clone()).to_string();
     assert!(why.contains("signed a policy of the ceremonies") && why.contains("version 2"), "{why}");
     assert_eq!(std::fs::read(world.ceremonies()).unwrap(), bad, "nothing was changed");
     std::fs::write(world.ceremonies(), good).unwrap();

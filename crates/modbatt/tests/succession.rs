@@ -247,16 +247,30 @@ fn devices_that_missed_one_take_them_in_order() {
     sign(&site.file("data/keys/authority"), &site.file("b"), "one", "1700000000").good();
     sign(&site.file("b"), &site.file("c"), "two", "1700000001").good();
     sign(&site.file("b"), &site.file("c"), "early", "1600000000").good();
-    let take = |file: &str, key: &str| {
+    sign(&site.file("b"), &site.file("c"), "late", "4000000000").good();
+    let take_with = |file: &str, key: &str, more: &[&str]| {
         site.modbatt(
             &["succession", "take"],
-            &[&[&site.file(file)[..], "--key", &site.file(key)], &words[..]].concat(),
+            &[&[&site.file(file)[..], "--key", &site.file(key)], &words[..], more].concat(),
         )
     };
+    let take = |file: &str, key: &str| take_with(file, key, &[]);
     take("two", "c").fails_at_once("out of order", &["not a succession of the authority"]);
+    // The first one's key is in other hands; why it went is not told otherwise afterwards, and once more is no failure.
+    fs::copy(data.join("keys/authority"), site.path("old")).unwrap();
+    let other = run(&["delegate", "key", &site.file("old")]).good().out.trim().to_owned();
+    let stolen = ["--reason", "key_compromise", "--from", &other];
+    take_with("one", "b", &["--reason", "lost"]).fails("a reason", &["`superseded` or `key_compromise`"]);
+    take_with("one", "b", &stolen).good();
+    take_with("one", "b", &stolen).good();
     take("one", "b").good();
+    take_with("one", "b", &["--reason", "superseded"])
+        .fails_at_once("another reason", &["taken with key_compromise"]);
     take("early", "c").fails_at_once("dated before", &["signed no later"]);
-    take("two", "c").good();
+    take("late", "c").fails("dated ahead", &["is dated 2096-10-02", "sign it anew"]);
+    // Whoever names who goes is told when that is somebody else.
+    take_with("two", "c", &["--from", &other]).fails_at_once("not the last", &["--from names"]);
+    take_with("two", "c", &["--from", &public]).good();
     let c = site.modbatt(&["keys", "list"], &["--json"]).good().json();
     assert_eq!((&c["kept"], c["followed"].as_array().unwrap().len()), (&"encrypted".into(), 2), "{c}");
 

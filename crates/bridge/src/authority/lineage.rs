@@ -133,7 +133,7 @@ impl Lineage {
         let foreign = |why| LineageError::Foreign { authority: authority.id(), why };
         let read = Succession::open(bytes, authority).map_err(foreign)?;
         // What devices ask of it too (H166), for which the time before the first one is 0.
-        if read.time <= self.steps.last().map_or(0, |last| last.read.time) {
+        if read.time <= self.time() {
             return Err(LineageError::Old(authority.id()));
         }
         if !REASONS.contains(&reason) {
@@ -174,6 +174,11 @@ impl Lineage {
     /// The authority.
     pub fn last(&self) -> &Spk {
         self.steps.last().map_or(&self.first, |last| &last.read.new)
+    }
+
+    /// When the last succession was signed, Unix seconds; 0 where nobody was followed.
+    pub fn time(&self) -> u32 {
+        self.steps.last().map_or(0, |last| last.read.time)
     }
 
     /// Who was the authority and is not any more, the first one first.

@@ -106,8 +106,8 @@ impl Core {
                 if !line.any(|key| key.verify(&digest, &by).is_ok()) {
                     let why = "no authority of this installation signed a policy of the ceremonies";
                     let refusal = Refusal::new(500, code::INTERNAL, why);
-                    let version = known.policy.version;
-                    return Err(refusal.detail(format!("binding {id}, version {version}; restore their file")));
+                    let which = format!("binding {id}, version {}; restore their file", known.policy.version);
+                    return Err(refusal.detail(which));
                 }
             }
         }

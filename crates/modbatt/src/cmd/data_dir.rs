@@ -424,6 +424,17 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, bytes, true)
 }
 
+/// What a private file is called until it is whole. It is always the same name, so that a secret which a cut left there is found.
+pub fn unfinished(path: &Path) -> PathBuf {
+    beside(path, ".new")
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
 fn replace(path: &Path, bytes: &[u8], private: bool) -> Result<(), Error> {
     // Through a link the file it leads to is replaced, not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -431,9 +442,14 @@ fn replace(path: &Path, bytes: &[u8], private: bool) -> Result<(), Error> {
         let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
         return written.map_err(|e| system(path, &e));
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = path.with_file_name(name);
+    let temporary = match private {
+        true => unfinished(path),
+        false => beside(path, &format!(".{}.new", std::process::id())),
+    };
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(system(&temporary, &e)),
+        _ => {}
+    }
     let written = write_file(&temporary, bytes, private).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
         // The first failure is the one to report; what is left of the file is of no use.
@@ -502,6 +518,21 @@ mod tests {
             || unreachable!("the directory exists"),
             |_| unreachable!("it is filled"),
         )
+    }
+
+    /// What a cut left of a private file is not left beside it, and not written into: somebody else may have it open.
+    #[cfg(unix)]
+    #[test]
+    fn what_a_cut_left_of_a_private_file_is_found_again() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("key");
+        fs::write(unfinished(&path), b"half of an old key").unwrap();
+        fs::set_permissions(unfinished(&path), fs::Permissions::from_mode(0o644)).unwrap();
+        replace_private(&path, b"key").unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.mode() & 0o777, fs::read(&path).unwrap()), (0o600, b"key".to_vec()));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]

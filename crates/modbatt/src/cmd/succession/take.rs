@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use ::ledger::records::AccountRole;
 use ::ledger::tx::{Body, Change, Governance};
+use ::ledger::verdict::Utc;
+use api::revocation::reason_name;
 use api::sign::{Envelope, sign};
 use bridge::Lineage;
+use lct::revocation::Reason;
 use lct::spk::Spk;
 use node::Chain;
 use node::engine::solo::Solo;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::super::data_dir::{DataDir, replace_private};
+use super::super::data_dir::{DataDir, replace_private, unfinished};
 use super::super::demo::{unix_ms, validator};
 use super::super::factory::files::read_bounded;
 use super::super::keys::{AUTHORITY, erase, synced};
@@ -25,6 +28,8 @@ use crate::custody::authority::{Kept, Keys, LINEAGE};
 
 /// Ends of the names of files that hold an authority's keys.
 const ENDINGS: [&str; 4] = ["", ".age", ".token", "-opening.age"];
+/// By how much a succession may be dated ahead, as clocks are.
+const AHEAD_MS: u64 = 3_600_000;
 
 #[derive(clap::Args)]
 pub struct Take {
@@ -39,11 +44,22 @@ pub struct Take {
     /// Public key of the authority that goes, 136 hexadecimal digits; where its key file is gone or is not to be opened
     #[arg(long, value_name = "KEY", value_parser = delegate::spk)]
     from: Option<Spk>,
+    /// Why the old key goes, on the ledger for ever: `key_compromise` where somebody else may have it, so that nothing counts which its
+    /// delegates date back; `superseded` unless it is said
+    #[arg(long, value_name = "REASON", value_parser = why)]
+    reason: Option<Reason>,
     #[command(flatten)]
     unlock: Unlock,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn why(text: &str) -> Result<Reason, String> {
+    let reason = api::revocation::reason(text);
+    reason
+        .filter(|reason| matches!(reason, Reason::Superseded | Reason::KeyCompromise))
+        .ok_or_else(|| "it is `superseded` or `key_compromise`".into())
 }
 
 /// Runs `modbatt succession take`.
@@ -57,9 +73,18 @@ pub fn run(args: &Take) -> Result<Outcome, Failure> {
     let line = line(&keys, args)?;
     if line.successions().last().is_some_and(|taken| *taken == bytes[..]) {
         // The command was given before, and its end was not seen.
+        is_the_reason(&line, args)?;
         return done(&line, args);
     }
-    let line = line.with(&bytes).map_err(|e| Failure::Input(format!("{}: {e}", args.file.display())))?;
+    if let Some(from) = args.from.filter(|from| from != line.last()) {
+        let (from, goes) = (from.id(), line.last().id());
+        return Err(Failure::Input(format!("--from names {from}, and the authority that goes is {goes}")));
+    }
+    let reason = args.reason.unwrap_or(Reason::Superseded);
+    let line =
+        line.with(&bytes, reason).map_err(|e| Failure::Input(format!("{}: {e}", args.file.display())))?;
+    let chain = Arc::new(ledger::founded(&dir)?);
+    is_dated(line.time(), unix_ms()?.max(chain.tip().time_ms))?;
     let key = new.open(&args.unlock)?;
     if key.public() != *line.last() {
         let (file, holds, comes) = (args.key.display(), key.public().id(), line.last().id());
@@ -67,13 +92,37 @@ pub fn run(args: &Take) -> Result<Outcome, Failure> {
             "{file} holds the key {holds}, and the one that follows is {comes}"
         )));
     }
-    has_account(&dir, &keys, &line, &args.unlock)?;
-    let place = Keys::named(&named)?.followed(line.clone());
-    for write in writes(&new, &place)? {
+    has_account(&dir, &chain, &keys, &line, &args.unlock)?;
+    for write in writes(&new, &Keys::named(&named)?, &line)? {
         write.make()?;
     }
-    line.write(&Keys::named(&named)?.file(LINEAGE)).map_err(|e| Failure::Failed(e.to_string()))?;
     done(&line, args)
+}
+
+/// Refuses another reason than the one for which the succession was taken.
+fn is_the_reason(line: &Lineage, args: &Take) -> Result<(), Failure> {
+    let kept = line.earlier().last().map(|goes| line.reason(goes));
+    match (args.reason, kept) {
+        (Some(given), Some(kept)) if given != kept => Err(Failure::Input(format!(
+            "--reason is {}, and the succession was taken with {}, which stays",
+            reason_name(given),
+            reason_name(kept)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a succession of a time that did not come yet: every device that took it would have that time, for good (H166).
+fn is_dated(time: u32, now_ms: u64) -> Result<(), Failure> {
+    let signed_ms = u64::from(time) * 1_000;
+    if signed_ms <= now_ms.saturating_add(AHEAD_MS) {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "the succession is dated {}, and it is {}: devices would take that for the time; sign it anew, or set the clock",
+        Utc(signed_ms),
+        Utc(now_ms)
+    )))
 }
 
 /// The authorities so far.
@@ -96,8 +145,13 @@ fn line(keys: &Keys, args: &Take) -> Result<Lineage, Failure> {
 }
 
 /// Sees to it that the ledger takes what the last key of `line` signs: where that has no account, the old key gives it one.
-fn has_account(dir: &DataDir, old: &Keys, line: &Lineage, unlock: &Unlock) -> Result<(), Failure> {
-    let chain = Arc::new(ledger::founded(dir)?);
+fn has_account(
+    dir: &DataDir,
+    chain: &Arc<Chain>,
+    old: &Keys,
+    line: &Lineage,
+    unlock: &Unlock,
+) -> Result<(), Failure> {
     let failed = |e: node::Error| ledger::failure(&e);
     let account_of =
         |spk: &Spk| chain.read().and_then(|ledger| ledger.account(&spk.sign_pub())).map_err(failed);
@@ -108,7 +162,7 @@ fn has_account(dir: &DataDir, old: &Keys, line: &Lineage, unlock: &Unlock) -> Re
     let spk = line.last();
     let account = || account_of(spk);
     if account()?.is_none() {
-        give_account(dir, &chain, old, spk, unlock)?;
+        give_account(dir, chain, old, spk, unlock)?;
     }
     let (id, next) = (spk.id(), chain.tip().height + 1);
     Err(Failure::Failed(match account()? {
@@ -160,10 +214,12 @@ fn give_account(
     engine.drain(|| now).map_err(failed)
 }
 
-/// A file of the new keys under its new name, or one that an earlier try left there and that is none of them.
+/// A file of the new keys under its new name; one that an earlier try left there and that is none of them; or the file that says who
+/// followed.
 enum Write {
     Copy(PathBuf, Zeroizing<Vec<u8>>),
     Erase(PathBuf),
+    Line(PathBuf, Lineage),
 }
 
 impl Write {
@@ -174,12 +230,14 @@ impl Write {
                 path.parent().map_or(Ok(()), synced)
             }
             Write::Erase(path) => erase(path),
+            Write::Line(path, line) => line.write(path).map_err(|e| Failure::Failed(e.to_string())),
         }
     }
 }
 
-/// What brings the keys `from` to the name of `to`, in this order.
-fn writes(from: &Keys, to: &Keys) -> Result<Vec<Write>, Failure> {
+/// What makes the keys `from` those of the last of `line` where the first has those at `named`, in this order.
+fn writes(from: &Keys, named: &Keys, line: &Lineage) -> Result<Vec<Write>, Failure> {
+    let to = named.followed(line.clone());
     let kept = from.kept()?;
     let mut writes = Vec::new();
     for ending in ENDINGS {
@@ -193,6 +251,10 @@ fn writes(from: &Keys, to: &Keys) -> Result<Vec<Write>, Failure> {
         if source == target {
             continue;
         }
+        let cut = unfinished(&target);
+        if cut.exists() {
+            writes.push(Write::Erase(cut));
+        }
         if is_of && source.exists() {
             let read = std::fs::read(&source).map(Zeroizing::new);
             let failed = |e| Failure::Failed(format!("{}: {}", source.display(), reason(&e)));
@@ -201,6 +263,7 @@ fn writes(from: &Keys, to: &Keys) -> Result<Vec<Write>, Failure> {
             writes.push(Write::Erase(target));
         }
     }
+    writes.push(Write::Line(named.file(LINEAGE), line.clone()));
     Ok(writes)
 }
 
@@ -226,41 +289,56 @@ mod tests {
     use std::fs;
 
     /// A98: cut before any of its writes, within one, and after the last but one, the installation has its old authority, and the
-    /// command once more ends what it began; after the last it has the new one.
+    /// command once more ends what it began; after the last it has the new one, and nothing of a key is left beside it.
     #[test]
     fn every_cut_leaves_the_old_authority_or_the_new_one() {
         let temp = tempfile::tempdir().unwrap();
-        let (named, next) = (temp.path().join("authority"), temp.path().join("next"));
-        let [a, b] = [&named, &next].map(|path| AuthorityKey::load_or_create(path).unwrap());
-        let line = Lineage::of(a.public()).with(&a.succession(&b, 7).unwrap()).unwrap();
-        let who = || Keys::at(&named).unwrap().open(&Unlock::default()).unwrap().public();
-        let place = Keys::named(&named).unwrap().followed(line.clone());
-        let from = Keys::at(&next).unwrap();
-        // What a try with the key in another place left.
-        let stale = place.file(".age");
-        let count = {
-            fs::write(&stale, b"stale").unwrap();
-            writes(&from, &place).unwrap().len()
-        };
-        assert_eq!(count, 2);
+        let (path, next) = (temp.path().join("authority"), temp.path().join("next"));
+        let [a, b] = [&path, &next].map(|path| AuthorityKey::load_or_create(path).unwrap());
+        let line = Lineage::of(a.public());
+        let line = line.with(&a.succession(&b, 7).unwrap(), Reason::Superseded).unwrap();
+        let who = || Keys::at(&path).unwrap().open(&Unlock::default()).unwrap().public();
+        let (from, named) = (Keys::at(&next).unwrap(), Keys::named(&path).unwrap());
+        let place = named.followed(line.clone());
+        // What a try with the key in another place left, and what cuts within writes did.
+        let stale = [place.file(".age"), unfinished(&place.file(".age")), unfinished(&place.file(""))];
+        let leave = || stale.iter().for_each(|path| fs::write(path, b"stale").unwrap());
+        leave();
+        let count = writes(&from, &named, &line).unwrap().len();
+        assert_eq!(count, 5);
         for cut in 0..=count {
-            fs::write(&stale, b"stale").unwrap();
-            for write in writes(&from, &place).unwrap().iter().take(cut) {
+            leave();
+            assert_eq!(who(), a.public());
+            for (n, write) in writes(&from, &named, &line).unwrap().iter().take(cut).enumerate() {
                 write.make().unwrap();
-                assert_eq!(who(), a.public(), "cut after {cut}");
+                let expected = if n + 1 == count { b.public() } else { a.public() };
+                assert_eq!(who(), expected, "cut after {n} of {count}");
             }
-            // The file that makes it so was being written: it has another name until it is whole.
-            fs::write(temp.path().join("authority.lineage.part"), b"MBAL").unwrap();
-            assert_eq!(who(), a.public(), "cut in the last");
-            for write in writes(&from, &place).unwrap() {
+            if cut + 1 == count {
+                // The file that makes it so was being written: it has another name until it is whole.
+                fs::write(temp.path().join("authority.lineage.part"), b"MBAL").unwrap();
+                assert_eq!(who(), a.public(), "cut in the last");
+            }
+            for write in writes(&from, &named, &line).unwrap() {
                 write.make().unwrap();
             }
-            line.write(&Keys::named(&named).unwrap().file(LINEAGE)).unwrap();
-            assert_eq!((who(), stale.exists()), (b.public(), false), "{cut}");
-            for file in [place.file(""), Keys::named(&named).unwrap().file(LINEAGE)] {
+            assert_eq!((who(), stale.iter().any(|path| path.exists())), (b.public(), false), "{cut}");
+            for file in [place.file(""), named.file(LINEAGE)] {
                 fs::remove_file(file).unwrap();
             }
         }
         assert_eq!(who(), a.public());
+    }
+
+    /// A98: an hour ahead is a clock that differs, more is a date that devices would have for good.
+    #[test]
+    fn a_succession_of_a_time_to_come_is_not_taken() {
+        let now_ms = 1_700_000_000_500;
+        is_dated(0, now_ms).unwrap();
+        is_dated(1_700_003_600, now_ms).unwrap();
+        let why = is_dated(1_700_003_601, now_ms).unwrap_err().to_string();
+        for part in ["2023-11-14", "23:13:21", "22:13:20"] {
+            assert!(why.contains(part), "{part}: {why}");
+        }
     }
 }
