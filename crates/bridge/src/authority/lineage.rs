@@ -72,7 +72,7 @@ pub enum LineageError {
     )]
     Old(SpkId),
     /// It is not why an authority goes.
-    #[error("an authority goes as superseded, or because of its key, not for the reason {}", *.0 as u8)]
+    #[error("an authority goes as superseded, or because of its key, not for the reason {0:?}")]
     Reason(Reason),
     /// There is no room.
     #[error("{SUCCESSIONS_MAX} successions are the most that one installation has")]
