@@ -363,6 +363,23 @@ mod tests {
         assert!(Backup::read(&escaping.seal(&secrets, &key).unwrap()).is_err(), "a name is no path");
     }
 
+    /// Each by itself: numbers that cannot be, no key, a secret too few, and a name that is hidden or none.
+    #[test]
+    fn what_makes_no_backup_is_refused_whatever_else_is_right() {
+        let (backup, secrets, key, _) = made();
+        let set = Set { threshold: 6, ..backup.set };
+        let impossible = Backup { set, ..backup.clone() };
+        assert_eq!(impossible.seal(&secrets, &key), Err(Error::Malformed), "more shares than there are");
+        let empty = Backup { keys: heapless::Vec::new(), ..backup.clone() };
+        assert_eq!(empty.seal(&[], &key), Err(Error::Malformed), "no key");
+        assert_eq!(backup.seal(&secrets[..1], &key), Err(Error::Malformed), "a secret too few");
+        for name in [".key", "a key"] {
+            let mut named = backup.clone();
+            named.keys[0].name = name.try_into().unwrap();
+            assert!(Backup::read(&named.seal(&secrets, &key).unwrap()).is_err(), "{name}");
+        }
+    }
+
     #[test]
     fn a_share_opens_for_its_custodian_and_under_its_number_only() {
         let mut rng = ChaCha20Rng::seed_from_u64(6);

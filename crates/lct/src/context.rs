@@ -390,9 +390,16 @@ mod tests {
         let twice: Cids<PACKS_MAX> = [Cid([1; 16]), Cid([1; 16])].into_iter().collect();
         let none =
             Content::Manufacturing { made: 1, batch: heapless::String::new(), quality: heapless::Vec::new() };
+        let figure = |name: &str| Content::Manufacturing {
+            made: 1,
+            batch: "b".try_into().unwrap(),
+            quality: [(name.try_into().unwrap(), 1)].into_iter().collect(),
+        };
         let mut out = [0; CONTEXT_MAX];
         for content in [
             none,
+            figure(""),
+            figure("line\nbreak"),
             Content::Scope { operations: 0, packs: one(1), account },
             Content::Scope { operations: 8, packs: one(1), account },
             Content::Scope { operations: 1, packs: heapless::Vec::new(), account },

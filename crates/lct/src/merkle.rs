@@ -228,6 +228,14 @@ mod tests {
         }
     }
 
+    /// Nothing is written beside the peaks when there is no more to count.
+    #[test]
+    fn a_leaf_behind_the_last_number_harms_nothing() {
+        let mut full = Accumulator { peaks: [[0; 32]; PATH_MAX], count: u32::MAX };
+        full.push([1; 32]);
+        assert_eq!(full.count(), u32::MAX);
+    }
+
     /// Sides and number of siblings on the way up: two sizes of equal shape cannot be told apart by a path,
     /// which is why the count is part of every signed batch.
     fn verify_shape(index: usize, count: usize) -> Vec<bool> {

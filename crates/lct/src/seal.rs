@@ -405,6 +405,7 @@ mod tests {
         let len = sealer.seal(&B, &[b"text"], &mut out).unwrap();
         let whole = out;
         let mut other = Opener::new(&secret(2)).unwrap();
+        assert!(!other.claims(&out[..len]) && Opener::new(&secret(1)).unwrap().claims(&out[..len]));
         other.0.base = sealer.key.base;
         assert_eq!(other.attempt(&B, &mut out[..len]), Err(Error::NotAuthentic));
         assert_eq!(out, whole);
@@ -443,6 +444,8 @@ mod tests {
         assert_eq!(sealer.seal(&B, &[b"abc"], &mut [0; 30]), Err(Error::BufferTooSmall));
         sealer.reserve(4);
         assert_eq!(sealer.counters(), (0, 10));
+        sealer.reserve(11);
+        assert_eq!(sealer.counters(), (0, 11));
     }
 
     #[test]

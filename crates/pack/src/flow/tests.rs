@@ -377,7 +377,7 @@ fn most_that_passes(load: Load, rng: &mut ChaCha20Rng) -> ([Got; 2], u64) {
             best = best.max(Some((low, start, end)));
         }
         match best {
-            Some((mwh, start, end)) if rng.next_u32() % 16 > 0 => {
+            Some((mwh, start, end)) if !rng.next_u32().is_multiple_of(16) => {
                 let parts = flow.asked.clone().unwrap().parts;
                 let counted = flow.clone().counted(&parts, end).unwrap();
                 assert_eq!(flow.judge(&says(start, end, mwh)), Ok(Verdict::Agrees));
@@ -442,7 +442,8 @@ fn honest(seed: u64) -> (u32, u32) {
         }
         // The pack is Off for a while.
         if ms >= on_ms + 5_000 && draw(6_000) == 0 {
-            (flow.pause(), own.pause());
+            flow.pause();
+            own.pause();
             if flow.want(1, number, true) {
                 asked_ms = Some(ms);
             }
@@ -450,7 +451,8 @@ fn honest(seed: u64) -> (u32, u32) {
         }
         if draw(20_000) == 0 {
             // A start of the module, or a new epoch.
-            (flow.begin(), own = OwnFlow::default());
+            flow.begin();
+            own = OwnFlow::default();
             (asked_ms, answer) = (None, None);
         }
         if ms >= pack_ms {
