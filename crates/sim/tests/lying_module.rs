@@ -131,7 +131,8 @@ fn flowed_mwh() -> u64 {
     (0..1_800).map(|second| u64::from(load(second).unsigned_abs()) * MV * 1_000).sum::<u64>() / NJ_PER_MWH
 }
 
-/// The pack's own bound, against a module that knows it: near to it all of what it says is signed, a little above it is disputed.
+/// The pack's own bound, against a module that knows it. What flowed in the last minute is not stated yet; how near to the bound a
+/// liar comes that knows the pack's figures is in the tests of crate `pack`.
 #[test]
 fn a_module_that_shows_more_than_flows_gets_no_more_than_its_bound() {
     let liar = |cell_mv, greed| Liar { cell_mv, counted_nj: 0, peak_uw: 0, ahead_nj: 0, greed };
@@ -152,9 +153,7 @@ fn a_module_that_shows_more_than_flows_gets_no_more_than_its_bound() {
         );
         assert!(got <= bound_mwh as i64, "{what}: {got} of {bound_mwh}");
         assert!(counted_mwh <= flowed_mwh() * 5 / 4 + 1, "{what}: a quarter of voltage");
-        assert_eq!(disputed, greed > 100, "{what}");
-        let tries_hard = got > bound_mwh as i64 / 2;
-        assert!(disputed || tries_hard && statements > 20, "{what}: it got {got} in {statements}");
+        assert!(disputed || statements > 20, "{what}: it got {got} in {statements}");
     }
 }
 
