@@ -176,5 +176,5 @@ fn parts(known: &Signed) -> Reply<Parts<'_>> {
     let body = known.policy.encode().map_err(|e| Refusal::internal(&e))?;
     let rest = known.bytes.strip_prefix(body.as_slice()).ok_or_else(broken)?;
     let (by, entities) = rest.split_first_chunk::<64>().ok_or_else(broken)?;
-    Ok(Parts { digest: digest_of(&body), by: Signature(*by), body, entities })
+    Ok(Parts { digest: digest_of(&body), by: Signature(*by), body: body.to_vec(), entities })
 }
