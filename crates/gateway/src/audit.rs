@@ -21,6 +21,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+const MAGIC: &[u8; 4] = b"MBAL";
+const VERSION: u8 = 1;
 const HEADER: usize = 4 + 1 + 16;
 const ENTRY_HEAD: usize = 8 + 32 + 16;
 /// Largest file that is read: about a million entries.
@@ -37,11 +39,22 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
-    /// Not a log, or one of another version.
-    #[error("{}: not a log of this version", path.display())]
+    /// Not a log of the component.
+    #[error("{}: not a log of this component", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
+    },
+    /// Another build wrote it.
+    #[error(
+        "log {} has format {found}, and this build knows {VERSION}; nothing was changed, the build that wrote it still reads it",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u8,
     },
     /// A record that makes no sense.
     #[error("log {}: record at byte {offset} is damaged", path.display())]
@@ -116,11 +129,12 @@ pub fn read(path: &Path) -> Result<Log, LogError> {
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Log, LogError> {
     let foreign = || LogError::Foreign { path: path.to_owned() };
-    let (header, mut rest) = bytes.split_at_checked(HEADER).ok_or_else(foreign)?;
-    if header[..5] != *b"MBAL\x01" {
-        return Err(foreign());
+    let header = bytes.strip_prefix(MAGIC).and_then(<[u8]>::split_first);
+    if let Some((found, _)) = header.filter(|(version, _)| **version != VERSION) {
+        return Err(LogError::Version { path: path.to_owned(), found: *found });
     }
-    let cid = Cid::from_slice(&header[5..]).map_err(|_| foreign())?;
+    let (cid, mut rest) = header.and_then(|(_, rest)| rest.split_at_checked(16)).ok_or_else(foreign)?;
+    let cid = Cid::from_slice(cid).map_err(|_| foreign())?;
     let mut records = Vec::new();
     while let Some((head, behind)) = rest.split_at_checked(3) {
         let n = usize::from(u16::from_be_bytes([head[1], head[2]]));
@@ -153,8 +167,9 @@ impl Open {
         let mut bytes = Vec::new();
         (&mut file).take(FILE_MAX).read_to_end(&mut bytes).map_err(io)?;
         // A file that was cut inside its header holds nothing yet.
-        if bytes.len() < HEADER {
-            bytes = [b"MBAL\x01", &cid.0[..]].concat();
+        let header = [MAGIC, &[VERSION][..], &cid.0].concat();
+        if bytes.len() < HEADER && header.starts_with(&bytes) {
+            bytes = header;
             file.set_len(0).map_err(io)?;
             file.write_all(&bytes).map_err(io)?;
             file.sync_all().map_err(io)?;
@@ -295,6 +310,38 @@ mod tests {
     fn entry(chain: &mut AuditChain, text: &[u8]) -> LogPart {
         let link = chain.append(text).unwrap();
         LogPart::Entry { number: link.number, tag: link.tag, entry: text.iter().copied().collect() }
+    }
+
+    /// `formats/module-0001.log` is what this wrote when the file got the format that it has.
+    #[test]
+    fn a_log_of_this_format_goes_on_and_one_of_another_is_named_and_left_alone() {
+        let kept = include_bytes!("../tests/data/formats/module-0001.log");
+        let dir = tempfile::tempdir().unwrap();
+        let cid = Cid([3; 16]);
+        let path = dir.path().join("module-0001.log");
+        std::fs::write(&path, kept).unwrap();
+        let write = |part: &LogPart| {
+            AuditLogs::new(dir.path(), [(cid, "module-0001".to_owned())]).unwrap().write(cid, part)
+        };
+        let mut chain = AuditChain::new(Secret::new([1; 32]));
+        let [key, checkpoint] = [LogPart::Key([8; 194]), LogPart::Checkpoint([7; 125])];
+        let parts = [key, entry(&mut chain, &[1, 2]), checkpoint, entry(&mut chain, &[3; 20])];
+        for part in &parts {
+            assert!(matches!(write(part), Ok(None | Some(2))));
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), kept, "it has all of them");
+        assert_eq!(read(&path).unwrap().records.len(), 4);
+        assert_eq!(write(&entry(&mut chain, &[4])).unwrap(), Some(3));
+        let other = [&kept[..4], &[2], &kept[5..]].concat();
+        for other in [&other[..], &other[..10]] {
+            std::fs::write(&path, other).unwrap();
+            assert!(matches!(read(&path), Err(LogError::Version { found: 2, .. })));
+            assert!(matches!(write(&parts[1]), Err(LogError::Version { found: 2, .. })));
+            assert_eq!(std::fs::read(&path).unwrap(), other);
+        }
+        std::fs::write(&path, "notes").unwrap();
+        assert!(matches!(write(&parts[1]), Err(LogError::Foreign { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"notes");
     }
 
     /// Cut at every byte: what was acknowledged is there, and writing goes on where it ended.

@@ -16,7 +16,10 @@ use lct::{
     sign::{PublicKey, Signature},
     validation::Attestation,
 };
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableError,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -288,37 +291,52 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// Refuses a file of another version, before anything is written to it.
+fn check(path: &Path, db: &impl ReadableDatabase) -> Result<(), OutboxError> {
+    let read = || -> Result<_, redb::Error> {
+        match db.begin_read()?.open_table(META) {
+            Ok(meta) => Ok(meta.get("version")?.map(|v| v.value())),
+            // It was just made.
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    };
+    match read().map_err(|e| store_error(path, e))? {
+        Some(found) if found != VERSION => Err(OutboxError::Version { path: path.to_owned(), found }),
+        _ => Ok(()),
+    }
+}
+
 impl Outbox {
-    /// Opens or creates the file.
+    /// Opens or creates the file. One of another version is left as it is.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let fail = |e: redb::Error| store_error(path, e);
         if !path.exists() {
             create(path).map_err(fail)?;
         }
+        match Database::builder().open_read_only(path) {
+            Ok(db) => check(path, &db)?,
+            // It was not closed, and has to be repaired before anybody can read it.
+            Err(DatabaseError::RepairAborted) => {}
+            Err(e) => return Err(fail(e.into())),
+        }
         let db = Database::open(path).map_err(|e| fail(e.into()))?;
-        let path_buf = path.to_owned();
+        check(path, &db)?;
         let (settled, hold) = (Mutex::default(), Mutex::default());
-        let outbox = Outbox { path: path_buf, db, next: AtomicU64::new(0), settled, hold };
-        let version = outbox.write(|tx| {
+        let outbox = Outbox { path: path.to_owned(), db, next: AtomicU64::new(0), settled, hold };
+        let next = outbox.write(|tx| {
             tx.open_table(FAILED)?;
             hold::create(tx)?;
             let mut meta = tx.open_table(META)?;
-            let found = meta.get("version")?.map(|v| v.value());
-            if found.is_none() {
-                meta.insert("version", VERSION)?;
-            }
+            meta.insert("version", VERSION)?;
             let jobs = tx.open_table(JOBS)?;
             let mut last = 0;
             for entry in jobs.iter()? {
                 last = last.max(entry?.0.value().1 + 1);
             }
-            let next = meta.get("next")?.map_or(0, |n| n.value()).max(last);
-            Ok((found.unwrap_or(VERSION), next))
+            Ok(meta.get("next")?.map_or(0, |n| n.value()).max(last))
         })?;
-        if version.0 != VERSION {
-            return Err(OutboxError::Version { path: path.to_owned(), found: version.0 });
-        }
-        outbox.next.store(version.1, Ordering::SeqCst);
+        outbox.next.store(next, Ordering::SeqCst);
         outbox.find_held()?;
         Ok(outbox)
     }
@@ -579,6 +597,47 @@ mod tests {
         let refusal = Refusal { number: second, reason: "refused".into(), key_ended: false };
         outbox.settle(&[first], &[refusal]).unwrap();
         assert!(held(&[busy]) && !held(&[quiet, witness]), "they are there, or refused for good");
+    }
+
+    /// Of every kind, some of which the ledger refused.
+    fn filled(outbox: &Outbox) {
+        let (batch, energy, checkpoint, withdrawal) = jobs();
+        let others = [statements(), later()].concat();
+        for job in [&[batch, energy, checkpoint, withdrawal][..], &others].concat() {
+            outbox.keep(&job).unwrap().unwrap();
+        }
+        outbox.settle(&[1], &[Refusal { number: 2, reason: "refused".into(), key_ended: false }]).unwrap();
+    }
+
+    /// `formats/outbox.redb` is what [`filled`] left when the file got the format that it has.
+    #[test]
+    fn a_file_of_this_format_opens_and_one_of_another_is_named_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, anew) = (dir.path().join("outbox.redb"), dir.path().join("anew.redb"));
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats/outbox.redb"), &path)
+            .unwrap();
+        let held = |outbox: &Outbox| (outbox.next(100, &[]).unwrap(), outbox.depth().unwrap());
+        {
+            let (outbox, other) = (Outbox::open(&path).unwrap(), Outbox::open(&anew).unwrap());
+            filled(&other);
+            // One signature of them is another one each time.
+            let ((jobs, depth), (others, other_depth)) = (held(&outbox), held(&other));
+            assert_eq!((jobs.len(), depth), (others.len(), other_depth));
+            for (job, other) in jobs.iter().zip(&others).filter(|(job, _)| !matches!(job.1, Job::Context(_)))
+            {
+                assert_eq!(job, other);
+            }
+            assert_eq!(outbox.keep(&self::jobs().1).unwrap(), Some(8));
+        }
+        let db = Database::open(&path).unwrap();
+        let tx = db.begin_write().unwrap();
+        tx.open_table(META).unwrap().insert("version", VERSION + 1).unwrap();
+        tx.commit().unwrap();
+        drop(db);
+        let later = fs::read(&path).unwrap();
+        let refused = Outbox::open(&path).err().unwrap();
+        assert!(matches!(refused, OutboxError::Version { found: 2, .. }), "{refused}");
+        assert!(fs::read(&path).unwrap() == later, "it was written to");
     }
 
     #[test]

@@ -461,6 +461,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand_chacha::rand_core::SeedableRng;
 
     const VALUE: Word = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -537,6 +538,47 @@ mod tests {
         drop(nor);
         let nor = Nor::open(&path, 4).unwrap();
         assert_eq!((nor.read(2, 9), nor.storage_key()), (Some([0; 8]), None), "the mark of the tear is gone");
+    }
+
+    /// Records of a device: two values of one, of which the second counts, one that is long, and one that is erased.
+    fn records() -> Vec<Record> {
+        [
+            (0x101, vec![1; 40]),
+            (0x102, vec![1, 2, 3]),
+            (0x101, vec![1, 9]),
+            (0x103, vec![5; 200]),
+            (0x102, vec![]),
+        ]
+        .into_iter()
+        .map(|(key, value)| Record { key, value: value.into_iter().collect() })
+        .collect()
+    }
+
+    fn mounted(path: &Path) -> Vault<Nor> {
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([3; 32]);
+        let nor = Nor::open(path, MODULE_PAGES).unwrap();
+        mount(nor, &SigningKey::from_bytes(&[5; 32]).unwrap(), &mut rng).unwrap()
+    }
+
+    /// `formats/module.flash` is what [`records`] left when the file, and the store of records in it, got the formats that they
+    /// have.
+    #[test]
+    fn a_flash_of_this_format_opens_with_its_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, anew) = (folder.path().join("module.flash"), folder.path().join("anew.flash"));
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats/module.flash"), &path)
+            .unwrap();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([4; 32]);
+        let (mut kept, mut other) = (mounted(&path), mounted(&anew));
+        records().iter().for_each(|record| keep(&mut other, record, &mut rng).unwrap());
+        for key in 0x100..0x105 {
+            let load = |vault: &Vault<Nor>| vault.load(key).unwrap().map(|record| record.value.clone());
+            assert_eq!(load(&kept), load(&other), "{key:#x}");
+        }
+        assert!(!kept.is_damaged());
+        keep(&mut kept, &records()[1], &mut rng).unwrap();
+        drop(kept);
+        assert_eq!(mounted(&path).load(0x102).unwrap().unwrap().value, records()[1].value);
     }
 
     #[test]

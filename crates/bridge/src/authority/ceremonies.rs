@@ -38,8 +38,8 @@ use ledger::{
 use super::policy::{Agreement, Paired, Signed};
 use crate::durable;
 
-const MAGIC: &[u8; 5] = b"MBCE\x01";
-const VERSION: u64 = 1;
+const MAGIC: &[u8; 4] = b"MBCE";
+const VERSION: u8 = 1;
 const BOND_VERSION: u64 = 3;
 const PAIRING_VERSION: u64 = 2;
 /// Seconds until a ceremony is void.
@@ -144,6 +144,17 @@ pub enum CeremonyError {
     /// It is damaged, or no ceremony file.
     #[error("{} is damaged or no ceremony file; it holds the relationship keys' public halves, restore it", .0.display())]
     Damaged(PathBuf),
+    /// Another build wrote it.
+    #[error(
+        "{} was written by another build, in format {found}; nothing was changed, the build that wrote it still opens it",
+        .path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that is not known: of the file, a binding or a pairing.
+        found: u64,
+    },
     /// It belongs to another chain.
     #[error("{} belongs to another chain", .0.display())]
     OtherChain(PathBuf),
@@ -170,8 +181,10 @@ impl Ceremonies {
     pub fn open(path: &Path, chain_id: Digest) -> Result<Self, CeremonyError> {
         let rows = match fs::read(path) {
             Ok(bytes) => {
-                let damaged = || CeremonyError::Damaged(path.into());
-                let (found, rows) = decode(&bytes).ok_or_else(damaged)?;
+                let (found, rows) = decode(&bytes).map_err(|e| match e {
+                    FormatError::Version(found) => CeremonyError::Version { path: path.into(), found },
+                    _ => CeremonyError::Damaged(path.into()),
+                })?;
                 if found != chain_id {
                     return Err(CeremonyError::OtherChain(path.into()));
                 }
@@ -221,19 +234,25 @@ impl Ceremonies {
 
 fn encode(chain_id: &Digest, rows: &Rows) -> Vec<u8> {
     let content = Content { chain_id: *chain_id, rows: rows.clone() };
-    let mut file = [MAGIC, content.to_bytes().as_slice()].concat();
+    let mut file = [MAGIC.as_slice(), &[VERSION], &content.to_bytes()].concat();
     let sum = sha256(&[&file]);
     file.extend_from_slice(&sum);
     file
 }
 
-fn decode(file: &[u8]) -> Option<(Digest, Rows)> {
-    let (content, sum) = file.split_last_chunk::<32>()?;
-    if sha256(&[content]) != *sum {
-        return None;
+fn decode(file: &[u8]) -> Result<(Digest, Rows), FormatError> {
+    let (version, _) =
+        file.strip_prefix(MAGIC).and_then(<[u8]>::split_first).ok_or(FormatError::Unexpected)?;
+    if *version != VERSION {
+        // How it ends is that version's affair.
+        return Err(FormatError::Version((*version).into()));
     }
-    let content = Content::from_bytes(content.strip_prefix(MAGIC)?).ok()?;
-    Some((content.chain_id, content.rows))
+    let (content, sum) = file.split_last_chunk::<32>().ok_or(FormatError::Truncated)?;
+    if sha256(&[content]) != *sum {
+        return Err(FormatError::Unexpected);
+    }
+    let content = Content::from_bytes(content.get(MAGIC.len() + 1..).unwrap_or_default())?;
+    Ok((content.chain_id, content.rows))
 }
 
 /// What stands between magic and checksum.
@@ -253,7 +272,7 @@ impl Canonical for Content {
 }
 
 fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
-    w.object(4, VERSION).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
+    w.object(4, VERSION.into()).uint(1).bytes(chain_id).uint(2).array(rows.bonds.len());
     for (id, bond) in &rows.bonds {
         w.object(9, BOND_VERSION).uint(1).bytes(&id.0).uint(2).text(&bond.creator);
         w.uint(3).uint(bond.created.into()).uint(4).array(2);
@@ -297,7 +316,7 @@ fn write(w: &mut Writer, chain_id: &Digest, rows: &Rows) {
 }
 
 fn rows(r: &mut Reader<'_>) -> Result<(Digest, Rows), FormatError> {
-    r.object(4, VERSION)?;
+    r.object(4, VERSION.into())?;
     r.key(1)?;
     let chain_id = r.fixed()?;
     let mut rows = Rows::default();
@@ -512,12 +531,34 @@ mod tests {
     #[test]
     fn any_damage_is_found() {
         let good = encode(&[1; 32], &example());
-        assert!(decode(&good).is_some());
+        assert!(decode(&good).is_ok());
         for i in 0..good.len() {
             let mut bad = good.clone();
             bad[i] ^= 1;
-            assert!(decode(&bad).is_none(), "byte {i}");
-            assert!(decode(&good[..i]).is_none(), "cut at {i}");
+            assert!(decode(&bad).is_err(), "byte {i}");
+            assert!(decode(&good[..i]).is_err(), "cut at {i}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_named_and_left_alone() {
+        let kept = encode(&[1; 32], &example());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ceremonies");
+        let sealed = |mut content: Vec<u8>| {
+            let sum = sha256(&[&content]);
+            content.extend(sum);
+            content
+        };
+        let (content, _) = kept.split_last_chunk::<32>().unwrap();
+        let file = [&content[..4], &[2], &content[5..]].concat();
+        // The object in it.
+        let object = [&content[..7], &[9], &content[8..]].concat();
+        for (other, version) in [(file.clone(), 2), (sealed(file), 2), (sealed(object), 9)] {
+            fs::write(&path, &other).unwrap();
+            let refused = Ceremonies::open(&path, [1; 32]).unwrap_err();
+            assert!(matches!(refused, CeremonyError::Version { found, .. } if found == version), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), other);
         }
     }
 }

@@ -14,7 +14,10 @@ use api::{
     webhook::DeadLetter,
 };
 use lct::Digest;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableError,
+};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -94,6 +97,39 @@ pub(super) struct Outbox {
     path: PathBuf,
 }
 
+/// Refuses a file of another version or chain, before anything is written to it.
+fn check(path: &Path, db: &impl ReadableDatabase, chain_id: &Digest) -> Kept<()> {
+    let read = || -> Result<_, redb::Error> {
+        let meta = match db.begin_read()?.open_table(META) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            meta => meta?,
+        };
+        let value = |name| Ok::<_, redb::Error>(meta.get(name)?.map(|v| v.value().to_vec()));
+        Ok(Some((value("format")?, value("chain")?)))
+    };
+    let damaged = |what| Err(OutboxError::Damaged { path: path.into(), what });
+    let found = read().map_err(|e| OutboxError::Store { path: path.into(), source: Box::new(e) })?;
+    match found {
+        None => Ok(()),
+        Some((Some(format), Some(chain))) if format == [FORMAT] => {
+            if chain == chain_id {
+                Ok(())
+            } else {
+                damaged("it belongs to another chain".into())
+            }
+        }
+        Some((Some(format), _)) if format.len() == 1 && format != [FORMAT] => {
+            damaged(format!("it has format {}, this build knows {FORMAT}", format[0]))
+        }
+        Some(_) => damaged("it says no format and chain".into()),
+    }
+}
+
+/// Whether a crash left it as it was before anything was written.
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() == 0)
+}
+
 type Kept<T> = Result<T, OutboxError>;
 
 impl Outbox {
@@ -103,31 +139,27 @@ impl Outbox {
         if fresh {
             private(path).map_err(|source| OutboxError::Io { path: path.into(), source })?;
         }
+        if !fresh {
+            match Database::builder().open_read_only(path) {
+                Ok(db) => check(path, &db, chain_id)?,
+                // It was not closed, and has to be repaired before anybody can read it; or it was only just made.
+                Err(DatabaseError::RepairAborted) => {}
+                Err(_) if is_empty(path) => {}
+                Err(e) => return Err(fail(e.into())),
+            }
+        }
         let db = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|e| fail(e.into()))?;
+        check(path, &db, chain_id)?;
         let outbox = Outbox { db, path: path.into() };
         outbox.change(|txn| {
             txn.open_table(HOOKS)?;
             txn.open_table(DEAD)?;
             txn.open_table(REMOVED)?;
             let mut meta = txn.open_table(META)?;
-            if meta.is_empty()? {
-                meta.insert("format", [FORMAT].as_slice())?;
-                meta.insert("chain", chain_id.as_slice())?;
-            }
+            meta.insert("format", [FORMAT].as_slice())?;
+            meta.insert("chain", chain_id.as_slice())?;
             Ok(())
         })?;
-        let read = || -> Result<_, redb::Error> {
-            let meta = outbox.db.begin_read()?.open_table(META)?;
-            let value = |name| Ok::<_, redb::Error>(meta.get(name)?.map(|v| v.value().to_vec()));
-            Ok((value("format")?, value("chain")?))
-        };
-        let (format, chain) = read().map_err(fail)?;
-        if format != Some(vec![FORMAT]) {
-            return Err(outbox.damaged("it has another format"));
-        }
-        if chain != Some(chain_id.to_vec()) {
-            return Err(outbox.damaged("it belongs to another chain"));
-        }
         Ok(outbox)
     }
 
