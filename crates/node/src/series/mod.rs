@@ -410,9 +410,24 @@ impl Series {
                 Err(other) => return Err(other),
             }
         }
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let db = db.map_err(|e| Error::store(path, e))?;
-        Ok((Self::begin(db, path, chain_id)?, Some(anew)))
+        Ok((Self::create(path, chain_id)?, Some(anew)))
+    }
+
+    /// Makes the file under another name first: what a kill leaves half made is not taken for damage.
+    fn create(path: &Path, chain_id: &Digest) -> Result<Self, Error> {
+        let part = path.with_extension("part");
+        let make = || file::guarded(&part, || Database::create(&part).map_err(|e| Error::store(&part, e)));
+        let db = match make() {
+            Err(Error::Corrupted { .. }) => {
+                fs::remove_file(&part).map_err(|e| Error::io(&part, e))?;
+                make()?
+            }
+            made => made?,
+        };
+        drop(Self::begin(db, &part, chain_id)?);
+        fs::rename(&part, path).map_err(|e| Error::io(path, e))?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).open(path);
+        Ok(Self { db: Arc::new(db.map_err(|e| Error::store(path, e))?), path: path.into() })
     }
 
     /// Begins sums in an empty database.

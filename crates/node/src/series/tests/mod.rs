@@ -247,9 +247,14 @@ fn a_damaged_file_is_set_aside_and_made_anew() {
         assert_eq!(world.dump(), whole, "{n}");
         world.keeper.open = None;
     }
-    fs::remove_file(world.file()).unwrap();
-    assert_eq!(world.follow(), Some(Anew::Missing));
-    assert_eq!(world.dump(), whole);
+    // Killed before it was whole, at any length: nothing was there that could be damaged.
+    for len in [0, 1, 100, 4_096, good.len() / 2, good.len()] {
+        world.keeper.open = None;
+        fs::remove_file(world.file()).unwrap();
+        fs::write(world.file().with_extension("part"), &good[..len]).unwrap();
+        assert_eq!(world.follow(), Some(Anew::Missing), "{len}");
+        assert_eq!(world.dump(), whole, "{len}");
+    }
     // Damage in a bucket of which nothing tells before it is read.
     let series = world.keeper.open.as_ref().unwrap();
     let key = whole[0].0;
