@@ -108,6 +108,8 @@ impl InForce {
 
 /// A ledger replica.
 pub struct Chain {
+    /// Closed before the store lets go of the directory: a successor may append from then on, and closing cuts zeros off.
+    segments: Segments,
     store: Store,
     in_force: RwLock<Arc<InForce>>,
     head: RwLock<Head>,
@@ -116,7 +118,6 @@ pub struct Chain {
     pool: Mutex<Mempool>,
     waiters: Mutex<BTreeMap<TxId, Vec<oneshot::Sender<Fate>>>>,
     verifier: Verifier,
-    segments: Segments,
     series: Sums,
     work: Notify,
     height: watch::Sender<u64>,

@@ -128,8 +128,17 @@ impl Core {
             let error = "the record of the binding names other components or keys";
             return Err(Refusal::new(409, code::BINDING_KEYS, error).detail(id.to_string()));
         }
-        // What is known of a binding, its policy above all, is more than this.
-        if self.bond(id, &binding).is_ok() {
+        // What is known of a binding, its policy above all, is more than this; but how a side is reached only a blind proves.
+        if let Ok(known) = self.bond(id, &binding) {
+            let sides = [0, 1].map(|at| match &known.sides[at] {
+                side if side.access.is_empty() => {
+                    Side { access: bond.sides[at].access.clone(), ..side.clone() }
+                }
+                side => side.clone(),
+            });
+            if sides != known.sides {
+                self.ceremonies.change(|rows| rows.bonds.get_mut(&id).map(|known| known.sides = sides))?;
+            }
             return Ok(());
         }
         self.ceremonies.change(|rows| rows.bonds.insert(id, bond))?;

@@ -372,7 +372,10 @@ mod tests {
         let told = |number| of(pdu::VALIDATION, number);
         assert!(gateway.keep(stated(3, 1), told(4)), "of the binding itself, which no other key can say");
         assert!(!gateway.keep(stated(1, 2), told(5)), "its witness signs it anew");
-        assert_eq!(gateway.outputs.len(), 2);
+        let whole =
+            Job::Batch { statement: vec![5], key: key(3), signature: Signature([0; 64]), entries: vec![] };
+        assert!(gateway.keep(whole, of(pdu::BATCH, 6)), "told before, and whole only now");
+        assert_eq!(gateway.outputs.len(), 3);
         gateway.hold(Vec::new());
         assert!(gateway.keep(job(3), kept(3)), "its device tells it again");
     }

@@ -92,6 +92,8 @@ impl Gateway {
         let held = match &job {
             // What a device says of this very binding no other key can say; each says one thing at a time.
             Job::Statement { key, .. } if self.is_held(key) => false,
+            // Told before: what comes anew is held back before it is collected, and these records are nowhere else any more.
+            Job::Batch { .. } => false,
             job => job.keys().any(|key| self.is_held(&key)),
         };
         let taken = !held && !self.unheard.knows(kept);

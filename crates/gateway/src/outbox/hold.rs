@@ -104,6 +104,8 @@ impl Hold {
         match (self.knows(job), follows, job) {
             (false, false, _) => Judged::Goes,
             (false, true, Job::Statement { .. }) => Judged::Stays,
+            // Told once, and short: the end of a pairing has its place also where nothing else has.
+            (_, _, Job::Withdrawal { .. }) => Judged::Held,
             _ if room => Judged::Held,
             _ => Judged::Stays,
         }

@@ -267,6 +267,10 @@ impl Tail {
     fn trim(&mut self) -> io::Result<()> {
         if self.filled > self.len || self.unclean {
             self.file.set_len(self.len)?;
+            if self.unclean {
+                // Or a power cut may bring back what is behind a shorter frame that comes next.
+                self.file.sync_all()?;
+            }
             self.filled = self.len;
         }
         Ok(())
@@ -280,8 +284,11 @@ impl Tail {
         let end = self.len + frame.len() as u64;
         if end > self.filled {
             self.filled = filled_to(end);
-            // A disk that has no room for them has some for the frame, and for others as they come.
-            let _fewer = self.fill(self.filled - end);
+            if self.fill(self.filled - end).is_err() {
+                // A disk that has no room for them has some for the frame; what they took of it blocks need more.
+                self.file.set_len(end)?;
+                self.filled = end;
+            }
         }
         Ok(())
     }
@@ -526,12 +533,14 @@ mod tests {
             // The next batch founds a file.
             lock(&group(&segments).tail).version = 1;
         }
-        let stuck = segments.path(2);
+        let [listing, stuck] = [Listing::path(&segments.path(1)), segments.path(2)];
+        assert!(listing.exists());
         let remove = |path: &Path| {
             if path == stuck { Err(Error::Interrupted) } else { crate::segments::remove(path) }
         };
         assert!(matches!(segments.prune_by(u64::MAX, remove), Err(Error::Interrupted)));
         assert_eq!(segments.numbers().unwrap(), [2, 3, 4]);
+        assert!(!listing.exists());
         assert_eq!(segments.stored().batches, 3);
         assert_eq!(segments.append(&[batch(2, 3)]).unwrap(), [Appended::AlreadyStored]);
         assert_eq!(segments.batch(&Cid([1; 16]), 0).unwrap(), None);

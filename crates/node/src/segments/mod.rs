@@ -293,6 +293,10 @@ impl Segments {
                 let file = OpenOptions::new().read(true).write(true).open(&path);
                 let file = file.map_err(|e| Error::io(&path, e))?;
                 let len = file.metadata().map_err(|e| Error::io(&path, e))?.len();
+                // A frame that was written and not synced when its writer was killed is whole to whoever reads it, and is
+                // said to be stored from now on.
+                file.sync_all().map_err(|e| Error::io(&path, e))?;
+                segments.sync_dir()?;
                 Tail { file, number, len, filled: len, version, unclean: false, listed_to, listed }
             }
             None => segments.create(1)?,
@@ -480,19 +484,23 @@ impl Segments {
         if !index.has(old.iter().flat_map(|(_, batches)| batches)) {
             return Err(more());
         }
-        let mut removed = Ok(true);
-        let gone = old.iter().take_while(|(number, _)| {
-            removed = remove(&self.path(*number));
-            removed.is_ok()
-        });
-        let (gone, batches): (Vec<u32>, Vec<_>) = gone.map(|(number, batches)| (*number, batches)).unzip();
+        let (mut gone, mut done) = (0, Ok(()));
+        for (number, _) in &old {
+            // One after the other: a power cut leaves none behind a gap.
+            done = remove(&self.path(*number)).map(|_| gone += 1).and_then(|()| self.sync_dir());
+            if done.is_err() {
+                break;
+            }
+        }
+        old.truncate(gone);
+        let (gone, batches): (Vec<u32>, Vec<_>) = old.into_iter().unzip();
         index.forget(&gone, batches.into_iter().flatten()).ok_or_else(more)?;
         drop(index);
-        removed?;
         for number in &gone {
             remove(&Listing::path(&self.path(*number)))?;
         }
         self.sync_dir()?;
+        done?;
         Ok(gone.len() as u64)
     }
 

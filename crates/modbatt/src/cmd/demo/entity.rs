@@ -98,12 +98,13 @@ impl Entity {
         }
         match self.introduction.take() {
             Some(waits) if clock < waits.look => self.introduction = Some(waits),
+            // Whoever asked has gone: nobody would hear what the device says.
+            Some(waits) if waits.answer.is_closed() => self.rests = Some(clock + PATIENCE),
             Some(waits) if !on_its_way(&waits.keys) => {
                 self.carry(now, gateway, &waits.component_id, &waits.message, waits.answer);
             }
-            Some(waits) if waits.until <= clock || waits.answer.is_closed() => {
+            Some(waits) if waits.until <= clock => {
                 self.rests = Some(clock + PATIENCE);
-                // Whoever asked may have gone.
                 drop(waits.answer.send(Err(CarryRefused::Busy)));
             }
             waits => {

@@ -72,7 +72,8 @@ impl Live<'_> {
         uploads: &watch::Receiver<Progress>,
         keys: &[PublicKey],
     ) -> bool {
-        !uploads.borrow().away && outbox.holds(keys).is_ok_and(|held| held)
+        // What cannot be read may be one of them.
+        !uploads.borrow().away && !outbox.holds(keys).is_ok_and(|held| !held)
     }
 
     /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings. Whom it has registered since,
