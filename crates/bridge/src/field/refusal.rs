@@ -76,7 +76,9 @@ pub enum FieldError {
     #[error(transparent)]
     Sign(#[from] SignError),
     /// A document cannot be made.
-    #[error(transparent)]
+    #[error(
+        "no certificate or record can be made of what the brief tells ({0}); `modbatt delegate brief` makes another one, with network"
+    )]
     Unissued(#[from] Unissued),
     /// What the laptop was told before it left is damaged.
     #[error("the brief is damaged ({0}); `modbatt delegate brief` makes another one, with network")]
