@@ -494,7 +494,7 @@ impl Segments {
         }
         old.truncate(gone);
         let (gone, batches): (Vec<u32>, Vec<_>) = old.into_iter().unzip();
-        index.forget(&gone, batches.into_iter().flatten()).ok_or_else(more)?;
+        index.forget(&gone, batches.iter().flatten()).ok_or_else(more)?;
         drop(index);
         for number in &gone {
             remove(&Listing::path(&self.path(*number)))?;
