@@ -195,7 +195,7 @@ async fn what_is_recorded_beside_the_ceremonies_is_told() {
 async fn what_is_decided_is_told_before_it_holds() {
     let world = World::new().await;
     let was = world.client.governance().await.unwrap();
-    assert_eq!((was.rules, was.validators.len(), was.roots.len(), was.decided.len()), (1, 1, 1, 0));
+    assert_eq!((was.rules, was.validators.len(), was.roots.len(), was.decided.len()), (2, 1, 1, 0));
     let params = ledger::genesis::Params { max_lcts: 7, ..world.genesis.params.clone() };
     let height = world.chain.tip().height + 6;
     let decided =
