@@ -36,6 +36,11 @@ impl Commissioner {
         }
     }
 
+    /// Whether that is being asked for, or is about to be.
+    pub fn is_stating(&self) -> bool {
+        self.tasks.iter().any(|task| matches!(task, Task::Scope | Task::Answer(_)))
+    }
+
     /// The ledger has what the pack says, or the pack is to sign this.
     pub(super) fn on_answerable(
         &mut self,

@@ -85,7 +85,7 @@ impl Gateway {
         {
             let name = c.task_name(task);
             if let Task::Scope | Task::Answer(_) = task {
-                self.owed = Some(now + OWED);
+                self.owed = Some(self.owed.map_or(now + OWED, |due| due.min(now + OWED)));
             }
             if let Some(pair) = task.pair() {
                 let before = self.resting.get(&pair).map(|(_, pause)| 2 * pause.as_millis());
@@ -134,11 +134,13 @@ impl Gateway {
         Ok(true)
     }
 
-    /// When what app and pack are to have stated is asked for: with a channel to this pack.
+    /// When what app and pack are to have stated is asked for: with a channel to this pack, and not before what was asked earlier,
+    /// when the ledger said something else, has ended.
     pub(super) fn owed_due(&self) -> Option<Instant> {
         let relation = self.app.relation();
         let pack = self.cids.get(&Party::Pack).map(|cid| (*cid, Role::Pack));
-        self.owed.filter(|_| self.is_operating() && relation.peer() == pack)
+        let free = matches!(&self.phase, Phase::Operating(c) if !c.is_stating());
+        self.owed.filter(|_| self.is_operating() && free && relation.peer() == pack)
     }
 
     pub(super) fn state_owed(&mut self, now: Instant) {
