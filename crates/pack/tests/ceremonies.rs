@@ -200,11 +200,14 @@ fn modules_cut(step: usize) -> u32 {
             });
             assert!(done, "{at}: paired");
             let end = list(w, "module-0001");
+            let mut said = Vec::new();
             let held = (0..3).any(|_| {
-                given(w, PACK.0, &end, [pdu::REVOCATION, pdu::REVOCATION_STATUS]) == Some(Status::Accepted)
+                said.push(given(w, PACK.0, &end, [pdu::REVOCATION, pdu::REVOCATION_STATUS]));
+                said.last() == Some(&Some(Status::Accepted))
             });
             w.run_for(3_000);
-            assert!(held && w.pack.has_revoked(Cid::of("module-0001")), "{at}: the old one is out");
+            let out = w.pack.has_revoked(Cid::of("module-0001"));
+            assert!(held && out, "{at}: the old one is out ({out}): {said:?}");
             assert_eq!((w.pack.modules(), w.pack.modules_up()), (1, true), "{at}");
             assert!(w.app.relation().is_up() && w.modules[1].relation().is_up(), "{at}");
         },

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
 };
@@ -416,14 +417,11 @@ impl Series {
     /// Makes the file under another name first: what a kill leaves half made is not taken for damage.
     fn create(path: &Path, chain_id: &Digest) -> Result<Self, Error> {
         let part = path.with_extension("part");
-        let make = || file::guarded(&part, || Database::create(&part).map_err(|e| Error::store(&part, e)));
-        let db = match make() {
-            Err(Error::Corrupted { .. }) => {
-                fs::remove_file(&part).map_err(|e| Error::io(&part, e))?;
-                make()?
-            }
-            made => made?,
-        };
+        match fs::remove_file(&part) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(&part, e)),
+            _ => {}
+        }
+        let db = Database::create(&part).map_err(|e| Error::store(&part, e))?;
         drop(Self::begin(db, &part, chain_id)?);
         fs::rename(&part, path).map_err(|e| Error::io(path, e))?;
         let db = Database::builder().set_cache_size(CACHE_BYTES).open(path);
