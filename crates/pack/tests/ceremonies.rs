@@ -169,6 +169,8 @@ fn modules_cut(step: usize) -> u32 {
     assert!(before.bind(APP, PACK) && before.bind(PACK, MODULE));
     assert!(before.pair(APP, PACK) && before.pair(PACK, MODULE));
     let flash = std::mem::take(&mut before.flash);
+    // One list: another signature would make another list of the same number.
+    let end = list(&before, "module-0001");
     everywhere(
         "the exchange of a module",
         step,
@@ -185,7 +187,6 @@ fn modules_cut(step: usize) -> u32 {
         },
         |w| {
             if w.bind(PACK, other) && w.pair(PACK, other) {
-                let end = list(w, "module-0001");
                 given(w, PACK.0, &end, [pdu::REVOCATION, pdu::REVOCATION_STATUS]);
             }
         },
@@ -199,7 +200,6 @@ fn modules_cut(step: usize) -> u32 {
                 w.pair(PACK, other) || (w.bind(PACK, other) && w.pair(PACK, other))
             });
             assert!(done, "{at}: paired");
-            let end = list(w, "module-0001");
             let mut said = Vec::new();
             let held = (0..3).any(|_| {
                 said.push(given(w, PACK.0, &end, [pdu::REVOCATION, pdu::REVOCATION_STATUS]));
