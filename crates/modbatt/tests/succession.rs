@@ -186,6 +186,9 @@ fn an_installation_goes_on_under_the_key_that_follows() {
     let line = |id: &str| status.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
     assert!(line("module-0002").contains("retired"), "{status}");
     assert!(line("module-0003").contains("bound to pack-0001 (B1), paired"), "{status}");
+    // The group key that the revocation drew may be on its way still.
+    let patience = Instant::now() + Duration::from_secs(20);
+    while site.modbatt(&["check"], &[]).code != Some(0) && Instant::now() < patience {}
     site.modbatt(&["check"], &[]).good();
     let ended = {
         running.interrupt();
