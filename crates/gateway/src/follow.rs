@@ -111,7 +111,7 @@ impl Follow {
         }
     }
 
-    /// Something waits for `member` to follow: it is told soon, however long it was silent.
+    /// Something of a ceremony waits for `member` to follow: it is told soon, however long it was silent.
     pub fn hurry(&mut self, now: Instant, member: Member) {
         if let Some(waiting) = self.waiting.get_mut(&member) {
             waiting.due = waiting.due.min(now + STEP);

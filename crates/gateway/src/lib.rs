@@ -33,5 +33,5 @@ pub use crate::core::{CarriedTo, CarryRefused, Error, Event, Gateway, KeysFor, K
 pub use code::{Plan, stretch};
 pub use ending::{Ending, Signer};
 pub use keys::{FieldKey, Keys};
-pub use outbox::{Held, Job, Outbox, OutboxError};
+pub use outbox::{HOLD_MIB, Held, Job, Outbox, OutboxError};
 pub use uplink::{Uplink, UplinkError, Uploaded};

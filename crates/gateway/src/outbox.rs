@@ -7,7 +7,7 @@
 
 mod hold;
 
-pub use hold::Held;
+pub use hold::{HOLD_MIB, Held};
 
 use crate::collect::Entry;
 use hold::{Hold, Judged};

@@ -63,6 +63,12 @@ pub struct EnergyEvent {
 }
 
 impl EnergyEvent {
+    /// By what it is acknowledged (`spec/can.md`, C47), and the `seq` of its digest: `cycle << 32 | seq`.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        u64::from(self.cycle) << 32 | u64::from(self.seq)
+    }
+
     /// Writes the CBOR; returns its length.
     pub fn encode(&self, out: &mut [u8; STATEMENT_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
@@ -101,11 +107,11 @@ impl EnergyEvent {
         Ok(EnergyEvent { cid, cycle, seq, kind, start_ms, end_ms, mwh, mean_mw, soc_ppm })
     }
 
-    /// What the pack signs; the statement's `seq` is `cycle << 32 | seq`.
+    /// What the pack signs; the statement's `seq` is [`EnergyEvent::number`].
     pub fn digest(&self) -> Result<Digest, Error> {
         let mut out = [0; STATEMENT_MAX];
         let n = self.encode(&mut out)?;
-        Ok(statement_digest(&self.cid, u64::from(self.cycle) << 32 | u64::from(self.seq), &out[..n]))
+        Ok(statement_digest(&self.cid, self.number(), &out[..n]))
     }
 
     /// Signs with the relationship's signing key.
@@ -139,6 +145,12 @@ pub struct CycleClose {
 }
 
 impl CycleClose {
+    /// By what it is acknowledged (`spec/can.md`, C47), and the `seq` of its digest: `cycle << 32 | 0xFFFF_FFFF`.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        u64::from(self.cycle) << 32 | 0xFFFF_FFFF
+    }
+
     /// Writes the CBOR; returns its length.
     pub fn encode(&self, out: &mut [u8; STATEMENT_MAX]) -> Result<usize, Error> {
         codec::encode(out, |e| {
@@ -173,11 +185,11 @@ impl CycleClose {
         Ok(CycleClose { cid, cycle, events, charged_mwh, discharged_mwh, start_ms, end_ms })
     }
 
-    /// What the pack signs; the statement's `seq` is `cycle << 32 | 0xFFFF_FFFF`.
+    /// What the pack signs; the statement's `seq` is [`CycleClose::number`].
     pub fn digest(&self) -> Result<Digest, Error> {
         let mut out = [0; STATEMENT_MAX];
         let n = self.encode(&mut out)?;
-        Ok(statement_digest(&self.cid, u64::from(self.cycle) << 32 | 0xFFFF_FFFF, &out[..n]))
+        Ok(statement_digest(&self.cid, self.number(), &out[..n]))
     }
 
     /// Signs with the relationship's signing key.

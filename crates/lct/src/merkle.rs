@@ -23,7 +23,7 @@ pub fn leaf_hash(data: &[u8]) -> Digest {
     sha256(&[&[LEAF], data])
 }
 
-/// Hashes of the data of some leaves, in less time than one by one.
+/// Hashes of the data of some leaves, together ([`sha256_each`]).
 pub fn leaf_hashes(data: [&[u8]; TOGETHER]) -> [Digest; TOGETHER] {
     sha256_each(LEAF, data)
 }
@@ -34,7 +34,7 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
 }
 
 /// Root over `nodes`, which hold something else then: level by level, a last one that has no other rises. That is the tree of
-/// [`root`], in half the time.
+/// [`root`], with nodes hashed together.
 pub fn root_in_place(nodes: &mut [Digest]) -> Digest {
     let mut count = nodes.len();
     while count > 1 {

@@ -17,7 +17,7 @@ use lct::{
 };
 use ledger::{
     codec::Canonical,
-    records::{ActRecord, Binding, Delegated, Pairing, Revocation, Status, key as state_key},
+    records::{ActRecord, Binding, Delegated, Pairing, Revocation, RulesVersion, Status, key as state_key},
     reject::Rejection::{self, *},
     state::load,
     tx::{Body, Target},
@@ -153,6 +153,9 @@ pub fn delegation_rules() {
         ("in the future", body_of(&later(of("pack-1")), &authority), DelegationTime),
         ("with a spare one, in the future", body_of(&later(both("nobody")), &authority), DelegationTime),
     ];
+    let spare = body_of(&later(both("nobody")), &authority);
+    bench.refuse("with a spare one, in the future, under the first rules", spare, DelegationPack);
+    bench.state.put(state_key::RULES.into(), &RulesVersion { version: 2 });
     for (what, body, expected) in rows {
         bench.refuse(what, body, expected);
     }
@@ -282,6 +285,7 @@ pub fn outcomes() {
 pub fn a_name_that_is_registered_later_counts_for_a_pack_only() {
     use lct::id::Role;
     let mut bench = Bench::running();
+    bench.state.put(state_key::RULES.into(), &RulesVersion { version: 2 });
     let mut d = delegation(1);
     let mut packs = ["pack-1", "pack-8", "module-9"].map(Cid::of);
     packs.sort();
@@ -295,6 +299,9 @@ pub fn a_name_that_is_registered_later_counts_for_a_pack_only() {
     let at = START_S + 600;
     let foreign = revoke(Target::Binding(binding_id("pack-2", "module-9")));
     assert_eq!(laptop.does(&mut bench, at, &foreign), Some(ActScope));
+    // Nor by the binding that a new one of the laptop's own pack is to take the place of.
+    let (_, body) = laptop.rebound(40, binding_id("pack-2", "module-9"), 1);
+    assert_eq!(laptop.does(&mut bench, at, &body), Some(ActScope));
     let spare = revoke(Target::Binding(binding_id("app-1", "pack-8")));
     assert_eq!(laptop.does(&mut bench, at, &spare), None);
 }

@@ -1,7 +1,7 @@
 //! The database file: tables, opening, and the one transaction that stores a block (`spec/ledger.md`, L92).
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -192,10 +192,7 @@ impl Store {
     /// An empty database under the name of one that is not founded yet.
     fn create_part(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(PART);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&path, e)),
-            _ => {}
-        }
+        segments::remove(&path)?;
         let db = Database::builder().create(&path).map_err(|e| Error::store(&path, e))?;
         Ok(Self::over(Handle::Write(db), path))
     }
@@ -223,7 +220,11 @@ impl Store {
             txn.commit()?;
             Ok(())
         };
-        let written = write();
+        self.written(write())
+    }
+
+    /// What a write came to. What was read before it is forgotten either way, for it may have been committed.
+    fn written(&self, written: Result<(), redb::Error>) -> Result<(), Error> {
         self.changed();
         written.map_err(|e| self.fail(e))
     }
@@ -451,9 +452,7 @@ impl Store {
             txn.commit()?;
             Ok(())
         };
-        let written = write();
-        self.changed();
-        written.map_err(|e| self.fail(e))
+        self.written(write())
     }
 }
 

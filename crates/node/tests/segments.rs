@@ -218,7 +218,7 @@ fn grown(segments: &Segments, dir: &Path, bytes: usize, from: u32) -> (u32, usiz
     (n, growths)
 }
 
-/// A sync that has to tell the disk how long the file is now takes twice as long.
+/// A sync that has to tell the disk how long the file is now takes longer (`docs/performance.md`).
 #[test]
 fn a_file_grows_into_zeros_and_is_closed_without_them() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,13 +8,14 @@ use lct::{
     codec::Fields,
     id::{BindingId, PairingId},
     registration::Registration,
+    spk::SPK_LEN,
 };
 
 /// What an entity answers to a bind request (`spec/channel.md`, H47 and H147).
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceKeys {
     /// Its fresh relationship key, 68 bytes.
-    pub spk: [u8; 68],
+    pub spk: [u8; SPK_LEN],
     /// What vouches for it.
     pub attestation: [u8; 64],
     /// Nonce and number of the binding that this one takes the place of, where there is or was one.

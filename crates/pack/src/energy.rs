@@ -38,12 +38,19 @@ pub struct Pending {
     due: Instant,
 }
 
+/// What flowed from one measurement (power in uW, and when) to that of `uw` at `now`, in nJ; nothing is known of a gap longer than
+/// an event. Time is that of the device's own timer, which no told time moves.
+pub(crate) fn trapezoid((last_uw, at): (i64, Instant), uw: i64, now: Instant) -> Option<i64> {
+    let ms = now.saturating_since(at).as_millis();
+    (ms <= EVENT_MS).then(|| last_uw.midpoint(uw).saturating_mul(ms as i64))
+}
+
 /// What flowed from measurement to measurement.
 #[derive(Clone, Copy)]
 struct Count {
     start_ms: u64,
     last_ms: u64,
-    /// Power and moment of the last measurement, by the device's own timer, which no told time moves; none after a pause.
+    /// Power and moment of the last measurement; none after a pause.
     last: Option<(i64, Instant)>,
     /// A pack that is never Off moves more than 64 bits hold: 5 MWh.
     charged_nj: u128,
@@ -55,13 +62,9 @@ impl Count {
         Count { start_ms: time_ms, last_ms: time_ms, last: None, charged_nj: 0, discharged_nj: 0 }
     }
 
-    /// What flowed since the last measurement, if this power is measured now: trapezoid. Nothing is known of a gap longer than
-    /// an event.
+    /// What flowed since the last measurement, if this power is measured now.
     fn since(&self, uw: i64, now: Instant) -> i64 {
-        let Some((last_uw, at)) = self.last else { return 0 };
-        let span = now.saturating_since(at).as_millis();
-        let span = Some(span).filter(|ms| *ms <= EVENT_MS).unwrap_or(0) as i64;
-        (last_uw.saturating_add(uw) / 2).saturating_mul(span)
+        self.last.and_then(|last| trapezoid(last, uw, now)).unwrap_or(0)
     }
 
     /// In less out.
@@ -207,7 +210,7 @@ impl Meter {
     }
 
     /// Adds a measurement made at `now`: trapezoid from the one before, over the time between the two by the device's own timer: a clock
-    /// that is set forward must not become energy. The first of a cycle, or after a pause, only sets the start: an event that went over
+    /// that is set forward must not become energy. The first of all that is counted, or after a pause, only sets the start: an event that went over
     /// the pause would have a mean power too small to say its energy (`spec/ledger.md`, L52).
     pub fn sample(
         &mut self,
@@ -294,7 +297,7 @@ impl Meter {
         let mut bytes = [0; STATEMENT_MAX];
         let n = event.encode(&mut bytes)?;
         let signature = event.sign(key, rng)?;
-        self.keep(&bytes[..n], signature, u64::from(event.cycle) << 32 | u64::from(event.seq), now)
+        self.keep(&bytes[..n], signature, event.number(), now)
     }
 
     fn keep(
@@ -330,7 +333,7 @@ impl Meter {
         let mut bytes = [0; STATEMENT_MAX];
         let n = close.encode(&mut bytes)?;
         let signature = close.sign(key, rng)?;
-        self.keep(&bytes[..n], signature, u64::from(c.number) << 32 | 0xFFFF_FFFF, now)
+        self.keep(&bytes[..n], signature, close.number(), now)
     }
 
     /// The next statement to send or send again, if any; `key` is that of the relationship.

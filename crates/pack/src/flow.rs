@@ -4,7 +4,7 @@
 //! Integers throughout, as in [`crate::energy`]: mV x mA = uW, uW x ms = nJ.
 
 use crate::{
-    energy::{EVENT_MS, NJ_PER_MWH},
+    energy::{EVENT_MS, NJ_PER_MWH, trapezoid},
     time::Instant,
 };
 use lct::{
@@ -39,6 +39,11 @@ struct Span {
 }
 
 impl Span {
+    /// Nothing, from this time on.
+    fn at(ms: u64) -> Span {
+        Span { start_ms: ms, end_ms: ms, nj: 0, moved_nj: 0, whole: true }
+    }
+
     /// This span and the one that follows it.
     fn with(&self, next: &Span) -> Span {
         Span {
@@ -55,7 +60,7 @@ impl Span {
 #[derive(Debug, Default, Clone)]
 struct Flow {
     span: Option<Span>,
-    /// Power and moment of the last measurement, by the device's own timer, which no told time moves.
+    /// Power and moment of the last measurement.
     last: Option<(i64, Instant)>,
 }
 
@@ -64,14 +69,11 @@ impl Flow {
     /// before which nothing flowed.
     fn sample(&mut self, now: Instant, time_ms: u64, mv: u32, ma: i32) {
         let uw = i64::from(mv).saturating_mul(i64::from(ma));
-        let start = Span { start_ms: time_ms, end_ms: time_ms, nj: 0, moved_nj: 0, whole: true };
-        let span = self.span.get_or_insert(start);
-        if let Some((last_uw, at)) = self.last {
-            // Nothing is known of a gap longer than an event.
-            let gap_ms = now.saturating_since(at).as_millis();
-            span.whole &= gap_ms <= EVENT_MS;
-            let ms = if gap_ms <= EVENT_MS { gap_ms as i64 } else { 0 };
-            let nj = (last_uw / 2 + uw / 2).saturating_mul(ms);
+        let span = self.span.get_or_insert(Span::at(time_ms));
+        if let Some(last) = self.last {
+            let flowed = trapezoid(last, uw, now);
+            span.whole &= flowed.is_some();
+            let nj = flowed.unwrap_or(0);
             span.nj = span.nj.saturating_add(nj);
             span.moved_nj = span.moved_nj.saturating_add(nj.unsigned_abs());
         } else if span.moved_nj == 0 {
@@ -89,7 +91,7 @@ impl Flow {
     /// What flowed since the start; the next span starts where this one ends.
     fn take(&mut self) -> Option<Span> {
         let span = self.span?;
-        self.span = Some(Span { start_ms: span.end_ms, nj: 0, moved_nj: 0, whole: true, ..span });
+        self.span = Some(Span::at(span.end_ms));
         Some(span)
     }
 
@@ -232,7 +234,7 @@ impl PeerFlow {
         self.flow.sample(now, time_ms, mv, pack_ma);
     }
 
-    /// The pack is Off.
+    /// The pack is not On any more.
     pub(crate) fn pause(&mut self) {
         self.flow.pause();
     }

@@ -12,7 +12,7 @@ use lct::{
     delegation::{DelegateRevocation, Delegation, DelegationId},
     id::{Cid, Role},
     pake::ProverSecret,
-    revocation::{Reason, RevocationList, Revoked, Subject},
+    revocation::{Reason, Subject},
     secret::Secret,
     spk::SpkSecret,
     succession::Succession,
@@ -33,7 +33,7 @@ use world::{
     policy as policies,
 };
 
-/// Number of the list or delegation, and when the laptop left.
+/// When the laptop left.
 const LEFT: u32 = BOUND + 100;
 
 fn rng() -> ChaCha20Rng {
@@ -146,20 +146,6 @@ fn a_device_channel_cut_at_every_frame_is_made_again() {
 
 // --- exchanges ----------------------------------------------------------------------------------------
 
-/// The list that ends `id` for good.
-fn list(w: &World, id: &str) -> Vec<u8> {
-    let entry = Revoked { subject: Subject::Component(Cid::of(id)), reason: Reason::Retired, time: BOUND };
-    let list = RevocationList {
-        number: 1,
-        this_update: BOUND,
-        next_update: BOUND + 604_800,
-        previous: [0; 32],
-        entries: [entry].into_iter().collect(),
-    };
-    let list = list.issue(w.authority.spk.signing_key(), &mut rng()).unwrap();
-    [&[pdu::REVOCATION], list.as_slice()].concat()
-}
-
 /// A second module is bound and paired in the place of the first one, which is revoked then.
 fn modules_cut(step: usize) -> u32 {
     let other: (Option<Party>, usize) = (Some(Party::Module(2)), 3);
@@ -169,8 +155,7 @@ fn modules_cut(step: usize) -> u32 {
     assert!(before.bind(APP, PACK) && before.bind(PACK, MODULE));
     assert!(before.pair(APP, PACK) && before.pair(PACK, MODULE));
     let flash = std::mem::take(&mut before.flash);
-    // One list: another signature would make another list of the same number.
-    let end = list(&before, "module-0001");
+    let end = before.revokes(Cid::of("module-0001"));
     everywhere(
         "the exchange of a module",
         step,

@@ -1,14 +1,12 @@
 //! A device's link where two things meet: a message whose parts arrive on both sides of an end, one that is cut off while its
 //! channel or its binding comes about, and heartbeats that alone are wrong (`spec/channel.md`, H95, H104, H107).
 
-use crate::world;
-
-use lct::{
-    clock::TimeToken,
-    id::Cid,
-    revocation::{Reason, RevocationList, Revoked, Subject},
-    schedule::Direction,
+use crate::{
+    interruptions::{APP, PACK},
+    world,
 };
+
+use lct::{clock::TimeToken, id::Cid, schedule::Direction};
 use pack::{
     app::{self, Party},
     can::{Bus, Frame},
@@ -23,9 +21,6 @@ use std::{
     rc::Rc,
 };
 use world::{BOUND, World};
-
-const APP: (Option<Party>, usize) = (None, 0);
-const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
 
 fn sealed_as(frame: &Frame, bus: Bus, id: SealedId) -> bool {
     matches!(classify(bus, frame), Ok(Class::Sealed(of, _)) if of.canonical() == id.canonical())
@@ -54,19 +49,6 @@ fn held_back(
         !takes
     });
     (held, on)
-}
-
-fn list(w: &mut World, id: &str) -> Vec<u8> {
-    let entry = Revoked { subject: Subject::Component(Cid::of(id)), reason: Reason::Lost, time: BOUND };
-    let list = RevocationList {
-        number: 1,
-        this_update: BOUND,
-        next_update: BOUND + 86_400,
-        previous: [0; 32],
-        entries: [entry].into_iter().collect(),
-    };
-    let list = list.issue(w.authority.spk.signing_key(), &mut w.rng).unwrap();
-    [&[pdu::REVOCATION], list.as_slice()].concat()
 }
 
 /// The first parts of a signed command arrive while the lease holds and the last one when it is over. What counts is when it can be
@@ -130,7 +112,7 @@ fn who_is_revoked_while_its_channel_comes_up_has_none() {
         w.run_for(20_000);
         assert!(w.pack.modules_up());
         let named = w.modules.iter().position(|m| m.node() == 2).unwrap();
-        let end = list(&mut w, &format!("module-{:04}", named + 1));
+        let end = w.revokes(Cid::of(&format!("module-{:04}", named + 1)));
         let count = Cell::new(0);
         let on_can2 = |frame: &Frame| frame.id().raw() >> 18 >= 0x500;
         let (_, on) = held_back(&mut w, move |frame| {
@@ -177,7 +159,7 @@ fn a_binding_under_way_with_who_is_revoked_comes_to_nothing() {
     assert!(begun.get());
     on.set(false);
     let introductions = std::mem::take(&mut *held.borrow_mut());
-    let end = list(&mut w, "module-0001");
+    let end = w.revokes(Cid::of("module-0001"));
     w.give(PACK.0, &end);
     w.run_for(1_500);
     let answer = w.answer(PACK.0, pdu::REVOCATION, pdu::REVOCATION_STATUS).unwrap();

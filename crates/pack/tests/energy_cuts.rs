@@ -53,10 +53,8 @@ impl Kept {
             match event {
                 app::Event::Energy(statement, _) => {
                     let number = match EnergyEvent::decode(&statement) {
-                        Ok(event) => u64::from(event.cycle) << 32 | u64::from(event.seq),
-                        Err(_) => {
-                            u64::from(CycleClose::decode(&statement).unwrap().cycle) << 32 | 0xFFFF_FFFF
-                        }
+                        Ok(event) => event.number(),
+                        Err(_) => CycleClose::decode(&statement).unwrap().number(),
                     };
                     let known = self.of_pack.entry(number).or_insert_with(|| statement.to_vec());
                     assert_eq!(*known, statement.to_vec(), "{at}: two statements under one number");

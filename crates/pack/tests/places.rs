@@ -1,13 +1,12 @@
 //! What a pack knows of a module is known of that module, and of nobody who has its place before or after it (`spec/channel.md`,
 //! H250).
 
-use crate::world;
-
-use lct::{
-    id::Cid,
-    revocation::{Reason, RevocationList, Revoked, Subject},
-    schedule::Direction,
+use crate::{
+    interruptions::{APP, PACK},
+    world,
 };
+
+use lct::{id::Cid, schedule::Direction};
 use pack::{
     app::Party,
     can::{Bus, Frame},
@@ -20,9 +19,6 @@ use pack::{
     sealed_id::SecurityId,
 };
 use world::{BOUND, World};
-
-const APP: (Option<Party>, usize) = (None, 0);
-const PACK: (Option<Party>, usize) = (Some(Party::Pack), 1);
 
 fn module(node: u8, who: usize) -> (Option<Party>, usize) {
     (Some(Party::Module(node)), who)
@@ -71,21 +67,9 @@ fn what_a_revoked_module_told_holds_nothing_up() {
         w.run_for(1_000);
     }
     assert!(has(&w, FaultCode::ModuleTripped) && w.pack.state() == RelayState::Off);
-    let entry = Revoked {
-        subject: Subject::Component(w.identities[place + 2].cid()),
-        reason: Reason::Retired,
-        time: BOUND,
-    };
-    let list = RevocationList {
-        number: 1,
-        this_update: BOUND,
-        next_update: BOUND + 86_400,
-        previous: [0; 32],
-        entries: [entry].into_iter().collect(),
-    };
-    let list = list.issue(w.authority.spk.signing_key(), &mut w.rng).unwrap();
+    let end = w.revokes(w.identities[place + 2].cid());
     let now = w.now;
-    w.app.send(now, Party::Pack, &[&[pdu::REVOCATION], list.as_slice()].concat()).unwrap();
+    w.app.send(now, Party::Pack, &end).unwrap();
     w.run_for(2_000);
     assert_eq!(w.pack.modules(), 1);
     assert!(!has(&w, FaultCode::ModuleTripped), "nobody is left who could end it");

@@ -54,19 +54,19 @@ impl Core {
         let order = order_digest(&chain.chain_id(), &wanted);
         let codes = [code::DELEGATION_DENIED, code::DELEGATION_PROOF];
         by_operator(&snapshot, &request.key.0, &request.signature.0, &order, codes)?;
-        let mut missing = Vec::new();
+        let (mut registered, mut missing) = (false, None);
         for name in &request.packs {
             match component(&snapshot, "packs", name) {
-                Ok((_, known)) if known.role == Role::Pack => {}
+                Ok((_, known)) if known.role == Role::Pack => registered = true,
                 Ok(_) => return Err(invalid(format!("packs: {name} is no pack"))),
                 // A spare one is registered with what is done with it.
-                Err(refusal) if refusal.0.code == code::COMPONENT_NOT_FOUND => missing.push(refusal),
+                Err(refusal) if refusal.0.code == code::COMPONENT_NOT_FOUND => {
+                    missing = Some(refusal);
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
-        if missing.len() == request.packs.len()
-            && let Some(refusal) = missing.pop()
-        {
+        if let Some(refusal) = missing.filter(|_| !registered) {
             return Err(refusal);
         }
         let mut number = self.delegations;

@@ -53,12 +53,14 @@ impl Core {
         if self.earlier.is_empty() {
             return Ok(());
         }
-        self.know_policies()?;
-        // Nothing leaves without a line of the log, so this key has begun nothing before its first one.
+        let own = self.know_policies()?;
+        // Nothing leaves without a line of the log: where the last is another's, this key has begun nothing since it follows.
         if self.issuances.by() != Some(&self.spk.sign_pub()) {
             self.end_ceremonies()?;
         }
-        self.sign_policies_anew()?;
+        if !own {
+            self.sign_policies_anew()?;
+        }
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
         for (key, reason) in &self.earlier {
@@ -95,15 +97,18 @@ impl Core {
         Ok(())
     }
 
-    /// Refuses policies that no authority of the line signed: the file is only trusted as far as they did, and what lies in it is
-    /// signed anew.
-    fn know_policies(&self) -> Reply<()> {
-        let own = self.spk.sign_pub();
+    /// Whether this authority signed all policies. Refuses those that none of the line signed: the file is only trusted as far as
+    /// they did, and what lies in it is signed anew.
+    fn know_policies(&self) -> Reply<bool> {
+        let (own, mut all) = (self.spk.sign_pub(), true);
         for (id, bond) in &self.ceremonies.rows().bonds {
             for known in [&bond.policy.proposal, &bond.policy.update].into_iter().flatten() {
                 let Parts { digest, by, .. } = parts(known)?;
-                let mut line = std::iter::once(&own).chain(self.earlier.iter().map(|(key, _)| key));
-                if !line.any(|key| key.verify(&digest, &by).is_ok()) {
+                if own.verify(&digest, &by).is_ok() {
+                    continue;
+                }
+                all = false;
+                if !self.earlier.iter().any(|(key, _)| key.verify(&digest, &by).is_ok()) {
                     let why = "no authority of this installation signed a policy of the ceremonies";
                     let refusal = Refusal::new(500, code::INTERNAL, why);
                     let which = format!("binding {id}, version {}; restore their file", known.policy.version);
@@ -111,7 +116,7 @@ impl Core {
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Policies keep their versions and the signatures of both entities, which signed the policy and not the authority's word.

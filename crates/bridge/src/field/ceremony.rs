@@ -213,7 +213,11 @@ impl Ground {
 
     /// Whether it tells of the binding `id` and that is in force.
     fn knows(&self, id: BindingId) -> bool {
-        self.known.iter().any(|known| known.binding_id == id)
+        self.by_id(id).is_some()
+    }
+
+    fn by_id(&self, id: BindingId) -> Option<&Known> {
+        self.known.iter().find(|known| known.binding_id == id)
     }
 
     /// The modules that are to follow from the pack `old` to `new`, each with the binding that gives way where there is one: those of
@@ -410,7 +414,7 @@ impl Field {
         pair: [&str; 2],
         now: u32,
     ) -> Result<(), FieldError> {
-        let withheld = match ground.known.iter().find(|known| known.binding_id == old) {
+        let withheld = match ground.by_id(old) {
             Some(known) => known.withheld(pair, now),
             // What a device names and nobody told of: whoever owns it did not agree to that.
             None => [(pair[0], pair[1]), (pair[1], pair[0])]
@@ -532,7 +536,7 @@ impl Field {
         self.permitted(Operation::Bind, [a, b], now)?;
         let old = ground.binding([a, b]);
         for end in [old, instead].into_iter().flatten() {
-            let of = ground.known.iter().find(|known| known.binding_id == end).map_or([a, b], Known::ids);
+            let of = ground.by_id(end).map_or([a, b], Known::ids);
             self.permitted(Operation::Revoke, of, now)?;
             self.owners_agree(ground, end, [a, b], now)?;
         }

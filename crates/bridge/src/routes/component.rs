@@ -26,8 +26,9 @@ use node::Snapshot;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
+use super::{App, transaction::in_office};
 use crate::{
+    Shared,
     authority::{component_id, registration_of},
     extract::{self, Body, Options, Segments, When},
     list::{self, List, Page},
@@ -56,7 +57,7 @@ pub(crate) async fn register(State(app): App, Body(request): Body<Register>) -> 
         extract::label("context", &request.context)?;
     }
     let bytes = request.transaction.0;
-    let statement = registration(&bytes)?;
+    let statement = registration(&app, &bytes)?;
     let component_id = statement.component_id.as_str().to_string();
     tracing::info!(creator = request.creator, component_id, "registration submitted");
     let cid = Cid::of(&component_id);
@@ -95,8 +96,9 @@ pub(crate) async fn register(State(app): App, Body(request): Body<Register>) -> 
 }
 
 /// The registration inside a transaction.
-fn registration(bytes: &[u8]) -> Reply<Registration> {
+fn registration(app: &Shared, bytes: &[u8]) -> Reply<Registration> {
     let tx = Tx::from_bytes(bytes).map_err(|e| Refusal::format(format!("transaction: {e}")))?;
+    in_office(app, &tx)?;
     let TxBody::Register { statement, .. } = tx.unsigned.body else {
         return Err(Refusal::new(400, code::KIND, "the transaction does not register a component"));
     };

@@ -82,11 +82,7 @@ pub(crate) async fn submit(
                 "a telemetry batch goes to /telemetry/batches, together with its records",
             ));
         }
-        // The ledger refuses it too, once it holds that the account was withdrawn.
-        if app.authority.lineage().earlier().any(|spk| spk.sign_pub() == tx.unsigned.signer) {
-            let error = "another authority followed the one that signed this, which signs nothing any more";
-            return Err(Refusal::new(403, code::AUTHORITY_SUCCEEDED, error));
-        }
+        in_office(&app, &tx)?;
     }
     // Where it came in: to hand it to another thread costs a good part of what checking it does.
     let submitted = submit_once(&app.chain, bytes)?;
@@ -100,6 +96,18 @@ pub(crate) async fn submit(
         Ok(Ok(Fate::Included { height, index, result })) => Ok(Json(in_block(id, height, index, &result))),
         Ok(Ok(Fate::Dropped(rejection))) => Err(rejection.into()),
         Ok(Err(e)) => Err(e.into()),
+    }
+}
+
+/// Refuses what an authority signed that another one followed (A99). The ledger does too, once it holds that the account was
+/// withdrawn.
+pub(super) fn in_office(app: &Shared, tx: &Tx) -> Reply<()> {
+    match app.authority.lineage().earlier().any(|spk| spk.sign_pub() == tx.unsigned.signer) {
+        true => {
+            let error = "another authority followed the one that signed this, which signs nothing any more";
+            Err(Refusal::new(403, code::AUTHORITY_SUCCEEDED, error))
+        }
+        false => Ok(()),
     }
 }
 

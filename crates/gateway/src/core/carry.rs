@@ -175,8 +175,8 @@ impl Gateway {
         Some([self.member_of(component_id)?, with])
     }
 
-    /// The key of `of` in its binding with `with`.
-    fn key_between(&self, of: Member, with: Member) -> Option<PublicKey> {
+    /// The key of `of` in its binding with `with`, as the ledger has it.
+    pub(super) fn key_between(&self, of: Member, with: Member) -> Option<PublicKey> {
         match of {
             Some(of) => self.keys.with(of, with),
             None => self.app.relation().own_spk().map(|own| own.signing_key().public()),

@@ -16,23 +16,23 @@ impl Gateway {
         self.has_room = has_room;
     }
 
-    /// The key of `from` in its binding with `with` with which something verifies: that which the ledger has, or one that it does
-    /// not know yet (H237).
-    pub(super) fn signed_by(
-        &self,
-        (from, with): (Member, Member),
-        verifies: impl Fn(&PublicKey) -> bool,
-    ) -> Option<PublicKey> {
-        let ledger = match from {
-            Some(party) => self.keys.with(party, with),
-            None => self.app.relation().own_spk().map(|own| own.signing_key().public()),
-        };
+    /// The keys of `from` in its binding with `with`: that which the ledger has, and those that it does not know yet (H237).
+    pub(super) fn keys_between(&self, from: Member, with: Member) -> impl Iterator<Item = PublicKey> {
         let cid = |member: Member| match member {
             Some(party) => self.cids.get(&party).copied(),
             None => Some(self.app.identity().cid()),
         };
         let field = cid(from).zip(cid(with)).into_iter().flat_map(|(of, with)| self.field.of(of, with));
-        ledger.into_iter().chain(field).find(verifies)
+        self.key_between(from, with).into_iter().chain(field)
+    }
+
+    /// That of them with which something verifies.
+    pub(super) fn signed_by(
+        &self,
+        (from, with): (Member, Member),
+        verifies: impl Fn(&PublicKey) -> bool,
+    ) -> Option<PublicKey> {
+        self.keys_between(from, with).find(verifies)
     }
 
     /// The same of what `party` measures: signed with the key of its binding with the app or the pack above.

@@ -68,10 +68,10 @@ impl Gateway {
         }
         let read = if let Ok(event) = EnergyEvent::decode(statement) {
             let key = self.measured_by(Party::Pack, |key| event.verify(key, &signature).is_ok());
-            key.map(|key| (key, u64::from(event.cycle) << 32 | u64::from(event.seq)))
+            key.map(|key| (key, event.number()))
         } else if let Ok(close) = CycleClose::decode(statement) {
             let key = self.measured_by(Party::Pack, |key| close.verify(key, &signature).is_ok());
-            key.map(|key| (key, u64::from(close.cycle) << 32 | 0xFFFF_FFFF))
+            key.map(|key| (key, close.number()))
         } else {
             None
         };

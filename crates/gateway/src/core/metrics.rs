@@ -13,9 +13,8 @@ impl Gateway {
             return;
         }
         let cids = [Party::Pack, Party::Module(node)].map(|party| self.cids.get(&party).copied());
-        let judged = |key: &PublicKey| judge(statement, key, &signature, cids);
-        let key = self.measured_by(Party::Pack, |key| judged(key).is_some());
-        match key.and_then(|key| judged(&key).map(|report| (key, report))) {
+        let mut keys = self.keys_between(Some(Party::Pack), None);
+        match keys.find_map(|key| Some((key, judge(statement, &key, &signature, cids)?))) {
             Some((key, report)) => {
                 let job = Job::Metrics { statement: statement.to_vec(), key, signature };
                 let number = number(node, report.end_ms);

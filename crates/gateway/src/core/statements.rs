@@ -33,9 +33,8 @@ impl Gateway {
             Some(party) => self.cids.get(&party).copied(),
             None => Some(self.app.identity().cid()),
         };
-        let judged = |key: &PublicKey| read(&told.signed, cid, key);
-        let key = self.signed_by((from, with), |key| judged(key).is_some());
-        let Some((key, event)) = key.and_then(|key| judged(&key).map(|event| (key, event))) else {
+        let mut keys = self.keys_between(from, with);
+        let Some((key, event)) = keys.find_map(|key| Some((key, read(&told.signed, cid, &key)?))) else {
             from.into_iter().for_each(|party| self.event(Event::Contradiction(party)));
             return Ok(());
         };
@@ -114,7 +113,7 @@ impl Gateway {
 
     /// Whether any key of `from` towards `with` is known, true or not.
     fn is_known(&self, from: Member, with: Member) -> bool {
-        self.signed_by((from, with), |_| true).is_some()
+        self.keys_between(from, with).next().is_some()
     }
 
     /// The statement is in the outbox: its device may forget it.

@@ -3,8 +3,8 @@
 //!
 //! In the same file: `held` maps the number of a job to it, `field` maps `binding 16 || of 16` to `with 16 || key 33 || stands`. How
 //! much may be held is bounded; what finds no room is not taken, and stays with its device. A component's events reach the ledger
-//! in their order (V4): behind one that is held none that another key signed is taken, which may end before the journal is brought;
-//! its device signs it anew then. Only the end of a pairing, which is told once, is held there too.
+//! in their order (V4): behind one that is held no statement is taken that none of these keys signed, whose key may end before the
+//! journal is brought; its device signs it anew then. Only the end of a pairing, which is told once, is held there too.
 
 use super::*;
 use crate::keys::FieldKey;
@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const HELD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("held");
 const FIELD: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("field");
-/// Most bytes that are held, unless the host says otherwise.
-const LIMIT: u64 = 512 << 20;
+/// Most MiB that are held, unless the host says otherwise.
+pub const HOLD_MIB: u64 = 512;
 /// Below this nothing that needs more of its device than its bytes is begun: a batch of each part of a pack.
 const RESERVE: u64 = 4 << 20;
 /// Jobs that are moved in one commit.
@@ -63,7 +63,7 @@ pub(super) struct Hold {
 
 impl Default for Hold {
     fn default() -> Self {
-        let held = Held { limit: LIMIT, ..Held::default() };
+        let held = Held { limit: HOLD_MIB << 20, ..Held::default() };
         Hold { keys: Vec::new(), of: BTreeMap::new(), held }
     }
 }
@@ -78,23 +78,9 @@ fn author(job: &Job) -> Option<Cid> {
     }
 }
 
-/// With which keys the ledger will verify it.
-fn keys_of(job: &Job) -> [Option<PublicKey>; 2] {
-    match job {
-        Job::Batch { key, .. }
-        | Job::Energy { key, .. }
-        | Job::Checkpoint { key, .. }
-        | Job::Withdrawal { key, .. }
-        | Job::Metrics { key, .. } => [Some(*key), None],
-        Job::Statement { key, witness, .. } => [Some(*key), witness.map(|(_, key)| key)],
-        Job::Context(signed) => [Some(signed.key), None],
-    }
-}
-
 impl Hold {
     fn knows(&self, job: &Job) -> bool {
-        let mut keys = keys_of(job).into_iter().flatten();
-        keys.any(|key| self.keys.iter().any(|known| known.key == key))
+        job.keys().any(|key| self.keys.iter().any(|known| known.key == key))
     }
 
     /// What becomes of a job of so many bytes.
@@ -162,25 +148,21 @@ impl Outbox {
     /// Finds what an earlier run left.
     pub(super) fn find_held(&self) -> Result<(), OutboxError> {
         let mut hold = self.held_lock();
-        let (rows, held) = self.read(|tx| {
-            let (mut rows, mut held) = (Vec::new(), Vec::new());
-            let (field, table) = (tx.open_table(FIELD)?, tx.open_table(HELD)?);
-            for entry in field.iter()? {
+        let damaged = self.read(|tx| {
+            for entry in tx.open_table(FIELD)?.iter()? {
                 let (name, value) = entry?;
-                rows.extend(read(name.value(), value.value()));
+                hold.keys.extend(read(name.value(), value.value()));
             }
-            for entry in table.iter()? {
+            for entry in tx.open_table(HELD)?.iter()? {
                 let (number, bytes) = entry?;
-                held.push((number.value(), Job::decode(bytes.value()), bytes.value().len()));
+                match Job::decode(bytes.value()) {
+                    Some(job) => hold.add(&job, bytes.value().len()),
+                    None => return Ok(Some(number.value())),
+                }
             }
-            Ok((rows, held))
+            Ok(None)
         })?;
-        hold.keys = rows;
-        for (entry, job, bytes) in held {
-            let job = job.ok_or_else(|| OutboxError::Damaged { path: self.path.clone(), entry })?;
-            hold.add(&job, bytes);
-        }
-        Ok(())
+        damaged.map_or(Ok(()), |entry| Err(OutboxError::Damaged { path: self.path.clone(), entry }))
     }
 
     /// Bounds what is held.

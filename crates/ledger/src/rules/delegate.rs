@@ -9,7 +9,7 @@ use alloc::{vec, vec::Vec};
 use lct::{
     Error,
     binding::BindingRecord,
-    delegation::{Act, Delegation, DelegationId, Denied, Operation},
+    delegation::{Act, Delegation, DelegationId, Operation},
     hash::sha256,
     id::{BindingId, Cid, Role},
     revocation::Reason,
@@ -41,8 +41,11 @@ pub(super) fn delegate<V: View>(
     ensure(state.get(&key::delegation(&id))?.is_none(), Rejection::DelegationExists)?;
     let mut known = false;
     for cid in &delegation.packs {
-        // A spare one may be registered later, with the acts that concern it.
-        let Some(pack) = load::<Component>(state, &key::component(cid))? else { continue };
+        let Some(pack) = load::<Component>(state, &key::component(cid))? else {
+            // A spare one may be registered later, with the acts that concern it; not under the first rules (L164).
+            ensure(context.rules >= 2, Rejection::DelegationPack)?;
+            continue;
+        };
         ensure(!pack.status.is_final() && pack.role == Role::Pack, Rejection::DelegationPack)?;
         known = true;
     }
@@ -151,23 +154,21 @@ fn judge(
         }
         _ => return Err(Rejection::ActOperation.into()),
     };
-    if let Body::Rebind { replacement, .. } = body {
+    let old = match body {
         // What the new binding takes the place of is to be in scope as well; what cannot be read its rules refuse.
-        let kinds = [EventKind::BindingReplacement];
-        let event = event_of(context, &replacement.statement, &kinds, Rejection::StatementFormat);
-        let old = event.ok().and_then(|(event, _)| subject(&event).ok()).map(BindingId);
-        let old = old.map_or(Ok(None), |id| bound(view, &id))?;
-        let beyond = old.is_some_and(|old| delegation.permits(operation, &old) == Err(Denied::Scope));
-        ensure(!beyond, Rejection::ActScope)?;
-    }
-    // What is not recorded is refused by the rules of its kind, which say what is missing.
-    match sides.map(|sides| (delegation.permits(operation, &sides), sides)) {
-        Some((Err(Denied::Scope), _)) => Err(Rejection::ActScope)?,
-        Some((Err(_), _)) => Err(Rejection::ActOperation)?,
-        None if delegation.operations & operation as u8 == 0 => Err(Rejection::ActOperation)?,
-        // A name that was nobody's when it was delegated may be another role's by now.
-        Some((Ok(()), sides)) => ensure(has_pack(view, delegation, &sides)?, Rejection::ActScope)?,
-        None => {}
+        Body::Rebind { replacement, .. } => {
+            let kinds = [EventKind::BindingReplacement];
+            let event = event_of(context, &replacement.statement, &kinds, Rejection::StatementFormat);
+            let id = event.ok().and_then(|(event, _)| subject(&event).ok()).map(BindingId);
+            id.map_or(Ok(None), |id| bound(view, &id))?
+        }
+        _ => None,
+    };
+    ensure(delegation.operations & operation as u8 != 0, Rejection::ActOperation)?;
+    // What is not recorded is refused by the rules of its kind, which say what is missing. A name that was nobody's when it was
+    // delegated may be another role's by now.
+    for sides in [old, sides].into_iter().flatten() {
+        ensure(has_pack(view, delegation, &sides)?, Rejection::ActScope)?;
     }
     Ok(ensure(lease_s.is_none_or(|s| s <= delegation.lease_s), Rejection::ActGrant)?)
 }

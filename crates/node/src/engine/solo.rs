@@ -162,7 +162,7 @@ impl Solo {
                     () = &mut stop => return Self::blocking(&engine, now(), |e, t| e.drain(|| t)).await,
                 }
             }
-            // Until the gap is over only a full block may go out; every arrival asks again.
+            // Until the gap is over only a full block may go out; the arrival that fills one asks again.
             while !engine.chain.is_full() && Instant::now() < earliest {
                 tokio::select! {
                     () = tokio::time::sleep_until(earliest) => {}

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak},
 };
@@ -25,7 +24,7 @@ use redb::{
 
 use crate::{
     error::{Error, hex},
-    segments::{Entry, Mark, Segments, StoredBatch},
+    segments::{self, Entry, Mark, Segments, StoredBatch},
     store::file::{self, guarded},
 };
 
@@ -417,10 +416,7 @@ impl Series {
     /// Makes the file under another name first: what a kill leaves half made is not taken for damage.
     fn create(path: &Path, chain_id: &Digest) -> Result<Self, Error> {
         let part = path.with_extension("part");
-        match fs::remove_file(&part) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(&part, e)),
-            _ => {}
-        }
+        segments::remove(&part)?;
         let db = Database::create(&part).map_err(|e| Error::store(&part, e))?;
         drop(Self::begin(db, &part, chain_id)?);
         fs::rename(&part, path).map_err(|e| Error::io(path, e))?;

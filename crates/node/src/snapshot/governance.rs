@@ -1,7 +1,8 @@
 //! What governs the chain (L160 to L164).
 
 use ledger::{
-    records::{Pending, RulesVersion},
+    execute::rules_of,
+    records::Pending,
     tx::{Governance, Kind},
 };
 
@@ -16,7 +17,7 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`Error`].
     pub fn rules(&self) -> Result<u32, Error> {
-        Ok(self.get::<RulesVersion>(key::RULES)?.map_or(1, |rules| rules.version))
+        Ok(rules_of(&self.view())?)
     }
 
     /// What is decided and not in force for the next block.

@@ -77,9 +77,7 @@ impl Founding {
             txn.commit()?;
             Ok(())
         };
-        let written = write();
-        self.store.changed();
-        written.map_err(|e| self.store.fail(e))
+        self.store.written(write())
     }
 
     /// Appends leaves to the tree of blocks.

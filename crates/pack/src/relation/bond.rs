@@ -3,6 +3,7 @@
 use super::*;
 use lct::key_package::{KeyPackage, Parties};
 use lct::rebind::Rebind;
+use lct::spk::SPK_LEN;
 use lct::validation::{EVENT_MAX, Event, EventKind};
 
 pub(super) struct Bond {
@@ -122,8 +123,8 @@ impl Bond {
         }
         let binding_id = BindingId(f.array()?);
         let peer = (Cid(f.array()?), Role::from_code(f.u8()?)?);
-        let peer_spk = Spk::from_slice(f.slice(68)?)?;
-        let public = Spk::from_slice(f.slice(68)?)?;
+        let peer_spk = Spk::from_slice(f.slice(SPK_LEN)?)?;
+        let public = Spk::from_slice(f.slice(SPK_LEN)?)?;
         let seed = Secret::<32>::new(f.array()?);
         if seed.is_degenerate() {
             return Err(Error::DegenerateKey);

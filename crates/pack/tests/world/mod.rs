@@ -15,6 +15,7 @@ use lct::{
     key_package::{KeyPackage, Parties},
     metadata::{ClearMetadata, Entity, LinkParameters, PairingContext, Timing},
     rebind::Rebind,
+    revocation::{self, Reason, RevocationList, Revoked},
     secret::Secret,
     sign::{Signature, SigningKey},
     spk::{Spk, SpkSecret},
@@ -226,6 +227,20 @@ const RATING: Rating = Rating { charge_ma: 65_000, discharge_ma: -200_000, end_o
 impl World {
     pub fn new(modules: usize, seed: u64) -> World {
         World::numbered(modules, seed, 0)
+    }
+
+    /// The message with the first list of the authority, which ends a component. Another call signs another list of that number.
+    pub fn revokes(&mut self, id: Cid) -> Vec<u8> {
+        let subject = revocation::Subject::Component(id);
+        let list = RevocationList {
+            number: 1,
+            this_update: BOUND,
+            next_update: BOUND + 604_800,
+            previous: [0; 32],
+            entries: [Revoked { subject, reason: Reason::Retired, time: BOUND }].into_iter().collect(),
+        };
+        let list = list.issue(self.authority.spk.signing_key(), &mut self.rng).unwrap();
+        [&[pdu::REVOCATION], list.as_slice()].concat()
     }
 
     /// The same with pack number `number` (0 or 1) on CAN 1.

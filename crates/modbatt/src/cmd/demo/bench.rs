@@ -157,6 +157,8 @@ struct Live<'a> {
     entity: Entity,
     /// When keys that do not fit are looked up again.
     keys_due: Instant,
+    /// When it is looked for keys of a laptop's bindings again.
+    field_due: Instant,
     before: gap::Before,
 }
 
@@ -291,6 +293,7 @@ impl Bench<'_> {
             faults: Faults::default(),
             entity,
             keys_due: Instant::START,
+            field_due: Instant::START,
             before,
         };
         live.hear(&word);

@@ -104,7 +104,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD=NEW", value_parser = parts::parse_exchange)]
     exchange: Option<(String, String)>,
     /// Most MiB of what devices sign that the app's host holds while a laptop bound them and its journal was not brought yet
-    #[arg(long, value_name = "MIB", default_value_t = HOLD_MIB, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
+    #[arg(long, value_name = "MIB", default_value_t = gateway::HOLD_MIB, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
     hold_mib: u64,
     /// Give up what is held so: the journal will never be brought, or the ledger refused it
     #[arg(long)]
@@ -186,9 +186,6 @@ fn parse_fault(text: &str) -> Result<Fault, String> {
         _ => Err(wrong()),
     }
 }
-
-/// What a host holds for a laptop's journal, unless told otherwise, in MiB.
-const HOLD_MIB: u64 = 512;
 
 /// Modules of a pack unless told otherwise, and those of the measured pack.
 const MODULES: usize = 3;
@@ -297,7 +294,7 @@ pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
         app_key: None,
         lose_keys: None,
         exchange: None,
-        hold_mib: HOLD_MIB,
+        hold_mib: gateway::HOLD_MIB,
         give_up_held: false,
         new_host: false,
         older: Older::default(),

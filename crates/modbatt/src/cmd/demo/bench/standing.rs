@@ -95,11 +95,19 @@ impl Live<'_> {
 
     /// Looks whether the ledger knows by now what a delegate bound, while it did not (H237).
     pub(super) fn look_for_keys(&mut self) -> Result<(), Failure> {
-        if self.outbox.field_keys().is_empty() || self.world.now() < self.keys_due {
+        if self.world.now() < self.field_due {
             return Ok(());
         }
-        self.keys_due = self.world.now() + KEYS_PERIOD;
-        self.learn_keys()
+        self.field_due = self.world.now() + KEYS_PERIOD;
+        let keys = self.outbox.field_keys();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let recorded = recorded_keys(&self.chain, &self.gateway.members())?;
+        match keys.iter().any(|field| recorded.contains(&field.key)) {
+            true => self.learn_keys(),
+            false => Ok(()),
+        }
     }
 
     /// Says what of the time before a takeover is not on the ledger.
