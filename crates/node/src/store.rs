@@ -192,7 +192,7 @@ impl Store {
     /// An empty database under the name of one that is not founded yet.
     fn create_part(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(PART);
-        segments::remove(&path)?;
+        crate::segments::remove(&path)?;
         let db = Database::builder().create(&path).map_err(|e| Error::store(&path, e))?;
         Ok(Self::over(Handle::Write(db), path))
     }
