@@ -13,8 +13,9 @@ impl Gateway {
             return;
         }
         let cids = [Party::Pack, Party::Module(node)].map(|party| self.cids.get(&party).copied());
-        let mut keys = self.keys_between(Some(Party::Pack), None);
-        match keys.find_map(|key| Some((key, judge(statement, &key, &signature, cids)?))) {
+        let judged = |key| Some((key, judge(statement, &key, &signature, cids)?));
+        let found = self.keys_between(Some(Party::Pack), None).find_map(judged);
+        match found {
             Some((key, report)) => {
                 let job = Job::Metrics { statement: statement.to_vec(), key, signature };
                 let number = number(node, report.end_ms);

@@ -33,8 +33,9 @@ impl Gateway {
             Some(party) => self.cids.get(&party).copied(),
             None => Some(self.app.identity().cid()),
         };
-        let mut keys = self.keys_between(from, with);
-        let Some((key, event)) = keys.find_map(|key| Some((key, read(&told.signed, cid, &key)?))) else {
+        let judged = |key| Some((key, read(&told.signed, cid, &key)?));
+        let found = self.keys_between(from, with).find_map(judged);
+        let Some((key, event)) = found else {
             from.into_iter().for_each(|party| self.event(Event::Contradiction(party)));
             return Ok(());
         };
