@@ -15,10 +15,9 @@ use pack::{
     introduction,
     message::{Message, ModuleHardware, RelayState, ScanCell},
     module::{self, Measurement},
-    pdu,
     sealed_id::SecurityId,
 };
-use world::{BOUND, World};
+use world::World;
 
 fn module(node: u8, who: usize) -> (Option<Party>, usize) {
     (Some(Party::Module(node)), who)
