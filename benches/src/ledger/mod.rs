@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
     thread,
 };
 
@@ -55,8 +56,8 @@ struct Size {
 const FULL: Size = Size {
     accounts: 100_000,
     few: 1_000,
-    turns: 5,
-    blocks: 4,
+    turns: 3,
+    blocks: 10,
     commits500: 400,
     commits: 2_048,
     scattered: 4_096,
@@ -162,7 +163,9 @@ fn genesis() -> Genesis {
 
 /// Cores that this program may use.
 fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    // Asked for once, because asking reads files.
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Makes `n` things on all cores, in order.

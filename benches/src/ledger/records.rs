@@ -17,6 +17,7 @@ use rand_chacha::{
     ChaCha20Rng,
     rand_core::{Rng, SeedableRng},
 };
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
@@ -160,23 +161,25 @@ fn shuffle(order: &mut [usize], rng: &mut ChaCha20Rng) {
 struct Product {
     chain: Chain,
     device: SigningKey,
-    rng: ChaCha20Rng,
     signed: bool,
 }
 
 impl Product {
     fn open(dir: &Path, signed: bool) -> Result<Self> {
         let chain = Chain::open(dir, &genesis())?;
-        Ok(Self { chain, device: world::key("device"), rng: ChaCha20Rng::seed_from_u64(3), signed })
+        Ok(Self { chain, device: world::key("device"), signed })
     }
 }
 
 impl Keeper for Product {
     fn commit(&mut self, commit: &Commit) -> Result<()> {
         if self.signed {
-            for statement in &commit.statements {
-                statement.sign(&self.device, &mut self.rng)?;
-            }
+            // Each by a device of its own, so they do not wait for each other. Threads that stay: a new one first seeds its
+            // generator of random numbers.
+            commit.statements.par_iter().enumerate().try_for_each(|(i, statement)| {
+                let mut rng = ChaCha20Rng::seed_from_u64(i as u64);
+                statement.sign(&self.device, &mut rng).map(drop)
+            })?;
         }
         let answers = self.chain.append(&commit.batches)?;
         ensure!(answers.iter().all(|a| *a == Appended::Stored), "a batch was there before");

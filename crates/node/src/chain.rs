@@ -485,6 +485,7 @@ impl Chain {
         let new = Head { tip: Tip::after(block, &outcome, state_root), tree_version };
         self.store.store_block(&NewBlock {
             block,
+            ids: &ids,
             certificate,
             outcome: &outcome,
             update: update.as_ref(),

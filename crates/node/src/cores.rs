@@ -1,54 +1,38 @@
 //! Work of a caller spread over all cores.
 
-use std::{
-    panic::resume_unwind,
-    sync::OnceLock,
-    thread::{self, Builder},
-};
+use std::sync::OnceLock;
 
-/// Cores that this program may use; asked for once, because asking reads files.
-fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
+
+/// The threads that help callers; `None` where the system refuses them. They stay, because a new one costs as much as what it
+/// would take over.
+fn helpers() -> Option<&'static ThreadPool> {
+    static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    HELPERS.get_or_init(|| pool(ThreadPoolBuilder::new())).as_ref()
 }
 
-/// What `f` makes of each item, in order. Each core gets at least `least` items, so that little work stays with the caller.
+fn pool(threads: ThreadPoolBuilder) -> Option<ThreadPool> {
+    let name = |i| format!("helper-{i}");
+    threads.thread_name(name).build().ok().filter(|pool| pool.current_num_threads() > 1)
+}
+
+/// What `f` makes of each item, in order. A thread gets at least `least` items, so that little work stays with the caller.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], least: usize, f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_on(Builder::new, items, least, f)
+    // Not before there is work for them, so that a program with little to do has none.
+    let helpers = (items.len() > least).then(helpers).flatten();
+    map_on(helpers, items, least, f)
 }
 
-/// The same on threads that `thread` describes. What would have been done by one that the system refuses, the caller does.
 fn map_on<T: Sync, R: Send>(
-    thread: impl Fn() -> Builder,
+    helpers: Option<&ThreadPool>,
     items: &[T],
     least: usize,
     f: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    let share = items.len().div_ceil(cores()).max(least).max(1);
-    let (own, others) = items.split_at(share.min(items.len()));
-    if others.is_empty() {
-        return own.iter().map(f).collect();
+    match helpers {
+        Some(helpers) => helpers.install(|| items.par_iter().with_min_len(least).map(&f).collect()),
+        None => items.iter().map(f).collect(),
     }
-    let f = &f;
-    thread::scope(|scope| {
-        let parts: Vec<_> = others
-            .chunks(share)
-            .map(|part| {
-                let work = move || part.iter().map(f).collect::<Vec<_>>();
-                thread().spawn_scoped(scope, work).map_err(|_| part)
-            })
-            .collect();
-        let mut all = Vec::with_capacity(items.len());
-        all.extend(own.iter().map(f));
-        for part in parts {
-            match part.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(part)) => all.extend(part),
-                Ok(Err(panic)) => resume_unwind(panic),
-                Err(part) => all.extend(part.iter().map(f)),
-            }
-        }
-        all
-    })
 }
 
 #[cfg(test)]
@@ -57,22 +41,27 @@ mod tests {
 
     #[test]
     fn every_item_once_and_in_order() {
+        let two = pool(ThreadPoolBuilder::new().num_threads(2));
+        assert!(two.is_some());
         for n in 0..40 {
             let items: Vec<usize> = (0..n).collect();
             for least in [0, 1, 3, 100] {
-                assert_eq!(
-                    super::map(&items, least, |i| i * 3),
-                    items.iter().map(|i| i * 3).collect::<Vec<_>>()
-                );
+                let expected: Vec<_> = items.iter().map(|i| i * 3).collect();
+                assert_eq!(map(&items, least, |i| i * 3), expected);
+                assert_eq!(map_on(two.as_ref(), &items, least, |i| i * 3), expected);
             }
         }
     }
+
     #[test]
     fn where_no_thread_is_to_be_had_the_caller_does_it() {
         // No address space has room for such a stack.
-        let refused = || Builder::new().stack_size(1 << 60);
-        assert!(thread::scope(|scope| refused().spawn_scoped(scope, || ()).is_err()));
+        let refused = pool(ThreadPoolBuilder::new().num_threads(2).stack_size(1 << 60));
+        assert!(refused.is_none());
         let items: Vec<usize> = (0..40).collect();
-        assert_eq!(map_on(refused, &items, 1, |i| i * 3), items.iter().map(|i| i * 3).collect::<Vec<_>>());
+        assert_eq!(
+            map_on(refused.as_ref(), &items, 1, |i| i * 3),
+            items.iter().map(|i| i * 3).collect::<Vec<_>>()
+        );
     }
 }

@@ -17,7 +17,7 @@ use ledger::{
     history,
     proof::StateProof,
     state::{Halt, View, Writes},
-    tx::Tx,
+    tx::TxId,
 };
 use redb::{
     Database, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -428,12 +428,17 @@ impl Store {
                 }
                 let mut txs = txn.open_table(TXS)?;
                 let mut events = txn.open_table(EVENTS)?;
-                for (i, (tx, result)) in (0..).zip(new.block.txs.iter().zip(&new.outcome.results)) {
-                    let id = Tx::id_of(tx);
+                let ids = new.ids.iter().zip(&new.outcome.results).zip(0..);
+                // In the order of the table, so that a page of it is looked for once; those of one id stay as they came.
+                let mut sorted: Vec<_> = ids.map(|((id, result), i)| (id, i, result)).collect();
+                sorted.sort_by_key(|(id, i, _)| (*id, *i));
+                for (id, i, result) in sorted {
                     // A transaction can be refused (say, a nonce too early) and later be accepted: that one counts.
                     if result.accepted() || txs.get(id.as_slice())?.is_none() {
                         txs.insert(id.as_slice(), (height, i))?;
                     }
+                }
+                for (i, result) in (0..).zip(&new.outcome.results) {
                     for (n, event) in (0..).zip(&result.events) {
                         events.insert((height, i, n), event.to_bytes().as_slice())?;
                     }
@@ -482,6 +487,8 @@ fn identity(txn: &ReadTransaction, path: &Path) -> Result<Option<(Digest, Head)>
 /// A block to be stored and everything derived from it.
 pub(crate) struct NewBlock<'a> {
     pub block: &'a Block,
+    /// Identities of its transactions, in order.
+    pub ids: &'a [TxId],
     pub certificate: &'a Certificate,
     pub outcome: &'a Outcome,
     pub update: Option<&'a Update>,
@@ -648,6 +655,7 @@ mod tests {
         let head = Head { tip: Tip::after(&block, &outcome, update.root), tree_version: update.version };
         let new = NewBlock {
             block: &block,
+            ids: &[],
             certificate: &Certificate { signatures: vec![] },
             outcome: &outcome,
             update: Some(&update),

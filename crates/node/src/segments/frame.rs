@@ -57,20 +57,16 @@ pub(super) fn encoded(batch: &StoredBatch) -> Vec<u8> {
     w.into_bytes()
 }
 
-/// A frame of batches: the bytes of each, and its statement.
-pub(super) fn frame<'a>(batches: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
-    let mut w = Writer::with_capacity(batches.clone().map(|(bytes, _)| bytes.len()).sum::<usize>() + 32);
-    w.raw(&[0; FRAME_HEADER]).raw(&PAYLOAD_BEGIN).array(batches.len());
-    for (bytes, _) in batches.clone() {
-        w.raw(bytes);
-    }
-    let mut frame = w.into_bytes();
-    let length = ((frame.len() - FRAME_HEADER) as u32).to_be_bytes();
-    let check = statements_check(batches.map(|(_, statement)| statement));
-    frame[..4].copy_from_slice(&length);
-    frame[4..8].copy_from_slice(&sha256(&[&length])[..4]);
-    frame[8..FRAME_HEADER].copy_from_slice(&check);
-    frame
+/// What a frame of batches begins with; `bytes` are those of all its batches, which follow.
+pub(super) fn beginning<'a>(statements: impl ExactSizeIterator<Item = &'a [u8]>, bytes: usize) -> Vec<u8> {
+    let mut w = Writer::with_capacity(FRAME_HEADER + PAYLOAD_BEGIN.len() + 3);
+    w.raw(&[0; FRAME_HEADER]).raw(&PAYLOAD_BEGIN).array(statements.len());
+    let mut begin = w.into_bytes();
+    let length = ((begin.len() - FRAME_HEADER + bytes) as u32).to_be_bytes();
+    begin[..4].copy_from_slice(&length);
+    begin[4..8].copy_from_slice(&sha256(&[&length])[..4]);
+    begin[8..FRAME_HEADER].copy_from_slice(&statements_check(statements));
+    begin
 }
 
 /// What a frame's header says of its statements; each of them commits to its records.
@@ -282,7 +278,7 @@ mod tests {
     /// A frame whose payload has about `n` bytes.
     fn frame_of(n: usize) -> Vec<u8> {
         let bytes = vec![0x40; n];
-        frame([(bytes.as_slice(), b"statement".as_slice())].into_iter())
+        [beginning([b"statement".as_slice()].into_iter(), bytes.len()), bytes].concat()
     }
 
     fn read(bytes: &[u8], offset: u64) -> Frame {

@@ -3,8 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Seek, SeekFrom, Write},
-    mem,
+    io::{self, IoSlice, Seek, SeekFrom, Write},
+    iter, mem,
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -16,7 +16,7 @@ use lct::{id::Cid, record::BatchStatement};
 
 use super::{
     Appended, FILE_BYTES, SegmentError, Segments, StoredBatch, Tail,
-    frame::{FILE_HEADER, MAX_PAYLOAD, VERSION, encoded, frame},
+    frame::{FILE_HEADER, MAX_PAYLOAD, VERSION, beginning, encoded},
     listing::{Listed, Listing},
 };
 use crate::error::Error;
@@ -278,10 +278,9 @@ impl Tail {
 
     /// Writes a frame behind the last one: into zeros, so that its sync has nothing to say but its bytes; where they do not suffice,
     /// with others behind it.
-    fn put(&mut self, frame: &[u8]) -> io::Result<()> {
+    fn put(&mut self, frame: &mut [IoSlice<'_>], end: u64) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.len))?;
-        self.file.write_all(frame)?;
-        let end = self.len + frame.len() as u64;
+        write_parts(&mut self.file, frame)?;
         if end > self.filled {
             self.filled = filled_to(end);
             if self.fill(self.filled - end).is_err() {
@@ -339,10 +338,15 @@ impl Tail {
                 }
             })?;
         }
-        let bytes = frame(batches.iter().map(|batch| (batch.bytes.as_slice(), batch.statement.as_slice())));
+        let bytes = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let begin = beginning(batches.iter().map(|batch| batch.statement.as_slice()), bytes);
+        let end = self.len + (begin.len() + bytes) as u64;
+        // As they lie, because a copy of a long frame costs as much as half of its hashes.
+        let parts = iter::once(&begin).chain(batches.iter().map(|batch| &batch.bytes));
+        let mut parts: Vec<_> = parts.map(|part| IoSlice::new(part)).collect();
         // What a longer frame left behind the end would stand behind this one.
         let cleared = if mem::replace(&mut self.unclean, true) { self.trim() } else { Ok(()) };
-        let written = cleared.and_then(|()| self.put(&bytes)).and_then(|()| self.file.sync_data());
+        let written = cleared.and_then(|()| self.put(&mut parts, end)).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             self.unclean = self.trim().is_err();
             return Err(self.failure(segments, &e));
@@ -356,10 +360,23 @@ impl Tail {
                 self.listed.push(listed);
             }
         }
-        self.len += bytes.len() as u64;
+        self.len = end;
         index.files.insert(self.number, self.len);
         Ok(())
     }
+}
+
+/// Writes all parts, one behind the other.
+fn write_parts(out: &mut impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !parts.is_empty() {
+        match out.write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// How far a file is filled with zeros whose frames end at `end`: to twice that, but by no more than [`FILL_MOST`] and not beyond
@@ -388,6 +405,47 @@ mod tests {
 
     use super::*;
     use crate::segments::Entry;
+
+    /// Takes few bytes at a time, or none once it is full, and is interrupted now and then.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+        calls: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let n = bytes.len().min(5).min(self.room - self.taken.len());
+            self.taken.extend(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn parts_are_written_whole_and_in_order_or_not_at_all_is_said() {
+        let bytes: Vec<u8> = (0..100).collect();
+        for cut in 0..=bytes.len() {
+            for room in [bytes.len(), 60] {
+                let mut out = Narrow { taken: Vec::new(), room, calls: 0 };
+                let (begin, end) = bytes.split_at(cut);
+                let written = write_parts(&mut out, &mut [begin, &[], end].map(IoSlice::new));
+                let whole = room == bytes.len();
+                assert_eq!(
+                    written.map_err(|e| e.kind()),
+                    if whole { Ok(()) } else { Err(io::ErrorKind::WriteZero) }
+                );
+                assert_eq!(out.taken, bytes[..room], "cut at {cut}");
+            }
+        }
+    }
 
     /// A batch of `n` records of component `cid`, none of which arrived.
     fn batch(cid: u8, n: u16) -> StoredBatch {
