@@ -183,3 +183,103 @@ fn parts(proof: &SparseMerkleProof<Sha256>) -> anyhow::Result<Parts> {
     };
     Ok((leaf, siblings.into_iter().map(hash).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::{
+        ChaCha20Rng,
+        rand_core::{Rng, SeedableRng},
+    };
+    use redb::{Database, ReadableDatabase, TableDefinition, backends::InMemoryBackend};
+
+    use super::*;
+
+    const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("nodes");
+
+    /// New nodes and stale ones of an update, as they are stored.
+    type Stored = (Digest, BTreeMap<Vec<u8>, Vec<u8>>, Vec<Vec<u8>>);
+
+    fn stored(update: &Update) -> Stored {
+        (update.root, update.encoded().map(Result::unwrap).collect(), update.stale.clone())
+    }
+
+    /// The same update, made key by key.
+    fn one_by_one(
+        table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        version: Version,
+        writes: &Writes,
+    ) -> Update {
+        let none = BTreeMap::new();
+        let nodes = Nodes { table, fresh: &none };
+        let values = writes.iter().map(|(key, value)| (KeyHash(sha256(&[key])), value.clone()));
+        let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
+        let (root, batch) = tree.put_value_set(values, version).unwrap();
+        let stale = batch.stale_node_index_batch.iter();
+        let stale = stale.map(|s| borsh::to_vec(&s.node_key).unwrap()).collect();
+        Update { version, root: root.0, stale, nodes: batch.node_batch }
+    }
+
+    /// A ledger that made its tree key by key goes on with the same roots, nodes and stale nodes: from the empty tree, over keys
+    /// that are new, written again, written with what they hold, deleted, and deleted without having been there.
+    #[test]
+    fn a_tree_made_at_once_is_the_one_made_key_by_key() {
+        let (mut puts, mut deletions) = (0, 0);
+        for seed in 0..12 {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+            let txn = db.begin_write().unwrap();
+            txn.open_table(TABLE).unwrap();
+            txn.commit().unwrap();
+            let mut state: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+            for version in 0..40 {
+                let mut writes = Writes::new();
+                for _ in 0..=rng.next_u32() % 60 {
+                    let key = (rng.next_u32() % 150).to_be_bytes().to_vec();
+                    let deletes = version % 4 == 3 && rng.next_u32() % 3 == 0;
+                    let value = (!deletes).then(|| vec![(rng.next_u32() % 3) as u8]);
+                    writes.insert(key, value);
+                }
+                let update = {
+                    let read = db.begin_read().unwrap();
+                    let table = read.open_table(TABLE).unwrap();
+                    let update = Update::compute(&table, version, &writes).unwrap();
+                    assert_eq!(
+                        stored(&update),
+                        stored(&one_by_one(&table, version, &writes)),
+                        "{seed}, {version}"
+                    );
+                    update
+                };
+                for (key, value) in &writes {
+                    match value {
+                        Some(value) => drop(state.insert(key.clone(), value.clone())),
+                        None => drop(state.remove(key)),
+                    }
+                }
+                if writes.values().all(Option::is_some) {
+                    puts += 1
+                } else {
+                    deletions += 1
+                }
+                let txn = db.begin_write().unwrap();
+                {
+                    let mut table = txn.open_table(TABLE).unwrap();
+                    for (key, value) in update.encoded().map(Result::unwrap) {
+                        table.insert(key.as_slice(), value.as_slice()).unwrap();
+                    }
+                    for key in &update.stale {
+                        assert!(table.remove(key.as_slice()).unwrap().is_some(), "what is stale was there");
+                    }
+                }
+                txn.commit().unwrap();
+                let read = db.begin_read().unwrap();
+                let table = read.open_table(TABLE).unwrap();
+                for (key, value) in &state {
+                    prove(&table, version, &update.root, key, value.clone()).unwrap();
+                }
+            }
+        }
+        println!("{puts} updates at once, {deletions} key by key");
+        assert!(puts > 300 && deletions > 80);
+    }
+}
