@@ -241,20 +241,23 @@ fn periods_and_rows_of_a_policy_end_where_the_table_says() {
 }
 
 /// A record is written as it is read, and its place is found without reading its values, the largest and the smallest among
-/// them.
+/// them, and as many as there may be.
 #[test]
 fn a_record_is_placed_whatever_its_values_are() {
-    let record = Record {
-        cid: Cid([9; 16]),
-        seq: 7,
-        time_ms: 1_700_000_000_000,
-        kind: RecordKind::Pack,
-        values: [i32::MIN, -1, 0, i32::MAX].into_iter().collect(),
-    };
-    let mut out = [0; lct::record::RECORD_MAX];
-    let n = record.encode(&mut out).unwrap();
-    assert_eq!(Record::decode(&out[..n]), Ok(record.clone()));
-    assert_eq!(Record::place(&out[..n]), Ok((record.cid, record.seq, record.time_ms)));
+    let most = [i32::MIN; lct::record::VALUES_MAX];
+    for values in [&[i32::MIN, -1, 0, i32::MAX][..], &most] {
+        let record = Record {
+            cid: Cid([9; 16]),
+            seq: 7,
+            time_ms: 1_700_000_000_000,
+            kind: RecordKind::Pack,
+            values: values.iter().copied().collect(),
+        };
+        let mut out = [0; lct::record::RECORD_MAX];
+        let n = record.encode(&mut out).unwrap();
+        assert_eq!(Record::decode(&out[..n]), Ok(record.clone()));
+        assert_eq!(Record::place(&out[..n]), Ok((record.cid, record.seq, record.time_ms)));
+    }
 }
 
 /// H18: who hears a request knows whose channel is meant and how often its sender started, and who hears the answer knows

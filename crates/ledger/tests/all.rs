@@ -5,6 +5,7 @@ mod authorizations;
 mod blocks;
 mod config;
 mod delegation;
+mod edges;
 mod gates;
 mod governance;
 mod history;
