@@ -49,6 +49,10 @@ pub mod code {
     pub const METHOD: &str = "W4_ERR_PROTO_METHOD";
     /// 408 or 504: the request or its effect took too long; what was submitted may still be included.
     pub const TIMEOUT: &str = "W4_ERR_PROTO_TIMEOUT";
+    /// 504: a device does not answer its host, which looked for it on its buses.
+    pub const SILENT: &str = "W4_ERR_PROTO_SILENT";
+    /// 409: what the keys that would end signed is held until the journal of a laptop is brought.
+    pub const HELD: &str = "W4_ERR_PROTO_HELD";
     /// 409: a ceremony was already answered with something else.
     pub const REPLAY: &str = "W4_ERR_PROTO_REPLAY";
     /// 500: the bridge's own fault; the log names it.

@@ -341,6 +341,14 @@ impl Commissioner {
         self.tasks.is_empty() && self.steps.is_empty()
     }
 
+    /// The two that it is binding.
+    pub(crate) fn binds(&self) -> Option<[Member; 2]> {
+        match self.tasks.front() {
+            Some(Task::Bind(a, b)) => Some([*a, *b]),
+            _ => None,
+        }
+    }
+
     /// When [`Commissioner::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         self.due

@@ -28,7 +28,7 @@ use crate::{
     commission::{Commissioner, Member, Reply, Request, Step},
     dispatch::Dispatch,
     ending::{Ending, Endings, Signer},
-    keys::{FieldKey, FieldKeys, Keys},
+    keys::{FieldKey, FieldKeys, Keys, Standing},
     orders::Orders,
     outbox::Job,
 };
@@ -571,10 +571,11 @@ impl Gateway {
             Some(party) => self.measured_by(party, fits),
             None => self.signed_by((None, Some(Party::Pack)), fits),
         };
-        let Some(key) = key.filter(|key| self.has_room || !self.field.has(key)) else {
+        let goes = |key: &PublicKey| !self.field.is_void(key) && (self.has_room || !self.field.has(key));
+        let Some(key) = key.filter(goes) else {
             // Its key comes, or room.
             self.anchors.wait(from, checkpoint);
-            if let Some(party) = from.filter(|party| self.is_measuring(*party) && self.has_room) {
+            if let Some(party) = from.filter(|party| key.is_none() && self.is_measuring(*party)) {
                 self.event(Event::Contradiction(party));
             }
             return;

@@ -59,11 +59,16 @@ impl Endings {
         std::mem::take(&mut self.early)
     }
 
-    /// Takes `n u8 | event n | signature 64`. `None` for what was taken before or has to wait.
+    /// Takes `n u8 | event n | signature 64`, signed by one of those or with a key of the `field`, which the ledger does not have
+    /// yet (H254). `None` for what was taken before or has to wait.
     ///
     /// # Errors
     /// [`Error`] for what is no such statement, or signed by nobody who may.
-    pub fn take(&mut self, statement: &[u8]) -> Result<Option<(Ending, Job)>, Error> {
+    pub fn take(
+        &mut self,
+        statement: &[u8],
+        field: impl IntoIterator<Item = Signer>,
+    ) -> Result<Option<(Ending, Job)>, Error> {
         if self.signers.is_empty() {
             if self.early.len() < EARLY_MAX && !self.early.iter().any(|known| known == statement) {
                 self.early.push(statement.to_vec());
@@ -82,9 +87,9 @@ impl Endings {
             return Err(Error::Malformed);
         };
         let (pairing, reason) = (PairingId(*id), Reason::from_code(*reason)?);
-        let mut signers = self.signers.iter().filter(|signer| signer.cid == event.cid);
+        let mut signers = self.signers.iter().copied().chain(field).filter(|signer| signer.cid == event.cid);
         let signer = signers.find(|signer| event.verify(&signer.key, &signature).is_ok());
-        let Signer { partner, key, .. } = *signer.ok_or(Error::NotAuthentic)?;
+        let Signer { partner, key, .. } = signer.ok_or(Error::NotAuthentic)?;
         let ending = Ending { by: event.cid, with: partner, pairing, reason };
         let job = Job::Withdrawal { statement: bytes.to_vec(), key, signature };
         let taken = self.taken.entry(event.cid).or_default();
@@ -121,23 +126,23 @@ mod tests {
         let payload = [&[7; 16][..], &[Reason::Retired as u8]].concat();
         let good = statement(EventKind::PairingRevocation, &payload, &to_module, &mut rng);
         let mut endings = Endings::default();
-        assert!(matches!(endings.take(&good), Ok(None)), "nobody is known yet");
+        assert!(matches!(endings.take(&good, []), Ok(None)), "nobody is known yet");
         let signer = |partner, key: &SigningKey| Signer { cid: pack, partner, key: key.public() };
         let waited =
             endings.set_signers(vec![signer(Cid::of("app-0001"), &to_app), signer(module, &to_module)]);
         assert_eq!(waited, std::slice::from_ref(&good));
         let foreign = statement(EventKind::PairingRevocation, &payload, &other, &mut rng);
-        assert!(matches!(endings.take(&foreign), Err(Error::NotAuthentic)));
+        assert!(matches!(endings.take(&foreign, []), Err(Error::NotAuthentic)));
         let binding = statement(EventKind::BindingRevocation, &payload, &to_module, &mut rng);
-        assert!(matches!(endings.take(&binding), Err(Error::Malformed)));
-        assert!(matches!(endings.take(&good[..good.len() - 1]), Err(Error::Malformed)));
-        let (ending, job) = endings.take(&good).unwrap().unwrap();
+        assert!(matches!(endings.take(&binding, []), Err(Error::Malformed)));
+        assert!(matches!(endings.take(&good[..good.len() - 1], []), Err(Error::Malformed)));
+        let (ending, job) = endings.take(&good, []).unwrap().unwrap();
         let expected =
             Ending { by: pack, with: module, pairing: PairingId([7; 16]), reason: Reason::Retired };
         assert_eq!(ending, expected);
         let Job::Withdrawal { statement: event, key, signature } = job else { panic!("another job") };
         assert!(api::sign::revoke_signed(&event, &key, &signature).is_ok());
-        assert!(matches!(endings.take(&good), Ok(None)), "once");
+        assert!(matches!(endings.take(&good, []), Ok(None)), "once");
         // What one side says of a pairing keeps the word of the other from nobody, and what one says is bounded.
         let said = Event::new(EventKind::PairingRevocation, module, 1, 1, &payload).unwrap();
         let mut bytes = [0; EVENT_MAX];
@@ -146,11 +151,11 @@ mod tests {
         let other_side = [&[n as u8], &bytes[..n], &signature.0].concat();
         let of_module = Signer { cid: module, partner: pack, key: other.public() };
         endings.set_signers(vec![signer(module, &to_module), of_module]);
-        assert_eq!(endings.take(&other_side).unwrap().unwrap().0.by, module);
+        assert_eq!(endings.take(&other_side, []).unwrap().unwrap().0.by, module);
         for id in 0..=TAKEN_MAX as u8 {
             let payload = [&[id; 16][..], &[Reason::Retired as u8]].concat();
             let more = statement(EventKind::PairingRevocation, &payload, &to_module, &mut rng);
-            endings.take(&more).unwrap();
+            endings.take(&more, []).unwrap();
         }
         assert_eq!((endings.taken[&pack].len(), endings.taken[&module].len()), (TAKEN_MAX, 1));
     }

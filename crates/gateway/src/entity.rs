@@ -179,7 +179,8 @@ async fn carried(
             CarryRefused::Unknown => (404, code::COMPONENT_NOT_FOUND),
             CarryRefused::Kind => (400, code::KIND),
             CarryRefused::Busy => (503, code::BUSY),
-            CarryRefused::Silent => (504, code::TIMEOUT),
+            CarryRefused::Held => (409, code::HELD),
+            CarryRefused::Silent => (504, code::SILENT),
         };
         Problem::new(status, code, why.to_string())
     })?;
@@ -263,7 +264,8 @@ mod tests {
             (CarryRefused::Unknown, 404, "W4_ERR_COMPONENT_NOT_FOUND"),
             (CarryRefused::Kind, 400, "W4_ERR_PROTO_KIND"),
             (CarryRefused::Busy, 503, "W4_ERR_BUSY"),
-            (CarryRefused::Silent, 504, "W4_ERR_PROTO_TIMEOUT"),
+            (CarryRefused::Held, 409, "W4_ERR_PROTO_HELD"),
+            (CarryRefused::Silent, 504, "W4_ERR_PROTO_SILENT"),
         ] {
             let request = Carry { component_id: "pack-0001".into(), message: Blob(vec![2]) };
             let owner = async {

@@ -32,6 +32,6 @@ mod world;
 pub use crate::core::{CarriedTo, CarryRefused, Error, Event, Gateway, KeysFor, KeysRefused, LogOf, Output};
 pub use code::{Plan, stretch};
 pub use ending::{Ending, Signer};
-pub use keys::{FieldKey, Keys};
-pub use outbox::{HOLD_MIB, Held, Job, Outbox, OutboxError};
+pub use keys::{FieldKey, Keys, Standing};
+pub use outbox::{Fate, HOLD_MIB, Held, Job, Moved, Noted, Outbox, OutboxError};
 pub use uplink::{Uplink, UplinkError, Uploaded};

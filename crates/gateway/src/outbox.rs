@@ -7,7 +7,7 @@
 
 mod hold;
 
-pub use hold::{HOLD_MIB, Held};
+pub use hold::{Fate, HOLD_MIB, Held, Moved, Noted};
 
 use crate::collect::Entry;
 use hold::{Hold, Judged};
@@ -255,6 +255,18 @@ pub enum OutboxError {
         /// Which.
         entry: u64,
     },
+    /// A key of the field cannot be read.
+    #[error(
+        "{}: what is noted of a key that a laptop made cannot be read (row {row} of `field`); the file is as it \
+         was: use the build that wrote it, or move it away and restore a copy",
+        path.display()
+    )]
+    DamagedKey {
+        /// The file.
+        path: PathBuf,
+        /// Which, in hexadecimal.
+        row: String,
+    },
     /// Anything else that the store says.
     #[error("{}: {what}", path.display())]
     Store {
@@ -289,6 +301,11 @@ fn create(path: &Path) -> Result<(), redb::Error> {
     fs::File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
         .sync_all()?;
     Ok(())
+}
+
+/// A refused job as it is kept, behind the reason.
+fn kept(reason: &str, job: &[u8]) -> Vec<u8> {
+    [reason.as_bytes(), b"\0", job].concat()
 }
 
 /// Refuses a file of another version, before anything is written to it.
@@ -384,7 +401,7 @@ impl Outbox {
             Ok(())
         })?;
         if held {
-            hold.add(job, bytes.len());
+            hold.add(number, job, bytes.len());
         }
         Ok(Some(number))
     }
@@ -424,8 +441,7 @@ impl Outbox {
                 for priority in 1..=4 {
                     let taken = jobs.remove((priority, *number))?.map(|v| v.value().to_vec());
                     if let (Some(bytes), Some(Refusal { reason, .. })) = (taken, refusal) {
-                        let kept = [reason.as_bytes(), b"\0", bytes.as_slice()].concat();
-                        graveyard.insert(*number, kept.as_slice())?;
+                        graveyard.insert(*number, kept(reason, &bytes).as_slice())?;
                     }
                 }
             }
@@ -448,10 +464,10 @@ impl Outbox {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a job waits that one of these keys signed.
+    /// Whether a job that one of these keys signed waits, or is held.
     pub fn holds(&self, keys: &[PublicKey]) -> Result<bool, OutboxError> {
-        if keys.is_empty() {
-            return Ok(false);
+        if keys.is_empty() || self.is_held(keys) {
+            return Ok(!keys.is_empty());
         }
         let found = self.read(|tx| {
             for entry in tx.open_table(JOBS)?.iter()? {

@@ -107,6 +107,11 @@ impl Reason {
             _ => return Err(Error::Malformed),
         })
     }
+
+    /// Whether what was done before counts for nothing either: whoever has a stolen key dates what it signs as it likes.
+    pub fn voids_the_past(self) -> bool {
+        matches!(self, Reason::KeyCompromise | Reason::Lost | Reason::Violation)
+    }
 }
 
 /// One row of a list.

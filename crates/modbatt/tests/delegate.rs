@@ -401,7 +401,7 @@ fn a_laptop_exchanges_a_pack_controller_in_the_field() {
     };
     let outcomes = brought["delegation"]["acts"].as_array().unwrap();
     assert!(outcomes.iter().all(|act| act["outcome"] == "done"), "{brought}");
-    running.wait_for("what was held", |_, err| err.contains("jobs that were held: they go there now"));
+    running.wait_for("what was held", |_, err| err.contains("jobs that were held go to the ledger"));
     let words = "pack-0002 is in the place of pack-0001, which is revoked; with it are paired the app and 3 modules\n";
     let ended = run(&["replace", "pack-0001", "pack-0002", "--data-dir", data]);
     assert_eq!(ended.good().out, words, "what is left is done with network");

@@ -43,8 +43,17 @@ use std::{
 /// How often a device is asked whether a handshake stands.
 const TRIES: u32 = 20;
 
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// Whether the host says that the component itself is silent: it is there, looked for it, and nobody answered by that name.
+    pub silent: bool,
+    /// In words.
+    pub why: String,
+}
+
 /// Gives a component a message, and returns its answer, or why there is none.
-pub type Carry<'a> = dyn FnMut(&str, &[u8]) -> Result<Vec<u8>, String> + 'a;
+pub type Carry<'a> = dyn FnMut(&str, &[u8]) -> Result<Vec<u8>, NoAnswer> + 'a;
 
 /// How messages reach devices.
 pub struct Way<'a> {
@@ -56,7 +65,11 @@ pub struct Way<'a> {
 
 impl Way<'_> {
     fn ask(&mut self, who: &str, what: &'static str, message: &[u8]) -> Result<Vec<u8>, FieldError> {
-        (self.carry)(who, message).map_err(|why| FieldError::NotReached { who: who.into(), what, why })
+        (self.carry)(who, message).map_err(|NoAnswer { why, .. }| FieldError::NotReached {
+            who: who.into(),
+            what,
+            why,
+        })
     }
 
     /// Gives `who` a message and waits for an answer that begins with `done`, as long as it only says that it accepted.
@@ -427,9 +440,17 @@ impl Field {
         }
     }
 
-    /// Whether a device gives answers under the name `id`.
-    pub(super) fn answers(&self, id: &str, way: &mut Way<'_>) -> bool {
-        way.ask(id, "the question for its certificates", &[pdu::BINDING, op::CERTIFICATES]).is_ok()
+    /// Whether a device gives answers under the name `id`. A host that cannot be asked, or is busy, does not say that nobody does.
+    ///
+    /// # Errors
+    /// [`FieldError::NotReached`].
+    pub(super) fn answers(&self, id: &str, way: &mut Way<'_>) -> Result<bool, FieldError> {
+        let what = "the question for its certificates";
+        match (way.carry)(id, &[pdu::BINDING, op::CERTIFICATES]) {
+            Ok(_) => Ok(true),
+            Err(NoAnswer { silent: true, .. }) => Ok(false),
+            Err(NoAnswer { why, .. }) => Err(FieldError::NotReached { who: id.into(), what, why }),
+        }
     }
 
     /// Whether the delegate may end the binding of these two.

@@ -99,7 +99,7 @@ impl Field {
         self.may_end(&app, old, now)?;
         if !ground.is_paired([&app, new]) {
             // A wrong name must not cost a pack that works.
-            if gives_way.is_some() && self.answers(old, way) {
+            if gives_way.is_some() && self.answers(old, way)? {
                 return Err(FieldError::Answers(old.into()));
             }
             self.bind_and_pair(ground, [&app, new], gives_way, now, way)?;

@@ -51,6 +51,12 @@ pub enum CarryRefused {
          is on its way to the ledger; try again later"
     )]
     Busy,
+    /// What keys signed that would end is held here, until the journal of another laptop tells the ledger of them (H253).
+    #[error(
+        "what the part signed under another laptop's keys, which would end, is held until that laptop's journal is brought: \
+         `modbatt delegate bring`, or `modbatt demo --give-up-held`; then again"
+    )]
+    Held,
     /// The device did not answer.
     #[error("the device does not answer; check its power and the bus, and the message")]
     Silent,
@@ -156,10 +162,26 @@ impl Gateway {
     }
 
     /// The keys that end when `component_id` takes this introduction, as far as it is bound here with whom it is introduced to (H147):
-    /// what they signed has to reach the ledger before (A166). None for a first binding.
+    /// what they signed has to reach the ledger before (A166). None for a first binding, nor those of a binding that the same delegate
+    /// made: its journal tells of both, and is brought up to the end of the first one (H238).
     pub fn keys_ending(&self, component_id: &str, message: &[u8]) -> Vec<PublicKey> {
-        let Some([own, partner]) = self.introduces(component_id, message) else { return Vec::new() };
-        [self.key_between(own, partner), self.key_between(partner, own)].into_iter().flatten().collect()
+        let Some(pair) = self.introduces(component_id, message) else { return Vec::new() };
+        let by = message.get(2..).and_then(|introduction| self.introduced_by(introduction));
+        let own = |key: &PublicKey| by.is_some_and(|by| self.field.is_of(key, &by));
+        let mut keys = self.keys_of(pair);
+        keys.retain(|key| !own(key));
+        keys
+    }
+
+    /// With what the two of `pair` sign towards each other.
+    fn keys_of(&self, [a, b]: [Member; 2]) -> Vec<PublicKey> {
+        self.keys_between(a, b).chain(self.keys_between(b, a)).collect()
+    }
+
+    /// The keys that end with what this gateway itself asks the authority for: those of the two that it is binding.
+    pub fn keys_replaced(&self) -> Vec<PublicKey> {
+        let (Phase::Commissioning(c) | Phase::Operating(c)) = &self.phase else { return Vec::new() };
+        c.binds().map_or_else(Vec::new, |pair| self.keys_of(pair))
     }
 
     /// Whom an introduction is for and whom it names. A pack has one app, and a module one pack: whoever comes takes that place.
@@ -218,7 +240,7 @@ impl Gateway {
     pub(super) fn carried_answered(&mut self, from: Member, bytes: &[u8]) -> bool {
         let answered = self.carried.iter().find(|c| c.to.0 == from && c.awaited.is(bytes));
         let Some((to, message)) = answered.map(|c| (c.to, c.message.clone())) else { return false };
-        self.overheard(&message, bytes);
+        self.overheard(to.0, &message, bytes);
         self.carried_answer(to, Ok(bytes.to_vec()))
     }
 

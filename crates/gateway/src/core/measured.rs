@@ -16,7 +16,7 @@ impl Gateway {
             self.event(Event::Contradiction(party));
             return Ok(());
         };
-        if self.is_held(&key) {
+        if self.is_held(&key) || self.field.is_void(&key) {
             return Ok(());
         }
         let first = statement.first_seq;

@@ -86,9 +86,13 @@ impl Gateway {
         self.received(now, party, kept.kind, kept.number)
     }
 
-    /// Puts a statement into the outbox, unless it is there and waits for the ledger, was refused under the same keys, or its
-    /// signer's key is held back; then its device tells it again. True when it goes there.
+    /// Puts a statement into the outbox, unless it is there and waits for the ledger, was refused under the same keys, its
+    /// signer's key is held back, or the ledger will never have that; then its device tells it again. True when it goes there.
     pub(super) fn keep(&mut self, job: Job, kept: Kept) -> bool {
+        if job.keys().any(|key| self.field.is_void(&key)) {
+            self.not_kept(kept);
+            return false;
+        }
         let held = match &job {
             // What a device says of this very binding no other key can say; each says one thing at a time.
             Job::Statement { key, .. } if self.is_held(key) => false,

@@ -250,7 +250,8 @@ impl Gateway {
     /// A device's statement that it ended a pairing: what is verified goes to the ledger. In clear it may be that of an
     /// earlier pairing: whether the wish is done says the pack's sealed answer, for which it is asked by `ask`.
     pub(super) fn ended(&mut self, ask: Instant, statement: &[u8]) {
-        match self.endings.take(statement) {
+        let field = self.field.all().map(|key| Signer { cid: key.of, partner: key.with, key: key.key });
+        match self.endings.take(statement, field) {
             Ok(Some((ending, job))) => {
                 self.outputs.push_back(Output::Keep(job, None));
                 let module = self.cids.iter().find(|(party, cid)| {

@@ -131,13 +131,12 @@ fn judge(
     (delegation, authority): (&Delegation, &PublicKey),
     body: &Body,
 ) -> Result<(), Stop> {
-    // Whoever has a stolen key dates its acts as it likes.
-    let stolen = [Reason::KeyCompromise, Reason::Lost, Reason::Violation];
     // A delegation ends with the account of the authority that gave it (H166).
     for target in [Target::Delegation(act.delegation), Target::Account(*authority)] {
         let withdrawn: Option<Revocation> = load(view, &key::revocation(&target))?;
         let void = withdrawn.is_some_and(|r| {
-            stolen.iter().any(|s| *s as u8 == r.reason) || r.time_ms <= u64::from(act.time) * 1000
+            Reason::from_code(r.reason).is_ok_and(Reason::voids_the_past)
+                || r.time_ms <= u64::from(act.time) * 1000
         });
         ensure(!void, Rejection::ActRevoked)?;
     }

@@ -88,7 +88,7 @@ fn identity_of(id: &str, key: &SigningKey) -> Vec<u8> {
 }
 
 /// Devices that accept whatever they are given, and never say that a handshake stands.
-fn agreeable(who: &str, message: &[u8]) -> Result<Vec<u8>, String> {
+fn agreeable(who: &str, message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
     Ok(match message {
         [pdu::BINDING, op::CERTIFICATES] => identity(who),
         [pdu::REVOCATION, ..] => vec![pdu::REVOCATION, pdu::REVOCATION_STATUS, 0, 0, 0, 3, 0],
@@ -98,7 +98,10 @@ fn agreeable(who: &str, message: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The same, of which modules draw keys and ask for leave in the place of the binding `named`.
-fn naming(key: &AuthorityKey, named: &Cell<[u8; 16]>) -> impl FnMut(&str, &[u8]) -> Result<Vec<u8>, String> {
+fn naming(
+    key: &AuthorityKey,
+    named: &Cell<[u8; 16]>,
+) -> impl FnMut(&str, &[u8]) -> Result<Vec<u8>, NoAnswer> {
     let (authority, own) = (key.public().sign_pub(), entropy::with(SigningKey::generate).unwrap());
     let drawn = spk();
     move |who: &str, message: &[u8]| match message {
@@ -129,7 +132,10 @@ fn nothing_is_in_the_journal_of_what_no_device_did() {
         done.unwrap_err().to_string()
     };
     let mut rows: Vec<(&str, Box<Carry<'static>>)> = vec![
-        ("pack-0001 was not reached with the delegation: cable", Box::new(|_, _| Err("cable".into()))),
+        (
+            "pack-0001 was not reached with the delegation: cable",
+            Box::new(|_, _| Err(NoAnswer { silent: false, why: "cable".into() })),
+        ),
         (
             "does not take the delegation: not now",
             Box::new(|_, _| Ok(vec![pdu::DELEGATION, delegation::TAKEN, Status::WrongState as u8])),
@@ -260,7 +266,7 @@ fn what_was_begun_is_known_over_restarts() {
 fn a_registration_is_noted_with_its_own_proof_only() {
     let registration = answers::registration([1; 32], "pack-0001", &identity("pack-0001")[2..]).unwrap();
     let met = Met { id: "pack-0001".into(), cid: Cid::of("pack-0001"), role: Role::Pack, registration };
-    let mut carry = |_: &str, _: &[u8]| -> Result<Vec<u8>, String> {
+    let mut carry = |_: &str, _: &[u8]| -> Result<Vec<u8>, NoAnswer> {
         Ok([&[pdu::BINDING, op::REGISTERED][..], &[7; 64]].concat())
     };
     let said = registered(&met, &mut Way { carry: &mut carry, pause: Duration::ZERO });

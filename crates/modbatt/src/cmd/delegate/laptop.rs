@@ -10,7 +10,7 @@ use api::encoding::{Blob, Hex};
 use api::entity::Carry;
 use api::problem::code;
 use bridge::AuthorityKey;
-use bridge::field::ceremony::{Ground, Way};
+use bridge::field::ceremony::{Ground, NoAnswer, Way};
 use bridge::field::{Exchanged, Field, FieldError, Journal, Place};
 use lct::revocation::{Reason, Subject};
 use pack::pdu::{self, delegation as op};
@@ -118,17 +118,21 @@ impl Laptop {
     }
 
     /// Gives a component a message over the host, and waits for the host where it is busy.
-    fn carry(&self, who: &str, message: &[u8]) -> Result<Vec<u8>, String> {
+    fn carry(&self, who: &str, message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+        let fault = |why: String| NoAnswer { silent: false, why };
         let carry = Carry { component_id: who.to_owned(), message: Blob(message.to_vec()) };
         for _ in 0..BUSY_TRIES {
             let given = ask(async { Ok(api::Client::new(&self.host)?.carry(&carry).await) });
-            match given.map_err(|e| e.to_string())? {
+            match given.map_err(|e| fault(e.to_string()))? {
                 Ok(carried) => return Ok(carried.answer.0),
                 Err(e) if e.code() == Some(code::BUSY) => thread::sleep(PAUSE),
-                Err(e) => return Err(e.to_string()),
+                Err(e) => {
+                    let silent = matches!(e.code(), Some(code::SILENT | code::COMPONENT_NOT_FOUND));
+                    return Err(NoAnswer { silent, why: e.to_string() });
+                }
             }
         }
-        Err("the host is busy, with other ceremonies or with what waits for the ledger".into())
+        Err(fault("the host is busy, with other ceremonies or with what waits for the ledger".into()))
     }
 
     fn say(&self, what: &str, object: Value) -> Result<(), Failure> {
@@ -206,7 +210,7 @@ pub(super) fn replace(args: &Replace) -> Result<Outcome, Stop> {
     let status = match &told {
         Ok(answer) if answer.last() == Some(&(pdu::Status::Accepted as u8)) => ACCEPTED.to_owned(),
         Ok(_) => format!("{pack} does not end the binding of {old}: it has it no more, or it refuses"),
-        Err(why) => why.clone(),
+        Err(no) => no.why.clone(),
     };
     at.say(
         &format!(

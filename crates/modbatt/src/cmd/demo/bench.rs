@@ -1,6 +1,7 @@
 //! The run itself: moves virtual time over the bench and the gateway, feeds measurements, and brings everything to
 //! an orderly end.
 
+mod field;
 mod gap;
 mod pace;
 mod standing;
@@ -175,8 +176,8 @@ impl Bench<'_> {
         let outbox = Outbox::open(&folder.join("outbox.redb"))
             .map_err(|e| Failure::Failed(e.to_string()))?
             .holding(self.args.hold_mib << 20);
-        if self.args.give_up_held {
-            standing::give_up_held(&outbox)?;
+        if let Some(of) = &self.args.give_up_held {
+            field::give_up_held(&outbox, of.as_deref())?;
         }
         let named = components.iter().map(|(name, cid)| (*cid, name.clone()));
         let logs = AuditLogs::new(&self.dir.audit(), named).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -377,8 +378,8 @@ impl Live<'_> {
     ///
     /// Requests to the authority are answered while virtual time stands still.
     async fn step(&mut self, until: Instant, uplink: &mut Uplink<ChaCha20Rng>) -> Result<bool, Failure> {
-        let on_its_way = |keys: &[PublicKey]| Self::is_on_its_way(&self.outbox, &self.uploads, keys);
-        self.entity.take(self.world.now(), &mut self.gateway, on_its_way);
+        let unbrought = |keys: &[PublicKey]| Self::unbrought(&self.outbox, &self.uploads, keys);
+        self.entity.take(self.world.now(), &mut self.gateway, unbrought);
         let settled = self.outbox.take_settled();
         let told = self.gateway.settled(self.world.now(), &settled);
         told.map_err(|e| Failure::Failed(e.to_string()))?;
@@ -396,7 +397,12 @@ impl Live<'_> {
                     // From the introduction on the old keys may end at any moment, and with the record they do (H181).
                     let ends =
                         matches!(*request, Request::BindingKeys { .. } | Request::CompleteBinding { .. });
-                    let waits = if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
+                    // Before anybody is introduced: what the old keys signed would have no ledger that knows them (H253).
+                    let held = matches!(*request, Request::BindingKeys { .. })
+                        && self.outbox.is_held(&self.gateway.keys_replaced());
+                    let waits = if held && self.gateway.is_commissioned() {
+                        Some(field::HELD.to_owned())
+                    } else if ends && self.gateway.is_commissioned() && !self.is_uploaded().await? {
                         Some("what is on its way to the ledger".to_owned())
                     } else {
                         match uplink.execute(&request).await {
@@ -443,7 +449,8 @@ impl Live<'_> {
                     self.gateway.set_room(self.outbox.held().has_room());
                 }
                 Output::Learn(key) => {
-                    self.outbox.learn(&key).map_err(|e| Failure::Failed(e.to_string()))?;
+                    let height = self.chain.tip().height;
+                    self.outbox.learn(&key, height).map_err(|e| Failure::Failed(e.to_string()))?;
                 }
                 Output::Log(of, part) => {
                     let kept = self.logs.write(of.cid, &part).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -641,6 +648,7 @@ impl Live<'_> {
         while phase != Phase::Done {
             let now = self.world.now();
             self.look_for_keys()?;
+            self.move_held()?;
             match phase {
                 Phase::Commissioning if !self.may_switch_on() => {
                     match self.gateway.is_operating() {
@@ -797,7 +805,7 @@ impl Live<'_> {
             "row {rows}{of}: {volts:.2} V, {amps:.2} A; {} sealed frames, {} jobs waiting{many}{}; {}{trouble}",
             self.world.counts().sealed,
             uploads.waiting,
-            standing::held_in_words(&self.outbox.held()),
+            field::held_in_words(&self.outbox.held()),
             self.faults.in_words()
         ));
     }

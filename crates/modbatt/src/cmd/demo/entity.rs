@@ -26,6 +26,16 @@ const LOOK: Duration = Duration::from_millis(20);
 
 type Told = Result<Vec<u8>, CarryRefused>;
 
+/// What keys that would end signed and the ledger does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbrought {
+    Nothing,
+    /// It is there soon.
+    OnItsWay,
+    /// It waits for the journal of a laptop.
+    Held,
+}
+
 /// An introduction that waits until what was signed with the keys that it ends is on the ledger (A166).
 struct Introduction {
     component_id: String,
@@ -69,9 +79,14 @@ impl Entity {
     }
 
     /// Gives what was asked for meanwhile to the gateway. An introduction ends keys: while something that these signed is
-    /// `on_its_way` to the ledger it waits, and what they sign from then on waits with its device. Of what others sign there may be
-    /// as much as there likes.
-    pub fn take(&mut self, now: Instant, gateway: &mut Gateway, on_its_way: impl Fn(&[PublicKey]) -> bool) {
+    /// on its way to the ledger it waits, and what they sign from then on waits with its device; where it is held, the introduction is
+    /// refused (H253). Of what others sign there may be as much as there likes.
+    pub fn take(
+        &mut self,
+        now: Instant,
+        gateway: &mut Gateway,
+        unbrought: impl Fn(&[PublicKey]) -> Unbrought,
+    ) {
         let clock = WallInstant::now();
         while let Ok(wanted) = self.wanted.try_recv() {
             // Whoever asked may have gone.
@@ -84,8 +99,11 @@ impl Entity {
                 }
                 Wanted::Carry { component_id, message, answer } => {
                     let keys = gateway.keys_ending(&component_id, &message);
-                    if !on_its_way(&keys) {
+                    let of_keys = unbrought(&keys);
+                    if of_keys == Unbrought::Nothing {
                         self.carry(now, gateway, &component_id, &message, answer);
+                    } else if of_keys == Unbrought::Held {
+                        drop(answer.send(Err(CarryRefused::Held)));
                     } else if self.introduction.is_some() || self.rests.is_some_and(|until| clock < until) {
                         drop(answer.send(Err(CarryRefused::Busy)));
                     } else {
@@ -100,7 +118,7 @@ impl Entity {
             Some(waits) if clock < waits.look => self.introduction = Some(waits),
             // Whoever asked has gone: nobody would hear what the device says.
             Some(waits) if waits.answer.is_closed() => self.rests = Some(clock + PATIENCE),
-            Some(waits) if !on_its_way(&waits.keys) => {
+            Some(waits) if unbrought(&waits.keys) == Unbrought::Nothing => {
                 self.carry(now, gateway, &waits.component_id, &waits.message, waits.answer);
             }
             Some(waits) if waits.until <= clock => {

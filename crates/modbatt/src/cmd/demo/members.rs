@@ -2,7 +2,6 @@
 
 use gateway::Keys;
 use lct::id::Cid;
-use lct::sign::PublicKey;
 use lct::validation::{Access, Protocol};
 use ledger::records::Status;
 use node::Chain;
@@ -31,18 +30,6 @@ pub fn binding_keys(chain: &Chain, members: &[(Party, Cid)], app: Cid) -> Result
                 keys.insert(*party, with, key);
             }
         }
-    }
-    Ok(keys)
-}
-
-/// Every key that these have, or had, in a binding of which the ledger knows; the app's too, which is a side of the pack's.
-pub fn recorded_keys(chain: &Chain, members: &[(Party, Cid)]) -> Result<Vec<PublicKey>, Failure> {
-    let fail = |e: node::Error| super::super::ledger::failure(&e);
-    let snapshot = chain.read().map_err(fail)?;
-    let mut keys = Vec::new();
-    for (_, cid) in members {
-        let bindings = snapshot.bindings_of(cid).map_err(fail)?;
-        keys.extend(bindings.into_iter().flat_map(|(_, binding)| [binding.key_a, binding.key_b]));
     }
     Ok(keys)
 }

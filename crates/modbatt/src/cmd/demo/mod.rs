@@ -106,9 +106,10 @@ pub struct Args {
     /// Most MiB of what devices sign that the app's host holds while a laptop bound them and its journal was not brought yet
     #[arg(long, value_name = "MIB", default_value_t = gateway::HOLD_MIB, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
     hold_mib: u64,
-    /// Give up what is held so: the journal will never be brought, or the ledger refused it
-    #[arg(long)]
-    give_up_held: bool,
+    /// Give up what is held so, under bindings of COMPONENT or all of it: the journal will never be brought. What the ledger refused
+    /// is given up without
+    #[arg(long, value_name = "COMPONENT", num_args = 0..=1, value_parser = super::order::component)]
+    give_up_held: Option<Option<String>>,
     /// The computer of the app is lost: another one takes its place, with an app of its own. It takes the pack over with the
     /// code that is printed on it (`--code`), and the lost app is revoked
     #[arg(long)]
@@ -295,7 +296,7 @@ pub fn check(path: &Path, unlock: &Unlock) -> Result<Report, Failure> {
         lose_keys: None,
         exchange: None,
         hold_mib: gateway::HOLD_MIB,
-        give_up_held: false,
+        give_up_held: None,
         new_host: false,
         older: Older::default(),
         unlock: unlock.clone(),

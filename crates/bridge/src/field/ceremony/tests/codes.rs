@@ -81,8 +81,8 @@ impl Bench {
     }
 }
 
-fn nobody(_: &str, _: &[u8]) -> Result<Vec<u8>, String> {
-    Err("cable".into())
+fn nobody(_: &str, _: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    Err(NoAnswer { silent: false, why: "cable".into() })
 }
 
 fn provoked(code: &str) -> Option<FieldError> {
@@ -208,6 +208,22 @@ fn every_refusal_of_a_laptop_has_its_code_and_what_provokes_it() {
         assert!(listed.contains(*code), "{code} is not in spec/tiers.md");
     }
     assert_eq!((listed.len(), sentences.len()), (FieldError::CODES.len(), FieldError::CODES.len()));
+}
+
+/// H236: a pack that works is taken for broken where the way to it is, and its app leaves it.
+#[test]
+fn only_a_host_that_heard_nothing_says_that_a_pack_is_silent() {
+    let b = Bench::new().with_app();
+    for (silent, stopped_at) in [(false, PAIR[0]), (true, "app-0001")] {
+        let mut asked = Vec::new();
+        let refused = b.exchange([PAIR[0], "pack-0002"], &mut |who: &str, _: &[u8]| {
+            asked.push(who.to_owned());
+            Err(NoAnswer { silent: silent && who == PAIR[0], why: "cable".into() })
+        });
+        let FieldError::NotReached { who, .. } = refused else { panic!("{silent}: {refused}") };
+        assert_eq!(who, stopped_at);
+        assert_eq!(asked, [PAIR[0], "app-0001"][..1 + usize::from(silent)], "{silent}");
+    }
 }
 
 /// H236: an owner agreed to one partner, until a time, in the place of one binding.

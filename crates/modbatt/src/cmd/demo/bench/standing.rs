@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration as WallDuration;
 
-use gateway::{Held, Job, Keys};
+use gateway::{Job, Keys};
 use lct::context::Statement;
 use lct::id::{Cid, Role};
-use lct::sign::PublicKey;
 use pack::app::Party;
 use pack::identity::Identity;
 use pack::lifecycle::Condition;
@@ -17,38 +16,13 @@ use super::super::super::Failure;
 use super::super::super::audit::SIGNERS;
 use super::super::super::data_dir::replace_file;
 use super::super::super::factory::context::in_folder;
-use super::super::members::{binding_keys, recorded_keys};
+use super::super::members::binding_keys;
 use super::super::say;
 use super::super::signers::signers;
-use super::{KEYS_PERIOD, Live, Outbox, Progress, WAITING, watch};
+use super::{Live, WAITING};
 
 /// Longest time on the wall that the ledger may take for what waits before keys end.
 const UPLOAD_LIMIT: WallDuration = WallDuration::from_secs(20);
-
-/// What waits for the journal of a laptop, for a line of progress.
-pub(super) fn held_in_words(held: &Held) -> String {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let full = match held.has_room() {
-        true => "",
-        false => ", which is full: devices keep their last 8 batches, and what is older is lost",
-    };
-    match held.jobs {
-        0 => String::new(),
-        jobs => format!(
-            ", {jobs} held for a laptop's journal ({:.1} of {:.0} MiB{full})",
-            mib(held.bytes),
-            mib(held.limit)
-        ),
-    }
-}
-
-/// Nobody will bring the journal that would tell of the keys.
-pub(super) fn give_up_held(outbox: &Outbox) -> Result<(), Failure> {
-    let reason = "given up: the ledger does not know the keys that signed it";
-    let n = outbox.give_up_held(reason).map_err(|e| Failure::Failed(e.to_string()))?;
-    say(&format!("{n} jobs that were held are given up; they lie with what the ledger refused"));
-    Ok(())
-}
 
 impl Live<'_> {
     /// Waits until everything that was signed is on the ledger, as it must be before a new binding ends the keys (H181);
@@ -65,17 +39,6 @@ impl Live<'_> {
         Ok(true)
     }
 
-    /// Whether something that these keys signed waits for a ledger that answers. What waits for one that is away may wait for
-    /// long, and is lost when the keys end before (H229).
-    pub(super) fn is_on_its_way(
-        outbox: &Outbox,
-        uploads: &watch::Receiver<Progress>,
-        keys: &[PublicKey],
-    ) -> bool {
-        // What cannot be read may be one of them.
-        !uploads.borrow().away && !outbox.holds(keys).is_ok_and(|held| !held)
-    }
-
     /// Gives the gateway the keys with which everybody signs, as the ledger has the bindings. Whom it has registered since,
     /// its manufacturer's word follows.
     pub(super) fn learn_keys(&mut self) -> Result<(), Failure> {
@@ -83,31 +46,8 @@ impl Live<'_> {
         let keys = binding_keys(&self.chain, &members, self.gateway.app().identity().cid())?;
         self.write_signers(&members, &keys)?;
         self.gateway.set_keys(keys);
-        let recorded = recorded_keys(&self.chain, &members)?;
-        let released = self.outbox.release(&recorded).map_err(|e| Failure::Failed(e.to_string()))?;
-        if released > 0 {
-            say(&format!("the ledger knows the keys of {released} jobs that were held: they go there now"));
-        }
-        self.gateway.set_room(self.outbox.held().has_room());
         self.gateway.set_signers(signers(&self.chain, &self.components)?);
         self.bring_contexts()
-    }
-
-    /// Looks whether the ledger knows by now what a delegate bound, while it did not (H237).
-    pub(super) fn look_for_keys(&mut self) -> Result<(), Failure> {
-        if self.world.now() < self.field_due {
-            return Ok(());
-        }
-        self.field_due = self.world.now() + KEYS_PERIOD;
-        let keys = self.outbox.field_keys();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let recorded = recorded_keys(&self.chain, &self.gateway.members())?;
-        match keys.iter().any(|field| recorded.contains(&field.key)) {
-            true => self.learn_keys(),
-            false => Ok(()),
-        }
     }
 
     /// Says what of the time before a takeover is not on the ledger.
