@@ -422,6 +422,56 @@ fn a_laptop_exchanges_a_pack_controller_in_the_field() {
     run(&["audit", "verify", data]).good();
 }
 
+/// A laptop is lost with its journal. What its keys signed waits for that, and no new binding of the two is made over it; once the
+/// ledger takes nothing more of the laptop, it lies with what was refused, and the two are bound anew and go on (H251, H253).
+#[test]
+fn a_lost_laptop_keeps_nothing_waiting() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let data = dir.to_str().unwrap();
+    let file = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let delegate = |more: &[&str]| run(&[&["delegate"], more].concat());
+    let mut running = start(&["demo", "--data-dir", data, "--modules", "2", "--speed", "20", "--json"]);
+    running.wait_ready();
+    let laptop = |name: &str| {
+        let public = delegate(&["key", &file(&format!("{name}.key"))]).good().out.trim().to_owned();
+        let out = file(&format!("{name}.delegation"));
+        let issue = ["issue", "--data-dir", data, "--delegate", &public, "--pack", "pack-0001", "--json"];
+        let made = delegate(&[&issue[..], &["--out", &out]].concat()).good().json();
+        let brief = file(&format!("{name}.brief"));
+        delegate(&["brief", &out, "--data-dir", data, "--out", &brief]).good();
+        made
+    };
+    let (lost, other) = (laptop("lost"), laptop("other"));
+    let host = host(&dir);
+    let bind = |name: &str, time: &Value| {
+        let [brief, key, journal] = ["brief", "key", "journal"].map(|what| file(&format!("{name}.{what}")));
+        let at = ["--brief", &brief, "--key", &key, "--journal", &journal, "--host", &host, "--json"];
+        let time = time.to_string();
+        delegate(&[&["bind", "pack-0001", "module-0001"], &at[..], &["--time", &time]].concat())
+    };
+    bind("lost", &lost["not_before"]).good();
+    running.wait_for("jobs that are held", |_, err| err.contains(" held for a laptop's journal"));
+    bind("other", &other["not_before"]).fails_at_once(
+        "what is held would be lost",
+        &["W4_ERR_PROTO_HELD", "is held until that laptop's journal is brought"],
+    );
+    let id = lost["id"].as_str().unwrap();
+    delegate(&["revoke", id, "--reason", "lost", "--data-dir", data]).good();
+    running.wait_for("what never comes", |_, err| {
+        err.contains("the ledger will never have the key of module-0001")
+            && err.contains("was taken back with all that was done under it")
+            && err.contains("jobs that were held lie with what the ledger refused")
+    });
+    run(&["bind", "pack-0001", "module-0001", "--data-dir", data]).good();
+    verified(data).good();
+    running.interrupt();
+    let ended = running.wait();
+    assert_eq!(figure(&ended, "held_jobs"), 0, "{}", ended.err);
+    assert!(figure(&ended, "refused_jobs") > 0, "{}", ended.err);
+    run(&["audit", "verify", data]).good();
+}
+
 /// Sentence and code of a refusal come together, in words and for scripts.
 #[test]
 fn a_refusal_of_a_laptop_names_its_code() {

@@ -151,7 +151,7 @@ mod tests {
                 number: 1,
                 delegate: self.key.public(),
                 issued: self.time.min(100),
-                not_before: 1,
+                not_before: self.time.min(100),
                 not_after: 600,
                 lease_s: 60,
                 operations: 7,
