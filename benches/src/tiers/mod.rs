@@ -16,7 +16,6 @@ use pack::{
     can::Bus,
     chunk::{Push, Reassembler},
     command::CommandResult,
-    journal::LogPart,
     message::RelayState,
     pdu,
     sealed_id::{Class, Level, classify},
@@ -172,9 +171,8 @@ impl Bench {
                 }
                 app::Event::Batch(party, batch, _) => (*party, pdu::BATCH, u64::from(batch.first_seq)),
                 app::Event::Energy(statement, _) => (Party::Pack, pdu::ENERGY, energy_number(statement)?),
-                app::Event::Log(Some(party), LogPart::Entry { number, .. }) => (*party, pdu::AUDIT, *number),
-                app::Event::Log(None, LogPart::Entry { number, .. }) => {
-                    self.w.app.log_kept(*number);
+                app::Event::Log(from, part) => {
+                    self.w.log_kept(*from, part.receipt());
                     continue;
                 }
                 _ => continue,

@@ -249,7 +249,7 @@ impl AuditLogs {
         Ok(AuditLogs { dir: dir.to_owned(), names: names.into_iter().collect(), open: BTreeMap::new() })
     }
 
-    /// Writes a part of the log of `cid`. For an entry the answer is the number up to which the log is durable.
+    /// Writes a part of the log of `cid`. The answer is the receipt of what is durable, of entries that of the last one.
     pub fn write(&mut self, cid: Cid, part: &LogPart) -> Result<Option<u64>, LogError> {
         let name = self.names.get(&cid).cloned().unwrap_or_else(|| cid.to_string());
         let path = |chain: u32| match chain {
@@ -286,13 +286,13 @@ impl AuditLogs {
                 if log.checkpoint != Some(*bytes) {
                     log.append(&LogRecord::Checkpoint(*bytes))?;
                 }
-                Ok(None)
+                Ok(Some(part.receipt()))
             }
             LogPart::Key(bytes) => {
                 if log.key.is_none_or(|own| !same_first_key(&own, bytes)) {
                     log.append(&LogRecord::Key(*bytes))?;
                 }
-                Ok(None)
+                Ok(Some(part.receipt()))
             }
         }
     }
@@ -327,7 +327,8 @@ mod tests {
         let [key, checkpoint] = [LogPart::Key([8; 194]), LogPart::Checkpoint([7; 125])];
         let parts = [key, entry(&mut chain, &[1, 2]), checkpoint, entry(&mut chain, &[3; 20])];
         for part in &parts {
-            assert!(matches!(write(part), Ok(None | Some(2))));
+            let durable = if let LogPart::Entry { .. } = part { 2 } else { part.receipt() };
+            assert_eq!(write(part).unwrap(), Some(durable));
         }
         assert_eq!(std::fs::read(&path).unwrap(), kept, "it has all of them");
         assert_eq!(read(&path).unwrap().records.len(), 4);
@@ -384,7 +385,7 @@ mod tests {
                 let cid = Cid([3; 16]);
                 let logs = || AuditLogs::new(dir.path(), [(cid, "pack-0001".to_owned())]).unwrap();
                 let mut kept = logs();
-                assert_eq!(kept.write(cid, &LogPart::Key([1; KEY_STATEMENT_LEN])).unwrap(), None);
+                assert_eq!(kept.write(cid, &LogPart::Key([1; KEY_STATEMENT_LEN])).unwrap(), Some(0));
                 let mut old = AuditChain::new(Secret::new([1; 32]));
                 let mut last = entry(&mut old, b"old");
                 for n in 1..=entries {
@@ -393,7 +394,7 @@ mod tests {
                 }
                 let whole = std::fs::read(dir.path().join("pack-0001.log")).unwrap();
                 if key_arrives {
-                    assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), None);
+                    assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), Some(0));
                 }
                 let mut new = AuditChain::new(Secret::new([2; 32]));
                 let (first, second) = (entry(&mut new, b"new"), entry(&mut new, b"new"));
@@ -401,7 +402,7 @@ mod tests {
                 assert_eq!(kept.write(cid, &first).unwrap(), Some(1), "repeated");
                 kept = logs();
                 assert_eq!(kept.write(cid, &second).unwrap(), Some(2), "after a start");
-                assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), None);
+                assert_eq!(kept.write(cid, &LogPart::Key([2; KEY_STATEMENT_LEN])).unwrap(), Some(0));
                 let read = |name: &str| read(&dir.path().join(name)).unwrap().records.len();
                 assert_eq!(read("pack-0001.2.log"), 3);
                 assert!(!dir.path().join("pack-0001.3.log").exists());

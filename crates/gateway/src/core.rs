@@ -150,7 +150,7 @@ pub enum Output {
     Keep(Job, Option<Kept>),
     /// A key of which the ledger does not know: have the outbox note it before anything that follows.
     Learn(FieldKey),
-    /// Write a part of a device's log; for an entry call [`Gateway::log_kept`] once it is durable.
+    /// Write a part of a device's log; call [`Gateway::log_kept`] once it is durable.
     Log(LogOf, LogPart),
     /// What became of a request for keys ([`Gateway::generate_keys`]).
     Keys(KeysFor, Result<DeviceKeys, KeysRefused>),
@@ -530,12 +530,12 @@ impl Gateway {
         }
     }
 
-    /// A device's log is durable up to entry `number`.
-    pub fn log_kept(&mut self, now: Instant, of: LogOf, number: u64) -> Result<(), Error> {
+    /// The part of a device's log with this receipt is durable.
+    pub fn log_kept(&mut self, now: Instant, of: LogOf, receipt: u64) -> Result<(), Error> {
         match of.from {
-            Some(party) => self.received(now, party, pdu::AUDIT, number),
+            Some(party) => self.received(now, party, pdu::AUDIT, receipt),
             None => {
-                self.app.log_kept(number);
+                self.app.log_kept(receipt);
                 Ok(())
             }
         }

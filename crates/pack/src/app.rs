@@ -416,9 +416,9 @@ impl App {
         self.seal_pdu(now, Tier::Pair, &body)
     }
 
-    /// The keeper of this app's own log has every entry up to `number`.
-    pub fn log_kept(&mut self, number: u64) {
-        self.device.journal.acknowledge(number);
+    /// The keeper of this app's own log has the part with this receipt ([`LogPart::receipt`]).
+    pub fn log_kept(&mut self, receipt: u64) {
+        self.device.journal.acknowledge(receipt);
     }
 
     fn tell_log(&mut self, now: Instant, rng: &mut impl CryptoRng) -> Result<(), Error> {

@@ -25,7 +25,7 @@ pub const PLACES: usize = 24;
 pub const NOISE: usize = 12;
 /// Shortest time between two entries of one code of noise.
 const NOISE_PERIOD: Duration = Duration::from_secs(60);
-/// How often an entry is repeated until it is acknowledged.
+/// How often what was told is repeated until it is acknowledged.
 const REPEAT: Duration = Duration::from_secs(5);
 /// Shortest time between two audit PDUs: a log never competes with what it reports about.
 const PACE: Duration = Duration::from_millis(200);
@@ -65,7 +65,23 @@ pub enum LogPart {
     Key([u8; KEY_STATEMENT_LEN]),
 }
 
+/// By what a key statement is acknowledged: it stands before entry 1.
+const KEY_KEPT: u64 = 0;
+/// Marks the number of the last entry under a checkpoint where that is acknowledged.
+const CHECKPOINT_KEPT: u64 = 1 << 63;
+
 impl LogPart {
+    /// By what its device learns that it is durable (H124).
+    pub fn receipt(&self) -> u64 {
+        match self {
+            LogPart::Entry { number, .. } => *number,
+            LogPart::Checkpoint(bytes) => {
+                CHECKPOINT_KEPT | Checkpoint::read(bytes).map_or(0, |(point, _)| point.number)
+            }
+            LogPart::Key(_) => KEY_KEPT,
+        }
+    }
+
     /// Reads an audit PDU after its node byte.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let mut f = Fields::new(body);
@@ -102,11 +118,13 @@ pub struct Journal {
     noise: [Option<Instant>; NOISY.len()],
     /// Bit k: block k; [`HEAD`], [`KEY`]: those records.
     dirty: u16,
+    /// The receipt that what was told last asks for, and when it was told.
     asked: Option<(u64, Instant)>,
     /// Nothing is sent before.
     next: Instant,
     covered: u64,
     uncovered_since: Option<Instant>,
+    /// Until they are acknowledged.
     checkpoint_wanted: bool,
     key_wanted: bool,
     /// What was given up, until the next entry tells it.
@@ -293,16 +311,18 @@ impl Journal {
         Ok(())
     }
 
-    /// The keeper has everything up to `number`.
-    pub fn acknowledge(&mut self, number: u64) {
-        if number <= self.acknowledged || number > self.count() {
+    /// The keeper has the part with this receipt; of entries everything up to it.
+    pub fn acknowledge(&mut self, receipt: u64) {
+        self.key_wanted &= receipt != KEY_KEPT;
+        self.checkpoint_wanted &= receipt != CHECKPOINT_KEPT | self.count();
+        if receipt <= self.acknowledged || receipt > self.count() {
             return;
         }
-        self.acknowledged = number;
+        self.acknowledged = receipt;
         self.asked = None;
         self.dirty |= KEY;
         for kept in &mut self.places {
-            if kept.as_ref().is_some_and(|k| k.number <= number) {
+            if kept.as_ref().is_some_and(|k| k.number <= receipt) {
                 *kept = None;
             }
         }
@@ -319,13 +339,27 @@ impl Journal {
         self.checkpoint_wanted |= self.covered < self.count();
     }
 
-    /// When [`Journal::poll`] has something new, while the channel stands.
+    /// What is to be told next, by the receipt that it asks for, and not before when. One thing at a time is under way.
+    fn turn(&self) -> Option<(u64, Instant)> {
+        let (count, oldest) = (self.count(), self.acknowledged + 1);
+        let many = self.checkpoint_wanted || count - self.covered >= CHECKPOINT_ENTRIES;
+        let (receipt, from) = if self.key_wanted {
+            (KEY_KEPT, Instant::START)
+        } else if oldest <= count {
+            (oldest, Instant::START)
+        } else {
+            // H123: whoever has a checkpoint has the entries that it covers.
+            let long = self.uncovered_since.map(|t| t + CHECKPOINT_TIME);
+            let from = if many { Some(Instant::START) } else { long };
+            (CHECKPOINT_KEPT | count, from.filter(|_| count > 0)?)
+        };
+        let again = self.asked.filter(|(told, _)| *told == receipt).map(|(_, at)| at + REPEAT);
+        Some((receipt, again.unwrap_or(from).max(self.next)))
+    }
+
+    /// When [`Journal::poll`] has something, while the channel stands.
     pub fn due(&self) -> Option<Instant> {
-        let idle = self.waiting() == 0;
-        let wanted = (self.key_wanted || self.checkpoint_wanted && idle).then_some(Instant::START);
-        let entry = (!idle).then(|| self.asked.map_or(Instant::START, |(_, at)| at + REPEAT));
-        let checkpoint = self.uncovered_since.filter(|_| idle).map(|t| t + CHECKPOINT_TIME);
-        [wanted, entry, checkpoint].into_iter().flatten().min().map(|t| t.max(self.next))
+        self.turn().map(|(_, from)| from)
     }
 
     /// The next thing for the keeper, as the audit PDU after its node byte.
@@ -337,37 +371,21 @@ impl Journal {
         key: &SigningKey,
         rng: &mut impl CryptoRng,
     ) -> Result<Option<Pdu>, Error> {
-        if now < self.next {
-            return Ok(None);
-        }
-        self.next = now + PACE;
-        if core::mem::take(&mut self.key_wanted) {
+        let Some((receipt, _)) = self.turn().filter(|(_, from)| *from <= now) else { return Ok(None) };
+        (self.next, self.asked) = (now + PACE, Some((receipt, now)));
+        if receipt == KEY_KEPT {
             let statement = KeyStatement { cid: own.cid(), sealed: self.sealed }.issue(key, rng);
             return pdu::build(&[&[part::KEY], &statement]).map(Some);
         }
-        let oldest = self.acknowledged + 1;
-        let quiet = self.asked.is_none_or(|(n, at)| n != oldest || at + REPEAT <= now);
-        if self.waiting() > 0
-            && quiet
-            && let Some(kept) = &self.places[place(oldest)]
-        {
-            self.asked = Some((oldest, now));
+        if receipt & CHECKPOINT_KEPT == 0 {
+            let Some(kept) = &self.places[place(receipt)] else { return Ok(None) };
             let (number, len) = (kept.number.to_be_bytes(), [kept.entry.len() as u8]);
             return pdu::build(&[&[part::ENTRY], &number, &len, &kept.entry, &kept.tag]).map(Some);
         }
-        // H123: whoever has a checkpoint has the entries that it covers.
-        if self.waiting() > 0 {
-            return Ok(None);
-        }
         let (number, hash) = self.chain.head();
-        let long = self.uncovered_since.is_some_and(|t| t + CHECKPOINT_TIME <= now);
-        if number > 0 && (self.checkpoint_wanted || long || number - self.covered >= CHECKPOINT_ENTRIES) {
-            (self.checkpoint_wanted, self.covered, self.uncovered_since) = (false, number, None);
-            let point = Checkpoint { cid: own.cid(), number, hash, time };
-            return pdu::build(&[&[part::CHECKPOINT], &point.issue(key, rng)]).map(Some);
-        }
-        self.checkpoint_wanted = false;
-        Ok(None)
+        (self.checkpoint_wanted, self.covered, self.uncovered_since) = (true, number, None);
+        let point = Checkpoint { cid: own.cid(), number, hash, time };
+        pdu::build(&[&[part::CHECKPOINT], &point.issue(key, rng)]).map(Some)
     }
 
     /// The next record to write: entries first, then the head that makes them count.

@@ -410,9 +410,12 @@ impl<const SLOTS: usize, const TRANSFERS: usize, const RECEIVE: usize> Link<SLOT
         self.sending.is_none() && self.has_room(chunk::MAX_LEN / chunk::CHUNK_LEN)
     }
 
-    /// True when one more long message finds room behind those that wait.
-    pub fn has_room_for_long(&self) -> bool {
-        self.sending.is_none() || !self.waiting.is_full()
+    /// True when the sealed message of a body of `n` bytes finds room.
+    pub fn has_room_for(&self, n: usize) -> bool {
+        match n + 1 + OVERHEAD {
+            short @ ..=chunk::MAX_LEN => self.has_room(short.div_ceil(chunk::CHUNK_LEN)),
+            _ => self.sending.is_none() || !self.waiting.is_full(),
+        }
     }
 
     fn unsent(&mut self) {

@@ -4,15 +4,16 @@ use crate::world;
 
 use lct::{
     id::Cid,
-    journal::{Code, Gap},
+    journal::{Checkpoint, Code, Gap},
     pake::ProverSecret,
     secret::Secret,
 };
 use pack::{
-    app::Party,
+    app::{self, Party},
     can::{Bus, Frame, Id},
     controller,
     identity::key,
+    journal::LogPart,
     lifecycle::Condition,
     module,
 };
@@ -173,6 +174,47 @@ fn lost_entries_are_told() {
     let log = keeper.of(FIRST);
     assert_eq!(log.told()[0].0, Code::EntriesLost as u8);
     log.verify(&w, &Keeper::signer(&w, FIRST));
+}
+
+/// H124: a keeper that has no disk for a while hears key statement and checkpoint again; one that has them does not.
+#[test]
+fn what_a_keeper_has_is_told_no_more_and_what_it_has_not_again() {
+    let (mut w, mut keeper) = commissioned(1, 67);
+    w.restart(MODULE);
+    w.run_for(14_000);
+    let told = |w: &World| {
+        let parts = w.events.iter().filter_map(|e| match e {
+            app::Event::Log(from, part) if *from == FIRST => Some(part.clone()),
+            _ => None,
+        });
+        parts.collect::<Vec<_>>()
+    };
+    let heard = told(&w);
+    assert!(heard.len() >= 2, "told again: {heard:?}");
+    assert!(heard.iter().all(|part| matches!(part, LogPart::Key(_))), "one thing at a time: {heard:?}");
+    keeper.collect(&mut w, 12_000);
+    keeper.of(FIRST).verify(&w, &Keeper::signer(&w, FIRST));
+    let covered = Checkpoint::read(keeper.of(FIRST).checkpoint.as_ref().unwrap()).unwrap().0.number;
+    assert_eq!(covered, keeper.of(FIRST).count());
+    w.run_for(20_000);
+    assert_eq!(told(&w), [], "nothing is told twice");
+
+    // The next checkpoint is not kept the first time.
+    w.restart(MODULE);
+    let mut lost = None;
+    for _ in 0..60 {
+        w.run_for(250);
+        for event in std::mem::take(&mut w.events) {
+            match event {
+                app::Event::Log(from, LogPart::Checkpoint(bytes)) if from == FIRST && lost.is_none() => {
+                    lost = Some(Checkpoint::read(&bytes).unwrap().0.number);
+                }
+                event => keeper.hear(&mut w, event),
+            }
+        }
+    }
+    let point = Checkpoint::read(keeper.of(FIRST).checkpoint.as_ref().unwrap()).unwrap().0.number;
+    assert!(lost.is_some_and(|lost| lost > covered && point >= lost), "{lost:?} came again: {point}");
 }
 
 /// 26: pack and modules write which generation they hold.

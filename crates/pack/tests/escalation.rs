@@ -88,23 +88,18 @@ fn logged(w: &World, party: Option<Party>, code: Code) -> Vec<Vec<u8>> {
     found.into_values().map(|entry| entry.detail.to_vec()).collect()
 }
 
-/// Lets time pass while the app acknowledges every log entry, as a gateway does.
+/// Lets time pass while the app acknowledges every part of a log, as a gateway does.
 fn keep_logs(w: &mut World, ms: u64) {
     for _ in 0..ms / 200 {
         w.run_for(200);
-        let last = |party| {
-            w.events.iter().rev().find_map(move |e| match e {
-                app::Event::Log(from, LogPart::Entry { number, .. }) if *from == party => Some(*number),
+        for party in [None, Some(Party::Pack)] {
+            let last = w.events.iter().rev().find_map(|e| match e {
+                app::Event::Log(from, part) if *from == party => Some(part.receipt()),
                 _ => None,
-            })
-        };
-        let (own, pack) = (last(None), last(Some(Party::Pack)));
-        let now = w.now;
-        if let Some(number) = own {
-            w.app.log_kept(number);
-        }
-        if let Some(number) = pack {
-            let _unsent = w.app.received(now, Party::Pack, pdu::AUDIT, number);
+            });
+            if let Some(receipt) = last {
+                w.log_kept(party, receipt);
+            }
         }
     }
 }

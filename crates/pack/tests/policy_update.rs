@@ -282,13 +282,10 @@ fn logged(w: &mut World) -> BTreeMap<Option<Party>, Vec<(Code, u32, u8)>> {
     let mut read: BTreeMap<Option<Party>, u64> = BTreeMap::new();
     for _ in 0..80 {
         w.run_for(500);
-        let now = w.now;
         for event in std::mem::take(&mut w.events) {
-            let app::Event::Log(from, LogPart::Entry { number, entry, .. }) = event else { continue };
-            match from {
-                Some(party) => w.app.received(now, party, pdu::AUDIT, number).unwrap(),
-                None => w.app.log_kept(number),
-            }
+            let app::Event::Log(from, part) = event else { continue };
+            w.log_kept(from, part.receipt());
+            let LogPart::Entry { number, entry, .. } = part else { continue };
             let entry = Entry::decode(&entry).unwrap();
             if read.insert(from, number) != Some(number)
                 && let Some(code) =

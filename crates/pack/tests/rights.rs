@@ -49,12 +49,12 @@ fn log(w: &mut World, of: Party) -> Vec<(u8, Vec<u8>)> {
     let mut log = Vec::new();
     for _ in 0..60 {
         w.run_for(500);
-        let now = w.now;
         for event in std::mem::take(&mut w.events) {
-            let app::Event::Log(Some(from), LogPart::Entry { number, entry, .. }) = event else { continue };
-            w.app.received(now, from, pdu::AUDIT, number).unwrap();
+            let app::Event::Log(from, part) = event else { continue };
+            w.log_kept(from, part.receipt());
+            let LogPart::Entry { entry, .. } = part else { continue };
             let entry = Entry::decode(&entry).unwrap();
-            if from == of {
+            if from == Some(of) {
                 log.push((entry.code, entry.detail.to_vec()));
             }
         }

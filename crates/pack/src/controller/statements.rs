@@ -6,7 +6,7 @@ use crate::testimony::Told;
 use core::fmt::Write;
 use lct::{
     hash::sha256,
-    validation::{Access, Event as Statement, Protocol},
+    validation::{ATTESTATION_LEN, Access, Event as Statement, Protocol},
 };
 
 impl Controller {
@@ -71,7 +71,8 @@ impl Controller {
         body: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
-        if !self.can1.has_room_for_long() {
+        // With the word of a witness and what stands before the event.
+        if !self.can1.has_room_for(body.len() + ATTESTATION_LEN + 2) {
             return Ok(());
         }
         let told = Told::parse(body)?;

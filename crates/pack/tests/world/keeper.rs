@@ -9,7 +9,6 @@ use lct::{
 use pack::{
     app::{self, Party},
     journal::LogPart,
-    pdu,
 };
 use std::collections::BTreeMap;
 
@@ -70,10 +69,15 @@ impl Keeper {
         for _ in 0..ms.div_ceil(250) {
             w.run_for(250);
             for event in std::mem::take(&mut w.events) {
-                if let app::Event::Log(from, part) = event {
-                    self.take(w, from, part);
-                }
+                self.hear(w, event);
             }
+        }
+    }
+
+    /// Takes what is of a log.
+    pub fn hear(&mut self, w: &mut World, event: app::Event) {
+        if let app::Event::Log(from, part) = event {
+            self.take(w, from, part);
         }
     }
 
@@ -85,6 +89,7 @@ impl Keeper {
             logs.push(Kept::default());
         }
         let Some(log) = logs.last_mut() else { return };
+        let receipt = part.receipt();
         match part {
             LogPart::Entry { number, tag, entry } => {
                 let head = log.entries.last().map_or(genesis(), |(link, _)| link.hash);
@@ -99,15 +104,11 @@ impl Keeper {
                 if number > log.count() {
                     return;
                 }
-                let now = w.now;
-                match from {
-                    Some(party) => w.app.received(now, party, pdu::AUDIT, number).unwrap(),
-                    None => w.app.log_kept(number),
-                }
             }
             LogPart::Checkpoint(bytes) => log.checkpoint = Some(bytes.to_vec()),
             LogPart::Key(bytes) => log.key = Some(bytes.to_vec()),
         }
+        w.log_kept(from, receipt);
     }
 
     /// The chain that `from` writes now.
