@@ -53,7 +53,7 @@ const LOST_COUNTER: u64 = 1 << 62;
 /// Records that sealing a message may leave: the epoch in use and a reservation of counters.
 const SEALING_RECORDS: usize = 2;
 /// Records that the end of a relationship stores.
-const ENDING_RECORDS: usize = 5;
+const ENDING_RECORDS: usize = 6;
 /// The own certificate chain does not verify.
 const LOST_IDENTITY: u64 = 1 << 63;
 

@@ -179,6 +179,11 @@ pub mod key {
     pub const fn session(slot: u8) -> u16 {
         0x1001 | (slot as u16) << 4
     }
+    /// Where a record of the pairing lies that its peer has not proved, beside that of the one before (H261): [`session`],
+    /// [`lease`] or [`stay_clear`].
+    pub const fn beside(record: u16) -> u16 {
+        record | 0x0800
+    }
     /// Unique id of the module in `slot`: `1 | unique id u32`.
     pub const fn module(slot: u8) -> u16 {
         0x1002 | (slot as u16) << 4

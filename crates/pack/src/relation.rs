@@ -5,6 +5,7 @@
 //! time, and leaves [`Effect`]s in order; a [`Effect::Store`] must be durable before what follows it is sent.
 
 mod agreement;
+mod beside;
 mod bond;
 mod channel;
 mod ending;
@@ -227,6 +228,10 @@ pub struct Relation {
     timer: Option<Timer>,
     /// Channel of the pairing, tiers exch and pair.
     pair: Option<Channel>,
+    /// Side A, while B has one of two pairings: the other one.
+    beside: Option<beside::Beside>,
+    /// Flash holds a pairing beside that of the relationship.
+    has_beside: bool,
     /// Channel of the binding.
     bind: Option<Channel>,
     /// In force.
@@ -300,6 +305,8 @@ impl Relation {
             run: None,
             timer: None,
             pair: None,
+            beside: None,
+            has_beside: false,
             bind: None,
             limits: Limits::DEFAULT,
             agreement: agreement::Agreement::FACTORY,
@@ -365,40 +372,12 @@ impl Relation {
         let Some(bytes) = load(key::session(self.slot))?.filter(|record| !record.is_empty()) else {
             return Ok(());
         };
-        let mut f = Fields::new(&bytes);
-        if f.u8()? != 2 {
-            return Err(Error::Malformed);
-        }
-        self.pairing_id = Some(PairingId(f.array()?));
-        self.expires = f.u32()?;
-        self.issued = f.u32()?.max(self.issued);
-        self.peer_boot = f.u32()?.max(self.peer_boot);
-        let th4 = f.array()?;
-        let epoch = f.u32()?;
-        let master = MasterSecret(Secret::new(f.array()?));
-        let previous = MasterSecret(Secret::new(f.array()?));
-        let has_previous = f.u8()? == 1;
-        let exchange = ExchangeTag(Secret::new(f.array()?));
-        let mut bases = heapless::Vec::<u16, BASES_MAX>::new();
-        for _ in 0..f.u8()? {
-            bases.push(u16::from_be_bytes(f.array()?)).map_err(|_| Error::Malformed)?;
-        }
-        f.end()?;
-        if master.0.is_degenerate() || (has_previous && previous.0.is_degenerate()) {
-            return Err(Error::DegenerateKey);
-        }
-        let lease = load(key::lease(self.slot))?.filter(|b| !b.is_empty());
-        self.lease = lease.map(|record| Lease::decode(&record)).transpose()?;
-        // A lease that was written before its pairing stood is not this one's.
-        self.lease = self.lease.filter(|l| Some(l.pairing_id) == self.pairing_id);
-        if let (Some(bytes), Some(pairing)) = (load(key::stay_clear(self.slot))?, &self.pairing_id) {
-            self.stay_clear = stay_clear::restored(&bytes, pairing)?;
-        }
-        let sends = direction(own, peer);
-        let mut session = Session::at_epoch(Kind::Pair, th4, epoch, master, Some(exchange), sends)?;
-        session.allow_compact(&bases)?;
-        self.pair = Some(Channel::stored(session, has_previous.then_some(previous)));
+        let (issued, sends) = (self.issued, direction(own, peer));
+        self.restore_session(&bytes, sends)?;
+        self.restore_rights(&mut load)?;
         self.upkeep.used_s = load(key::age(self.slot))?.map_or(Ok(0), |record| versioned_u32(&record))?;
+        self.restore_beside(sends, load)?;
+        self.issued = self.issued.max(issued);
         Ok(())
     }
 
@@ -831,37 +810,6 @@ impl Relation {
     /// Says what frames the bus carries: on CAN FD short sealed messages are padded to one frame (H99).
     pub fn set_format(&mut self, format: FrameFormat) {
         self.format = format;
-    }
-
-    fn session_record(&self) -> Result<Record, Error> {
-        let channel = self.pair.as_ref().ok_or(Error::WrongParty)?;
-        let session = &channel.session;
-        let id = self.pairing_id.ok_or(Error::WrongParty)?;
-        let tag = session.exchange().ok_or(Error::InvalidKey)?;
-        let none = Secret::new([0; 32]);
-        let previous = channel.previous.as_ref().map_or(&none, |p| &p.0);
-        let mut bases = heapless::Vec::<u8, { 1 + 2 * BASES_MAX }>::new();
-        bases.push(session.compact_bases().len() as u8).map_err(|_| Error::BufferTooSmall)?;
-        for base in session.compact_bases() {
-            bases.extend_from_slice(&base.to_be_bytes()).map_err(|_| Error::BufferTooSmall)?;
-        }
-        Record::new(
-            key::session(self.slot),
-            &[
-                &[2],
-                &id.0,
-                &self.expires.to_be_bytes(),
-                &self.issued.to_be_bytes(),
-                &self.peer_boot.to_be_bytes(),
-                session.th4(),
-                &session.epoch().to_be_bytes(),
-                session.master().0.expose(),
-                previous.expose(),
-                &[u8::from(channel.previous.is_some())],
-                tag.0.expose(),
-                &bases,
-            ],
-        )
     }
 }
 

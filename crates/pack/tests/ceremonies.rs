@@ -13,6 +13,7 @@ use lct::{
     id::{Cid, Role},
     pake::ProverSecret,
     revocation::{Reason, Subject},
+    schedule::Direction,
     secret::Secret,
     spk::SpkSecret,
     succession::Succession,
@@ -20,10 +21,12 @@ use lct::{
 };
 use pack::{
     app::{self, Confirming, Party},
+    can::Bus,
     controller,
     identity::key,
     pdu::{self, Status, delegation as op, policy},
     relation::RelationEvent,
+    sealed_id::{Class, Transport, classify},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use std::cell::Cell;
@@ -50,14 +53,12 @@ fn given(w: &mut World, to: Option<Party>, message: &[u8], answer: [u8; 2]) -> O
 
 // --- pairings -----------------------------------------------------------------------------------------
 
-/// A pairing that takes the place of one in force: whoever is cut has the old one or the new one, and the next try makes it. Where
-/// the two have different ones, because A stored the new one (H54) and lost its power before M3 was there, no channel stands until
-/// then; nowhere else.
+/// A pairing that takes the place of one in force: whoever is cut, both have the old one or both the new one once they met again,
+/// by themselves (H261); and the next try makes another.
 fn pairings_cut(step: usize) -> u32 {
     let flash = commissioned();
     let of = |what: &str, parties: &[usize], [a, b]: [(Option<Party>, usize); 2]| {
-        let parted = Cell::new(0);
-        let points = everywhere(
+        everywhere(
             what,
             step,
             parties,
@@ -66,16 +67,74 @@ fn pairings_cut(step: usize) -> u32 {
                 w.pair(a, b);
             },
             |w, at| {
-                parted.set(parted.get() + u32::from(!w.app.relation().is_up() || !w.pack.modules_up()));
+                same_pairings(w, at);
                 paired(w, at);
             },
-        );
-        println!("no channel stood before the next try after {} of them", parted.get());
-        assert!(parted.get() <= points / 4, "only from M3 until it is there");
-        points
+        )
     };
     of("a pairing of app and pack", &[0, 1], [APP, PACK])
         + of("a pairing of pack and module", &[0, 1, 2], [PACK, MODULE])
+}
+
+/// Every channel stands, both sides of each have the same pairing, and nobody keeps another one.
+fn same_pairings(w: &World, at: &str) {
+    let module = w.modules[0].relation();
+    let up = [w.app.relation().is_up(), w.pack.modules_up(), module.is_up()];
+    assert_eq!(up, [true; 3], "{at}: channels stand without another try");
+    let stored = |who: usize, record| w.flash[who].get(&record).filter(|r: &&Vec<u8>| !r.is_empty());
+    let of_pack = |slot| stored(PACK.1, key::session(slot)).and_then(|r| r.get(1..17));
+    let [app, module] = [w.app.relation(), module].map(|r| r.pairing_id().map(|id| id.0));
+    assert_eq!(of_pack(0), app.as_ref().map(|id| &id[..]), "{at}: app and pack");
+    assert_eq!(of_pack(1), module.as_ref().map(|id| &id[..]), "{at}: pack and module");
+    for (who, slot) in [(APP.1, 0), (PACK.1, 0), (PACK.1, 1), (MODULE.1, 0)] {
+        assert_eq!(stored(who, key::beside(key::session(slot))), None, "{at}: {who} keeps no other");
+    }
+}
+
+/// H261: cut around the last message of A, frame by frame, with the power of A, of B or of both. Whether it arrived or not, both go
+/// on with the same pairing.
+#[test]
+fn a_pairing_cut_around_the_last_message_of_a_stands_or_was_never_made() {
+    let flash = commissioned();
+    let (mut old, mut new) = (0, 0);
+    for ([a, b], bus) in [([APP, PACK], Bus::Can1), ([PACK, MODULE], Bus::Can2)] {
+        for who in [&[a.1][..], &[b.1], &[a.1, b.1]] {
+            for left in (0..40).step_by(3) {
+                let at = format!("{} and {}, {who:?} {left} frames after M3 began", a.1, b.1);
+                let mut w = started(SEED, &flash);
+                let pairing = |w: &World| match b {
+                    PACK => w.app.relation().pairing_id(),
+                    _ => w.modules[0].relation().pairing_id(),
+                };
+                let before = pairing(&w);
+                let (begun, since) = (Cell::new(false), Cell::new(0));
+                w.filter = Box::new(move |frame| {
+                    let is_m3 = matches!(
+                        classify(bus, frame),
+                        Ok(Class::Security(id, Transport::Chunk { cur: 1, .. }))
+                            if id.direction() == Direction::Ab && frame.data()[..3] == [pdu::HANDSHAKE, 1, 0x83]
+                    );
+                    begun.set(begun.get() || is_m3);
+                    since.set(since.get() + u32::from(begun.get()));
+                    since.get() <= left
+                });
+                w.pair(a, b);
+                who.iter().for_each(|who| w.restart(*who));
+                w.run_for(50);
+                w.filter = Box::new(|_| true);
+                w.run_for(MEET);
+                same_pairings(&w, &at);
+                match pairing(&w) == before {
+                    true => old += 1,
+                    false => new += 1,
+                }
+                w.events.clear();
+                paired(&mut w, &at);
+            }
+        }
+    }
+    println!("cut around M3: {old} times the pairing before stood, {new} times the new one");
+    assert!(old > 20 && new > 20, "{old}, {new}");
 }
 
 #[test]

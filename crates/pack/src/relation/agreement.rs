@@ -63,8 +63,16 @@ impl Relation {
     /// # Errors
     /// [`Error::WrongParty`]: the policy of the pairing is not held any more.
     pub(crate) fn enter_policy(&mut self, policies: &Policies) -> Result<(), Error> {
-        let terms = policies.terms(self.policy_in_force()).ok_or(Error::WrongParty)?;
-        self.limits = self.limits_under(&terms);
+        let limits = |version| {
+            let terms = policies.terms(version).ok_or(Error::WrongParty)?;
+            Ok::<_, Error>(self.limits_under(&terms))
+        };
+        let in_force = limits(self.policy_in_force())?;
+        let beside = self.beside.as_ref().map(|beside| limits(beside.policy_version())).transpose()?;
+        self.limits = in_force;
+        if let (Some(beside), Some(limits)) = (&mut self.beside, beside) {
+            beside.limits = limits;
+        }
         Ok(())
     }
 

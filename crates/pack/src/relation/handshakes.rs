@@ -25,6 +25,10 @@ impl Relation {
         rng: &mut impl CryptoRng,
     ) -> Result<(), Error> {
         self.again = None;
+        if tier == Tier::Pair && self.is_asking() {
+            // To the one before there was no answer.
+            self.exchange()?;
+        }
         let channel = self.channel(tier).ok_or(Error::WrongParty)?;
         if !self.may_renew(channel) {
             (self.run, self.timer) = (None, None);
@@ -344,6 +348,7 @@ impl Relation {
             let replacement = pending.replacement(own, &signed, rng)?;
             // A new binding voids the channels of the old one, in flash too, and first: none ever stands beside a
             // binding that is not its own.
+            self.forget_beside(fx)?;
             push(fx, Effect::Store(Record::new(key::session(self.slot), &[])?))?;
             push(fx, Effect::Store(Record::new(key::binding(self.slot), &[])?))?;
             push(fx, Effect::Store(Record::new(key::bond(self.slot), &[&bond.encode()?])?))?;
@@ -376,23 +381,20 @@ impl Relation {
         let xk = &p.section.exchange_key;
         let mut session = Session::established(kind, done, Some(xk), direction(own, bond.peer))?;
         session.allow_compact(&p.compact)?;
+        if session.sends() == Direction::Ab {
+            self.lay_aside()?;
+        }
         // With the pairing its policy is in force (H111).
         self.limits = p.limits;
         self.pair = Some(Channel::opened(session, now));
         (self.pairing_id, self.signed) = (Some(p.pairing_id), completion);
         self.expires = p.expires;
         self.issued = p.issued;
-        // The lease comes before the session, so that no session ever stands without one.
         let mut lease = p.lease;
         lease.count_use();
-        push(fx, Effect::Store(lease.record(self.slot)?))?;
-        (self.lease, self.lease_end_told) = (Some(lease), false);
-        if !p.stay_clear.is_empty() {
-            push(fx, Effect::Store(stay_clear::record(self.slot, &p.pairing_id, &p.stay_clear)?))?;
-        }
-        self.stay_clear = p.stay_clear;
-        push(fx, Effect::Store(self.session_record()?))?;
-        self.handshake_done(fx)?;
+        (self.lease, self.lease_end_told, self.stay_clear) = (Some(lease), false, p.stay_clear);
+        self.handshake_done();
+        self.store_opened(fx)?;
         self.validated(ValidationLevel::Pairing, fx)?;
         let answer = pdu::build(&[
             &[pdu::CERTIFICATE, pdu::PAIRING_COMPLETE],
@@ -434,6 +436,9 @@ impl Relation {
             return Err(Error::WrongParty);
         }
         (self.run, self.timer) = (None, None);
+        if kind == Kind::Pair {
+            self.settle(fx)?;
+        }
         if self.channel_mut(tier).is_some_and(Channel::forget_previous) {
             push(fx, Effect::Store(self.channel_record(tier)?))?;
         }
@@ -543,6 +548,9 @@ impl Relation {
         let grace = now + self.limits.grace;
         let m3 = self.channel_mut(tier).ok_or(Error::WrongParty)?.answered(&m1, &m2, now, grace)?;
         self.peer_boot = peer_boot;
+        if tier == Tier::Pair {
+            self.settle(fx)?;
+        }
         push(fx, Effect::Store(self.channel_record(tier)?))?;
         let m3 = pdu::build(&[&[pdu::HANDSHAKE], &m3])?;
         push(fx, Effect::ToPeer(m3.clone()))?;

@@ -78,9 +78,10 @@ impl Relation {
 
     /// Erases everything shared with a revoked peer, in RAM and in flash; a tombstone keeps its place.
     pub(crate) fn revoke(&mut self, peer: Cid, fx: &mut Effects) -> Result<(), Error> {
-        let slot = self.slot;
+        let (slot, has_beside) = (self.slot, self.has_beside);
         self.erase();
-        self.revoked = Some(peer);
+        (self.revoked, self.has_beside) = (Some(peer), has_beside);
+        self.forget_beside(fx)?;
         push(fx, Effect::Store(Record::new(key::session(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::binding(slot), &[])?))?;
         push(fx, Effect::Store(Record::new(key::bond(slot), &[&[TOMBSTONE], &peer.0])?))?;
@@ -104,6 +105,7 @@ impl Relation {
 
     /// Ends the pairing in force; the binding stays.
     pub(crate) fn end_pairing(&mut self, fx: &mut Effects) -> Result<(), Error> {
+        self.forget_beside(fx)?;
         self.erase_pairing(fx)?;
         (self.pair, self.pairing_id, self.lease, self.answer) = (None, None, None, None);
         (self.run, self.timer, self.again, self.pending_pair) = (None, None, None, None);

@@ -432,13 +432,12 @@ impl Relation {
     }
 
     /// A new pairing stands: everything counts anew.
-    pub(super) fn handshake_done(&mut self, fx: &mut Effects) -> Result<(), Error> {
+    pub(super) fn handshake_done(&mut self) {
         self.upkeep = Upkeep { bind_due: self.upkeep.bind_due, boot: self.upkeep.boot, ..Upkeep::default() };
-        push(fx, Effect::Store(self.age_record()?))
     }
 
     /// `1 | powered seconds since the handshake u32`.
-    fn age_record(&self) -> Result<Record, Error> {
+    pub(super) fn age_record(&self) -> Result<Record, Error> {
         Record::new(key::age(self.slot), &[&[1], &self.upkeep.used_s.to_be_bytes()])
     }
 
