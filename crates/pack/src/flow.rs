@@ -36,12 +36,14 @@ struct Span {
     moved_nj: u64,
     /// Nothing was missed in it.
     whole: bool,
+    /// How often in it counting stopped at a pause, or began again behind one.
+    edges: u32,
 }
 
 impl Span {
     /// Nothing, from this time on.
     fn at(ms: u64) -> Span {
-        Span { start_ms: ms, end_ms: ms, nj: 0, moved_nj: 0, whole: true }
+        Span { start_ms: ms, end_ms: ms, nj: 0, moved_nj: 0, whole: true, edges: 0 }
     }
 
     /// This span and the one that follows it.
@@ -52,6 +54,7 @@ impl Span {
             nj: self.nj.saturating_add(next.nj),
             moved_nj: self.moved_nj.saturating_add(next.moved_nj),
             whole: self.whole && next.whole,
+            edges: self.edges.saturating_add(next.edges),
         }
     }
 }
@@ -69,6 +72,9 @@ impl Flow {
     /// before which nothing flowed.
     fn sample(&mut self, now: Instant, time_ms: u64, mv: u32, ma: i32) {
         let uw = i64::from(mv).saturating_mul(i64::from(ma));
+        if let Some(span) = self.span.as_mut().filter(|_| self.last.is_none()) {
+            span.edges = span.edges.saturating_add(2);
+        }
         let span = self.span.get_or_insert(Span::at(time_ms));
         if let Some(last) = self.last {
             let flowed = trapezoid(last, uw, now);
@@ -144,7 +150,7 @@ impl OwnFlow {
 pub(crate) enum Verdict {
     /// It is what the pack counted too.
     Agrees,
-    /// The pack did not count over that time, or did not ask.
+    /// The pack did not count over that time, or did not ask; or its count has too many edges to tell.
     Uncounted,
     /// The pack counted something else.
     Differs,
@@ -169,6 +175,8 @@ struct Excess {
     nj: i128,
     /// In and out, as counted.
     moved_nj: u128,
+    /// See [`Span::edges`].
+    edges: u32,
 }
 
 /// All that the pack vouched for since it started, against what it counted over the same time. Each statement is judged by
@@ -196,18 +204,31 @@ impl Vouched {
             _ => (&mut self.sums[1], -i128::from(counted.nj)),
         };
         let said_nj = i128::from(said.mwh) * i128::from(NJ_PER_MWH);
-        let alone = Excess { nj: said_nj - counted_nj, moved_nj: counted.moved_nj.into() };
-        let all = Excess { nj: sum.nj + alone.nj, moved_nj: sum.moved_nj + alone.moved_nj };
+        let (moved_nj, edges) = (counted.moved_nj.into(), counted.edges);
+        let alone = Excess { nj: said_nj - counted_nj, moved_nj, edges };
+        let all = Excess {
+            nj: sum.nj + alone.nj,
+            moved_nj: sum.moved_nj + moved_nj,
+            edges: sum.edges.saturating_add(edges),
+        };
         // Spans join: a statement has two ends that may be cut otherwise, all of them together one.
         let cut_nj = u128::from(self.peak_uw) * u128::from(SPAN_MS);
-        let fits = |e: &Excess, cuts: u128| {
-            e.nj.unsigned_abs() <= e.moved_nj / TOLERANCE + u128::from(FRACTIONS_NJ) + cuts * cut_nj
+        let fits = |e: &Excess, cuts: u32| {
+            e.nj.unsigned_abs()
+                <= e.moved_nj / TOLERANCE + u128::from(FRACTIONS_NJ) + u128::from(cuts) * cut_nj
         };
-        if !fits(&alone, 2) || !fits(&all, 1) {
+        if fits(&alone, 2) && fits(&all, 1) {
+            (*sum, self.end_ms) = (all, said.end_ms);
+            return Verdict::Agrees;
+        }
+        // At each edge one of the two may have measured once more than the other: what that can explain is no lie that was seen, nor
+        // is it vouched for. A span that is left out leaves two more.
+        let unseen = fits(&alone, alone.edges.saturating_add(2)) && fits(&all, all.edges.saturating_add(1));
+        if !unseen {
             return Verdict::Differs;
         }
-        (*sum, self.end_ms) = (all, said.end_ms);
-        Verdict::Agrees
+        sum.edges = sum.edges.saturating_add(2);
+        Verdict::Uncounted
     }
 }
 

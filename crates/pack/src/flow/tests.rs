@@ -305,6 +305,100 @@ fn what_was_said_too_much_cannot_be_said_again() {
     assert_eq!(minute(7, &ModuleEnergy { mwh: 6_000, ..lie(7) }), Agrees);
 }
 
+/// A pack that is On for `on_ms` of each `period_ms` and asks each time it goes Off; it and its module measure each second, at
+/// these ms of it. `answer` makes of what the module counted what it says.
+fn short_cycles(
+    flow: &mut PeerFlow,
+    [on_ms, period_ms, pack_at, own_at]: [u64; 4],
+    mut answer: impl FnMut(&PeerFlow, ModuleEnergy) -> ModuleEnergy,
+) -> Vec<Verdict> {
+    let (mut own, mut verdicts, mut number) = (OwnFlow::default(), vec![], 0);
+    for ms in (0..1_800_000).step_by(100) {
+        let place = ms % period_ms;
+        if place < on_ms && ms % 1_000 == pack_at {
+            peer_sample(flow, ms, -45_000);
+        }
+        if place < on_ms && ms % 1_000 == own_at {
+            own_sample(&mut own, ms, -45_000);
+        }
+        if place == on_ms {
+            flow.pause();
+            own.pause();
+            number += 1;
+            let question = if flow.want(1, number, true) { flow.ask() } else { None };
+            if let Some(said) = question.and_then(|(cycle, event)| own.state(cycle, event)) {
+                let says = answer(flow, said);
+                verdicts.push(flow.judge(&event(number, &says)).unwrap());
+            }
+        }
+    }
+    // Then it stays On for ten minutes.
+    for minute in 0..10 {
+        samples(1_800 + minute * 60..=1_859 + minute * 60, |ms| {
+            peer_sample(flow, ms + pack_at, -45_000);
+            own_sample(&mut own, ms + own_at, -45_000);
+        });
+        number += 1;
+        assert!(flow.want(1, number, false));
+        let (cycle, event_number) = flow.ask().unwrap();
+        let said = own.state(cycle, event_number).unwrap();
+        verdicts.push(flow.judge(&event(number, &said)).unwrap());
+    }
+    verdicts
+}
+
+/// H242: each time the pack goes On and Off one of the two can measure once more than the other, and where both keep their rhythm
+/// it is always the same one. That adds up, and is no dispute.
+#[test]
+fn an_honest_module_of_a_pack_that_goes_on_and_off_is_not_disputed() {
+    for shape in [
+        [3_500, 5_000, 900, 100],
+        [3_500, 5_000, 100, 900],
+        [2_500, 4_000, 900, 100],
+        [2_500, 4_000, 100, 900],
+        [12_500, 13_000, 900, 100],
+        [40_500, 45_000, 100, 900],
+    ] {
+        let verdicts = short_cycles(&mut PeerFlow::default(), shape, |_, said| said);
+        let count = |verdict| verdicts.iter().filter(|v| **v == verdict).count();
+        println!("{shape:?}: agreed {}, not judged {}", count(Verdict::Agrees), count(Verdict::Uncounted));
+        assert_eq!(count(Verdict::Differs), 0, "{shape:?}");
+        assert_eq!(verdicts.last(), Some(&Verdict::Agrees), "{shape:?}: in service again");
+    }
+}
+
+/// H244: what is not judged is not vouched for either, so going On and Off adds nothing to what a liar gets; and what no edge
+/// explains is disputed there too.
+#[test]
+fn a_liar_gets_no_more_of_a_pack_that_goes_on_and_off() {
+    let (mut got, mut moved) = (0_i128, 0_u128);
+    let shape = [3_500, 5_000, 900, 100];
+    short_cycles(&mut PeerFlow::default(), shape, |flow, said| {
+        let agrees = |mwh| {
+            let says = event(9_999, &ModuleEnergy { mwh, ..said });
+            flow.clone().judge(&says) == Ok(Verdict::Agrees)
+        };
+        // The pack counted two seconds.
+        let (mut most, mut above) = (200, 5_000);
+        if !agrees(most) {
+            return said;
+        }
+        while above - most > 1 {
+            let middle = u64::midpoint(most, above);
+            if agrees(middle) { most = middle } else { above = middle }
+        }
+        (got, moved) = (got + i128::from(most) - 200, moved + 200);
+        ModuleEnergy { mwh: most, ..said }
+    });
+    let bound = (moved / 20 + 2 + 1_000) as i128;
+    assert!(got <= bound && got > bound * 9 / 10, "{got} of {bound} mWh");
+
+    let mut flow = PeerFlow::default();
+    let verdicts = short_cycles(&mut flow, shape, |_, said| ModuleEnergy { mwh: said.mwh + 5_000, ..said });
+    assert_eq!(verdicts[0], Verdict::Differs);
+    assert_eq!(verdicts.iter().take(300).filter(|v| **v == Verdict::Agrees).count(), 0);
+}
+
 /// A load: current at each ms.
 type Load = fn(u64) -> i32;
 
