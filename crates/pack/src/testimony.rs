@@ -267,9 +267,26 @@ impl<const N: usize> Testimony<N> {
         self.head.is_some()
     }
 
-    /// Keys changed: what was signed is signed anew.
-    pub(crate) fn unsign(&mut self) {
+    /// A new binding stands in the relationship `with`: what was signed is signed anew. What is about the binding before or its
+    /// pairing goes: no key of the new one can say it.
+    pub(crate) fn rebound(&mut self, with: u8) {
+        use EventKind::*;
         self.head = None;
+        for _ in 0..self.waiting.len() {
+            let Some(claim) = self.waiting.pop_front() else { return };
+            let of_relation = matches!(
+                claim.kind,
+                SignedHandshake
+                    | PairedHandshake
+                    | PairingCompletion
+                    | BindingEstablishment
+                    | BindingVerification
+            );
+            if claim.with != with || !of_relation {
+                let kept = self.waiting.push_back(claim);
+                debug_assert!(kept.is_ok(), "room was made");
+            }
+        }
     }
 
     /// Something else is stated now: what was signed and not told is signed anew, so that its number comes after.
@@ -409,6 +426,32 @@ mod tests {
         assert_eq!(judge(&announce, &key), Err(Error::WrongParty), "level 1 has no witness");
         assert_eq!(judge(&fault(SIGNER, 1, 6), &key), Ok((1, 6)), "what was refused left no trace");
         assert_eq!(judge(&fault(SIGNER, 2, 1), &key), Ok((2, 1)));
+    }
+
+    /// H170: signed with the key of a new binding, the ledger refuses what is about the one before (207).
+    #[test]
+    fn a_new_binding_says_nothing_of_the_one_before() {
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let key = SigningKey::generate(&mut rng);
+        let mut testimony = Testimony::<8>::new(at(0));
+        let of = |kind, with| Claim { with, ..claim(kind, &[7; 48]) };
+        use EventKind::*;
+        let all = [
+            (PairingCompletion, 2),
+            (Announce, 0),
+            (PairingCompletion, 3),
+            (BindingVerification, 2),
+            (Command, 2),
+            (SignedHandshake, 2),
+            (BindingEstablishment, 2),
+        ];
+        all.iter().for_each(|(kind, with)| testimony.claim(at(0), of(*kind, *with)));
+        testimony.sign((SIGNER, 1, 1), None, 2, &key, &mut rng).unwrap();
+        testimony.rebound(2);
+        testimony.claim(at(0), of(BindingEstablishment, 2));
+        assert!(!testimony.is_signed());
+        let left: std::vec::Vec<_> = testimony.waiting.iter().map(|c| (c.kind, c.with)).collect();
+        assert_eq!(left, [(Announce, 0), (PairingCompletion, 3), (Command, 2), (BindingEstablishment, 2)]);
     }
 
     #[test]

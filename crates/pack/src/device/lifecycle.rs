@@ -88,7 +88,7 @@ impl<E, const STORES: usize, const EVENTS: usize> Device<E, STORES, EVENTS> {
         match event {
             RelationEvent::Bound { binding_id, assurance, record } => {
                 self.rebound(relation.slot());
-                self.testimony.unsign();
+                self.testimony.rebound(node);
                 self.state(now, EventKind::BindingEstablishment, node, &[&binding_id.0, record]);
                 self.log(now, Code::Bound, node, &[&binding_id.0, &[*assurance as u8]]);
             }
