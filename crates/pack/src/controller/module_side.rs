@@ -474,7 +474,9 @@ impl Controller {
                 self.apply_module(index, now, fx)
             }
             // Without room for it there, the module tells it again, or is asked again.
-            [pdu::BATCH | pdu::AUDIT, 0, ..] | [pdu::LEAF, ..] if !self.can1.has_room_for(body.len()) => Ok(()),
+            [pdu::BATCH | pdu::AUDIT, 0, ..] | [pdu::LEAF, ..] if !self.can1.has_room_for(body.len()) => {
+                Ok(())
+            }
             [pdu::BATCH, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::BATCH, node], m]),
             [pdu::AUDIT, 0, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::AUDIT, node], m]),
             [pdu::LEAF, _, ref m @ ..] => self.seal_to_app_parts(now, Tier::Exch, &[&[pdu::LEAF, node], m]),

@@ -455,7 +455,9 @@ impl Live<'_> {
                 Output::Log(of, part) => {
                     let kept = self.logs.write(of.cid, &part).map_err(|e| Failure::Failed(e.to_string()))?;
                     if let Some(receipt) = kept {
-                        self.gateway.log_kept(now, of, receipt).map_err(|e| Failure::Failed(e.to_string()))?;
+                        self.gateway
+                            .log_kept(now, of, receipt)
+                            .map_err(|e| Failure::Failed(e.to_string()))?;
                     }
                 }
                 Output::Keys(of, keys) => self.entity.answer(of, keys),
