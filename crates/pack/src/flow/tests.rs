@@ -311,7 +311,7 @@ fn short_cycles(
     flow: &mut PeerFlow,
     [on_ms, period_ms, pack_at, own_at]: [u64; 4],
     mut answer: impl FnMut(&PeerFlow, ModuleEnergy) -> ModuleEnergy,
-) -> Vec<Verdict> {
+) -> std::vec::Vec<Verdict> {
     let (mut own, mut verdicts, mut number) = (OwnFlow::default(), vec![], 0);
     for ms in (0..1_800_000).step_by(100) {
         let place = ms % period_ms;
