@@ -341,8 +341,13 @@ fn short_cycles(
         number += 1;
         assert!(flow.want(1, number, false));
         let (cycle, event_number) = flow.ask().unwrap();
-        let said = own.state(cycle, event_number).unwrap();
-        verdicts.push(flow.judge(&event(number, &said)).unwrap());
+        let says = event(number, &own.state(cycle, event_number).unwrap());
+        let mut verdict = flow.judge(&says).unwrap();
+        if verdict == Verdict::Waits {
+            peer_sample(flow, (1_860 + minute * 60) * 1_000 + pack_at, -45_000);
+            verdict = flow.judge(&says).unwrap();
+        }
+        verdicts.push(verdict);
     }
     verdicts
 }
