@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::Signer;
-use lct::{Digest, hash::sha256, sign::Signature};
+use lct::{Digest, hash::sha256, id::Cid, merkle::node_hash, sign::Signature};
 use ledger::{
     anchor::{self, Handover, HandoverError, MAX_HANDOVERS, Trust, latest},
     block::{Certificate, CertificateError, Header},
@@ -13,15 +13,16 @@ use ledger::{
     excerpt::{self, Excerpt, ExcerptError, Found},
     execute::{Tip, execute, genesis_writes},
     genesis::{Validator, ValidatorSet},
-    history::{PATH_MAX, is_consistent},
+    history::{self, PATH_MAX, is_consistent},
     proof::{Absence, MAX_PROVED, MAX_SIBLINGS, Multiproof, StateProof},
-    receipt::{self, Receipt, ReceiptError},
+    receipt::{self, Receipt, ReceiptError, verify, verify_within},
     records::{Pending, Totals, key as state_key},
     state::{Halt, Overlay, load},
-    tx::{Change, Governance, Kind},
+    tx::{Body, Change, Governance, Kind},
+    verdict::{Trusted, Verdict},
 };
 
-use crate::world::*;
+use crate::world::{bench::Bench, proof, *};
 
 /// One validator, named by its label.
 fn set(label: &str) -> ValidatorSet {
@@ -348,4 +349,31 @@ fn a_block_that_leaves_totals_out_of_balance_stops_the_replica() {
         let stopped = run(charged, discharged, atp, minted);
         assert!(matches!(stopped, Err(Halt::Invariant(_))), "{totals:?}: {stopped:?}");
     }
+}
+
+/// L223: a checkpoint vouches for the block of a receipt, and for no key that signed it.
+#[test]
+fn a_receipt_holds_within_a_history() {
+    let mut bench = Bench::running();
+    let body = Body::LctCreate { a: Cid::of("app-1"), b: Cid::of("pack-1"), context: "edge".into() };
+    let (bytes, _) = proof::prove(&mut bench, body);
+    let receipt = proof::receipt(&bench, bytes);
+    let file = receipt.to_file();
+    let (_, next) = receipt.headers().unwrap();
+    // The last of eight blocks: whatever stands beside it stands to its left.
+    let path = vec![[1; 32], [2; 32], [3; 32]];
+    let tree_root = path.iter().fold(history::leaf(&next.id()), |node, left| node_hash(left, &node));
+    let at = Statement { tree_root, ..statement(next.height, "a") };
+    let by = Inclusion { height: next.height, path };
+    let alone = verify(&file, None).unwrap();
+    assert_eq!((alone.trusted, alone.signatures), (Trusted::SignerUnknown, 1));
+    let within = Verdict { trusted: Trusted::Yes, signatures: 0, validators: None, ..alone };
+    assert_eq!(verify_within(&file, &at, &by), Ok(within));
+
+    let other = Statement { chain_id: [9; 32], ..at.clone() };
+    assert_eq!(verify_within(&file, &other, &by), Err(ReceiptError::OtherChain));
+    let another = Statement { tree_root: [9; 32], ..at.clone() };
+    assert_eq!(verify_within(&file, &another, &by), Err(ReceiptError::NotInHistory));
+    let of_another = Inclusion { height: 9, ..by };
+    assert_eq!(verify_within(&file, &at, &of_another), Err(ReceiptError::NotInHistory));
 }

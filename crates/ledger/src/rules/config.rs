@@ -44,10 +44,7 @@ pub(super) fn set<V: View>(
     let tightens = before.as_ref().is_some_and(|s| may(s.value) && may(s.local));
     ensure(command.is_some() || tightens, Rejection::ConfigLoosens)?;
 
-    let setting = Setting {
-        conflict: false,
-        ..next(context, sender, config, before.as_ref(), Direction::FromChain, command)?
-    };
+    let setting = next(context, sender, config, before.as_ref(), Direction::FromChain, command)?;
     let event = told("ConfigSet", config, &setting);
     state.put(at, &setting);
     Ok(vec![event])
