@@ -3,6 +3,7 @@
 
 mod ceremony;
 mod chain;
+mod codes;
 mod common;
 mod compat;
 mod compat_energy;

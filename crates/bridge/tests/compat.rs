@@ -126,7 +126,7 @@ pub async fn gateway_pairs(world: &World, a: &Device, b: &Device, bonded: &Bonde
 }
 
 /// A gateway says how the order ended.
-async fn ends(world: &World, order: &Order, state: State, said: &str) {
+pub async fn ends(world: &World, order: &Order, state: State, said: &str) {
     let digest = outcome_digest(&world.chain.chain_id(), &order.id.0, state, said);
     let outcome = Outcome {
         state,
