@@ -153,8 +153,10 @@ pub struct Brief {
     pub delegation: Blob,
     /// The revocation list in force: devices take no certificate that names a later one than they hold.
     pub list: Blob,
-    /// Bindings in force of the packs that the delegation names.
+    /// Bindings in force of the packs that the delegation names, as far as the bridge has their keys.
     pub relations: Vec<Relation>,
+    /// Those packs, whatever is bound with one of them, and what was asked for: whether it has an owner.
+    pub parts: Vec<Part>,
 }
 
 /// A binding in force, as far as whoever makes a pairing under it has to know it.
@@ -174,20 +176,29 @@ pub struct Relation {
     pub certificate_s: u32,
     /// When the latest certificate of the two was issued, Unix seconds; 0 where none was.
     pub certified_at: u32,
-    /// Which sides have an owner, and to what he agreed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub owners: Vec<Owned>,
 }
 
-/// A side of a binding that has an owner, who has a say in what takes the binding's place (A93).
+/// A component, and who has a say in what takes the place of its bindings (A93).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = OwnedSide)]
+#[schema(as = ToldPart)]
 #[serde(deny_unknown_fields)]
-pub struct Owned {
-    /// Its id.
-    #[schema(value_type = ComponentId)]
-    pub component_id: String,
-    /// To which other binding its owner agreed, if he did.
+pub struct Part {
+    /// Its cid: a spare may have no name yet.
+    pub cid: Hex<16>,
+    /// Whether it has an owner.
+    pub owned: bool,
+    /// All its bindings in force, whoever made them and with whomever.
+    pub bindings: Vec<Held>,
+}
+
+/// A binding in force of a [`Part`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = HeldBinding)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Which.
+    pub binding_id: Hex<16>,
+    /// To which other one in its place the owner of the part agreed, if he did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed: Option<Agreed>,
 }
@@ -197,9 +208,8 @@ pub struct Owned {
 #[schema(as = AgreedBinding)]
 #[serde(deny_unknown_fields)]
 pub struct Agreed {
-    /// With whom.
-    #[schema(value_type = ComponentId)]
-    pub partner_id: String,
+    /// With whom: a cid.
+    pub partner: Hex<16>,
     /// Until when, Unix seconds.
     pub until: u64,
 }

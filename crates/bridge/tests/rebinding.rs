@@ -5,6 +5,7 @@ use crate::common;
 use api::{
     Blob, Fixed, Hex,
     binding::{Bound, Complete, Replacement, Replaces, Sides},
+    delegation::{Agreed, Held, Part},
     order::{Outcome, Place, State, Task, order_digest, outcome_digest},
     transaction::Transaction,
 };
@@ -415,21 +416,50 @@ async fn an_exchange_is_of_packs() {
 /// Where there is no network nobody can be asked: a laptop is told before who has a say, and what he said (H236).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_laptop_is_told_what_owners_agreed_to() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let (app, pack, bonded) = world.commissioned().await;
     let order = world.delegation_order(&[&pack.id], &common::fresh_spk().public());
     let issued: api::delegation::Delegated = world.post("/delegations", &order).await.json();
     let path = format!("/delegations/{}/brief", issued.id);
-    let owners = async || {
-        let brief: api::delegation::Brief = world.get(&path).await.json();
-        brief.relations[0].owners.clone()
+    let told = async |path: &str| {
+        let brief: api::delegation::Brief = world.get(path).await.json();
+        brief.parts
     };
-    assert_eq!(owners().await, []);
+    let part = |device: &Device, owned, agreed: Option<Agreed>| Part {
+        cid: Hex(device.cid.0),
+        owned,
+        bindings: vec![Held { binding_id: Hex(bonded.id.0), agreed }],
+    };
+    let sorted = |mut parts: Vec<Part>| {
+        parts.sort_by_key(|part| part.cid.0);
+        parts
+    };
+    let of_pack = |owned, agreed| sorted(vec![part(&app, false, None), part(&pack, owned, agreed)]);
+    assert_eq!(told(&path).await, of_pack(false, None));
     hand_over(&world, &pack).await;
-    let of_pack = |agreed| vec![api::delegation::Owned { component_id: pack.id.clone(), agreed }];
-    assert_eq!(owners().await, of_pack(None));
+    assert_eq!(told(&path).await, of_pack(true, None));
     let until = u64::from(world.now_s() + 7_200);
     assert_eq!(agree(&world, [&pack, &app], bonded.id, &world.operator, 7_200).await.error, None);
-    let agreed = api::delegation::Agreed { partner_id: app.id.clone(), until };
-    assert_eq!(owners().await, of_pack(Some(agreed)));
+    let agreed = Agreed { partner: Hex(app.cid.0), until };
+    assert_eq!(told(&path).await, of_pack(true, Some(agreed.clone())));
+
+    // The bridge has no keys of it any more, as of a binding of the factory: the ledger has it all the same. And of what it has
+    // not, and somebody may bring, it says that nobody owns it.
+    std::fs::remove_file(world.ceremonies()).unwrap();
+    world.restart().await;
+    let told = async |path: &str| {
+        let brief: api::delegation::Brief = world.get(path).await.json();
+        assert_eq!(brief.relations, []);
+        brief.parts
+    };
+    assert_eq!(told(&path).await, of_pack(true, Some(agreed.clone())));
+    let spare = Part { cid: Hex(Cid::of("module-0009").0), owned: false, bindings: vec![] };
+    let mut all = of_pack(true, Some(agreed));
+    all.push(spare);
+    assert_eq!(told(&format!("{path}?with=module-0009,pack-0001")).await, sorted(all));
+    let many = vec!["module-0009"; 65].join(",");
+    for with in ["", "a b", "module-0009,", &many] {
+        let refused = world.get(&format!("{path}?with={}", with.replace(' ', "%20"))).await;
+        assert_eq!((refused.status, refused.problem().code.as_str()), (400, "W4_ERR_PROTO_FORMAT"), "{with}");
+    }
 }

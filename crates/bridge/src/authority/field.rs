@@ -3,7 +3,7 @@
 
 use api::{
     binding::Adopt,
-    delegation::{Agreed, Brief, Kept, Owned, Relation},
+    delegation::{Agreed, Brief, Held, Kept, Part, Relation},
     encoding::{Blob, Fixed, Hex},
     problem::code,
 };
@@ -17,6 +17,7 @@ use lct::{
 };
 use ledger::{codec::Canonical, records::Status, tx::Body};
 use node::Snapshot;
+use std::collections::BTreeSet;
 
 use super::{
     Core,
@@ -28,8 +29,8 @@ use super::{
 use crate::refusal::{Refusal, Reply};
 
 impl Core {
-    /// What the holder of a delegation has to know of its packs.
-    pub fn brief(&mut self, id: DelegationId) -> Reply<Brief> {
+    /// What the holder of a delegation has to know of its packs, and whether these components have owners too.
+    pub fn brief(&mut self, id: DelegationId, with: &[Cid]) -> Reply<Brief> {
         let list = self.revocation_list()?.list;
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
@@ -60,6 +61,7 @@ impl Core {
             delegation: Blob(recorded.statement),
             list,
             relations,
+            parts: parts(&snapshot, &delegation.packs, with)?,
         })
     }
 
@@ -84,7 +86,6 @@ impl Core {
             policy_version: bond.policy.agreed(),
             certificate_s: bond.policy.periods().certificate_s,
             certified_at: last.unwrap_or(0),
-            owners: owners(snapshot, id, &bond.sides)?,
         })
     }
 
@@ -147,20 +148,27 @@ impl Core {
     }
 }
 
-/// Who of the two has an owner, and what he agreed to in the place of the binding `id`.
-fn owners(snapshot: &Snapshot<'_>, id: BindingId, sides: &[Side; 2]) -> Reply<Vec<Owned>> {
-    let mut owners = Vec::new();
-    for side in sides {
-        let Some(ownership) = snapshot.ownership(&side.cid)? else { continue };
-        let consent = snapshot.consent(&side.cid, &id)?;
-        let counts = consent.filter(|c| c.allows(&ownership, &c.partner, c.until_ms));
-        let agreed = counts.map(|c| {
-            let partner_id = component_id(snapshot, &c.partner)?;
-            Ok::<_, Refusal>(Agreed { partner_id, until: c.until_ms / 1_000 })
-        });
-        owners.push(Owned { component_id: component_id(snapshot, &side.cid)?, agreed: agreed.transpose()? });
+/// Whose these packs are, whatever is bound with one of them, and what was asked for (H256).
+fn parts(snapshot: &Snapshot<'_>, packs: &[Cid], with: &[Cid]) -> Reply<Vec<Part>> {
+    let mut cids: BTreeSet<Cid> = packs.iter().chain(with).copied().collect();
+    for pack in packs {
+        let bound = snapshot.bindings_of(pack)?.into_iter().filter(|(_, b)| b.status == Status::Active);
+        cids.extend(bound.flat_map(|(_, b)| [b.a, b.b]));
     }
-    Ok(owners)
+    cids.iter().map(|cid| part(snapshot, cid)).collect()
+}
+
+/// Whose a component is, and what the owner agreed to in the place of each of its bindings.
+fn part(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<Part> {
+    let ownership = snapshot.ownership(cid)?;
+    let mut bindings = Vec::new();
+    for (id, _) in snapshot.bindings_of(cid)?.into_iter().filter(|(_, b)| b.status == Status::Active) {
+        let consent = snapshot.consent(cid, &id)?.zip(ownership.as_ref());
+        let counts = consent.filter(|(c, ownership)| c.allows(ownership, &c.partner, c.until_ms));
+        let agreed = counts.map(|(c, _)| Agreed { partner: Hex(c.partner.0), until: c.until_ms / 1_000 });
+        bindings.push(Held { binding_id: Hex(id.0), agreed });
+    }
+    Ok(Part { cid: Hex(cid.0), owned: ownership.is_some(), bindings })
 }
 
 /// How a side is reached, as it is committed to in the record that both sides signed. Without the blind nobody can prove what that

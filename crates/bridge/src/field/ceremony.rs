@@ -12,7 +12,7 @@ use crate::{
     entropy,
 };
 use api::{
-    delegation::{Agreed, Brief, Kept, Made, Owned, Relation, Stated},
+    delegation::{Agreed, Brief, Kept, Made, Part, Relation, Stated},
     encoding::{Blob, Fixed, Hex},
 };
 use lct::{
@@ -34,11 +34,7 @@ use pack::{
     pdu::{self, Status, binding as op, delegation, key_package as package},
 };
 use rand_core::Rng;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    slice, thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, slice, thread, time::Duration};
 
 /// How often a device is asked whether a handshake stands.
 const TRIES: u32 = 20;
@@ -116,8 +112,6 @@ struct Known {
     certified_at: u32,
     /// This laptop made it.
     made_here: bool,
-    /// Who of the two has an owner, and what he agreed to.
-    owners: Vec<Owned>,
 }
 
 impl Known {
@@ -133,7 +127,6 @@ impl Known {
             certificate_s: told.certificate_s,
             certified_at: told.certified_at,
             made_here: false,
-            owners: told.owners.clone(),
         })
     }
 
@@ -149,15 +142,25 @@ impl Known {
     fn ids(&self) -> [&str; 2] {
         self.sides.each_ref().map(|(id, ..)| id.as_str())
     }
+}
 
-    /// The side whose owner, at `now`, did not agree that a binding of `pair` takes the place of this one, and with whom it
-    /// would be bound.
-    fn withheld<'a>(&self, [a, b]: [&'a str; 2], now: u32) -> Option<(&'a str, &'a str)> {
-        [(a, b), (b, a)].into_iter().find(|(own, partner)| {
-            let agrees = |agreed: &Agreed| agreed.partner_id == *partner && u64::from(now) <= agreed.until;
-            let owned = self.owners.iter().find(|owned| owned.component_id == *own);
-            owned.is_some_and(|owned| !owned.agreed.as_ref().is_some_and(agrees))
-        })
+/// What was told of a component: whether it has an owner, and its bindings, each with what he agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Whose {
+    owned: bool,
+    bindings: BTreeMap<BindingId, Option<Agreed>>,
+}
+
+impl Whose {
+    fn read(told: &Part) -> (Cid, Self) {
+        let bindings = told.bindings.iter().map(|held| (BindingId(held.binding_id.0), held.agreed.clone()));
+        (Cid(told.cid.0), Whose { owned: told.owned, bindings: bindings.collect() })
+    }
+
+    /// Whether its owner, if it has one, agrees at `now` that a binding with `partner` takes the place of `old`.
+    fn agrees(&self, old: BindingId, partner: &Cid, now: u32) -> bool {
+        let agreed = self.bindings.get(&old).and_then(Option::as_ref);
+        !self.owned || agreed.is_some_and(|a| a.partner.0 == partner.0 && u64::from(now) <= a.until)
     }
 }
 
@@ -184,8 +187,8 @@ pub struct Ground {
     gone: Vec<Gone>,
     /// All that the journal ended, whether this laptop knew of it or not.
     over: Vec<BindingId>,
-    /// Components that have an owner.
-    owned: BTreeSet<String>,
+    /// Whose components are.
+    parts: BTreeMap<Cid, Whose>,
 }
 
 impl Ground {
@@ -197,7 +200,6 @@ impl Ground {
         let damaged = |e: lct::Error| FieldError::Brief(e.to_string());
         let number = RevocationList::claimed_number(&brief.list.0).map_err(damaged)?;
         let known = brief.relations.iter().map(Known::read).collect::<Result<_, _>>()?;
-        let owners = brief.relations.iter().flat_map(|relation| &relation.owners);
         let mut ground = Ground {
             chain_id: brief.chain_id.0,
             list: brief.list.0.clone(),
@@ -205,7 +207,7 @@ impl Ground {
             known,
             gone: Vec::new(),
             over: Vec::new(),
-            owned: owners.map(|owned| owned.component_id.clone()).collect(),
+            parts: brief.parts.iter().map(Whose::read).collect(),
         };
         for entry in &journal.entries {
             match Body::from_bytes(&entry.body) {
@@ -315,17 +317,42 @@ impl Ground {
             policy_version: FACTORY_VERSION,
             certificate_s: Rotation::FACTORY.certificate_s,
             certified_at: 0,
-            // Whoever owned it before does so now, and agreed to nothing in the place of this one.
-            owners: [&made.a, &made.b]
-                .into_iter()
-                .filter(|side| self.owned.contains(&side.component_id))
-                .map(|side| Owned { component_id: side.component_id.clone(), agreed: None })
-                .collect(),
         })?;
         known.made_here = true;
         let ids = [made.a.component_id.as_str(), made.b.component_id.as_str()];
         self.known.retain(|old| !old.between(ids));
         self.known.push(known);
+        Ok(())
+    }
+
+    /// Whether `own` is a side of the binding `id`, as far as anybody told; of one that nobody told of anybody may be.
+    fn is_side(&self, id: BindingId, own: &str) -> bool {
+        let part = self.parts.get(&Cid::of(own)).map(|part| part.bindings.contains_key(&id));
+        match self.by_id(id) {
+            Some(known) => known.ids().contains(&own),
+            None => part.is_none_or(|has| has || !self.parts.values().any(|p| p.bindings.contains_key(&id))),
+        }
+    }
+
+    /// Whether the owners of A and B agreed at `now` that a binding of theirs takes the place of `old` (H236, H256). Of a
+    /// component of which nobody told whether it has an owner, only what this laptop made between the same two gives way.
+    ///
+    /// # Errors
+    /// [`FieldError::Owner`], [`FieldError::Whose`].
+    pub fn owners_agree(&self, old: BindingId, [a, b]: [&str; 2], now: u32) -> Result<(), FieldError> {
+        let remade = self.by_id(old).is_some_and(|known| known.made_here && known.between([a, b]));
+        for (own, partner) in [(a, b), (b, a)] {
+            if !self.is_side(old, own) {
+                continue;
+            }
+            let (who, partner_id) = (own.to_owned(), Cid::of(partner));
+            match self.parts.get(&Cid::of(own)) {
+                Some(part) if part.agrees(old, &partner_id, now) => {}
+                Some(_) => return Err(FieldError::Owner { who, partner: partner.into() }),
+                None if remade => {}
+                None => return Err(FieldError::Whose(who)),
+            }
+        }
         Ok(())
     }
 
@@ -414,30 +441,6 @@ impl Field {
     /// Whether `id` is a pack that the delegation names.
     pub fn names(&self, id: &str) -> bool {
         self.delegation.packs.contains(&Cid::of(id))
-    }
-
-    /// Whether the owners of A and B agreed at `now` that a binding of theirs takes the place of `old` (H236).
-    ///
-    /// # Errors
-    /// [`FieldError::Owner`].
-    pub fn owners_agree(
-        &self,
-        ground: &Ground,
-        old: BindingId,
-        pair: [&str; 2],
-        now: u32,
-    ) -> Result<(), FieldError> {
-        let withheld = match ground.by_id(old) {
-            Some(known) => known.withheld(pair, now),
-            // What a device names and nobody told of: whoever owns it did not agree to that.
-            None => [(pair[0], pair[1]), (pair[1], pair[0])]
-                .into_iter()
-                .find(|(id, _)| ground.owned.contains(*id)),
-        };
-        match withheld {
-            Some((who, partner)) => Err(FieldError::Owner { who: who.into(), partner: partner.into() }),
-            None => Ok(()),
-        }
     }
 
     /// Whether a device gives answers under the name `id`. A host that cannot be asked, or is busy, does not say that nobody does.
@@ -559,7 +562,7 @@ impl Field {
         for end in [old, instead].into_iter().flatten() {
             let of = ground.by_id(end).map_or([a, b], Known::ids);
             self.permitted(Operation::Revoke, of, now)?;
-            self.owners_agree(ground, end, [a, b], now)?;
+            ground.owners_agree(end, [a, b], now)?;
         }
         let met = [self.meet(ground, a, way)?, self.meet(ground, b, way)?];
         let [at_a, at_b] = &met;
@@ -591,9 +594,17 @@ impl Field {
                 if ground.knows(*end) && ![old, instead].contains(&Some(*end)) {
                     return Err(FieldError::Elsewhere(met[own].id.clone(), met[1 - own].id.clone()));
                 }
-                // Nobody can end one that its device cannot read.
-                if end.0 != [0; 16] && !ground.over.contains(end) && !ends.contains(end) {
-                    self.owners_agree(ground, *end, [a, b], now)?;
+                if ground.over.contains(end) || ends.contains(end) {
+                    continue;
+                }
+                // Its device cannot read which one it has, and nobody can end that.
+                let unread = end.0 == [0; 16];
+                if !unread
+                    || ![old, instead].into_iter().flatten().any(|told| ground.is_side(told, [a, b][own]))
+                {
+                    ground.owners_agree(*end, [a, b], now)?;
+                }
+                if !unread {
                     ends.push(*end);
                 }
             }

@@ -115,10 +115,10 @@ impl Field {
     }
 }
 
-/// Whether only `module` is the reason: it is not there, refuses, or an owner has not agreed.
+/// Whether only `module` is the reason: it is not there, refuses, or an owner has not agreed or is not known.
 fn stays(why: &FieldError, module: &str) -> bool {
     match why {
-        FieldError::Owner { .. } => true,
+        FieldError::Owner { .. } | FieldError::Whose(_) => true,
         FieldError::NotReached { who, .. }
         | FieldError::Declined { who, .. }
         | FieldError::Misfit { who, .. }

@@ -111,6 +111,12 @@ pub enum FieldError {
         /// With whom it would be bound.
         partner: String,
     },
+    /// Nobody told whether it has an owner (H256).
+    #[error(
+        "whether {0} has an owner this laptop was not told, so nothing that {0} is bound by gives way here; with network \
+         `modbatt delegate brief --with {0}` makes a brief that tells"
+    )]
+    Whose(String),
     /// Neither brief nor journal tell of what has to give way.
     #[error(
         "this laptop knows of no binding of {0}: it ended before the brief was made, or its pack is none of the delegation; \
@@ -227,6 +233,7 @@ codes! {
     Spare => "W4_ERR_FIELD_SPARE",
     Elsewhere => "W4_ERR_FIELD_ELSEWHERE",
     Owner => "W4_ERR_FIELD_OWNER",
+    Whose => "W4_ERR_FIELD_OWNER_UNKNOWN",
     Unknown => "W4_ERR_FIELD_UNKNOWN",
     Itself => "W4_ERR_FIELD_ITSELF",
     Answers => "W4_ERR_FIELD_ANSWERS",

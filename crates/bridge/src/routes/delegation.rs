@@ -1,6 +1,9 @@
 //! `POST /delegations`, `GET /delegations`, `GET /delegations/{id}` (A70 to A72), `GET /delegations/{id}/brief` (A205).
 
-use ::lct::delegation::DelegationId;
+use ::lct::{
+    delegation::DelegationId,
+    id::{Cid, valid_component_id},
+};
 use api::{
     delegation::{Brief, Delegate, Delegated, Delegations},
     encoding::Hex,
@@ -12,8 +15,12 @@ use crate::{
     authority::delegation,
     extract::{self, Body, Options, Segments, When},
     list::{List, Page},
-    refusal::Reply,
+    refusal::{Refusal, Reply},
 };
+use serde::Deserialize;
+
+/// Components that a brief tells of beside its packs, at most.
+const WITH_MAX: usize = 64;
 
 /// Delegates operations of the authority; answers once a block holds it (A70).
 #[utoipa::path(
@@ -63,10 +70,28 @@ pub(crate) async fn one(
 #[utoipa::path(
     get,
     path = "/delegations/{id}/brief",
-    params(("id" = Hex<16>, Path)),
+    params(("id" = Hex<16>, Path), Beside),
     responses((status = 200, body = Brief), (status = 404), (status = 410))
 )]
-pub(crate) async fn brief(State(app): App, Segments(id): Segments<String>) -> Reply<Json<Brief>> {
+pub(crate) async fn brief(
+    State(app): App,
+    Segments(id): Segments<String>,
+    Options(Beside { with }): Options<Beside>,
+) -> Reply<Json<Brief>> {
     let id = DelegationId(super::id::<16>("id", &id)?.0);
-    app.authority.call(move |core| core.brief(id)).await.map(Json)
+    let with: Vec<&str> = with.iter().flat_map(|ids| ids.split(',')).collect();
+    if with.len() > WITH_MAX || !with.iter().all(|id| valid_component_id(id)) {
+        return Err(Refusal::format(format!("with: at most {WITH_MAX} component ids, separated by commas")));
+    }
+    let with: Vec<Cid> = with.into_iter().map(Cid::of).collect();
+    app.authority.call(move |core| core.brief(id, &with)).await.map(Json)
+}
+
+/// What a brief tells of beside the packs of its delegation.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Beside {
+    /// Component ids, separated by commas: whether each has an owner.
+    with: Option<String>,
 }

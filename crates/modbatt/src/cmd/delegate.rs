@@ -214,6 +214,10 @@ struct Brief {
     /// Where to write what the laptop has to know
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Component id of a part that is no pack of the delegation and not bound with one: whether it has an owner; may be repeated.
+    /// Without that no binding of it that somebody else made gives way in the field
+    #[arg(long, value_name = "ID", value_parser = component)]
+    with: Vec<String>,
 }
 
 #[derive(clap::Args)]
@@ -399,15 +403,20 @@ fn show(args: &Show) -> Result<Outcome, Failure> {
 fn brief(args: &Brief) -> Result<Outcome, Failure> {
     let id = DelegationId::of(&read_bounded(&args.delegation, "delegation")?);
     let (_, run) = running(&args.at)?;
-    let told = ask(async { api::Client::new(&run.url)?.brief(&Hex(id.0)).await })?;
+    let told = ask(async { api::Client::new(&run.url)?.brief(&Hex(id.0), &args.with).await })?;
     let text = serde_json::to_vec(&told).map_err(|e| Failure::Failed(e.to_string()))?;
     replace_file(&args.out, &text)?;
-    let (n, file) = (told.relations.len(), args.out.display());
+    let (n, parts, file) = (told.relations.len(), told.parts.len(), args.out.display());
+    let owned = told.parts.iter().filter(|part| part.owned).count();
     print(&if args.at.json {
-        format!("{}\n", json!({ "id": id.to_string(), "height": told.height, "relations": n }))
+        let value = json!({
+            "id": id.to_string(), "height": told.height, "relations": n, "parts": parts, "owned": owned,
+        });
+        format!("{value}\n")
     } else {
         format!(
-            "{n} binding(s) of its packs, as of block {}; they are in {file}, for the laptop\n",
+            "{n} binding(s) of its packs, as of block {}, and {parts} part(s), {owned} of which have an owner; they are in {file}, \
+             for the laptop\n",
             told.height
         )
     })?;

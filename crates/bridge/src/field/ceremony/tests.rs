@@ -4,6 +4,7 @@ use super::{
     super::tests::{FROM, again, delegation},
     *,
 };
+use api::delegation::Held;
 use lct::{
     attest::{CertificateType, Subject as Attested},
     binding::BindRequest,
@@ -41,7 +42,6 @@ fn brief(key: &AuthorityKey, operations: u8) -> Brief {
         policy_version: 1,
         certificate_s: 86_400,
         certified_at: FROM - 10,
-        owners: Vec::new(),
     };
     let delegation = Blob(delegation(key, operations));
     Brief {
@@ -50,7 +50,17 @@ fn brief(key: &AuthorityKey, operations: u8) -> Brief {
         delegation,
         list: Blob(list.to_vec()),
         relations: vec![relation],
+        parts: vec![part(PAIR[0], &[5]), part(PAIR[1], &[5]), part("pack-0002", &[])],
     }
+}
+
+/// A component that nobody owns, with its bindings.
+fn part(id: &str, bindings: &[u8]) -> Part {
+    Part { cid: Hex(Cid::of(id).0), owned: false, bindings: bindings.iter().map(held).collect() }
+}
+
+fn held(n: &u8) -> Held {
+    Held { binding_id: Hex([*n; 16]), agreed: None }
 }
 
 /// A process of the laptop begins, with the journal at `path` that those before left.
@@ -285,7 +295,8 @@ fn what_a_laptop_does_not_know_of_gives_way_only_where_it_may_end_it() {
     for (operations, words, begun) in
         [(3, "does not allow this operation", 0), (7, "pack-0001 does not say that", 1)]
     {
-        let brief = brief(&key, operations);
+        let mut brief = brief(&key, operations);
+        brief.parts.push(part(ids[1], &[]));
         let path = dir.path().join(operations.to_string());
         let (mut field, mut ground) = opened(&key, &brief, &path);
         let mut way = Way { carry: &mut carry, pause: Duration::ZERO };

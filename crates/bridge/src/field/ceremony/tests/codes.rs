@@ -5,7 +5,7 @@ use crate::{
     authority::signer::{Token, TokenFailure},
     field::Place,
 };
-use api::delegation::{Agreed, Owned};
+use api::delegation::Agreed;
 use lct::sign::PublicKey;
 use std::collections::BTreeSet;
 
@@ -55,6 +55,16 @@ impl Bench {
         let mut relation = self.brief.relations[0].clone();
         (relation.binding_id, relation.a, relation.b) = (Hex([4; 16]), kept("app-0001"), kept(PAIR[0]));
         self.brief.relations.push(relation);
+        self.brief.parts[0].bindings.push(held(&4));
+        self.brief.parts.push(part("app-0001", &[4]));
+        self
+    }
+
+    /// The brief tells of it that it has an owner, and to what he agreed in the place of the bindings that it has.
+    fn owned(mut self, id: &str, agreed: Option<Agreed>) -> Self {
+        let part = self.brief.parts.iter_mut().find(|part| part.cid.0 == Cid::of(id).0).unwrap();
+        part.owned = true;
+        part.bindings.iter_mut().for_each(|held| held.agreed.clone_from(&agreed));
         self
     }
 
@@ -163,10 +173,11 @@ fn provoked(code: &str) -> Option<FieldError> {
             let named = Cell::new([5; 16]);
             b.bind([PAIR[0], "module-0004"], &mut naming(&b.key, &named))
         }
-        "W4_ERR_FIELD_OWNER" => {
-            let mut b = b;
-            b.brief.relations[0].owners.push(Owned { component_id: PAIR[1].into(), agreed: None });
-            b.bind(PAIR, &mut nobody)
+        "W4_ERR_FIELD_OWNER" => b.owned(PAIR[1], None).bind(PAIR, &mut nobody),
+        "W4_ERR_FIELD_OWNER_UNKNOWN" => {
+            // It has a binding of which nobody told.
+            let named = Cell::new([9; 16]);
+            b.bind([PAIR[0], "module-0004"], &mut naming(&b.key, &named))
         }
         "W4_ERR_FIELD_UNKNOWN" => Place::of(&b.laptop().1, "module-0009", "module-0004").unwrap_err(),
         "W4_ERR_FIELD_ITSELF" => Place::of(&b.laptop().1, PAIR[1], PAIR[1]).unwrap_err(),
@@ -226,26 +237,71 @@ fn only_a_host_that_heard_nothing_says_that_a_pack_is_silent() {
     }
 }
 
-/// H236: an owner agreed to one partner, until a time, in the place of one binding.
+/// H236, H256: an owner agreed to one partner, until a time, in the place of one binding.
 #[test]
 fn an_owner_is_asked_by_what_the_brief_tells_of() {
-    let mut b = Bench::new().with_app();
-    let agreed = Agreed { partner_id: "pack-0002".into(), until: u64::from(FROM) + 10 };
-    let owned = Owned { component_id: PAIR[1].into(), agreed: Some(agreed) };
-    b.brief.relations[0].owners.push(owned);
-    let (field, ground) = b.laptop();
-    let module = PAIR[1];
-    let of_module = BindingId([5; 16]);
-    for (what, old, partner, now, agrees) in [
-        ("to this", of_module, "pack-0002", FROM + 10, true),
-        ("no longer", of_module, "pack-0002", FROM + 11, false),
-        ("to another partner", of_module, "pack-0001", FROM, false),
-        ("in the place of another binding", BindingId([6; 16]), "pack-0002", FROM, false),
+    let agreed = Agreed { partner: Hex(Cid::of("pack-0002").0), until: u64::from(FROM) + 10 };
+    let mut b = Bench::new().with_app().owned(PAIR[1], Some(agreed)).owned("pack-0002", None);
+    // A module of another pack, which a factory bound.
+    b.brief.parts.push(part("module-0004", &[7]));
+    let b = b.owned("module-0004", None);
+    let (_, mut ground) = b.laptop();
+    let [of_app, of_pair, of_factory, unknown] = [4, 5, 7, 6].map(|n| BindingId([n; 16]));
+    let (free, owner, whose) = (None, Some("W4_ERR_FIELD_OWNER"), Some("W4_ERR_FIELD_OWNER_UNKNOWN"));
+    let made = Made {
+        binding_id: Hex([8; 16]),
+        a: kept("pack-0002"),
+        b: kept("module-0005"),
+        registrations: vec![],
+    };
+    ground.made(&made).unwrap();
+    for (what, old, pair, now, refused) in [
+        ("to this", of_pair, ["pack-0002", PAIR[1]], FROM + 10, free),
+        ("no longer", of_pair, ["pack-0002", PAIR[1]], FROM + 11, owner),
+        ("to another partner", of_pair, PAIR, FROM, owner),
+        ("in the place of another binding", unknown, ["pack-0002", PAIR[1]], FROM, owner),
+        ("whose keys the bridge does not have", of_factory, [PAIR[0], "module-0004"], FROM, owner),
+        ("who owned the old pack is not asked", of_app, ["app-0001", "pack-0002"], FROM, free),
+        ("nobody owns either", unknown, ["app-0001", PAIR[0]], FROM, free),
+        ("nobody told of the part", unknown, [PAIR[0], "module-0009"], FROM, whose),
+        (
+            "made here, and anew between the same two",
+            BindingId([8; 16]),
+            ["pack-0002", "module-0005"],
+            FROM,
+            owner,
+        ),
+        ("made here, and to another partner", BindingId([8; 16]), [PAIR[0], "module-0005"], FROM, whose),
     ] {
-        assert_eq!(field.owners_agree(&ground, old, [partner, module], now).is_ok(), agrees, "{what}");
+        let said = ground.owners_agree(old, pair, now).err();
+        assert_eq!(said.as_ref().map(FieldError::code), refused, "{what}");
     }
-    let free = field.owners_agree(&ground, BindingId([4; 16]), ["app-0001", "pack-0002"], FROM);
-    assert!(free.is_ok(), "nobody owns the app, and who owned the old pack is not asked");
+    let (_, mut ground) = Bench::new().laptop();
+    ground.made(&made).unwrap();
+    let anew = ground.owners_agree(BindingId([8; 16]), ["pack-0002", "module-0005"], FROM);
+    assert!(anew.is_ok(), "nobody owns the pack, and nobody else ever bound the module");
+}
+
+/// H256: a module of an owner was bound at the factory, and the bridge never had those keys: it names that binding, or cannot read
+/// which one it was, and stays with its pack. Its owner's consent to the other pack is enough.
+#[test]
+fn what_the_bridge_has_no_keys_of_is_not_taken_from_its_owner() {
+    let ids = ["pack-0002", "module-0004"];
+    let agreed = Agreed { partner: Hex(Cid::of(ids[0]).0), until: u64::from(FROM) + 10 };
+    for (named, agreed, code) in [
+        ([7; 16], None, "W4_ERR_FIELD_OWNER"),
+        ([0; 16], None, "W4_ERR_FIELD_OWNER"),
+        ([7; 16], Some(agreed), "W4_ERR_FIELD_UNFINISHED"),
+    ] {
+        let mut b = Bench::new();
+        b.brief.parts[0].bindings.push(held(&7));
+        b.brief.parts.push(part(ids[1], &[7]));
+        let b = b.owned(ids[1], agreed);
+        let said = b.bind(ids, &mut naming(&b.key, &Cell::new(named)));
+        assert_eq!(said.code(), code, "{named:?}: {said}");
+        let begun = fs::read(b.dir.path().join("journal.drawn")).map_or(0, |bytes| bytes.len());
+        assert_eq!(begun > 0, code == "W4_ERR_FIELD_UNFINISHED", "nothing was begun");
+    }
 }
 
 /// H238: devices signed with keys of a binding that the journal made and ended; between the two acts the ledger gets that.
