@@ -3,6 +3,7 @@
 //! ```text
 //! backup: 'MBBK' | 1 | set 16 | t u8 | n u8 | time u32 | k u8 | k x (kind u8 | l u8 | name l | public 68 or 33)
 //!         | check 32 | ciphertext 32 x k | tag 16
+//!         'MBBK' | 2 | .. as above, and before check: m u16 | lineage m, of an authority that followed another
 //! share:  'MBSH' | 1 | set 16 | t u8 | n u8 | x u8 | SPK_id of its custodian 8 | enc 65 | ciphertext 32 | tag 16
 //! ```
 //!
@@ -30,7 +31,9 @@ pub const NAME_MAX: usize = 80;
 /// Most shares.
 pub const SHARES_MAX: u8 = 16;
 /// Longest backup.
-pub const BACKUP_MAX: usize = HEAD_LEN + KEYS_MAX * (2 + NAME_MAX + SPK_LEN + 32) + 32 + 16;
+pub const BACKUP_MAX: usize = HEAD_LEN + KEYS_MAX * (2 + NAME_MAX + SPK_LEN + 32) + 2 + LINEAGE_MAX + 32 + 16;
+/// Longest lineage, which says who followed whom (`spec/api.md`, A98).
+pub const LINEAGE_MAX: usize = 16_384;
 /// Length of a share.
 pub const SHARE_LEN: usize = SHARE_HEAD + SEALED_LEN;
 const HEAD_LEN: usize = 4 + 1 + 16 + 2 + 4 + 1;
@@ -99,19 +102,21 @@ impl Public {
 
 /// What a backup says of itself, without its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backup {
+pub struct Backup<'a> {
     /// Its shares.
     pub set: Set,
     /// When it was made, Unix seconds.
     pub time: u32,
     /// What is in it.
     pub keys: heapless::Vec<Named, KEYS_MAX>,
+    /// Who followed whom, as the installation has it; empty where nobody followed. It is authentic with the keys, and no secret.
+    pub lineage: &'a [u8],
 }
 
 /// The bytes of a backup.
 pub type BackupBytes = heapless::Vec<u8, BACKUP_MAX>;
 
-impl Backup {
+impl<'a> Backup<'a> {
     /// Seals one secret for each of [`Backup::keys`] under the backup key, which seals nothing else.
     ///
     /// # Errors
@@ -124,12 +129,14 @@ impl Backup {
             || secrets.len() != self.keys.len()
             || !fits
             || !named
+            || self.lineage.len() > LINEAGE_MAX
         {
             return Err(Error::Malformed);
         }
         let mut out = BackupBytes::new();
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes).map_err(|_| Error::BufferTooSmall);
-        put(b"MBBK\x01")?;
+        put(b"MBBK")?;
+        put(&[if self.lineage.is_empty() { 1 } else { 2 }])?;
         put(&self.set.id)?;
         put(&[self.set.threshold, self.set.shares])?;
         put(&self.time.to_be_bytes())?;
@@ -139,6 +146,10 @@ impl Backup {
             put(&[kind, named.name.len() as u8])?;
             put(named.name.as_bytes())?;
             put(public)?;
+        }
+        if !self.lineage.is_empty() {
+            put(&(self.lineage.len() as u16).to_be_bytes())?;
+            put(self.lineage)?;
         }
         put(self.check(key)?.expose())?;
         let head = out.len();
@@ -156,16 +167,18 @@ impl Backup {
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::InvalidKey`].
-    pub fn read(bytes: &[u8]) -> Result<Self, Error> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
         Self::parts(bytes).map(|(backup, _)| backup)
     }
 
     /// The backup, and where its ciphertext begins.
-    fn parts(bytes: &[u8]) -> Result<(Self, usize), Error> {
+    fn parts(bytes: &'a [u8]) -> Result<(Self, usize), Error> {
         let mut f = Fields::new(bytes);
-        if f.array::<5>()? != *b"MBBK\x01" {
-            return Err(Error::Malformed);
-        }
+        let followed = match &f.array()? {
+            b"MBBK\x01" => false,
+            b"MBBK\x02" => true,
+            _ => return Err(Error::Malformed),
+        };
         let (set, time, count) = (Set::read(&mut f)?, f.u32()?, usize::from(f.u8()?));
         if count == 0 {
             return Err(Error::Malformed);
@@ -188,10 +201,18 @@ impl Backup {
             head += 2 + len + public.bytes().1.len();
             keys.push(Named { name, public }).map_err(|_| Error::Malformed)?;
         }
+        let mut lineage = &[][..];
+        if followed {
+            let len = usize::from(f.u16()?);
+            if len == 0 || len > LINEAGE_MAX {
+                return Err(Error::Malformed);
+            }
+            (lineage, head) = (f.slice(len)?, head + 2 + len);
+        }
         f.slice(32)?;
         f.slice(32 * count + 16)?;
         f.end()?;
-        Ok((Backup { set, time, keys }, head))
+        Ok((Backup { set, time, keys, lineage }, head))
     }
 
     /// Whether `key` is the one of the backup with these bytes.
@@ -199,7 +220,7 @@ impl Backup {
     /// # Errors
     /// As [`Backup::read`].
     pub fn is_opened_by(bytes: &[u8], key: &Secret<32>) -> Result<bool, Error> {
-        let (backup, head) = Self::parts(bytes)?;
+        let (backup, head) = Backup::parts(bytes)?;
         Ok(equal(bytes.get(head - 32..head).unwrap_or_default(), backup.check(key)?.expose()))
     }
 
@@ -208,7 +229,7 @@ impl Backup {
     /// # Errors
     /// As [`Backup::read`]; [`Error::NotAuthentic`] when the key is another one or anything was changed.
     pub fn open(bytes: &[u8], key: &Secret<32>) -> Result<heapless::Vec<Secret<32>, KEYS_MAX>, Error> {
-        let (backup, head) = Self::parts(bytes)?;
+        let (backup, head) = Backup::parts(bytes)?;
         let (aad, sealed) = bytes.split_at(head);
         let (text, tag) = sealed.split_last_chunk::<16>().ok_or(Error::Malformed)?;
         let mut plain = zeroize::Zeroizing::new([0; 32 * KEYS_MAX]);
@@ -323,14 +344,14 @@ mod tests {
     use super::*;
     use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
-    fn made() -> (Backup, [Secret<32>; 2], Secret<32>, BackupBytes) {
+    fn made(lineage: &[u8]) -> (Backup<'_>, [Secret<32>; 2], Secret<32>, BackupBytes) {
         let secrets = [Secret::new([7; 32]), Secret::new([9; 32])];
         let spk = SpkSecret::from_seed(secrets[0].clone()).unwrap().public();
         let signing = SigningKey::from_bytes(secrets[1].expose()).unwrap().public();
         let named = |name: &str, public| Named { name: name.try_into().unwrap(), public };
         let keys = [named("authority", Public::Spk(spk)), named("batch-1.a", Public::Signing(signing.0))];
         let set = Set { id: [3; 16], threshold: 3, shares: 5 };
-        let backup = Backup { set, time: 5, keys: keys.into_iter().collect() };
+        let backup = Backup { set, time: 5, keys: keys.into_iter().collect(), lineage };
         let key = Secret::new([1; 32]);
         let bytes = backup.seal(&secrets, &key).unwrap();
         (backup, secrets, key, bytes)
@@ -338,7 +359,13 @@ mod tests {
 
     #[test]
     fn a_backup_opens_with_its_key_and_unchanged_only() {
-        let (backup, secrets, key, bytes) = made();
+        for lineage in [&[][..], b"who followed whom"] {
+            opens_unchanged_only(lineage);
+        }
+    }
+
+    fn opens_unchanged_only(lineage: &[u8]) {
+        let (backup, secrets, key, bytes) = made(lineage);
         assert_eq!(Backup::read(&bytes), Ok(backup.clone()));
         assert_eq!(Backup::open(&bytes, &key).unwrap().as_slice(), secrets);
         assert_eq!(Backup::is_opened_by(&bytes, &key), Ok(true));
@@ -363,10 +390,31 @@ mod tests {
         assert!(Backup::read(&escaping.seal(&secrets, &key).unwrap()).is_err(), "a name is no path");
     }
 
+    /// A backup of before, without a line, is what it was byte for byte; a line says how long it is, and is not empty.
+    #[test]
+    fn a_line_has_a_version_of_its_own() {
+        let (_, _, key, first) = made(b"");
+        let (backup, secrets, ..) = made(b"");
+        assert_eq!(
+            (&first[..5], first.len()),
+            (&b"MBBK\x01"[..], HEAD_LEN + 2 * (2 + 9) + 68 + 33 + 32 + 64 + 16)
+        );
+        let line = [7; LINEAGE_MAX];
+        let (followed, _, _, second) = made(&line);
+        assert_eq!((&second[..5], second.len()), (&b"MBBK\x02"[..], first.len() + 2 + LINEAGE_MAX));
+        assert_eq!(Backup::read(&second).map(|read| read.lineage == followed.lineage), Ok(true));
+        let longer = [7; LINEAGE_MAX + 1];
+        let longer = Backup { lineage: &longer, ..backup.clone() };
+        assert_eq!(longer.seal(&secrets, &key), Err(Error::Malformed));
+        let head = first.len() - 32 - 64 - 16;
+        let empty = [b"MBBK\x02", &first[5..head], &[0, 0], &first[head..]].concat();
+        assert_eq!(Backup::read(&empty), Err(Error::Malformed), "one encoding only");
+    }
+
     /// Each by itself: numbers that cannot be, no key, a secret too few, and a name that is hidden or none.
     #[test]
     fn what_makes_no_backup_is_refused_whatever_else_is_right() {
-        let (backup, secrets, key, _) = made();
+        let (backup, secrets, key, _) = made(b"");
         let set = Set { threshold: 6, ..backup.set };
         let impossible = Backup { set, ..backup.clone() };
         assert_eq!(impossible.seal(&secrets, &key), Err(Error::Malformed), "more shares than there are");

@@ -642,4 +642,50 @@ fn three_of_five_custodians_restore_the_keys_and_nothing_less_does() {
     let sign = ["succession", "sign", "--from", text(&from), "--to", text(&next), "--out", text(&signed)];
     run(&[&sign[..], &given].concat()).good();
     run(&["succession", "show", text(&signed), "--from", key.as_str().unwrap()]).good();
+
+    // Another key follows: a backup has the line and the earlier key too, and one of before is none of this installation any more.
+    let take = ["succession", "take", text(&signed), "--key", text(&next), "--data-dir", text(&dir)];
+    run(&[&take[..], &given].concat()).good();
+    let listed = || run(&["keys", "list", "--json", "--data-dir", text(&dir)]).good().json();
+    let (followed, id) = (listed()["followed"].clone(), listed()["id"].clone());
+    assert_eq!(followed.as_array().unwrap().len(), 1);
+    let old = gathered("rehearse", &backup, &[b, c, d], &known);
+    assert_eq!(old.code, Some(1), "{}", old.out);
+    assert!(old.out.contains("authority.lineage: NOT THAT OF THE INSTALLATION"), "{}", old.out);
+    let whole = at("whole");
+    let made = make(&whole, &[&to[..], &given].concat());
+    let ids = [id.as_str().unwrap(), "authority, authority.lineage,"];
+    assert!(ids.iter().all(|part| made.good().out.contains(part)), "{}", made.out);
+    let three = [1, 2, 3].map(|n| release(&whole, n, &custodians[n - 1], &restorer.1).1);
+    let (backup, three) = (whole.join("keys.mbbackup"), three.each_ref().map(PathBuf::as_path));
+    let told = gathered("rehearse", &backup, &three, &known);
+    for says in ["authority.lineage: restored in memory", "opens logs that began under it", "in force"] {
+        assert!(told.good().out.contains(says), "{says}: {}", told.out);
+    }
+    let (keys, restored) = (dir.join("keys"), at("restored-whole"));
+    let line = fs::read(keys.join("authority.lineage")).unwrap();
+    for entry in fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_name().to_str().unwrap().starts_with("authority") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    gathered("restore", &backup, &three, &["--out", text(&restored)]).good();
+    for entry in fs::read_dir(&restored).unwrap().map(|entry| entry.unwrap()) {
+        fs::rename(entry.path(), keys.join(entry.file_name())).unwrap();
+    }
+    assert_eq!(fs::read(keys.join("authority.lineage")).unwrap(), line);
+    let back = listed();
+    assert_eq!((&back["kept"], &back["id"], &back["followed"]), (&"encrypted".into(), &id, &followed));
+    let mut demo = start(&[&["demo", "--speed", "50", "--data-dir", text(&dir)], &given[..]].concat());
+    demo.wait_ready();
+    let obeys = format!("obey the authority {}, which followed", id.as_str().unwrap());
+    assert!(demo.said().contains(&obeys), "{}", demo.said());
+    demo.interrupt();
+    demo.wait().good();
+    let opened = run(&[&["audit", "verify", text(&dir), "--key", text(&from)], &given[..]].concat());
+    assert!(
+        !opened.good().out.contains("tags were not checked"),
+        "the earlier key came back too: {}",
+        opened.out
+    );
 }

@@ -330,7 +330,7 @@ pub mod vault {
 
 pub mod backup {
     use super::*;
-    use lct::backup::{Backup, Named, Public, Set, Share};
+    use lct::backup::{Backup, KEYS_MAX, Named, Public, Set, Share};
     use std::sync::LazyLock;
 
     const SET: Set = Set { id: [4; 16], threshold: 3, shares: 5 };
@@ -351,10 +351,13 @@ pub mod backup {
             named("authority", Public::Spk(AUTHORITY.public())),
             named("root", Public::Signing(signing.public().0)),
         ];
-        let backup = Backup { set: SET, time: 1, keys: keys.into_iter().collect() };
         let secrets = [AUTHORITY.seed().clone(), signing.to_bytes()];
-        let backup = backup.seal(&secrets, &key()).expect("each beside its public key");
-        vec![backup.to_vec(), SEALED.clone()]
+        let keys: heapless::Vec<_, KEYS_MAX> = keys.into_iter().collect();
+        let sealed = |lineage: &[u8]| {
+            let backup = Backup { set: SET, time: 1, keys: keys.clone(), lineage };
+            backup.seal(&secrets, &key()).expect("each beside its public key").to_vec()
+        };
+        vec![sealed(b""), sealed(b"who followed whom"), SEALED.clone()]
     }
 
     pub fn run(data: &[u8]) {

@@ -32,6 +32,7 @@ pub(crate) const REASONS: [Reason; 2] = [Reason::Superseded, Reason::KeyCompromi
 /// Most successions of one installation.
 const SUCCESSIONS_MAX: usize = 64;
 const LEN_MAX: u64 = (MAGIC.len() + SPK_LEN + SUCCESSIONS_MAX * STEP_LEN) as u64;
+const _: () = assert!(LEN_MAX as usize <= lct::backup::LINEAGE_MAX, "a backup takes every line");
 
 /// Who was the authority, and who is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,11 @@ impl Lineage {
         Self::from_bytes(&bytes).map(Some).map_err(damaged)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads the bytes of a file, and verifies them whole.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin as one")?;
         let (first, rest) = rest.split_at_checked(SPK_LEN).ok_or("it is too short")?;
         let (steps, rest) = rest.as_chunks::<STEP_LEN>();
@@ -157,7 +162,8 @@ impl Lineage {
             .map_err(|source| LineageError::Io { path: path.into(), source })
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes of its file.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = [MAGIC.as_slice(), &self.first.0].concat();
         for step in &self.steps {
             bytes.extend(step.bytes);

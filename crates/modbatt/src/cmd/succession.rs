@@ -31,7 +31,7 @@ enum Command {
     Sign(Sign),
     /// Check a succession of the old key, and say what devices are to be told
     Show(Show),
-    /// Have the installation go on under the new key; nothing may run on its data directory
+    /// Have the installation go on under the new key; it is stopped for that: end `demo` or `serve` before, and start it afterwards
     Take(take::Take),
 }
 

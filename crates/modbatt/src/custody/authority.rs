@@ -106,6 +106,11 @@ impl Keys {
         self.lineage.as_ref()
     }
 
+    /// Those of the authorities that it followed, the last one first.
+    pub fn earlier(&self) -> impl Iterator<Item = Keys> {
+        self.earlier.iter().rev().map(|name| Keys { name: name.clone(), ..self.clone() })
+    }
+
     /// The file with this ending.
     pub fn file(&self, ending: &str) -> PathBuf {
         let mut name = OsString::from(&self.name);
@@ -211,8 +216,7 @@ impl Keys {
     /// the passphrase may be asked for; without it a key that lies in a plain file is at hand, and no other.
     pub fn openings(&self, unlock: &Unlock, ask: bool) -> Result<Openings, Failure> {
         let mut openings = Openings::default();
-        let earlier = self.earlier.iter().rev().map(|name| Keys { name: name.clone(), ..self.clone() });
-        for keys in std::iter::once(self.clone()).chain(earlier) {
+        for keys in std::iter::once(self.clone()).chain(self.earlier()) {
             if !ask && keys.kept()? != Some(Kept::Plain) {
                 openings.lack = true;
                 continue;

@@ -8,8 +8,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bridge::AuthorityKey;
-use lct::backup::{Backup, Named, Public, SHARES_MAX, Set, Share};
+use bridge::{AuthorityKey, Lineage};
+use lct::backup::{Backup, KEYS_MAX, Named, Public, SHARES_MAX, Set, Share};
 use lct::secret::Secret;
 use lct::spk::{Spk, SpkSecret};
 use rand_core::Rng;
@@ -22,7 +22,7 @@ use super::{Failure, Outcome, print};
 use crate::cmd::data_dir::{DataDir, replace_file};
 use crate::cmd::factory::files::{Factory, key_name, read_bounded};
 use crate::cmd::{os_rng, reason};
-use crate::custody::authority::{Kept, Keys};
+use crate::custody::authority::{Kept, Keys, LINEAGE};
 use crate::custody::{Custody, EncryptedFiles, PassphraseArgs, Unlock};
 
 /// File of a backup in its folder, beside `share-N`.
@@ -54,7 +54,8 @@ pub fn custodian(args: &Custodian) -> Result<Outcome, Failure> {
 
 #[derive(clap::Args)]
 pub struct Make {
-    /// The data directory of an installation: the authority's keys
+    /// The data directory of an installation: the authority's keys, who followed whom, and the keys of earlier ones as far as they are
+    /// there
     #[arg(long, value_name = "DIR", required_unless_present = "factory", conflicts_with = "factory")]
     data_dir: Option<PathBuf>,
     /// A factory directory: the keys of the root and of every batch authority, but those in tokens
@@ -95,8 +96,8 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
     if args.out.symlink_metadata().is_ok() {
         return Err(Failure::Input(format!("{} is there already; name a new folder", args.out.display())));
     }
-    let (found, left_out) = match (&args.data_dir, &args.factory) {
-        (Some(dir), _) => (of_installation(dir, &args.unlock)?, Vec::new()),
+    let Found { secrets: found, lineage, left_out } = match (&args.data_dir, &args.factory) {
+        (Some(dir), _) => of_installation(dir, &args.unlock)?,
         (None, Some(dir)) => of_factory(dir, &args.unlock)?,
         (None, None) => return Err(Failure::Input("name --data-dir or --factory".into())),
     };
@@ -107,9 +108,10 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
     rng.fill_bytes(&mut id);
     let key = Secret::random(&mut rng);
     let set = Set { id, threshold: args.shares, shares: args.of };
-    let names: Vec<String> = keys.iter().map(|named| named.name.to_string()).collect();
+    let mut names: Vec<String> = keys.iter().map(|named| named.name.to_string()).collect();
+    names.extend((!lineage.is_empty()).then(line_name));
     let keys = keys.into_iter().collect();
-    let backup = Backup { set, time: crate::cmd::factory::now_s()?, keys };
+    let backup = Backup { set, time: crate::cmd::factory::now_s()?, keys, lineage: &lineage };
     let bytes = backup.seal(&secrets, &key).map_err(|e| failed(&e))?;
     let (needed, all) = (usize::from(args.shares), usize::from(args.of));
     let parts = Gf256::split_bytes(needed, all, key.expose(), &mut rng).map_err(|e| failed(&e))?;
@@ -150,7 +152,23 @@ pub fn make(args: &Make) -> Result<Outcome, Failure> {
 /// Keys with what they are known as.
 type Secrets = Vec<(Named, Secret<32>)>;
 
-fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Secrets, Failure> {
+/// What a backup is made of.
+struct Found {
+    secrets: Secrets,
+    /// Who followed whom, where somebody did.
+    lineage: Vec<u8>,
+    /// What cannot be in it, and why.
+    left_out: Vec<String>,
+}
+
+/// Name of the file that says who followed whom, in the folder of keys.
+fn line_name() -> String {
+    format!("{AUTHORITY}{LINEAGE}")
+}
+
+/// The authority's keys, the line by which it became the authority, and what is at hand of the keys of those before, which open
+/// the logs that began under them.
+fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Found, Failure> {
     let keys = Keys::at(&DataDir::open(dir)?.keys().join(AUTHORITY))?;
     if let Some(Kept::Token(held)) = keys.kept()? {
         return Err(Failure::Input(format!(
@@ -159,13 +177,34 @@ fn of_installation(dir: &Path, unlock: &Unlock) -> Result<Secrets, Failure> {
             held.place.token
         )));
     }
+    let (mut secrets, mut left_out) = (vec![seed_of(&keys, unlock)?], Vec::new());
+    for earlier in keys.earlier() {
+        let why = match earlier.kept()? {
+            _ if secrets.len() == KEYS_MAX => format!("a backup takes {KEYS_MAX} keys at most"),
+            None => "its file is not there".to_owned(),
+            Some(Kept::Token(held)) => format!("it lies in the token `{}`", held.place.token),
+            Some(Kept::Plain | Kept::Encrypted) => match seed_of(&earlier, unlock) {
+                Ok(seed) => {
+                    secrets.push(seed);
+                    continue;
+                }
+                Err(why) => why.to_string(),
+            },
+        };
+        left_out.push(format!("the key `{}`, which opens logs that began under it: {why}", earlier.name()));
+    }
+    let lineage = keys.lineage().map(Lineage::to_bytes).unwrap_or_default();
+    Ok(Found { secrets, lineage, left_out })
+}
+
+fn seed_of(keys: &Keys, unlock: &Unlock) -> Result<(Named, Secret<32>), Failure> {
     let key = keys.open(unlock)?;
     let secret = key.secret().ok_or_else(|| Failure::Failed("the keys are not in a file".into()))?;
-    Ok(vec![(named(keys.name(), Public::Spk(secret.public()))?, secret.seed().clone())])
+    Ok((named(keys.name(), Public::Spk(secret.public()))?, secret.seed().clone()))
 }
 
 /// The keys that are in files, and of each other one why it is left out.
-fn of_factory(dir: &Path, unlock: &Unlock) -> Result<(Secrets, Vec<String>), Failure> {
+fn of_factory(dir: &Path, unlock: &Unlock) -> Result<Found, Failure> {
     let factory = Factory::open(dir, unlock)?;
     let batches = factory.batches()?;
     let (mut in_files, mut left_out) = (Vec::new(), Vec::new());
@@ -185,10 +224,9 @@ fn of_factory(dir: &Path, unlock: &Unlock) -> Result<(Secrets, Vec<String>), Fai
             left_out.join(", ")
         )));
     }
-    if in_files.len() > lct::backup::KEYS_MAX {
+    if in_files.len() > KEYS_MAX {
         return Err(Failure::Input(format!(
-            "a backup takes {} keys at most; move older batches away",
-            lct::backup::KEYS_MAX
+            "a backup takes {KEYS_MAX} keys at most; move older batches away"
         )));
     }
     let mut secrets = Secrets::new();
@@ -197,7 +235,7 @@ fn of_factory(dir: &Path, unlock: &Unlock) -> Result<(Secrets, Vec<String>), Fai
         let named = named(&key_name(batch), Public::Signing(issuer.public().0))?;
         secrets.push((named, issuer.scalar()?));
     }
-    Ok((secrets, left_out))
+    Ok(Found { secrets, lineage: Vec::new(), left_out })
 }
 
 fn named(name: &str, public: Public) -> Result<Named, Failure> {

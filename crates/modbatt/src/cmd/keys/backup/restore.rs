@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use bridge::AuthorityKey;
+use bridge::{AuthorityKey, Lineage};
 use lct::backup::{Backup, Named, Public};
 use lct::hash::sha256;
 use lct::secret::Secret;
@@ -13,7 +13,7 @@ use lct::sign::{PublicKey, SigningKey};
 use lct::spk::SpkSecret;
 use ledger::records::{AccountRole, Status};
 
-use super::{Holder, combined, folder_of, opened, read_share};
+use super::{AUTHORITY, Holder, combined, folder_of, line_name, opened, read_share};
 use crate::cmd::data_dir::DataDir;
 use crate::cmd::factory::files::read_bounded;
 use crate::cmd::keys::protect::synced;
@@ -40,9 +40,18 @@ struct Gathered {
     unlock: Unlock,
 }
 
+/// What a backup held.
+struct Opened {
+    keys: Vec<(Named, Secret<32>)>,
+    /// Who followed whom, where somebody did.
+    line: Option<Lineage>,
+    /// Which shares are false.
+    said: String,
+}
+
 impl Gathered {
     /// The secrets, each with its name, and which shares are false.
-    fn open(&self) -> Result<(Vec<(Named, Secret<32>)>, String), Failure> {
+    fn open(&self) -> Result<Opened, Failure> {
         let bytes = read_bounded(&self.backup, "backup")?;
         let damaged = |_| {
             let path = self.backup.display();
@@ -99,7 +108,11 @@ impl Gathered {
                 share.custodian
             );
         }
-        Ok((backup.keys.into_iter().zip(secrets).collect(), said))
+        let foreign = |why| Failure::Failed(format!("the line of the backup is none: {why}"));
+        let line = (!backup.lineage.is_empty()).then(|| Lineage::from_bytes(backup.lineage).map_err(foreign));
+        let line = line.transpose()?;
+        let keys = backup.keys.into_iter().zip(secrets).collect();
+        Ok(Opened { keys, line, said })
     }
 }
 
@@ -120,7 +133,7 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
     if args.out.symlink_metadata().is_ok() {
         return Err(Failure::Input(format!("{} is there already; name a new folder", args.out.display())));
     }
-    let (keys, mut text) = args.gathered.open()?;
+    let Opened { keys, line, said: mut text } = args.gathered.open()?;
     let passphrase = match &args.new_passphrase_file {
         Some(path) => PassphraseArgs::of_file(path).new_one()?,
         None => args.gathered.unlock.passphrase.new_one()?,
@@ -138,9 +151,14 @@ pub fn restore(args: &Restore) -> Result<Outcome, Failure> {
         }
         text += &format!("{} restored: {}\n", named.name, files.place(&named.name));
     }
+    if let Some(line) = line {
+        let path = args.out.join(line_name());
+        line.write(&path).map_err(|e| Failure::Failed(e.to_string()))?;
+        text += &format!("{} restored: {}\n", line_name(), path.display());
+    }
     synced(&args.out)?;
     synced(folder_of(&args.out))?;
-    text += "Move each file to where its keys are kept, and remove the folder\n";
+    text += "Move each file to where its keys are kept, the line last, and remove the folder\n";
     print(&text)?;
     Ok(Outcome::Good)
 }
@@ -157,7 +175,7 @@ pub struct Rehearse {
 /// Runs `modbatt keys rehearse`: everything but the writing.
 pub fn rehearse(args: &Rehearse) -> Result<Outcome, Failure> {
     let dir = DataDir::open(&args.data_dir)?;
-    let (keys, mut text) = args.gathered.open()?;
+    let Opened { keys, line, said: mut text } = args.gathered.open()?;
     let mut rng = os_rng()?;
     // A backup that was rehearsed has as many good shares as the set says.
     let mut outcome = if text.is_empty() { Outcome::Good } else { Outcome::Bad };
@@ -174,8 +192,10 @@ pub fn rehearse(args: &Rehearse) -> Result<Outcome, Failure> {
         let challenge: Secret<32> = Secret::random(&mut rng);
         let digest = sha256(&[b"modbatt1 rehearsal", challenge.expose()]);
         let signs = expected.verify(&digest, &signer.sign(&digest, &mut rng)).is_ok();
+        let earlier = |spk| line.as_ref().is_some_and(|line| line.earlier().any(|earlier| earlier == spk));
         let known = match &named.public {
             Public::Spk(_) if is_authority(&dir, &expected)? => "the ledger has it as an authority in force",
+            Public::Spk(spk) if earlier(spk) => "of an earlier authority, opens logs that began under it",
             Public::Signing(_) if dir.genesis().roots.contains(&expected) => "the ledger trusts it as a root",
             Public::Signing(_) if named.name.starts_with("batch-") => {
                 "named a batch authority, NOT CHECKED: its certificate is neither here nor on the ledger"
@@ -189,9 +209,41 @@ pub fn rehearse(args: &Rehearse) -> Result<Outcome, Failure> {
         let signs = if signs { "restored in memory, signed a challenge" } else { "DOES NOT SIGN" };
         text += &format!("{}, key {key}: {signs}; {known}\n", named.name);
     }
+    let (said, whole) = follows(&dir, &keys, line.as_ref())?;
+    text += &said;
+    if !whole {
+        outcome = Outcome::Bad;
+    }
     text += "Nothing was written\n";
     print(&text)?;
     Ok(outcome)
+}
+
+/// Whether the authority of the installation is that of a backup, by the line of both: without it nothing starts under these keys. A
+/// factory has no line.
+fn follows(
+    dir: &DataDir,
+    keys: &[(Named, Secret<32>)],
+    line: Option<&Lineage>,
+) -> Result<(String, bool), Failure> {
+    if !keys.iter().any(|(named, _)| matches!(named.public, Public::Spk(_))) {
+        return Ok((String::new(), true));
+    }
+    let here = Keys::at(&dir.keys().join(AUTHORITY))?;
+    let name = line_name();
+    if let Some(here) = here.lineage().filter(|here| Some(*here) != line) {
+        let last = here.last().id();
+        return Ok((
+            format!("{name}: NOT THAT OF THE INSTALLATION, whose authority is {last}; make a backup anew\n"),
+            false,
+        ));
+    }
+    let Some(line) = line else { return Ok((String::new(), true)) };
+    let last = Public::Spk(*line.last());
+    Ok(match keys.iter().any(|(named, _)| named.public == last) {
+        true => (format!("{name}: restored in memory, {} followed\n", line.last().id()), true),
+        false => (format!("{name}: the key of the last, {}, IS NOT IN IT\n", line.last().id()), false),
+    })
 }
 
 fn is_authority(dir: &DataDir, key: &PublicKey) -> Result<bool, Failure> {
