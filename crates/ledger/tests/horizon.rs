@@ -231,6 +231,9 @@ pub fn rules_of_contexts() {
     let owner = key("owner");
     bench.accept(transfer_with(&first_hop("module-1", "owner"), [&maker, &owner]));
     bench.accept(stated(&made(entity("module-1"), 2, deployment()), &owner));
+    // Of a relation whoever governs one side says it: here the owner of the module, and the authority for the pack.
+    bench.accept(stated(&made(relation(), 2, deployment()), &owner));
+    bench.accept(stated(&made(relation(), 3, deployment()), &authority));
     for number in [1, 2] {
         get::<ContextRecord>(&bench, &state_key::context_record(&entity("module-1"), 2, number));
     }
