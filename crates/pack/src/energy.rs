@@ -438,11 +438,19 @@ mod tests {
                     assert!(e.start_ms >= last_end, "events of a cycle do not overlap");
                     last_end = e.end_ms;
                     count += 1;
+                    let power_mw = match e.kind {
+                        EnergyKind::Charge => 24 * 30_000,
+                        EnergyKind::Discharge => 24 * 65_000,
+                        EnergyKind::Opening => 0,
+                    };
                     match e.kind {
                         EnergyKind::Charge => charged += e.mwh,
                         EnergyKind::Discharge => discharged += e.mwh,
                         EnergyKind::Opening => assert_eq!(e.mwh, 0),
                     }
+                    // An event says whole mWh: its mean is off by what one is over its time, at most.
+                    let off = 3_600_000_u64.checked_div(e.end_ms - e.start_ms).unwrap_or(0) + 1;
+                    assert!(e.mean_mw.abs_diff(power_mw) <= off, "{} {power_mw}", e.mean_mw);
                 } else {
                     let c = CycleClose::decode(&p.statement).unwrap();
                     assert_eq!((c.discharged_mwh, c.charged_mwh, c.events), (discharged, charged, count));
