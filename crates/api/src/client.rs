@@ -539,10 +539,11 @@ impl Client {
         self.get(&["delegations", &id.to_string()]).await
     }
 
-    /// `GET /delegations/{id}/brief`, which also tells whether the components `with` have owners.
-    pub async fn brief(&self, id: &Hex<16>, with: &[String]) -> Answer<delegation::Brief> {
-        let with = with.join(",");
-        let query: Vec<_> = Some(("with", with.as_str())).filter(|_| !with.is_empty()).into_iter().collect();
+    /// `GET /delegations/{id}/brief`, which also tells whether the components `beside` have owners.
+    pub async fn brief(&self, id: &Hex<16>, beside: &[String]) -> Answer<delegation::Brief> {
+        let beside = beside.join(",");
+        let query: Vec<_> =
+            Some(("beside", beside.as_str())).filter(|_| !beside.is_empty()).into_iter().collect();
         self.get_with(&["delegations", &id.to_string(), "brief"], &query).await
     }
 

@@ -456,10 +456,10 @@ async fn a_laptop_is_told_what_owners_agreed_to() {
     let spare = Part { cid: Hex(Cid::of("module-0009").0), owned: false, bindings: vec![] };
     let mut all = of_pack(true, Some(agreed));
     all.push(spare);
-    assert_eq!(told(&format!("{path}?with=module-0009,pack-0001")).await, sorted(all));
+    assert_eq!(told(&format!("{path}?beside=module-0009,pack-0001")).await, sorted(all));
     let many = vec!["module-0009"; 65].join(",");
     for with in ["", "a b", "module-0009,", &many] {
-        let refused = world.get(&format!("{path}?with={}", with.replace(' ', "%20"))).await;
+        let refused = world.get(&format!("{path}?beside={}", with.replace(' ', "%20"))).await;
         assert_eq!((refused.status, refused.problem().code.as_str()), (400, "W4_ERR_PROTO_FORMAT"), "{with}");
     }
 }

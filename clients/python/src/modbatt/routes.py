@@ -66,7 +66,7 @@ class Adopted(TypedDict):
 class AgreedBinding(TypedDict):
     """An owner's consent to a binding in the place of the one that is told of."""
 
-    partner_id: str
+    partner: str
     until: int
 
 
@@ -224,6 +224,7 @@ class Brief(TypedDict):
     delegation: str
     height: int
     list: str
+    parts: list[ToldPart]
     relations: list[KnownRelation]
 
 
@@ -656,6 +657,13 @@ class Heard(TypedDict):
     seconds: NotRequired[int]
 
 
+class HeldBinding(TypedDict):
+    """A binding in force of a [`Part`]."""
+
+    agreed: NotRequired[AgreedBinding]
+    binding_id: str
+
+
 class HeldTransaction(TypedDict):
     """A transaction in a block."""
 
@@ -739,7 +747,6 @@ class KnownRelation(TypedDict):
     binding_id: str
     certificate_s: int
     certified_at: int
-    owners: NotRequired[list[OwnedSide]]
     policy_version: int
 
 
@@ -914,13 +921,6 @@ class Owed(TypedDict):
 
     objection: NotRequired[Objected]
     settlement: NotRequired[Settled]
-
-
-class OwnedSide(TypedDict):
-    """A side of a binding that has an owner, who has a say in what takes the binding's place (A93)."""
-
-    agreed: NotRequired[AgreedBinding]
-    component_id: str
 
 
 class Owner(TypedDict):
@@ -1445,6 +1445,14 @@ class TimeToken(TypedDict):
     token: str
 
 
+class ToldPart(TypedDict):
+    """A component, and who has a say in what takes the place of its bindings (A93)."""
+
+    bindings: list[HeldBinding]
+    cid: str
+    owned: bool
+
+
 class Transaction(TypedDict):
     """Answer of `POST /transactions` and `GET /transactions/{hash}`."""
 
@@ -1774,9 +1782,9 @@ class Routes:
         given = self.call("GET", f"/api/v1/delegations/{quote(str(id), safe='')}", {"height": height}, None)
         return cast("Delegated", given)
 
-    def get_delegations_id_brief(self, id: str) -> Brief:
+    def get_delegations_id_brief(self, id: str, *, beside: str | None = None) -> Brief:
         """What the holder of a delegation has to know where there is no network (A205)."""
-        given = self.call("GET", f"/api/v1/delegations/{quote(str(id), safe='')}/brief", None, None)
+        given = self.call("GET", f"/api/v1/delegations/{quote(str(id), safe='')}/brief", {"beside": beside}, None)
         return cast("Brief", given)
 
     def get_energy_transfers_id(self, id: str, *, height: int | None = None) -> Transferred:

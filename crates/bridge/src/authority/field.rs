@@ -30,7 +30,7 @@ use crate::refusal::{Refusal, Reply};
 
 impl Core {
     /// What the holder of a delegation has to know of its packs, and whether these components have owners too.
-    pub fn brief(&mut self, id: DelegationId, with: &[Cid]) -> Reply<Brief> {
+    pub fn brief(&mut self, id: DelegationId, beside: &[Cid]) -> Reply<Brief> {
         let list = self.revocation_list()?.list;
         let chain = self.chain.clone();
         let snapshot = chain.read()?;
@@ -61,7 +61,7 @@ impl Core {
             delegation: Blob(recorded.statement),
             list,
             relations,
-            parts: parts(&snapshot, &delegation.packs, with)?,
+            parts: parts(&snapshot, &delegation.packs, beside)?,
         })
     }
 
@@ -149,8 +149,8 @@ impl Core {
 }
 
 /// Whose these packs are, whatever is bound with one of them, and what was asked for (H256).
-fn parts(snapshot: &Snapshot<'_>, packs: &[Cid], with: &[Cid]) -> Reply<Vec<Part>> {
-    let mut cids: BTreeSet<Cid> = packs.iter().chain(with).copied().collect();
+fn parts(snapshot: &Snapshot<'_>, packs: &[Cid], beside: &[Cid]) -> Reply<Vec<Part>> {
+    let mut cids: BTreeSet<Cid> = packs.iter().chain(beside).copied().collect();
     for pack in packs {
         let bound = snapshot.bindings_of(pack)?.into_iter().filter(|(_, b)| b.status == Status::Active);
         cids.extend(bound.flat_map(|(_, b)| [b.a, b.b]));

@@ -20,7 +20,7 @@ use crate::{
 use serde::Deserialize;
 
 /// Components that a brief tells of beside its packs, at most.
-const WITH_MAX: usize = 64;
+const BESIDE_MAX: usize = 64;
 
 /// Delegates operations of the authority; answers once a block holds it (A70).
 #[utoipa::path(
@@ -76,15 +76,17 @@ pub(crate) async fn one(
 pub(crate) async fn brief(
     State(app): App,
     Segments(id): Segments<String>,
-    Options(Beside { with }): Options<Beside>,
+    Options(Beside { beside }): Options<Beside>,
 ) -> Reply<Json<Brief>> {
     let id = DelegationId(super::id::<16>("id", &id)?.0);
-    let with: Vec<&str> = with.iter().flat_map(|ids| ids.split(',')).collect();
-    if with.len() > WITH_MAX || !with.iter().all(|id| valid_component_id(id)) {
-        return Err(Refusal::format(format!("with: at most {WITH_MAX} component ids, separated by commas")));
+    let beside: Vec<&str> = beside.iter().flat_map(|ids| ids.split(',')).collect();
+    if beside.len() > BESIDE_MAX || !beside.iter().all(|id| valid_component_id(id)) {
+        return Err(Refusal::format(format!(
+            "beside: at most {BESIDE_MAX} component ids, separated by commas"
+        )));
     }
-    let with: Vec<Cid> = with.into_iter().map(Cid::of).collect();
-    app.authority.call(move |core| core.brief(id, &with)).await.map(Json)
+    let beside: Vec<Cid> = beside.into_iter().map(Cid::of).collect();
+    app.authority.call(move |core| core.brief(id, &beside)).await.map(Json)
 }
 
 /// What a brief tells of beside the packs of its delegation.
@@ -93,5 +95,5 @@ pub(crate) async fn brief(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Beside {
     /// Component ids, separated by commas: whether each has an owner.
-    with: Option<String>,
+    beside: Option<String>,
 }
