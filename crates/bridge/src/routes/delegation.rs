@@ -95,5 +95,6 @@ pub(crate) async fn brief(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Beside {
     /// Component ids, separated by commas: whether each has an owner.
+    #[param(pattern = "^[A-Za-z0-9_-]{3,64}(,[A-Za-z0-9_-]{3,64}){0,63}$")]
     beside: Option<String>,
 }
