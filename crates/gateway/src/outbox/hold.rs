@@ -429,7 +429,7 @@ impl Outbox {
     }
 
     /// Takes some jobs out of what is held, oldest first: to those that wait for the ledger, or with their reason to those that were
-    /// refused; an event never before an earlier one of the same component. At most [`PIECE`] jobs are looked at; nothing happens when
+    /// refused; an event never before an earlier one of the same component. At most `PIECE` jobs are looked at; nothing happens when
     /// none may leave.
     pub fn move_on(&self) -> Result<Moved, OutboxError> {
         let (mut hold, mut moved) = (self.held_lock(), Moved::default());
