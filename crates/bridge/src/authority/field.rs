@@ -23,7 +23,7 @@ use super::{
     Core,
     binding::access,
     ceremonies::{Bond, Introduced, Side},
-    component_id, find_tx, issue,
+    component_id, find_tx, in_force, issue,
     policy::Agreement,
 };
 use crate::refusal::{Refusal, Reply};
@@ -152,8 +152,7 @@ impl Core {
 fn parts(snapshot: &Snapshot<'_>, packs: &[Cid], beside: &[Cid]) -> Reply<Vec<Part>> {
     let mut cids: BTreeSet<Cid> = packs.iter().chain(beside).copied().collect();
     for pack in packs {
-        let bound = snapshot.bindings_of(pack)?.into_iter().filter(|(_, b)| b.status == Status::Active);
-        cids.extend(bound.flat_map(|(_, b)| [b.a, b.b]));
+        cids.extend(in_force(snapshot, pack)?.flat_map(|(_, b)| [b.a, b.b]));
     }
     cids.iter().map(|cid| part(snapshot, cid)).collect()
 }
@@ -162,7 +161,7 @@ fn parts(snapshot: &Snapshot<'_>, packs: &[Cid], beside: &[Cid]) -> Reply<Vec<Pa
 fn part(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<Part> {
     let ownership = snapshot.ownership(cid)?;
     let mut bindings = Vec::new();
-    for (id, _) in snapshot.bindings_of(cid)?.into_iter().filter(|(_, b)| b.status == Status::Active) {
+    for (id, _) in in_force(snapshot, cid)? {
         let consent = snapshot.consent(cid, &id)?.zip(ownership.as_ref());
         let counts = consent.filter(|(c, ownership)| c.allows(ownership, &c.partner, c.until_ms));
         let agreed = counts.map(|(c, _)| Agreed { partner: Hex(c.partner.0), until: c.until_ms / 1_000 });

@@ -298,8 +298,12 @@ pub(crate) fn active_binding(
     b: &Cid,
 ) -> Reply<Option<(BindingId, Binding)>> {
     let between = |x: &Binding| (x.a, x.b) == (*a, *b) || (x.a, x.b) == (*b, *a);
-    let mut bindings = snapshot.bindings_of(a)?.into_iter();
-    Ok(bindings.find(|(_, x)| x.status == Status::Active && between(x)))
+    Ok(in_force(snapshot, a)?.find(|(_, x)| between(x)))
+}
+
+/// The bindings of a component that are in force.
+fn in_force(snapshot: &Snapshot<'_>, cid: &Cid) -> Reply<impl Iterator<Item = (BindingId, Binding)>> {
+    Ok(snapshot.bindings_of(cid)?.into_iter().filter(|(_, x)| x.status == Status::Active))
 }
 
 /// The accepted transaction in the block at `height` whose body `is` what is looked for.
