@@ -354,7 +354,7 @@ impl Field {
     /// Whether the delegate may do this now, as far as it can know.
     fn may(&self, operation: Operation, now: u32) -> Result<(), FieldError> {
         let right = &self.delegation;
-        if right.operations & operation as u8 == 0 {
+        if !right.names(operation) {
             return Err(FieldError::Operation);
         }
         if !right.holds_at(now) {

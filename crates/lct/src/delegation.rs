@@ -193,12 +193,17 @@ impl Delegation {
         (self.not_before..self.not_after).contains(&time)
     }
 
+    /// Whether it names `operation`.
+    pub fn names(&self, operation: Operation) -> bool {
+        self.operations & operation as u8 != 0
+    }
+
     /// Whether the delegate may do `operation` to a relationship of `sides`.
     ///
     /// # Errors
     /// [`Denied::Operation`] before [`Denied::Scope`].
     pub fn permits(&self, operation: Operation, sides: &[Cid; 2]) -> Result<(), Denied> {
-        if self.operations & operation as u8 == 0 {
+        if !self.names(operation) {
             return Err(Denied::Operation);
         }
         if sides.iter().any(|side| self.packs.contains(side)) { Ok(()) } else { Err(Denied::Scope) }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-/// The threads that help callers; `None` where the system refuses them. They stay, because a new one costs as much as what it
+/// The threads that help callers; `None` where the system refuses them, or there is one core only. They stay, because a new one costs as much as what it
 /// would take over.
 fn helpers() -> Option<&'static ThreadPool> {
     static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();

@@ -431,7 +431,7 @@ impl Store {
                 let ids = new.ids.iter().zip(&new.outcome.results).zip(0..);
                 // In the order of the table, so that a page of it is looked for once; those of one id stay as they came.
                 let mut sorted: Vec<_> = ids.map(|((id, result), i)| (id, i, result)).collect();
-                sorted.sort_by_key(|(id, i, _)| (*id, *i));
+                sorted.sort_by_key(|(id, ..)| *id);
                 for (id, i, result) in sorted {
                     // A transaction can be refused (say, a nonce too early) and later be accepted: that one counts.
                     if result.accepted() || txs.get(id.as_slice())?.is_none() {

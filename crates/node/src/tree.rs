@@ -83,17 +83,14 @@ impl Update {
         let nodes = Nodes { table, fresh: &none };
         let tree = JellyfishMerkleTree::<_, Sha256>::new(&nodes);
         let hashed = |key: &Vec<u8>| KeyHash(sha256(&[key]));
-        let puts = writes.iter().map(|(key, value)| Some((hashed(key), value.clone()?)));
-        let (root, batch) = match puts.collect() {
+        let (root, batch) = if writes.values().all(Option::is_some) {
             // All at once, so that a node above many of them is hashed once.
-            Some(puts) => {
-                let (roots, batch) = tree.batch_put_value_sets(vec![puts], None, version)?;
-                (*roots.first().ok_or_else(|| anyhow!("the tree has no root"))?, batch)
-            }
+            let puts = writes.iter().filter_map(|(key, value)| Some((hashed(key), value.clone()?))).collect();
+            let (roots, batch) = tree.batch_put_value_sets(vec![puts], None, version)?;
+            (*roots.first().ok_or_else(|| anyhow!("the tree has no root"))?, batch)
+        } else {
             // What deletes can only be done key by key.
-            None => {
-                tree.put_value_set(writes.iter().map(|(key, value)| (hashed(key), value.clone())), version)?
-            }
+            tree.put_value_set(writes.iter().map(|(key, value)| (hashed(key), value.clone())), version)?
         };
         let stale = batch.stale_node_index_batch.iter();
         Ok(Self {

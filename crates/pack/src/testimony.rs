@@ -272,8 +272,7 @@ impl<const N: usize> Testimony<N> {
     pub(crate) fn rebound(&mut self, with: u8) {
         use EventKind::*;
         self.head = None;
-        for _ in 0..self.waiting.len() {
-            let Some(claim) = self.waiting.pop_front() else { return };
+        self.waiting.retain(|claim| {
             let of_relation = matches!(
                 claim.kind,
                 SignedHandshake
@@ -282,11 +281,8 @@ impl<const N: usize> Testimony<N> {
                     | BindingEstablishment
                     | BindingVerification
             );
-            if claim.with != with || !of_relation {
-                let kept = self.waiting.push_back(claim);
-                debug_assert!(kept.is_ok(), "room was made");
-            }
-        }
+            claim.with != with || !of_relation
+        });
     }
 
     /// Something else is stated now: what was signed and not told is signed anew, so that its number comes after.

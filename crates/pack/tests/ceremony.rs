@@ -44,13 +44,13 @@ fn settle(w: &mut World) -> Settled {
                         if !energy.contains(&e) {
                             energy.push(e);
                         }
-                        u64::from(e.cycle) << 32 | u64::from(e.seq)
+                        e.number()
                     } else {
                         let c = CycleClose::decode(&bytes).unwrap();
                         if !closes.contains(&c) {
                             closes.push(c);
                         }
-                        u64::from(c.cycle) << 32 | 0xFFFF_FFFF
+                        c.number()
                     };
                     w.app.received(now, Party::Pack, pdu::ENERGY, number).unwrap();
                 }

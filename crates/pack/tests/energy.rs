@@ -46,8 +46,8 @@ fn serve(w: &mut World, ms: u64) -> (Vec<EnergyEvent>, Vec<(u8, Told)>) {
                 app::Event::Energy(statement, _) => {
                     let event = EnergyEvent::decode(&statement).ok();
                     let number = match &event {
-                        Some(event) => u64::from(event.cycle) << 32 | u64::from(event.seq),
-                        None => u64::from(CycleClose::decode(&statement).unwrap().cycle) << 32 | 0xFFFF_FFFF,
+                        Some(event) => event.number(),
+                        None => CycleClose::decode(&statement).unwrap().number(),
                     };
                     let now = w.now;
                     w.app.received(now, Party::Pack, pdu::ENERGY, number).unwrap();

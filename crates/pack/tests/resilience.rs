@@ -378,7 +378,7 @@ fn statements_keep_their_order() {
                 match event {
                     app::Event::Energy(bytes, _) => {
                         let number = match lct::energy::EnergyEvent::decode(&bytes) {
-                            Ok(e) => u64::from(e.cycle) << 32 | u64::from(e.seq),
+                            Ok(e) => e.number(),
                             Err(_) => 1 << 32 | 0xFFFF_FFFF,
                         };
                         assert!(number >= last, "statement {number:#x} after {last:#x}, frame {lost} lost");

@@ -137,7 +137,7 @@ fn changes_of_state_have_a_witness() {
             .collect();
         for statement in energy {
             let event = lct::energy::EnergyEvent::decode(&statement).unwrap();
-            let (now, number) = (w.now, u64::from(event.cycle) << 32 | u64::from(event.seq));
+            let (now, number) = (w.now, event.number());
             w.app.received(now, Party::Pack, pdu::ENERGY, number).unwrap();
         }
         w.events.retain(|e| matches!(e, app::Event::Told(..)));

@@ -163,7 +163,7 @@ fn judge(
         }
         _ => None,
     };
-    ensure(delegation.operations & operation as u8 != 0, Rejection::ActOperation)?;
+    ensure(delegation.names(operation), Rejection::ActOperation)?;
     // What is not recorded is refused by the rules of its kind, which say what is missing. A name that was nobody's when it was
     // delegated may be another role's by now.
     for sides in [old, sides].into_iter().flatten() {

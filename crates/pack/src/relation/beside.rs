@@ -92,7 +92,7 @@ impl Relation {
         self.forget_beside(fx)
     }
 
-    /// Erases what lies beside, in memory and in flash.
+    /// Forgets what lies beside. In flash its session is erased, without which its lease and what may stay clear count for nothing.
     pub(super) fn forget_beside(&mut self, fx: &mut Effects) -> Result<(), Error> {
         self.beside = None;
         match core::mem::take(&mut self.has_beside) {
